@@ -4,7 +4,7 @@ from volkit.geometry.cameras import Cameras
 from volkit.geometry.domain import Domain
 from volkit.geometry.frames import Similarity
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE, Lens
-from volkit.geometry.rays import Points, RaySamples, Rays
+from volkit.geometry.rays import Points, Rays, RaySamples
 from volkit.geometry.spherical_harmonics import sh_basis, sh_count
 
 __all__ = [

@@ -44,10 +44,6 @@ class Picture:
     def cat(parts: "list[Picture]") -> "Picture":
         """Concatenate along the first axis."""
         first = parts[0]
-        names = [
-            f.name for f in fields(Picture) if f.name != "channels" and getattr(first, f.name) is not None
-        ]
+        names = [f.name for f in fields(Picture) if f.name != "channels" and getattr(first, f.name) is not None]
         channels = {name: torch.cat([part.channels[name] for part in parts]) for name in first.channels}
-        return Picture(
-            channels, **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-        )
+        return Picture(channels, **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
