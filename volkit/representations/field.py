@@ -52,6 +52,14 @@ class Field(Representation):
     def query(self, points: Points) -> FieldSample:
         """Density and channels; differentiable in parameters and positions."""
 
+    def penalties(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Weighted regularisers of the published method (total variation, L1), added to any loss; none by default."""
+        return {}
+
+    def refine(self, fraction: float) -> bool:
+        """Grow to the resolution that suits this fraction of a training budget; true when parameters were replaced."""
+        return False
+
     def bounds(self) -> Domain:
         """The domain's box; a contracted field is bounded by its inner box alone."""
         return Domain(self.domain.lower, self.domain.upper)
