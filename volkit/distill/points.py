@@ -34,8 +34,8 @@ class PointRung:
     """Losses on cached answers: no marching, no teacher, many cameras in every batch.
 
     Pointwise, in alpha space and weighted by visibility (so that what light never reaches costs nothing, and nothing
-    saturates as log densities do): `mean_r sum_i T_i (a_i - a*_i)^2` and `mean_r sum_i T_i a*_i |c_i - c*_i|^2`, with the
-    teacher's transmittance T, alpha a* and colour c*. Along the ray: `mean_r |C - C*|^2 + (A - A*)^2` over a random
+    saturates as log densities do): `mean_r sum_i T_i (a_i - a*_i)^2` and `mean_r sum_i T_i a*_i |c_i - c*_i|^2`, with
+    the teacher's transmittance T, alpha a* and colour c*. Along the ray: `mean_r |C - C*|^2 + (A - A*)^2` over a random
     background. Alpha-space targets: KiloNeRF (Reiser et al. 2021), its `convert_density_to_alpha`.
     """
 

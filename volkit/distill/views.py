@@ -35,7 +35,7 @@ def distillation_cameras(teacher: Field, count: int, size: int | None, generator
 
 
 def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Cameras:
-    """New cameras between neighbouring ones: centres and rotations blended by u ~ U(0, 1/2), rotations re-orthonormalised."""
+    """New cameras between neighbours: centres and rotations blended by u ~ U(0, 1/2), rotations made orthonormal."""
     total = len(cameras)
     if total < 2:
         return cameras[torch.zeros(count, dtype=torch.long)]
