@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from volkit.data.listing import Listing, Reader, Shot
 from volkit.data.photographs import Photographs
 from volkit.data.pictures import Progress, read_mask, read_picture, read_pictures, size_of_picture
 from volkit.data.world import align
-from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras, Similarity
+from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras
 from volkit.io.format import FormatError
 from volkit.typing import Tensor
 

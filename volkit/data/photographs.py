@@ -1,6 +1,6 @@
 """Posed photographs: the value that every dataset reader returns."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -28,7 +28,7 @@ class Photographs:
     masks: tuple[UInt8[Tensor, "height width"] | None, ...] = ()  # 0: ignore the pixel; empty: all count
     points: Float[Tensor, "point 3"] | None = None  # sparse points of a reconstruction
     notes: tuple[str, ...] = ()  # what was skipped or assumed, for the user
-    world_from_file: Similarity = Similarity()  # undo it to write in the dataset's own frame and unit
+    world_from_file: Similarity = field(default_factory=Similarity)  # its inverse leads back to the dataset
 
     def __len__(self) -> int:
         return len(self.images)
