@@ -50,6 +50,17 @@ class Domain:
         """Length of the box's diagonal."""
         return sum(edge * edge for edge in self.extent) ** 0.5
 
+    @property
+    def unit_edge(self) -> float:
+        """Edge of the unit cube in local units, along the longest axis: a contracted box fills half of it."""
+        return max(self.extent) * (2.0 if self.contracted else 1.0)
+
+    def cubed(self) -> "Domain":
+        """The smallest cube about the same centre that holds this box."""
+        half = 0.5 * max(self.extent)
+        corner = lambda sign: tuple(middle + sign * half for middle in self.centre)  # noqa: E731
+        return Domain(corner(-1.0), corner(1.0), self.contracted)
+
     def unit_from_local(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Map local positions to the unit cube; outside a box the result leaves [0, 1]."""
         lower = positions.new_tensor(self.lower)
