@@ -29,7 +29,7 @@ def load_photographs(
     size: int | None = None,
     holdout: int | None = None,
     up: str | None = None,
-    unit_scale: float = 1.0,
+    unit_scale: float | None = None,
     domain: str | None = None,
     progress: Progress | None = None,
 ) -> Photographs:
@@ -44,7 +44,9 @@ def load_photographs(
     cameras, notes = _cameras(listing)
     cameras = cameras if size is None else cameras.resized(size)
     images, masks = _decoded(listing.shots, cameras, progress)
-    cameras, points, world_from_file, frame_note = align(listing, cameras, up, unit_scale)
+    cameras, points, world_from_file, frame_note = align(
+        listing, cameras, up, 1.0 if unit_scale is None else unit_scale
+    )
     if domain is not None:
         found = Extent(parse_domain(domain), 0.0, "domain as given")
     else:
