@@ -46,9 +46,7 @@ class Stride:
             raise ValueError(f"a stride needs step > 0, cone >= 0 and limit > 0, got {self}")
 
 
-Samples = tuple[
-    Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]
-]
+Samples = tuple[Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]]
 
 
 def march(
@@ -80,12 +78,7 @@ def march(
 
 def _check(origins, directions, near, far, bits, lattice: Lattice) -> None:
     rays = origins.shape[0]
-    if (
-        origins.shape != (rays, 3)
-        or directions.shape != (rays, 3)
-        or near.shape != (rays,)
-        or far.shape != (rays,)
-    ):
+    if origins.shape != (rays, 3) or directions.shape != (rays, 3) or near.shape != (rays,) or far.shape != (rays,):
         shapes = [tuple(each.shape) for each in (origins, directions, near, far)]
         raise ValueError(f"march takes origins and directions [ray, 3], near and far [ray], got {shapes}")
     if bits.dtype != torch.uint8 or bits.numel() * 8 != lattice.resolution**3:
@@ -114,9 +107,7 @@ def _spread(cells: Tensor) -> Tensor:
 def _occupied(positions: Tensor, bits: Tensor, lattice: Lattice) -> Tensor:
     unit = _unit(positions, lattice)
     inside = ((unit >= 0) & (unit <= 1 if lattice.contracted else unit < 1)).all(-1)
-    cells = (
-        (torch.where(inside[:, None], unit, 0) * lattice.resolution).long().clamp_max(lattice.resolution - 1)
-    )
+    cells = (torch.where(inside[:, None], unit, 0) * lattice.resolution).long().clamp_max(lattice.resolution - 1)
     x, y, z = _spread(cells).unbind(-1)
     cell = x | y << 1 | z << 2
     return inside & ((bits[cell >> 3].long() >> (cell & 7) & 1) == 1)

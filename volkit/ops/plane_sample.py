@@ -63,9 +63,7 @@ def _check(positions: Tensor, factors: list[Tensor], terms: Terms) -> None:
             form = "[1, channel, size, 1]" if line else "[1, channel, size_v, size_u]"
             raise ValueError(f"the factor of axes {factor.axes} is {form}, got {tuple(tensor.shape)}")
         if max(factor.axes) >= positions.shape[1]:
-            raise ValueError(
-                f"a factor of axes {factor.axes} needs more than {positions.shape[1]} coordinates"
-            )
+            raise ValueError(f"a factor of axes {factor.axes} needs more than {positions.shape[1]} coordinates")
     place = 0
     for term in terms:
         channels = {tensor.shape[1] for tensor in factors[place : place + len(term)]}
