@@ -68,8 +68,8 @@ class HashGrid(Field):
     def __init__(self, config: HashGridConfig, domain: Domain, generator: torch.Generator) -> None:
         super().__init__(domain)
         self.config = config
-        self.density_network = nn.Parameter(_xavier(config.density_shape, generator))
-        self.rgb_network = nn.Parameter(_xavier(config.rgb_shape, generator))
+        self.density_network = nn.Parameter(xavier(config.density_shape, generator))
+        self.rgb_network = nn.Parameter(xavier(config.rgb_shape, generator))
         entries = config.encoding.entries
         self.table = nn.Parameter(torch.empty(entries, config.features).uniform_(-1e-4, 1e-4, generator=generator))
 
@@ -113,7 +113,7 @@ class HashGrid(Field):
         return truncated_exp(hidden[:, 0]) * (inside * (1.0 / self.domain.unit_edge))
 
 
-def _xavier(shape: MlpShape, generator: torch.Generator) -> Tensor:
+def xavier(shape: MlpShape, generator: torch.Generator) -> Tensor:
     """Uniform in +-sqrt(6 / (in + out)) per padded matrix, tiny-cuda-nn's initialisation."""
     parts = [
         torch.empty(rows * columns).uniform_(-1.0, 1.0, generator=generator) * (6.0 / (rows + columns)) ** 0.5
