@@ -164,6 +164,8 @@ class Fit:
                     self._moments[key] = (torch.zeros_like(parameter), torch.zeros_like(parameter))
                 first, second = self._moments[key]
                 with torch.no_grad():
+                    if group.weight_decay:
+                        parameter.mul_(1.0 - rule.lr * group.weight_decay)
                     adam_(
                         parameter.data, reduce(parameter.grad), first, second, self.step + 1, rule,
                         touched_only=group.sparse,
