@@ -142,6 +142,20 @@ class Voxels(Field):
         links[mask] = torch.arange(len(grid), dtype=torch.int32, device=self.device)
         self.links.data = links
 
+    def check(self) -> None:
+        """Raise ValueError unless every link is -1 or a row of its own."""
+        rows = len(self.density_data)
+        held = self.links[self.links >= 0].long()
+        if (
+            len(self.sh_data) != rows
+            or len(held) != rows
+            or int(self.links.min()) < -1
+            or int(self.links.max()) >= rows
+        ):
+            raise ValueError(f"voxels: {len(held)} links for {rows} densities and {len(self.sh_data)} colours")
+        if not bool((torch.bincount(held, minlength=rows) == 1).all()):
+            raise ValueError("voxels: two links name the same row")
+
     def _voxels(self) -> Tensor:
         """Grid indices of every row, in row order."""
         cells = (self.links >= 0).nonzero()
