@@ -23,7 +23,7 @@ class OccupancyGrid:
     """Keeps `field.occupancy` up to date while the field learns.
 
     A cell's value is `max(decay * value, density at a random point of it)` whenever it is asked, and it is occupied
-    where the optical thickness of one step exceeds `min(0.01, mean over the cells)`. Cells that were never asked are
+    where the optical thickness of one step exceeds `min(0.01, half the mean)`. Cells that were never asked are
     occupied, cells outside `visible` never are. Half of the questions go anywhere, half to occupied cells.
     """
 
@@ -155,7 +155,8 @@ def _thickness(field: Field, cells: Tensor, stride: Stride, generator: torch.Gen
 
 
 def _threshold(thickness: Tensor) -> float:
-    return min(THICKNESS, float(thickness.mean())) if len(thickness) else THICKNESS
+    # Half the mean, not instant-ngp's whole one: even fog, which some kinds start from, must not vanish at once.
+    return min(THICKNESS, 0.5 * float(thickness.mean())) if len(thickness) else THICKNESS
 
 
 def _spread(total: int, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
