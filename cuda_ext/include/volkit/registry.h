@@ -4,6 +4,10 @@
 #pragma once
 
 #include "volkit/adam.h"
+#include "volkit/hash_encode.h"
 
 #define VOLKIT_OPS             \
-  VOLKIT_OP(adam, AdamTask)
+  VOLKIT_OP(adam, AdamTask)    \
+  VOLKIT_OP(hash_encode, HashEncodeTask)  \
+  VOLKIT_OP(hash_scatter, HashScatterTask) \
+  VOLKIT_OP(hash_slopes, HashSlopesTask)
