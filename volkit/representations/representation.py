@@ -30,12 +30,16 @@ class Capture:
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Parameters that share a learning rate; `sparse` ones skip rows without gradient (`ops.adam`)."""
+    """Parameters that share a learning rate; `sparse` ones skip rows without gradient (`ops.adam`).
+
+    Before each step every value shrinks by `lr * weight_decay` of itself (AdamW, Loshchilov and Hutter 2019).
+    """
 
     name: str
     parameters: tuple[nn.Parameter, ...]
     lr: float
     sparse: bool = False
+    weight_decay: float = 0.0
 
 
 class RepresentationConfig(Protocol):
