@@ -1,0 +1,186 @@
+"""Which implementation an op runs: `reference` (plain torch), `native` (CPU kernels) or `cuda`.
+
+`auto`, the default, follows the device of the tensors. A forced choice, `with backend.use("native")` or the
+environment variable VOLKIT_BACKEND, raises where it cannot be honoured. Nothing falls back silently.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import torch  # before the extension, so that both share one OpenMP runtime
+from torch import Tensor
+
+__all__ = [
+    "Choice",
+    "Kind",
+    "address",
+    "choose",
+    "describe",
+    "isa",
+    "library_missing",
+    "native_missing",
+    "run",
+    "use",
+    "use_isa",
+]
+
+Kind = Literal["reference", "native", "cuda"]
+Choice = Literal["auto", "reference", "native", "cuda"]
+
+try:
+    from volkit.ops import _native  # pyright: ignore[reportAttributeAccessIssue]
+
+    _import_failure = ""
+except ImportError as failure:
+    _native = None
+    _import_failure = str(failure)
+
+_forced: list[Choice] = []
+_warned: set[str] = set()
+
+# What each optional library replaces, and the extra that installs it.
+_LIBRARIES = {"gsplat": "splat rasterisation", "nerfacc": "ray marching", "tinycudann": "hash grid and MLP"}
+
+
+@contextmanager
+def use(choice: Choice) -> Iterator[None]:
+    """Force an implementation for the ops called inside: the innermost `use`, else VOLKIT_BACKEND, else
+    `auto`."""
+    _forced.append(_checked(choice, "backend.use"))
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def choose(op: str, *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,)) -> Kind:
+    """Decide the implementation of `op` for these tensors.
+
+    `dtypes` are the floating types that the kernels of this op take; under `auto` others go to the reference,
+    which every op that calls this must say in its own docstring. Raises RuntimeError where a forced choice is
+    not to be had, ValueError where the tensors are on different devices.
+    """
+    device = tensors[0].device
+    for tensor in tensors:
+        if tensor.device != device:
+            raise ValueError(f"{op}: tensors on {device} and on {tensor.device}; move them to one device")
+    choice = _choice()
+    if choice == "reference":
+        return "reference"
+    kind: Kind = "cuda" if device.type == "cuda" else "native"
+    odd = next((t.dtype for t in tensors if t.is_floating_point() and t.dtype not in dtypes), None)
+    missing = native_missing() if kind == "native" else _cuda_missing()
+    if choice == "auto":
+        if odd is not None or device.type not in ("cpu", "cuda"):
+            return "reference"
+        if missing:
+            _warn_once(f"volkit runs its plain torch reference on {device.type}, many times slower: {missing}")
+            return "reference"
+        return kind
+    if choice != kind:
+        raise RuntimeError(f"{op}: backend '{choice}' was forced but the tensors are on {device}; move them")
+    if missing:
+        raise RuntimeError(f"{op}: backend '{choice}' was forced but {missing}")
+    if odd is not None:
+        raise RuntimeError(f"{op}: the {choice} kernel takes {_names(dtypes)}, not {odd}; convert, or use 'reference'")
+    return kind
+
+
+def run(op: str, kind: Kind, device: torch.device, *arguments: int | float) -> None:
+    """Call a kernel with the fields of its task, on the current stream of `device` where that is a GPU."""
+    if kind == "native":
+        getattr(_native, op)(*arguments)
+        return
+    with torch.cuda.device(device):
+        getattr(_native, f"{op}_cuda")(*arguments, torch.cuda.current_stream(device).cuda_stream)
+
+
+def address(tensor: Tensor | None) -> int:
+    """Give the address of a tensor's first element, 0 for none."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def isa() -> str:
+    """Name the instruction set that the CPU kernels use."""
+    return _native.isa() if _native is not None else "none"
+
+
+def use_isa(name: str) -> None:
+    """Make the CPU kernels use an instruction set of `describe()["isas"]`, as VOLKIT_ISA does at import.
+
+    Raises ValueError where this processor or this build lacks it.
+    """
+    if _native is None:
+        raise RuntimeError(native_missing())
+    _native.use_isa(name)
+
+
+def native_missing() -> str:
+    """Say why there are no native CPU kernels, with the fix; empty if there are."""
+    if _native is None:
+        return f"volkit.ops._native is not importable ({_import_failure}); build it with `pip install .`"
+    if not _native.isas():
+        return "this processor has none of the extension's instruction sets; rebuild it here"
+    return ""
+
+
+def library_missing(name: str) -> str:
+    """Say why an optional CUDA library cannot be used, with the fix; empty if it can. Does not import it."""
+    if name not in _LIBRARIES:
+        raise ValueError(f"unknown library '{name}'; known: {', '.join(_LIBRARIES)}")
+    if find_spec(name) is None:
+        return f"{name} ({_LIBRARIES[name]}) is not installed; `pip install {name}`"
+    if not torch.cuda.is_available():
+        return f"{name} ({_LIBRARIES[name]}) is installed, but torch sees no CUDA device"
+    return ""
+
+
+def describe() -> dict[str, object]:
+    """Report what runs here, in JSON-able values: for every report and for `volkit doctor`."""
+    return {
+        "choice": _choice(),
+        "native": native_missing() or "available",
+        "isa": isa(),
+        "isas": list(_native.isas()) if _native is not None else [],
+        "bfloat16_products": "bfloat16" if isa() == "avx512_bf16" else "float32 (no AVX-512 BF16)",
+        "threads": torch.get_num_threads(),
+        "cuda": _cuda_missing() or "available",
+        "cuda_compiled": _native is not None and bool(_native.has_cuda),
+        "cuda_devices": int(_native.device_count()) if _native is not None else 0,
+        "torch": torch.__version__,
+        "libraries": {name: library_missing(name) or "available" for name in _LIBRARIES},
+    }
+
+
+def _cuda_missing() -> str:
+    if _native is None:
+        return native_missing()
+    if not _native.has_cuda:
+        return "the extension was built without CUDA; rebuild it with nvcc on PATH and VOLKIT_CUDA=ON"
+    if _native.device_count() == 0:
+        return "no CUDA device is visible to the extension; check the driver and CUDA_VISIBLE_DEVICES"
+    return ""
+
+
+def _choice() -> Choice:
+    return _forced[-1] if _forced else _checked(os.environ.get("VOLKIT_BACKEND") or "auto", "VOLKIT_BACKEND")
+
+
+def _checked(choice: str, source: str) -> Choice:
+    if choice not in get_args(Choice):
+        raise ValueError(f"{source}: unknown backend '{choice}'; choose one of {', '.join(get_args(Choice))}")
+    return choice  # pyright: ignore[reportReturnType]
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _names(dtypes: tuple[torch.dtype, ...]) -> str:
+    return " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
