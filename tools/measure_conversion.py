@@ -6,7 +6,6 @@ Every cell is a file under tools/results/conversion/; a run that was stopped goe
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from cells import measured
@@ -77,7 +76,7 @@ def scratch(options: argparse.Namespace) -> None:
     for kind in options.kinds:
         target = options.work / f"scratch-{kind}.safetensors"
         job = FitJob(options.data, target, to=kind, size=options.size, budget="10m", force=True)
-        measured(f"conversion/scratch-{kind}", lambda job=replace(job): job.run(Progress(quiet=True)))
+        measured(f"conversion/scratch-{kind}", lambda job=job: job.run(Progress(quiet=True)))
 
 
 def baselines(options: argparse.Namespace) -> None:
