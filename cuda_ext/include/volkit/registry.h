@@ -4,10 +4,13 @@
 #pragma once
 
 #include "volkit/adam.h"
+#include "volkit/fused_mlp.h"
 #include "volkit/hash_encode.h"
 
 #define VOLKIT_OPS             \
   VOLKIT_OP(adam, AdamTask)    \
   VOLKIT_OP(hash_encode, HashEncodeTask)  \
   VOLKIT_OP(hash_scatter, HashScatterTask) \
-  VOLKIT_OP(hash_slopes, HashSlopesTask)
+  VOLKIT_OP(hash_slopes, HashSlopesTask) \
+  VOLKIT_OP(fused_mlp, MlpTask) \
+  VOLKIT_OP(fused_mlp_backward, MlpBackwardTask)
