@@ -1,0 +1,191 @@
+"""The walk of a ray through an occupancy bitfield: which intervals of it are worth asking a field about."""
+
+from dataclasses import dataclass
+
+import torch
+
+from volkit.ops import backend
+from volkit.typing import Float, Int, Tensor, UInt8
+
+__all__ = ["Lattice", "Stride", "march"]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where occupancy bits live: `resolution`^3 cells (a power of two, 8 to 1024) over a box of the local
+    frame.
+
+    unit = (x - lower) / (upper - lower). With `contracted`, y = (x - centre) / half extent is first drawn
+    into [-2, 2]^3 by c = y where n = max|y| <= 1 and c = (2 - 1/n) y/n beyond, and unit = (c + 2) / 4: the
+    box fills the middle half of the cube and infinity is its face (nerfstudio's SceneContraction,
+    L-infinity).
+    """
+
+    lower: tuple[float, float, float]
+    upper: tuple[float, float, float]
+    contracted: bool = False
+    resolution: int = 128
+
+    def __post_init__(self):
+        size = self.resolution
+        if size & (size - 1) or not 8 <= size <= 1024:
+            raise ValueError(f"an occupancy lattice has 8, 16, ... or 1024 cells a side, not {size}")
+        if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise ValueError(f"an occupancy lattice needs lower < upper, got {self.lower} and {self.upper}")
+
+
+@dataclass(frozen=True)
+class Stride:
+    """How far apart samples lie: dt = max(step, cone t), in local units; at most `limit` samples a ray."""
+
+    step: float
+    cone: float = 0.0
+    limit: int = 1024
+
+    def __post_init__(self):
+        if not (self.step > 0 and self.cone >= 0 and self.limit > 0):
+            raise ValueError(f"a stride needs step > 0, cone >= 0 and limit > 0, got {self}")
+
+
+Samples = tuple[Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]]
+
+
+def march(
+    origins: Float[Tensor, "ray 3"],
+    directions: Float[Tensor, "ray 3"],
+    near: Float[Tensor, " ray"],
+    far: Float[Tensor, " ray"],
+    bits: UInt8[Tensor, " byte"],
+    lattice: Lattice,
+    stride: Stride,
+    jitter: Float[Tensor, " ray"] | None = None,
+) -> Samples:
+    """Give the intervals of every ray whose midpoint lies in an occupied cell.
+
+    A ray's intervals are fixed beforehand: t_k = near + (k + jitter) step, or with a cone t_{k+1} = t_k +
+    dt(t_k) from t_0 = near + jitter dt(near); interval k is [t_k, min(t_{k+1}, far)]. It is kept where the
+    bit of its midpoint is set, so that skipping empty space changes the time taken and nothing else. Bits
+    are in Morton order, cell i = spread(x) | spread(y) << 1 | spread(z) << 2 at bit i & 7 of byte i >> 3
+    (instant-ngp's density grid).
+
+    Returns t0, t1, ray (int32) per sample, sorted by ray, and offsets (int64, one per ray and the total).
+    Rays that miss, and rays with a NaN, have no samples. Not differentiable.
+    """
+    _check(origins, directions, near, far, bits, lattice)
+    jitter = torch.zeros_like(near) if jitter is None else jitter
+    if backend.choose("march", origins, directions, near, far, jitter, bits) == "reference":
+        return _reference(origins, directions, near, far, bits, lattice, stride, jitter)
+    box = [*lattice.lower, *lattice.upper, float(lattice.contracted), float(lattice.resolution)]
+    pace = [stride.step, stride.cone, float(stride.limit)]
+    return _march(origins, directions, near, far, bits, jitter, box, pace)
+
+
+@torch.library.custom_op("volkit::march", mutates_args=())
+def _march(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    bits: Tensor,
+    jitter: Tensor,
+    box: list[float],
+    pace: list[float],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    # Keeping the inputs by name keeps their memory alive until the kernels have run.
+    inputs = [each.contiguous() for each in (origins, directions, near, far, jitter, bits)]
+    device, rays = origins.device, origins.shape[0]
+    kind = "native" if device.type == "cpu" else "cuda"
+    counts, firsts = (torch.empty(rays, dtype=torch.int32, device=device) for _ in range(2))
+    fields = [*map(backend.address, inputs), rays, *box[:6], int(box[6]), int(box[7])]
+    fields += [pace[0], pace[1], int(pace[2]), backend.address(counts), backend.address(firsts)]
+    backend.run("march_count", kind, device, *fields, 0, 0, 0, 0)
+    offsets = torch.zeros(rays + 1, dtype=torch.int64, device=device)
+    torch.cumsum(counts, 0, dtype=torch.int64, out=offsets[1:])
+    samples = int(offsets[-1])
+    t0, t1 = (torch.empty(samples, device=device) for _ in range(2))
+    ray = torch.empty(samples, dtype=torch.int32, device=device)
+    backend.run("march_write", kind, device, *fields, *map(backend.address, (offsets, t0, t1, ray)))
+    return t0, t1, ray, offsets
+
+
+@_march.register_fake
+def _(origins, directions, near, far, bits, jitter, box, pace):
+    samples = torch.library.get_ctx().new_dynamic_size()
+    offsets = near.new_empty(near.shape[0] + 1, dtype=torch.int64)
+    return (
+        near.new_empty(samples),
+        near.new_empty(samples),
+        near.new_empty(samples, dtype=torch.int32),
+        offsets,
+    )
+
+
+def _check(origins, directions, near, far, bits, lattice: Lattice) -> None:
+    rays = origins.shape[0]
+    if origins.shape != (rays, 3) or directions.shape != (rays, 3) or near.shape != (rays,) or far.shape != (rays,):
+        shapes = [tuple(each.shape) for each in (origins, directions, near, far)]
+        raise ValueError(f"march takes origins and directions [ray, 3], near and far [ray], got {shapes}")
+    if bits.dtype != torch.uint8 or bits.numel() * 8 != lattice.resolution**3:
+        raise ValueError(
+            f"{lattice.resolution}^3 cells take {lattice.resolution**3 // 8} bytes (uint8), "
+            f"got {bits.numel()} of {bits.dtype}"
+        )
+
+
+def _unit(positions: Tensor, lattice: Lattice) -> Tensor:
+    lower, upper = positions.new_tensor(lattice.lower), positions.new_tensor(lattice.upper)
+    if not lattice.contracted:
+        return (positions - lower) / (upper - lower)
+    inner = (positions - 0.5 * (lower + upper)) / (0.5 * (upper - lower))
+    norm = inner.abs().amax(-1, keepdim=True)
+    return torch.where(norm <= 1, inner, (2 - 1 / norm) * (inner / norm)) * 0.25 + 0.5
+
+
+def _spread(cells: Tensor) -> Tensor:
+    """Move bit i of a 10-bit number to bit 3 i."""
+    for shift, mask in ((16, 0x30000FF), (8, 0x300F00F), (4, 0x30C30C3), (2, 0x9249249)):
+        cells = (cells | cells << shift) & mask
+    return cells
+
+
+def _occupied(positions: Tensor, bits: Tensor, lattice: Lattice) -> Tensor:
+    unit = _unit(positions, lattice)
+    inside = ((unit >= 0) & (unit <= 1 if lattice.contracted else unit < 1)).all(-1)
+    cells = (torch.where(inside[:, None], unit, 0) * lattice.resolution).long().clamp_max(lattice.resolution - 1)
+    x, y, z = _spread(cells).unbind(-1)
+    cell = x | y << 1 | z << 2
+    return inside & ((bits[cell >> 3].long() >> (cell & 7) & 1) == 1)
+
+
+def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: Stride, jitter) -> Samples:
+    rays = origins.shape[0]
+    end = far if lattice.contracted else torch.minimum(far, _leaving(origins, directions, lattice))
+    alive = (origins.isfinite() & directions.isfinite()).all(-1) & near.isfinite() & jitter.isfinite()
+    t = near + jitter * torch.clamp_min(stride.cone * near, stride.step)
+    counts = torch.zeros(rays, dtype=torch.int64, device=origins.device)
+    found = [(t[:0], t[:0], counts[:0])]
+    index = 0
+    while True:
+        ending = torch.clamp_min(stride.cone * t, stride.step) + t
+        if stride.cone == 0:
+            ending = near + (index + 1 + jitter) * stride.step
+        alive = alive & (t < end) & (ending > t) & (counts < stride.limit)
+        if not alive.any():
+            break
+        t1 = torch.minimum(ending, far)
+        kept = alive & _occupied(origins + (0.5 * (t + t1))[:, None] * directions, bits, lattice)
+        found.append((t[kept], t1[kept], kept.nonzero()[:, 0]))
+        counts += kept
+        t, index = ending, index + 1
+    t0, t1, ray = (torch.cat(each) for each in zip(*found, strict=True))
+    order = ray.argsort(stable=True)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return t0[order], t1[order], ray[order].int(), offsets
+
+
+def _leaving(origins: Tensor, directions: Tensor, lattice: Lattice) -> Tensor:
+    """Where a ray is surely out of the box (one cell late, so that rounding takes nothing away)."""
+    lower, upper = origins.new_tensor(lattice.lower), origins.new_tensor(lattice.upper)
+    cell = (upper - lower) / lattice.resolution
+    ends = torch.where(directions > 0, upper + cell - origins, lower - cell - origins) / directions
+    return torch.where(directions == 0, torch.inf, ends).amin(-1)
