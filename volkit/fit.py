@@ -131,7 +131,7 @@ class Fit:
         while (moment := self.moment).fraction < 1.0:
             started = time.perf_counter()
             losses = self.trainee.losses(moment)
-            values = {name: float(loss) for name, loss in losses.items()}
+            values = {name: loss.item() for name, loss in losses.items()}
             bad = [name for name, value in values.items() if not math.isfinite(value)]
             if bad:
                 raise FloatingPointError(
@@ -164,13 +164,15 @@ class Fit:
                     self._moments[key] = (torch.zeros_like(parameter), torch.zeros_like(parameter))
                 first, second = self._moments[key]
                 with torch.no_grad():
+                    if group.weight_decay:
+                        parameter.mul_(1.0 - rule.lr * group.weight_decay)
                     adam_(
                         parameter.data, reduce(parameter.grad), first, second, self.step + 1, rule,
                         touched_only=group.sparse,
                     )  # fmt: skip
 
     def state(self) -> State:
-        """All of it: trainee, Adam moments, clock, history."""
+        """Trainee, Adam moments, clock, history. The tensors are live: write or copy them before going on."""
         return {
             "trainee": self.trainee.state(),
             "moments": {name: list(pair) for name, pair in self._moments.items()},

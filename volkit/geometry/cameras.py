@@ -5,6 +5,7 @@ from typing import Self
 
 import torch
 
+from volkit.geometry.frames import Similarity
 from volkit.geometry.lens import PINHOLE, Lens
 from volkit.geometry.rays import Rays
 from volkit.typing import Float, Int, Tensor
@@ -61,6 +62,12 @@ class Cameras:
         size = (self.size * scale[:, None]).round().long().clamp_min(1)
         ratio = size / self.size
         return replace(self, intrinsics=self.intrinsics * torch.cat([ratio, ratio], -1), size=size)
+
+    def moved(self, change: Similarity) -> Self:
+        """The same cameras in a world that was moved, turned or scaled: they see the same pictures."""
+        rotation = self.world_from_camera.new_tensor(change.rotation) @ self.world_from_camera[:, :, :3]
+        pose = torch.cat([rotation, change.points(self.centres)[..., None]], -1)
+        return replace(self, world_from_camera=pose)
 
     def rays(self, camera: Int[Tensor, " ray"], pixels: Float[Tensor, "ray 2"]) -> Rays:
         """Rays through pixel positions (x, y) of the given cameras, world frame, unit directions."""

@@ -38,12 +38,14 @@ class Domain:
     @property
     def centre(self) -> Triple:
         """Centre of the box."""
-        return tuple(0.5 * (low + high) for low, high in zip(self.lower, self.upper, strict=True))
+        x, y, z = (0.5 * (low + high) for low, high in zip(self.lower, self.upper, strict=True))
+        return x, y, z
 
     @property
     def extent(self) -> Triple:
         """Edge lengths of the box."""
-        return tuple(high - low for low, high in zip(self.lower, self.upper, strict=True))
+        x, y, z = (high - low for low, high in zip(self.lower, self.upper, strict=True))
+        return x, y, z
 
     @property
     def diagonal(self) -> float:
@@ -58,8 +60,8 @@ class Domain:
     def cubed(self) -> "Domain":
         """The smallest cube about the same centre that holds this box."""
         half = 0.5 * max(self.extent)
-        corner = lambda sign: tuple(middle + sign * half for middle in self.centre)  # noqa: E731
-        return Domain(corner(-1.0), corner(1.0), self.contracted)
+        x, y, z = self.centre
+        return Domain((x - half, y - half, z - half), (x + half, y + half, z + half), self.contracted)
 
     def unit_from_local(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Map local positions to the unit cube; outside a box the result leaves [0, 1]."""
@@ -81,6 +83,15 @@ class Domain:
         norm = c.abs().amax(-1, keepdim=True)
         y = torch.where(norm > 1.0, c / norm / (2.0 - norm).clamp_min(1e-4), c)
         return unit.new_tensor(self.centre) + 0.5 * extent * y
+
+    def centred(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
+        """Positions as `(x - centre) / half`, half of the longest edge: the box lies in [-1, 1], infinity at 2.
+
+        A contracted box is scaled by each of its own edges.
+        """
+        if not self.contracted:
+            return (positions - positions.new_tensor(self.centre)) * (2.0 / max(self.extent))
+        return self.unit_from_local(positions) * 4.0 - 2.0
 
     def contains(self, positions: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
         """Whether a field answers there: inside the box, or everywhere when contracted."""

@@ -1,6 +1,6 @@
 """The one switch over kinds: which renderer draws a representation."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from volkit.geometry import Cameras
 from volkit.render.picture import Picture
@@ -14,8 +14,8 @@ __all__ = ["Renderer", "renderer_for"]
 class Renderer(Protocol):
     """Draws a representation as cameras of the world see it."""
 
-    def __call__(self, subject: Representation, cameras: Cameras) -> Picture:
-        """Pictures `[camera, height, width]`, world frame and unit, premultiplied (`Picture.over` adds a background)."""
+    def __call__(self, subject: Any, cameras: Cameras) -> Picture:
+        """Pictures `[camera, height, width]`, world frame and unit; `Picture.over` lays them over a background."""
         ...
 
 

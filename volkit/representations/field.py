@@ -52,6 +52,15 @@ class Field(Representation):
     def query(self, points: Points) -> FieldSample:
         """Density and channels; differentiable in parameters and positions."""
 
+    def query_hidden(
+        self, points: Points, *, colour: bool = True
+    ) -> tuple[FieldSample, Float[Tensor, "point feature"] | None]:
+        """As `query`, and with it what the colour head reads besides the direction, where there is such a head.
+
+        Of those features the first stands for density, as in instant-ngp. Without `colour` no channel is answered.
+        """
+        return (self.query(points) if colour else FieldSample(self.density(points.positions), {})), None
+
     def penalties(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Weighted regularisers of the published method (total variation, L1), added to any loss; none by default."""
         return {}

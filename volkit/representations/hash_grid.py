@@ -68,8 +68,8 @@ class HashGrid(Field):
     def __init__(self, config: HashGridConfig, domain: Domain, generator: torch.Generator) -> None:
         super().__init__(domain)
         self.config = config
-        self.density_network = nn.Parameter(_xavier(config.density_shape, generator))
-        self.rgb_network = nn.Parameter(_xavier(config.rgb_shape, generator))
+        self.density_network = nn.Parameter(xavier(config.density_shape, generator))
+        self.rgb_network = nn.Parameter(xavier(config.rgb_shape, generator))
         entries = config.encoding.entries
         self.table = nn.Parameter(torch.empty(entries, config.features).uniform_(-1e-4, 1e-4, generator=generator))
 
@@ -80,12 +80,18 @@ class HashGrid(Field):
 
     def query(self, points: Points) -> FieldSample:
         """Density and colour."""
+        return self.query_hidden(points)[0]
+
+    def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
+        """Density, colour, and the density network's 16 outputs."""
         hidden, inside = self._hidden(points.positions)
+        channels = {"rgb": self._rgb(hidden, points.directions)} if colour else {}
+        return FieldSample(self._activate(hidden, inside), channels), hidden
+
+    def _rgb(self, hidden: Tensor, directions: Tensor) -> Tensor:
         # Feature-major rows join without a transposition.
-        inputs = torch.cat([hidden.t(), sh_basis(points.directions, self.config.sh_degree).t()]).t()
-        shape, products = self.config.rgb_shape, self.config.products
-        rgb = torch.sigmoid(fused_mlp(inputs, self.rgb_network, shape, products=products))
-        return FieldSample(self._activate(hidden, inside), {"rgb": rgb})
+        inputs = torch.cat([hidden.t(), sh_basis(directions, self.config.sh_degree).t()]).t()
+        return torch.sigmoid(fused_mlp(inputs, self.rgb_network, self.config.rgb_shape, products=self.config.products))
 
     def param_groups(self) -> list[ParamGroup]:
         """Table and networks at 1e-2, instant-ngp's rate; the table skips rows without gradient."""
@@ -107,7 +113,7 @@ class HashGrid(Field):
         return truncated_exp(hidden[:, 0]) * (inside * (1.0 / self.domain.unit_edge))
 
 
-def _xavier(shape: MlpShape, generator: torch.Generator) -> Tensor:
+def xavier(shape: MlpShape, generator: torch.Generator) -> Tensor:
     """Uniform in +-sqrt(6 / (in + out)) per padded matrix, tiny-cuda-nn's initialisation."""
     parts = [
         torch.empty(rows * columns).uniform_(-1.0, 1.0, generator=generator) * (6.0 / (rows + columns)) ** 0.5
