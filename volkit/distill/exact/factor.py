@@ -9,16 +9,17 @@ squares and none makes the fit worse. Weights say how much a node counts.
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["Block", "VM_LINES", "VM_PLANES", "cp_factors", "vm_factors"]
+__all__ = ["CP_AXES", "VM_AXES", "Block", "cp_factors", "vm_factors"]
 
-VM_PLANES = ((0, 1), (0, 2), (1, 2))  # TensoRF's matMode: axes (u, v) of a plane stored [v, u]
-VM_LINES = (2, 1, 0)  # and its vecMode
+# Axes of each factor, in the order of TensoRF's tensors: a plane (v, u) and its line for VM (matMode, vecMode).
+VM_AXES = ((1, 0), (2,), (2, 0), (1,), (2, 1), (0,))
+CP_AXES = ((2,), (1,), (0,))
+MODES = ((1, 0, 2), (2, 0, 1), (2, 1, 0))  # a plane's axes and its line's
 RIDGE = 1e-4  # of the mean diagonal: texels that no weighted node determines stay near zero
-
-VmTerm = tuple[Float[Tensor, "rank v u"], Float[Tensor, "rank w"]]
 
 
 @dataclass(frozen=True)
@@ -34,44 +35,43 @@ class Block:
         return torch.minimum(torch.maximum(values, self.low), self.high)
 
 
-def vm_factors(block: Block, rank: int, sweeps: int) -> list[VmTerm]:
-    """`f(x) = sum_m sum_r plane_mr(x_u, x_v) line_mr(x_w)` over the three modes, `rank` terms each.
+def vm_factors(block: Block, rank: int, sweeps: int) -> list[Float[Tensor, "rank ..."]]:
+    """`f(x) = sum_m sum_r plane_mr(x_u, x_v) line_mr(x_w)` over the three modes, `rank` terms each; by `VM_AXES`.
 
     Starts from the truncated singular value decomposition of every mode's residual, then solves planes and lines
     in turn. Planes and lines of a term come out with equal mean square.
     """
     value = torch.zeros_like(block.low)
     parts, terms = [], []
-    for plane, line in zip(VM_PLANES, VM_LINES, strict=True):
-        residual = _unfolded(block.nearest(value) - value, plane, line)
+    for mode in MODES:
+        residual = _unfolded(block.nearest(value) - value, mode)
         lines = torch.linalg.eigh(residual.t() @ residual).eigenvectors[:, -rank:]
-        lines = torch.nn.functional.pad(lines, (0, rank - lines.shape[1]))
+        lines = functional.pad(lines, (0, rank - lines.shape[1]))
         terms.append((residual @ lines, lines))
-        parts.append(_folded(residual @ lines @ lines.t(), value.shape, plane, line))
+        parts.append(_folded(residual @ lines @ lines.t(), value.shape, mode))
         value = value + parts[-1]
     for _ in range(sweeps):
-        for mode, (plane, line) in enumerate(zip(VM_PLANES, VM_LINES, strict=True)):
-            others = value - parts[mode]
-            weight = _unfolded(block.weight, plane, line)
-            wanted = weight * _unfolded(block.nearest(value) - others, plane, line)
-            planes, lines = terms[mode]
+        for place, mode in enumerate(MODES):
+            others = value - parts[place]
+            planes, lines = terms[place]
+            weight = _unfolded(block.weight, mode)
+            wanted = weight * _unfolded(block.nearest(value) - others, mode)
             planes = _weighted_solve(weight, wanted, lines)
-            value = others + _folded(planes @ lines.t(), value.shape, plane, line)
-            wanted = weight * _unfolded(block.nearest(value) - others, plane, line)
+            value = others + _folded(planes @ lines.t(), value.shape, mode)
+            wanted = weight * _unfolded(block.nearest(value) - others, mode)
             lines = _weighted_solve(weight.t(), wanted.t(), planes)
-            terms[mode] = (planes, lines)
-            parts[mode] = _folded(planes @ lines.t(), value.shape, plane, line)
-            value = others + parts[mode]
-    sizes = block.low.shape
-    out = []
-    for (u, v), (planes, lines) in zip(VM_PLANES, terms, strict=True):
-        planes, lines = _balanced([planes, lines])
-        out.append((planes.t().reshape(-1, sizes[v], sizes[u]), lines.t()))
+            terms[place] = (planes, lines)
+            parts[place] = _folded(planes @ lines.t(), value.shape, mode)
+            value = others + parts[place]
+    sizes, out = block.low.shape, []
+    for (v, u, _), term in zip(MODES, terms, strict=True):
+        planes, lines = _balanced(list(term))
+        out += [planes.t().reshape(-1, sizes[v], sizes[u]), lines.t()]
     return out
 
 
 def cp_factors(block: Block, rank: int, sweeps: int, generator: torch.Generator) -> list[Float[Tensor, "rank size"]]:
-    """`f(x) = sum_r a_r(x) b_r(y) c_r(z)`: lines along x, y and z, equal mean squares within a term.
+    """`f(x) = sum_r z_r(x_2) y_r(x_1) x_r(x_0)`: by `CP_AXES`, equal mean squares within a term.
 
     Every node enters each solve with `value + weight (nearest - value)`, so that all lines of an axis share one
     normal matrix, the elementwise product of two Gram matrices.
@@ -89,20 +89,18 @@ def cp_factors(block: Block, rank: int, sweeps: int, generator: torch.Generator)
             lines[axis] = _solved(gram, unfolded @ pairs)
             folded = (lines[axis] @ pairs.t()).view(sizes[axis], len(first), len(second))
             value = folded.movedim(0, axis)
-    return [line.t() for line in _balanced(lines)]
+    balanced = _balanced(lines)
+    return [balanced[axis].t() for (axis,) in CP_AXES]
 
 
-def _unfolded(dense: Tensor, plane: tuple[int, int], line: int) -> Tensor:
+def _unfolded(dense: Tensor, mode: tuple[int, int, int]) -> Tensor:
     """[v u, w]: one row for each texel of the plane."""
-    u, v = plane
-    return dense.permute(v, u, line).reshape(-1, dense.shape[line])
+    return dense.permute(mode).reshape(-1, dense.shape[mode[2]])
 
 
-def _folded(matrix: Tensor, shape: torch.Size, plane: tuple[int, int], line: int) -> Tensor:
-    u, v = plane
-    order = (v, u, line)
-    dense = matrix.view(shape[v], shape[u], shape[line])
-    return dense.permute([order.index(axis) for axis in range(3)])
+def _folded(matrix: Tensor, shape: torch.Size, mode: tuple[int, int, int]) -> Tensor:
+    dense = matrix.view([shape[axis] for axis in mode])
+    return dense.permute([mode.index(axis) for axis in range(3)])
 
 
 def _weighted_solve(weight: Tensor, wanted: Tensor, factor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from volkit.geometry import Domain, Points, morton_cells, sh_basis, sh_count
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["Axes", "dense_occupancy", "footprint_answers", "node_units", "nodes_near_matter", "share_occupancy", "sh_of"]
+__all__ = ["Axes", "dense_occupancy", "footprint_answers", "node_units", "nodes_near_matter", "sh_of"]
 
 CHUNK = 1 << 17  # questions at once: their features stay in the cache
 DIRECTIONS = 24  # seen along; a degree-2 fit has 9 unknowns
@@ -29,26 +29,6 @@ def dense_occupancy(field: Field) -> Bool[Tensor, "x y z"]:
     dense = torch.zeros((OCCUPANCY_RESOLUTION,) * 3, dtype=torch.bool, device=field.device)
     dense[x, y, z] = bits
     return dense
-
-
-@torch.no_grad()
-def share_occupancy(teacher: Field, student: Field) -> None:
-    """Mark the student's cells that may hold the teacher's matter: exactly its bits where the domains are equal."""
-    if teacher.domain == student.domain:
-        student.occupancy.copy_(teacher.occupancy)
-        return
-    dense = dense_occupancy(teacher)
-    cells = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3, device=teacher.device))
-    marked = torch.zeros(len(cells), dtype=torch.bool, device=teacher.device)
-    # Corners and middle: cells of another size or contraction overlap the teacher's in no regular way.
-    for corner in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 1, 1), (0.5,) * 3):
-        unit = (cells + torch.tensor(corner, device=cells.device)) / OCCUPANCY_RESOLUTION
-        seen = teacher.domain.unit_from_local(student.domain.local_from_unit(unit))
-        inside = ((seen >= 0) & (seen < 1)).all(-1)
-        place = (seen.clamp(0, 1) * OCCUPANCY_RESOLUTION).long().clamp_max(OCCUPANCY_RESOLUTION - 1)
-        marked |= inside & dense[place[:, 0], place[:, 1], place[:, 2]]
-    weights = 1 << torch.arange(8, device=marked.device)
-    student.occupancy.copy_((marked.view(-1, 8) * weights).sum(-1).to(torch.uint8))
 
 
 def nodes_near_matter(student: Field, axes: Axes) -> Int[Tensor, " node"]:
@@ -71,26 +51,27 @@ def node_units(axes: Axes, nodes: Int[Tensor, " node"]) -> Float[Tensor, "node 3
 @torch.no_grad()
 def footprint_answers(
     teacher: Field, domain: Domain, units: Float[Tensor, "node 3"], cell: Float[Tensor, "3"]
-) -> tuple[Float[Tensor, " node"], Float[Tensor, "node 3"]]:
-    """Mean density of a cell around each node, and where in it (local frame) the light is stopped.
+) -> tuple[Float[Tensor, " node"], Float[Tensor, " node"], Float[Tensor, "node 3"]]:
+    """Mean density and alpha of a cell around each node, and where in it (local frame) the light is stopped.
 
     `alpha_j = 1 - exp(-sigma_j d)` at eight points of the cell, d its edge in local units; the density is the one that
     gives the mean alpha, `-log(1 - mean alpha_j) / d`, so that a cell's opacity survives the averaging; the position
     is the mean of the points weighted by alpha. `units` and `cell` are in the unit cube of `domain`.
     """
-    densities, places = [], []
+    densities, alphas, places = [], [], []
     for some in _chunks(units, len(FOOTPRINT)):
         unit = some[:, None] + FOOTPRINT.to(some) * cell
         local = domain.local_from_unit(unit.reshape(-1, 3).clamp(0, 1))
         edge = _edges(local, len(FOOTPRINT))
         alpha = -torch.expm1(-teacher.density(local).float().view(len(some), -1) * edge[:, None])
         # 1e-6: a mean alpha of one has no density; float32 ends there.
-        densities.append(-torch.log1p(-alpha.mean(1).clamp_max(1 - 1e-6)) / edge)
+        alphas.append(alpha.mean(1).clamp_max(1 - 1e-6))
+        densities.append(-torch.log1p(-alphas[-1]) / edge)
         weight = alpha + 1e-8
         weight = weight / weight.sum(1, keepdim=True)
         places.append((local.view(len(some), -1, 3) * weight[..., None]).sum(1))
     empty = units.new_zeros(0)
-    return torch.cat([empty, *densities]), torch.cat([empty.view(0, 3), *places])
+    return torch.cat([empty, *densities]), torch.cat([empty, *alphas]), torch.cat([empty.view(0, 3), *places])
 
 
 @torch.no_grad()

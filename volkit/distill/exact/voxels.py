@@ -2,17 +2,15 @@
 
 import torch
 
-from volkit.distill.exact.colours import neighbours, spread_colours
-from volkit.distill.exact.lattice import Axes, footprint_answers, node_units, nodes_near_matter, sh_of
+from volkit.distill.exact.lattice import nodes_near_matter
+from volkit.distill.exact.matter import matter_on, shown_colours
 from volkit.representations.field import Field
 from volkit.representations.voxels import Voxels
-from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["start_voxels"]
 
 MOST_NODES = 2 << 20  # asked at eight points each: about 2 s with a hash grid on two cores
-EMPTY = 2e-3  # mean alpha of a voxel below which it holds nothing: a ray meets a few hundred of them at most
-OPAQUE = 0.95
+COARSEST = 64
 
 
 @torch.no_grad()
@@ -22,38 +20,17 @@ def start_voxels(teacher: Field, student: Voxels, generator: torch.Generator) ->
     Density: mean alpha of each voxel. Colour: degree-2 coefficients at the voxel's centre of opacity, for voxels that
     light can reach; the rest take their neighbours'. Voxels without matter around them are dropped.
     """
-    resolution = student.config.resolution
+    resolution, extent = student.config.resolution, student.domain.extent
     while True:
-        shape = student.cells(resolution)
-        axes = tuple((torch.arange(n, device=teacher.device) + 0.5) / n for n in shape)
-        nodes = nodes_near_matter(student, axes)
-        if len(nodes) <= MOST_NODES or resolution <= 64:
+        sizes = tuple(max(2, round(resolution * edge / max(extent))) for edge in extent)
+        axes = tuple((torch.arange(size, device=teacher.device) + 0.5) / size for size in sizes)
+        if resolution <= COARSEST or len(nodes_near_matter(student, axes)) <= MOST_NODES:
             break
         resolution = resolution * 3 // 4
-    density, alpha, place = _matter(teacher, student, axes, nodes)
-    near = neighbours(nodes, shape)
-    solid = alpha > EMPTY
-    kept = _grown(_grown(_grown(solid, near), near), near)
-    hidden = (alpha > OPAQUE) & ((near >= 0) & (alpha > OPAQUE)[near.clamp_min(0)]).all(1)
-    shown = solid & ~hidden
-    colours = density.new_zeros(len(nodes), 27)
-    colours[shown] = sh_of(teacher, place[shown]).flatten(1)
-    colours = spread_colours(colours, shown, near)
-    links = torch.full((shape[0] * shape[1] * shape[2],), -1, dtype=torch.int32, device=density.device)
-    links[nodes[kept]] = torch.arange(int(kept.sum()), dtype=torch.int32, device=density.device)
-    tensors = {"links": links.view(shape), "density_data": density[kept, None], "sh_data": colours[kept]}
+    matter = matter_on(teacher, student, axes, 1.0 / torch.tensor(sizes, device=teacher.device))
+    colours = shown_colours(teacher, matter)
+    kept = matter.grown(matter.solid, 3)  # three steps along the axes reach the corners of a cell
+    rows = torch.arange(int(kept.sum()), dtype=torch.int32, device=kept.device)
+    links = rows.new_full((sizes[0] * sizes[1] * sizes[2],), -1).index_copy_(0, matter.nodes[kept], rows)
+    tensors = {"links": links.view(sizes), "density_data": matter.density[kept, None], "sh_data": colours[kept]}
     student.load_state_dict({**student.state_dict(), **tensors})
-
-
-def _matter(
-    teacher: Field, student: Voxels, axes: Axes, nodes: Int[Tensor, " node"]
-) -> tuple[Float[Tensor, " node"], Float[Tensor, " node"], Float[Tensor, "node 3"]]:
-    """Density, alpha over a voxel's edge, and centre of opacity of every node."""
-    cell = torch.tensor([1.0 / len(axis) for axis in axes], device=teacher.device)
-    density, place = footprint_answers(teacher, student.domain, node_units(axes, nodes), cell)
-    edge = max(student.domain.extent) * float(cell.min())
-    return density, -torch.expm1(-density * edge), place
-
-
-def _grown(mask: Bool[Tensor, " node"], near: Int[Tensor, "node 6"]) -> Bool[Tensor, " node"]:
-    return mask | ((near >= 0) & mask[near.clamp_min(0)]).any(1)
