@@ -1,11 +1,11 @@
 """Posed photographs: the value that every dataset reader returns."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
 
-from volkit.geometry import Cameras, Domain
+from volkit.geometry import Cameras, Domain, Similarity
 from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["Photographs"]
@@ -28,6 +28,7 @@ class Photographs:
     masks: tuple[UInt8[Tensor, "height width"] | None, ...] = ()  # 0: ignore the pixel; empty: all count
     points: Float[Tensor, "point 3"] | None = None  # sparse points of a reconstruction
     notes: tuple[str, ...] = ()  # what was skipped or assumed, for the user
+    world_from_file: Similarity = field(default_factory=Similarity)  # its inverse leads back to the dataset
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,7 +47,10 @@ class Photographs:
 
     def select(self, index: list[int]) -> Self:
         """The pictures at these positions, in this order."""
-        pick = lambda items: tuple(items[i] for i in index)  # noqa: E731
+
+        def pick(items: tuple) -> tuple:
+            return tuple(items[i] for i in index)
+
         return replace(
             self,
             cameras=self.cameras[torch.tensor(index)],

@@ -48,7 +48,8 @@ _LIBRARIES = {"gsplat": "splat rasterisation", "nerfacc": "ray marching", "tinyc
 
 @contextmanager
 def use(choice: Choice) -> Iterator[None]:
-    """Force an implementation for the ops called inside: the innermost `use`, else VOLKIT_BACKEND, else `auto`."""
+    """Force an implementation for the ops called inside: the innermost `use`, else VOLKIT_BACKEND, else
+    `auto`."""
     _forced.append(_checked(choice, "backend.use"))
     try:
         yield

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from volkit.ops import backend
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Composited", "composite", "median_depth"]
@@ -38,7 +39,9 @@ def composite(
     any strides: [sample, channel] stored channel by channel is read as it is.
     """
     _check(density, channels, t0, t1, offsets)
-    return Composited(*_reference(density, channels, t0, t1, offsets, stop))
+    if backend.choose("composite", density, channels, t0, t1, offsets) == "reference":
+        return Composited(*_reference(density, channels, t0, t1, offsets, stop))
+    return Composited(*_composite(density, channels, t0, t1, offsets, stop))
 
 
 def median_depth(
@@ -65,6 +68,84 @@ def median_depth(
         part = (half[solid] - before) / (after - before)
         depth = t0[sample] + part * (t1[sample] - t0[sample])
         return torch.full_like(half, torch.inf).index_put((solid,), depth)
+
+
+@torch.library.custom_op("volkit::composite", mutates_args=())
+def _composite(
+    density: Tensor, channels: Tensor, t0: Tensor, t1: Tensor, offsets: Tensor, stop: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rays = offsets.shape[0] - 1
+    sums = density.new_empty(rays, channels.shape[1])
+    results = (sums, density.new_empty(rays), density.new_empty(rays), torch.empty_like(t0.contiguous()))
+    if rays:
+        given = (density.contiguous(), channels, t0.contiguous(), t1.contiguous(), offsets.contiguous())
+        _run("composite", given, stop, results, [None] * 6)
+    return results
+
+
+@_composite.register_fake
+def _(density, channels, t0, t1, offsets, stop):
+    rays = offsets.shape[0] - 1
+    sums = density.new_empty(rays, channels.shape[1])
+    return sums, density.new_empty(rays), density.new_empty(rays), density.new_empty(density.shape[0])
+
+
+def _run(op: str, given, stop: float, results, grads) -> None:
+    """Call a kernel with the fields of CompositeTask; `grads` are its gradients in order, scratch
+    excepted."""
+    channels, density_grad, channels_grad = given[1], grads[4], grads[5]
+    scratch = None if density_grad is None else torch.empty_like(density_grad)
+    fields = [
+        *map(backend.address, given),
+        given[4].shape[0] - 1,
+        *channels.shape[1:],
+        *channels.stride(),
+        stop,
+    ]
+    fields += map(backend.address, (*results, *grads[:4], scratch, density_grad, channels_grad))
+    fields += (0, 0) if channels_grad is None else channels_grad.stride()
+    backend.run(op, "native" if channels.device.type == "cpu" else "cuda", channels.device, *fields)
+
+
+@torch.library.custom_op("volkit::composite_grad", mutates_args=())
+def _composite_grad(
+    grads: list[Tensor | None],
+    density: Tensor,
+    channels: Tensor,
+    t0: Tensor,
+    t1: Tensor,
+    offsets: Tensor,
+    weights: Tensor,
+    stop: float,
+) -> tuple[Tensor, Tensor]:
+    arrived = [None if grad is None else grad.contiguous() for grad in grads]
+    density_grad = torch.empty_like(weights)
+    channels_grad = channels.new_empty(0) if arrived[0] is None else torch.empty_like(channels)
+    if offsets.shape[0] > 1:
+        given = (density.contiguous(), channels, t0.contiguous(), t1.contiguous(), offsets.contiguous())
+        wanted = None if arrived[0] is None else channels_grad
+        _run("composite_grad", given, stop, (None, None, None, weights), [*arrived, density_grad, wanted])
+    return density_grad, channels_grad
+
+
+@_composite_grad.register_fake
+def _(grads, density, channels, t0, t1, offsets, weights, stop):
+    channels_grad = channels.new_empty(0) if grads[0] is None else torch.empty_like(channels)
+    return torch.empty_like(weights), channels_grad
+
+
+def _keep(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[:5], output[3])
+    ctx.stop = inputs[5]
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx, *grads):
+    density_grad, channels_grad = _composite_grad(list(grads), *ctx.saved_tensors, ctx.stop)
+    return density_grad, None if grads[0] is None else channels_grad, None, None, None, None
+
+
+_composite.register_autograd(_backward, setup_context=_keep)
 
 
 def _check(density: Tensor, channels: Tensor, t0: Tensor, t1: Tensor, offsets: Tensor) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from volkit.ops import backend
 from volkit.typing import Float, Int, Tensor, UInt8
 
 __all__ = ["Lattice", "Stride", "march"]
@@ -71,9 +72,52 @@ def march(
     Rays that miss, and rays with a NaN, have no samples. Not differentiable.
     """
     _check(origins, directions, near, far, bits, lattice)
-    if jitter is None:
-        jitter = torch.zeros_like(near)
-    return _reference(origins, directions, near, far, bits, lattice, stride, jitter)
+    jitter = torch.zeros_like(near) if jitter is None else jitter
+    if backend.choose("march", origins, directions, near, far, jitter, bits) == "reference":
+        return _reference(origins, directions, near, far, bits, lattice, stride, jitter)
+    box = [*lattice.lower, *lattice.upper, float(lattice.contracted), float(lattice.resolution)]
+    pace = [stride.step, stride.cone, float(stride.limit)]
+    return _march(origins, directions, near, far, bits, jitter, box, pace)
+
+
+@torch.library.custom_op("volkit::march", mutates_args=())
+def _march(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    bits: Tensor,
+    jitter: Tensor,
+    box: list[float],
+    pace: list[float],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    # Keeping the inputs by name keeps their memory alive until the kernels have run.
+    inputs = [each.contiguous() for each in (origins, directions, near, far, jitter, bits)]
+    device, rays = origins.device, origins.shape[0]
+    kind = "native" if device.type == "cpu" else "cuda"
+    counts, firsts = (torch.empty(rays, dtype=torch.int32, device=device) for _ in range(2))
+    fields = [*map(backend.address, inputs), rays, *box[:6], int(box[6]), int(box[7])]
+    fields += [pace[0], pace[1], int(pace[2]), backend.address(counts), backend.address(firsts)]
+    backend.run("march_count", kind, device, *fields, 0, 0, 0, 0)
+    offsets = torch.zeros(rays + 1, dtype=torch.int64, device=device)
+    torch.cumsum(counts, 0, dtype=torch.int64, out=offsets[1:])
+    samples = int(offsets[-1])
+    t0, t1 = (torch.empty(samples, device=device) for _ in range(2))
+    ray = torch.empty(samples, dtype=torch.int32, device=device)
+    backend.run("march_write", kind, device, *fields, *map(backend.address, (offsets, t0, t1, ray)))
+    return t0, t1, ray, offsets
+
+
+@_march.register_fake
+def _(origins, directions, near, far, bits, jitter, box, pace):
+    samples = torch.library.get_ctx().new_dynamic_size()
+    offsets = near.new_empty(near.shape[0] + 1, dtype=torch.int64)
+    return (
+        near.new_empty(samples),
+        near.new_empty(samples),
+        near.new_empty(samples, dtype=torch.int32),
+        offsets,
+    )
 
 
 def _check(origins, directions, near, far, bits, lattice: Lattice) -> None:
@@ -115,8 +159,7 @@ def _occupied(positions: Tensor, bits: Tensor, lattice: Lattice) -> Tensor:
 
 def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: Stride, jitter) -> Samples:
     rays = origins.shape[0]
-    if not lattice.contracted:
-        far = torch.minimum(far, _leaving(origins, directions, lattice))
+    end = far if lattice.contracted else torch.minimum(far, _leaving(origins, directions, lattice))
     alive = (origins.isfinite() & directions.isfinite()).all(-1) & near.isfinite() & jitter.isfinite()
     t = near + jitter * torch.clamp_min(stride.cone * near, stride.step)
     counts = torch.zeros(rays, dtype=torch.int64, device=origins.device)
@@ -126,7 +169,7 @@ def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: S
         ending = torch.clamp_min(stride.cone * t, stride.step) + t
         if stride.cone == 0:
             ending = near + (index + 1 + jitter) * stride.step
-        alive = alive & (t < far) & (ending > t) & (counts < stride.limit)
+        alive = alive & (t < end) & (ending > t) & (counts < stride.limit)
         if not alive.any():
             break
         t1 = torch.minimum(ending, far)

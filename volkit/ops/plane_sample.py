@@ -1,10 +1,13 @@
 """Products of planes and lines: the features of TensoRF (VM and CP), tri-planes and K-Planes."""
 
+from array import array
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
+from volkit.ops import backend
+from volkit.ops.deposit import deposit
 from volkit.typing import Float, Tensor
 
 __all__ = ["Factor", "plane_sample"]
@@ -21,6 +24,8 @@ class Factor:
         if len(self.axes) not in (1, 2) or min(self.axes) < 0:
             raise ValueError(f"a factor has one axis (a line) or two (a plane), got {self.axes}")
 
+
+_MOST_FACTORS = 8  # kPlaneFactors in cuda_ext/include/volkit/plane_sample.h
 
 Terms = tuple[tuple[Factor, ...], ...]
 
@@ -47,7 +52,113 @@ def plane_sample(
     are added into them in place and autograd gets none for the factors.
     """
     _check(positions, factors, terms)
-    return _reference(positions, factors, terms, reduce)
+    grads = _checked_grads(factors, factor_grads)
+    if backend.choose("plane_sample", positions, *factors) == "reference":
+        factors = [deposit(*each) for each in zip(factors, grads or [None] * len(factors), strict=True)]
+        return _reference(positions, factors, terms, reduce)
+    axes = [axis for term in terms for factor in term for axis in (*factor.axes, -1)[:2]]
+    lengths = [len(term) for term in terms]
+    factors = [factor.contiguous(memory_format=torch.channels_last) for factor in factors]
+    return _plane_sample(positions, factors, grads, axes, lengths, reduce)
+
+
+@torch.library.custom_op("volkit::plane_sample", mutates_args=())
+def _plane_sample(
+    positions: Tensor,
+    factors: list[Tensor],
+    factor_grads: list[Tensor],
+    axes: list[int],
+    lengths: list[int],
+    reduce: bool,
+) -> Tensor:
+    output = positions.new_empty(positions.shape[0], 1 if reduce else _features(factors, lengths))
+    where = positions.contiguous()
+    _run("plane_sample", where, (factors, [], axes, lengths), reduce, output=output)
+    return output
+
+
+@_plane_sample.register_fake
+def _(positions, factors, factor_grads, axes, lengths, reduce):
+    return positions.new_empty(positions.shape[0], 1 if reduce else _features(factors, lengths))
+
+
+def _features(factors: list[Tensor], lengths: list[int]) -> int:
+    return sum(factors[sum(lengths[:term])].shape[1] for term in range(len(lengths)))
+
+
+def _run(
+    op: str, positions: Tensor, product, reduce: bool, output=None, grad=None, position_grad=None
+) -> None:
+    """Call a kernel with the fields of PlaneTask, of which the tables of factors and terms are in host
+    memory."""
+    factors, factor_grads, axes, lengths = product
+    rows, terms = array("q"), array("q")
+    for k, factor in enumerate(factors):
+        gradient = factor_grads[k].data_ptr() if factor_grads else 0
+        rows.extend((factor.data_ptr(), gradient, axes[2 * k], axes[2 * k + 1]))
+        rows.extend(factor.shape[:1:-1] if axes[2 * k + 1] >= 0 else (factor.shape[2], 1))
+    first = feature = 0
+    for length in lengths:
+        channels = factors[first].shape[1]
+        terms.extend((first, length, channels, feature))
+        first, feature = first + length, feature + channels
+    kind = "native" if positions.device.type == "cpu" else "cuda"
+    fields = [
+        positions.data_ptr(),
+        *positions.shape,
+        rows.buffer_info()[0],
+        terms.buffer_info()[0],
+        len(lengths),
+    ]
+    fields += [feature, int(reduce), *map(backend.address, (output, grad, position_grad))]
+    backend.run(op, kind, positions.device, *fields)
+
+
+@torch.library.custom_op("volkit::plane_sample_grad", mutates_args=("factor_grads",))
+def _plane_sample_grad(
+    grad: Tensor,
+    positions: Tensor,
+    factors: list[Tensor],
+    factor_grads: list[Tensor],
+    axes: list[int],
+    lengths: list[int],
+    reduce: bool,
+    wants_positions: bool,
+) -> Tensor:
+    where, grad = positions.contiguous(), grad.contiguous()
+    product = (factors, factor_grads, axes, lengths)
+    if factor_grads:
+        _run("plane_sample_factor_grad", where, product, reduce, grad=grad)
+    if not wants_positions:
+        return positions.new_empty(0)
+    position_grad = torch.empty_like(where)
+    _run("plane_sample_position_grad", where, product, reduce, grad=grad, position_grad=position_grad)
+    return position_grad
+
+
+@_plane_sample_grad.register_fake
+def _(grad, positions, factors, factor_grads, axes, lengths, reduce, wants_positions):
+    return positions.new_empty(positions.shape if wants_positions else 0)
+
+
+def _keep(ctx, inputs, output) -> None:
+    positions, factors, ctx.buffers, ctx.axes, ctx.lengths, ctx.reduce = inputs
+    ctx.save_for_backward(positions, *factors)
+
+
+def _backward(ctx, grad):
+    positions, *factors = ctx.saved_tensors
+    wants_positions, wants_factors = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1])
+    buffers = list(ctx.buffers) if wants_factors else []
+    if wants_factors and not buffers:
+        buffers = [torch.zeros_like(factor, memory_format=torch.channels_last) for factor in factors]
+    numbers = (ctx.axes, ctx.lengths, ctx.reduce)
+    position_grad = _plane_sample_grad(grad, positions, factors, buffers, *numbers, wants_positions)
+    fresh = buffers if wants_factors and not ctx.buffers else [None] * len(factors)
+    return position_grad if wants_positions else None, fresh, [None] * len(ctx.buffers), None, None, None
+
+
+_plane_sample.register_autograd(_backward, setup_context=_keep)
 
 
 def _check(positions: Tensor, factors: list[Tensor], terms: Terms) -> None:
@@ -69,7 +180,24 @@ def _check(positions: Tensor, factors: list[Tensor], terms: Terms) -> None:
         channels = {tensor.shape[1] for tensor in factors[place : place + len(term)]}
         if len(channels) != 1:
             raise ValueError(f"the factors of one term have equal channels, got {sorted(channels)}")
+        if len(term) > _MOST_FACTORS:
+            raise ValueError(f"a term has at most {_MOST_FACTORS} factors, got {len(term)}")
         place += len(term)
+
+
+def _checked_grads(factors: list[Tensor], grads: list[Tensor] | None) -> list[Tensor]:
+    if grads is None:
+        return []
+    if len(grads) != len(factors) or len({grad.data_ptr() for grad in grads}) != len(grads):
+        raise ValueError(f"{len(factors)} factors need as many separate factor_grads, got {len(grads)}")
+    for grad, factor in zip(grads, factors, strict=True):
+        dense = grad.is_contiguous(memory_format=torch.channels_last)
+        if grad.shape != factor.shape or grad.dtype != factor.dtype or not dense:
+            raise ValueError(
+                f"factor_grads must be channels-last {factor.dtype} {tuple(factor.shape)} as its factor, "
+                f"got {grad.dtype} {tuple(grad.shape)} with strides {grad.stride()}"
+            )
+    return grads
 
 
 def _reference(positions: Tensor, factors: list[Tensor], terms: Terms, reduce: bool) -> Tensor:

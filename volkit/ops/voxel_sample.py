@@ -2,6 +2,8 @@
 
 import torch
 
+from volkit.ops import backend
+from volkit.ops.deposit import deposit
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["voxel_sample"]
@@ -21,13 +23,84 @@ def voxel_sample(
     links, dense rows).
 
     Differentiable in data and positions (0 along an axis where the clamp holds). With `data_grad` the
-    gradient of data is added into it in place and autograd gets none for data.
+    gradient of data is added into it in place and autograd gets none for data. float64 takes the reference.
     """
-    _check(positions, links, data)
-    return _reference(positions, links, data)
+    _check(positions, links, data, data_grad)
+    if backend.choose("voxel_sample", positions, links, data) == "reference":
+        return _reference(positions, links, deposit(data, data_grad))
+    return _voxel_sample(positions, links, data, data_grad)
 
 
-def _check(positions: Tensor, links: Tensor, data: Tensor) -> None:
+@torch.library.custom_op("volkit::voxel_sample", mutates_args=())
+def _voxel_sample(positions: Tensor, links: Tensor, data: Tensor, data_grad: Tensor | None) -> Tensor:
+    output = data.new_empty(positions.shape[0], data.shape[1])
+    _run("voxel_sample", (positions.contiguous(), links.contiguous(), data.contiguous()), output=output)
+    return output
+
+
+@_voxel_sample.register_fake
+def _(positions, links, data, data_grad):
+    return data.new_empty(positions.shape[0], data.shape[1])
+
+
+def _run(op: str, given, output=None, grad=None, data_grad=None, position_grad=None) -> None:
+    """Call a kernel with the fields of VoxelTask."""
+    positions, links, data = given
+    points, native = positions.shape[0], positions.device.type == "cpu"
+    scratch = None
+    if native and data_grad is not None:
+        scratch = torch.empty(points, 8, dtype=torch.int32)
+    fields = [backend.address(positions), points, backend.address(links), *links.shape]
+    fields += [backend.address(data), *data.shape]
+    fields += map(backend.address, (output, grad, data_grad, position_grad, scratch))
+    backend.run(op, "native" if native else "cuda", positions.device, *fields)
+
+
+@torch.library.custom_op("volkit::voxel_sample_grad", mutates_args=("data_grad",))
+def _voxel_sample_grad(
+    grad: Tensor,
+    positions: Tensor,
+    links: Tensor,
+    data: Tensor,
+    data_grad: Tensor | None,
+    wants_positions: bool,
+) -> Tensor:
+    given = (positions.contiguous(), links.contiguous(), data.contiguous())
+    grad = grad.contiguous()
+    if data_grad is not None:
+        _run("voxel_sample_data_grad", given, grad=grad, data_grad=data_grad)
+    if not wants_positions:
+        return positions.new_empty(0)
+    position_grad = torch.empty_like(given[0])
+    _run("voxel_sample_position_grad", given, grad=grad, position_grad=position_grad)
+    return position_grad
+
+
+@_voxel_sample_grad.register_fake
+def _(grad, positions, links, data, data_grad, wants_positions):
+    return positions.new_empty(positions.shape if wants_positions else 0)
+
+
+def _keep(ctx, inputs, output) -> None:
+    positions, links, data, data_grad = inputs
+    ctx.save_for_backward(positions, links, data)
+    ctx.buffer = data_grad
+
+
+def _backward(ctx, grad):
+    positions, links, data = ctx.saved_tensors
+    wants_positions, _, wants_data, _ = ctx.needs_input_grad
+    buffer, fresh = ctx.buffer if wants_data else None, None
+    if wants_data and buffer is None:
+        buffer = fresh = torch.zeros_like(data, memory_format=torch.contiguous_format)
+    position_grad = _voxel_sample_grad(grad, positions, links, data, buffer, wants_positions)
+    return position_grad if wants_positions else None, None, fresh, None
+
+
+_voxel_sample.register_autograd(_backward, setup_context=_keep)
+
+
+def _check(positions: Tensor, links: Tensor, data: Tensor, data_grad: Tensor | None) -> None:
     if positions.dim() != 2 or positions.shape[1] != 3 or links.dim() != 3 or data.dim() != 2:
         raise ValueError(
             f"voxel_sample takes positions [point, 3], links [x, y, z] and data [row, channel], "
@@ -35,6 +108,15 @@ def _check(positions: Tensor, links: Tensor, data: Tensor) -> None:
         )
     if links.dtype != torch.int32:
         raise ValueError(f"links are int32 row numbers, -1 for none, got {links.dtype}")
+    if positions.shape[0] and not links.numel():
+        raise ValueError(f"a voxel grid of shape {tuple(links.shape)} has no voxel to read")
+    if data_grad is not None and not (
+        data_grad.shape == data.shape and data_grad.dtype == data.dtype and data_grad.is_contiguous()
+    ):
+        raise ValueError(
+            f"data_grad must be contiguous {data.dtype} {tuple(data.shape)} as data is, "
+            f"got {data_grad.dtype} {tuple(data_grad.shape)}"
+        )
 
 
 def _reference(positions: Tensor, links: Tensor, data: Tensor) -> Tensor:

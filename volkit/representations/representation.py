@@ -1,7 +1,9 @@
 """What every scene representation carries, whatever it is made of."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -57,6 +59,7 @@ class Representation(nn.Module, ABC):
     domain: Domain
     world_from_local: Similarity
     capture: Capture | None
+    provenance: Mapping[str, Any] = MappingProxyType({})  # where it comes from, as plain JSON values
 
     @abstractmethod
     def bounds(self) -> Domain:
@@ -74,6 +77,10 @@ class Representation(nn.Module, ABC):
     def stored_tensors(self) -> dict[str, Tensor]:
         """What a file must hold: parameters and buffers by name, in the published layout."""
         return self.state_dict()
+
+    def check(self) -> None:
+        """Raise ValueError where tensors contradict each other, as those of a damaged file may."""
+        return
 
     def placed_like(self, other: "Representation") -> Self:
         """Take over frame and capture of another representation of the same scene; returns itself."""

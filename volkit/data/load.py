@@ -1,0 +1,139 @@
+"""The door for photographs: finds the convention, decodes the pictures, settles world frame, domain and near."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from volkit.data import blender, nerfstudio
+from volkit.data.extent import Extent, find_extent, parse_domain
+from volkit.data.listing import Listing, Reader, Shot
+from volkit.data.photographs import Photographs
+from volkit.data.pictures import Progress, read_mask, read_picture, read_pictures, size_of_picture
+from volkit.data.world import align
+from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras
+from volkit.io.format import FormatError
+from volkit.typing import Tensor
+
+__all__ = ["READERS", "load_photographs"]
+
+READERS: tuple[Reader, ...] = (blender.READER, nerfstudio.READER)  # tried in this order
+COEFFICIENTS = {"opencv": 8, "fisheye": 4}
+
+
+def load_photographs(
+    path: Path | str,
+    size: int | None = None,
+    holdout: int | None = None,
+    up: str | None = None,
+    unit_scale: float | None = None,
+    domain: str | None = None,
+    progress: Progress | None = None,
+) -> Photographs:
+    """Read a dataset folder or file of any convention.
+
+    `size` is the longest side in pixels (never enlarged); `holdout` N marks pictures 0, N, 2N, ... by name as test;
+    `up` is the file's upward axis (`z`, `-y`, `0,1,0`), `unit_scale` metres per file unit, `domain` as
+    `extent.parse_domain` reads it, world frame. Raises FormatError naming file, fact and fix.
+    """
+    path = Path(path)
+    listing = _reader(path).read(path)
+    cameras, notes = _cameras(listing)
+    cameras = cameras if size is None else cameras.resized(size)
+    images, masks = _decoded(listing.shots, cameras, progress)
+    cameras, points, world_from_file, frame_note = align(
+        listing, cameras, up, 1.0 if unit_scale is None else unit_scale
+    )
+    if domain is not None:
+        found = Extent(parse_domain(domain), 0.0, "domain as given")
+    else:
+        found = find_extent(cameras, images, listing, world_from_file, points)
+    photographs = Photographs(
+        cameras=cameras,
+        images=images,
+        names=tuple(shot.name for shot in listing.shots),
+        split=tuple(shot.split for shot in listing.shots),
+        domain=found.domain,
+        near=found.near,
+        masks=masks,
+        points=points,
+        notes=(*listing.notes, *notes, frame_note, found.note),
+        world_from_file=world_from_file,
+    )
+    return photographs if holdout is None else photographs.held_out(holdout)
+
+
+def _reader(path: Path) -> Reader:
+    if not path.exists():
+        raise FormatError(path, "no such file or folder", "check the path")
+    for reader in READERS:
+        if reader.owns(path):
+            return reader
+    known = ", ".join(reader.name for reader in READERS)
+    raise FormatError(path, "is no dataset that is known here", f"give one of: {known}")
+
+
+def _cameras(listing: Listing) -> tuple[Cameras, tuple[str, ...]]:
+    """Cameras at the pictures' true sizes, file frame; a note counts those that the file listed otherwise."""
+    shots, intrinsics, sizes, rescaled = listing.shots, [], [], Counter()
+    for shot in shots:
+        size = shot.size if shot.frame is not None else size_of_picture(shot.image, shot.size)
+        if abs(math.log(size[0] * shot.size[1] / (size[1] * shot.size[0]))) > 0.02:
+            fact = f"is {size[0]}x{size[1]} but listed as {shot.size[0]}x{shot.size[1]}: another shape"
+            raise FormatError(shot.image, fact, "crop it back or correct the listed size")
+        ratio = (size[0] / shot.size[0], size[1] / shot.size[1])
+        intrinsics.append([value * ratio[i % 2] for i, value in enumerate(shot.intrinsics)])
+        sizes.append(size)
+        if size != shot.size:
+            rescaled[f"listed {shot.size[0]}x{shot.size[1]}, found {size[0]}x{size[1]}"] += 1
+    lens, coefficients = _lenses(listing)
+    times = [shot.time for shot in shots]
+    cameras = Cameras(
+        world_from_camera=torch.stack([shot.pose for shot in shots]),
+        intrinsics=torch.tensor(intrinsics, dtype=torch.float32),
+        size=torch.tensor(sizes),
+        lens=lens,
+        coefficients=coefficients,
+        time=None if None in times else torch.tensor(times, dtype=torch.float32),
+    )
+    return cameras, tuple(f"intrinsics rescaled for {count} pictures: {what}" for what, count in rescaled.items())
+
+
+def _lenses(listing: Listing):
+    models = {shot.lens.model for shot in listing.shots}
+    if models == {"pinhole"}:
+        return PINHOLE, None
+    if len(models - {"pinhole"}) > 1 or ("fisheye" in models and "pinhole" in models):
+        raise FormatError(listing.source, f"mixes the lens models {sorted(models)}", "split it by lens")
+    lens = FISHEYE if "fisheye" in models else OPENCV
+    count = COEFFICIENTS[lens.model]
+    rows = [[*shot.coefficients, *[0.0] * (count - len(shot.coefficients))] for shot in listing.shots]
+    return lens, torch.tensor(rows, dtype=torch.float32)
+
+
+def _decoded(
+    shots: tuple[Shot, ...], cameras: Cameras, progress: Progress | None
+) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+    """All pictures at their cameras' sizes, all with alpha or none; an alpha channel that is opaque throughout goes."""
+    sizes = [tuple(size) for size in cameras.size.tolist()]
+    jobs: list[Callable[[], Tensor]] = []
+    for shot, size in zip(shots, sizes, strict=True):
+        jobs.append(partial(read_picture, shot.image, size, shot.size))
+    images = read_pictures(jobs, progress)
+    if any(image.shape[-1] == 4 and bool((image[..., 3] < 255).any()) for image in images):
+        images = [_with_alpha(image) for image in images]
+    else:
+        images = [image[..., :3].contiguous() for image in images]
+    masked = any(shot.mask is not None for shot in shots)
+    pairs = zip(shots, sizes, strict=True)
+    masks = [None if shot.mask is None else read_mask(shot.mask, size) for shot, size in pairs] if masked else []
+    return tuple(images), tuple(masks)
+
+
+def _with_alpha(image: Tensor) -> Tensor:
+    if image.shape[-1] == 4:
+        return image
+    return torch.cat([image, torch.full_like(image[..., :1], 255)], -1)
