@@ -1,5 +1,6 @@
 """The loop: budgets, descent, resuming."""
 
+import copy
 import math
 
 import pytest
@@ -50,7 +51,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does():
 
     def keep(moment, values, fit):
         if moment.step == 25:
-            states.append(fit.state())
+            states.append(copy.deepcopy(fit.state()))
 
     Fit(Parabola(), Budget(steps=60)).run([keep])
     again = Parabola()

@@ -45,7 +45,9 @@ def test_rays_are_unit_and_the_centre_looks_forward():
 
 
 def test_a_camera_on_the_up_axis_still_has_a_pose():
-    batch = Cameras.looking_at(torch.tensor([[0.0, 0.0, 5.0]]), torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 9.0, (4, 4))
+    batch = Cameras.looking_at(
+        torch.tensor([[0.0, 0.0, 5.0]]), torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 9.0, (4, 4)
+    )
     rotation = batch.world_from_camera[0, :, :3]
     assert torch.allclose(rotation.T @ rotation, torch.eye(3), atol=1e-5)  # float32 products
 

@@ -131,7 +131,7 @@ class Fit:
         while (moment := self.moment).fraction < 1.0:
             started = time.perf_counter()
             losses = self.trainee.losses(moment)
-            values = {name: float(loss) for name, loss in losses.items()}
+            values = {name: loss.item() for name, loss in losses.items()}
             bad = [name for name, value in values.items() if not math.isfinite(value)]
             if bad:
                 raise FloatingPointError(
@@ -172,7 +172,7 @@ class Fit:
                     )  # fmt: skip
 
     def state(self) -> State:
-        """All of it: trainee, Adam moments, clock, history."""
+        """Trainee, Adam moments, clock, history. The tensors are live: write or copy them before going on."""
         return {
             "trainee": self.trainee.state(),
             "moments": {name: list(pair) for name, pair in self._moments.items()},

@@ -11,7 +11,7 @@ from volkit.distill.rung import Rung
 from volkit.fit import Moment
 from volkit.representations.field import Field
 from volkit.representations.representation import ParamGroup
-from volkit.sampling.occupancy import OccupancyGrid
+from volkit.sampling.occupancy_grid import OccupancyGrid
 from volkit.typing import Tensor
 
 __all__ = ["Recipe", "Stage", "Student"]

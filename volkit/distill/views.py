@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from volkit.geometry import Cameras
+from volkit.geometry import Cameras, morton_cells
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
-from volkit.sampling.occupancy import unpack_bits
+from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
 __all__ = ["distillation_cameras", "orbit_cameras", "vary_cameras"]
@@ -55,7 +55,7 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
 
 def occupied_sphere(field: Field) -> tuple[Float[Tensor, "3"], float]:
     """Centre and radius, world frame, of a sphere around the occupied cells (or the whole domain when none is)."""
-    cells = unpack_bits(field.occupancy).nonzero().float()
+    cells = morton_cells(unpack_bits(field.occupancy).nonzero()[:, 0])
     unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else torch.tensor([[0.0] * 3, [1.0] * 3])
     corners = field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)]))
     world = field.world_from_local.points(corners)

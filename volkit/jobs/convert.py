@@ -42,7 +42,7 @@ class ConvertJob:
     to: str | None = None
     """Kind of representation; by default the source's own."""
     method: Literal["volkit", "pvd", "pvd-al"] = "volkit"
-    """volkit: closed-form start, cached answers, error-driven rays. pvd, pvd-al: the papers' methods, for comparison."""
+    """volkit: closed-form start, cached answers, error-driven rays; pvd, pvd-al: the published methods."""
     budget: str = "60s"
     """60s, 10m of optimisation, or 2000 for steps."""
     photos: Path | None = None
@@ -86,7 +86,8 @@ class ConvertJob:
         student = self._student(teacher, generator)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
-                  "parameters": count_parameters(student), "seed": self.seed, "backend": backend.describe()}  # fmt: skip
+                  "parameters": count_parameters(student), "seed": self.seed,
+                  "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
             return report | {"budget": self.budget, "memory_bytes": 16 * count_parameters(student)}
         judge = self._judge(teacher, generator)

@@ -86,9 +86,7 @@ def _features(factors: list[Tensor], lengths: list[int]) -> int:
     return sum(factors[sum(lengths[:term])].shape[1] for term in range(len(lengths)))
 
 
-def _run(
-    op: str, positions: Tensor, product, reduce: bool, output=None, grad=None, position_grad=None
-) -> None:
+def _run(op: str, positions: Tensor, product, reduce: bool, output=None, grad=None, position_grad=None) -> None:
     """Call a kernel with the fields of PlaneTask, of which the tables of factors and terms are in host
     memory."""
     factors, factor_grads, axes, lengths = product

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import Cameras, morton_cells
+from volkit.geometry import Cameras, morton_cells, morton_codes
 from volkit.ops.march import Stride
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
-from volkit.typing import Bool, Float, Tensor
+from volkit.typing import Bool, Float, Tensor, UInt8
 
-__all__ = ["OccupancyGrid", "fill_occupancy", "visible_cells"]
+__all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "unpack_bits", "visible_cells"]
 
 CELLS = OCCUPANCY_RESOLUTION**3
 THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
@@ -35,7 +35,7 @@ class OccupancyGrid:
         if step < warm_up:
             cells = torch.arange(CELLS, device=device) if self.visible is None else self.visible.nonzero()[:, 0]
         else:
-            occupied = _unpacked(field.occupancy).nonzero()[:, 0]
+            occupied = unpack_bits(field.occupancy).nonzero()[:, 0]
             count = CELLS // 8
             anywhere = torch.randint(CELLS, (count,), generator=generator, device=device)
             if len(occupied) > count:
@@ -86,6 +86,28 @@ def fill_occupancy(
 
 
 @torch.no_grad()
+def copy_occupancy(source: Field, target: Field) -> None:
+    """Mark the cells of `target` that overlap an occupied one of `source`; both fields share their local frame.
+
+    Equal domains share their bits exactly; else 27 points of every cell are looked up.
+    """
+    if source.domain == target.domain:
+        target.occupancy.copy_(source.occupancy)
+        return
+    bits = unpack_bits(source.occupancy)
+    cells = morton_cells(torch.arange(CELLS, device=bits.device))
+    occupied = torch.zeros(CELLS, dtype=torch.bool, device=bits.device)
+    steps = torch.tensor([0.02, 0.5, 0.98], device=bits.device)
+    for shift in torch.cartesian_prod(steps, steps, steps):
+        local = target.domain.local_from_unit((cells + shift) / OCCUPANCY_RESOLUTION)
+        unit = source.domain.unit_from_local(local)
+        inside = ((unit >= 0) & (unit < 1)).all(-1)
+        found = morton_codes((unit[inside] * OCCUPANCY_RESOLUTION).long())
+        occupied[inside] |= bits[found]
+    target.occupancy.copy_(_packed(occupied))
+
+
+@torch.no_grad()
 def visible_cells(field: Field, cameras: Cameras, *, near: float = 0.0) -> Bool[Tensor, " cell"]:
     """Cells (Morton order) that at least one camera sees beyond `near` (world units), with a margin of two cells.
 
@@ -132,7 +154,8 @@ def _packed(occupied: Tensor) -> Tensor:
     return (occupied.view(-1, 8) * weights).sum(-1).to(torch.uint8)
 
 
-def _unpacked(bits: Tensor) -> Tensor:
+def unpack_bits(bits: UInt8[Tensor, " byte"]) -> Bool[Tensor, " cell"]:
+    """One truth value a cell, in the bits' own order."""
     return ((bits[:, None] >> torch.arange(8, device=bits.device, dtype=torch.uint8)) & 1).bool().flatten()
 
 

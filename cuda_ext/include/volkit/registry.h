@@ -5,6 +5,7 @@
 
 #include "volkit/adam.h"
 #include "volkit/composite.h"
+#include "volkit/hash_encode.h"
 #include "volkit/march.h"
 #include "volkit/plane_sample.h"
 #include "volkit/voxel_sample.h"
@@ -13,6 +14,9 @@
   VOLKIT_OP(adam, AdamTask)                          \
   VOLKIT_OP(composite, CompositeTask)                \
   VOLKIT_OP(composite_grad, CompositeTask)           \
+  VOLKIT_OP(hash_encode, HashEncodeTask)             \
+  VOLKIT_OP(hash_scatter, HashScatterTask)           \
+  VOLKIT_OP(hash_slopes, HashSlopesTask)             \
   VOLKIT_OP(march_count, MarchTask)                  \
   VOLKIT_OP(march_write, MarchTask)                  \
   VOLKIT_OP(plane_sample, PlaneTask)                 \
