@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+import tyro
 
 from volkit.data import load_photographs
 from volkit.distill.exact import exact
@@ -19,7 +20,7 @@ from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.progress import Progress
 from volkit.jobs.training import BATCH, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Composed, Field
+from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
@@ -55,12 +56,16 @@ class ConvertJob:
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """How much work a power cut may cost."""
     resume: bool = False
     """Go on from TARGET.part."""
     force: bool = False
     """Overwrite existing targets."""
     dry_run: bool = False
     """Say what it would take, and stop."""
+    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
+    """Sizes of the representation, from Python or a preset; by default those of its paper."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`."""
@@ -91,7 +96,7 @@ class ConvertJob:
         if self.dry_run:
             return report | {"budget": self.budget, "memory_bytes": 16 * count_parameters(student)}
         judge = self._judge(teacher, generator)
-        training = Training(target, budget, self._purpose(target), self.resume)
+        training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"convert to {student.config.kind}"):
             trainee = self._trainee(teacher, student, generator)
             fit = training.run(trainee, progress, judge.glance)
@@ -103,7 +108,7 @@ class ConvertJob:
         }  # fmt: skip
 
     def _purpose(self, target: Path) -> str:
-        ignored = {"resume", "force", "dry_run"}
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
@@ -127,7 +132,7 @@ class ConvertJob:
         if kind not in REPRESENTATIONS or kind == "analytic":
             kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
-        student = REPRESENTATIONS[kind]().build(teacher.domain, generator).placed_like(teacher)
+        student = (self.config or REPRESENTATIONS[kind]()).build(teacher.domain, generator).placed_like(teacher)
         copy_occupancy(teacher, student)
         return student
 

@@ -126,9 +126,7 @@ def _reference(
         table = _Deposit.apply(table, table_grad)  # pyright: ignore[reportAssignmentType]
     table = table.to(positions.dtype)
     planes = []
-    for scale, r, offset, size in zip(
-        levels.scales, levels.resolutions, levels.offsets, levels.sizes, strict=True
-    ):
+    for scale, r, offset, size in zip(levels.scales, levels.resolutions, levels.offsets, levels.sizes, strict=True):
         place = positions.clamp(0, 1) * scale + 0.5
         cell = torch.where(place >= 0, place, 0).detach().floor()
         fraction = place - cell
@@ -164,9 +162,7 @@ class _Deposit(torch.autograd.Function):
 def _level_rows(levels: HashLevels) -> Int[Tensor, "level 4"]:
     """Rows of struct HashLevel: scale (as bits), resolution, offset, size."""
     bits = np.array(levels.scales, np.float32).view(np.int32)
-    return torch.from_numpy(
-        np.stack([bits, levels.resolutions, levels.offsets, levels.sizes], 1).astype(np.int32)
-    )
+    return torch.from_numpy(np.stack([bits, levels.resolutions, levels.offsets, levels.sizes], 1).astype(np.int32))
 
 
 @torch.library.custom_op("volkit::hash_encode", mutates_args=())
@@ -243,14 +239,8 @@ def _check(positions: Tensor, table: Tensor, levels: HashLevels, table_grad: Ten
         )
     if table_grad is None:
         if table.dtype == torch.float16 and table.requires_grad:
-            raise ValueError(
-                "hash_encode: the gradient of a float16 table needs table_grad, a float32 buffer"
-            )
-    elif (
-        table_grad.shape != table.shape
-        or table_grad.dtype != positions.dtype
-        or not table_grad.is_contiguous()
-    ):
+            raise ValueError("hash_encode: the gradient of a float16 table needs table_grad, a float32 buffer")
+    elif table_grad.shape != table.shape or table_grad.dtype != positions.dtype or not table_grad.is_contiguous():
         raise ValueError(
             f"hash_encode: table_grad must be a contiguous {positions.dtype} {tuple(table.shape)}, got "
             f"{table_grad.dtype} {tuple(table_grad.shape)}"
