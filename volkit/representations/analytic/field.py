@@ -52,7 +52,7 @@ class AnalyticConfig:
     """
 
     kind: ClassVar[str] = "analytic"
-    primitives: tuple[Primitive, ...]
+    primitives: tuple[Primitive, ...] = (Primitive("sphere", (0.5,)),)
     density: float = 400.0
     softness: float = 0.01
     light: Light = DAYLIGHT
