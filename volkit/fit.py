@@ -172,7 +172,7 @@ class Fit:
                     )  # fmt: skip
 
     def state(self) -> State:
-        """All of it: trainee, Adam moments, clock, history. Tensors are the live ones: write or copy before going on."""
+        """Trainee, Adam moments, clock, history. The tensors are live: write or copy them before going on."""
         return {
             "trainee": self.trainee.state(),
             "moments": {name: list(pair) for name, pair in self._moments.items()},

@@ -1,4 +1,4 @@
-"""Adam: every implementation against float64, and the promises on layout, untouched rows, cleared gradient."""
+"""Adam: every implementation against float64, and the promises on layout, untouched rows and clearing."""
 
 import pytest
 import torch

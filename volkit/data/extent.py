@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from volkit.data.hull import visual_hull_box
-from volkit.data.listing import Listing
+from volkit.data.listing import Listing, triple
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.typing import Float, Tensor, UInt8
 
@@ -34,7 +34,7 @@ def parse_domain(text: str) -> Domain:
         values = []
     if len(values) != 6 or word not in ("", "contracted"):
         raise ValueError(f"domain '{text}': write x0,y0,z0,x1,y1,z1 or x0,y0,z0,x1,y1,z1:contracted")
-    return Domain(tuple(values[:3]), tuple(values[3:]), word == "contracted")
+    return Domain(triple(values[:3]), triple(values[3:]), word == "contracted")
 
 
 def focus_point(cameras: Cameras) -> tuple[Float[Tensor, "3"], float]:
@@ -73,7 +73,7 @@ def find_extent(
         centre, how = _ahead(cameras, points, bounds), "the scene in front of the cameras"
     distances = (cameras.centres - centre).norm(dim=-1)
     half = (cameras.centres - centre).abs().amax(-1).quantile(0.9).item()
-    domain = Domain(*_corners(centre, half), contracted=True)
+    domain = _cube(centre, half, contracted=True)
     near = _near(cameras, points, bounds, 0.1 * distances.median().item())
     return Extent(domain, near, f"opaque pictures: unbounded space, contracted around {how}")
 
@@ -113,10 +113,6 @@ def _near(cameras: Cameras, points: Tensor | None, bounds: tuple[float, ...] | N
     return min(NEAR_SHARE * min(nearest), otherwise) if nearest else otherwise
 
 
-def _corners(centre: Tensor, half: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _cube(centre: Tensor, half: float, contracted: bool = False) -> Domain:
     half = max(half, 1e-6)
-    return tuple((centre - half).tolist()), tuple((centre + half).tolist())
-
-
-def _cube(centre: Tensor, half: float) -> Domain:
-    return Domain(*_corners(centre, half))
+    return Domain(triple((centre - half).tolist()), triple((centre + half).tolist()), contracted)

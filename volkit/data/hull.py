@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from volkit.data.listing import triple
 from volkit.geometry import Cameras, Domain
 from volkit.typing import Float, Int, Tensor, UInt8
 
@@ -32,7 +33,7 @@ def visual_hull_box(
         if not len(survivors):
             return None
         lower, upper = survivors.amin(0) - cell, survivors.amax(0) + cell  # half a cell, and half a cell of margin
-        box = Domain(tuple(lower.tolist()), tuple(upper.tolist()))
+        box = Domain(triple(lower.tolist()), triple(upper.tolist()))
     return box
 
 

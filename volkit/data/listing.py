@@ -11,7 +11,7 @@ from volkit.geometry import PINHOLE, Domain, Lens
 from volkit.io.format import FormatError
 from volkit.typing import Float, Tensor
 
-__all__ = ["Listing", "Reader", "Shot", "checked_pose", "existing", "opencv_from_opengl"]
+__all__ = ["Listing", "Reader", "Shot", "checked_pose", "existing", "opencv_from_opengl", "triple"]
 
 Triple = tuple[float, float, float]
 
@@ -53,6 +53,12 @@ class Reader:
     name: str
     owns: Callable[[Path], bool]  # whether a path follows the convention; looks at names, not at contents
     read: Callable[[Path], Listing]
+
+
+def triple(values: Iterable[float]) -> Triple:
+    """Three numbers as a tuple."""
+    x, y, z = values
+    return float(x), float(y), float(z)
 
 
 def opencv_from_opengl(pose: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:

@@ -2,17 +2,17 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from volkit.data import blender, nerfstudio
+from volkit.data import blender, colmap, llff, nerfstudio, video
 from volkit.data.extent import Extent, find_extent, parse_domain
 from volkit.data.listing import Listing, Reader, Shot
 from volkit.data.photographs import Photographs
 from volkit.data.pictures import Progress, read_mask, read_picture, read_pictures, size_of_picture
+from volkit.data.video import read_frames
 from volkit.data.world import align
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras
 from volkit.io.format import FormatError
@@ -20,7 +20,8 @@ from volkit.typing import Tensor
 
 __all__ = ["READERS", "load_photographs"]
 
-READERS: tuple[Reader, ...] = (blender.READER, nerfstudio.READER)  # tried in this order
+# Tried in this order: a folder of LLFF or a video may hold a COLMAP model or a transforms.json that says more.
+READERS: tuple[Reader, ...] = (video.READER, blender.READER, nerfstudio.READER, colmap.READER, llff.READER)
 COEFFICIENTS = {"opencv": 8, "fisheye": 4}
 
 
@@ -118,17 +119,17 @@ def _decoded(
     shots: tuple[Shot, ...], cameras: Cameras, progress: Progress | None
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
     """All pictures at their cameras' sizes, all with alpha or none; an alpha channel that is opaque throughout goes."""
-    sizes = [tuple(size) for size in cameras.size.tolist()]
-    jobs: list[Callable[[], Tensor]] = []
-    for shot, size in zip(shots, sizes, strict=True):
-        jobs.append(partial(read_picture, shot.image, size, shot.size))
-    images = read_pictures(jobs, progress)
+    sizes = [(int(width), int(height)) for width, height in cameras.size.tolist()]
+    pairs = list(zip(shots, sizes, strict=True))
+    if all(shot.frame is not None for shot in shots):
+        images = read_frames(shots[0].image, [(shot.frame or 0, size) for shot, size in pairs], progress)
+    else:
+        images = read_pictures([partial(read_picture, shot.image, size, shot.size) for shot, size in pairs], progress)
     if any(image.shape[-1] == 4 and bool((image[..., 3] < 255).any()) for image in images):
         images = [_with_alpha(image) for image in images]
     else:
         images = [image[..., :3].contiguous() for image in images]
     masked = any(shot.mask is not None for shot in shots)
-    pairs = zip(shots, sizes, strict=True)
     masks = [None if shot.mask is None else read_mask(shot.mask, size) for shot, size in pairs] if masked else []
     return tuple(images), tuple(masks)
 

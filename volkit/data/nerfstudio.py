@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from volkit.data.listing import Listing, Reader, Shot, existing
+from volkit.data.listing import Listing, Reader, Shot, existing, triple
 from volkit.data.transforms import number, picture_name, read_transforms, shots_from
 from volkit.geometry import Domain
 from volkit.io.format import FormatError
@@ -68,7 +68,7 @@ def _box(file: Path, document: dict[str, Any]) -> Domain | None:
     values = [number(file, {"offset": value}, "offset") or 0.0 for value in offsets]
     centre = [(0.5 - value) / scale for value in values]
     half = 0.5 * side / scale
-    return Domain(tuple(c - half for c in centre), tuple(c + half for c in centre))
+    return Domain(triple(c - half for c in centre), triple(c + half for c in centre))
 
 
 READER = Reader("nerfstudio", owns=_owns, read=_read)

@@ -22,9 +22,10 @@ class Similarity:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        rotation = torch.tensor(self.rotation, dtype=torch.float64)
+        # Named device: a default device set by the caller must not reach plain numbers.
+        rotation = torch.tensor(self.rotation, dtype=torch.float64, device="cpu")
         if rotation.shape != (3, 3) or not torch.allclose(
-            rotation @ rotation.T, torch.eye(3, dtype=torch.float64), atol=1e-4
+            rotation @ rotation.T, torch.eye(3, dtype=torch.float64, device="cpu"), atol=1e-4
         ):  # 1e-4: poses stored as float32 text lose about 1e-6 per entry
             raise ValueError(f"similarity: rotation is not orthonormal: {self.rotation}")
         if not self.scale > 0:

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+import tyro
 
 from volkit.data import load_photographs
 from volkit.distill.exact import exact
@@ -19,7 +20,7 @@ from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.progress import Progress
 from volkit.jobs.training import BATCH, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Composed, Field
+from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
@@ -42,7 +43,7 @@ class ConvertJob:
     to: str | None = None
     """Kind of representation; by default the source's own."""
     method: Literal["volkit", "pvd", "pvd-al"] = "volkit"
-    """volkit: closed-form start, cached answers, error-driven rays. pvd, pvd-al: the papers' methods, for comparison."""
+    """volkit: closed-form start, cached answers, error-driven rays; pvd, pvd-al: the published methods."""
     budget: str = "60s"
     """60s, 10m of optimisation, or 2000 for steps."""
     photos: Path | None = None
@@ -55,12 +56,16 @@ class ConvertJob:
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """How much work a power cut may cost."""
     resume: bool = False
     """Go on from TARGET.part."""
     force: bool = False
     """Overwrite existing targets."""
     dry_run: bool = False
     """Say what it would take, and stop."""
+    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
+    """Sizes of the representation, from Python or a preset; by default those of its paper."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`."""
@@ -86,11 +91,12 @@ class ConvertJob:
         student = self._student(teacher, generator)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
-                  "parameters": count_parameters(student), "seed": self.seed, "backend": backend.describe()}  # fmt: skip
+                  "parameters": count_parameters(student), "seed": self.seed,
+                  "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
             return report | {"budget": self.budget, "memory_bytes": 16 * count_parameters(student)}
         judge = self._judge(teacher, generator)
-        training = Training(target, budget, self._purpose(target), self.resume)
+        training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"convert to {student.config.kind}"):
             trainee = self._trainee(teacher, student, generator)
             fit = training.run(trainee, progress, judge.glance)
@@ -102,7 +108,7 @@ class ConvertJob:
         }  # fmt: skip
 
     def _purpose(self, target: Path) -> str:
-        ignored = {"resume", "force", "dry_run"}
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
@@ -126,7 +132,7 @@ class ConvertJob:
         if kind not in REPRESENTATIONS or kind == "analytic":
             kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
-        student = REPRESENTATIONS[kind]().build(teacher.domain, generator).placed_like(teacher)
+        student = (self.config or REPRESENTATIONS[kind]()).build(teacher.domain, generator).placed_like(teacher)
         copy_occupancy(teacher, student)
         return student
 

@@ -2,7 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from volkit.data import Photographs, load_photographs
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
@@ -11,9 +13,9 @@ from volkit.fit import Budget
 from volkit.io import save
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
-from volkit.jobs.training import Training, batch_samples, count_parameters, seeded
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Capture, Field
+from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
 from volkit.sampling.occupancy import OccupancySampler, stride_for
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 
@@ -50,12 +52,16 @@ class FitJob:
     """Metres per unit of the dataset."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same field."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """How much work a power cut may cost."""
     resume: bool = False
     """Go on from TARGET.part."""
     force: bool = False
     """Overwrite an existing target."""
     dry_run: bool = False
     """Say what it would take, and stop."""
+    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
+    """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
     """Write TARGET.png, a held-out view, as the fit goes on."""
 
@@ -76,7 +82,7 @@ class FitJob:
         if self.dry_run:
             return report | {"budget": self.budget, "memory_bytes": _memory(field, photographs)}
         judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
-        training = Training(self.target, budget, self._purpose(), self.resume)
+        training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
             fit = training.run(self._student(field, photographs, generator), progress, judge.glance)
         save(field, self.target)
@@ -88,7 +94,7 @@ class FitJob:
         }  # fmt: skip
 
     def _purpose(self) -> str:
-        ignored = {"resume", "force", "dry_run", "preview"}
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
         return " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in ignored)
 
     def _field(self, photographs: Photographs, generator) -> Field:
@@ -96,7 +102,7 @@ class FitJob:
             kinds = ", ".join(kind for kind in REPRESENTATIONS if kind != "analytic")
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
         train = photographs.subset("train")
-        field = REPRESENTATIONS[self.to]().build(photographs.domain, generator)
+        field = (self.config or REPRESENTATIONS[self.to]()).build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
         field.capture = Capture(
             photographs.cameras, photographs.names, held_out, photographs.near, over_white(photographs)

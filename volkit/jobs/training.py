@@ -15,7 +15,7 @@ from volkit.io.format import FormatError
 from volkit.jobs.progress import Progress
 from volkit.representations.field import Field
 
-__all__ = ["BATCH", "Training", "batch_samples", "count_parameters"]
+__all__ = ["BATCH", "CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
 
 CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
 EVALUATIONS = 8  # points on the curve of dB over time

@@ -48,8 +48,7 @@ _LIBRARIES = {"gsplat": "splat rasterisation", "nerfacc": "ray marching", "tinyc
 
 @contextmanager
 def use(choice: Choice) -> Iterator[None]:
-    """Force an implementation for the ops called inside: the innermost `use`, else VOLKIT_BACKEND, else
-    `auto`."""
+    """Force an implementation for the ops called inside; the innermost wins, before VOLKIT_BACKEND."""
     _forced.append(_checked(choice, "backend.use"))
     try:
         yield

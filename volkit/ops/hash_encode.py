@@ -1,0 +1,247 @@
+"""Multiresolution hash encoding (Müller et al. 2022), in the layout of tiny-cuda-nn and instant-ngp."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from volkit.ops import backend
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["HashLevels", "hash_encode"]
+
+_PRIMES = (1, 2654435761, 805459861)
+_FEATURES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class HashLevels:
+    """The shape of a hash grid's table.
+
+    Level i has scale s = base bⁱ - 1 (float32, as tiny-cuda-nn computes it), resolution r = ceil(s) + 1 and
+    min(r³ rounded up to 8, 2^log2_table) entries; it is dense where r³ entries fit, hashed otherwise.
+    """
+
+    levels: int = 16
+    features: int = 2
+    log2_table: int = 19
+    base_resolution: int = 16
+    per_level_scale: float = 2.0 ** (8 / 15)  # 16 to 4096 in 16 levels
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that the kernels cannot index."""
+        if self.features not in _FEATURES:
+            raise ValueError(f"HashLevels: features must be one of {_FEATURES}, got {self.features}")
+        if not 1 <= self.levels <= 32:
+            raise ValueError(f"HashLevels: levels must be 1 to 32, got {self.levels}")
+        if not 3 <= self.log2_table <= 24:
+            raise ValueError(f"HashLevels: log2_table must be 3 to 24, got {self.log2_table}")
+        if self.base_resolution < 2 or not 1.0 <= self.per_level_scale <= 16.0:
+            raise ValueError(
+                f"HashLevels: base_resolution must be at least 2 and per_level_scale 1 to 16, got "
+                f"{self.base_resolution} and {self.per_level_scale}"
+            )
+        if self.scales[-1] >= 2**22:
+            raise ValueError(f"HashLevels: the finest scale {self.scales[-1]:g} leaves no bits for positions")
+
+    @classmethod
+    def reaching(
+        cls,
+        finest: float,
+        *,
+        levels: int = 16,
+        features: int = 2,
+        log2_table: int = 19,
+        base_resolution: int = 16,
+    ) -> "HashLevels":
+        """Choose the growth b = (finest / base)^(1 / (levels - 1)) so that the last level has scale finest - 1."""
+        growth = math.exp(math.log(finest / base_resolution) / max(levels - 1, 1))
+        return cls(levels, features, log2_table, base_resolution, growth)
+
+    @property
+    def scales(self) -> list[float]:
+        """Cells per unit length, one number per level."""
+        log2_growth = np.log2(np.float32(self.per_level_scale), dtype=np.float32)
+        powers = np.exp2(np.arange(self.levels, dtype=np.float32) * log2_growth, dtype=np.float32)
+        return (powers * np.float32(self.base_resolution) - np.float32(1)).tolist()
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Vertices per axis that a dense table of each level counts."""
+        return [math.ceil(scale) + 1 for scale in self.scales]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Entries of each level."""
+        return [min(-(-(r**3) // 8) * 8, 2**self.log2_table) for r in self.resolutions]
+
+    @property
+    def offsets(self) -> list[int]:
+        """First entry of each level."""
+        sizes = self.sizes
+        return [sum(sizes[:i]) for i in range(self.levels)]
+
+    @property
+    def entries(self) -> int:
+        """Rows of the table."""
+        return sum(self.sizes)
+
+
+def hash_encode(
+    positions: Float[Tensor, "point 3"],
+    table: Float[Tensor, "entry feature"],
+    levels: HashLevels,
+    *,
+    table_grad: Float[Tensor, "entry feature"] | None = None,
+) -> Float[Tensor, "point level*feature"]:
+    """Look positions in [0, 1]³ up in every level of a hash grid.
+
+    p = x s + ½, cell = floor(p); the value is trilinear in p - cell between the 8 corners. A corner's entry is
+    x + y r + z r² on a dense level (wrapped at the table's end), (x ⊕ 2654435761 y ⊕ 805459861 z) mod size
+    on a hashed one. Outside the box the nearest point of the box is looked up; NaN gives NaN.
+
+    Returns [point, level * feature] with strides (1, point): each feature lies contiguous, as the kernels write it
+    and `fused_mlp` reads it. Gradients reach `table` and `positions`, once (no second derivatives). With
+    `table_grad`, a float32 buffer, the table's gradient is added into it in place and autograd returns none for the
+    table, so that nothing of the table's size is allocated or cleared in a step. `table` may be float16 (a copy of
+    float32 parameters, with half the memory traffic); its gradient then needs `table_grad`.
+    On a CPU the result does not depend on the number of threads; on CUDA the table's gradient is summed by atomics.
+    float64 takes the reference. Raises ValueError where shapes or dtypes do not fit.
+
+    Source: tiny-cuda-nn `grid.h` (indexing), instant-ngp (defaults).
+    """
+    _check(positions, table, levels, table_grad)
+    kind = backend.choose("hash_encode", positions, *([] if table.dtype == torch.float16 else [table]))
+    if kind == "reference":
+        return _reference(positions, table, levels, table_grad)
+    return _encode(positions.contiguous(), table.contiguous(), _level_rows(levels), table_grad)
+
+
+def _reference(
+    positions: Tensor, table: Tensor, levels: HashLevels, table_grad: Tensor | None = None
+) -> Float[Tensor, "point level*feature"]:
+    if table_grad is not None:
+        table = _Deposit.apply(table, table_grad)  # pyright: ignore[reportAssignmentType]
+    table = table.to(positions.dtype)
+    planes = []
+    for scale, r, offset, size in zip(levels.scales, levels.resolutions, levels.offsets, levels.sizes, strict=True):
+        place = positions.clamp(0, 1) * scale + 0.5
+        cell = torch.where(place >= 0, place, 0).detach().floor()
+        fraction = place - cell
+        value = 0.0
+        for corner in range(8):
+            step = torch.tensor([corner >> axis & 1 for axis in range(3)], device=positions.device)
+            x, y, z = (cell.long() + step).unbind(1)
+            if r**3 <= size:
+                entry = (x + y * r + z * r * r) % size
+            else:
+                entry = (x * _PRIMES[0] ^ y * _PRIMES[1] ^ z * _PRIMES[2]) % size
+            weight = torch.where(step.bool(), fraction, 1 - fraction).prod(1, keepdim=True)
+            value = value + weight * table[offset + entry]
+        planes.append(value)
+    return torch.cat(planes, 1).t().contiguous().t()
+
+
+class _Deposit(torch.autograd.Function):
+    """The identity on a table whose gradient goes into a buffer instead of to autograd."""
+
+    @staticmethod
+    def forward(ctx, table: Tensor, table_grad: Tensor) -> Tensor:
+        ctx.table_grad = table_grad
+        return table.view_as(table)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[None, None]:
+        ctx.table_grad += grad
+        return None, None
+
+
+@lru_cache
+def _level_rows(levels: HashLevels) -> Int[Tensor, "level 4"]:
+    """Rows of struct HashLevel: scale (as bits), resolution, offset, size."""
+    bits = np.array(levels.scales, np.float32).view(np.int32)
+    return torch.from_numpy(np.stack([bits, levels.resolutions, levels.offsets, levels.sizes], 1).astype(np.int32))
+
+
+@torch.library.custom_op("volkit::hash_encode", mutates_args=())
+def _encode(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None) -> Tensor:
+    points, features = positions.shape[0], table.shape[1]
+    out = positions.new_empty(len(rows) * features, points)
+    _run("hash_encode", positions, (table, out), rows, features, table.dtype == torch.float16)
+    return out.t()
+
+
+@_encode.register_fake
+def _(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None) -> Tensor:
+    return positions.new_empty(rows.shape[0] * table.shape[1], positions.shape[0]).t()
+
+
+@torch.library.custom_op("volkit::hash_scatter", mutates_args=("table_grad",))
+def _scatter(grad: Tensor, positions: Tensor, table_grad: Tensor, rows: Tensor) -> None:
+    _run("hash_scatter", positions, (grad, table_grad), rows, table_grad.shape[1])
+
+
+@torch.library.custom_op("volkit::hash_slopes", mutates_args=())
+def _slopes(grad: Tensor, positions: Tensor, table: Tensor, rows: Tensor) -> Tensor:
+    out = torch.empty_like(positions)
+    _run("hash_slopes", positions, (table, grad, out), rows, table.shape[1], table.dtype == torch.float16)
+    return out
+
+
+@_slopes.register_fake
+def _(grad: Tensor, positions: Tensor, table: Tensor, rows: Tensor) -> Tensor:
+    return torch.empty_like(positions)
+
+
+def _run(op: str, positions: Tensor, arrays: tuple[Tensor, ...], rows: Tensor, *numbers: int) -> None:
+    kind = "cuda" if positions.is_cuda else "native"
+    addresses = (positions.data_ptr(), *(array.data_ptr() for array in arrays), rows.data_ptr())
+    backend.run(op, kind, positions.device, *addresses, positions.shape[0], len(rows), *map(int, numbers))
+
+
+def _remember(ctx, inputs: tuple, output: Tensor) -> None:
+    positions, table, rows, table_grad = inputs
+    ctx.save_for_backward(positions, table, rows)
+    # Not saved: two lookups may add to one buffer, and saving would refuse that.
+    ctx.table_grad = table_grad
+
+
+def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    positions, table, rows = ctx.saved_tensors
+    planar = grad.t().contiguous().t()
+    slopes = _slopes(planar, positions, table, rows) if ctx.needs_input_grad[0] else None
+    if not ctx.needs_input_grad[1]:
+        return slopes, None, None, None
+    into = ctx.table_grad if ctx.table_grad is not None else torch.zeros_like(table)
+    _scatter(planar, positions, into, rows)
+    return slopes, into if ctx.table_grad is None else None, None, None
+
+
+_encode.register_autograd(_backward, setup_context=_remember)
+
+
+def _check(positions: Tensor, table: Tensor, levels: HashLevels, table_grad: Tensor | None) -> None:
+    if positions.ndim != 2 or positions.shape[1] != 3:
+        raise ValueError(f"hash_encode: positions must be [point, 3], got {tuple(positions.shape)}")
+    if tuple(table.shape) != (levels.entries, levels.features):
+        raise ValueError(
+            f"hash_encode: these levels need a table [{levels.entries}, {levels.features}], got {tuple(table.shape)}"
+        )
+    if positions.dtype not in (torch.float32, torch.float64) or table.dtype not in (
+        positions.dtype,
+        torch.float16,
+    ):
+        raise ValueError(
+            f"hash_encode: positions {positions.dtype} and table {table.dtype}; use float32 or float64 for both, "
+            "or a float16 table"
+        )
+    if table_grad is None:
+        if table.dtype == torch.float16 and table.requires_grad:
+            raise ValueError("hash_encode: the gradient of a float16 table needs table_grad, a float32 buffer")
+    elif table_grad.shape != table.shape or table_grad.dtype != positions.dtype or not table_grad.is_contiguous():
+        raise ValueError(
+            f"hash_encode: table_grad must be a contiguous {positions.dtype} {tuple(table.shape)}, got "
+            f"{table_grad.dtype} {tuple(table_grad.shape)}"
+        )
