@@ -93,13 +93,12 @@ class CompareJob:
         return [(name, cameras[[capture.names.index(name)]]) for name in chosen]
 
     def _wanted(self, name: str, capture: Capture | None, photographs: list[Photographs]) -> bool:
+        """What the scene file holds out goes before a dataset's own split, where both speak of the same pictures."""
         held_out = set() if capture is None else set(capture.held_out)
-        if self.split in (None, "test") and held_out:
-            return name in held_out
-        if not photographs:
-            return self.split == "train" and name not in held_out
-        split = photographs[0].split[photographs[0].names.index(name)]
-        return split == (self.split or "test")
+        if photographs and held_out.isdisjoint(photographs[0].names):
+            split = photographs[0].split[photographs[0].names.index(name)]
+            return split == (self.split or "test")
+        return (name in held_out) == (self.split in (None, "test"))
 
     @staticmethod
     def _background(sides: "list[Side]") -> tuple[float, float, float]:

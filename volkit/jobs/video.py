@@ -16,24 +16,36 @@ CODECS = {".mp4": "libx264", ".webm": "libvpx-vp9", ".mkv": "libx264"}
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
     """Encode 8-bit RGB frames as they come; FormatError where there is no encoder."""
-    import imageio.v2 as imageio
-
-    suffix = path.suffix.lower()
     with written_whole(path) as place:
-        if suffix == ".gif":
-            writer = imageio.get_writer(place, format="GIF", mode="I", duration=1000.0 / fps, loop=0)
+        if path.suffix.lower() == ".gif":
+            import imageio.v3 as imageio
+
+            imageio.imwrite(place, list(frames), extension=".gif", duration=1000.0 / fps, loop=0)
         else:
-            _check_encoder(path)
-            writer = imageio.get_writer(
-                place, format="FFMPEG", mode="I", fps=fps, codec=CODECS[suffix], quality=8, macro_block_size=2,
-                output_params=["-f", MUXERS[suffix]],
-            )  # fmt: skip
-        with writer:
-            for frame in frames:
-                writer.append_data(frame)
+            _encode(path, place, iter(frames), fps)
 
 
-def _check_encoder(path: Path) -> None:
+def _encode(path: Path, place: Path, frames: Iterable[np.ndarray], fps: int) -> None:
+    write_frames, suffix = _encoder(path), path.suffix.lower()
+    stream = None
+    try:
+        for frame in frames:
+            if stream is None:
+                height, width = frame.shape[:2]
+                # The file's own name ends with .part until it is whole, so the container must be named.
+                container = ["-f", MUXERS[suffix]]
+                stream = write_frames(
+                    str(place), (width, height), fps=fps, codec=CODECS[suffix], quality=8, macro_block_size=2,
+                    output_params=container,
+                )  # fmt: skip
+                stream.send(None)
+            stream.send(np.ascontiguousarray(frame))
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+def _encoder(path: Path):
     try:
         import imageio_ffmpeg
 
@@ -42,3 +54,4 @@ def _check_encoder(path: Path) -> None:
         raise FormatError(
             path, f"no video encoder ({error})", "pip install imageio-ffmpeg, or write a folder"
         ) from None
+    return imageio_ffmpeg.write_frames
