@@ -85,15 +85,15 @@ def fill_occupancy(
 ) -> None:
     """Fill `field.occupancy` once, for a field that does not change: trained, foreign or analytic.
 
-    The largest of `samples` random densities a cell decides; the result grows by one cell in every direction, so that
-    matter between the questions is not cut off.
+    The largest of `samples` random densities a cell decides, against a tenth of the bound that holds in training: what
+    is cut off here is lost. The result grows by one cell in every direction, for matter between the questions.
     """
     cells = torch.arange(CELLS, device=field.device) if visible is None else visible.nonzero()[:, 0]
     largest = torch.zeros(len(cells), device=field.device)
     for _ in range(samples):
         largest = torch.maximum(largest, _thickness(field, cells, stride, generator))
     marked = torch.zeros(CELLS, dtype=torch.bool, device=field.device)
-    marked[cells] = largest > _threshold(largest)
+    marked[cells] = largest > 0.1 * _threshold(largest)
     marked = dilated(marked)
     field.occupancy.copy_(pack_bits(marked if visible is None else marked & visible))
 
