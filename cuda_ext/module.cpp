@@ -3,6 +3,12 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#if defined(__linux__) && defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -38,12 +44,25 @@ namespace {
 const char* const kIsaNames[] = {VOLKIT_ISA_LIST(VOLKIT_NAME, )};
 constexpr int kIsaCount = sizeof(kIsaNames) / sizeof(kIsaNames[0]);
 
+#if defined(__linux__) && defined(__x86_64__)
+// The tiles' state is large, so Linux hands it out on request, to the whole process.
+bool amx_permitted() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & bit_AMX_BF16) || !(d & bit_AMX_TILE)) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#else
+bool amx_permitted() { return false; }
+#endif
+
 bool processor_has(const std::string& isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                   __builtin_cpu_supports("avx512cd");
+  if (isa == "amx_bf16") return v4 && __builtin_cpu_supports("avx512bf16") && amx_permitted();
   if (isa == "avx512_bf16") return v4 && __builtin_cpu_supports("avx512bf16");
   if (isa == "avx512") return v4;
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&

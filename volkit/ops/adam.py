@@ -95,8 +95,6 @@ def _check(param: Tensor, others: tuple[Tensor, ...], step: int, touched_only: b
                 f"param is {param.dtype} {tuple(param.shape)} strides {param.stride()}; they must agree"
             )
     if not torch.ops.aten.is_non_overlapping_and_dense(param):
-        raise ValueError(
-            f"adam_: param with strides {param.stride()} is not dense in memory; make it contiguous"
-        )
+        raise ValueError(f"adam_: param with strides {param.stride()} is not dense in memory; make it contiguous")
     if touched_only and (param.ndim == 0 or not param.is_contiguous()):
         raise ValueError("adam_: touched_only needs contiguous rows along the first axis")

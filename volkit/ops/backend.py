@@ -77,9 +77,7 @@ def choose(op: str, *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.f
         if odd is not None or device.type not in ("cpu", "cuda"):
             return "reference"
         if missing:
-            _warn_once(
-                f"volkit runs its plain torch reference on {device.type}, many times slower: {missing}"
-            )
+            _warn_once(f"volkit runs its plain torch reference on {device.type}, many times slower: {missing}")
             return "reference"
         return kind
     if choice != kind:
@@ -87,9 +85,7 @@ def choose(op: str, *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.f
     if missing:
         raise RuntimeError(f"{op}: backend '{choice}' was forced but {missing}")
     if odd is not None:
-        raise RuntimeError(
-            f"{op}: the {choice} kernel takes {_names(dtypes)}, not {odd}; convert, or use 'reference'"
-        )
+        raise RuntimeError(f"{op}: the {choice} kernel takes {_names(dtypes)}, not {odd}; convert, or use 'reference'")
     return kind
 
 

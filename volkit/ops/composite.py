@@ -156,9 +156,7 @@ def _check(density: Tensor, channels: Tensor, t0: Tensor, t1: Tensor, offsets: T
             f"got {tuple(density.shape)} and {tuple(channels.shape)}"
         )
     if t0.shape != (count,) or t1.shape != (count,):
-        raise ValueError(
-            f"{count} densities need as many t0 and t1, got {tuple(t0.shape)} and {tuple(t1.shape)}"
-        )
+        raise ValueError(f"{count} densities need as many t0 and t1, got {tuple(t0.shape)} and {tuple(t1.shape)}")
     if offsets.dim() != 1 or offsets.dtype != torch.int64 or offsets.shape[0] < 1:
         raise ValueError(f"offsets are int64 [ray + 1], got {offsets.dtype} {tuple(offsets.shape)}")
 

@@ -51,9 +51,7 @@ class Stride:
 _MOST_INTERVALS = 2**22  # beyond it float32 no longer tells neighbouring ones apart
 _RUNS = 8  # kMarchRuns in cuda_ext/include/volkit/march.h
 
-Samples = tuple[
-    Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]
-]
+Samples = tuple[Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]]
 
 
 def march(
@@ -133,12 +131,7 @@ def _(origins, directions, near, far, bits, jitter, box, pace):
 
 def _check(origins, directions, near, far, bits, lattice: Lattice) -> None:
     rays = origins.shape[0]
-    if (
-        origins.shape != (rays, 3)
-        or directions.shape != (rays, 3)
-        or near.shape != (rays,)
-        or far.shape != (rays,)
-    ):
+    if origins.shape != (rays, 3) or directions.shape != (rays, 3) or near.shape != (rays,) or far.shape != (rays,):
         shapes = [tuple(each.shape) for each in (origins, directions, near, far)]
         raise ValueError(f"march takes origins and directions [ray, 3], near and far [ray], got {shapes}")
     if bits.dtype != torch.uint8 or bits.numel() * 8 != lattice.resolution**3:
@@ -167,9 +160,7 @@ def _spread(cells: Tensor) -> Tensor:
 def _occupied(positions: Tensor, bits: Tensor, lattice: Lattice) -> Tensor:
     unit = _unit(positions, lattice)
     inside = ((unit >= 0) & (unit <= 1 if lattice.contracted else unit < 1)).all(-1)
-    cells = (
-        (torch.where(inside[:, None], unit, 0) * lattice.resolution).long().clamp_max(lattice.resolution - 1)
-    )
+    cells = (torch.where(inside[:, None], unit, 0) * lattice.resolution).long().clamp_max(lattice.resolution - 1)
     x, y, z = _spread(cells).unbind(-1)
     cell = x | y << 1 | z << 2
     return inside & ((bits[cell >> 3].long() >> (cell & 7) & 1) == 1)

@@ -86,9 +86,7 @@ def _features(factors: list[Tensor], lengths: list[int]) -> int:
     return sum(factors[sum(lengths[:term])].shape[1] for term in range(len(lengths)))
 
 
-def _run(
-    op: str, positions: Tensor, product, reduce: bool, output=None, grad=None, position_grad=None
-) -> None:
+def _run(op: str, positions: Tensor, product, reduce: bool, output=None, grad=None, position_grad=None) -> None:
     """Call a kernel with the fields of PlaneTask, of which the tables of factors and terms are in host
     memory."""
     factors, factor_grads, axes, lengths = product
@@ -174,9 +172,7 @@ def _check(positions: Tensor, factors: list[Tensor], terms: Terms) -> None:
             form = "[1, channel, size, 1]" if line else "[1, channel, size_v, size_u]"
             raise ValueError(f"the factor of axes {factor.axes} is {form}, got {tuple(tensor.shape)}")
         if max(factor.axes) >= positions.shape[1]:
-            raise ValueError(
-                f"a factor of axes {factor.axes} needs more than {positions.shape[1]} coordinates"
-            )
+            raise ValueError(f"a factor of axes {factor.axes} needs more than {positions.shape[1]} coordinates")
     place = 0
     for term in terms:
         channels = {tensor.shape[1] for tensor in factors[place : place + len(term)]}

@@ -39,6 +39,14 @@ typedef uint32_t LanesU __attribute__((vector_size(4 * kLanes)));
 typedef float LanesMemory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 typedef uint32_t LanesUMemory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
+// The numbers of the lanes, for shuffles whose pattern is a formula.
+template <int... i> struct Sequence {};
+#if defined(__AVX512F__)
+using LaneSequence = Sequence<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
+#else
+using LaneSequence = Sequence<0, 1, 2, 3, 4, 5, 6, 7>;
+#endif
+
 VOLKIT_FN Lanes load(const float* from) { return *reinterpret_cast<const LanesMemory*>(from); }
 VOLKIT_FN void store(float* to, Lanes x) { *reinterpret_cast<LanesMemory*>(to) = x; }
 VOLKIT_FN void store(uint32_t* to, LanesU x) { *reinterpret_cast<LanesUMemory*>(to) = x; }

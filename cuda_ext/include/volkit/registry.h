@@ -5,23 +5,26 @@
 
 #include "volkit/adam.h"
 #include "volkit/composite.h"
+#include "volkit/fused_mlp.h"
 #include "volkit/hash_encode.h"
 #include "volkit/march.h"
 #include "volkit/plane_sample.h"
 #include "volkit/voxel_sample.h"
 
-#define VOLKIT_OPS                                 \
-  VOLKIT_OP(adam, AdamTask)                        \
-  VOLKIT_OP(composite, CompositeTask)              \
-  VOLKIT_OP(composite_grad, CompositeTask)         \
-  VOLKIT_OP(hash_encode, HashEncodeTask)           \
-  VOLKIT_OP(hash_scatter, HashScatterTask)         \
-  VOLKIT_OP(hash_slopes, HashSlopesTask)           \
-  VOLKIT_OP(march_count, MarchTask)                \
-  VOLKIT_OP(march_write, MarchTask)                \
-  VOLKIT_OP(plane_sample, PlaneTask)               \
-  VOLKIT_OP(plane_sample_factor_grad, PlaneTask)   \
-  VOLKIT_OP(plane_sample_position_grad, PlaneTask) \
-  VOLKIT_OP(voxel_sample, VoxelTask)               \
-  VOLKIT_OP(voxel_sample_data_grad, VoxelTask)     \
+#define VOLKIT_OPS                                  \
+  VOLKIT_OP(adam, AdamTask)                         \
+  VOLKIT_OP(composite, CompositeTask)               \
+  VOLKIT_OP(composite_grad, CompositeTask)          \
+  VOLKIT_OP(fused_mlp, MlpTask)                     \
+  VOLKIT_OP(fused_mlp_backward, MlpBackwardTask)    \
+  VOLKIT_OP(hash_encode, HashEncodeTask)            \
+  VOLKIT_OP(hash_scatter, HashScatterTask)          \
+  VOLKIT_OP(hash_slopes, HashSlopesTask)            \
+  VOLKIT_OP(march_count, MarchTask)                 \
+  VOLKIT_OP(march_write, MarchTask)                 \
+  VOLKIT_OP(plane_sample, PlaneTask)                \
+  VOLKIT_OP(plane_sample_factor_grad, PlaneTask)    \
+  VOLKIT_OP(plane_sample_position_grad, PlaneTask)  \
+  VOLKIT_OP(voxel_sample, VoxelTask)                \
+  VOLKIT_OP(voxel_sample_data_grad, VoxelTask)      \
   VOLKIT_OP(voxel_sample_position_grad, VoxelTask)

@@ -1,0 +1,66 @@
+// A bias-free ReLU network in the layout of tiny-cuda-nn: matrices (out, in), row-major, one after another; inputs padded with
+// ones and outputs with rows that nobody reads, both to multiples of 16.
+//   h0 = W0 [x; 1],   h(i) = W(i) relu(h(i-1)),   y = the first rows of the last
+#pragma once
+
+#include "volkit/lanes.h"
+
+namespace volkit {
+
+struct MlpTask {
+  const float* inputs;   // [in, point]: planar
+  const float* weights;  // [parameter]
+  float* out;            // [out, point]: planar
+  int64_t points;
+  int64_t input_count;
+  int64_t output_count;
+  int64_t width;
+  int64_t hidden_layers;
+  int64_t bfloat16;  // round the operands of products to bfloat16; sums are float32
+};
+
+struct MlpBackwardTask {
+  const float* inputs;    // [in, point]: planar
+  const float* weights;   // [parameter]
+  const float* grad_out;  // [out, point]: planar
+  float* grad_inputs;     // [in, point]: planar, written; null: not wanted
+  float* grad_weights;    // [parameter], added to; null: not wanted
+  int64_t points;
+  int64_t input_count;
+  int64_t output_count;
+  int64_t width;
+  int64_t hidden_layers;
+  int64_t bfloat16;
+};
+
+constexpr int kMaxMatrices = 5, kMaxInputs = 160, kMaxWidth = 128;
+
+}  // namespace volkit
+
+namespace volkit::VOLKIT_ISA {
+
+VOLKIT_FN int64_t padded_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// The matrices of a network: matrix i maps dim[i] to dim[i + 1] and starts at first[i].
+struct MlpShape {
+  int matrices;
+  int64_t dim[kMaxMatrices + 1];
+  int64_t first[kMaxMatrices + 1];
+
+  template <class Task> VOLKIT_FN explicit MlpShape(const Task& task) : matrices(int(task.hidden_layers) + 1) {
+    first[0] = 0;
+    for (int i = 0; i <= matrices; ++i) dim[i] = task.width;
+    dim[0] = padded_to(task.input_count, 16);
+    dim[matrices] = padded_to(task.output_count, 16);
+    for (int i = 0; i < matrices; ++i) first[i + 1] = first[i] + dim[i] * dim[i + 1];
+  }
+
+  VOLKIT_FN int64_t parameters() const { return first[matrices]; }
+  VOLKIT_FN int64_t widest() const {
+    int64_t most = 0;
+    for (int i = 0; i <= matrices; ++i) most = larger(most, dim[i]);
+    return most;
+  }
+};
+
+}  // namespace volkit::VOLKIT_ISA

@@ -1,0 +1,129 @@
+"""Our own file keeps everything exactly, and refuses what is damaged."""
+
+import json
+import struct
+
+import pytest
+import torch
+
+from volkit.geometry import OPENCV, Cameras, Domain, Similarity
+from volkit.io import FormatError, load, save
+from volkit.representations import Capture, HashGridConfig
+
+SMALL = HashGridConfig(levels=4, log2_table=8, per_level_scale=1.5, width=16)
+
+
+def small_field(seed=3):
+    field = SMALL.build(Domain((-1.0, -0.7, 0.1), (0.3, 0.9, 1.7)), torch.Generator().manual_seed(seed))
+    cameras = Cameras.looking_at(torch.randn(3, 3), torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 50.0, (64, 48))
+    cameras = Cameras(
+        cameras.world_from_camera, cameras.intrinsics, cameras.size, OPENCV, torch.full((3, 8), 0.01), torch.arange(3.0)
+    )
+    field.capture = Capture(cameras, ("a", "b", "c"), ("b",), 0.1, (1.0, 1.0, 1.0))
+    field.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.1), 0.7)
+    field.occupancy.copy_(torch.randint(0, 256, field.occupancy.shape, generator=torch.Generator().manual_seed(0)))
+    field.provenance = {"command": "fit", "psnr": 31.5}
+    return field
+
+
+def rewritten(path, change):
+    """The file with its JSON header changed."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    outer = json.loads(data[8 : 8 + length])
+    inner = json.loads(outer["__metadata__"]["volkit"])
+    change(inner)
+    outer["__metadata__"]["volkit"] = json.dumps(inner)
+    text = json.dumps(outer).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
+def test_round_trip_is_exact(tmp_path):
+    field = small_field()
+    save(field, tmp_path / "field.safetensors")
+    again = load(tmp_path / "field.safetensors")
+    assert type(again) is type(field) and again.config == field.config
+    assert again.domain == field.domain and again.world_from_local == field.world_from_local
+    assert dict(again.provenance) == field.provenance
+    for name, tensor in field.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    assert again.capture.names == ("a", "b", "c") and again.capture.held_out == ("b",)
+    assert again.capture.near == 0.1 and again.capture.background == (1.0, 1.0, 1.0)
+    for name in ("world_from_camera", "intrinsics", "size", "coefficients", "time"):
+        assert torch.equal(getattr(again.capture.cameras, name), getattr(field.capture.cameras, name)), name
+    assert again.capture.cameras.lens == OPENCV
+    save(again, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "field.safetensors").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.safetensors", "field.safetensors"]
+
+
+def test_a_file_is_known_by_its_content(tmp_path):
+    save(small_field(), tmp_path / "field.safetensors")
+    (tmp_path / "field.safetensors").rename(tmp_path / "field.bin")
+    assert load(tmp_path / "field.bin").config == SMALL
+
+
+HOSTILE = {
+    "kind": lambda h: h.update(kind="nonsense"),
+    "kind of another type": lambda h: h.update(kind=["hash_grid"]),
+    "schema": lambda h: h.update(schema=99),
+    "unknown key": lambda h: h["config"].update(extra=1),
+    "wrong type": lambda h: h["config"].update(levels="four"),
+    "text that is no choice": lambda h: h["config"].update(products="float8"),
+    "table too large": lambda h: h["config"].update(log2_table=40, levels=64),
+    "shapes do not fit": lambda h: h["config"].update(width=32),
+    "no config": lambda h: h.pop("config"),
+    "domain upside down": lambda h: h["domain"].update(lower=[9.0, 9.0, 9.0]),
+    "domain NaN": lambda h: h["domain"].update(lower=[float("nan")] * 3),
+    "rotation": lambda h: h["world_from_local"].update(rotation=[[1.0, 0.0, 0.0]] * 3),
+    "names": lambda h: h["capture"].update(names=["a"]),
+    "lens": lambda h: h["capture"].update(lens="mirror"),
+    "nesting": lambda h: h.update(config=json.loads("[" * 500 + "]" * 500)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_headers_are_refused(tmp_path, name):
+    path = tmp_path / "field.safetensors"
+    save(small_field(), path)
+    rewritten(path, HOSTILE[name])
+    with pytest.raises(FormatError, match=r"field\.safetensors: .+; .+"):
+        load(path)
+
+
+def test_tensors_with_nan_are_refused(tmp_path):
+    field = small_field()
+    with torch.no_grad():
+        field.table[5, 1] = float("nan")
+    save(field, tmp_path / "field.safetensors")
+    with pytest.raises(FormatError, match="'table' contains NaN"):
+        load(tmp_path / "field.safetensors")
+
+
+def test_truncation_anywhere_is_refused(tmp_path):
+    path = tmp_path / "field.safetensors"
+    save(small_field(), path)
+    data = path.read_bytes()
+    for keep in (0, 5, 8, 9, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:keep])
+        with pytest.raises(FormatError, match=r"field\.safetensors"):
+            load(path)
+
+
+def test_foreign_safetensors_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.ones(3)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(FormatError, match="no 'volkit' header"):
+        load(tmp_path / "foreign.safetensors")
+
+
+def test_failed_writes_leave_nothing(tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(FormatError, match="is a folder"):
+        save(small_field(), tmp_path / "folder.safetensors")
+    with pytest.raises(FormatError, match="make the folder first"):
+        save(small_field(), tmp_path / "missing" / "field.safetensors")
+    with pytest.raises(FormatError, match="names no format"):
+        save(small_field(), tmp_path / "field.unknown")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder.safetensors"]

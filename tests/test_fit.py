@@ -1,0 +1,97 @@
+"""The loop: budgets, descent, resuming."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from volkit.distill.active import PixelDraw
+from volkit.fit import Budget, Fit, Moment
+from volkit.geometry import Cameras
+from volkit.representations.representation import ParamGroup
+
+
+class Parabola:
+    """A trainee with noise, so that a resumed run must also resume its randomness."""
+
+    def __init__(self) -> None:
+        self.x = nn.Parameter(torch.full((4,), 3.0))
+        self.generator = torch.Generator().manual_seed(0)
+
+    def losses(self, moment: Moment):
+        noise = torch.randn(4, generator=self.generator)
+        return {"pixels": (self.x - 1.0 + 0.1 * noise).square().sum()}
+
+    def groups(self):
+        return [ParamGroup("x", (self.x,), lr=0.1)]
+
+    def after_step(self, moment: Moment) -> bool:
+        return False
+
+    def state(self):
+        return {"x": self.x.detach().clone(), "generator": self.generator.get_state()}
+
+    def load_state(self, state):
+        self.x.data = state["x"].clone()
+        self.generator.set_state(state["generator"])
+
+
+def test_descends_to_the_minimum():
+    trainee = Parabola()
+    Fit(trainee, Budget(steps=300)).run()
+    assert (trainee.x - 1.0).abs().max() < 0.05  # noise 0.1 a step, averaged by Adam over about 10 steps and decay
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does():
+    whole = Parabola()
+    Fit(whole, Budget(steps=60)).run()
+    states = []
+
+    def keep(moment, values, fit):
+        if moment.step == 25:
+            states.append(copy.deepcopy(fit.state()))
+
+    Fit(Parabola(), Budget(steps=60)).run([keep])
+    again = Parabola()
+    resumed = Fit(again, Budget(steps=60))
+    resumed.load_state(states[0])
+    resumed.run()
+    assert torch.equal(whole.x, again.x)
+
+
+def test_a_loss_that_is_not_finite_is_named():
+    trainee = Parabola()
+    trainee.x.data[0] = math.inf
+    with pytest.raises(FloatingPointError, match="pixels"):
+        Fit(trainee, Budget(steps=3)).run()
+
+
+@pytest.mark.parametrize(("text", "seconds", "steps"), [("120s", 120, None), ("10m", 600, None), ("2000", None, 2000)])
+def test_budgets_read(text, seconds, steps):
+    assert Budget.parse(text) == Budget(seconds, steps)
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-3", "fast", "10x", "nans"])
+def test_budgets_that_mean_nothing_are_refused(text):
+    with pytest.raises(ValueError, match="budget"):
+        Budget.parse(text)
+
+
+def test_error_driven_draws_are_unbiased():
+    """The importance-weighted mean of any function of pixels is its plain mean, whatever errors were learnt."""
+    size = 64
+    cameras = Cameras.looking_at(torch.eye(3) * 3, torch.zeros(3), torch.tensor([0.1, 0.2, 1.0]), 50.0, (size, size))
+    draw = PixelDraw(cameras)
+    generator = torch.Generator().manual_seed(0)
+    camera, pixels, importance = draw.draw(20_000, generator)
+    assert torch.equal(importance, torch.ones(20_000))
+    error = torch.where(camera == 1, 1.0, 0.01) * (1.0 + 3.0 * (pixels[:, 0] > 32))
+    draw.learn(camera, pixels, error)
+    camera, pixels, importance = draw.draw(200_000, generator)
+    value = (camera + 1) * pixels[:, 0] * pixels[:, 1]
+    expected = 2.0 * 32.0 * 32.0
+    assert (camera == 1).float().mean() > 0.45  # the hard camera is drawn more often than its third
+    estimate, spread = (value * importance).mean(), (value * importance).std() / 200_000**0.5
+    assert abs(estimate - expected) < 4 * spread  # four standard errors: one run in 16 000 would fail by chance

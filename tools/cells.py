@@ -1,0 +1,69 @@
+"""Measured cells: one small JSON file each, with the machine and the share of it that the run really got."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["RESULTS", "measured", "refuse_company"]
+
+RESULTS = Path(__file__).parent / "results"
+BUSY = 0.25  # runnable processes beside ours that make a figure worthless
+
+
+def measured(name: str, run: Callable[[], dict[str, Any]], produced: Path | None = None) -> dict[str, Any]:
+    """The report of `run`, from `tools/results/NAME.json` if that is there (and `produced` too), else run and kept."""
+    path = RESULTS / f"{name}.json"
+    if path.exists() and (produced is None or produced.exists()):
+        return json.loads(path.read_text())
+    refuse_company()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
+    report = run()
+    used = (_cpu_seconds() - cpu) / (time.perf_counter() - wall)
+    report = {**report, "machine": _machine(), "cpu_share": round(used / (os.cpu_count() or 1), 3)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(report, indent=1, default=str) + "\n")
+    part.replace(path)
+    print(name, *(f"{key}={report[key]}" for key in ("psnr", "psnr_to_source", "seconds") if key in report), flush=True)
+    return report
+
+
+def refuse_company() -> None:
+    """RuntimeError while other processes keep the CPU busy: such figures are not worth keeping."""
+    time.sleep(1.0)
+    before, start = _all_cpu_seconds(), time.perf_counter()
+    own = _cpu_seconds()
+    time.sleep(1.0)
+    others = (_all_cpu_seconds() - before) - (_cpu_seconds() - own)
+    busy = others / (time.perf_counter() - start)
+    if busy > BUSY:
+        raise RuntimeError(f"measure: other processes use {busy:.2f} CPUs; wait until the machine is idle")
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _all_cpu_seconds() -> float:
+    values = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    user, nice, system = values[:3]
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine() -> dict[str, Any]:
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }

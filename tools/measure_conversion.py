@@ -1,0 +1,94 @@
+"""The conversion matrix, its from-scratch controls and the published baselines, on one dataset.
+
+    python tools/measure_conversion.py ../shared/data/images/chair --work out/matrix --parts teachers matrix
+
+Every cell is a file under tools/results/conversion/; a run that was stopped goes on with the cells that are missing.
+"""
+
+import argparse
+from pathlib import Path
+
+from cells import measured
+from volkit.jobs.compare import CompareJob
+
+from volkit.jobs.convert import ConvertJob
+from volkit.jobs.fit import FitJob
+from volkit.jobs.progress import Progress
+
+KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
+TEACHER_BUDGET = {"mlp": "15m"}
+NAMED = (("hash_grid", "mlp"), ("hash_grid", "tensor_vm"), ("tensor_vm", "hash_grid"), ("hash_grid", "voxels"),
+         ("voxels", "hash_grid"), ("planes", "tensor_vm"))  # fmt: skip
+PARTS = ("teachers", "matrix", "scratch", "baselines")
+
+
+def main() -> None:
+    """Run the parts that were asked for, cell by cell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--size", type=int, default=200)
+    parser.add_argument("--work", type=Path, default=Path("out/matrix"))
+    parser.add_argument("--budget", default="60s", help="of a cell")
+    parser.add_argument("--teacher-budget", default="5m")
+    parser.add_argument("--kinds", nargs="+", default=KINDS)
+    parser.add_argument("--parts", nargs="+", default=("teachers", "matrix"), choices=PARTS)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    for part in options.parts:
+        {"teachers": teachers, "matrix": matrix, "scratch": scratch, "baselines": baselines}[part](options)
+
+
+def teachers(options: argparse.Namespace) -> None:
+    """One field of every kind from the photographs."""
+    for kind in options.kinds:
+        target = options.work / f"{kind}.safetensors"
+        budget = TEACHER_BUDGET.get(kind, options.teacher_budget)
+        job = FitJob(options.data, target, to=kind, size=options.size, budget=budget, force=True)
+        measured(f"conversion/teacher-{kind}", lambda job=job: job.run(Progress(quiet=True)), target)
+
+
+def convert(options: argparse.Namespace, source: str, kind: str, method: str, budget: str, seed: int = 0) -> None:
+    """One cell: the student against its teacher's pictures, and against the photographs."""
+    target = options.work / f"{source}-{kind}-{method}.safetensors"
+    job = ConvertJob(
+        (options.work / f"{source}.safetensors", target), to=kind, method=method, budget=budget, seed=seed, force=True
+    )
+
+    def run() -> dict:
+        report = job.run(Progress(quiet=True))
+        compared = CompareJob(target, options.data).run(Progress(quiet=True))
+        return {**report, "psnr": compared["psnr"], "ssim": compared["ssim"]}
+
+    measured(f"conversion/{source}-{kind}-{method}-{budget}-{seed}", run)
+    target.unlink(missing_ok=True)
+
+
+def matrix(options: argparse.Namespace) -> None:
+    """Every kind into every other by our method."""
+    for source in options.kinds:
+        for kind in options.kinds:
+            if kind != source:
+                convert(options, source, kind, "volkit", options.budget)
+
+
+def scratch(options: argparse.Namespace) -> None:
+    """The same students from the photographs, ten times the budget: when do they reach the converted one's dB?"""
+    for kind in options.kinds:
+        target = options.work / f"scratch-{kind}.safetensors"
+        job = FitJob(options.data, target, to=kind, size=options.size, budget="10m", force=True)
+        measured(f"conversion/scratch-{kind}", lambda job=job: job.run(Progress(quiet=True)))
+
+
+def baselines(options: argparse.Namespace) -> None:
+    """PVD and PVD-AL, same engine: at the matrix's budget in every cell, and 10 minutes on the named ones."""
+    for method in ("pvd", "pvd-al"):
+        for source in options.kinds:
+            for kind in options.kinds:
+                if kind != source:
+                    convert(options, source, kind, method, options.budget)
+        for source, kind in NAMED:
+            convert(options, source, kind, method, "10m")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Posed photographs: one file per convention, one value for all of them."""
+
+from volkit.data.load import load_photographs
+from volkit.data.photographs import Photographs
+
+__all__ = ["Photographs", "load_photographs"]

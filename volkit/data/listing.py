@@ -1,0 +1,109 @@
+"""What a dataset's own files say, before any picture is decoded: the value that convention readers return."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from volkit.geometry import PINHOLE, Domain, Lens
+from volkit.io.format import FormatError
+from volkit.typing import Float, Tensor
+
+__all__ = ["Listing", "Reader", "Shot", "checked_pose", "existing", "opencv_from_opengl", "triple"]
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One photograph as its dataset lists it: pose in the file's frame with OpenCV axes, intrinsics for `size`."""
+
+    name: str
+    image: Path
+    pose: Float[Tensor, "3 4"]  # float64, file_from_camera
+    intrinsics: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels of the listed size
+    size: tuple[int, int]  # width, height as listed, which the picture need not agree with
+    lens: Lens = PINHOLE
+    coefficients: tuple[float, ...] = ()  # in the lens model's order, trailing zeros may be left out
+    split: str = "train"
+    mask: Path | None = None
+    time: float | None = None
+    frame: int | None = None  # which picture of `image`, where that is a video
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All photographs of a dataset and what it knows about its scene, in the file's frame and unit."""
+
+    source: Path
+    shots: tuple[Shot, ...]
+    up: Triple | None = (0.0, 0.0, 1.0)  # None: the file does not say, so the cameras must
+    box: Domain | None = None  # where the dataset says that the scene is
+    bounds: tuple[float, float] | None = None  # nearest and farthest matter, as distances from the cameras
+    points: Float[Tensor, "point 3"] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One row of the table of conventions."""
+
+    name: str
+    owns: Callable[[Path], bool]  # whether a path follows the convention; looks at names, not at contents
+    read: Callable[[Path], Listing]
+
+
+def triple(values: Iterable[float]) -> Triple:
+    """Three numbers as a tuple."""
+    x, y, z = values
+    return float(x), float(y), float(z)
+
+
+def opencv_from_opengl(pose: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
+    """Camera axes right, up, back become right, down, forward: columns 1 and 2 change sign."""
+    return pose * pose.new_tensor([1.0, -1.0, -1.0, 1.0])
+
+
+def checked_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"]:
+    """The 3x4 part of a pose given as nested lists, its rotation made exactly orthonormal, float64.
+
+    A uniform scale in the rotation is dropped. Raises FormatError for shapes, NaN, singular and mirrored matrices.
+    """
+    fix = "repair or remove this frame"
+    try:
+        pose = torch.tensor(matrix, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise FormatError(source, f"the pose of '{name}' is not a matrix of numbers", fix) from None
+    if pose.shape not in ((4, 4), (3, 4)):
+        raise FormatError(source, f"the pose of '{name}' has shape {list(pose.shape)}, not 4x4", fix)
+    pose = pose[:3]
+    if not pose.isfinite().all():
+        raise FormatError(source, f"the pose of '{name}' contains NaN or infinity", fix)
+    u, sizes, vh = torch.linalg.svd(pose[:, :3])
+    if sizes[2] < 1e-3 * sizes[0] or sizes[0] < 1e-12:
+        raise FormatError(source, f"the pose of '{name}' is a singular matrix", fix)
+    if sizes[0] > 1.05 * sizes[2]:
+        raise FormatError(source, f"the pose of '{name}' is not a rotation: it stretches or shears", fix)
+    if torch.linalg.det(pose[:, :3]) < 0:
+        raise FormatError(source, f"the pose of '{name}' is mirrored (negative determinant)", fix)
+    return torch.cat([u @ vh, pose[:, 3:]], -1)
+
+
+def existing(source: Path, shots: Iterable[Shot]) -> tuple[tuple[Shot, ...], tuple[str, ...]]:
+    """The shots whose picture is there, and a note about the others; none at all raises FormatError."""
+    shots = tuple(shots)
+    if not shots:
+        raise FormatError(source, "lists no cameras", "a dataset needs at least one posed picture")
+    kept = tuple(shot for shot in shots if shot.image.is_file())
+    if not kept:
+        raise FormatError(source, f"none of its {len(shots)} pictures exist (first: {shots[0].image})", "check paths")
+    for shot in kept:
+        if not all(math.isfinite(v) for v in (*shot.intrinsics, *shot.coefficients)) or min(shot.intrinsics[:2]) <= 0:
+            raise FormatError(source, f"the intrinsics of '{shot.name}' are not finite and positive", "repair them")
+    missing = [shot.name for shot in shots if not shot.image.is_file()]
+    if not missing:
+        return kept, ()
+    shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    return kept, (f"{len(missing)} of {len(shots)} listed pictures do not exist and are skipped: {shown}",)

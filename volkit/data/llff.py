@@ -1,0 +1,68 @@
+"""LLFF scenes: `poses_bounds.npy` beside a folder of pictures (Mildenhall 2019).
+
+A row is a 3x5 matrix (camera axes down, right, back, centre; then height, width, focal length) and the nearest and
+farthest depth: github.com/Fyusion/LLFF, "Using your own poses".
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing
+from volkit.io.format import FormatError
+
+__all__ = ["READER"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".exr")
+DOWN_RIGHT_BACK = ((1, 1.0), (0, 1.0), (2, -1.0))  # our x is their second axis, y their first, z minus their third
+
+
+def _read(path: Path) -> Listing:
+    file = path / "poses_bounds.npy" if path.is_dir() else path
+    try:
+        rows = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FormatError(file, f"is no array file ({str(error).splitlines()[0]})", "run LLFF's imgs2poses") from None
+    if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind != "f":
+        raise FormatError(file, f"has shape {list(rows.shape)}, not (views, 17)", "run LLFF's imgs2poses again")
+    pictures = _pictures(file, len(rows))
+    shots = [_shot(file, row, picture) for row, picture in zip(rows, pictures, strict=True)]
+    kept, notes = existing(file, shots)
+    bounds = rows[:, 15:]
+    if not np.isfinite(bounds).all() or (bounds <= 0).any():
+        raise FormatError(file, "has depth bounds that are not positive numbers", "run LLFF's imgs2poses again")
+    return Listing(path, kept, up=None, bounds=(float(bounds[:, 0].min()), float(bounds[:, 1].max())), notes=notes)
+
+
+def _pictures(file: Path, count: int) -> list[Path]:
+    """The pictures in the order of the rows: sorted by name; `images`, else the largest of its shrunken copies."""
+    folders = [folder for folder in file.parent.iterdir() if re.fullmatch(r"images(_\d+)?", folder.name)]
+    for folder in sorted(folders, key=lambda folder: int(folder.name[7:] or 0)):
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        if len(found) == count:
+            return found
+    raise FormatError(file, f"has {count} poses but no folder with as many pictures", "put them into 'images'")
+
+
+def _shot(file: Path, row: np.ndarray, picture: Path) -> Shot:
+    matrix = row[:15].reshape(3, 5)
+    height, width, focal = matrix[:, 4].tolist()
+    if not (np.isfinite(matrix).all() and min(height, width) >= 1):
+        raise FormatError(file, f"the row of '{picture.name}' contains NaN or no size", "run LLFF's imgs2poses again")
+    columns = [sign * matrix[:, axis] for axis, sign in DOWN_RIGHT_BACK]
+    pose = checked_pose(file, picture.name, np.stack([*columns, matrix[:, 3]], -1).tolist())
+    return Shot(
+        name=picture.name,
+        image=picture,
+        pose=pose,
+        intrinsics=(focal, focal, width / 2, height / 2),
+        size=(round(width), round(height)),
+    )
+
+
+def _owns(path: Path) -> bool:
+    return (path.name == "poses_bounds.npy" and path.is_file()) or (path / "poses_bounds.npy").is_file()
+
+
+READER = Reader("llff", owns=_owns, read=_read)

@@ -1,0 +1,130 @@
+"""The frames of a `transforms*.json`: the file that Blender NeRF scenes, nerfstudio and instant-ngp share."""
+
+import json
+import math
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from volkit.data.listing import Shot, checked_pose, opencv_from_opengl
+from volkit.data.pictures import size_of_picture
+from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Lens
+from volkit.io.format import FormatError
+
+__all__ = ["number", "picture_name", "read_transforms", "shots_from"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".exr", ".PNG", ".JPG", ".JPEG")
+PERSPECTIVE = (None, "OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+
+
+def read_transforms(path: Path) -> dict[str, Any]:
+    """Parse the file; FormatError unless it is a JSON object with a list of frames."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError(path, f"cannot be read ({error.strerror})", "check the path") from None
+    except (ValueError, RecursionError) as error:
+        raise FormatError(path, f"is not valid JSON ({error}): truncated?", "write or copy it again") from None
+    frames = document.get("frames") if isinstance(document, dict) else None
+    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
+        raise FormatError(path, "has no list of frames", "give a NeRF transforms.json")
+    if not frames:
+        raise FormatError(path, "lists no cameras", "a dataset needs at least one posed picture")
+    return document
+
+
+def number(path: Path, values: dict[str, Any], key: str, default: float | None = None) -> float | None:
+    """A finite number by name, `default` where it is absent; FormatError for anything else."""
+    value = values.get(key, default)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise FormatError(path, f"'{key}' is {value!r}, not a finite number", "repair it")
+    return float(value)
+
+
+def picture_name(file_path: str) -> str:
+    """A frame's `file_path` as a plain relative name: `./train\\r_0` is `train/r_0`."""
+    return str(PurePosixPath(file_path.replace("\\", "/")))
+
+
+def shots_from(path: Path, document: dict[str, Any], split: str = "train") -> list[Shot]:
+    """Every frame as a shot, the picture being there or not; values of a frame go before those of the file."""
+    return [_shot(path, index, {**_shared(document), **frame}, split) for index, frame in enumerate(document["frames"])]
+
+
+def _shared(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "frames"}
+
+
+def _shot(path: Path, index: int, values: dict[str, Any], split: str) -> Shot:
+    file_path = values.get("file_path")
+    if not isinstance(file_path, str) or not file_path or "\0" in file_path:
+        raise FormatError(path, f"frame {index} has no file_path", "repair or remove this frame")
+    name = picture_name(file_path)
+    image = _found(path.parent, name)
+    matrix = values.get("transform_matrix")
+    if matrix is None:
+        raise FormatError(path, f"'{name}' has no transform_matrix", "repair or remove this frame")
+    size = _size(path, values, image)
+    lens, coefficients = _lens(path, values)
+    mask = values.get("mask_path")
+    return Shot(
+        name=name,
+        image=image,
+        pose=opencv_from_opengl(checked_pose(path, name, matrix)),
+        intrinsics=_intrinsics(path, values, size),
+        size=size,
+        lens=lens,
+        coefficients=coefficients,
+        split=split,
+        mask=path.parent / picture_name(mask) if isinstance(mask, str) and mask else None,
+        time=number(path, values, "time"),
+        frame=int(number(path, values, "frame_index") or 0) if "frame_index" in values else None,
+    )
+
+
+def _found(folder: Path, name: str) -> Path:
+    image = folder / name
+    if not image.is_file():
+        for suffix in SUFFIXES:
+            if (candidate := image.with_name(image.name + suffix)).is_file():
+                return candidate
+    return image
+
+
+def _size(path: Path, values: dict[str, Any], image: Path) -> tuple[int, int]:
+    width, height = number(path, values, "w"), number(path, values, "h")
+    if width and height and min(width, height) >= 1:
+        return round(width), round(height)
+    return size_of_picture(image) if image.is_file() else (1, 1)  # what is not there is skipped later
+
+
+def _intrinsics(path: Path, values: dict[str, Any], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    focal: list[float | None] = []
+    for axis, side in zip("xy", size, strict=True):
+        angle = number(path, values, f"camera_angle_{axis}")
+        length = number(path, values, f"fl_{axis}")
+        if length is None and angle is not None and 0 < angle < math.pi:
+            length = 0.5 * side / math.tan(0.5 * angle)
+        focal.append(length)
+    fx, fy = focal[0] or focal[1], focal[1] or focal[0]
+    if not fx or not fy or fx <= 0 or fy <= 0:
+        raise FormatError(path, "has no usable focal length", "give fl_x in pixels or camera_angle_x in radians")
+    cx, cy = number(path, values, "cx", size[0] / 2), number(path, values, "cy", size[1] / 2)
+    assert cx is not None and cy is not None
+    return fx, fy, cx, cy
+
+
+def _lens(path: Path, values: dict[str, Any]) -> tuple[Lens, tuple[float, ...]]:
+    model = values.get("camera_model")
+    k1, k2, k3, k4, p1, p2 = (number(path, values, key, 0.0) or 0.0 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    if model == "OPENCV_FISHEYE" or values.get("is_fisheye"):
+        return FISHEYE, (k1, k2, k3, k4)
+    if model not in PERSPECTIVE:
+        raise FormatError(path, f"camera_model '{model}' is not supported", "use OPENCV, PINHOLE or OPENCV_FISHEYE")
+    if k4:
+        # nerfstudio reads a fourth perspective term as r^8, OpenCV as a denominator: guessing would bend the scene.
+        raise FormatError(path, "k4 of a perspective lens has no agreed meaning", "refit with k1 k2 p1 p2 k3")
+    if not any((k1, k2, p1, p2, k3)):
+        return PINHOLE, ()
+    return OPENCV, (k1, k2, p1, p2, k3)

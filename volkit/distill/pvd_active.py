@@ -1,0 +1,184 @@
+"""Where PVD-AL looks again: pools of hard cameras and hard rays, and the points that make up a ray's colour.
+
+Facts: megvii-research/AAAI2023-PVD, branch PVD-AL. There the loader shuffles poses but errors are paired with the
+unshuffled list, so that its hard cameras are random ones; here every error goes with the pose that made it. What the
+published code counts in 30 000 iterations is counted here in fractions of the budget.
+"""
+
+import math
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import torch
+
+from volkit.geometry import Cameras, Rays, RaySamples
+from volkit.typing import Bool, Float, Int, Tensor
+
+__all__ = ["CameraPool", "HardRays", "RayPool", "rotated", "surface_samples"]
+
+EPOCHS = 96  # of 312 iterations: 29 952 in all
+FEWEST_STEPS = 10  # of an epoch here, so that its worst tenth exists
+QUIET_EPOCHS = 3  # before poses are collected
+POOL_EPOCHS = 4  # epochs whose worst tenth fills the pool
+HARD = 0.1  # share of poses and of rays that is called hard
+TURN = 9.0  # degrees
+RAYS_FULL = 1500 / 30_000  # of the budget, when the published ray pool is full
+RAY_BATCHES = 150  # capacity of the ray pool in batches
+SURFACE = 0.3  # share of a ray's samples, by weight, that is called its surface
+SOLID = 0.5  # opacity from which a ray has one
+
+
+class CameraPool:
+    """The worst tenth of every epoch's poses; once four epochs filled it, they are a tenth of the poses to come.
+
+    Pool poses come turned by up to 9 degrees about each of their own axes, and the slots that an epoch drew from are
+    overwritten with its worst. An epoch is 1/96 of the budget and at least ten steps.
+    """
+
+    def __init__(self) -> None:
+        self.pool: list[Cameras] = []
+        self.slots: list[int] = []  # of the pool, drawn from in this epoch
+        self.seen: list[tuple[Cameras, float]] = []  # poses of this epoch and their PSNR
+        self.take, self.collected, self.epoch, self.since = 0, 0, 0, 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether poses are drawn from the pool."""
+        return self.collected >= POOL_EPOCHS
+
+    def draw(self, fresh: Cameras, generator: torch.Generator) -> Cameras:
+        """One camera: the fresh one, or in one of ten cases a hard one, turned."""
+        if not self.full or float(torch.rand((), generator=generator)) >= HARD:
+            return fresh
+        slot = self.slots[int(torch.randint(len(self.slots), (), generator=generator))]
+        return rotated(self.pool[slot], TURN, generator)
+
+    def learn(self, camera: Cameras, psnr: float, fraction: float, generator: torch.Generator) -> None:
+        """Hear how well the student drew a camera; `fraction` of the budget closes epochs."""
+        self.seen.append((camera, psnr))
+        if fraction - self.since < 1.0 / EPOCHS or len(self.seen) < FEWEST_STEPS:
+            return
+        worst = [camera for camera, _ in sorted(self.seen, key=lambda pair: pair[1])]
+        self.seen, self.since, self.epoch = [], fraction, self.epoch + 1
+        if self.epoch <= QUIET_EPOCHS:
+            return
+        if self.full:
+            for slot, camera in zip(self.slots, worst, strict=False):
+                self.pool[slot] = camera
+        else:
+            self.take = max(1, round(HARD * len(worst)))
+            self.pool += worst[: self.take]
+            self.collected += 1
+        self.slots = torch.randperm(len(self.pool), generator=generator)[: self.take].tolist()
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {
+            "pool": _stored(self.pool),
+            "slots": list(self.slots),
+            "seen": _stored([camera for camera, _ in self.seen]),
+            "psnr": [psnr for _, psnr in self.seen],
+            "counts": [self.take, self.collected, self.epoch],
+            "since": self.since,
+        }
+
+    def load_state(self, state: dict[str, Any], like: Cameras) -> None:
+        """Take up `state()`; lens model and optional members as those of `like`."""
+        self.pool, self.slots = _restored(state["pool"], like), list(state["slots"])
+        self.seen = list(zip(_restored(state["seen"], like), state["psnr"], strict=True))
+        self.take, self.collected, self.epoch = state["counts"]
+        self.since = state["since"]
+
+
+class HardRays(NamedTuple):
+    """Rays of the pool, and where in it they came from."""
+
+    rays: Rays
+    slots: Int[Tensor, " ray"]
+
+
+class RayPool:
+    """The tenth of every batch with the largest colour errors, kept to be asked again.
+
+    Filled for 5 % of the budget or up to 150 batches; from then on every batch is lengthened by a tenth from the pool,
+    and those slots are overwritten with the batch's worst. Rays in the student's local frame, of static scenes.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[Float[Tensor, "ray 6"]] = []
+        self.held = 0
+        self.full = False
+
+    def draw(self, batch: int, generator: torch.Generator) -> HardRays | None:
+        """A tenth of `batch` from random slots; none while the pool fills."""
+        if not self.full:
+            return None
+        slots = torch.randint(self.held, (max(1, round(HARD * batch)),), generator=generator)
+        return HardRays(Rays(*self.parts[0][slots].split(3, -1)), slots)
+
+    def learn(
+        self, rays: Rays, errors: Float[Tensor, " ray"], slots: Int[Tensor, " slot"] | None, fraction: float
+    ) -> None:
+        """Hear the errors `sum |C - C*|` of a batch; `slots` are those that were drawn for it."""
+        count = len(slots) if slots is not None else max(1, round(HARD * len(rays)))
+        worst = errors.topk(min(count, len(rays))).indices
+        stored = torch.cat([rays.origins[worst], rays.directions[worst]], -1)
+        if slots is not None:
+            self.parts[0][slots[: len(worst)]] = stored
+            return
+        self.parts.append(stored)
+        self.held += len(stored)
+        if fraction >= RAYS_FULL or self.held >= RAY_BATCHES * len(rays):
+            self.parts, self.full = [torch.cat(self.parts)], True
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"rays": [torch.cat(self.parts)] if self.parts else [], "full": self.full}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up `state()`."""
+        self.parts, self.full = [part.clone() for part in state["rays"]], state["full"]
+        self.held = sum(len(part) for part in self.parts)
+
+
+def rotated(cameras: Cameras, degrees: float, generator: torch.Generator) -> Cameras:
+    """Cameras turned about their own centres: `R <- R Rz Ry Rx`, each angle from U(-degrees, degrees)."""
+    angles = torch.rand(len(cameras), 3, generator=generator).mul(2.0).sub(1.0) * math.radians(degrees)
+    turn = torch.eye(3).expand(len(cameras), 3, 3)
+    for axis in (2, 1, 0):
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        one = torch.eye(3).repeat(len(cameras), 1, 1)
+        cos, sin = angles[:, axis].cos(), angles[:, axis].sin()
+        one[:, i, i], one[:, i, j], one[:, j, i], one[:, j, j] = cos, -sin, sin, cos
+        turn = turn @ one
+    pose = cameras.world_from_camera
+    return replace(cameras, world_from_camera=torch.cat([pose[:, :, :3] @ turn.to(pose), pose[:, :, 3:]], -1))
+
+
+def surface_samples(
+    weights: Float[Tensor, " sample"], opacity: Float[Tensor, " ray"], samples: RaySamples
+) -> Bool[Tensor, " sample"]:
+    """The 30 % of each ray's samples with the largest weights `T alpha` (rounded up), on rays of opacity 0.5 and more.
+
+    One sort of (ray, weight) keys instead of the published insertion sort per ray.
+    """
+    ray = samples.ray.long()
+    order = torch.argsort(ray.double() * 2.0 - weights.double())  # weights are at most 1: rays stay apart
+    rank = torch.empty_like(ray)
+    rank[order] = torch.arange(len(ray), device=ray.device) - samples.offsets[:-1][ray]
+    count = samples.offsets.diff()[ray]
+    return (rank < SURFACE * count) & (opacity[ray] >= SOLID)
+
+
+def _stored(cameras: list[Cameras]) -> dict[str, Tensor]:
+    if not cameras:
+        return {}
+    joined = Cameras.cat(cameras)
+    return {f.name: value for f in fields(joined) if isinstance(value := getattr(joined, f.name), Tensor)}
+
+
+def _restored(tensors: dict[str, Tensor], like: Cameras) -> list[Cameras]:
+    if not tensors:
+        return []
+    joined = replace(like, **tensors)
+    return [joined[index : index + 1] for index in range(len(joined))]

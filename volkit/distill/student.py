@@ -1,0 +1,93 @@
+"""A field in training: which rung is climbed when, when its occupancy is refreshed and its resolution grows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from volkit.distill.rung import Rung
+from volkit.fit import Moment
+from volkit.representations.field import Field
+from volkit.representations.representation import ParamGroup
+from volkit.sampling.occupancy_grid import OccupancyGrid
+from volkit.typing import Tensor
+
+__all__ = ["Recipe", "Stage", "Student"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A rung, and the fraction of the budget until which it is climbed."""
+
+    rung: Rung
+    until: float = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Learning rates, and whether the representation's own penalties and growth apply; all its own by default."""
+
+    groups: Callable[[Field], list[ParamGroup]] = lambda field: field.param_groups()
+    own_penalties: bool = True
+    own_growth: bool = True
+
+
+class Student:
+    """A trainee (`volkit.fit`) made of a field and the stages of its ladder."""
+
+    def __init__(
+        self,
+        field: Field,
+        stages: Sequence[Stage],
+        generator: torch.Generator,
+        grid: OccupancyGrid | None = None,
+        beside: nn.Module | None = None,
+        recipe: Recipe | None = None,
+    ) -> None:
+        if not stages or stages[-1].until < 1.0:
+            raise ValueError("student: the last stage must reach until = 1")
+        self.field, self.stages, self.generator, self.grid, self.beside = field, stages, generator, grid, beside
+        self.recipe = recipe or Recipe()
+
+    def losses(self, moment: Moment) -> dict[str, Tensor]:
+        """Losses of the current stage and the representation's own penalties."""
+        stage = next(s for s in self.stages if moment.fraction < s.until)
+        penalties = self.field.penalties(self.generator) if self.recipe.own_penalties else {}
+        return {**stage.rung.losses(self.field, moment), **penalties}
+
+    def groups(self) -> list[ParamGroup]:
+        """The field's parameters and those of what is trained beside it."""
+        beside = [] if self.beside is None else [ParamGroup("beside", tuple(self.beside.parameters()), lr=1e-3)]
+        return self.recipe.groups(self.field) + beside
+
+    def after_step(self, moment: Moment) -> bool:
+        """Grow the field, then look again at where it is empty."""
+        grown = self.recipe.own_growth and self.field.refine(moment.fraction)
+        if self.grid is not None:
+            self.grid.refresh(self.field, moment.step, self.generator)
+        return grown
+
+    def state(self) -> dict[str, Any]:
+        """Parameters, occupancy, rungs, randomness."""
+        return {
+            "field": dict(self.field.state_dict()),
+            "beside": None if self.beside is None else dict(self.beside.state_dict()),
+            "grid": None if self.grid is None else self.grid.state(),
+            "rungs": [stage.rung.state() for stage in self.stages],
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up `state()`; a field that had grown by then takes the stored shapes."""
+        own = {**dict(self.field.named_parameters()), **dict(self.field.named_buffers())}
+        for name, tensor in state["field"].items():
+            own[name].data = tensor.clone()
+        if self.beside is not None:
+            self.beside.load_state_dict(state["beside"])
+        if self.grid is not None:
+            self.grid.load_state(state["grid"])
+        for stage, stored in zip(self.stages, state["rungs"], strict=True):
+            stage.rung.load_state(stored)
+        self.generator.set_state(state["generator"])

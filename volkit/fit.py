@@ -1,0 +1,189 @@
+"""The one optimisation loop: it knows losses, parameters and time, and nothing of 3D."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from volkit.ops.adam import AdamRule, adam_
+from volkit.representations.representation import ParamGroup
+from volkit.typing import Tensor
+
+__all__ = ["Budget", "Fit", "History", "Moment", "Trainee", "Watcher", "cosine"]
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to optimise: wall-clock seconds or steps, whichever is given; evaluation and writing do not count."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.seconds is None) == (self.steps is None):
+            raise ValueError("budget: give seconds or steps, one of the two")
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Read `120s`, `10m`, `1h` (wall clock) or `2000` (steps)."""
+        units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+        try:
+            budget = cls(seconds=float(text[:-1]) * units[text[-1]]) if text[-1:] in units else cls(steps=int(text))
+        except ValueError:
+            budget = None
+        if budget is None or not (budget.seconds or budget.steps or 0) > 0:
+            raise ValueError(f"budget '{text}': write 120s, 10m or 1h for wall clock, 2000 for steps")
+        return budget
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """How much of the budget is spent, in [0, 1]."""
+        spent = step / self.steps if self.steps else seconds / self.seconds
+        return min(spent, 1.0)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where an optimisation stands: completed steps, seconds of pure optimisation, spent fraction of the budget."""
+
+    step: int
+    seconds: float
+    fraction: float
+
+
+@dataclass
+class History:
+    """What happened: one row per recorded step."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def add(self, moment: Moment, **values: float) -> None:
+        """Record values at a moment."""
+        self.rows.append({"step": moment.step, "seconds": moment.seconds, **values})
+
+
+class Trainee(Protocol):
+    """Whatever can say how wrong it is. All of its randomness and schedules are in `state()`."""
+
+    def losses(self, moment: Moment) -> dict[str, Tensor]:
+        """Named, weighted, differentiable losses; the loop minimises their sum."""
+        ...
+
+    def groups(self) -> list[ParamGroup]:
+        """Parameters by learning rate."""
+        ...
+
+    def after_step(self, moment: Moment) -> bool:
+        """Densify, refresh, upsample; true when `groups()` returns new parameters."""
+        ...
+
+    def state(self) -> State:
+        """Everything that a resumed run needs, parameters included."""
+        ...
+
+    def load_state(self, state: State) -> None:
+        """Take up `state()`."""
+        ...
+
+
+Watcher = Callable[[Moment, dict[str, float], "Fit"], None]
+
+
+def cosine(final: float = 0.02, warmup_steps: int = 50) -> Callable[[Moment], float]:
+    """Learning-rate factor: linear warm-up, then half a cosine over the budget down to `final`."""
+
+    def factor(moment: Moment) -> float:
+        decay = final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * moment.fraction))
+        return decay * min(1.0, (moment.step + 1) / warmup_steps)
+
+    return factor
+
+
+class Fit:
+    """An optimisation that can be stopped, stored and taken up again.
+
+    Adam (Kingma and Ba 2015) with betas 0.9 and 0.99 as instant-ngp uses it. With a budget in steps a resumed run
+    ends where an unbroken one would, bit for bit on one machine.
+    """
+
+    def __init__(self, trainee: Trainee, budget: Budget, schedule: Callable[[Moment], float] | None = None) -> None:
+        self.trainee, self.budget = trainee, budget
+        self.schedule = schedule or cosine()
+        self.history = History()
+        self.step, self.seconds = 0, 0.0
+        self._moments: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def moment(self) -> Moment:
+        """Where the optimisation stands."""
+        return Moment(self.step, self.seconds, self.budget.fraction(self.step, self.seconds))
+
+    def run(self, watch: Sequence[Watcher] = (), reduce: Callable[[Tensor], Tensor] = lambda grad: grad) -> History:
+        """Optimise until the budget is spent; watchers see every step, off the clock.
+
+        `reduce` averages gradients across devices and is the identity on one. A loss that is not finite raises
+        FloatingPointError and names the loss.
+        """
+        while (moment := self.moment).fraction < 1.0:
+            started = time.perf_counter()
+            losses = self.trainee.losses(moment)
+            values = {name: loss.item() for name, loss in losses.items()}
+            bad = [name for name, value in values.items() if not math.isfinite(value)]
+            if bad:
+                raise FloatingPointError(
+                    f"loss '{bad[0]}' is not finite at step {moment.step}: lower the learning rate"
+                )
+            torch.stack(list(losses.values())).sum().backward()
+            self._descend(moment, reduce)
+            self.step += 1
+            self.seconds += time.perf_counter() - started
+            self._after(moment)
+            for watcher in watch:
+                watcher(self.moment, values, self)
+        return self.history
+
+    def _after(self, moment: Moment) -> None:
+        started = time.perf_counter()
+        if self.trainee.after_step(Moment(self.step, self.seconds, moment.fraction)):
+            self._moments.clear()
+        self.seconds += time.perf_counter() - started
+
+    def _descend(self, moment: Moment, reduce: Callable[[Tensor], Tensor]) -> None:
+        factor = self.schedule(moment)
+        for group in self.trainee.groups():
+            rule = AdamRule(lr=group.lr * factor)
+            for index, parameter in enumerate(group.parameters):
+                if parameter.grad is None:
+                    continue
+                key = f"{group.name}.{index}"
+                if key not in self._moments:
+                    self._moments[key] = (torch.zeros_like(parameter), torch.zeros_like(parameter))
+                first, second = self._moments[key]
+                with torch.no_grad():
+                    if group.weight_decay:
+                        parameter.mul_(1.0 - rule.lr * group.weight_decay)
+                    adam_(
+                        parameter.data, reduce(parameter.grad), first, second, self.step + 1, rule,
+                        touched_only=group.sparse,
+                    )  # fmt: skip
+
+    def state(self) -> State:
+        """Trainee, Adam moments, clock, history. The tensors are live: write or copy them before going on."""
+        return {
+            "trainee": self.trainee.state(),
+            "moments": {name: list(pair) for name, pair in self._moments.items()},
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history.rows,
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on from `state()`."""
+        self.trainee.load_state(state["trainee"])
+        self._moments = {name: (pair[0], pair[1]) for name, pair in state["moments"].items()}
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.history = History(list(state["history"]))

@@ -1,0 +1,26 @@
+"""Values without parameters: rays, cameras, domains, frames, spherical harmonics."""
+
+from volkit.geometry.cameras import Cameras
+from volkit.geometry.domain import Domain
+from volkit.geometry.frames import Similarity
+from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE, Lens
+from volkit.geometry.morton import morton_cells, morton_codes
+from volkit.geometry.rays import Points, Rays, RaySamples
+from volkit.geometry.spherical_harmonics import sh_basis, sh_count
+
+__all__ = [
+    "FISHEYE",
+    "OPENCV",
+    "PINHOLE",
+    "Cameras",
+    "Domain",
+    "Lens",
+    "Points",
+    "RaySamples",
+    "Rays",
+    "Similarity",
+    "morton_cells",
+    "morton_codes",
+    "sh_basis",
+    "sh_count",
+]

@@ -1,0 +1,131 @@
+"""A batch of cameras: poses, intrinsics, lenses, sizes; pixels to rays and back."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+
+from volkit.geometry.frames import Similarity
+from volkit.geometry.lens import PINHOLE, Lens
+from volkit.geometry.rays import Rays
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["Cameras"]
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """OpenCV cameras (+X right, +Y down, +Z forward); pixel centres at integer + 0.5.
+
+    A pixel (x, y) of camera i looks along `R ((x - cx) / fx, (y - cy) / fy, 1)` once its lens is undone.
+    """
+
+    world_from_camera: Float[Tensor, "camera 3 4"]
+    intrinsics: Float[Tensor, "camera 4"]  # fx, fy, cx, cy in pixels
+    size: Int[Tensor, "camera 2"]  # width, height
+    lens: Lens = PINHOLE
+    coefficients: Float[Tensor, "camera coefficient"] | None = None  # of the lens, in its model's order
+    time: Float[Tensor, " camera"] | None = None
+
+    def __len__(self) -> int:
+        return self.world_from_camera.shape[0]
+
+    def __getitem__(self, index: Tensor | slice | list[int]) -> Self:
+        return self._mapped(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same cameras on another device."""
+        return self._mapped(lambda tensor: tensor.to(device))
+
+    def _mapped(self, change) -> Self:
+        members = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: change(m) for name, m in members.items() if isinstance(m, Tensor)})
+
+    @property
+    def centres(self) -> Float[Tensor, "camera 3"]:
+        """Where the cameras stand, world frame."""
+        return self.world_from_camera[:, :, 3]
+
+    @property
+    def forward(self) -> Float[Tensor, "camera 3"]:
+        """Unit viewing directions, world frame."""
+        return self.world_from_camera[:, :, 2]
+
+    @property
+    def up(self) -> Float[Tensor, "camera 3"]:
+        """Unit up directions of the pictures, world frame."""
+        return -self.world_from_camera[:, :, 1]
+
+    def resized(self, longest: int) -> Self:
+        """Scale every camera so that its longest side has `longest` pixels (never enlarges)."""
+        scale = (longest / self.size.amax(-1)).clamp_max(1.0)
+        size = (self.size * scale[:, None]).round().long().clamp_min(1)
+        ratio = size / self.size
+        return replace(self, intrinsics=self.intrinsics * torch.cat([ratio, ratio], -1), size=size)
+
+    def moved(self, change: Similarity) -> Self:
+        """The same cameras in a world that was moved, turned or scaled: they see the same pictures."""
+        rotation = self.world_from_camera.new_tensor(change.rotation) @ self.world_from_camera[:, :, :3]
+        pose = torch.cat([rotation, change.points(self.centres)[..., None]], -1)
+        return replace(self, world_from_camera=pose)
+
+    def rays(self, camera: Int[Tensor, " ray"], pixels: Float[Tensor, "ray 2"]) -> Rays:
+        """Rays through pixel positions (x, y) of the given cameras, world frame, unit directions."""
+        focal, centre = self.intrinsics[camera].split(2, -1)
+        plane = (pixels - centre) / focal
+        local = self.lens.directions(plane, None if self.coefficients is None else self.coefficients[camera])
+        pose = self.world_from_camera[camera]
+        directions = torch.nn.functional.normalize((pose[:, :, :3] @ local[..., None]).squeeze(-1), dim=-1)
+        time = None if self.time is None else self.time[camera]
+        return Rays(pose[:, :, 3], directions, time, camera)
+
+    def picture_rays(self, camera: int) -> Rays:
+        """All rays of one camera, row by row."""
+        width, height = self.size[camera].tolist()
+        device = self.intrinsics.device
+        y, x = torch.meshgrid(
+            torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
+        )
+        pixels = torch.stack([x, y], -1).reshape(-1, 2).to(self.intrinsics.dtype)
+        return self.rays(torch.full((width * height,), camera, device=device), pixels)
+
+    def project(
+        self, camera: int, positions: Float[Tensor, "point 3"]
+    ) -> tuple[Float[Tensor, "point 2"], Float[Tensor, " point"]]:
+        """Pixel positions and depths along the viewing axis of world positions; behind the camera depth <= 0."""
+        pose = self.world_from_camera[camera]
+        local = (positions - pose[:, 3]) @ pose[:, :3]
+        coefficients = None if self.coefficients is None else self.coefficients[camera].expand(len(local), -1)
+        plane = self.lens.plane(local, coefficients)
+        focal, centre = self.intrinsics[camera].split(2, -1)
+        return plane * focal + centre, local[:, 2]
+
+    @staticmethod
+    def cat(parts: "list[Cameras]") -> "Cameras":
+        """Concatenate batches with the same lens model and the same optional members."""
+        if len({part.lens for part in parts}) > 1:
+            raise ValueError("cameras: cannot join batches with different lens models")
+        names = [f.name for f in fields(Cameras) if isinstance(getattr(parts[0], f.name), Tensor)]
+        return replace(parts[0], **{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
+
+    @staticmethod
+    def looking_at(
+        centres: Float[Tensor, "camera 3"],
+        target: Float[Tensor, "3"] | Float[Tensor, "camera 3"],
+        up: Float[Tensor, "3"],
+        focal: float,
+        size: tuple[int, int],
+    ) -> "Cameras":
+        """Pinhole cameras at `centres` that look at `target`, `focal` pixels, `size` (width, height)."""
+        forward = torch.nn.functional.normalize(target - centres, dim=-1)
+        right = torch.linalg.cross(forward, up.expand_as(forward))
+        # A camera on the up axis has no right of its own: any perpendicular will do.
+        degenerate = right.norm(dim=-1, keepdim=True) < 1e-6
+        spare = torch.linalg.cross(forward, forward.roll(1, -1) + forward.new_tensor([0.0, 0.0, 1e-3]))
+        right = torch.nn.functional.normalize(torch.where(degenerate, spare, right), dim=-1)
+        down = torch.linalg.cross(forward, right)
+        pose = torch.stack([right, down, forward, centres], -1)
+        width, height = size
+        count = len(centres)
+        intrinsics = pose.new_tensor([focal, focal, width / 2, height / 2]).expand(count, 4)
+        return Cameras(pose, intrinsics.clone(), torch.tensor([size]).expand(count, 2).clone().to(pose.device))

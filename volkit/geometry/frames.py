@@ -1,0 +1,75 @@
+"""Similarities between frames, read as `a_from_b`."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from volkit.geometry.rays import Rays
+from volkit.typing import Float, Tensor
+
+__all__ = ["Similarity"]
+
+IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """`x_a = scale * rotation @ x_b + translation`, kept as plain numbers so that files and hashes are exact."""
+
+    rotation: tuple[tuple[float, ...], ...] = IDENTITY
+    translation: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        # Named device: a default device set by the caller must not reach plain numbers.
+        rotation = torch.tensor(self.rotation, dtype=torch.float64, device="cpu")
+        if rotation.shape != (3, 3) or not torch.allclose(
+            rotation @ rotation.T, torch.eye(3, dtype=torch.float64, device="cpu"), atol=1e-4
+        ):  # 1e-4: poses stored as float32 text lose about 1e-6 per entry
+            raise ValueError(f"similarity: rotation is not orthonormal: {self.rotation}")
+        if not self.scale > 0:
+            raise ValueError(f"similarity: scale must be positive, got {self.scale}")
+
+    @classmethod
+    def from_matrix(cls, matrix: Float[Tensor, "4 4"] | Float[Tensor, "3 4"]) -> Self:
+        """Split a homogeneous matrix into its parts."""
+        matrix = matrix.double()
+        scale = float(torch.linalg.det(matrix[:3, :3]).abs() ** (1 / 3))
+        rotation = tuple(map(tuple, (matrix[:3, :3] / scale).tolist()))
+        return cls(rotation, tuple(matrix[:3, 3].tolist()), scale)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether this changes nothing."""
+        return self == Similarity()
+
+    def matrix(self) -> Float[Tensor, "4 4"]:
+        """Homogeneous matrix, float64."""
+        out = torch.eye(4, dtype=torch.float64)
+        out[:3, :3] = self.scale * torch.tensor(self.rotation, dtype=torch.float64)
+        out[:3, 3] = torch.tensor(self.translation, dtype=torch.float64)
+        return out
+
+    def inverse(self) -> "Similarity":
+        """`b_from_a`."""
+        rotation = torch.tensor(self.rotation, dtype=torch.float64).T
+        translation = -(rotation @ torch.tensor(self.translation, dtype=torch.float64)) / self.scale
+        return Similarity(tuple(map(tuple, rotation.tolist())), tuple(translation.tolist()), 1.0 / self.scale)
+
+    def __matmul__(self, other: "Similarity") -> "Similarity":
+        return Similarity.from_matrix(self.matrix() @ other.matrix())
+
+    def points(self, positions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """Transform positions."""
+        return self.scale * self.vectors(positions) + positions.new_tensor(self.translation)
+
+    def vectors(self, vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """Rotate directions; lengths are kept."""
+        return vectors @ vectors.new_tensor(self.rotation).T
+
+    def rays(self, rays: Rays) -> Rays:
+        """Transform rays; directions stay unit, so distances along them scale by `scale`."""
+        if self.is_identity:
+            return rays
+        return Rays(self.points(rays.origins), self.vectors(rays.directions), rays.time, rays.appearance)

@@ -1,0 +1,79 @@
+"""The table of file formats, and the two verbs that use it."""
+
+from pathlib import Path
+from typing import Any
+
+from volkit.io import analytic_scene, native, nerf_checkpoint
+from volkit.io.format import Format, FormatError
+from volkit.representations import Representation
+
+__all__ = ["FORMATS", "describe", "format_for", "load", "save"]
+
+FORMATS: dict[str, Format] = {row.name: row for row in (native.FORMAT, nerf_checkpoint.FORMAT, analytic_scene.FORMAT)}
+
+
+def load(path: Path | str) -> Representation:
+    """Read a scene file of any format: by content first, by suffix second. FormatError names file, fact and fix."""
+    path = Path(path)
+    if not path.exists():
+        raise FormatError(path, "no such file", "check the path")
+    readable = [row for row in FORMATS.values() if row.read is not None]
+    named = [row for row in readable if path.name.lower().endswith(row.suffixes)]
+    # A row that the suffix names is asked first, so that the usual case opens the file once.
+    for row in [*named, *(row for row in readable if row not in named)]:
+        if path.is_file() and row.sniff(path):
+            return _read(row, path)
+    if named:
+        return _read(named[0], path)
+    suffixes = ", ".join(suffix for row in readable for suffix in row.suffixes)
+    raise FormatError(path, "is in no format that is known here", f"give one of {suffixes}")
+
+
+def save(representation: Representation, path: Path | str, format: str | None = None) -> None:
+    """Write a scene; `format` names a row of the table, by default the suffix does. Never leaves half a file."""
+    path = Path(path)
+    row = format_for(path, format)
+    kind = representation.config.kind
+    if row.write is None:
+        raise FormatError(path, f"the format {row.name} can only be read", f"write {_writable(kind)}")
+    if kind not in row.holds:
+        raise FormatError(path, f"the format {row.name} cannot hold {kind}", f"write {_writable(kind)}")
+    row.write(representation, path)
+
+
+def format_for(path: Path, name: str | None = None) -> Format:
+    """The format by name, or by the path's suffix."""
+    if name is not None:
+        if name not in FORMATS:
+            raise FormatError(path, f"there is no format '{name}'", f"known: {', '.join(FORMATS)}")
+        return FORMATS[name]
+    for row in FORMATS.values():
+        if path.name.lower().endswith(row.suffixes):
+            return row
+    suffixes = ", ".join(suffix for row in FORMATS.values() for suffix in row.suffixes)
+    raise FormatError(path, f"the suffix '{path.suffix}' names no format", f"use one of {suffixes}")
+
+
+def describe() -> list[dict[str, Any]]:
+    """One row per format: name, suffixes, whether it is read and written, kinds, what survives."""
+    return [
+        {
+            "name": row.name,
+            "suffixes": list(row.suffixes),
+            "reads": row.read is not None,
+            "writes": row.write is not None,
+            "holds": list(row.holds),
+            "keeps": row.keeps,
+        }
+        for row in FORMATS.values()
+    ]
+
+
+def _read(row: Format, path: Path) -> Representation:
+    assert row.read is not None
+    return row.read(path)
+
+
+def _writable(kind: str) -> str:
+    rows = [row for row in FORMATS.values() if row.write is not None and kind in row.holds]
+    return " or ".join(suffix for row in rows for suffix in row.suffixes) or "another kind (--to)"

@@ -1,0 +1,77 @@
+"""Frozen dataclasses as plain JSON values and back, checked field by field."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from math import isfinite
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+__all__ = ["from_plain", "to_plain"]
+
+T = TypeVar("T")
+DEEPEST = 32  # levels of nesting; no value of ours has more than 3
+
+
+def to_plain(value: Any) -> dict[str, Any]:
+    """A dataclass as a dict that JSON can hold; tuples become lists."""
+    return asdict(value)
+
+
+def from_plain(kind: type[T], values: Any) -> T:
+    """Rebuild a dataclass; ValueError names unknown or missing keys and values of the wrong type."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{kind.__name__} is not a table of values")
+    assert is_dataclass(kind)
+    known = {field.name: field for field in fields(kind) if field.init}
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"{kind.__name__} has no '{unknown[0]}'")
+    for name, field in known.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"{kind.__name__} lacks '{name}'")
+    hints = get_type_hints(kind)
+    return kind(**{name: _value(f"{kind.__name__}.{name}", hints[name], value) for name, value in values.items()})
+
+
+def _value(name: str, hint: Any, value: Any, depth: int = 0) -> Any:
+    if depth > DEEPEST:
+        raise ValueError(f"{name} is nested too deeply")
+    origin = get_origin(hint)
+    if hint is Any:
+        return _tuples(value)
+    if origin is Literal:
+        if value in get_args(hint):
+            return value
+    elif origin in (Union, types.UnionType):
+        return _one_of(name, get_args(hint), value, depth)
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            return _items(name, get_args(hint), value, depth)
+    elif is_dataclass(hint):
+        return from_plain(hint, value)  # type: ignore[arg-type]
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+            return float(value)
+    elif hint in (int, bool, str, type(None)) and type(value) is hint:
+        return value
+    raise ValueError(f"{name} cannot be {str(value)[:60]!r}")
+
+
+def _one_of(name: str, hints: tuple[Any, ...], value: Any, depth: int) -> Any:
+    for hint in hints:
+        try:
+            return _value(name, hint, value, depth + 1)
+        except ValueError:
+            continue
+    raise ValueError(f"{name} cannot be {str(value)[:60]!r}")
+
+
+def _items(name: str, hints: tuple[Any, ...], value: list | tuple, depth: int) -> tuple:
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        hints = (hints[0],) * len(value)
+    if len(hints) != len(value):
+        raise ValueError(f"{name} needs {len(hints)} values, has {len(value)}")
+    return tuple(_value(name, hint, item, depth + 1) for hint, item in zip(hints, value, strict=True))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

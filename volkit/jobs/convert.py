@@ -1,0 +1,170 @@
+"""`volkit convert`: a field of any architecture into a field of any other, with no photographs needed."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from volkit.data import load_photographs
+from volkit.distill.exact import exact
+from volkit.distill.pixels import PixelTable
+from volkit.distill.plan import Ladder, plan
+from volkit.distill.pvd import METHODS
+from volkit.distill.pvd_start import pvd_schedule, pvd_student
+from volkit.distill.student import Student
+from volkit.distill.views import distillation_cameras
+from volkit.fit import Budget
+from volkit.io import load, save
+from volkit.jobs.edits import edited
+from volkit.jobs.measure import Judge, flat_colour
+from volkit.jobs.progress import Progress
+from volkit.jobs.training import BATCH, CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
+from volkit.ops import backend
+from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
+from volkit.sampling.occupancy import stride_for
+from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
+
+__all__ = ["ConvertJob"]
+
+VIEWS = 400  # cameras that a teacher is asked from: four times a usual capture
+JUDGED = 8  # held-out views that the result is compared on
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """Convert a scene into another representation by distillation.
+
+    The student answers to its teacher, not to photographs; --photos adds a last stage on photographs, in which it may
+    pass its teacher. Example: volkit convert chair.safetensors chair_vm.safetensors --to tensor_vm --budget 60s
+    """
+
+    paths: tuple[Path, ...]
+    """SOURCE... TARGET: the last is a folder, or the first is the source and the rest are targets."""
+    to: str | None = None
+    """Kind of representation; by default the source's own."""
+    method: Literal["volkit", "pvd", "pvd-al"] = "volkit"
+    """volkit: closed-form start, cached answers, error-driven rays; pvd, pvd-al: the published methods."""
+    budget: str = "60s"
+    """60s, 10m of optimisation, or 2000 for steps."""
+    photos: Path | None = None
+    """Dataset for a last stage on photographs."""
+    compose: bool = False
+    """Join all sources into one target (the last path)."""
+    edit: tuple[str, ...] = ()
+    """crop:box:x0,y0,z0,x1,y1,z1, erase:box:..., crop|erase:sphere:x,y,z,r, scale:2, rotate:z:90, translate:x,y,z."""
+    size: int | None = None
+    """Longest side of the pictures asked for, by default that of the source's cameras."""
+    seed: int = 0
+    """Same seed, same budget in steps, same machine: same result."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """How much work a power cut may cost."""
+    resume: bool = False
+    """Go on from TARGET.part."""
+    force: bool = False
+    """Overwrite existing targets."""
+    dry_run: bool = False
+    """Say what it would take, and stop."""
+    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
+    """Sizes of the representation, from Python or a preset; by default those of its paper."""
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Convert, write, measure, report; several results are listed under `results`."""
+        results = [self._one(sources, target, progress) for sources, target in self._pairs()]
+        return results[0] if len(results) == 1 else {"command": "convert", "results": results}
+
+    def _pairs(self) -> list[tuple[tuple[Path, ...], Path]]:
+        if len(self.paths) < 2:
+            raise ValueError("convert: give a source and a target")
+        *sources, last = self.paths
+        if self.compose:
+            return [(tuple(sources), last)]
+        if last.is_dir():
+            return [((source,), last / source.with_suffix(".safetensors").name) for source in sources]
+        return [((self.paths[0],), target) for target in self.paths[1:]]
+
+    def _one(self, sources: tuple[Path, ...], target: Path, progress: Progress) -> dict[str, Any]:
+        budget = Budget.parse(self.budget)
+        if target.exists() and not self.force and not self.dry_run:
+            raise FileExistsError(f"{target}: exists already; --force overwrites it")
+        generator = seeded(self.seed)
+        teacher = self._teacher(sources, generator)
+        student = self._student(teacher, generator)
+        report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
+                  "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
+                  "parameters": count_parameters(student), "seed": self.seed,
+                  "backend": backend.describe()}  # fmt: skip
+        if self.dry_run:
+            return report | {"budget": self.budget, "memory_bytes": 16 * count_parameters(student)}
+        judge = self._judge(teacher, generator)
+        training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
+        with progress.stretch(f"convert to {student.config.kind}"):
+            trainee = self._trainee(teacher, student, generator)
+            schedule = None if self.method == "volkit" else pvd_schedule(student)
+            fit = training.run(trainee, progress, judge.glance, schedule)
+        save(student, target)
+        training.finish()
+        return report | {
+            "seconds": round(fit.seconds, 2), "steps": fit.step, "psnr_to_source": judge.mean_psnr(student, progress),
+            "bytes": target.stat().st_size, "history": fit.history.rows, "notes": progress.notes,
+        }  # fmt: skip
+
+    def _purpose(self, target: Path) -> str:
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds"}
+        return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
+
+    def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
+        fields = []
+        for source in sources:
+            field = load(source)
+            if not isinstance(field, Field):
+                raise ValueError(f"{source}: holds {field.config.kind}, which is not a field; convert takes fields")
+            field.requires_grad_(False)
+            if bool((field.occupancy == 255).all()):  # nobody has looked yet: a foreign or an analytic field
+                fill_occupancy(field, stride_for(field.domain), generator)
+            fields.append(field)
+        whole = fields[0] if len(fields) == 1 else Composed(fields)
+        if self.edit:
+            whole = edited(whole, self.edit)
+            fill_occupancy(whole, stride_for(whole.domain), generator, visible=unpack_bits(whole.occupancy))
+        return whole
+
+    def _student(self, teacher: Field, generator: torch.Generator) -> Field:
+        kind = self.to or teacher.config.kind
+        if kind not in REPRESENTATIONS or kind == "analytic":
+            kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
+            raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
+        student = (self.config or REPRESENTATIONS[kind]()).build(teacher.domain, generator).placed_like(teacher)
+        copy_occupancy(teacher, student)
+        return student
+
+    def _trainee(self, teacher: Field, student: Field, generator: torch.Generator) -> Student:
+        cameras = distillation_cameras(teacher, VIEWS, self.size, generator)
+        near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
+        local_rays = teacher.world_from_local.inverse().rays
+        ladder = Ladder(teacher, student, cameras, local_rays, stride_for(teacher.domain), near, generator)
+        if self.method != "volkit":
+            return pvd_student(ladder, METHODS[self.method])
+        exact(teacher, student, generator)
+        size = replace(BATCH, samples=batch_samples(student.config.kind))
+        return Student(student, plan(ladder, size, self._photographs()), generator)
+
+    def _photographs(self) -> PixelTable | None:
+        if self.photos is None:
+            return None
+        train = load_photographs(self.photos, self.size).subset("train")
+        return PixelTable(train.cameras, train.images, train.masks)
+
+    def _judge(self, teacher: Field, generator: torch.Generator) -> Judge:
+        """The teacher's pictures from held-out views of its capture, else from views of their own."""
+        capture = teacher.capture
+        if capture is not None and capture.held_out:
+            held = [i for i, name in enumerate(capture.names) if name in set(capture.held_out)]
+            cameras = capture.cameras[torch.tensor(held[:: max(1, len(held) // JUDGED)][:JUDGED])]
+            cameras = cameras if self.size is None else cameras.resized(self.size)
+        else:
+            cameras = distillation_cameras(teacher, JUDGED, self.size, generator)[slice(0, JUDGED)]
+        background = (capture.background if capture else None) or (1.0, 1.0, 1.0)
+        truth = tuple(flat_colour(teacher, cameras[[i]], background) for i in range(len(cameras)))
+        return Judge(cameras, truth, "source", background)

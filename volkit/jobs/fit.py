@@ -1,0 +1,134 @@
+"""`volkit fit`: from posed photographs to a radiance field."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from volkit.data import Photographs, load_photographs
+from volkit.distill.pixels import Gains, PixelRung, PixelTable
+from volkit.distill.student import Stage, Student
+from volkit.fit import Budget
+from volkit.io import save
+from volkit.jobs.measure import Judge, over_white
+from volkit.jobs.progress import Progress
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
+from volkit.ops import backend
+from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
+from volkit.sampling.occupancy import OccupancySampler, stride_for
+from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
+
+__all__ = ["FitJob"]
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """Fit a radiance field to posed photographs.
+
+    DATA is a folder with transforms.json (Blender, nerfstudio, instant-ngp), a COLMAP model, LLFF poses, or a video
+    with poses. Example: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+    """
+
+    data: Path
+    """Folder (or transforms file) of the dataset."""
+    target: Path
+    """File to write; its suffix names the format."""
+    to: str = "hash_grid"
+    """Kind of representation: hash_grid, mlp, voxels, tensor_vm, tensor_cp, planes."""
+    size: int | None = None
+    """Longest side of the pictures in pixels; by default as they are."""
+    holdout: int | None = None
+    """Keep pictures 0, N, 2N, ... (sorted by name) for testing."""
+    budget: str = "5m"
+    """120s, 10m, 1h of optimisation, or 2000 for steps."""
+    exposure: bool = False
+    """Learn exposure and white balance of every photograph."""
+    domain: str | None = None
+    """x0,y0,z0,x1,y1,z1[:contracted] overrules the box found from the cameras."""
+    up: str | None = None
+    """World up of the dataset: x, -x, y, -y, z, -z."""
+    unit_scale: float | None = None
+    """Metres per unit of the dataset."""
+    seed: int = 0
+    """Same seed, same budget in steps, same machine: same field."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """How much work a power cut may cost."""
+    resume: bool = False
+    """Go on from TARGET.part."""
+    force: bool = False
+    """Overwrite an existing target."""
+    dry_run: bool = False
+    """Say what it would take, and stop."""
+    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
+    """Sizes of the representation, from Python or a preset; by default those of its paper."""
+    preview: bool = False
+    """Write TARGET.png, a held-out view, as the fit goes on."""
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Fit, write, report."""
+        budget = Budget.parse(self.budget)
+        if self.target.exists() and not self.force and not self.dry_run:
+            raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
+        photographs = load_photographs(
+            self.data, self.size, self.holdout, domain=self.domain, up=self.up, unit_scale=self.unit_scale
+        )
+        for note in photographs.notes:
+            progress.note(note)
+        generator = seeded(self.seed)
+        field = self._field(photographs, generator)
+        report = {"command": "fit", "source": str(self.data), "target": str(self.target), "kind": self.to,
+                  "parameters": count_parameters(field), "seed": self.seed, "backend": backend.describe()}  # fmt: skip
+        if self.dry_run:
+            return report | {"budget": self.budget, "memory_bytes": _memory(field, photographs)}
+        judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
+        training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
+        with progress.stretch(f"fit {self.to}"):
+            fit = training.run(self._student(field, photographs, generator), progress, judge.glance)
+        save(field, self.target)
+        training.finish()
+        psnr = judge.mean_psnr(field, progress)
+        return report | {
+            "seconds": round(fit.seconds, 2), "steps": fit.step, "psnr": psnr, "views": judge.label,
+            "bytes": self.target.stat().st_size, "history": fit.history.rows, "notes": progress.notes,
+        }  # fmt: skip
+
+    def _purpose(self) -> str:
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
+        return " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in ignored)
+
+    def _field(self, photographs: Photographs, generator) -> Field:
+        if self.to not in REPRESENTATIONS or self.to == "analytic":
+            kinds = ", ".join(kind for kind in REPRESENTATIONS if kind != "analytic")
+            raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
+        train = photographs.subset("train")
+        field = (self.config or REPRESENTATIONS[self.to]()).build(photographs.domain, generator)
+        held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
+        field.capture = Capture(
+            photographs.cameras, photographs.names, held_out, photographs.near, over_white(photographs)
+        )
+        assert len(train) > 0
+        return field
+
+    def _student(self, field: Field, photographs: Photographs, generator) -> Student:
+        train = photographs.subset("train")
+        place = field.world_from_local
+        near = train.near / place.scale
+        stride = stride_for(field.domain)
+        visible = visible_cells(field, train.cameras, near=train.near)
+        gains = Gains(len(train)) if self.exposure else None
+        rung = PixelRung(
+            PixelTable(train.cameras, train.images, train.masks),
+            OccupancySampler(field, stride, near, generator),
+            place.inverse().rays,
+            batch_samples(self.to),
+            generator,
+            gains,
+        )
+        return Student(field, [Stage(rung)], generator, OccupancyGrid(field, stride, visible=visible), gains)
+
+
+def _memory(field: Field, photographs: Photographs) -> int:
+    """Bytes of parameters, gradients and moments, of the pixels, and of a batch's activations (about 1 kB a sample)."""
+    pixels = sum(image.numel() for image in photographs.images)
+    return 16 * count_parameters(field) + pixels + 1024 * batch_samples(field.config.kind)

@@ -1,0 +1,93 @@
+"""A field against pictures: a glance while it learns, the full measure when it is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from volkit.data import Photographs
+from volkit.geometry import Cameras
+from volkit.jobs.progress import Progress
+from volkit.metrics import psnr, quantised
+from volkit.render.volume import VolumeRenderer
+from volkit.representations import Field
+from volkit.typing import Float, Tensor
+
+__all__ = ["Judge", "flat_colour", "laid_over", "over_white"]
+
+GLANCE_VIEWS = 4  # views judged on the way
+WHITE = (1.0, 1.0, 1.0)
+
+
+def over_white(photographs: Photographs) -> tuple[float, float, float] | None:
+    """Background of the comparison: white where pictures are transparent, none where they are opaque."""
+    return WHITE if photographs.has_alpha else None
+
+
+def laid_over(image: Tensor, background: Sequence[float]) -> Float[Tensor, "height width 3"]:
+    """An 8-bit picture as colours in [0, 1], transparent parts over the background."""
+    value = image.float() / 255.0
+    if value.shape[-1] == 3:
+        return value
+    return value[..., :3] * value[..., 3:] + (1.0 - value[..., 3:]) * value.new_tensor(background)
+
+
+def flat_colour(
+    field: Field, camera: Cameras, background: Sequence[float], renderer: VolumeRenderer | None = None
+) -> Float[Tensor, "height width 3"]:
+    """One view of a field over a background."""
+    picture = (renderer or VolumeRenderer())(field, camera)
+    return picture.over(torch.tensor(tuple(background)))[0]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Held-out views (training views where none were held out) that a field is compared with."""
+
+    cameras: Cameras
+    truth: tuple[Float[Tensor, "height width 3"], ...]
+    label: str
+    background: tuple[float, float, float] = WHITE
+    preview: Path | None = None
+
+    @classmethod
+    def of(cls, photographs: Photographs, preview: Path | None = None) -> "Judge":
+        """The test split, else the training views."""
+        label = "test" if "test" in photographs.split else "train"
+        views = photographs.subset(label)
+        background = over_white(photographs) or (0.0, 0.0, 0.0)
+        truth = tuple(laid_over(image, background) for image in views.images)
+        return cls(views.cameras, truth, label, background, preview)
+
+    def glance(self, field: Field) -> float | None:
+        """Mean PSNR over a few views spread over the set; writes the preview."""
+        count = len(self.truth)
+        chosen = sorted({round(k * (count - 1) / max(GLANCE_VIEWS - 1, 1)) for k in range(GLANCE_VIEWS)})
+        return self._mean(field, chosen)
+
+    def mean_psnr(self, field: Field, progress: Progress) -> float | None:
+        """Mean PSNR over all views."""
+        with progress.stretch("measure"):
+            return self._mean(field, range(len(self.truth)), progress)
+
+    def _mean(self, field: Field, chosen: Sequence[int], progress: Progress | None = None) -> float | None:
+        found = []
+        for done, index in enumerate(chosen):
+            seen = flat_colour(field, self.cameras[[index]], self.background)
+            if self.preview is not None and done == 0:
+                write_picture(self.preview, seen)
+            found.append(psnr(seen, self.truth[index]))
+            if progress is not None:
+                progress.advance((done + 1) / len(chosen))
+        known = [value for value in found if value is not None]
+        return sum(known) / len(known) if known else None
+
+
+def write_picture(path: Path, rgb: Float[Tensor, "height width 3"]) -> None:
+    """Write an 8-bit picture; a reader never sees half of it."""
+    import imageio.v3 as imageio
+
+    part = path.with_name(f".{path.name}.part{path.suffix}")
+    imageio.imwrite(part, (quantised(rgb) * 255.0).round().to(torch.uint8).numpy())
+    part.replace(path)

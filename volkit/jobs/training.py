@@ -1,0 +1,119 @@
+"""What fitting and converting share: budgets, checkpoints, progress, pictures on the way, the field's capture."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from volkit.distill.cache import CacheSize
+from volkit.distill.student import Student
+from volkit.fit import Budget, Fit, Moment, Watcher, cosine
+from volkit.io.checkpoint import read_state, write_state
+from volkit.io.format import FormatError
+from volkit.jobs.progress import Progress
+from volkit.representations.field import Field
+
+__all__ = ["BATCH", "CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
+
+CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
+EVALUATIONS = 8  # points on the curve of dB over time
+BATCH = CacheSize()
+SMALL_BATCHES = {"mlp": 1 << 14}  # half a million products a sample: smaller batches are more steps
+FINAL_RATE = 0.02
+
+
+def batch_samples(kind: str) -> int:
+    """Samples in a step's batch: enough to fill two cores, few enough to take many steps."""
+    return SMALL_BATCHES.get(kind, BATCH.samples)
+
+
+def count_parameters(field: Field) -> int:
+    """Numbers that a field learns or stores."""
+    return sum(parameter.numel() for parameter in field.parameters())
+
+
+@dataclass(frozen=True)
+class Training:
+    """One optimisation on its way to a file: `TARGET.part` holds the last good state until the target is written.
+
+    `purpose` identifies the job; a state of another job is refused.
+    """
+
+    target: Path
+    budget: Budget
+    purpose: str
+    resume: bool = False
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+    @property
+    def part(self) -> Path:
+        """Where unfinished work is kept."""
+        return self.target.with_name(self.target.name + ".part")
+
+    def run(
+        self,
+        student: Student,
+        progress: Progress,
+        evaluate: Callable[[Field], float | None],
+        schedule: Callable[[Moment], float] | None = None,
+    ) -> Fit:
+        """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left."""
+        fit = Fit(student, self.budget, schedule or cosine(FINAL_RATE))
+        if self.resume:
+            self._take_up(fit, progress)
+        watch = [self._evaluation(evaluate, progress), self._checkpoints(), _progress(progress, self.budget)]
+        fit.run(watch)
+        return fit
+
+    def finish(self) -> None:
+        """The target is written: the unfinished work is not needed any more."""
+        self.part.unlink(missing_ok=True)
+
+    def _take_up(self, fit: Fit, progress: Progress) -> None:
+        if not self.part.exists():
+            progress.note(f"nothing to resume: {self.part} does not exist; starting from the beginning")
+            return
+        state = read_state(self.part)
+        if state["purpose"] != self.purpose:
+            raise FormatError(
+                self.part, f"holds unfinished work of another job ({state['purpose']})", "repeat that job's options"
+            )
+        fit.load_state(state["fit"])
+        progress.note(f"resumed at step {fit.step}, {fit.seconds:.0f} s into the budget")
+
+    def _checkpoints(self) -> Watcher:
+        last = time.monotonic()
+
+        def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+            nonlocal last
+            if time.monotonic() - last >= self.checkpoint_seconds and moment.fraction < 1.0:
+                write_state(self.part, {"purpose": self.purpose, "fit": fit.state()})
+                last = time.monotonic()
+
+        return watch
+
+    def _evaluation(self, evaluate: Callable[[Field], float | None], progress: Progress) -> Watcher:
+        def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+            if moment.fraction * EVALUATIONS >= len(fit.history.rows) + 1:
+                student = fit.trainee
+                assert isinstance(student, Student)
+                psnr = evaluate(student.field)
+                fit.history.add(moment, loss=sum(losses.values()), **({} if psnr is None else {"psnr": psnr}))
+                progress.values(psnr=psnr)
+
+        return watch
+
+
+def _progress(progress: Progress, budget: Budget) -> Watcher:
+    def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+        left = (budget.seconds - moment.seconds) if budget.seconds else moment.seconds * (1 / moment.fraction - 1)
+        progress.advance(moment.fraction, loss=sum(losses.values()), step=moment.step, seconds_left=left)
+
+    return watch
+
+
+def seeded(seed: int) -> torch.Generator:
+    """The one source of randomness of a job."""
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,49 @@
+"""What a renderer returns: named channels, opacity, depth, normals."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+
+from volkit.typing import Float, Tensor
+
+__all__ = ["Picture"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Rendered rays or whole pictures: leading axes are `ray`, or `camera height width`.
+
+    Channels are premultiplied by opacity: over a background b the colour is `rgb + (1 - opacity) b`. Depth is the
+    distance along the unit ray: `depth` the expected one divided by opacity, `median` where half of the light is gone
+    (inf where the ray never gets there). Normals are unit, world frame, facing the camera; zero where nothing is.
+    """
+
+    channels: dict[str, Float[Tensor, "*pixel channel"]]
+    opacity: Float[Tensor, "*pixel"]
+    depth: Float[Tensor, "*pixel"]
+    median: Float[Tensor, "*pixel"] | None = None
+    normal: Float[Tensor, "*pixel 3"] | None = None
+
+    @property
+    def rgb(self) -> Float[Tensor, "*pixel 3"]:
+        """Premultiplied colour, display-referred."""
+        return self.channels["rgb"]
+
+    def over(self, background: Float[Tensor, "*pixel 3"] | Float[Tensor, "3"]) -> Float[Tensor, "*pixel 3"]:
+        """Colour over a background: `rgb + (1 - opacity) background`."""
+        return self.rgb + (1.0 - self.opacity)[..., None] * background
+
+    def mapped(self, change) -> Self:
+        """Apply a function to every tensor (reshape, slice, move)."""
+        members = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "channels"}
+        new = {name: None if member is None else change(member) for name, member in members.items()}
+        return replace(self, channels={name: change(value) for name, value in self.channels.items()}, **new)
+
+    @staticmethod
+    def cat(parts: "list[Picture]") -> "Picture":
+        """Concatenate along the first axis."""
+        first = parts[0]
+        names = [f.name for f in fields(Picture) if f.name != "channels" and getattr(first, f.name) is not None]
+        channels = {name: torch.cat([part.channels[name] for part in parts]) for name in first.channels}
+        return Picture(channels, **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

@@ -1,0 +1,26 @@
+"""The one switch over kinds: which renderer draws a representation."""
+
+from typing import Any, Protocol
+
+from volkit.geometry import Cameras
+from volkit.render.picture import Picture
+from volkit.render.volume import VolumeRenderer
+from volkit.representations.field import Field
+from volkit.representations.representation import Representation
+
+__all__ = ["Renderer", "renderer_for"]
+
+
+class Renderer(Protocol):
+    """Draws a representation as cameras of the world see it."""
+
+    def __call__(self, subject: Any, cameras: Cameras) -> Picture:
+        """Pictures `[camera, height, width]`, world frame and unit; `Picture.over` lays them over a background."""
+        ...
+
+
+def renderer_for(representation: Representation) -> Renderer:
+    """The renderer that suits a representation, with its default settings; TypeError where there is none."""
+    if isinstance(representation, Field):
+        return VolumeRenderer()
+    raise TypeError(f"no renderer draws a {type(representation).__name__}: only fields can be rendered")

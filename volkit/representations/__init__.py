@@ -1,0 +1,45 @@
+"""Parameters and answers: what a scene can be made of. The union below is the whole plug-in mechanism."""
+
+from typing import get_args
+
+from volkit.representations.analytic import AnalyticConfig, AnalyticField
+from volkit.representations.field import Field, FieldSample
+from volkit.representations.hash_grid import HashGrid, HashGridConfig
+from volkit.representations.mlp import Mlp, MlpConfig
+from volkit.representations.placed import Composed, Placed
+from volkit.representations.planes import Planes, PlanesConfig
+from volkit.representations.representation import Capture, ParamGroup, Representation
+from volkit.representations.tensor_cp import TensorCP, TensorCPConfig
+from volkit.representations.tensor_vm import TensorVM, TensorVMConfig
+from volkit.representations.voxels import Voxels, VoxelsConfig
+
+__all__ = [
+    "REPRESENTATIONS",
+    "AnalyticConfig",
+    "AnalyticField",
+    "Capture",
+    "Composed",
+    "Field",
+    "FieldSample",
+    "HashGrid",
+    "HashGridConfig",
+    "Mlp",
+    "MlpConfig",
+    "ParamGroup",
+    "Placed",
+    "Planes",
+    "PlanesConfig",
+    "Representation",
+    "RepresentationConfig",
+    "TensorCP",
+    "TensorCPConfig",
+    "TensorVM",
+    "TensorVMConfig",
+    "Voxels",
+    "VoxelsConfig",
+]
+
+RepresentationConfig = (
+    HashGridConfig | VoxelsConfig | TensorVMConfig | TensorCPConfig | PlanesConfig | MlpConfig | AnalyticConfig
+)
+REPRESENTATIONS: dict[str, type[RepresentationConfig]] = {c.kind: c for c in get_args(RepresentationConfig)}

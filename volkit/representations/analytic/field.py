@@ -1,0 +1,207 @@
+"""A scene of primitives with exact shape and exact answers: a teacher whose truth needs no photographs."""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar
+
+import torch
+
+from volkit.geometry import Domain, Points, Similarity
+from volkit.representations.analytic.appearance import Light, Surface, Texture, albedo, shaded
+from volkit.representations.analytic.cells import touched_cells
+from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
+from volkit.representations.field import Field, FieldSample
+from volkit.representations.representation import ParamGroup
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]
+
+CHUNK = 1 << 16  # points; the planes of one chunk stay in the second-level cache
+SHADOW_STEPS = 14
+OCCLUSION_TAPS = (0.02, 0.06, 0.13)  # of a unit scene
+UPRIGHT, PLAIN, DAYLIGHT = Similarity(), Texture(), Light()
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """A solid: shape and sizes (`shapes.SHAPES`), where it stands in the field's frame, what it looks like.
+
+    `density` in 1 / local unit overrules the scene's: a small one makes haze or glass.
+    """
+
+    shape: str
+    size: tuple[float, ...]
+    placed: Similarity = UPRIGHT  # field from primitive; its scale must be 1
+    texture: Texture = PLAIN
+    density: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"primitive: no shape '{self.shape}': there are {', '.join(SHAPES)}")
+        sizes = SHAPES[self.shape][0]
+        if len(self.size) != len(sizes) or not all(edge >= 0 for edge in self.size):
+            raise ValueError(f"primitive: a {self.shape} takes sizes {sizes}, at least 0, got {self.size}")
+        if abs(self.placed.scale - 1.0) > 1e-9:
+            raise ValueError("primitive: scale its size instead of its placement, so that distances stay distances")
+
+
+@dataclass(frozen=True)
+class AnalyticConfig:
+    """A union of primitives under one light, with matter of a given density behind a soft surface.
+
+    `softness` is the width, in local units, of the ramp from empty to full density across a surface.
+    """
+
+    kind: ClassVar[str] = "analytic"
+    primitives: tuple[Primitive, ...] = (Primitive("sphere", (0.5,)),)
+    density: float = 400.0
+    softness: float = 0.01
+    light: Light = DAYLIGHT
+    title: str = ""
+
+    def build(self, domain: Domain, generator: torch.Generator | None = None) -> "AnalyticField":
+        """The field on `domain`; nothing about it is random."""
+        return AnalyticField(self, domain)
+
+
+class AnalyticField(Field):
+    """`sigma(x) = max_i density_i smoothstep(1/2 - d_i(x) / softness)`, colour of the densest primitive.
+
+    `d_i` are exact signed distances, so the surface `d = 0` is where density is half. Colours are those of the closest
+    surface point, shaded once for all under the scene's light with soft shadows, plus a gloss lobe that moves with the
+    eye. A teacher only: it has no parameters.
+    """
+
+    def __init__(self, config: AnalyticConfig, domain: Domain) -> None:
+        super().__init__(domain)
+        if not config.primitives:
+            raise ValueError("analytic scene: at least one primitive is needed")
+        self.config = config
+        if not domain.contracted:
+            with torch.no_grad():
+                self.occupancy.copy_(touched_cells(self.signed_distance, domain, 0.5 * config.softness))
+
+    def param_groups(self) -> list[ParamGroup]:
+        """None: nothing here can be trained."""
+        return []
+
+    def distances(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "primitive point"]:
+        """Signed distance to every primitive, local units."""
+        return torch.stack([self._distance(p, _planes(positions)) for p in self.config.primitives])
+
+    def signed_distance(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """Distance to the union's surface, negative inside: exact outside; where solids overlap, at least that deep."""
+        return _in_chunks(lambda part: self._nearest(part, self.config.primitives), positions)
+
+    def normals(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
+        """Outward unit normals: the exact gradient of the signed distance."""
+        return _in_chunks(lambda part: self._frame(part, self.distances(part).argmin(0))[1], positions)
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """The densest primitive's `density smoothstep(1/2 - d / softness)`; zero outside the domain."""
+        return _in_chunks(lambda part: self._densest(part)[0], positions)
+
+    def query(self, points: Points) -> FieldSample:
+        """Density everywhere, colour where there is any; black in empty space."""
+        density, owner = _in_chunks(self._densest, points.positions)
+        rgb = torch.zeros_like(points.positions)
+        alive = density.detach() > 0
+        if alive.any():
+            seen = lambda part: self._colours(*part.split([3, 3, 1], -1))  # noqa: E731
+            packed = torch.cat([points.positions, points.directions, owner[:, None].to(rgb.dtype)], -1)
+            rgb = rgb.masked_scatter(alive[:, None], _in_chunks(seen, packed[alive]))
+        return FieldSample(density, {"rgb": rgb})
+
+    def _distance(self, primitive: Primitive, at: tuple[Tensor, ...]) -> Tensor:
+        local_from_field = primitive.placed.inverse()
+        moved = [a - t for a, t in zip(at, primitive.placed.translation, strict=True)]
+        rows = local_from_field.rotation
+        turned = tuple(_combined(moved, row) for row in rows)
+        return signed_distance(primitive.shape, primitive.size, turned)
+
+    def _densest(self, positions: Tensor) -> tuple[Tensor, Int[Tensor, " point"]]:
+        at, softness = _planes(positions), self.config.softness
+        best, owner = torch.zeros_like(at[0]), torch.zeros_like(at[0], dtype=torch.long)
+        for index, primitive in enumerate(self.config.primitives):
+            # Most points are far from most primitives: a ball test costs a tenth of a distance.
+            far = reach(primitive.shape, primitive.size) + 0.5 * softness
+            offset = [a.detach() - t for a, t in zip(at, primitive.placed.translation, strict=True)]
+            near = torch.nonzero(sum(o * o for o in offset) < far * far)[:, 0]
+            if not len(near):
+                continue
+            ramp = (0.5 - self._distance(primitive, tuple(a[near] for a in at)) / softness).clamp(0.0, 1.0)
+            full = self.config.density if primitive.density is None else primitive.density
+            matter, before = full * ramp * ramp * (3.0 - 2.0 * ramp), best[near]
+            owner[near[matter > before]] = index
+            best = best.index_put((near,), torch.maximum(matter, before))
+        return best * self.domain.contains(positions), owner
+
+    def _frame(self, positions: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance to the owners' surfaces and its gradient."""
+        # Distances have no closed-form gradient in one expression for all shapes; autograd's is exact.
+        differentiable = torch.is_grad_enabled() and positions.requires_grad
+        with torch.inference_mode(False), torch.enable_grad():
+            at = positions if differentiable else positions.clone().requires_grad_(True)
+            mine = self.distances(at).gather(0, owner.clone()[None])[0]
+            (gradient,) = torch.autograd.grad(mine.sum(), at, create_graph=differentiable)
+        distance = mine if differentiable else mine.detach()
+        return distance, torch.nn.functional.normalize(gradient, dim=-1)
+
+    def _colours(self, positions: Tensor, directions: Tensor, owners: Tensor) -> Float[Tensor, "point 3"]:
+        owner = owners[:, 0].detach().round().long()
+        distance, normal = self._frame(positions, owner)
+        surface = positions - distance[:, None] * normal
+        colour = torch.zeros_like(surface)
+        for index in owner.unique().tolist():
+            primitive, mine = self.config.primitives[index], owner == index
+            local = primitive.placed.inverse().points(surface[mine])
+            colour = colour.masked_scatter(mine[:, None], albedo(primitive.texture, local))
+        textures = [p.texture for p in self.config.primitives]
+        gloss = surface.new_tensor([t.gloss for t in textures])[owner]
+        shininess = surface.new_tensor([t.shininess for t in textures])[owner]
+        sunlit, open_sky = self._visibility(surface, normal)
+        return shaded(Surface(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
+
+    def _visibility(self, surface: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """Soft shadow and ambient occlusion from distances along the way (Quilez 2010; Evans 2006)."""
+        light, size = self.config.light, self.domain.diagonal / 4.0
+        towards = torch.nn.functional.normalize(surface.new_tensor(light.direction), dim=0)
+        travelled = torch.full_like(surface[:, 0], 0.02 * size)
+        lit = torch.ones_like(travelled)
+        for _ in range(SHADOW_STEPS if light.shadow > 0 else 0):
+            gap = self._opaque_distance(surface + 0.005 * size * normal + travelled[:, None] * towards)
+            lit = torch.minimum(lit, (0.5 + 5.0 * gap / travelled).clamp(0.0, 1.0))
+            travelled = travelled + gap.clamp(0.02 * size, 0.25 * size)
+        blocked = torch.zeros_like(travelled)
+        for tap in OCCLUSION_TAPS if light.occlusion > 0 else ():
+            gap = self._opaque_distance(surface + tap * size * normal)
+            blocked = blocked + (1.0 - gap / (tap * size)).clamp(0.0, 1.0) / len(OCCLUSION_TAPS)
+        smooth = lit * lit * (3.0 - 2.0 * lit)
+        return 1.0 - light.shadow * (1.0 - smooth), 1.0 - light.occlusion * blocked
+
+    def _opaque_distance(self, positions: Tensor) -> Tensor:
+        opaque = tuple(p for p in self.config.primitives if p.density is None) or self.config.primitives
+        return self._nearest(positions, opaque)
+
+    def _nearest(self, positions: Tensor, primitives: tuple[Primitive, ...]) -> Tensor:
+        at = _planes(positions)
+        return reduce(torch.minimum, (self._distance(p, at) for p in primitives))
+
+
+def _planes(positions: Tensor) -> tuple[Tensor, ...]:
+    return positions.t().contiguous().unbind(0)
+
+
+def _combined(parts: list[Tensor], row: tuple[float, ...]) -> Tensor:
+    """`sum_i row_i part_i`, leaving out what is zero: most primitives stand upright."""
+    kept = [part if weight == 1.0 else part * weight for part, weight in zip(parts, row, strict=True) if weight != 0.0]
+    return sum(kept[1:], start=kept[0])
+
+
+def _in_chunks(function, points: Tensor):
+    if len(points) <= CHUNK:
+        return function(points)
+    parts = [function(part) for part in points.split(CHUNK)]
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts)
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))

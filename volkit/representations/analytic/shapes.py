@@ -1,0 +1,102 @@
+"""Exact signed distances of primitive solids, in their own frame: negative inside, unit gradient wherever it exists.
+
+Derivations after Quilez, "Distance functions" (iquilezles.org/articles/distfunctions), and, for the ellipsoid, the
+closest-point equation of Eberly, "Distance from a Point to an Ellipse, an Ellipsoid, or a Hyperellipsoid" (2013).
+"""
+
+from collections.abc import Callable
+from functools import reduce
+
+import torch
+
+from volkit.typing import Float, Tensor
+
+__all__ = ["SHAPES", "reach", "signed_distance"]
+
+Planes = tuple[Tensor, Tensor, Tensor]  # x, y, z: planar, so that every operation runs over contiguous memory
+ELLIPSOID_STEPS = 10  # Newton from the safe side; 8 reach float64 for aspect ratios up to 10
+
+
+def signed_distance(shape: str, size: tuple[float, ...], at: Planes) -> Float[Tensor, " point"]:
+    """Distance from a primitive's surface; `SHAPES` lists the shapes and the sizes that each one takes."""
+    return SHAPES[shape][1](at, size)
+
+
+def reach(shape: str, size: tuple[float, ...]) -> float:
+    """Radius of a ball around the primitive's origin that holds all of it."""
+    if shape == "box":
+        return sum(edge * edge for edge in size[:3]) ** 0.5
+    if shape == "cylinder":
+        return (size[0] ** 2 + size[1] ** 2) ** 0.5
+    return sum(size) if shape in ("torus", "capsule") else max(size)
+
+
+def _length(*parts: Tensor) -> Tensor:
+    # The clamp gives gradient 0 at 0, where the root alone has NaN; vector_norm over planes is 100 times slower.
+    return sum(part * part for part in parts).clamp_min(torch.finfo(parts[0].dtype).tiny).sqrt()
+
+
+def _sphere(at: Planes, size: tuple[float, ...]) -> Tensor:
+    return _length(*at) - size[0]
+
+
+def _box(at: Planes, size: tuple[float, ...]) -> Tensor:
+    *half, radius = size
+    gap = [axis.abs() - (edge - radius) for axis, edge in zip(at, half, strict=True)]
+    inside = torch.maximum(torch.maximum(gap[0], gap[1]), gap[2]).clamp_max(0.0)
+    return _length(*(g.clamp_min(0.0) for g in gap)) + inside - radius
+
+
+def _cylinder(at: Planes, size: tuple[float, ...]) -> Tensor:
+    radius, half_height, rounding = size
+    side = _length(at[0], at[1]) - (radius - rounding)
+    cap = at[2].abs() - (half_height - rounding)
+    outside = _length(side.clamp_min(0.0), cap.clamp_min(0.0))
+    return outside + torch.maximum(side, cap).clamp_max(0.0) - rounding
+
+
+def _torus(at: Planes, size: tuple[float, ...]) -> Tensor:
+    ring, tube = size
+    return _length(_length(at[0], at[1]) - ring, at[2]) - tube
+
+
+def _capsule(at: Planes, size: tuple[float, ...]) -> Tensor:
+    radius, half_length = size
+    return _length(at[0], at[1], at[2] - at[2].clamp(-half_length, half_length)) - radius
+
+
+def _ellipsoid(at: Planes, size: tuple[float, ...]) -> Tensor:
+    """Closest point `c_i = e_i^2 y_i / (t + e_i^2)` with `sum (e_i y_i / (t + e_i^2))^2 = 1`.
+
+    The sum is convex and falls with t, so Newton from a t where it is at least 1 never overshoots. The distance is
+    taken along the normal at c, which keeps value and gradient exact on the surface itself.
+    """
+    semi = [torch.as_tensor(e, dtype=at[0].dtype, device=at[0].device) for e in size]
+    with torch.no_grad():
+        scaled = [e * y.abs() for e, y in zip(semi, at, strict=True)]
+        start = [s - e * e for s, e in zip(scaled, semi, strict=True)]
+        longest = max(size)
+        t = reduce(torch.maximum, start, _length(*scaled) - longest * longest)
+        for _ in range(ELLIPSOID_STEPS):
+            parts = [s / (t + e * e).clamp_min(1e-9) for s, e in zip(scaled, semi, strict=True)]
+            value = sum(p * p for p in parts) - 1.0
+            slope = sum(p * p / (t + e * e).clamp_min(1e-9) for p, e in zip(parts, semi, strict=True))
+            t = t + 0.5 * value / slope.clamp_min(1e-12)
+        # At the very centre the equation has no root; the shortest axis leads to the surface.
+        shortest = size.index(min(size))
+        closest = [e * e * y / (t + e * e).clamp_min(1e-9) for e, y in zip(semi, at, strict=True)]
+        lost = _length(*at) < 1e-6
+        closest[shortest] = torch.where(lost, torch.full_like(t, size[shortest]), closest[shortest])
+        steep = [c / (e * e) for c, e in zip(closest, semi, strict=True)]
+        norm = _length(*steep).clamp_min(1e-12)
+    return sum((y - c) * (n / norm) for y, c, n in zip(at, closest, steep, strict=True))
+
+
+SHAPES: dict[str, tuple[tuple[str, ...], Callable[[Planes, tuple[float, ...]], Tensor]]] = {
+    "sphere": (("radius",), _sphere),
+    "ellipsoid": (("x", "y", "z"), _ellipsoid),  # semi-axes
+    "box": (("x", "y", "z", "rounding"), _box),  # half edges, edges rounded within them
+    "cylinder": (("radius", "half height", "rounding"), _cylinder),  # along z
+    "torus": (("ring radius", "tube radius"), _torus),  # around z
+    "capsule": (("radius", "half length"), _capsule),  # along z, half length between the centres of its ends
+}

@@ -1,0 +1,122 @@
+"""Instant-NGP: a multiresolution hash grid and two small networks (Mueller et al. 2022)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from volkit.geometry import Domain, Points, sh_basis, sh_count
+from volkit.ops.fused_mlp import MlpShape, fused_mlp
+from volkit.ops.hash_encode import HashLevels, hash_encode
+from volkit.representations.activations import truncated_exp
+from volkit.representations.field import Field, FieldSample
+from volkit.representations.representation import ParamGroup
+from volkit.typing import Float, Tensor
+
+__all__ = ["HashGrid", "HashGridConfig"]
+
+DENSITY_OUTPUTS = 16  # the first is the logarithm of density; all of them feed the colour network
+
+
+@dataclass(frozen=True)
+class HashGridConfig:
+    """Sizes of instant-ngp's `base.json` before version 2; 16 levels from 16 to 2048 cells a side."""
+
+    kind: ClassVar[str] = "hash_grid"
+    levels: int = 16
+    features: int = 2
+    log2_table: int = 19
+    base_resolution: int = 16
+    per_level_scale: float = 2.0 ** (7.0 / 15.0)  # finest 2048 = 16 * scale^15
+    width: int = 64
+    density_layers: int = 1
+    rgb_layers: int = 2
+    sh_degree: int = 3
+    products: Literal["float32", "bfloat16"] = "bfloat16"
+
+    @property
+    def encoding(self) -> HashLevels:
+        """The table's layout."""
+        return HashLevels(
+            self.levels, self.features, self.log2_table, self.base_resolution, per_level_scale=self.per_level_scale
+        )
+
+    @property
+    def density_shape(self) -> MlpShape:
+        """Network from table features to density and 15 more values."""
+        return MlpShape(self.levels * self.features, DENSITY_OUTPUTS, self.width, self.density_layers)
+
+    @property
+    def rgb_shape(self) -> MlpShape:
+        """Network from density outputs and direction to colour."""
+        return MlpShape(DENSITY_OUTPUTS + sh_count(self.sh_degree), 3, self.width, self.rgb_layers)
+
+    def build(self, domain: Domain, generator: torch.Generator) -> "HashGrid":
+        """An untrained field; the domain grows to a cube about its centre, as instant-ngp's grids need."""
+        return HashGrid(self, domain.cubed(), generator)
+
+
+class HashGrid(Field):
+    """`h = D(encode(u))`, density `exp(h_0)` per edge of the unit cube, colour `sigmoid(C(h, SH(direction)))`.
+
+    Parameters are instant-ngp's, in its order: `density_network`, `rgb_network` (row-major matrices, outputs padded
+    to 16), `table` (levels one after the other, features fastest). Layout: NVlabs/instant-ngp `nerf_network.h`,
+    tiny-cuda-nn `grid.h`, `fully_fused_mlp.h`.
+    """
+
+    def __init__(self, config: HashGridConfig, domain: Domain, generator: torch.Generator) -> None:
+        super().__init__(domain)
+        self.config = config
+        self.density_network = nn.Parameter(xavier(config.density_shape, generator))
+        self.rgb_network = nn.Parameter(xavier(config.rgb_shape, generator))
+        entries = config.encoding.entries
+        self.table = nn.Parameter(torch.empty(entries, config.features).uniform_(-1e-4, 1e-4, generator=generator))
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """Density in 1 / local unit."""
+        hidden, inside = self._hidden(positions)
+        return self._activate(hidden, inside)
+
+    def query(self, points: Points) -> FieldSample:
+        """Density and colour."""
+        return self.query_hidden(points)[0]
+
+    def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
+        """Density, colour, and the density network's 16 outputs."""
+        hidden, inside = self._hidden(points.positions)
+        channels = {"rgb": self._rgb(hidden, points.directions)} if colour else {}
+        return FieldSample(self._activate(hidden, inside), channels), hidden
+
+    def _rgb(self, hidden: Tensor, directions: Tensor) -> Tensor:
+        # Feature-major rows join without a transposition.
+        inputs = torch.cat([hidden.t(), sh_basis(directions, self.config.sh_degree).t()]).t()
+        return torch.sigmoid(fused_mlp(inputs, self.rgb_network, self.config.rgb_shape, products=self.config.products))
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Table and networks at 1e-2, instant-ngp's rate; the table skips rows without gradient."""
+        return [
+            ParamGroup("table", (self.table,), 1e-2, sparse=True),
+            ParamGroup("networks", (self.density_network, self.rgb_network), 1e-2),
+        ]
+
+    def _hidden(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        unit = self.domain.unit_from_local(positions)
+        inside = ((unit >= 0) & (unit <= 1)).all(-1)
+        # A gradient that is already there is added to: 49 MB need not be allocated and cleared at every step.
+        kept = self.table.grad if self.table.requires_grad and torch.is_grad_enabled() else None
+        features = hash_encode(unit.clamp(0.0, 1.0), self.table, self.config.encoding, table_grad=kept)
+        shape, products = self.config.density_shape, self.config.products
+        return fused_mlp(features, self.density_network, shape, products=products), inside
+
+    def _activate(self, hidden: Tensor, inside: Tensor) -> Tensor:
+        return truncated_exp(hidden[:, 0]) * (inside * (1.0 / self.domain.unit_edge))
+
+
+def xavier(shape: MlpShape, generator: torch.Generator) -> Tensor:
+    """Uniform in +-sqrt(6 / (in + out)) per padded matrix, tiny-cuda-nn's initialisation."""
+    parts = [
+        torch.empty(rows * columns).uniform_(-1.0, 1.0, generator=generator) * (6.0 / (rows + columns)) ** 0.5
+        for rows, columns in shape.matrices
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,136 @@
+"""NeRF: positional encoding and dense layers, nothing else (Mildenhall et al. 2020)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from volkit.geometry import Domain, Points
+from volkit.representations.field import Field, FieldSample
+from volkit.representations.heads import seed_linear
+from volkit.representations.representation import ParamGroup
+from volkit.typing import Float, Tensor
+
+__all__ = ["Mlp", "MlpConfig"]
+
+
+@dataclass(frozen=True)
+class MlpConfig:
+    """8 layers of 256, encoding with 10 and 4 octaves: the paper's network.
+
+    `coordinates`: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that a scene of any
+    size is met at the same frequencies; `local` encodes positions as they are, which foreign checkpoints need.
+    `products` bfloat16 rounds the factors of matrix products while training; answers without gradient are float32.
+    """
+
+    kind: ClassVar[str] = "mlp"
+    layers: int = 8
+    width: int = 256
+    skip: int = 4  # the encoding enters again before hidden layer skip + 1, 2 skip + 1, ...; 0: never
+    position_bands: int = 10
+    direction_bands: int = 4
+    position_input: bool = True  # whether the encoding keeps its argument
+    direction_input: bool = True
+    log_bands: bool = True  # frequencies 2^k; otherwise evenly spaced up to the same largest one
+    view_directions: bool = True
+    coordinates: Literal["domain", "local"] = "domain"
+    products: Literal["float32", "bfloat16"] = "bfloat16"
+    lr: float = 5e-4
+
+    def build(self, domain: Domain, generator: torch.Generator) -> "Mlp":
+        """An untrained network."""
+        return Mlp(self, domain, generator)
+
+
+class Mlp(Field):
+    """Density `relu(fc_alpha(h))`, colour `sigmoid(fc_rgb(layers_dir([relu(fc_feat(h)), PE(direction)])))`.
+
+    `h` follows `layer1` (no activation) and `layers_xyz` (ReLU each). Parameter names, and which layer takes the
+    encoding again, are those of krrish94/nerf-pytorch `models.py`, class FlexibleNeRFModel; there the encoding is
+    `[x, sin(2^0 x), cos(2^0 x), sin(2^1 x), ...]`. With `coordinates` `domain` density is per half edge.
+    """
+
+    occupancy_questions = 1 << 15  # as much work as half a training step's
+
+    def __init__(self, config: MlpConfig, domain: Domain, generator: torch.Generator) -> None:
+        super().__init__(domain)
+        self.config = config
+        width = config.width
+        encoded = _code_size(config.position_bands, config.position_input)
+        self.layer1 = nn.Linear(encoded, width)
+        self.layers_xyz = nn.ModuleList(
+            [nn.Linear(width + encoded * self._skips(i), width) for i in range(config.layers - 1)]
+        )
+        if config.view_directions:
+            seen = _code_size(config.direction_bands, config.direction_input)
+            self.layers_dir = nn.ModuleList([nn.Linear(seen + width, width // 2)])
+            self.fc_alpha = nn.Linear(width, 1)
+            self.fc_rgb = nn.Linear(width // 2, 3)
+            self.fc_feat = nn.Linear(width, width)
+        else:
+            self.fc_out = nn.Linear(width, 4)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                seed_linear(layer, generator)
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """Density in 1 / local unit."""
+        with self._products(positions):
+            hidden = self._trunk(positions)
+            raw = self.fc_alpha(hidden) if self.config.view_directions else self.fc_out(hidden)[:, 3:]
+        return self._activated(raw, positions)
+
+    def query(self, points: Points) -> FieldSample:
+        """Density and colour."""
+        with self._products(points.positions):
+            hidden = self._trunk(points.positions)
+            if self.config.view_directions:
+                raw = self.fc_alpha(hidden)
+                directions = self._encode(points.directions, self.config.direction_bands, self.config.direction_input)
+                hidden = torch.cat([self.fc_feat(hidden).relu(), directions], -1)
+                for layer in self.layers_dir:
+                    hidden = layer(hidden).relu()
+                rgb = self.fc_rgb(hidden)
+            else:
+                rgb, raw = self.fc_out(hidden).split([3, 1], -1)
+        rgb = torch.sigmoid(rgb.to(points.positions.dtype))
+        return FieldSample(self._activated(raw, points.positions), {"rgb": rgb})
+
+    def param_groups(self) -> list[ParamGroup]:
+        """All layers together."""
+        return [ParamGroup("network", tuple(self.parameters()), self.config.lr)]
+
+    def _skips(self, index: int) -> bool:
+        """Whether `layers_xyz.index` takes the encoding again."""
+        every = self.config.skip
+        return every > 0 and index > 0 and index % every == 0 and index != self.config.layers - 1
+
+    def _trunk(self, positions: Tensor) -> Tensor:
+        if self.config.coordinates == "domain":
+            positions = self.domain.centred(positions)
+        encoded = self._encode(positions, self.config.position_bands, self.config.position_input)
+        hidden = self.layer1(encoded)
+        for index, layer in enumerate(self.layers_xyz):
+            hidden = layer(torch.cat([hidden, encoded], -1) if self._skips(index) else hidden).relu()
+        return hidden
+
+    def _encode(self, values: Tensor, bands: int, keep: bool) -> Tensor:
+        powers = torch.arange(bands, device=values.device, dtype=values.dtype)
+        highest = 2.0 ** (bands - 1)
+        scales = 2.0**powers if self.config.log_bands else 1.0 + powers * (highest - 1.0) / max(1, bands - 1)
+        angles = values[:, None, :] * scales[:, None]
+        code = torch.cat([angles.sin(), angles.cos()], -1).flatten(1)
+        return torch.cat([values, code], -1) if keep else code
+
+    def _activated(self, raw: Tensor, positions: Tensor) -> Tensor:
+        density = raw[:, 0].to(positions.dtype).relu() * self.domain.contains(positions)
+        return density * (2.0 / max(self.domain.extent)) if self.config.coordinates == "domain" else density
+
+    def _products(self, positions: Tensor) -> torch.autocast:
+        rounded = self.config.products == "bfloat16" and torch.is_grad_enabled() and positions.dtype == torch.float32
+        return torch.autocast(positions.device.type, torch.bfloat16, enabled=rounded)
+
+
+def _code_size(bands: int, keep: bool) -> int:
+    return 3 * (2 * bands + keep)

@@ -1,0 +1,142 @@
+"""Feature planes with small decoders: K-Planes (Fridovich-Keil et al. 2023); summed, tri-planes (Chan et al. 2022)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from volkit.geometry import Domain, Points, sh_basis
+from volkit.ops.fused_mlp import MlpShape, fused_mlp
+from volkit.ops.plane_sample import Factor, plane_sample
+from volkit.representations.activations import truncated_exp
+from volkit.representations.field import Field, FieldSample
+from volkit.representations.growth import factor, gradients_in_place, sum_of, variation
+from volkit.representations.hash_grid import xavier
+from volkit.representations.representation import ParamGroup
+from volkit.typing import Float, Tensor
+
+__all__ = ["Planes", "PlanesConfig"]
+
+AXES = ((0, 1), (0, 2), (1, 2))  # combinations of axes; a plane's last axis is its first coordinate
+GEOMETRY = 15  # values that the density network hands to the colour network
+SH_DEGREE = 3
+
+
+@dataclass(frozen=True)
+class PlanesConfig:
+    """Planes of `resolution * scale` texels a side for every scale; the hybrid model of the K-Planes paper."""
+
+    kind: ClassVar[str] = "planes"
+    resolution: int = 64
+    scales: tuple[int, ...] = (1, 2, 4)
+    channels: int = 32
+    combine: Literal["product", "sum"] = "product"
+    width: int = 64
+    products: Literal["float32", "bfloat16"] = "bfloat16"
+    tv: float = 1e-4
+    lr: float = 1e-2
+
+    @property
+    def sigma_shape(self) -> MlpShape:
+        """Network from plane features to 15 values and the logarithm of density."""
+        return MlpShape(self.channels * len(self.scales), GEOMETRY + 1, self.width, 1)
+
+    @property
+    def colour_shape(self) -> MlpShape:
+        """Network from direction and the 15 values to colour; the 32nd input is 1, tiny-cuda-nn's padding."""
+        return MlpShape(32, 3, self.width, 2)
+
+    def build(self, domain: Domain, generator: torch.Generator) -> "Planes":
+        """An untrained field: features uniform in [0.1, 0.5], as published."""
+        return Planes(self, domain, generator)
+
+
+class Planes(Field):
+    """Features of every scale are the product (or sum) of three planes; density `exp(s - 1)`, colour `sigmoid`.
+
+    `grids.{scale}.{plane}` [1, C, size_b, size_a], `sigma_net.params` (its last output is the density's logarithm),
+    `color_net.params` (inputs: SH of degree 3, then 15 values): names and layout of sarafridov/K-Planes
+    `kplane_field.py` with tiny-cuda-nn's fully fused networks.
+    """
+
+    def __init__(self, config: PlanesConfig, domain: Domain, generator: torch.Generator) -> None:
+        super().__init__(domain)
+        self.config = config
+        grids = [_scale(config, scale, generator) for scale in config.scales]
+        self.grids = nn.ModuleList(grids)
+        self.sigma_net = _Network(xavier(config.sigma_shape, generator))
+        self.color_net = _Network(xavier(config.colour_shape, generator))
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """Density in 1 / local unit."""
+        return _activated(*self._hidden(positions))
+
+    def query(self, points: Points) -> FieldSample:
+        """Density and colour."""
+        hidden, inside = self._hidden(points.positions)
+        return self._answer(points, hidden, inside, colour=True)
+
+    def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
+        """Density, colour, and the density network's outputs, that of density first."""
+        hidden, inside = self._hidden(points.positions)
+        return self._answer(points, hidden, inside, colour), hidden.roll(1, -1)
+
+    def _answer(self, points: Points, hidden: Tensor, inside: Tensor, colour: bool) -> FieldSample:
+        density = _activated(hidden, inside)
+        if not colour:
+            return FieldSample(density, {})
+        basis = sh_basis(points.directions, SH_DEGREE)
+        inputs = torch.cat([basis.t(), hidden[:, :GEOMETRY].t(), torch.ones_like(basis[:, :1]).t()]).t()
+        shape, products = self.config.colour_shape, self.config.products
+        return FieldSample(
+            density, {"rgb": torch.sigmoid(fused_mlp(inputs, self.color_net.params, shape, products=products))}
+        )
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Planes and networks at 1e-2, the published rate."""
+        networks = (self.sigma_net.params, self.color_net.params)
+        return [
+            ParamGroup("planes", tuple(self.grids.parameters()), self.config.lr),
+            ParamGroup("networks", networks, self.config.lr),
+        ]
+
+    def penalties(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Total variation of the planes (equation 4 of the paper)."""
+        if not self.config.tv:
+            return {}
+        return {"tv": self.config.tv * sum_of(variation(plane) for plane in self.grids.parameters())}
+
+    def _hidden(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        unit = self.domain.unit_from_local(positions)
+        inside = ((unit >= 0) & (unit <= 1)).all(-1)
+        planes: list[Tensor] = list(self.grids.parameters())
+        if self.config.combine == "product":
+            terms = tuple(tuple(Factor(axes) for axes in AXES) for _ in self.config.scales)
+        else:
+            terms = tuple((Factor(axes),) for _ in self.config.scales for axes in AXES)
+        where = unit * 2.0 - 1.0
+        features = plane_sample(where, planes, terms, factor_grads=gradients_in_place(planes))
+        if self.config.combine == "sum":
+            shape = (len(where), len(self.config.scales), len(AXES), self.config.channels)
+            features = features.reshape(shape).sum(2).flatten(1)
+        shape, products = self.config.sigma_shape, self.config.products
+        return fused_mlp(features, self.sigma_net.params, shape, products=products), inside
+
+
+class _Network(nn.Module):
+    """Holds tiny-cuda-nn's one flat parameter under the name that its modules give it."""
+
+    def __init__(self, params: Tensor) -> None:
+        super().__init__()
+        self.params = nn.Parameter(params)
+
+
+def _activated(hidden: Tensor, inside: Tensor) -> Tensor:
+    return truncated_exp(hidden[:, GEOMETRY] - 1.0) * inside
+
+
+def _scale(config: PlanesConfig, scale: int, generator: torch.Generator) -> nn.ParameterList:
+    side = config.resolution * scale
+    shape = (1, config.channels, side, side)
+    return nn.ParameterList([factor(shape, torch.rand(shape, generator=generator) * 0.4 + 0.1) for _ in AXES])

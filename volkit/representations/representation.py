@@ -1,0 +1,88 @@
+"""What every scene representation carries, whatever it is made of."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+from torch import nn
+
+from volkit.geometry import Cameras, Domain, Similarity
+from volkit.typing import Tensor
+
+__all__ = ["Capture", "ParamGroup", "Representation", "RepresentationConfig"]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """How a scene was seen: the cameras that its representation may be trusted from, world frame."""
+
+    cameras: Cameras
+    names: tuple[str, ...]
+    held_out: tuple[str, ...] = ()  # names of views that were kept from training
+    near: float = 0.0  # no matter closer to a camera than this, world units
+    background: tuple[float, float, float] | None = (
+        None  # what transparent pixels were laid over; None: opaque photographs
+    )
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """Parameters that share a learning rate; `sparse` ones skip rows without gradient (`ops.adam`).
+
+    Before each step every value shrinks by `lr * weight_decay` of itself (AdamW, Loshchilov and Hutter 2019).
+    """
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    lr: float
+    sparse: bool = False
+    weight_decay: float = 0.0
+
+
+class RepresentationConfig(Protocol):
+    """A frozen dataclass of sizes and choices; it builds an untrained representation."""
+
+    kind: ClassVar[str]
+
+    def build(self, domain: Domain, generator: torch.Generator) -> "Representation":
+        """An untrained representation on `domain`, initialised from `generator`."""
+        ...
+
+
+class Representation(nn.Module, ABC):
+    """Parameters and answers in a local frame; `world_from_local` places them. Not a renderer, file or trainer."""
+
+    config: Any
+    domain: Domain
+    world_from_local: Similarity
+    capture: Capture | None
+    provenance: Mapping[str, Any] = MappingProxyType({})  # where it comes from, as plain JSON values
+
+    @abstractmethod
+    def bounds(self) -> Domain:
+        """The box that holds everything visible, local frame."""
+
+    @abstractmethod
+    def param_groups(self) -> list[ParamGroup]:
+        """Every trainable parameter once, with the learning rate that suits it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def stored_tensors(self) -> dict[str, Tensor]:
+        """What a file must hold: parameters and buffers by name, in the published layout."""
+        return self.state_dict()
+
+    def check(self) -> None:
+        """Raise ValueError where tensors contradict each other, as those of a damaged file may."""
+        return
+
+    def placed_like(self, other: "Representation") -> Self:
+        """Take over frame and capture of another representation of the same scene; returns itself."""
+        self.world_from_local, self.capture = other.world_from_local, other.capture
+        return self

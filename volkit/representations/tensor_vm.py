@@ -1,0 +1,174 @@
+"""TensoRF, vector-matrix decomposition: sums of planes times lines (Chen et al. 2022)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from volkit.geometry import Domain, Points
+from volkit.ops.plane_sample import Factor, plane_sample
+from volkit.representations.field import Field, FieldSample
+from volkit.representations.growth import (
+    adopt_shapes,
+    factor,
+    gradients_in_place,
+    grid_size,
+    refined_resolution,
+    resample,
+    sum_of,
+    variation,
+)
+from volkit.representations.heads import FeatureMlp, seed_linear, sh_colour
+from volkit.representations.representation import ParamGroup
+from volkit.typing import Float, Tensor
+
+__all__ = ["TensorVM", "TensorVMConfig"]
+
+PLANES = ((0, 1), (0, 2), (1, 2))  # matMode; a plane's last axis is its first coordinate
+LINES = (2, 1, 0)  # vecMode
+TERMS = tuple((Factor(plane), Factor((line,))) for plane, line in zip(PLANES, LINES, strict=True))
+SH_DEGREE = 2
+
+
+@dataclass(frozen=True)
+class TensorVMConfig:
+    """VM-192 of the paper; `resolution`^3 is the number of voxels at the end, `start`^3 at first."""
+
+    kind: ClassVar[str] = "tensor_vm"
+    resolution: int = 300
+    start: int = 128
+    upsamplings: tuple[float, ...] = (0.067, 0.1, 0.133, 0.183, 0.233)  # fractions of the budget: 2000 .. 7000 of 30000
+    density_components: int = 16
+    appearance_components: int = 48
+    appearance_dim: int = 27
+    shading: Literal["SH", "MLP_Fea"] = "SH"  # SH: 4 times faster than the network on a CPU
+    feature_width: int = 128
+    feature_bands: int = 2
+    view_bands: int = 2
+    density_shift: float = -10.0
+    distance_scale: float = 25.0
+    l1: float = 8e-5
+    tv: float = 0.0
+    lr: float = 0.02
+    lr_network: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.shading == "SH" and self.appearance_dim != 27:
+            raise ValueError(f"tensor_vm: SH shading has 27 appearance values, got {self.appearance_dim}")
+
+    def build(self, domain: Domain, generator: torch.Generator) -> "TensorVM":
+        """An untrained field: factors from a normal distribution of width 0.1, as published."""
+        return TensorVM(self, domain, generator)
+
+
+class TensorVM(Field):
+    """Features `sum_i plane_i(x_a, x_b) line_i(x_c)`; density `25 softplus(sum of features - 10)`.
+
+    Colour is SH of degree 2 or a network over `basis_mat` of the appearance features. `density_plane.i`
+    [1, R, size_b, size_a], `density_line.i` [1, R, size_c, 1], `app_plane.i`, `app_line.i`, `basis_mat.weight`,
+    `renderModule.mlp`: names and layout of apchenstu/TensoRF `tensoRF.py`, class TensorVMSplit.
+    """
+
+    density_plane: nn.ParameterList
+    density_line: nn.ParameterList
+    app_plane: nn.ParameterList
+    app_line: nn.ParameterList
+    renderModule: FeatureMlp | None
+
+    def __init__(self, config: TensorVMConfig, domain: Domain, generator: torch.Generator) -> None:
+        super().__init__(domain)
+        self.config = config
+        size = grid_size(domain, min(config.start, config.resolution))
+        for name, components in (("density", config.density_components), ("app", config.appearance_components)):
+            planes = [(1, components, size[b], size[a]) for a, b in PLANES]
+            lines = [(1, components, size[c], 1) for c in LINES]
+            setattr(self, f"{name}_plane", _factors(planes, generator))
+            setattr(self, f"{name}_line", _factors(lines, generator))
+        self.basis_mat = nn.Linear(3 * config.appearance_components, config.appearance_dim, bias=False)
+        seed_linear(self.basis_mat, generator)
+        self.renderModule = None
+        if config.shading == "MLP_Fea":
+            bands = (config.feature_bands, config.view_bands)
+            self.renderModule = FeatureMlp(config.appearance_dim, config.feature_width, bands, generator)
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """Density in 1 / local unit."""
+        return self._density(*self._coordinates(positions))
+
+    def query(self, points: Points) -> FieldSample:
+        """Density and colour."""
+        where, inside = self._coordinates(points.positions)
+        features = self.basis_mat(self._read("app", where))
+        if self.renderModule is None:
+            rgb = sh_colour(features, points.directions, SH_DEGREE)
+        else:
+            rgb = self.renderModule(features, points.directions)
+        return FieldSample(self._density(where, inside), {"rgb": rgb})
+
+    def factors(self, name: Literal["density", "app"]) -> list[Tensor]:
+        """Planes and lines of density or appearance, in the order of their terms."""
+        planes, lines = getattr(self, f"{name}_plane"), getattr(self, f"{name}_line")
+        return [part for pair in zip(planes, lines, strict=True) for part in pair]
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Factors at 0.02, networks at 1e-3: the published rates."""
+        return [
+            ParamGroup(
+                "factors",
+                tuple(p for n, p in self.named_parameters() if "_plane." in n or "_line." in n),
+                self.config.lr,
+            ),
+            ParamGroup("networks", tuple(self.basis_mat.parameters()) + self._network(), self.config.lr_network),
+        ]
+
+    def penalties(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Mean magnitude of the density factors (section 4.1 of the paper) and their total variation."""
+        losses = {}
+        if self.config.l1:
+            losses["l1"] = self.config.l1 * sum_of(part.abs().mean() for part in self.factors("density"))
+        if self.config.tv:
+            losses["tv"] = self.config.tv * sum_of(variation(part) for part in self.factors("density"))
+        return losses
+
+    def refine(self, fraction: float) -> bool:
+        """Interpolate all factors to the next size, evenly spaced in the logarithm of the number of voxels."""
+        wanted = refined_resolution(self.config.start, self.config.resolution, self.config.upsamplings, fraction)
+        size = grid_size(self.domain, wanted)
+        if all(new <= old for new, old in zip(size, self.grid_size, strict=True)):
+            return False
+        for name in ("density", "app"):
+            for index, ((a, b), c) in enumerate(zip(PLANES, LINES, strict=True)):
+                resample(self, f"{name}_plane.{index}", (size[b], size[a]))
+                resample(self, f"{name}_line.{index}", (size[c], 1))
+        return True
+
+    @property
+    def grid_size(self) -> tuple[int, int, int]:
+        """Cells along x, y, z."""
+        xy, z = self.factors("density")[:2]
+        return xy.shape[3], xy.shape[2], z.shape[2]
+
+    def _network(self) -> tuple[nn.Parameter, ...]:
+        return () if self.renderModule is None else tuple(self.renderModule.parameters())
+
+    def _coordinates(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        unit = self.domain.unit_from_local(positions)
+        return unit * 2.0 - 1.0, ((unit >= 0) & (unit <= 1)).all(-1)
+
+    def _density(self, where: Tensor, inside: Tensor) -> Tensor:
+        feature = self._read("density", where, reduce=True)[:, 0]
+        return functional.softplus(feature + self.config.density_shift) * (self.config.distance_scale * inside)
+
+    def _read(self, name: Literal["density", "app"], where: Tensor, *, reduce: bool = False) -> Tensor:
+        factors = self.factors(name)
+        return plane_sample(where, factors, TERMS, reduce=reduce, factor_grads=gradients_in_place(factors))
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        adopt_shapes(self, state_dict, ("density_plane", "density_line", "app_plane", "app_line"))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _factors(shapes: list[tuple[int, int, int, int]], generator: torch.Generator) -> nn.ParameterList:
+    return nn.ParameterList([factor(shape, 0.1 * torch.randn(shape, generator=generator)) for shape in shapes])

@@ -1,0 +1,18 @@
+"""Which points of a ray, or of space, to ask."""
+
+from volkit.sampling.importance import ImportanceSampler
+from volkit.sampling.occupancy import OccupancySampler, stride_for
+from volkit.sampling.occupancy_grid import OccupancyGrid, fill_occupancy, visible_cells
+from volkit.sampling.sampler import Sampler
+from volkit.sampling.uniform import UniformSampler
+
+__all__ = [
+    "ImportanceSampler",
+    "OccupancyGrid",
+    "OccupancySampler",
+    "Sampler",
+    "UniformSampler",
+    "fill_occupancy",
+    "stride_for",
+    "visible_cells",
+]
