@@ -56,7 +56,8 @@ class HashLevels:
         log2_table: int = 19,
         base_resolution: int = 16,
     ) -> "HashLevels":
-        """Choose the growth b = (finest / base)^(1 / (levels - 1)) so that the last level has scale finest - 1."""
+        """Choose the growth b = (finest / base)^(1 / (levels - 1)) so that the last level has scale finest -
+        1."""
         growth = math.exp(math.log(finest / base_resolution) / max(levels - 1, 1))
         return cls(levels, features, log2_table, base_resolution, growth)
 
@@ -98,17 +99,17 @@ def hash_encode(
 ) -> Float[Tensor, "point level*feature"]:
     """Look positions in [0, 1]³ up in every level of a hash grid.
 
-    p = x s + ½, cell = floor(p); the value is trilinear in p - cell between the 8 corners. A corner's entry is
-    x + y r + z r² on a dense level (wrapped at the table's end), (x ⊕ 2654435761 y ⊕ 805459861 z) mod size
+    p = x s + ½, cell = floor(p); the value is trilinear in p - cell between the 8 corners. A corner's entry
+    is x + y r + z r² on a dense level (wrapped at the table's end), (x ⊕ 2654435761 y ⊕ 805459861 z) mod size
     on a hashed one. Outside the box the nearest point of the box is looked up; NaN gives NaN.
 
-    Returns [point, level * feature] with strides (1, point): each feature lies contiguous, as the kernels write it
-    and `fused_mlp` reads it. Gradients reach `table` and `positions`, once (no second derivatives). With
-    `table_grad`, a float32 buffer, the table's gradient is added into it in place and autograd returns none for the
-    table, so that nothing of the table's size is allocated or cleared in a step. `table` may be float16 (a copy of
-    float32 parameters, with half the memory traffic); its gradient then needs `table_grad`.
-    On a CPU the result does not depend on the number of threads; on CUDA the table's gradient is summed by atomics.
-    float64 takes the reference. Raises ValueError where shapes or dtypes do not fit.
+    Returns [point, level * feature] with strides (1, point): each feature lies contiguous, as the kernels
+    write it and `fused_mlp` reads it. Gradients reach `table` and `positions`, once (no second derivatives).
+    With `table_grad`, a float32 buffer, the table's gradient is added into it in place and autograd returns
+    none for the table, so that nothing of the table's size is allocated or cleared in a step. `table` may be
+    float16 (a copy of float32 parameters, with half the memory traffic); its gradient then needs
+    `table_grad`. On a CPU the result does not depend on the number of threads; on CUDA the table's gradient
+    is summed by atomics. float64 takes the reference. Raises ValueError where shapes or dtypes do not fit.
 
     Source: tiny-cuda-nn `grid.h` (indexing), instant-ngp (defaults).
     """
@@ -227,15 +228,15 @@ def _check(positions: Tensor, table: Tensor, levels: HashLevels, table_grad: Ten
         raise ValueError(f"hash_encode: positions must be [point, 3], got {tuple(positions.shape)}")
     if tuple(table.shape) != (levels.entries, levels.features):
         raise ValueError(
-            f"hash_encode: these levels need a table [{levels.entries}, {levels.features}], got {tuple(table.shape)}"
+            f"hash_encode: table must be [{levels.entries}, {levels.features}] here, got {tuple(table.shape)}"
         )
     if positions.dtype not in (torch.float32, torch.float64) or table.dtype not in (
         positions.dtype,
         torch.float16,
     ):
         raise ValueError(
-            f"hash_encode: positions {positions.dtype} and table {table.dtype}; use float32 or float64 for both, "
-            "or a float16 table"
+            f"hash_encode: positions {positions.dtype} and table {table.dtype}; both float32 or both "
+            "float64, or a float16 table"
         )
     if table_grad is None:
         if table.dtype == torch.float16 and table.requires_grad:

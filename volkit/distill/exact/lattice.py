@@ -37,9 +37,11 @@ def nodes_near_matter(student: Field, axes: Axes) -> Int[Tensor, " node"]:
     sizes = [len(axis) for axis in axes]
     # A node reaches one lattice step; what that is in occupancy cells is rounded up.
     reach = max(1, max(-(-OCCUPANCY_RESOLUTION // size) for size in sizes))
-    grown = functional.max_pool3d(dense[None, None].float(), 2 * reach + 1, 1, reach)[0, 0] > 0
+    near = dense.float()[None]
+    for _ in range(3):  # one axis at a time; after three turns the axes are in their places again
+        near = functional.max_pool2d(near, (2 * reach + 1, 1), 1, (reach, 0)).permute(0, 2, 3, 1)
     x, y, z = ((a * OCCUPANCY_RESOLUTION).long().clamp(0, OCCUPANCY_RESOLUTION - 1) for a in axes)
-    return grown[x][:, y][:, :, z].flatten().nonzero()[:, 0]
+    return (near[0] > 0)[x][:, y][:, :, z].flatten().nonzero()[:, 0]
 
 
 def node_units(axes: Axes, nodes: Int[Tensor, " node"]) -> Float[Tensor, "node 3"]:
@@ -98,7 +100,7 @@ def _edges(local: Tensor, per_node: int) -> Tensor:
 
 
 def _chunks(points: Tensor, questions: int) -> Iterator[Tensor]:
-    return iter(points.split(max(1, CHUNK // questions)))
+    return (some for some in points.split(max(1, CHUNK // questions)) if len(some))
 
 
 def _fibonacci_sphere(count: int) -> Float[Tensor, "direction 3"]:

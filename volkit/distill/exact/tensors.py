@@ -13,7 +13,7 @@ from volkit.representations.tensor_cp import TensorCP
 from volkit.representations.tensor_vm import TensorVM, grid_size
 from volkit.typing import Float, Tensor
 
-__all__ = ["start_tensor_cp", "start_tensor_vm"]
+__all__ = ["divided", "start_tensor_cp", "start_tensor_vm"]
 
 LATTICE = 128  # nodes along an edge of a cube; the factors are interpolated to the student's final size
 CLEAR = 0.02  # opacity that empty space may add up to along the domain's diagonal
@@ -87,7 +87,9 @@ def _start(teacher: Field, student: TensorVM | TensorCP, scheme: Scheme, copies:
 def _window(matter: Matter) -> tuple[slice, ...]:
     """The box of nodes around all matter: outside it all factors are zero."""
     _, ny, nz = matter.sizes
-    nodes = matter.nodes if len(matter.nodes) else matter.nodes.new_tensor([0, sum(matter.sizes)])
+    nodes = matter.nodes
+    if not len(nodes):
+        return (slice(None),) * 3
     place = torch.stack([nodes // (ny * nz), nodes // nz % ny, nodes % nz])
     first, last = place.amin(1).tolist(), place.amax(1).tolist()
     return tuple(slice(low, high + 1) for low, high in zip(first, last, strict=True))
@@ -141,7 +143,7 @@ def _appearance(
     told = matter.grown(matter.shown, 1)
     shown = colours[matter.shown]
     _, sizes, basis = torch.linalg.svd(shown.t() @ shown)
-    shares = _shares(sizes.sqrt(), rank)
+    shares = divided(sizes.sqrt(), rank)
     weight = _dense(matter, told.to(colours), window, 0.0)
     parts, columns = [], []
     for component, share in zip(basis, shares, strict=True):
@@ -152,7 +154,7 @@ def _appearance(
     return [torch.cat(pieces) for pieces in zip(*parts, strict=True)], torch.cat(columns, 1)
 
 
-def _shares(sizes: Float[Tensor, " component"], rank: int) -> list[int]:
+def divided(sizes: Float[Tensor, " component"], rank: int) -> list[int]:
     """Divide `rank` terms among components as seats are divided among parties (Webster's method)."""
     shares = torch.zeros(len(sizes), dtype=torch.long)
     for _ in range(rank):

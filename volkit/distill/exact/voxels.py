@@ -1,5 +1,7 @@
 """Voxels by tabulation: opacity kept through averages in alpha space, colours by least squares."""
 
+import math
+
 import torch
 
 from volkit.distill.exact.lattice import nodes_near_matter
@@ -11,6 +13,7 @@ __all__ = ["start_voxels"]
 
 MOST_NODES = 2 << 20  # asked at eight points each: about 2 s with a hash grid on two cores
 COARSEST = 64
+CEILING = 0.9  # alpha of a full voxel: interpolation to a larger density would swell the surface (+0.8 dB at 64 a side)
 
 
 @torch.no_grad()
@@ -30,7 +33,12 @@ def start_voxels(teacher: Field, student: Voxels, generator: torch.Generator) ->
     matter = matter_on(teacher, student, axes, 1.0 / torch.tensor(sizes, device=teacher.device))
     colours = shown_colours(teacher, matter)
     kept = matter.grown(matter.solid, 3)  # three steps along the axes reach the corners of a cell
+    if not kept.any():
+        student.density_data.zero_()
+        return
     rows = torch.arange(int(kept.sum()), dtype=torch.int32, device=kept.device)
     links = rows.new_full((sizes[0] * sizes[1] * sizes[2],), -1).index_copy_(0, matter.nodes[kept], rows)
-    tensors = {"links": links.view(sizes), "density_data": matter.density[kept, None], "sh_data": colours[kept]}
+    ceiling = -math.log1p(-CEILING) * matter.density / -torch.log1p(-matter.alpha).clamp_max(-1e-12)
+    density = torch.minimum(matter.density, ceiling)[kept, None]
+    tensors = {"links": links.view(sizes), "density_data": density, "sh_data": colours[kept]}
     student.load_state_dict({**student.state_dict(), **tensors})
