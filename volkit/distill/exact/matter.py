@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from volkit.distill.exact.colours import neighbours, spread_colours
 from volkit.distill.exact.lattice import Axes, footprint_answers, node_units, nodes_near_matter, sh_of
 from volkit.representations.field import Field
