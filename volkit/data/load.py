@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from volkit.data import blender, colmap, llff, nerfstudio, video
+from volkit.data.camera_batch import cameras_of
 from volkit.data.extent import Extent, find_extent, parse_domain
 from volkit.data.listing import Listing, Reader, Shot
 from volkit.data.photographs import Photographs
 from volkit.data.pictures import Progress, read_mask, read_picture, read_pictures, size_of_picture
 from volkit.data.video import read_frames
 from volkit.data.world import align
-from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras
+from volkit.geometry import Cameras
 from volkit.io.format import FormatError
 from volkit.typing import Tensor
 
@@ -22,7 +23,7 @@ __all__ = ["READERS", "load_photographs"]
 
 # Tried in this order: a folder of LLFF or a video may hold a COLMAP model or a transforms.json that says more.
 READERS: tuple[Reader, ...] = (video.READER, blender.READER, nerfstudio.READER, colmap.READER, llff.READER)
-COEFFICIENTS = {"opencv": 8, "fisheye": 4}
+OTHER_SHAPE = 0.02  # of the ratio of sides: rounding of a shrunken picture stays under it
 
 
 def load_photographs(
@@ -79,40 +80,17 @@ def _reader(path: Path) -> Reader:
 
 def _cameras(listing: Listing) -> tuple[Cameras, tuple[str, ...]]:
     """Cameras at the pictures' true sizes, file frame; a note counts those that the file listed otherwise."""
-    shots, intrinsics, sizes, rescaled = listing.shots, [], [], Counter()
-    for shot in shots:
+    sizes, rescaled = [], Counter()
+    for shot in listing.shots:
         size = shot.size if shot.frame is not None else size_of_picture(shot.image, shot.size)
-        if abs(math.log(size[0] * shot.size[1] / (size[1] * shot.size[0]))) > 0.02:
+        if abs(math.log(size[0] * shot.size[1] / (size[1] * shot.size[0]))) > OTHER_SHAPE:
             fact = f"is {size[0]}x{size[1]} but listed as {shot.size[0]}x{shot.size[1]}: another shape"
             raise FormatError(shot.image, fact, "crop it back or correct the listed size")
-        ratio = (size[0] / shot.size[0], size[1] / shot.size[1])
-        intrinsics.append([value * ratio[i % 2] for i, value in enumerate(shot.intrinsics)])
         sizes.append(size)
         if size != shot.size:
             rescaled[f"listed {shot.size[0]}x{shot.size[1]}, found {size[0]}x{size[1]}"] += 1
-    lens, coefficients = _lenses(listing)
-    times = [shot.time for shot in shots]
-    cameras = Cameras(
-        world_from_camera=torch.stack([shot.pose for shot in shots]),
-        intrinsics=torch.tensor(intrinsics, dtype=torch.float32),
-        size=torch.tensor(sizes),
-        lens=lens,
-        coefficients=coefficients,
-        time=None if None in times else torch.tensor(times, dtype=torch.float32),
-    )
-    return cameras, tuple(f"intrinsics rescaled for {count} pictures: {what}" for what, count in rescaled.items())
-
-
-def _lenses(listing: Listing):
-    models = {shot.lens.model for shot in listing.shots}
-    if models == {"pinhole"}:
-        return PINHOLE, None
-    if len(models - {"pinhole"}) > 1 or ("fisheye" in models and "pinhole" in models):
-        raise FormatError(listing.source, f"mixes the lens models {sorted(models)}", "split it by lens")
-    lens = FISHEYE if "fisheye" in models else OPENCV
-    count = COEFFICIENTS[lens.model]
-    rows = [[*shot.coefficients, *[0.0] * (count - len(shot.coefficients))] for shot in listing.shots]
-    return lens, torch.tensor(rows, dtype=torch.float32)
+    notes = tuple(f"intrinsics rescaled for {count} pictures: {what}" for what, count in rescaled.items())
+    return cameras_of(listing.source, listing.shots, sizes), notes
 
 
 def _decoded(

@@ -2,16 +2,16 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from volkit.geometry import Domain, Points, Similarity
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION
 from volkit.representations.representation import Representation
 from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["OCCUPANCY_RESOLUTION", "Field", "FieldSample"]
-
-OCCUPANCY_RESOLUTION = 128  # instant-ngp's density grid
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Field(Representation):
     """
 
     occupancy: UInt8[Tensor, " byte"]
+    occupancy_questions: ClassVar[int] = 1 << 19  # densities that a refresh of the occupancy may cost
 
     def __init__(self, domain: Domain) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ __all__ = [
     "gradients_in_place",
     "grid_size",
     "refined_resolution",
-    "replace_data",
+    "replace_tensor",
     "resample",
     "sum_of",
     "variation",
@@ -31,13 +31,18 @@ def adopt_shapes(module: nn.Module, tensors: Mapping[str, Tensor], names: Iterab
     for name, own in [*module.named_parameters(), *module.named_buffers()]:
         new = tensors.get(name)
         if name.split(".")[0] in allowed and new is not None and new.shape != own.shape and new.dim() == own.dim():
-            replace_data(own, torch.empty_like(new, dtype=own.dtype, device=own.device))
+            replace_tensor(module, name, torch.empty_like(new, dtype=own.dtype, device=own.device))
 
 
-def replace_data(parameter: Tensor, data: Tensor) -> None:
-    """Put new data, of any shape, into a parameter; what belonged to the old shape goes."""
-    parameter.grad = None
-    parameter.data = data.contiguous(memory_format=torch.channels_last) if data.dim() == 4 else data.contiguous()
+def replace_tensor(module: nn.Module, name: str, data: Tensor) -> None:
+    """Put a new parameter or buffer, of any shape, in the place of an old one.
+
+    New data in the old parameter would not do: graphs that are still alive remember its shape.
+    """
+    parent, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(parent)
+    data = data.detach().contiguous(memory_format=torch.channels_last if data.dim() == 4 else torch.contiguous_format)
+    setattr(owner, leaf, nn.Parameter(data) if leaf in owner._parameters else data)
 
 
 def factor(shape: tuple[int, int, int, int], values: Tensor) -> nn.Parameter:
@@ -45,10 +50,11 @@ def factor(shape: tuple[int, int, int, int], values: Tensor) -> nn.Parameter:
     return nn.Parameter(values.view(shape).contiguous(memory_format=torch.channels_last))
 
 
-def resample(parameter: Float[Tensor, "1 channel _ _"], size: tuple[int, int]) -> None:
-    """Interpolate a plane or line to another size in place; its ends stay where they are (TensoRF's upsampling)."""
-    if parameter.shape[2:] != size:
-        replace_data(parameter, functional.interpolate(parameter.detach(), size, mode="bilinear", align_corners=True))
+def resample(module: nn.Module, name: str, size: tuple[int, int]) -> None:
+    """Interpolate a plane or line `[1, C, height, width]` to another size; its ends stay (TensoRF's upsampling)."""
+    old = module.get_parameter(name).detach()
+    if old.shape[2:] != size:
+        replace_tensor(module, name, functional.interpolate(old, size, mode="bilinear", align_corners=True))
 
 
 def gradients_in_place(parameters: Sequence[Tensor]) -> list[Tensor] | None:

@@ -51,6 +51,8 @@ class Mlp(Field):
     `[x, sin(2^0 x), cos(2^0 x), sin(2^1 x), ...]`. With `coordinates` `domain` density is per half edge.
     """
 
+    occupancy_questions = 1 << 15  # as much work as half a training step's
+
     def __init__(self, config: MlpConfig, domain: Domain, generator: torch.Generator) -> None:
         super().__init__(domain)
         self.config = config

@@ -20,7 +20,7 @@ class Placed(Field):
 
     def __init__(self, field: Field, local_from_field: Similarity) -> None:
         super().__init__(_moved(field.domain, local_from_field))
-        self.config = None
+        self.config = field.config
         self.field, self.local_from_field = field, local_from_field
         self.field_from_local = local_from_field.inverse()
         self.capture = field.capture
@@ -51,7 +51,7 @@ class Composed(Field):
         lower = tuple(min(axis) for axis in zip(*(low for low, _ in corners), strict=True))
         upper = tuple(max(axis) for axis in zip(*(high for _, high in corners), strict=True))
         super().__init__(Domain(lower, upper, fields[0].domain.contracted))  # pyright: ignore[reportArgumentType]
-        self.config = None
+        self.config = fields[0].config
         self.parts = nn.ModuleList(fields)
         self.capture = next((field.capture for field in fields if field.capture is not None), None)
 

@@ -119,9 +119,9 @@ class TensorCP(Field):
         size = grid_size(self.domain, wanted)
         if all(size[axis] <= line.shape[2] for axis, line in zip(LINES, self.density_line, strict=True)):
             return False
-        for lines in (self.density_line, self.app_line):
-            for axis, line in zip(LINES, lines, strict=True):
-                resample(line, (size[axis], 1))
+        for name in ("density_line", "app_line"):
+            for index, axis in enumerate(LINES):
+                resample(self, f"{name}.{index}", (size[axis], 1))
         return True
 
     def _coordinates(self, positions: Tensor) -> tuple[Tensor, Tensor]:

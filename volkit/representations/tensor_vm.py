@@ -140,8 +140,8 @@ class TensorVM(Field):
             return False
         for name in ("density", "app"):
             for index, ((a, b), c) in enumerate(zip(PLANES, LINES, strict=True)):
-                resample(getattr(self, f"{name}_plane")[index], (size[b], size[a]))
-                resample(getattr(self, f"{name}_line")[index], (size[c], 1))
+                resample(self, f"{name}_plane.{index}", (size[b], size[a]))
+                resample(self, f"{name}_line.{index}", (size[c], 1))
         return True
 
     @property

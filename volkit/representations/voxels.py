@@ -11,7 +11,7 @@ from torch.nn import functional
 from volkit.geometry import Domain, Points, sh_count
 from volkit.ops.voxel_sample import voxel_sample
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.growth import adopt_shapes, gradients_in_place, replace_data
+from volkit.representations.growth import adopt_shapes, gradients_in_place, replace_tensor
 from volkit.representations.heads import sh_colour
 from volkit.representations.representation import ParamGroup
 from volkit.typing import Bool, Float, Tensor
@@ -81,7 +81,7 @@ class Voxels(Field):
 
     def penalties(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Total variation between random voxels and their next neighbours (equation 4 of the paper)."""
-        if not (self.config.tv_density or self.config.tv_sh):
+        if len(self.density_data) == 0 or not (self.config.tv_density or self.config.tv_sh):
             return {}
         rows = torch.randint(len(self.density_data), (self.config.tv_cells,), generator=generator, device=self.device)
         cell = self._voxels()[rows].float()
@@ -124,9 +124,9 @@ class Voxels(Field):
         links = torch.full_like(self.links, -1)
         links[mask] = torch.arange(len(old), dtype=torch.int32, device=self.device)
         known = (old >= 0)[:, None]
-        for data in (self.density_data, self.sh_data):
-            replace_data(data, torch.where(known, data[old.clamp_min(0)], 0.0))
-        self.links.data = links
+        for name in ("density_data", "sh_data"):
+            replace_tensor(self, name, torch.where(known, self.get_parameter(name)[old.clamp_min(0)], 0.0))
+        self.links = links
 
     @torch.no_grad()
     def upsample(self, resolution: int) -> None:
@@ -136,11 +136,27 @@ class Voxels(Field):
         mask = functional.interpolate(held, shape, mode="trilinear", align_corners=False)[0, 0] > 0
         ratio = torch.tensor(self.links.shape, device=self.device) / torch.tensor(shape, device=self.device)
         grid = (mask.nonzero() + 0.5) * ratio - 0.5
-        for data in (self.density_data, self.sh_data):
-            replace_data(data, torch.cat([voxel_sample(part, self.links, data) for part in grid.split(1 << 18)]))
+        for name in ("density_data", "sh_data"):
+            old = self.get_parameter(name)
+            new = [voxel_sample(part, self.links, old) for part in grid.split(1 << 18)]
+            replace_tensor(self, name, torch.cat([old[:0], *new]))
         links = torch.full(shape, -1, dtype=torch.int32, device=self.device)
         links[mask] = torch.arange(len(grid), dtype=torch.int32, device=self.device)
-        self.links.data = links
+        self.links = links
+
+    def check(self) -> None:
+        """Raise ValueError unless every link is -1 or a row of its own."""
+        rows = len(self.density_data)
+        held = self.links[self.links >= 0].long()
+        if (
+            len(self.sh_data) != rows
+            or len(held) != rows
+            or int(self.links.min()) < -1
+            or int(self.links.max()) >= rows
+        ):
+            raise ValueError(f"voxels: {len(held)} links for {rows} densities and {len(self.sh_data)} colours")
+        if not bool((torch.bincount(held, minlength=rows) == 1).all()):
+            raise ValueError("voxels: two links name the same row")
 
     def _voxels(self) -> Tensor:
         """Grid indices of every row, in row order."""

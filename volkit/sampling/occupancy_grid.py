@@ -4,66 +4,77 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import Cameras, morton_cells, morton_codes
+from volkit.geometry import Cameras, morton_cells
 from volkit.ops.march import Stride
-from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
-from volkit.typing import Bool, Float, Tensor, UInt8
+from volkit.representations.field import Field
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupied_at, pack_bits, unpack_bits
+from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "unpack_bits", "visible_cells"]
 
 CELLS = OCCUPANCY_RESOLUTION**3
 THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
 CHUNK = 1 << 18  # cells asked at once: their features stay in the cache
+EVERY = 16  # steps between refreshes
+WARM_UP = 256  # steps during which four times as many cells are asked
 
 
 class OccupancyGrid:
     """Keeps `field.occupancy` up to date while the field learns.
 
-    A cell's value is `max(decay * value, density at a random point of it)`; it is occupied where the optical thickness
-    of one step exceeds `min(0.01, mean over the cells)`. Cells outside `visible` are never occupied.
+    A cell's value is `max(decay * value, density at a random point of it)` whenever it is asked, and it is occupied
+    where the optical thickness of one step exceeds `min(0.01, half the mean)`. Cells that were never asked are
+    occupied, cells outside `visible` never are. Half of the questions go anywhere, half to occupied cells.
     """
 
     def __init__(
         self, field: Field, stride: Stride, *, decay: float = 0.95, visible: Bool[Tensor, " cell"] | None = None
     ) -> None:
-        self.stride, self.decay, self.visible = stride, decay, visible
-        self.thickness = torch.zeros(CELLS, device=field.device)
+        self.stride, self.decay = stride, decay
+        everywhere = torch.ones(CELLS, dtype=torch.bool, device=field.device)
+        self.cells = (everywhere if visible is None else visible).nonzero()[:, 0]
+        self.thickness = torch.full((len(self.cells),), torch.inf, device=field.device)
+        self.write(field)
 
-    def refresh(self, field: Field, step: int, generator: torch.Generator, *, warm_up: int = 256) -> None:
-        """Ask every cell while `step < warm_up`, later a quarter at random and as many occupied ones."""
-        device = self.thickness.device
-        if step < warm_up:
-            cells = torch.arange(CELLS, device=device) if self.visible is None else self.visible.nonzero()[:, 0]
+    def refresh(self, field: Field, step: int, generator: torch.Generator) -> None:
+        """Look again, at every 16th step: at `field.occupancy_questions` cells, four times as many in the beginning."""
+        if step % EVERY:
+            return
+        questions = field.occupancy_questions * (4 if step <= WARM_UP else 1)
+        total = len(self.cells)
+        if questions >= total:
+            self._ask(field, torch.arange(total, device=self.cells.device), generator)
         else:
-            occupied = unpack_bits(field.occupancy).nonzero()[:, 0]
-            count = CELLS // 8
-            anywhere = torch.randint(CELLS, (count,), generator=generator, device=device)
-            if len(occupied) > count:
-                occupied = occupied[torch.randint(len(occupied), (count,), generator=generator, device=device)]
-            # In Morton order neighbouring questions share their memory.
-            cells = torch.cat([anywhere, occupied]).unique()
-            if self.visible is not None:
-                cells = cells[self.visible[cells]]
-        self.thickness *= self.decay
-        self.thickness[cells] = torch.maximum(self.thickness[cells], _thickness(field, cells, self.stride, generator))
+            self._ask(field, _spread(total, questions // 2, generator, self.cells.device), generator)
+            occupied = self._occupied().nonzero()[:, 0]
+            chosen = _spread(len(occupied), questions // 2, generator, self.cells.device)
+            self._ask(field, occupied[chosen], generator)
         self.write(field)
 
     def write(self, field: Field) -> None:
         """Turn values into the field's bits."""
-        occupied = _occupied(self.thickness)
-        if self.visible is not None:
-            occupied &= self.visible
-        field.occupancy.copy_(_packed(occupied))
+        marked = torch.zeros(CELLS, dtype=torch.bool, device=self.cells.device)
+        marked[self.cells] = self._occupied()
+        field.occupancy.copy_(pack_bits(marked))
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return {"thickness": self.thickness.clone()}
+        return {"thickness": self.thickness}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up `state()`."""
         self.thickness.copy_(state["thickness"])
 
+    def _ask(self, field: Field, chosen: Tensor, generator: torch.Generator) -> None:
+        old = self.thickness[chosen]
+        old = torch.where(old.isinf(), 0.0, old * self.decay)
+        self.thickness[chosen] = torch.maximum(old, _thickness(field, self.cells[chosen], self.stride, generator))
 
+    def _occupied(self) -> Bool[Tensor, " cell"]:
+        return self.thickness > _threshold(self.thickness[self.thickness.isfinite()])
+
+
+@torch.no_grad()
 def fill_occupancy(
     field: Field,
     stride: Stride,
@@ -74,37 +85,35 @@ def fill_occupancy(
 ) -> None:
     """Fill `field.occupancy` once, for a field that does not change: trained, foreign or analytic.
 
-    The largest of `samples` random densities a cell decides; the result grows by one cell in every direction, so that
-    matter between the questions is not cut off.
+    The largest of `samples` random densities a cell decides, against a tenth of the bound that holds in training: what
+    is cut off here is lost. The result grows by one cell in every direction, for matter between the questions.
     """
     cells = torch.arange(CELLS, device=field.device) if visible is None else visible.nonzero()[:, 0]
-    thickness = torch.zeros(CELLS, device=field.device)
+    largest = torch.zeros(len(cells), device=field.device)
     for _ in range(samples):
-        thickness[cells] = torch.maximum(thickness[cells], _thickness(field, cells, stride, generator))
-    occupied = _dilated(_occupied(thickness))
-    field.occupancy.copy_(_packed(occupied if visible is None else occupied & visible))
+        largest = torch.maximum(largest, _thickness(field, cells, stride, generator))
+    marked = torch.zeros(CELLS, dtype=torch.bool, device=field.device)
+    marked[cells] = largest > 0.1 * _threshold(largest)
+    marked = dilated(marked)
+    field.occupancy.copy_(pack_bits(marked if visible is None else marked & visible))
 
 
 @torch.no_grad()
 def copy_occupancy(source: Field, target: Field) -> None:
-    """Mark the cells of `target` that overlap an occupied one of `source`; both fields share their local frame.
+    """Mark the cells of one field where another of the same local frame is marked; they may differ in domain.
 
-    Equal domains share their bits exactly; else 27 points of every cell are looked up.
+    Eight points of every cell are looked up; where domains differ the result grows by one cell.
     """
     if source.domain == target.domain:
         target.occupancy.copy_(source.occupancy)
         return
-    bits = unpack_bits(source.occupancy)
-    cells = morton_cells(torch.arange(CELLS, device=bits.device))
-    occupied = torch.zeros(CELLS, dtype=torch.bool, device=bits.device)
-    steps = torch.tensor([0.02, 0.5, 0.98], device=bits.device)
-    for shift in torch.cartesian_prod(steps, steps, steps):
+    cells = morton_cells(torch.arange(CELLS, device=target.device))
+    marked = torch.zeros(CELLS, dtype=torch.bool, device=target.device)
+    for corner in range(8):
+        shift = torch.tensor([corner & 1, corner >> 1 & 1, corner >> 2 & 1], device=target.device) * 0.5 + 0.25
         local = target.domain.local_from_unit((cells + shift) / OCCUPANCY_RESOLUTION)
-        unit = source.domain.unit_from_local(local)
-        inside = ((unit >= 0) & (unit < 1)).all(-1)
-        found = morton_codes((unit[inside] * OCCUPANCY_RESOLUTION).long())
-        occupied[inside] |= bits[found]
-    target.occupancy.copy_(_packed(occupied))
+        marked |= occupied_at(source.occupancy, source.domain.unit_from_local(local))
+    target.occupancy.copy_(pack_bits(dilated(marked)))
 
 
 @torch.no_grad()
@@ -145,28 +154,13 @@ def _thickness(field: Field, cells: Tensor, stride: Stride, generator: torch.Gen
     return torch.cat(parts)
 
 
-def _occupied(thickness: Tensor) -> Bool[Tensor, " cell"]:
-    return thickness > thickness.mean().clamp_max(THICKNESS)
+def _threshold(thickness: Tensor) -> float:
+    # Half the mean, not instant-ngp's whole one: even fog, which some kinds start from, must not vanish at once.
+    return min(THICKNESS, 0.5 * float(thickness.mean())) if len(thickness) else THICKNESS
 
 
-def _packed(occupied: Tensor) -> Tensor:
-    weights = 1 << torch.arange(8, device=occupied.device)
-    return (occupied.view(-1, 8) * weights).sum(-1).to(torch.uint8)
-
-
-def unpack_bits(bits: UInt8[Tensor, " byte"]) -> Bool[Tensor, " cell"]:
-    """One truth value a cell, in the bits' own order."""
-    return ((bits[:, None] >> torch.arange(8, device=bits.device, dtype=torch.uint8)) & 1).bool().flatten()
-
-
-def _dilated(occupied: Tensor) -> Tensor:
-    cells = morton_cells(torch.arange(CELLS, device=occupied.device))
-    linear = (cells[:, 0] * OCCUPANCY_RESOLUTION + cells[:, 1]) * OCCUPANCY_RESOLUTION + cells[:, 2]
-    dense = torch.zeros(CELLS, device=occupied.device)
-    dense[linear] = occupied.float()
-    dense = dense.view(1, 1, *(OCCUPANCY_RESOLUTION,) * 3)
-    for axis in range(3):  # one axis at a time: 9 comparisons a cell instead of 27
-        size, margin = [1, 1, 1], [0, 0, 0]
-        size[axis], margin[axis] = 3, 1
-        dense = torch.nn.functional.max_pool3d(dense, size, 1, margin)
-    return dense.flatten()[linear] > 0
+def _spread(total: int, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """At most `count` of `total` places in rising order, one at random in each of equal stretches."""
+    count = min(count, total)
+    place = torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)
+    return (place.double() * (total / max(count, 1))).long().clamp_max(max(total - 1, 0))

@@ -8,6 +8,7 @@ import torch
 
 from volkit.geometry import Domain, Points, Similarity
 from volkit.representations.analytic.appearance import Light, Surface, Texture, albedo, shaded
+from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.representation import ParamGroup
@@ -52,7 +53,7 @@ class AnalyticConfig:
     """
 
     kind: ClassVar[str] = "analytic"
-    primitives: tuple[Primitive, ...]
+    primitives: tuple[Primitive, ...] = (Primitive("sphere", (0.5,)),)
     density: float = 400.0
     softness: float = 0.01
     light: Light = DAYLIGHT
@@ -76,6 +77,9 @@ class AnalyticField(Field):
         if not config.primitives:
             raise ValueError("analytic scene: at least one primitive is needed")
         self.config = config
+        if not domain.contracted:
+            with torch.no_grad():
+                self.occupancy.copy_(touched_cells(self.signed_distance, domain, 0.5 * config.softness))
 
     def param_groups(self) -> list[ParamGroup]:
         """None: nothing here can be trained."""

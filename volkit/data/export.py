@@ -1,0 +1,102 @@
+"""Writing posed pictures so that other programs train on them, and cameras out of other people's files.
+
+The folder follows nerfstudio's convention, which instant-ngp reads too: `transforms.json` with OpenGL camera axes,
+pictures under `images/`.
+"""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from volkit.data.camera_batch import cameras_of
+from volkit.data.listing import opencv_from_opengl
+from volkit.data.load import load_photographs
+from volkit.data.transforms import read_transforms, shots_from
+from volkit.geometry import Cameras, Domain
+from volkit.io.atomic import written_whole
+from volkit.io.format import FormatError
+
+__all__ = ["PosedFolder", "listed_cameras"]
+
+MODELS = {"pinhole": "PINHOLE", "opencv": "OPENCV", "fisheye": "OPENCV_FISHEYE"}
+COEFFICIENTS = {"opencv": ("k1", "k2", "p1", "p2", "k3"), "fisheye": ("k1", "k2", "k3", "k4")}
+FARTHEST = 16  # aabb_scale of unbounded scenes: half of instant-ngp's largest, as its own colmap2nerf.py writes
+
+
+@dataclass(frozen=True)
+class PosedFolder:
+    """Pictures and cameras on their way into a folder; frame and unit stay those of the cameras."""
+
+    folder: Path
+    names: tuple[str, ...]
+    cameras: Cameras
+    held_out: tuple[str, ...] = ()
+    domain: Domain | None = None  # tells instant-ngp where the scene is
+
+    @property
+    def files(self) -> list[Path]:
+        """Where each view's picture belongs."""
+        return [self.folder / name for name in self._relative()]
+
+    def write_transforms(self) -> None:
+        """Write `transforms.json` beside the pictures, with the recorded split; the last thing to write."""
+        relative, held = self._relative(), set(self.held_out)
+        tested = [path for path, name in zip(relative, self.names, strict=True) if name in held]
+        document: dict[str, Any] = {"camera_model": MODELS[self.cameras.lens.model], **self._box()}
+        document["frames"] = [self._frame(i, path) for i, path in enumerate(relative)]
+        if tested and len(tested) < len(relative):
+            document["train_filenames"] = [path for path in relative if path not in set(tested)]
+            document["test_filenames"] = tested
+        with written_whole(self.folder / "transforms.json") as place:
+            place.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+    def _relative(self) -> list[str]:
+        # Names come from files: nothing of them may lead out of the folder.
+        parts = [[p for p in PurePosixPath(name).parts if p not in ("/", "..", "images")] for name in self.names]
+        paths = [str(PurePosixPath("images", *part).with_suffix(".png")) for part in parts]
+        if len(set(paths)) == len(paths):
+            return paths
+        return [f"images/{index:05d}.png" for index in range(len(paths))]
+
+    def _frame(self, index: int, path: str) -> dict[str, Any]:
+        fx, fy, cx, cy = self.cameras.intrinsics[index].tolist()
+        width, height = self.cameras.size[index].tolist()
+        # Right, down, forward become right, up, back: the same change of signs both ways.
+        pose = opencv_from_opengl(self.cameras.world_from_camera[index].double())
+        frame = {"file_path": path, "w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+        frame["camera_angle_x"] = 2.0 * math.atan(0.5 * width / fx)
+        if self.cameras.coefficients is not None:
+            frame |= self._coefficients(self.cameras.coefficients[index].tolist())
+        if self.cameras.time is not None:
+            frame["time"] = self.cameras.time[index].item()
+        return frame | {"transform_matrix": [*pose.tolist(), [0.0, 0.0, 0.0, 1.0]]}
+
+    def _coefficients(self, values: list[float]) -> dict[str, float]:
+        names = COEFFICIENTS[self.cameras.lens.model]
+        if any(values[len(names) :]):
+            raise FormatError(self.folder, "transforms.json has no rational lens terms k4 k5 k6", "render pinholes")
+        return dict(zip(names, values, strict=False))
+
+    def _box(self) -> dict[str, Any]:
+        """`ngp = scale * x + offset` puts the domain's cube on [0, 1]^3, or its inner half of it when contracted."""
+        if self.domain is None:
+            return {}
+        scale = 1.0 / max(self.domain.extent)
+        offset = [0.5 - scale * value for value in self.domain.centre]
+        return {"aabb_scale": FARTHEST if self.domain.contracted else 1, "scale": scale, "offset": offset}
+
+
+def listed_cameras(path: Path) -> tuple[tuple[str, ...], Cameras]:
+    """Names and cameras of a dataset, world frame; of a transforms.json even where its pictures do not exist."""
+    file = path / "transforms.json" if path.is_dir() else path
+    if file.suffix.lower() != ".json" or not file.is_file():
+        seen = load_photographs(path)
+        return seen.names, seen.cameras
+    shots = shots_from(file, read_transforms(file))
+    if min(min(shot.size) for shot in shots) < 2:
+        raise FormatError(file, "gives no picture size and there are no pictures", "add w and h")
+    cameras = cameras_of(file, shots)
+    cameras = replace(cameras, world_from_camera=cameras.world_from_camera.float())
+    return tuple(shot.name for shot in shots), cameras
