@@ -177,7 +177,7 @@ def test_an_occupancy_grid_finds_the_ball_and_forgets_it():
     again.write(ball)
     assert unpack_bits(ball.occupancy).float().mean().item() == share
     ball.shape = Shape("half", 40.0)
-    for step in range(16, 112, 16):
+    for step in range(16, 400, 16):
         grid.refresh(ball, step, generator)
     assert unpack_bits(ball.occupancy).float().mean().item() == pytest.approx(0.25, abs=1e-6)  # whole cells
 
