@@ -48,9 +48,7 @@ def test_forced_choice_refuses_other_devices():
 def test_missing_extension_warns_once_or_raises(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(backend, "_native", None)
     monkeypatch.setattr(backend, "_warned", set())
-    with pytest.warns(
-        RuntimeWarning, match=r"many times slower: volkit\.ops\._native is not importable.*pip install"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"many times slower: volkit\.ops\._native is not importable.*pip install"):
         assert backend.choose("op", FLOATS) == "reference"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
