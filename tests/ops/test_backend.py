@@ -62,6 +62,7 @@ def test_missing_extension_warns_once_or_raises(monkeypatch: pytest.MonkeyPatch)
 
 def test_instruction_sets(isa: str):
     assert backend.isa() == isa
+    assert str(backend.describe()["bfloat16_products"]).startswith("bfloat16" if "bf16" in isa else "float32")
     with pytest.raises(ValueError, match="choose one of: "):
         backend.use_isa("sse")
     assert backend.isa() == isa
