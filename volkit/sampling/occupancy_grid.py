@@ -17,7 +17,8 @@ CELLS = OCCUPANCY_RESOLUTION**3
 THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
 CHUNK = 1 << 18  # cells asked at once: their features stay in the cache
 EVERY = 16  # steps between refreshes
-WARM_UP = 256  # steps during which four times as many cells are asked
+WARM_UP = 256  # steps during which twice as many cells are asked
+WARM_DECAY = 0.8  # in the warm-up: an untrained field's fog must not be remembered for hundreds of steps
 
 
 class OccupancyGrid:
@@ -38,18 +39,19 @@ class OccupancyGrid:
         self.write(field)
 
     def refresh(self, field: Field, step: int, generator: torch.Generator) -> None:
-        """Look again, at every 16th step: at `field.occupancy_questions` cells, four times as many in the beginning."""
+        """Look again, at every 16th step: at `field.occupancy_questions` cells, twice as many in the beginning."""
         if step % EVERY:
             return
-        questions = field.occupancy_questions * (4 if step <= WARM_UP else 1)
+        questions = field.occupancy_questions * (2 if step <= WARM_UP else 1)
+        decay = WARM_DECAY if step <= WARM_UP else self.decay
         total = len(self.cells)
         if questions >= total:
-            self._ask(field, torch.arange(total, device=self.cells.device), generator)
+            self._ask(field, torch.arange(total, device=self.cells.device), decay, generator)
         else:
-            self._ask(field, _spread(total, questions // 2, generator, self.cells.device), generator)
+            self._ask(field, _spread(total, questions // 2, generator, self.cells.device), decay, generator)
             occupied = self._occupied().nonzero()[:, 0]
             chosen = _spread(len(occupied), questions // 2, generator, self.cells.device)
-            self._ask(field, occupied[chosen], generator)
+            self._ask(field, occupied[chosen], decay, generator)
         self.write(field)
 
     def write(self, field: Field) -> None:
@@ -66,9 +68,9 @@ class OccupancyGrid:
         """Take up `state()`."""
         self.thickness.copy_(state["thickness"])
 
-    def _ask(self, field: Field, chosen: Tensor, generator: torch.Generator) -> None:
+    def _ask(self, field: Field, chosen: Tensor, decay: float, generator: torch.Generator) -> None:
         old = self.thickness[chosen]
-        old = torch.where(old.isinf(), 0.0, old * self.decay)
+        old = torch.where(old.isinf(), 0.0, old * decay)
         self.thickness[chosen] = torch.maximum(old, _thickness(field, self.cells[chosen], self.stride, generator))
 
     def _occupied(self) -> Bool[Tensor, " cell"]:

@@ -1,4 +1,4 @@
-"""Dense blocks as sums of products: vector-matrix terms (TensoRF) and rank-one terms (CP), by alternating least squares.
+"""Dense blocks as sums of products by alternating least squares: vector-matrix terms (TensoRF) and rank-one terms (CP).
 
 A block is asked for through bounds: `low <= f <= high` at every node, `low = high` where one value is right,
 an open side where more is as good as enough (empty space, the inside of a solid). The squared distance to the bounds

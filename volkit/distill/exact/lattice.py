@@ -77,9 +77,7 @@ def footprint_answers(
 
 
 @torch.no_grad()
-def sh_of(
-    teacher: Field, positions: Float[Tensor, "point 3"], degree: int = 2
-) -> Float[Tensor, "point channel basis"]:
+def sh_of(teacher: Field, positions: Float[Tensor, "point 3"], degree: int = 2) -> Float[Tensor, "point channel basis"]:
     """Least-squares coefficients of `colour - 0.5` over directions spread evenly: one pseudo-inverse for all points."""
     directions = _fibonacci_sphere(DIRECTIONS).to(positions)
     solve = torch.linalg.pinv(sh_basis(directions, degree).double()).to(positions)
