@@ -116,7 +116,8 @@ class FitJob:
         place = field.world_from_local
         near = train.near / place.scale
         stride = stride_for(field.domain)
-        visible = visible_cells(field, train.cameras, near=train.near)
+        opacities = tuple(image[..., 3] for image in train.images) if train.has_alpha else None
+        visible = visible_cells(field, train.cameras, near=train.near, opacities=opacities)
         gains = Gains(len(train)) if self.exposure else None
         rung = PixelRung(
             PixelTable(train.cameras, train.images, train.masks),

@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import Cameras, morton_cells
+from volkit.geometry import morton_cells
 from volkit.ops.march import Stride
 from volkit.representations.field import Field
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupied_at, pack_bits, unpack_bits
+from volkit.sampling.visibility import visible_cells
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "unpack_bits", "visible_cells"]
@@ -116,29 +117,6 @@ def copy_occupancy(source: Field, target: Field) -> None:
         local = target.domain.local_from_unit((cells + shift) / OCCUPANCY_RESOLUTION)
         marked |= occupied_at(source.occupancy, source.domain.unit_from_local(local))
     target.occupancy.copy_(pack_bits(dilated(marked)))
-
-
-@torch.no_grad()
-def visible_cells(field: Field, cameras: Cameras, *, near: float = 0.0) -> Bool[Tensor, " cell"]:
-    """Cells (Morton order) that at least one camera sees beyond `near` (world units), with a margin of two cells.
-
-    Asked on a lattice of half the resolution; whether something hides a cell is not considered.
-    """
-    coarse = OCCUPANCY_RESOLUTION // 2
-    device = field.device
-    cells = morton_cells(torch.arange(coarse**3, device=device))
-    local = field.domain.local_from_unit((cells + 0.5) / coarse)
-    world = field.world_from_local.points(local)
-    seen = torch.zeros(coarse**3, dtype=torch.bool, device=device)
-    for index in range(len(cameras)):
-        pixels, depth = cameras.project(index, world)
-        size = cameras.size[index].to(pixels)
-        seen |= ((pixels >= 0) & (pixels <= size)).all(-1) & (depth > near)
-    dense = torch.zeros(1, 1, coarse, coarse, coarse, device=device)
-    dense[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = seen.float()
-    grown = torch.nn.functional.max_pool3d(dense, 3, 1, 1)[0, 0] > 0
-    # The eight children of a coarse cell follow each other in Morton order.
-    return grown[cells[:, 0], cells[:, 1], cells[:, 2]].repeat_interleave(8)
 
 
 @torch.no_grad()
