@@ -18,7 +18,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]
 
 CHUNK = 1 << 16  # points; the planes of one chunk stay in the second-level cache
-SHADOW_STEPS = 14
+SHADOW_STEPS = 10
 OCCLUSION_TAPS = (0.02, 0.06, 0.13)  # of a unit scene
 UPRIGHT, PLAIN, DAYLIGHT = Similarity(), Texture(), Light()
 
