@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from volkit.geometry import Domain, Points, Rays, Similarity
+from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
 from volkit.io import analytic_scene
 from volkit.io.format import FormatError
 from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture, trace
@@ -122,6 +122,16 @@ def test_colours_are_differentiable_and_depend_on_the_view():
         aslant = field.query(Points(at, -direction.roll(1, -1))).rgb
     assert (head_on - aslant).abs().max() > 0.02  # the gloss lobe
     assert head_on.min() >= 0
+
+
+def test_every_cell_with_matter_is_marked():
+    field = analytic_scene.FORMAT.read(analytic_scene.bundled("lantern"))
+    unit = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(9))
+    codes = morton_codes((unit * 128).long())
+    marked = (field.occupancy[codes // 8] >> (codes % 8).to(torch.uint8)) & 1
+    matter = field.density(field.domain.local_from_unit(unit)) > 0
+    assert not (matter & (marked == 0)).any()
+    assert marked.float().mean() < 2.5 * matter.float().mean() + 0.05  # and not much more than those
 
 
 def test_nothing_outside_the_domain():

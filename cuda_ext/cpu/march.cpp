@@ -1,35 +1,36 @@
-// The ray walk on a CPU: each thread takes bundles of rays. Counting and writing are two walks, because the samples of a
-// ray are stored behind those of all rays before it; the second one begins at the first kept interval and ends at the last.
-#include "volkit/march.h"
+// The ray walk on a CPU: as many rays at once as a vector has lanes, groups of them shared out among threads.
+#include "volkit/march_runs.h"
 
 namespace volkit::VOLKIT_ISA {
+namespace {
+
+void find_empty_blocks(const MarchTask& task) {
+  const int64_t blocks = task.resolution * task.resolution * task.resolution / 512;
+#pragma omp parallel for schedule(static) if (blocks > 4096)
+  for (int64_t block = 0; block < blocks; ++block) task.coarse[block] = march_block_empty(task, block) ? 3 : 0;
+  uint8_t level = 4;
+  for (int64_t side = 8; side <= blocks; side *= 8, ++level) {
+    for (int64_t first = 0; first < blocks; first += side) {
+      bool empty = true;
+      for (int64_t part = 0; part < 8; ++part) empty = empty && task.coarse[first + part * (side / 8)] == level - 1;
+      for (int64_t i = 0; empty && i < side; ++i) task.coarse[first + i] = level;
+    }
+  }
+}
+
+}  // namespace
 
 void march_count(const MarchTask& task) {
-#pragma omp parallel for schedule(dynamic, 128) if (task.rays > 256)
-  for (int64_t ray = 0; ray < task.rays; ++ray) {
-    int32_t count = 0, first = 0;
-    march_walk(task, ray, 0, [&](float, float, int32_t k) {
-      if (count == 0) first = k;
-      return ++count < task.limit;
-    });
-    task.counts[ray] = count;
-    task.firsts[ray] = first;
+  find_empty_blocks(task);
+#pragma omp parallel for schedule(dynamic, 8) if (task.rays > 256)
+  for (int64_t first = 0; first < task.rays; first += kLanes) {
+    march_find_runs<Lanes>(task, first, 0, task.runs + 2 * kMarchRuns * first, task.counts + first);
   }
 }
 
 void march_write(const MarchTask& task) {
-#pragma omp parallel for schedule(dynamic, 128) if (task.rays > 256)
-  for (int64_t ray = 0; ray < task.rays; ++ray) {
-    int64_t at = task.offsets[ray];
-    const int64_t end = task.offsets[ray + 1];
-    if (at == end) continue;
-    march_walk(task, ray, task.firsts[ray], [&](float t0, float t1, int32_t) {
-      task.t0[at] = t0;
-      task.t1[at] = t1;
-      task.ray[at] = static_cast<int32_t>(ray);
-      return ++at < end;
-    });
-  }
+#pragma omp parallel for schedule(dynamic, 8) if (task.rays > 256)
+  for (int64_t first = 0; first < task.rays; first += kLanes) march_write_rays<Lanes>(task, first);
 }
 
 }  // namespace volkit::VOLKIT_ISA

@@ -26,7 +26,7 @@ def gradients(positions, table, levels, weights):
 
 
 def test_parameter_counts_of_published_models():
-    # instant-ngp logs 12,196,240 encoding parameters at aabb_scale 1 and 13,074,912 at 4 (its issues 992, 845).
+    # instant-ngp logs 12,196,240 encoding parameters at aabb_scale 1 and 13,074,912 at 4 (issues 992, 845).
     assert HashLevels.reaching(2048).entries * 2 == 12_196_240
     assert HashLevels.reaching(8192).entries * 2 == 13_074_912
     assert HashLevels.reaching(2048).resolutions[:3] == [16, 23, 31]

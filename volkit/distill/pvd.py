@@ -23,7 +23,7 @@ from volkit.representations.field import Field
 from volkit.sampling.sampler import Sampler
 from volkit.typing import Bool, Float, Tensor
 
-__all__ = ["ITERATIONS", "PvdRung", "PvdSettings"]
+__all__ = ["ITERATIONS", "METHODS", "PvdRung", "PvdSettings"]
 
 ITERATIONS = 30_000  # of a published run; what is counted in them becomes a fraction of the budget
 FEWEST_RAYS = 64
@@ -57,6 +57,9 @@ class PvdSettings:
     def feature_weight(self, fraction: float) -> float:
         """`0.002 * 0.995^(30000 fraction)`."""
         return self.point_weight * self.feature_decay ** (fraction * ITERATIONS)
+
+
+METHODS = {"pvd": PvdSettings.pvd(), "pvd-al": PvdSettings.pvd_al()}
 
 
 class _Batch(NamedTuple):

@@ -1,6 +1,6 @@
 """A field in training: which rung is climbed when, when its occupancy is refreshed and its resolution grows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from volkit.representations.representation import ParamGroup
 from volkit.sampling.occupancy_grid import OccupancyGrid
 from volkit.typing import Tensor
 
-__all__ = ["Stage", "Student"]
+__all__ = ["Recipe", "Stage", "Student"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,15 @@ class Stage:
 
     rung: Rung
     until: float = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Learning rates, and whether the representation's own penalties and growth apply; all its own by default."""
+
+    groups: Callable[[Field], list[ParamGroup]] = lambda field: field.param_groups()
+    own_penalties: bool = True
+    own_growth: bool = True
 
 
 class Student:
@@ -35,24 +44,27 @@ class Student:
         generator: torch.Generator,
         grid: OccupancyGrid | None = None,
         beside: nn.Module | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         if not stages or stages[-1].until < 1.0:
             raise ValueError("student: the last stage must reach until = 1")
         self.field, self.stages, self.generator, self.grid, self.beside = field, stages, generator, grid, beside
+        self.recipe = recipe or Recipe()
 
     def losses(self, moment: Moment) -> dict[str, Tensor]:
         """Losses of the current stage and the representation's own penalties."""
         stage = next(s for s in self.stages if moment.fraction < s.until)
-        return {**stage.rung.losses(self.field, moment), **self.field.penalties(self.generator)}
+        penalties = self.field.penalties(self.generator) if self.recipe.own_penalties else {}
+        return {**stage.rung.losses(self.field, moment), **penalties}
 
     def groups(self) -> list[ParamGroup]:
         """The field's parameters and those of what is trained beside it."""
         beside = [] if self.beside is None else [ParamGroup("beside", tuple(self.beside.parameters()), lr=1e-3)]
-        return self.field.param_groups() + beside
+        return self.recipe.groups(self.field) + beside
 
     def after_step(self, moment: Moment) -> bool:
         """Grow the field, then look again at where it is empty."""
-        grown = self.field.refine(moment.fraction)
+        grown = self.recipe.own_growth and self.field.refine(moment.fraction)
         if self.grid is not None:
             self.grid.refresh(self.field, moment.step, self.generator)
         return grown

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from volkit.io import native, nerf_checkpoint
+from volkit.io import analytic_scene, native, nerf_checkpoint
 from volkit.io.format import Format, FormatError
 from volkit.representations import Representation
 
 __all__ = ["FORMATS", "describe", "format_for", "load", "save"]
 
-FORMATS: dict[str, Format] = {row.name: row for row in (native.FORMAT, nerf_checkpoint.FORMAT)}
+FORMATS: dict[str, Format] = {row.name: row for row in (native.FORMAT, nerf_checkpoint.FORMAT, analytic_scene.FORMAT)}
 
 
 def load(path: Path | str) -> Representation:

@@ -18,6 +18,7 @@ from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
 from volkit.sampling.occupancy import OccupancySampler, stride_for
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
+from volkit.sampling.visible import VisibleSampler
 
 __all__ = ["FitJob"]
 
@@ -119,7 +120,7 @@ class FitJob:
         gains = Gains(len(train)) if self.exposure else None
         rung = PixelRung(
             PixelTable(train.cameras, train.images, train.masks),
-            OccupancySampler(field, stride, near, generator),
+            VisibleSampler(OccupancySampler(field, stride, near, generator), field),
             place.inverse().rays,
             batch_samples(self.to),
             generator,

@@ -87,9 +87,7 @@ def fused_mlp(
     return _mlp(_planar(inputs), weights.contiguous(), numbers)
 
 
-def _reference(
-    inputs: Tensor, weights: Tensor, shape: MlpShape, rounded: bool = False
-) -> Float[Tensor, "point out"]:
+def _reference(inputs: Tensor, weights: Tensor, shape: MlpShape, rounded: bool = False) -> Float[Tensor, "point out"]:
     ones = inputs.new_ones(len(inputs), shape.padded_inputs - shape.inputs)
     hidden = torch.cat([inputs, ones], 1)
     for i, (matrix, (out, into)) in enumerate(
@@ -151,9 +149,7 @@ def _mlp_backward(
 
 
 @_mlp_backward.register_fake
-def _(
-    grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], wanted: list[bool]
-) -> tuple[Tensor, Tensor]:
+def _(grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], wanted: list[bool]) -> tuple[Tensor, Tensor]:
     grad_inputs = inputs.new_empty(numbers[0] if wanted[0] else 0, inputs.shape[0]).t()
     return grad_inputs, torch.empty_like(weights) if wanted[1] else weights.new_empty(0)
 
@@ -185,8 +181,6 @@ def _check(inputs: Tensor, weights: Tensor, shape: MlpShape, products: str) -> N
     if tuple(weights.shape) != (shape.parameters,):
         raise ValueError(f"fused_mlp: {shape} has {shape.parameters} parameters, got {tuple(weights.shape)}")
     if inputs.dtype not in (torch.float32, torch.float64) or weights.dtype != inputs.dtype:
-        raise ValueError(
-            f"fused_mlp: inputs {inputs.dtype}, weights {weights.dtype}; both float32 or both float64"
-        )
+        raise ValueError(f"fused_mlp: inputs {inputs.dtype}, weights {weights.dtype}; both float32 or both float64")
     if products not in ("float32", "bfloat16"):
         raise ValueError(f"fused_mlp: products must be 'float32' or 'bfloat16', got '{products}'")

@@ -1,5 +1,6 @@
 """The walk of a ray through an occupancy bitfield: which intervals of it are worth asking a field about."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,9 @@ class Stride:
             raise ValueError(f"a stride needs step > 0, cone >= 0 and limit > 0, got {self}")
 
 
+_MOST_INTERVALS = 2**22  # beyond it float32 no longer tells neighbouring ones apart
+_RUNS = 8  # kMarchRuns in cuda_ext/include/volkit/march.h
+
 Samples = tuple[Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]]
 
 
@@ -62,11 +66,11 @@ def march(
 ) -> Samples:
     """Give the intervals of every ray whose midpoint lies in an occupied cell.
 
-    A ray's intervals are fixed beforehand: t_k = near + (k + jitter) step, or with a cone t_{k+1} = t_k +
-    dt(t_k) from t_0 = near + jitter dt(near); interval k is [t_k, min(t_{k+1}, far)]. It is kept where the
-    bit of its midpoint is set, so that skipping empty space changes the time taken and nothing else. Bits
-    are in Morton order, cell i = spread(x) | spread(y) << 1 | spread(z) << 2 at bit i & 7 of byte i >> 3
-    (instant-ngp's density grid).
+    A ray's intervals are fixed beforehand: t_{k+1} = t_k + dt(t_k) from t_0 = near + jitter dt(near), that
+    is t_k = near + (k + jitter) step, and t_m (1 + cone)^(k - m) from the first t_m >= step / cone on;
+    interval k is [t_k, min(t_{k+1}, far)]. It is kept where the bit of its midpoint is set, so that skipping
+    empty space changes the time taken and nothing else. Bits are in Morton order, cell
+    i = spread(x) | spread(y) << 1 | spread(z) << 2 at bit i & 7 of byte i >> 3 (instant-ngp's density grid).
 
     Returns t0, t1, ray (int32) per sample, sorted by ray, and offsets (int64, one per ray and the total).
     Rays that miss, and rays with a NaN, have no samples. Not differentiable.
@@ -93,11 +97,16 @@ def _march(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     # Keeping the inputs by name keeps their memory alive until the kernels have run.
     inputs = [each.contiguous() for each in (origins, directions, near, far, jitter, bits)]
+    if inputs[5].data_ptr() % 4:  # a view into a larger tensor; the kernel reads words
+        inputs[5] = inputs[5].clone()
     device, rays = origins.device, origins.shape[0]
     kind = "native" if device.type == "cpu" else "cuda"
-    counts, firsts = (torch.empty(rays, dtype=torch.int32, device=device) for _ in range(2))
+    counts = torch.empty(rays, dtype=torch.int32, device=device)
+    runs = torch.empty(rays, _RUNS, 2, dtype=torch.int32, device=device)
+    coarse = torch.empty(bits.shape[0] // 64 + 3, dtype=torch.uint8, device=device)
+    step, cone, limit = pace
     fields = [*map(backend.address, inputs), rays, *box[:6], int(box[6]), int(box[7])]
-    fields += [pace[0], pace[1], int(pace[2]), backend.address(counts), backend.address(firsts)]
+    fields += [step, cone, math.log2(1 + cone), int(limit), *map(backend.address, (coarse, counts, runs))]
     backend.run("march_count", kind, device, *fields, 0, 0, 0, 0)
     offsets = torch.zeros(rays + 1, dtype=torch.int64, device=device)
     torch.cumsum(counts, 0, dtype=torch.int64, out=offsets[1:])
@@ -161,14 +170,22 @@ def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: S
     rays = origins.shape[0]
     end = far if lattice.contracted else torch.minimum(far, _leaving(origins, directions, lattice))
     alive = (origins.isfinite() & directions.isfinite()).all(-1) & near.isfinite() & jitter.isfinite()
-    t = near + jitter * torch.clamp_min(stride.cone * near, stride.step)
-    counts = torch.zeros(rays, dtype=torch.int64, device=origins.device)
-    found = [(t[:0], t[:0], counts[:0])]
-    index = 0
-    while True:
-        ending = torch.clamp_min(stride.cone * t, stride.step) + t
+    # Where the cone takes over from the fixed step; from there on intervals grow by 1 + cone.
+    bend_at = torch.zeros_like(near)
+    if stride.cone:
+        bend_at = ((stride.step / stride.cone - near) / stride.step - jitter).ceil().clamp_min(0)
+    bend = near + bend_at * stride.step + jitter * torch.clamp_min(stride.cone * near, stride.step)
+
+    def beginning(index: int) -> Tensor:
+        even = near + (index + jitter) * stride.step
         if stride.cone == 0:
-            ending = near + (index + 1 + jitter) * stride.step
+            return even
+        return torch.where(index >= bend_at, bend * (1 + stride.cone) ** (index - bend_at), even)
+
+    counts = torch.zeros(rays, dtype=torch.int64, device=origins.device)
+    found = [(near[:0], near[:0], counts[:0])]
+    for index in range(_MOST_INTERVALS):
+        t, ending = beginning(index), beginning(index + 1)
         alive = alive & (t < end) & (ending > t) & (counts < stride.limit)
         if not alive.any():
             break
@@ -176,7 +193,6 @@ def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: S
         kept = alive & _occupied(origins + (0.5 * (t + t1))[:, None] * directions, bits, lattice)
         found.append((t[kept], t1[kept], kept.nonzero()[:, 0]))
         counts += kept
-        t, index = ending, index + 1
     t0, t1, ray = (torch.cat(each) for each in zip(*found, strict=True))
     order = ray.argsort(stable=True)
     offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])

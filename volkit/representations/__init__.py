@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from volkit.representations.analytic import AnalyticConfig, AnalyticField
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
 from volkit.representations.mlp import Mlp, MlpConfig
@@ -14,6 +15,8 @@ from volkit.representations.voxels import Voxels, VoxelsConfig
 
 __all__ = [
     "REPRESENTATIONS",
+    "AnalyticConfig",
+    "AnalyticField",
     "Capture",
     "Composed",
     "Field",
@@ -36,5 +39,7 @@ __all__ = [
     "VoxelsConfig",
 ]
 
-RepresentationConfig = HashGridConfig | VoxelsConfig | TensorVMConfig | TensorCPConfig | PlanesConfig | MlpConfig
+RepresentationConfig = (
+    HashGridConfig | VoxelsConfig | TensorVMConfig | TensorCPConfig | PlanesConfig | MlpConfig | AnalyticConfig
+)
 REPRESENTATIONS: dict[str, type[RepresentationConfig]] = {c.kind: c for c in get_args(RepresentationConfig)}

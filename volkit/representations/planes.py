@@ -75,11 +75,23 @@ class Planes(Field):
     def query(self, points: Points) -> FieldSample:
         """Density and colour."""
         hidden, inside = self._hidden(points.positions)
+        return self._answer(points, hidden, inside, colour=True)
+
+    def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
+        """Density, colour, and the density network's outputs, that of density first."""
+        hidden, inside = self._hidden(points.positions)
+        return self._answer(points, hidden, inside, colour), hidden.roll(1, -1)
+
+    def _answer(self, points: Points, hidden: Tensor, inside: Tensor, colour: bool) -> FieldSample:
+        density = _activated(hidden, inside)
+        if not colour:
+            return FieldSample(density, {})
         basis = sh_basis(points.directions, SH_DEGREE)
         inputs = torch.cat([basis.t(), hidden[:, :GEOMETRY].t(), torch.ones_like(basis[:, :1]).t()]).t()
         shape, products = self.config.colour_shape, self.config.products
-        rgb = torch.sigmoid(fused_mlp(inputs, self.color_net.params, shape, products=products))
-        return FieldSample(_activated(hidden, inside), {"rgb": rgb})
+        return FieldSample(
+            density, {"rgb": torch.sigmoid(fused_mlp(inputs, self.color_net.params, shape, products=products))}
+        )
 
     def param_groups(self) -> list[ParamGroup]:
         """Planes and networks at 1e-2, the published rate."""

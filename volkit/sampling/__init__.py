@@ -2,7 +2,7 @@
 
 from volkit.sampling.importance import ImportanceSampler
 from volkit.sampling.occupancy import OccupancySampler, stride_for
-from volkit.sampling.occupancy_grid import OccupancyGrid, fill_occupancy, visible_cells
+from volkit.sampling.occupancy_grid import OccupancyGrid, copy_occupancy, fill_occupancy, visible_cells
 from volkit.sampling.sampler import Sampler
 from volkit.sampling.uniform import UniformSampler
 
@@ -12,6 +12,7 @@ __all__ = [
     "OccupancySampler",
     "Sampler",
     "UniformSampler",
+    "copy_occupancy",
     "fill_occupancy",
     "stride_for",
     "visible_cells",

@@ -1,11 +1,10 @@
-"""Hierarchical sampling: new intervals where earlier ones had weight (NeRF, section 5.2)."""
+"""Hierarchical sampling: more intervals where earlier ones had weight (NeRF, section 5.2)."""
 
 from dataclasses import dataclass
 
 import torch
 
 from volkit.geometry import Rays, RaySamples
-from volkit.sampling.uniform import packed
 from volkit.typing import Float, Tensor
 
 __all__ = ["ImportanceSampler"]
@@ -15,10 +14,11 @@ FLOOR = 1e-5  # NeRF's: no interval may have probability 0
 
 @dataclass(frozen=True)
 class ImportanceSampler:
-    """`count` intervals a ray, drawn by inverting the distribution that `weights` give to `samples`.
+    """`samples`, cut at `count` more places that are drawn from the distribution which `weights` give to them.
 
-    The intervals' borders are the old samples' first and last borders and `count - 1` quantiles between, evenly spaced
-    or, with a generator, stratified at random. Answers for the rays that `samples` were cut from, and only for them.
+    The places are quantiles, evenly spaced or, with a generator, stratified at random; rays without samples get none.
+    Intervals must follow each other without gaps, as `UniformSampler` cuts them. Answers for the rays that `samples`
+    were cut from, and only for them.
     """
 
     samples: RaySamples
@@ -27,30 +27,33 @@ class ImportanceSampler:
     generator: torch.Generator | None = None
 
     def __call__(self, rays: Rays) -> RaySamples:
-        """Intervals of the same rays; those without samples get none."""
+        """Intervals of the same rays."""
         lengths = self.samples.offsets.diff()
         if len(lengths) != len(rays):
             raise ValueError(f"importance sampling: weights are of {len(lengths)} rays, got {len(rays)}")
-        hit = lengths > 0
         width = int(lengths.max()) if len(lengths) else 0
         if width == 0:
             return self.samples
         place = torch.arange(width, device=lengths.device)
-        index = (self.samples.offsets[:-1, None] + place).clamp_max(len(self.samples) - 1)
+        # Short rays repeat their last border: intervals of length 0, dropped in the end.
         valid = place < lengths[:, None]
-        weights = torch.where(valid, self.weights.detach()[index] + FLOOR, 0.0)
-        cumulated = weights.cumsum(1) / weights.sum(1, keepdim=True).clamp_min(FLOOR)
-        quantiles = self._quantiles(len(rays), weights)
-        found = torch.searchsorted(cumulated, quantiles).minimum((lengths[:, None] - 1).clamp_min(0))
-        before = torch.where(found > 0, cumulated.gather(1, (found - 1).clamp_min(0)), 0.0)
-        share = (quantiles - before) / (cumulated.gather(1, found) - before).clamp_min(1e-9)
-        chosen = index.gather(1, found)
-        borders = torch.lerp(self.samples.t0[chosen], self.samples.t1[chosen], share.clamp(0.0, 1.0))
-        return packed(borders.cummax(1).values, hit)
+        index = (self.samples.offsets[:-1, None] + place).minimum(self.samples.offsets[1:, None] - 1).clamp_min(0)
+        t0, t1 = self.samples.t0[index], self.samples.t1[index]
+        borders = torch.cat([t0[:, :1], t1, self._places(valid, index, t0, t1)], 1).sort(1).values
+        kept = (borders[:, 1:] > borders[:, :-1]) & (lengths > 0)[:, None]
+        offsets = torch.nn.functional.pad(kept.sum(1).cumsum(0), (1, 0))
+        return RaySamples(borders[:, :-1][kept], borders[:, 1:][kept], kept.nonzero()[:, 0].int(), offsets)
 
-    def _quantiles(self, rays: int, like: Tensor) -> Tensor:
-        even = torch.linspace(0.0, 1.0, self.count + 1, device=like.device, dtype=like.dtype).repeat(rays, 1)
+    def _places(self, valid: Tensor, index: Tensor, t0: Tensor, t1: Tensor) -> Float[Tensor, "ray place"]:
+        """Inverse of the cumulated weights, linear within intervals."""
+        weights = torch.where(valid, self.weights.detach()[index] + FLOOR, 0.0)
+        ends = weights.cumsum(1) / weights.sum(1, keepdim=True).clamp_min(FLOOR)
+        stratum = torch.arange(self.count, device=t0.device).repeat(len(index), 1)
+        shift = torch.full_like(t0[:, :1], 0.5)
         if self.generator is not None:
-            shift = torch.rand(rays, self.count - 1, generator=self.generator, device=like.device)
-            even[:, 1:-1] += (shift.to(like.dtype) - 0.5) / self.count
-        return even
+            shift = torch.rand(stratum.shape, generator=self.generator, device=t0.device, dtype=t0.dtype)
+        quantiles = (stratum + shift) / self.count
+        found = torch.searchsorted(ends, quantiles).clamp_max(weights.shape[1] - 1)
+        starts = torch.where(found > 0, ends.gather(1, (found - 1).clamp_min(0)), 0.0)
+        share = (quantiles - starts) / (ends.gather(1, found) - starts).clamp_min(FLOOR**2)
+        return torch.lerp(t0.gather(1, found), t1.gather(1, found), share.clamp(0.0, 1.0))

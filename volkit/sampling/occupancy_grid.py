@@ -16,7 +16,8 @@ CELLS = OCCUPANCY_RESOLUTION**3
 THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
 CHUNK = 1 << 18  # cells asked at once: their features stay in the cache
 EVERY = 16  # steps between refreshes
-WARM_UP = 256  # steps during which four times as many cells are asked
+WARM_UP = 256  # steps during which twice as many cells are asked
+WARM_DECAY = 0.8  # in the warm-up: an untrained field's fog must not be remembered for hundreds of steps
 
 
 class OccupancyGrid:
@@ -37,18 +38,19 @@ class OccupancyGrid:
         self.write(field)
 
     def refresh(self, field: Field, step: int, generator: torch.Generator) -> None:
-        """Look again, at every 16th step: at `field.occupancy_questions` cells, four times as many in the beginning."""
+        """Look again, at every 16th step: at `field.occupancy_questions` cells, twice as many in the beginning."""
         if step % EVERY:
             return
-        questions = field.occupancy_questions * (4 if step <= WARM_UP else 1)
+        questions = field.occupancy_questions * (2 if step <= WARM_UP else 1)
+        decay = WARM_DECAY if step <= WARM_UP else self.decay
         total = len(self.cells)
         if questions >= total:
-            self._ask(field, torch.arange(total, device=self.cells.device), generator)
+            self._ask(field, torch.arange(total, device=self.cells.device), decay, generator)
         else:
-            self._ask(field, _spread(total, questions // 2, generator, self.cells.device), generator)
+            self._ask(field, _spread(total, questions // 2, generator, self.cells.device), decay, generator)
             occupied = self._occupied().nonzero()[:, 0]
             chosen = _spread(len(occupied), questions // 2, generator, self.cells.device)
-            self._ask(field, occupied[chosen], generator)
+            self._ask(field, occupied[chosen], decay, generator)
         self.write(field)
 
     def write(self, field: Field) -> None:
@@ -65,9 +67,9 @@ class OccupancyGrid:
         """Take up `state()`."""
         self.thickness.copy_(state["thickness"])
 
-    def _ask(self, field: Field, chosen: Tensor, generator: torch.Generator) -> None:
+    def _ask(self, field: Field, chosen: Tensor, decay: float, generator: torch.Generator) -> None:
         old = self.thickness[chosen]
-        old = torch.where(old.isinf(), 0.0, old * self.decay)
+        old = torch.where(old.isinf(), 0.0, old * decay)
         self.thickness[chosen] = torch.maximum(old, _thickness(field, self.cells[chosen], self.stride, generator))
 
     def _occupied(self) -> Bool[Tensor, " cell"]:
@@ -85,15 +87,15 @@ def fill_occupancy(
 ) -> None:
     """Fill `field.occupancy` once, for a field that does not change: trained, foreign or analytic.
 
-    The largest of `samples` random densities a cell decides; the result grows by one cell in every direction, so that
-    matter between the questions is not cut off.
+    The largest of `samples` random densities a cell decides, against a tenth of the bound that holds in training: what
+    is cut off here is lost. The result grows by one cell in every direction, for matter between the questions.
     """
     cells = torch.arange(CELLS, device=field.device) if visible is None else visible.nonzero()[:, 0]
     largest = torch.zeros(len(cells), device=field.device)
     for _ in range(samples):
         largest = torch.maximum(largest, _thickness(field, cells, stride, generator))
     marked = torch.zeros(CELLS, dtype=torch.bool, device=field.device)
-    marked[cells] = largest > _threshold(largest)
+    marked[cells] = largest > 0.1 * _threshold(largest)
     marked = dilated(marked)
     field.occupancy.copy_(pack_bits(marked if visible is None else marked & visible))
 

@@ -1,11 +1,13 @@
-// The ray walk through an occupancy bitfield: one functor, shared by counting, writing and whatever integrates on the way.
+// The ray walk through an occupancy bitfield: one function for counting, writing and whatever integrates on the way; a
+// CUDA thread walks one ray, a CPU thread as many at once as a vector has lanes.
 //
 // The intervals of a ray are fixed beforehand (see volkit/ops/march.py); the walk only decides which of them it must look
-// at. Where the cell of a midpoint is empty it takes the largest empty aligned block around it (Morton order: 8^3 cells
-// are 64 bytes in a row, 4^3 are 8, 2^3 are 1) and goes on with the first midpoint that may lie outside.
+// at. It finds runs of kept intervals. Where the cell of a midpoint is empty, it goes on with the first midpoint that may
+// lie outside the largest empty block known around it: `coarse` has one byte for each 8^3 cells (64 bytes of bits in
+// Morton order), the binary logarithm of the side of the largest empty aligned block that holds them, 0 if none is empty.
 #pragma once
 
-#include "volkit/lanes.h"
+#include "volkit/masks.h"
 
 namespace volkit {
 
@@ -14,8 +16,8 @@ struct MarchTask {
   const float* directions;  // [ray, 3]
   const float* near;        // [ray]
   const float* far;         // [ray]
-  const float* jitter;      // [ray] or null
-  const uint8_t* bits;      // [resolution^3 / 8]
+  const float* jitter;      // [ray]
+  const uint8_t* bits;      // [resolution^3 / 8], aligned to 4 bytes
   int64_t rays;
   float lower_x, lower_y, lower_z;
   float upper_x, upper_y, upper_z;
@@ -23,194 +25,215 @@ struct MarchTask {
   int64_t resolution;
   float step;
   float cone;
+  float rate;               // log2(1 + cone)
   int64_t limit;
-  int32_t* counts;         // [ray]: written when counting
-  int32_t* firsts;         // [ray]: number of the first interval kept; written when counting, read when writing
-  const int64_t* offsets;  // [ray + 1]: read when writing
-  float* t0;               // [sample]
-  float* t1;               // [sample]
-  int32_t* ray;            // [sample]
+  uint8_t* coarse;          // [resolution^3 / 512], padded to 4 bytes
+  int32_t* counts;          // [ray]: samples
+  int32_t* runs;            // [ray, kMarchRuns, 2]: first number and length of a run of kept intervals
+  const int64_t* offsets;   // [ray + 1]: read when writing
+  float* t0;                // [sample]
+  float* t1;                // [sample]
+  int32_t* ray;             // [sample]
 };
 
 }  // namespace volkit
 
 namespace volkit::VOLKIT_ISA {
 
-constexpr int32_t kMarchEnd = 1 << 22;  // beyond it float32 no longer tells neighbouring intervals apart
+constexpr float kMarchEnd = 4194304.0f;  // 2^22: beyond it float32 no longer tells neighbouring intervals apart
+constexpr float kMarchNever = 3e38f;
+constexpr int kMarchRuns = 8;  // runs of a ray that are kept from counting to writing; the rest are walked again
 
-struct MarchBlock {
-  int32_t x, y, z;  // a cell inside
-  int32_t size;     // 0: the cell is occupied; else the side of an empty aligned block
+// Rays in cells of the lattice (box) or in half extents about the centre (contracted).
+template <class T> struct MarchRays {
+  using Mask = typename LaneKind<T>::Mask;
+  T origin[3], direction[3], inverse[3], never[3];  // never: far beyond everything where the direction is 0
+  T near, far, jitter;
+  T enter, leave;       // beyond these a midpoint is surely outside the box
+  T bend, bend_number;  // where the cone takes over from the fixed step
+  Mask good;
 };
 
-VOLKIT_FN uint32_t spread_bits(uint32_t x) {
-#if defined(__BMI2__) && !defined(__CUDACC__)
-  return _pdep_u32(x, 0x09249249u);
-#else
+template <class T> VOLKIT_FN T magnitude(T x) { return larger_of(x, -x); }
+template <class T> VOLKIT_FN auto finite(T x) { return magnitude(x) <= fill(3.4e38f, x); }
+
+VOLKIT_FN float march_lower(const MarchTask& task, int i) {
+  return i == 0 ? task.lower_x : i == 1 ? task.lower_y : task.lower_z;
+}
+VOLKIT_FN float march_upper(const MarchTask& task, int i) {
+  return i == 0 ? task.upper_x : i == 1 ? task.upper_y : task.upper_z;
+}
+
+// Finds where the cone takes over, from near and jitter.
+template <class T> VOLKIT_FN void march_pace(const MarchTask& task, MarchRays<T>& rays) {
+  const T zero = fill(0.0f, T{});
+  rays.bend_number = zero;
+  rays.bend = rays.near;
+  if (task.cone == 0.0f) return;
+  const T ahead = (task.step / task.cone - rays.near) * (1.0f / task.step) - rays.jitter;
+  const T number = to_float(to_int(smaller_of(larger_of(ahead, zero), fill(kMarchEnd, T{}))));
+  rays.bend_number = choose(ahead > number, number + 1.0f, number);
+  rays.bend = rays.near + rays.bend_number * task.step +
+              rays.jitter * larger_of(task.cone * rays.near, fill(task.step, T{}));
+}
+
+// Fills in what follows from origin, direction, near, far and jitter in the task's own frame.
+template <class T> VOLKIT_FN void march_prepare(const MarchTask& task, MarchRays<T>& rays) {
+  const T zero = fill(0.0f, T{}), never = fill(kMarchNever, T{});
+  const float size = static_cast<float>(task.resolution);
+  rays.good = (rays.near < rays.far) & finite(rays.near) & finite(rays.jitter);
+  rays.enter = rays.near;
+  rays.leave = rays.far;
+  for (int i = 0; i < 3; ++i) {
+    const float lower = march_lower(task, i), upper = march_upper(task, i);
+    rays.good = rays.good & finite(rays.origin[i]) & finite(rays.direction[i]);
+    const float shift = task.contracted ? 0.5f * (lower + upper) : lower;
+    const float scale = (task.contracted ? 2.0f : size) / (upper - lower);
+    rays.origin[i] = (rays.origin[i] - shift) * scale;
+    rays.direction[i] = rays.direction[i] * scale;
+    const auto still = rays.direction[i] == zero;
+    rays.inverse[i] = choose(still, zero, 1.0f / rays.direction[i]);
+    rays.never[i] = choose(still, never, zero);
+    if (task.contracted) continue;
+    // One cell of slack: rounding takes nothing away, and the cell test decides anyhow.
+    const T low = (-1.0f - rays.origin[i]) * rays.inverse[i], high = (size + 1.0f - rays.origin[i]) * rays.inverse[i];
+    rays.enter = larger_of(rays.enter, smaller_of(low, high) - rays.never[i]);
+    rays.leave = smaller_of(rays.leave, larger_of(low, high) + rays.never[i]);
+  }
+  rays.good = rays.good & (rays.enter < rays.leave);
+  march_pace(task, rays);
+}
+
+// t of an interval's beginning, from its number; and the number (a fraction between two) from t.
+template <class T> VOLKIT_FN T march_t(const MarchTask& task, const MarchRays<T>& rays, T number) {
+  const T even = rays.near + (number + rays.jitter) * task.step;
+  if (task.cone == 0.0f) return even;
+  const T past = number - rays.bend_number;
+  return choose(past >= fill(0.0f, T{}), rays.bend * exp2_of(larger_of(past, fill(0.0f, T{})) * task.rate), even);
+}
+
+template <class T> VOLKIT_FN T march_number(const MarchTask& task, const MarchRays<T>& rays, T t) {
+  const T even = (t - rays.near) * (1.0f / task.step) - rays.jitter;
+  if (task.cone == 0.0f) return even;
+  const T ratio = larger_of(t / rays.bend, fill(1.0f, T{}));
+  return choose(t > rays.bend, rays.bend_number + log2_of(ratio) * (1.0f / task.rate), even);
+}
+
+template <class U> VOLKIT_FN U spread_bits(U x) {
   x = (x | x << 16) & 0x030000FFu;
   x = (x | x << 8) & 0x0300F00Fu;
   x = (x | x << 4) & 0x030C30C3u;
   return (x | x << 2) & 0x09249249u;
-#endif
 }
 
-VOLKIT_FN uint64_t bits_at(const uint8_t* from) {
-  uint64_t word;
-  __builtin_memcpy(&word, from, 8);
-  return word;
-}
-
-VOLKIT_FN MarchBlock march_look(const uint8_t* bits, int32_t x, int32_t y, int32_t z) {
-  const uint32_t cell = spread_bits(x) | spread_bits(y) << 1 | spread_bits(z) << 2;
-  const uint64_t word = bits_at(bits + (cell >> 6) * 8);
-  const uint32_t byte = word >> (cell & 56) & 255;
-  if (byte >> (cell & 7) & 1) return {x, y, z, 0};
-  if (byte) return {x, y, z, 1};
-  if (word) return {x, y, z, 2};
-  const uint8_t* block = bits + (cell >> 9) * 64;
-  uint64_t any = 0;
-  VOLKIT_UNROLL
-  for (int i = 0; i < 8; ++i) any |= bits_at(block + 8 * i);
-  return {x, y, z, any ? 4 : 8};
-}
-
-// A ray in cells of the lattice (box) or in half extents about the centre (contracted).
-struct MarchRay {
-  float origin[3], direction[3], inverse[3];
-  float near, far, jitter;
-  float enter, leave;  // beyond these a midpoint is surely outside the box
+// What is known about a cell: occupied, or the binary logarithms of the sides of an empty block around it.
+template <class T> struct MarchBlock {
+  typename LaneKind<T>::Mask occupied;
+  typename LaneKind<T>::Word side_xy, side_z;
 };
 
-VOLKIT_FN float magnitude(float x) { return x < 0.0f ? -x : x; }
-VOLKIT_FN bool finite(float x) { return magnitude(x) <= 3.4e38f; }
-
-VOLKIT_FN bool march_begin(const MarchTask& task, int64_t index, MarchRay& ray) {
-  const float lower[3] = {task.lower_x, task.lower_y, task.lower_z};
-  const float upper[3] = {task.upper_x, task.upper_y, task.upper_z};
-  ray.near = task.near[index];
-  ray.far = task.far[index];
-  ray.jitter = task.jitter ? task.jitter[index] : 0.0f;
-  ray.enter = ray.near;
-  ray.leave = ray.far;
-  bool good = ray.near < ray.far && finite(ray.near) && finite(ray.jitter);
-  for (int i = 0; i < 3; ++i) {
-    const float origin = task.origins[3 * index + i], direction = task.directions[3 * index + i];
-    good = good && finite(origin) && finite(direction);
-    const float shift = task.contracted ? 0.5f * (lower[i] + upper[i]) : lower[i];
-    const float scale = task.contracted ? 2.0f / (upper[i] - lower[i]) : task.resolution / (upper[i] - lower[i]);
-    ray.origin[i] = (origin - shift) * scale;
-    ray.direction[i] = direction * scale;
-    ray.inverse[i] = 1.0f / ray.direction[i];
-    if (task.contracted) continue;
-    if (direction == 0.0f) {
-      good = good && ray.origin[i] >= 0.0f && ray.origin[i] < task.resolution;
-    } else {
-      // One cell of slack: rounding takes nothing away, and the cell test decides anyhow.
-      const float low = (-1.0f - ray.origin[i]) * ray.inverse[i];
-      const float high = (task.resolution + 1.0f - ray.origin[i]) * ray.inverse[i];
-      ray.enter = larger(ray.enter, smaller(low, high));
-      ray.leave = smaller(ray.leave, larger(low, high));
-    }
-  }
-  return good && ray.enter < ray.leave;
+template <class T> VOLKIT_FN MarchBlock<T> march_look(const MarchTask& task, const typename LaneKind<T>::Int* at) {
+  using Word = typename LaneKind<T>::Word;
+  const Word cell = spread_bits((Word)at[0]) | spread_bits((Word)at[1]) << 1 | spread_bits((Word)at[2]) << 2;
+  const Word block = cell >> 9, none = cell & 0u;
+  const Word side = word_at(task.coarse, block >> 2) >> ((block & 3u) << 3) & 255u;
+  // 32 cells: 4 x 4 x 2 of them in Morton order. Lanes in an empty block all ask for the first word.
+  const Word word = word_at(task.bits, choose(side == none, cell >> 5, none));
+  const Word byte = word >> (cell & 24u) & 255u;
+  const auto some = byte != none, more = word != none;
+  const Word within = choose(some, none, none + 1u);
+  MarchBlock<T> found;
+  found.occupied = (side == none) & ((byte >> (cell & 7u) & 1u) != none);
+  found.side_xy = choose(side == none, choose(more, within, none + 2u), side);
+  found.side_z = choose(side == none, within, side);
+  return found;
 }
 
-// Where the straight ray leaves [low, high] along one axis.
-VOLKIT_FN float march_exit(const MarchRay& ray, int axis, float low, float high) {
-  const float border = ray.direction[axis] > 0.0f ? high : low;
-  return ray.direction[axis] == 0.0f ? 3.4e38f : (border - ray.origin[axis]) * ray.inverse[axis];
-}
-
-// Looks at the midpoint t of a box: true if occupied; else `until` is a distance that midpoints may not skip.
-VOLKIT_FN bool march_box(const MarchTask& task, const MarchRay& ray, float t, float& until) {
-  const float size = static_cast<float>(task.resolution);
-  const float x = ray.origin[0] + t * ray.direction[0], y = ray.origin[1] + t * ray.direction[1],
-              z = ray.origin[2] + t * ray.direction[2];
-  until = t;
-  if (!(x >= 0.0f && x < size && y >= 0.0f && y < size && z >= 0.0f && z < size)) return false;
-  const MarchBlock block = march_look(task.bits, int32_t(x), int32_t(y), int32_t(z));
-  if (block.size == 0) return true;
-  const int32_t mask = -block.size;
-  const int32_t corner[3] = {block.x & mask, block.y & mask, block.z & mask};
-  float exit = 3.4e38f;
+// Looks at the midpoints t: the mask of occupied ones; for the others `until` is what midpoints may not pass unseen.
+template <class T> VOLKIT_FN auto march_box(const MarchTask& task, const MarchRays<T>& rays, T t, T& until) {
+  using Int = typename LaneKind<T>::Int;
+  const T zero = fill(0.0f, T{}), size = fill(static_cast<float>(task.resolution), T{});
+  T x[3];
+  Int cell[3];
+  for (int i = 0; i < 3; ++i) x[i] = rays.origin[i] + t * rays.direction[i];
+  const auto inside = (x[0] >= zero) & (x[0] < size) & (x[1] >= zero) & (x[1] < size) & (x[2] >= zero) & (x[2] < size);
+  for (int i = 0; i < 3; ++i) cell[i] = to_int(choose(inside, x[i], zero));
+  const MarchBlock<T> block = march_look<T>(task, cell);
+  T exit = fill(kMarchNever, T{});
   for (int i = 0; i < 3; ++i) {
-    exit = smaller(exit, march_exit(ray, i, float(corner[i]), float(corner[i] + block.size)));
+    const Int side = (Int)(i == 2 ? block.side_z : block.side_xy);
+    const Int low = cell[i] >> side, border = choose(rays.direction[i] > zero, low + 1, low) << side;
+    exit = smaller_of(exit, (to_float(border) - rays.origin[i]) * rays.inverse[i] + rays.never[i]);
   }
-  until = exit;
-  return false;
+  until = choose(inside, exit, t);
+  return inside & block.occupied;
 }
 
 // The same in contracted space. Inside the box rays are straight and the block's border is found exactly. Outside, with
 // n = max|y|, the contraction stretches distances (max norm) by at most 4/n - 3/n^2 <= min(4/3, 4/n): its steepest row
 // is (2n - 1)/n^2 from its own coordinate and 2(n - 1)/n^2 from the largest. So from a point whose block's border is d
 // away, nothing within max(3/4 d, n d / (4 + d)) leaves the block (the second: r 4/(n - r) <= d).
-VOLKIT_FN bool march_contracted(const MarchTask& task, const MarchRay& ray, float t, float& until) {
-  const float size = static_cast<float>(task.resolution);
-  float y[3], norm = 0.0f, speed = 0.0f;
+template <class T> VOLKIT_FN auto march_contracted(const MarchTask& task, const MarchRays<T>& rays, T t, T& until) {
+  using Int = typename LaneKind<T>::Int;
+  const int32_t last = int32_t(task.resolution) - 1;
+  const float per_cell = 4.0f / task.resolution;
+  const T zero = fill(0.0f, T{}), one = fill(1.0f, T{});
+  T y[3], norm = zero, speed = fill(1e-30f, T{});
   for (int i = 0; i < 3; ++i) {
-    y[i] = ray.origin[i] + t * ray.direction[i];
-    norm = larger(norm, magnitude(y[i]));
-    speed = larger(speed, magnitude(ray.direction[i]));
+    y[i] = rays.origin[i] + t * rays.direction[i];
+    norm = larger_of(norm, magnitude(y[i]));
+    speed = larger_of(speed, magnitude(rays.direction[i]));
   }
-  until = t;
-  if (!(norm < 1e30f)) return false;
-  const float inverse = 1.0f / norm, shrink = norm <= 1.0f ? 1.0f : (2.0f - inverse) * inverse;
-  int32_t cell[3];
+  const auto known = norm < fill(1e30f, T{}), straight = norm < one;
+  const T inverse = 1.0f / larger_of(norm, one), shrink = (2.0f - inverse) * inverse;
+  Int cell[3];
   for (int i = 0; i < 3; ++i) {
-    const float unit = y[i] * shrink * 0.25f + 0.5f;
-    cell[i] = smaller(larger(int32_t(unit * size), 0), int32_t(task.resolution) - 1);
+    y[i] = choose(known, y[i] * shrink, zero);
+    const Int number = to_int(larger_of((y[i] * 0.25f + 0.5f) * float(task.resolution), zero));
+    cell[i] = choose(number > last, number * 0 + last, number);
   }
-  const MarchBlock block = march_look(task.bits, cell[0], cell[1], cell[2]);
-  if (block.size == 0) return true;
-  float exit = 3.4e38f, margin = 4.0f;
+  const MarchBlock<T> block = march_look<T>(task, cell);
+  T exit = fill(kMarchNever, T{}), margin = fill(4.0f, T{});
   for (int i = 0; i < 3; ++i) {
-    const int32_t corner = cell[i] & -block.size, last = corner + block.size;
-    const float low = corner * (4.0f / size) - 2.0f, high = last * (4.0f / size) - 2.0f;
-    exit = smaller(exit, march_exit(ray, i, larger(low, -1.0f), smaller(high, 1.0f)));
+    const Int side = (Int)(i == 2 ? block.side_z : block.side_xy);
+    const Int from = (cell[i] >> side) << side, to = ((cell[i] >> side) + 1) << side;
+    const T low = to_float(from) * per_cell - 2.0f, high = to_float(to) * per_cell - 2.0f;
+    const T border = choose(rays.direction[i] > zero, smaller_of(high, one), larger_of(low, -one));
+    exit = smaller_of(exit, (border - rays.origin[i]) * rays.inverse[i] + rays.never[i]);
     // The faces of the cube are infinity: nothing leaves there.
-    if (corner > 0) margin = smaller(margin, y[i] * shrink - low);
-    if (last < task.resolution) margin = smaller(margin, high - y[i] * shrink);
+    margin = smaller_of(margin, choose(from > 0, y[i] - low, margin));
+    margin = smaller_of(margin, choose(to <= last, high - y[i], margin));
   }
-  margin = larger(margin, 0.0f);
-  const float reach = larger(0.75f * margin, norm * margin / (4.0f + margin));
-  until = norm < 1.0f ? exit : t + 0.999f * reach / speed;
-  return false;
+  margin = larger_of(margin, zero);
+  const T reach = larger_of(0.75f * margin, norm * margin / (4.0f + margin));
+  until = choose(known, choose(straight, exit, t + 0.999f * reach / speed), t);
+  return known & block.occupied;
 }
 
-// Visits the kept intervals of one ray in order: visit(t0, t1, number) says whether to go on.
-template <class Visit> VOLKIT_FN void march_walk(const MarchTask& task, int64_t index, int32_t from, const Visit& visit) {
-  MarchRay ray;
-  if (!march_begin(task, index, ray)) return;
-  const float step = task.step, cone = task.cone, per_step = 1.0f / step;
-  const bool even = cone == 0.0f;
-  const float slack = 1e-6f;  // `target` is rounded; a midpoint looked at twice costs little, one missed is an error
-  int32_t k = even ? from : 0;
-  float t = ray.near + ray.jitter * larger(cone * ray.near, step);
-  float target = ray.enter;
+// Visits intervals in order: visit(kept, number) has the mask of rays whose interval `number` is kept, and gives the mask
+// of rays that go on.
+template <class T, class Visit>
+VOLKIT_FN void march_walk(const MarchTask& task, const MarchRays<T>& rays, const Visit& visit) {
+  const T zero = fill(0.0f, T{}), one = fill(1.0f, T{});
+  T number = zero, target = rays.enter;
+  auto alive = rays.good;
   while (true) {
-    if (even) {
-      const float ahead = (target - slack * magnitude(target) - ray.near) * per_step - ray.jitter - 0.51f;
-      if (ahead > k) k = int32_t(smaller(ahead, float(kMarchEnd))) + 1;
-      t = ray.near + (k + ray.jitter) * step;
-    } else {
-      const float goal = target - slack * magnitude(target);
-      while ((k < from || t + 0.5f * larger(cone * t, step) < goal) && t < ray.far) {
-        t += larger(cone * t, step);
-        ++k;
-      }
-    }
-    const float dt = larger(cone * t, step);
-    const float end = even ? ray.near + (k + 1 + ray.jitter) * step : t + dt;
-    if (!(t < ray.far && end > t) || k >= kMarchEnd || t > ray.leave) return;
-    const float t1 = smaller(end, ray.far), middle = 0.5f * (t + t1);
-    const bool occupied = task.contracted ? march_contracted(task, ray, middle, target)
-                                          : march_box(task, ray, middle, target);
-    if (occupied) {
-      if (!visit(t, t1, k)) return;
-      target = t;
-    }
-    ++k;
-    t = end;
+    // `target` is rounded: a midpoint looked at twice costs little, one missed is an error.
+    const T middle = smaller_of(target - 0.5f * task.step, target * (1.0f / (1.0f + 0.5f * task.cone)));
+    const T goal = (task.cone == 0.0f ? target - 0.5f * task.step : middle) - 1e-6f * magnitude(target);
+    const T ahead = smaller_of(march_number(task, rays, goal) - 0.01f, fill(kMarchEnd, T{}));
+    number = choose(ahead > number, to_float(to_int(larger_of(ahead, zero))) + 1.0f, number);
+    const T t = march_t(task, rays, number), end = march_t(task, rays, number + 1.0f);
+    alive = alive & (t < rays.far) & (end > t) & (t <= rays.leave) & (number < fill(kMarchEnd, T{}));
+    if (!lane_bits(alive)) return;
+    const T t1 = smaller_of(end, rays.far);
+    T until;
+    auto kept = task.contracted ? march_contracted(task, rays, 0.5f * (t + t1), until)
+                                : march_box(task, rays, 0.5f * (t + t1), until);
+    kept = kept & alive;
+    alive = alive & visit(kept, number);
+    target = choose(kept, t, until);
+    number = number + one;
   }
 }
 

@@ -1,5 +1,6 @@
 """A scene of primitives with exact shape and exact answers: a teacher whose truth needs no photographs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -8,10 +9,11 @@ import torch
 
 from volkit.geometry import Domain, Points, Similarity
 from volkit.representations.analytic.appearance import Light, Surface, Texture, albedo, shaded
+from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.representation import ParamGroup
-from volkit.typing import Float, Int, Tensor
+from volkit.typing import Float, Tensor
 
 __all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]
 
@@ -52,7 +54,7 @@ class AnalyticConfig:
     """
 
     kind: ClassVar[str] = "analytic"
-    primitives: tuple[Primitive, ...]
+    primitives: tuple[Primitive, ...] = (Primitive("sphere", (0.5,)),)
     density: float = 400.0
     softness: float = 0.01
     light: Light = DAYLIGHT
@@ -76,6 +78,9 @@ class AnalyticField(Field):
         if not config.primitives:
             raise ValueError("analytic scene: at least one primitive is needed")
         self.config = config
+        if not domain.contracted:
+            with torch.no_grad():
+                self.occupancy.copy_(touched_cells(self.signed_distance, domain, 0.5 * config.softness))
 
     def param_groups(self) -> list[ParamGroup]:
         """None: nothing here can be trained."""
@@ -95,16 +100,16 @@ class AnalyticField(Field):
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """The densest primitive's `density smoothstep(1/2 - d / softness)`; zero outside the domain."""
-        return _in_chunks(lambda part: self._densest(part)[0], positions)
+        return _in_chunks(self._densest, positions)[:, 0]
 
     def query(self, points: Points) -> FieldSample:
         """Density everywhere, colour where there is any; black in empty space."""
-        density, owner = _in_chunks(self._densest, points.positions)
+        density, owner = _in_chunks(self._densest, points.positions).unbind(-1)
         rgb = torch.zeros_like(points.positions)
         alive = density.detach() > 0
         if alive.any():
             seen = lambda part: self._colours(*part.split([3, 3, 1], -1))  # noqa: E731
-            packed = torch.cat([points.positions, points.directions, owner[:, None].to(rgb.dtype)], -1)
+            packed = torch.cat([points.positions, points.directions, owner[:, None]], -1)
             rgb = rgb.masked_scatter(alive[:, None], _in_chunks(seen, packed[alive]))
         return FieldSample(density, {"rgb": rgb})
 
@@ -112,12 +117,13 @@ class AnalyticField(Field):
         local_from_field = primitive.placed.inverse()
         moved = [a - t for a, t in zip(at, primitive.placed.translation, strict=True)]
         rows = local_from_field.rotation
-        turned = tuple(_combined(moved, row) for row in rows)
-        return signed_distance(primitive.shape, primitive.size, turned)
+        x, y, z = (_combined(moved, row) for row in rows)
+        return signed_distance(primitive.shape, primitive.size, (x, y, z))
 
-    def _densest(self, positions: Tensor) -> tuple[Tensor, Int[Tensor, " point"]]:
+    def _densest(self, positions: Tensor) -> Float[Tensor, "point 2"]:
+        """Density, and the index of the primitive that it comes from."""
         at, softness = _planes(positions), self.config.softness
-        best, owner = torch.zeros_like(at[0]), torch.zeros_like(at[0], dtype=torch.long)
+        best, owner = torch.zeros_like(at[0]), torch.zeros_like(at[0]).detach()
         for index, primitive in enumerate(self.config.primitives):
             # Most points are far from most primitives: a ball test costs a tenth of a distance.
             far = reach(primitive.shape, primitive.size) + 0.5 * softness
@@ -130,7 +136,7 @@ class AnalyticField(Field):
             matter, before = full * ramp * ramp * (3.0 - 2.0 * ramp), best[near]
             owner[near[matter > before]] = index
             best = best.index_put((near,), torch.maximum(matter, before))
-        return best * self.domain.contains(positions), owner
+        return torch.stack([best * self.domain.contains(positions), owner], -1)
 
     def _frame(self, positions: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """Distance to the owners' surfaces and its gradient."""
@@ -194,10 +200,7 @@ def _combined(parts: list[Tensor], row: tuple[float, ...]) -> Tensor:
     return sum(kept[1:], start=kept[0])
 
 
-def _in_chunks(function, points: Tensor):
+def _in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     if len(points) <= CHUNK:
         return function(points)
-    parts = [function(part) for part in points.split(CHUNK)]
-    if isinstance(parts[0], Tensor):
-        return torch.cat(parts)
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    return torch.cat([function(part) for part in points.split(CHUNK)])

@@ -1,0 +1,50 @@
+# make demo, make test, make lint, make bench, make fuzz, make wheel: each sets up what it needs, in .venv.
+# Needs Python 3.11 to 3.13 with venv and headers, a C++ compiler and make. PYTHON=... overrules the choice.
+
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+SUITABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+NATIVE := $(shell find cuda_ext -type f)
+# A folder of wheels that pip knows is made known to uv as well, which is used when it is there because it is faster.
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL = $(if $(UV),UV_FIND_LINKS="$$PIP_FIND_LINKS" $(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+
+.PHONY: demo test lint bench fuzz wheel clean
+
+demo: $(STAMP)
+	$(BIN)/volkit demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(STAMP)
+	$(BIN)/python tools/bench_ops.py
+
+# Damaged and hostile files, and kills at random moments, over and over with new seeds.
+fuzz: $(STAMP)
+	for seed in 1 2 3 4 5; do VOLKIT_FUZZ_SEED=$$seed $(BIN)/python -m pytest tests/test_poison.py tests/test_kill.py || exit 1; done
+
+# The wheel, installed into an empty environment outside the tree, must run the demo by itself.
+wheel: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && wheel=$$PWD/$$(ls dist/*.whl) && lock=$$PWD/constraints.txt && \
+	$(PYTHON) -m venv $$place/env && cd $$place && env/bin/python -m pip install --quiet -c $$lock $$wheel && \
+	env/bin/volkit doctor && env/bin/volkit demo --quick && test -s out/demo/report.html
+
+clean:
+	rm -rf $(VENV) build dist out
+
+$(STAMP): pyproject.toml constraints.txt $(NATIVE)
+	@test -n "$(PYTHON)" || { echo "volkit needs Python 3.11 to 3.13 with venv: apt-get install python3-venv python3-dev" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -c constraints.txt -e '.[test]'
+	touch $@

@@ -1,0 +1,35 @@
+"""What the README says in Python runs, and what it names exists."""
+
+import re
+
+from architecture.source import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_python_examples_run(tmp_path, monkeypatch):
+    """In their order and in one folder: each goes on from what the ones before it wrote."""
+    monkeypatch.chdir(tmp_path)
+    for index, example in enumerate(EXAMPLES):
+        exec(compile(example, f"README.md, example {index + 1}", "exec"), {"__name__": "readme"})
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 3
+
+
+def test_the_two_commands_stand_first():
+    assert README.index("make demo") < README.index("make test") < README.index("## ")
+
+
+def test_files_that_it_links_to_exist():
+    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", README) if not link.startswith("http")]
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_nothing_of_the_place_it_was_made_in():
+    for path in ("README.md", "CHANGELOG.md", "Makefile", "constraints.txt", ".ci/run"):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert not re.search(r"/(work|tmp|opt|root|home)/", text), path

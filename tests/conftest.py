@@ -1,0 +1,45 @@
+"""What every test shares: where real data lies, few threads, and no skip that nobody listed."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+LISTED = Path(__file__).parent / "skips.txt"
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real scenes made by others; skips where they are absent."""
+    folder = Path(os.environ.get("VOLKIT_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("real data is absent: set VOLKIT_DATA")
+    return folder
+
+
+def listed_reasons() -> list[str]:
+    """Reasons that tests may skip for, each the beginning of the skip's own words."""
+    lines = LISTED.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def unlisted(reason: str, reasons: list[str]) -> bool:
+    """Whether a skip is one that nobody listed."""
+    return not any(reason.startswith(listed) for listed in reasons)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if unlisted(reason, listed_reasons()):
+            report.outcome = "failed"
+            report.longrepr = f"unlisted skip: '{reason}': make the test run, or list its reason in tests/skips.txt"
+    return report

@@ -1,0 +1,202 @@
+"""The command line, called as a user would: exit statuses, one-line errors, JSON, and what the commands write."""
+
+import json
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+
+from volkit import cli
+from volkit.data import load_photographs
+from volkit.io.analytic_scene import bundled
+from volkit.jobs.doctor import DoctorJob
+from volkit.jobs.opening import open_field
+from volkit.representations.analytic import trace
+
+SIZE = "24"
+
+
+def run(capsys, *arguments: str | Path) -> tuple[int, str, str]:
+    status = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def report(capsys, *arguments: str | Path) -> dict:
+    status, out, err = run(capsys, *arguments, "--json")
+    assert status == 0, err
+    assert out.count("\n") == 1  # one object on one line, nothing else
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Path:
+    """A scene of two primitives with three views: quick to draw."""
+    document = json.loads(bundled("primitives").read_text())
+    document["primitives"] = document["primitives"][:2]
+    document["views"] |= {"train": 3, "test": 2, "size": [24, 24]}
+    path = tmp_path_factory.mktemp("scene") / "two.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(scene, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures") / "views"
+    assert cli.main(["render", str(scene), str(folder), "--json"]) == 0
+    return folder
+
+
+def test_help_teaches(capsys):
+    status, out, _ = run(capsys, "--help")
+    assert status == 0 and all(name in out for name in cli.COMMANDS) and "examples:" in out
+    assert run(capsys, "--version")[1].startswith("volkit ")
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_explains_itself(capsys, command):
+    status, out, _ = run(capsys, command, "--help")
+    assert status == 0 and "--json" in out and "--debug" in out
+
+
+WRONG = [
+    (),
+    ("paint",),
+    ("render",),
+    ("inspect", "a", "b"),
+    ("doctor", "--loud"),
+    ("compare", "a", "b", "--size", "big"),
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=lambda a: " ".join(a) or "nothing")
+def test_a_wrong_command_line_ends_with_2(capsys, arguments):
+    assert run(capsys, *arguments)[0] == 2
+
+
+def test_options_that_cannot_go_together_end_with_2(capsys, scene, tmp_path):
+    status, _, err = run(capsys, "render", scene, tmp_path / "a.png", "--view", "0", "--split", "test")
+    assert status == 2 and err.startswith("volkit: error: choose one of")
+    assert run(capsys, "render", scene, tmp_path / "a.docx")[0] == 2
+
+
+FAILING = [
+    ("inspect", "absent.safetensors"),
+    ("compare", "absent.safetensors", "neither"),
+    ("render", "absent.json", "x.png"),
+    ("fit", "absent", "x.safetensors"),
+    ("convert", "absent.safetensors", "x.safetensors"),
+]
+
+
+@pytest.mark.parametrize("arguments", FAILING, ids=lambda a: a[0])
+def test_failures_are_one_line(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert status == 1 and out == "" and err.count("\n") == 1
+    assert err.startswith("volkit: error: absent") and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_where(tmp_path):
+    with pytest.raises(ValueError, match="absent"):
+        cli.main(["inspect", str(tmp_path / "absent.safetensors"), "--debug"])
+
+
+def test_interruption_and_surprises(capsys, monkeypatch):
+    def interrupted(self, progress):
+        raise KeyboardInterrupt
+
+    def surprised(self, progress):
+        raise AttributeError("nobody thought of this")
+
+    monkeypatch.setattr(DoctorJob, "run", interrupted)
+    status, _, err = run(capsys, "doctor")
+    assert status == 130 and err == "volkit: interrupted\n"
+    monkeypatch.setattr(DoctorJob, "run", surprised)
+    status, _, err = run(capsys, "doctor")
+    assert status == 1 and "unexpected AttributeError" in err and "--debug" in err
+
+
+def test_doctor_says_why_not(capsys):
+    found = report(capsys, "doctor")
+    assert found["backend"]["native"] and set(found["scenes"]) >= {"still_life", "primitives", "lantern"}
+    assert "still_life" in run(capsys, "doctor")[1]
+
+
+def test_inspect_scene_and_dataset(capsys, scene, pictures):
+    found = report(capsys, "inspect", scene)
+    assert found["kind"] == "analytic" and found["views"] == 5 and found["size"] == 24
+    assert 0 < found["occupied"] < 0.5
+    found = report(capsys, "inspect", pictures)
+    assert found["pictures"] == 5 and found["splits"] == {"test": 2, "train": 3} and found["alpha"]
+
+
+def test_a_folder_of_pictures_is_a_dataset(scene, pictures):
+    seen, capture = load_photographs(pictures), open_field(scene).capture
+    assert len(seen) == 5 and seen.split.count("test") == 2
+    order = [next(i for i, name in enumerate(seen.names) if wanted in name) for wanted in capture.names]
+    # 1e-5: a pose goes through float64 text, the recorded one is float32 of unit size times a few
+    assert (seen.cameras.world_from_camera[order] - capture.cameras.world_from_camera).abs().max() < 1e-5
+    assert torch.allclose(seen.cameras.intrinsics[order], capture.cameras.intrinsics, rtol=1e-6)  # float32
+
+
+def test_a_scene_compared_with_its_own_pictures(capsys, scene, pictures):
+    found = report(capsys, "compare", scene, pictures, "--split", "test")
+    assert len(found["views"]) == 2 and found["size"] == 24
+    assert found["psnr"] is None or found["psnr"] > 45  # two roundings to 8 bits, of colour and of alpha
+    same = report(capsys, "compare", scene, scene)
+    assert same["psnr"] is None and same["ssim"] == pytest.approx(1.0, abs=1e-9)  # float64 sums of 121 terms
+    assert [view["name"] for view in same["views"]] == ["test_000", "test_001"]
+
+
+def test_nothing_is_overwritten_unasked(capsys, scene, tmp_path):
+    target = tmp_path / "view.png"
+    assert run(capsys, "render", scene, target)[0] == 0
+    before = target.read_bytes()
+    status, _, err = run(capsys, "render", scene, target)
+    assert status == 1 and "--force" in err and target.read_bytes() == before
+    assert run(capsys, "render", scene, target, "--view", "train_000", "--force")[0] == 0
+    assert target.read_bytes() != before
+
+
+def test_depth_agrees_with_sphere_tracing(capsys, scene, tmp_path):
+    target = tmp_path / "depth.png"
+    assert run(capsys, "render", scene, target, "--channel", "depth", "--view", "train_000")[0] == 0
+    depth = imageio.imread(target).astype(np.float64) / 1000.0
+    field = open_field(scene)
+    hits = trace(field, field.capture.cameras.picture_rays(0))
+    exact = hits.distance.view(24, 24).double().numpy()
+    both = (depth > 0) & np.isfinite(exact)
+    # 0.02: light is spread over the soft shell, 0.012 thick, and more of it at a slant; edges mix near and far
+    assert both.sum() > 30 and np.median(np.abs(depth - exact)[both]) < 0.02
+
+
+def test_channels_orbit_and_cameras(capsys, scene, pictures, tmp_path):
+    normal = tmp_path / "normal.png"
+    assert run(capsys, "render", scene, normal, "--channel", "normal")[0] == 0
+    assert imageio.imread(normal).shape == (24, 24, 3)
+    video = tmp_path / "orbit.mp4"
+    assert report(capsys, "render", scene, video, "--orbit", "3", "--size", SIZE)["pictures"] == 3
+    assert imageio.imread(video, index=None).shape[0] == 3
+    again = tmp_path / "again"
+    for image in (pictures / "images").iterdir():  # the cameras alone are enough
+        assert image.is_file()
+    lone = tmp_path / "transforms.json"
+    lone.write_text((pictures / "transforms.json").read_text())
+    assert report(capsys, "render", scene, again, "--cameras", lone, "--channel", "opacity")["pictures"] == 5
+
+
+def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch):
+    from volkit.jobs import demo
+
+    monkeypatch.setattr(demo, "QUICK", demo.Effort(size=16, fit="12", convert="6", quality=4.0))
+    found = report(capsys, "demo", "--quick", "--scene", "primitives", "--out", tmp_path / "demo")
+    assert [row["kind"] for row in found["results"]] == ["hash_grid", "tensor_vm", "mlp"]
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert page.count("<img") >= 9 and "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
+    kept = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert kept["results"] == found["results"] and kept["jobs"]["mlp"]["history"]
+    assert not list((tmp_path / "demo").glob("*.part"))

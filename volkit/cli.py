@@ -1,0 +1,112 @@
+"""The command line: every command is a job dataclass, and its fields are the options."""
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from volkit import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+# What each command is for. `volkit.jobs.NAME` holds `NameJob`, imported only when it is called: torch takes a second.
+COMMANDS = {
+    "demo": "the whole tour in minutes: pictures of a bundled scene, a fit, two conversions, a report",
+    "fit": "posed photographs to a radiance field",
+    "convert": "a radiance field to another architecture, with no photographs needed",
+    "render": "pictures or a video of a scene, or a dataset that other tools train on",
+    "compare": "PSNR, SSIM and FLIP between scenes, or a scene and its photographs",
+    "inspect": "what a scene file or a dataset holds",
+    "doctor": "which backends and extras were found, and why not the others",
+}
+MANUAL = """usage: volkit COMMAND SOURCE... TARGET [options]
+
+{commands}
+
+examples:
+  volkit demo
+  volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+  volkit convert fox.safetensors fox_vm.safetensors --to tensor_vm --budget 60s
+  volkit render fox_vm.safetensors orbit.mp4
+  volkit compare fox_vm.safetensors photos/fox --json
+
+volkit COMMAND --help lists a command's options; volkit --version says which volkit this is.
+Exit status: 0 done, 1 failed, 2 the command line itself is wrong, 130 interrupted."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How a command speaks, whatever it does."""
+
+    json: bool = False
+    """Print one JSON object on standard output and nothing else; no progress."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        rows = "\n".join(f"  {name:9} {purpose}" for name, purpose in COMMANDS.items())
+        print(MANUAL.format(commands=rows))
+        return 0 if given else 2
+    if given[0] in ("-V", "--version"):
+        print(f"volkit {__version__}")
+        return 0
+    if given[0] not in COMMANDS:
+        return _failed(f"there is no command '{given[0]}': choose one of {', '.join(COMMANDS)}", 2)
+    try:
+        return _run(given[0], given[1:])
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    try:
+        job, speech = _parsed(name, arguments)
+    except SystemExit as stop:  # tyro has printed help or what is wrong
+        return int(stop.code or 0)
+    from volkit.jobs.progress import Progress
+    from volkit.jobs.summary import summary
+    from volkit.jobs.usage import UsageError
+
+    try:
+        report = job.run(Progress(quiet=speech.json))
+        print(json.dumps(report, allow_nan=False, default=str) if speech.json else summary(report))
+        return 0
+    except Exception as error:
+        if speech.debug:
+            raise
+        expected = isinstance(error, ValueError | OSError | RuntimeError | ArithmeticError)
+        kind = "" if expected else f"unexpected {type(error).__name__} (--debug shows where): "
+        return _failed(kind + " ".join(str(error).split()), 2 if isinstance(error, UsageError) else 1)
+
+
+def _parsed(name: str, arguments: list[str]) -> tuple[Any, Speech]:
+    import tyro
+
+    job = getattr(importlib.import_module(f"volkit.jobs.{name}"), f"{name.capitalize()}Job")
+    flat = tyro.conf.arg(name="")
+    config = (
+        tyro.conf.PositionalRequiredArgs,
+        tyro.conf.UseAppendAction,
+        tyro.conf.FlagCreatePairsOff,
+        tyro.conf.OmitArgPrefixes,
+    )
+    both = tuple[Annotated[job, flat], Annotated[Speech, flat]]
+    return tyro.cli(
+        both, prog=f"volkit {name}", description=inspect.cleandoc(job.__doc__), args=arguments, config=config
+    )
+
+
+def _failed(message: str, status: int) -> int:
+    print(f"volkit: error: {message}" if status != 130 else f"volkit: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Telling scene files from datasets, and opening scenes ready to be rendered."""
+
+from pathlib import Path
+
+import torch
+
+from volkit.io import FORMATS, FormatError, load
+from volkit.representations import Capture, Field
+from volkit.sampling.occupancy import stride_for
+from volkit.sampling.occupancy_grid import fill_occupancy
+
+__all__ = ["capture_size", "is_scene", "open_field"]
+
+
+def is_scene(path: Path) -> bool:
+    """Whether a path is a scene file; everything else is taken for a dataset. FormatError when it does not exist."""
+    if not path.exists():
+        raise FormatError(path, "no such file or folder", "check the path")
+    if not path.is_file():
+        return False
+    # A damaged scene file is still one by its name: its own reader says best what is wrong with it.
+    named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
+    return named or any(row.sniff(path) for row in FORMATS.values())
+
+
+def open_field(path: Path, device: str = "cpu") -> Field:
+    """A field that is ready to be asked: frozen, on a device, its empty space marked where nobody has looked yet."""
+    field = load(path)
+    if not isinstance(field, Field):
+        raise FormatError(path, f"holds {field.config.kind}, which is not a field", "give a radiance field")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeError(f"--device {device}: torch {torch.__version__} sees no CUDA device here")
+    field.requires_grad_(False)
+    field.to(device)
+    if bool((field.occupancy == 255).all()):
+        generator = torch.Generator(device=field.occupancy.device).manual_seed(0)
+        fill_occupancy(field, stride_for(field.domain), generator)
+    return field
+
+
+def capture_size(capture: Capture | None) -> int | None:
+    """Longest side in pixels of the pictures that a scene was made from; None when its file does not say."""
+    return None if capture is None else int(capture.cameras.size.max())
