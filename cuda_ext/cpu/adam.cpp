@@ -25,7 +25,8 @@ template <int kStep, int... i> VOLKIT_FN LanesI partner(LanesI x, Sequence<i...>
   return __builtin_shufflevector(x, x, (i ^ kStep)...);
 }
 
-// Which lanes lie in a row with a gradient. NaN is not equal to zero, so a broken gradient shows instead of being skipped.
+// Which lanes lie in a row with a gradient. NaN is not equal to zero, so a broken gradient shows instead of being
+// skipped.
 template <int kFeatures> VOLKIT_FN LanesI touched_rows(Lanes grad) {
   LanesI touched = grad != Lanes{};
   if constexpr (kFeatures >= 2) touched |= partner<1>(touched, LaneSequence{});
@@ -60,11 +61,16 @@ template <int kFeatures> void sweep_touched(const AdamTask& task, int64_t begin,
 void sweep_piece(const AdamTask& task, int64_t begin, int64_t end) {
   if (!task.touched_only) return sweep(task, begin, end);
   switch (task.features) {
-    case 1: return sweep_touched<1>(task, begin, end);
-    case 2: return sweep_touched<2>(task, begin, end);
-    case 4: return sweep_touched<4>(task, begin, end);
-    case 8: return sweep_touched<8>(task, begin, end);
-    default: return sweep_rows(task, begin, end);
+    case 1:
+      return sweep_touched<1>(task, begin, end);
+    case 2:
+      return sweep_touched<2>(task, begin, end);
+    case 4:
+      return sweep_touched<4>(task, begin, end);
+    case 8:
+      return sweep_touched<8>(task, begin, end);
+    default:
+      return sweep_rows(task, begin, end);
   }
 }
 

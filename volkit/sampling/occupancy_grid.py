@@ -45,7 +45,7 @@ class OccupancyGrid:
         questions = field.occupancy_questions * (2 if step <= WARM_UP else 1)
         decay = WARM_DECAY if step <= WARM_UP else self.decay
         total = len(self.cells)
-        if questions >= total:
+        if questions >= total or bool(self.thickness.isinf().any()):
             self._ask(field, torch.arange(total, device=self.cells.device), decay, generator)
         else:
             self._ask(field, _spread(total, questions // 2, generator, self.cells.device), decay, generator)
