@@ -8,7 +8,7 @@ from volkit.geometry import morton_cells
 from volkit.ops.march import Stride
 from volkit.representations.field import Field
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupied_at, pack_bits, unpack_bits
-from volkit.sampling.visibility import visible_cells
+from volkit.sampling.hull import visible_cells
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "unpack_bits", "visible_cells"]

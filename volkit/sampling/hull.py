@@ -1,4 +1,4 @@
-"""Cells that photographs speak of: seen by some camera, and never where a picture is transparent."""
+"""The cells that photographs speak of: seen by some camera, and transparent in none (the visual hull)."""
 
 from collections.abc import Sequence
 
