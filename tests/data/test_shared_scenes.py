@@ -1,20 +1,13 @@
 """Scenes that others made: NeRF-Synthetic chair, instant-ngp fox, torch-instant-ngp trivial."""
 
-import os
-from pathlib import Path
-
-import pytest
 import torch
 
 from volkit.data import load_photographs
 from volkit.geometry import OPENCV, PINHOLE
 
-DATA = Path(os.environ.get("VOLKIT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "images"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the shared test data is not at hand (VOLKIT_DATA)")
 
-
-def test_chair():
-    seen = load_photographs(DATA / "chair", size=100)
+def test_chair(shared_data):
+    seen = load_photographs(shared_data / "images" / "chair", size=100)
     assert seen.split.count("train") == 100 and seen.split.count("test") == 25
     assert seen.has_alpha and seen.cameras.lens == PINHOLE and seen.images[0].shape == (100, 100, 4)
     # Focal length of the published scene: 1111.11 pixels at 800.
@@ -26,8 +19,8 @@ def test_chair():
     assert 0.8 < seen.near < 2.4
 
 
-def test_fox():
-    seen = load_photographs(DATA / "fox", size=96, holdout=8)
+def test_fox(shared_data):
+    seen = load_photographs(shared_data / "images" / "fox", size=96, holdout=8)
     assert len(seen) == 50 and seen.split.count("test") == 7 and seen.cameras.lens == OPENCV
     assert any("17 of 67 listed pictures do not exist" in note for note in seen.notes)
     assert seen.images[0].shape == (96, 54, 3)
@@ -42,8 +35,8 @@ def test_fox():
         assert depth > 0 and bool(inside.all())
 
 
-def test_trivial():
-    seen = load_photographs(DATA / "trivial", size=128)
+def test_trivial(shared_data):
+    seen = load_photographs(shared_data / "images" / "trivial", size=128)
     assert len(seen) == 5 and seen.has_alpha and not seen.domain.contracted
     # Zero distortion is no distortion.
     assert seen.cameras.lens == PINHOLE

@@ -1,17 +1,11 @@
 """Plain NeRF checkpoints of others: architecture from shapes, answers as their program gives them."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from torch.nn.functional import linear
 
 from volkit.geometry import Points
 from volkit.io import FormatError, load
-
-DATA = Path(os.environ.get("VOLKIT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-CHECKPOINTS = DATA / "checkpoints" / "nerf-pytorch"
 
 
 def model(layers=3, width=16, position=10, direction=4, skip=0, seed=0):
@@ -107,10 +101,9 @@ def test_what_does_not_fit_is_named(tmp_path, change, fact):
         load(path)
 
 
-@pytest.mark.skipif(not CHECKPOINTS.is_dir(), reason="the shared test data is not at hand (VOLKIT_DATA)")
 @pytest.mark.parametrize("name", ["chair", "drums", "hotdog", "materials"])
-def test_published_checkpoints(name):
-    (path,) = (CHECKPOINTS / f"{name}-lowres").glob("*.ckpt")
+def test_published_checkpoints(shared_data, name):
+    (path,) = (shared_data / "checkpoints" / "nerf-pytorch" / f"{name}-lowres").glob("*.ckpt")
     field = load(path)
     assert (field.config.layers, field.config.width, field.config.skip) == (4, 128, 0)
     assert (field.config.position_bands, field.config.direction_bands) == (10, 4)
@@ -123,14 +116,13 @@ def test_published_checkpoints(name):
     assert torch.allclose(answer.rgb, rgb, atol=1e-4)  # same
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared test data is not at hand (VOLKIT_DATA)")
-def test_published_chair_agrees_with_the_pictures():
+def test_published_chair_agrees_with_the_pictures(shared_data):
     from volkit.data import load_photographs
     from volkit.metrics import psnr
 
-    (path,) = (CHECKPOINTS / "chair-lowres").glob("*.ckpt")
+    (path,) = (shared_data / "checkpoints" / "nerf-pytorch" / "chair-lowres").glob("*.ckpt")
     field = load(path)
-    seen = load_photographs(DATA / "images" / "chair" / "transforms_test.json", size=32, domain="-1,-1,-1,1,1,1")
+    seen = load_photographs(shared_data / "images" / "chair" / "transforms_test.json", size=32, domain="-1,-1,-1,1,1,1")
     image = seen.images[0].float() / 255
     truth = image[..., :3] * image[..., 3:] + 1 - image[..., 3:]
     rays = seen.cameras.picture_rays(0)
