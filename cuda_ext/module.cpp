@@ -8,6 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <array>
 #include <cstdlib>
@@ -119,8 +122,19 @@ template <class Task> void define_cuda(nb::module_& m, const char* name, void (*
 }  // namespace
 }  // namespace volkit
 
+// A training step frees and takes the same tensors again and again. Left to itself glibc maps each anew, and a fifth of
+// the time goes into page faults (measured for 30 MB: 3300 faults and 5 ms of system time mapped, 0.6 ms kept). 32 MiB is the most it accepts.
+static void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
+}
+
 NB_MODULE(_native, m) {
   using namespace volkit;
+  keep_freed_memory();
   const auto usable = usable_isas();
   const char* wanted = std::getenv("VOLKIT_ISA");
   if (wanted && *wanted) {
