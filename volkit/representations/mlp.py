@@ -7,12 +7,15 @@ import torch
 from torch import nn
 
 from volkit.geometry import Domain, Points
+from volkit.representations.activations import reviving_relu
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.heads import seed_linear
 from volkit.representations.representation import ParamGroup
 from volkit.typing import Float, Tensor
 
 __all__ = ["Mlp", "MlpConfig"]
+
+DENSITY_RATE = 10.0  # of the density layer's learning rate to the others'
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class MlpConfig:
     view_directions: bool = True
     coordinates: Literal["domain", "local"] = "domain"
     products: Literal["float32", "bfloat16"] = "bfloat16"
-    lr: float = 5e-4
+    lr: float = 1e-3
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Mlp":
         """An untrained network."""
@@ -101,8 +104,14 @@ class Mlp(Field):
         return FieldSample(self._activated(raw, points.positions), {"rgb": rgb})
 
     def param_groups(self) -> list[ParamGroup]:
-        """All layers together."""
-        return [ParamGroup("network", tuple(self.parameters()), self.config.lr)]
+        """All layers at one rate, but for the density's: its values range from 0 to hundreds."""
+        last = self.fc_alpha if self.config.view_directions else self.fc_out
+        density = {id(parameter) for parameter in last.parameters()}
+        rest = tuple(parameter for parameter in self.parameters() if id(parameter) not in density)
+        return [
+            ParamGroup("network", rest, self.config.lr),
+            ParamGroup("density", tuple(last.parameters()), DENSITY_RATE * self.config.lr),
+        ]
 
     def _skips(self, index: int) -> bool:
         """Whether `layers_xyz.index` takes the encoding again."""
@@ -127,7 +136,7 @@ class Mlp(Field):
         return torch.cat([values, code], -1) if keep else code
 
     def _activated(self, raw: Tensor, positions: Tensor) -> Tensor:
-        density = raw[:, 0].to(positions.dtype).relu() * self.domain.contains(positions)
+        density = reviving_relu(raw[:, 0].to(positions.dtype)) * self.domain.contains(positions)
         return density * (2.0 / max(self.domain.extent)) if self.config.coordinates == "domain" else density
 
     def _products(self, positions: Tensor) -> torch.autocast:
