@@ -1,5 +1,6 @@
-// From Python arguments to an op's task, without naming the fields again: a task is a plain aggregate, and an aggregate can
-// be built from values that convert to whatever type each field has. Addresses arrive as integers (0.7 us a call; DLPack: 7).
+// From Python arguments to an op's task, without naming the fields again: a task is a plain aggregate, and an aggregate
+// can be built from values that convert to whatever type each field has. Addresses arrive as integers (0.7 us a call;
+// DLPack: 7).
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -45,8 +46,8 @@ template <class Task, std::size_t... I> Task build_task(const nanobind::args& ar
 template <class Task> Task task_from(const nanobind::args& args, std::size_t extra) {
   constexpr std::size_t count = field_count<Task>();
   if (args.size() != count + extra) {
-    throw nanobind::type_error(("expected " + std::to_string(count + extra) + " arguments, got " +
-                                std::to_string(args.size())).c_str());
+    throw nanobind::type_error(
+        ("expected " + std::to_string(count + extra) + " arguments, got " + std::to_string(args.size())).c_str());
   }
   const Task task = build_task<Task>(args, std::make_index_sequence<count>{});
   if (PyErr_Occurred()) throw nanobind::python_error();

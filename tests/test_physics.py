@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from volkit.geometry import Cameras, Domain, Points, Rays, RaySamples, Similarity
+from volkit.geometry import Cameras, Domain, Points, Rays, RaySamples, Similarity, morton_cells
 from volkit.ops.march import Stride
 from volkit.render import VolumeRenderer, integrate, render_rays, renderer_for
 from volkit.representations import Composed, Field, FieldSample, Placed
@@ -177,9 +177,9 @@ def test_an_occupancy_grid_finds_the_ball_and_forgets_it():
     again.write(ball)
     assert unpack_bits(ball.occupancy).float().mean().item() == share
     ball.shape = Shape("half", 40.0)
-    for step in range(16, 112, 16):
+    for step in range(16, 400, 16):
         grid.refresh(ball, step, generator)
-    assert unpack_bits(ball.occupancy).float().mean().item() == pytest.approx(0.25, abs=1e-6)  # whole cells
+    assert unpack_bits(ball.occupancy).float().mean().item() == pytest.approx(0.25, rel=0.01)  # a quarter of the empty is asked at a time: (3/4)^16 = 1 % is still unknown
 
 
 def test_even_fog_stays_occupied():
@@ -198,6 +198,19 @@ def test_only_seen_cells_may_be_occupied():
     fog = Formula(Shape("slab", 0.1), CUBE)
     OccupancyGrid(fog, stride_for(CUBE), visible=seen)
     assert torch.equal(unpack_bits(fog.occupancy), seen)
+
+
+def test_transparent_pixels_carve_the_visual_hull():
+    angles = torch.linspace(0.0, 2.0 * math.pi, 9)[:-1]
+    centres = 4.0 * torch.stack([angles.cos(), angles.sin(), 0.5 * (3 * angles).sin()], -1)
+    cameras = Cameras.looking_at(centres, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 80.0, (64, 64))
+    ball = Formula(Shape("ball", 1e4), CUBE)
+    opacity = VolumeRenderer(choice=2.0)(ball, cameras).opacity
+    hull = visible_cells(ball, cameras, opacities=tuple((opacity * 255).to(torch.uint8)))
+    solid = ((morton_cells(torch.arange(128**3)) + 0.5) / 64 - 1.0).norm(dim=-1) < 0.5
+    assert hull[solid].all()
+    # Of the ball's hull from eight sides; pixels are as wide as three cells here, which adds a shell.
+    assert solid.sum() < hull.sum() < 2.5 * solid.sum()
 
 
 def test_copied_occupancy_covers_the_original():

@@ -1,5 +1,6 @@
-// The network on a CPU: blocks of points go through all layers while they stay in a core's cache, so memory sees only inputs and
-// outputs. The backward pass repeats the forward of its block: cheaper than writing activations out and reading them back.
+// The network on a CPU: blocks of points go through all layers while they stay in a core's cache, so memory sees only
+// inputs and outputs. The backward pass repeats the forward of its block: cheaper than writing activations out and
+// reading them back.
 #include "volkit/fused_mlp.h"
 
 #include <cstdlib>
@@ -72,7 +73,8 @@ VOLKIT_FN Lanes relu_or_not(const float* from, bool relu) {
   return relu ? select(x < zero<Lanes>(), zero<Lanes>(), x) : x;
 }
 
-template <> inline void Activations<Bfloat16>::fill(const float* from, int64_t dim, bool relu, const Activations* gate) {
+template <>
+inline void Activations<Bfloat16>::fill(const float* from, int64_t dim, bool relu, const Activations* gate) {
   alignas(64) static constexpr uint16_t kLow[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
                                                     8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
   const __m512i low = _mm512_load_si512(kLow), high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
@@ -110,7 +112,8 @@ template <class P> struct PackedWeights {
   static int64_t floats(const MlpShape& shape) {
     int64_t sum = 0;
     for (int i = 0; i < shape.matrices; ++i) {
-      sum += shape.dim[i + 1] * Activations<P>::words(shape.dim[i]) + shape.dim[i] * Activations<P>::words(shape.dim[i + 1]);
+      sum += shape.dim[i + 1] * Activations<P>::words(shape.dim[i]) +
+             shape.dim[i] * Activations<P>::words(shape.dim[i + 1]);
     }
     return sum;
   }

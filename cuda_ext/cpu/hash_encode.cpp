@@ -1,5 +1,8 @@
 // Hash encoding on a CPU: level by level, because one level nearly fits a core's cache and the whole table does not
-// (measured: 3 times the speed of all levels per point). Level and points are cut into jobs; nothing is shared but reads.
+// (measured: 3 times the speed of all levels per point). Level and points are cut into jobs; nothing is shared but
+// reads.
+#include <cstdlib>
+
 #include "volkit/gather.h"
 #include "volkit/hash_encode.h"
 #include "volkit/threads.h"
@@ -43,7 +46,8 @@ template <int F, bool kHalf, bool kDense> struct Encoder {
   }
 
   // d(sum of grad * value) / d(position), added to three vectors.
-  VOLKIT_FN void slopes(const float* positions, const float* grad, int64_t stride, float* sums, int64_t sums_stride) const {
+  VOLKIT_FN void slopes(const float* positions, const float* grad, int64_t stride, float* sums,
+                        int64_t sums_stride) const {
     Lanes x, y, z;
     load_points(positions, x, y, z);
     const Place<Lanes> at = place(x, y, z, level);
@@ -80,10 +84,12 @@ struct Tail {
 
   Tail(const float* from, int64_t count) { __builtin_memcpy(positions, from, 3 * count * sizeof(float)); }
   void read(const float* from, int64_t stride, int64_t features, int64_t count) {
-    for (int64_t f = 0; f < features; ++f) __builtin_memcpy(planes + f * kLanes, from + f * stride, count * sizeof(float));
+    for (int64_t f = 0; f < features; ++f)
+      __builtin_memcpy(planes + f * kLanes, from + f * stride, count * sizeof(float));
   }
   void write(float* to, int64_t stride, int64_t features, int64_t count) const {
-    for (int64_t f = 0; f < features; ++f) __builtin_memcpy(to + f * stride, planes + f * kLanes, count * sizeof(float));
+    for (int64_t f = 0; f < features; ++f)
+      __builtin_memcpy(to + f * stride, planes + f * kLanes, count * sizeof(float));
   }
 };
 
@@ -100,20 +106,18 @@ void encode_points(const HashEncodeTask& task, int64_t l, int64_t begin, int64_t
   }
 }
 
-constexpr int64_t kSlopeChunk = 4096;
-
 template <int F, bool kHalf, bool kDense>
-void add_slopes(const HashSlopesTask& task, int64_t l, int64_t begin, int64_t end, float* sums) {
+void add_slopes(const HashSlopesTask& task, int64_t l, int64_t begin, int64_t end, float* sums, int64_t stride) {
   const Encoder<F, kHalf, kDense> encoder(task.table, task.levels[l]);
   const float* grad = task.grad_out + l * F * task.points;
   int64_t i = begin;
   for (; i + kLanes <= end; i += kLanes) {
-    encoder.slopes(task.positions + 3 * i, grad + i, task.points, sums + (i - begin), kSlopeChunk);
+    encoder.slopes(task.positions + 3 * i, grad + i, task.points, sums + (i - begin), stride);
   }
   if (i < end) {
     Tail tail(task.positions + 3 * i, end - i);
     tail.read(grad + i, task.points, F, end - i);
-    encoder.slopes(tail.positions, tail.planes, kLanes, sums + (i - begin), kSlopeChunk);
+    encoder.slopes(tail.positions, tail.planes, kLanes, sums + (i - begin), stride);
   }
 }
 
@@ -128,10 +132,14 @@ template <int F, class With> void choose_half(bool half, bool dense, With with) 
 
 template <class With> void choose(int64_t features, bool half, bool dense, With with) {
   switch (features) {
-    case 1: return choose_half<1>(half, dense, with);
-    case 2: return choose_half<2>(half, dense, with);
-    case 4: return choose_half<4>(half, dense, with);
-    default: return choose_half<8>(half, dense, with);
+    case 1:
+      return choose_half<1>(half, dense, with);
+    case 2:
+      return choose_half<2>(half, dense, with);
+    case 4:
+      return choose_half<4>(half, dense, with);
+    default:
+      return choose_half<8>(half, dense, with);
   }
 }
 
@@ -144,26 +152,29 @@ void hash_encode(const HashEncodeTask& task) {
   for (int64_t job = 0; job < task.level_count * cuts; ++job) {
     const int64_t l = task.level_count - 1 - job / cuts, cut = job % cuts;  // large levels first
     const int64_t begin = cut_at(task.points, cut, cuts), end = cut_at(task.points, cut + 1, cuts);
-    choose(task.features, task.half, is_dense(task.levels[l]), [&]<int F, bool kHalf, bool kDense>() {
-      encode_points<F, kHalf, kDense>(task, l, begin, end);
-    });
+    choose(task.features, task.half, is_dense(task.levels[l]),
+           [&]<int F, bool kHalf, bool kDense>() { encode_points<F, kHalf, kDense>(task, l, begin, end); });
   }
 }
 
 void hash_slopes(const HashSlopesTask& task) {
-  const int64_t chunks = (task.points + kSlopeChunk - 1) / kSlopeChunk;
+  // Long pieces, so that a level's table is read often while it is in the cache; short enough that the sums stay there
+  // too.
+  const int64_t cuts = larger(job_cuts(1, task.points, 4096), task.points / 32768);
 #pragma omp parallel for schedule(dynamic, 1)
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const int64_t begin = chunk * kSlopeChunk, end = smaller(begin + kSlopeChunk, task.points);
-    alignas(64) float sums[3 * kSlopeChunk] = {};
+  for (int64_t cut = 0; cut < cuts; ++cut) {
+    const int64_t begin = cut_at(task.points, cut, cuts), end = cut_at(task.points, cut + 1, cuts);
+    const int64_t stride = (end - begin + kLanes - 1) / kLanes * kLanes;
+    float* sums = static_cast<float*>(std::calloc(3 * stride, sizeof(float)));
     for (int64_t l = 0; l < task.level_count; ++l) {
       choose(task.features, task.half, is_dense(task.levels[l]), [&]<int F, bool kHalf, bool kDense>() {
-        add_slopes<F, kHalf, kDense>(task, l, begin, end, sums);
+        add_slopes<F, kHalf, kDense>(task, l, begin, end, sums, stride);
       });
     }
     for (int64_t i = begin; i < end; ++i) {
-      for (int axis = 0; axis < 3; ++axis) task.grad_positions[3 * i + axis] = sums[axis * kSlopeChunk + i - begin];
+      for (int axis = 0; axis < 3; ++axis) task.grad_positions[3 * i + axis] = sums[axis * stride + i - begin];
     }
+    std::free(sums);
   }
 }
 

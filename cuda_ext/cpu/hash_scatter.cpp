@@ -1,5 +1,5 @@
-// The table's gradient on a CPU: a job is a level, or an aligned part of a hashed one, that one thread adds to. No atomics, and
-// the same sums in the same order whatever the number of threads.
+// The table's gradient on a CPU: a job is a level, or an aligned part of a hashed one, that one thread adds to. No
+// atomics, and the same sums in the same order whatever the number of threads.
 #include "volkit/gather.h"
 #include "volkit/hash_encode.h"
 #include "volkit/threads.h"
@@ -108,10 +108,14 @@ void scatter_part(const HashScatterTask& task, int64_t l, uint32_t part, uint32_
   const Part mine{level.size / parts * part, level.size / parts};
   const bool dense = is_dense(level);
   switch (task.features) {
-    case 1: return dense ? scatter<1, true>(task, l, mine) : scatter<1, false>(task, l, mine);
-    case 2: return dense ? scatter<2, true>(task, l, mine) : scatter<2, false>(task, l, mine);
-    case 4: return dense ? scatter<4, true>(task, l, mine) : scatter<4, false>(task, l, mine);
-    default: return dense ? scatter<8, true>(task, l, mine) : scatter<8, false>(task, l, mine);
+    case 1:
+      return dense ? scatter<1, true>(task, l, mine) : scatter<1, false>(task, l, mine);
+    case 2:
+      return dense ? scatter<2, true>(task, l, mine) : scatter<2, false>(task, l, mine);
+    case 4:
+      return dense ? scatter<4, true>(task, l, mine) : scatter<4, false>(task, l, mine);
+    default:
+      return dense ? scatter<8, true>(task, l, mine) : scatter<8, false>(task, l, mine);
   }
 }
 

@@ -8,9 +8,8 @@
 namespace volkit::VOLKIT_ISA {
 namespace {
 
-constexpr int64_t kBlock = 16;  // points whose texels are fetched ahead together
-
-using Spots = PlaneSpot[kBlock][kPlaneFactors];
+constexpr int64_t kAhead = 16;   // points between asking for texels and reading them
+constexpr int64_t kChunk = 256;  // points whose output rows stay in cache from term to term
 
 VOLKIT_FN void fetch(const float* at, int64_t begin, int64_t end) {
   for (int64_t c = begin; c < end; c += 16) __builtin_prefetch(at + c);
@@ -24,16 +23,34 @@ VOLKIT_FN void fetch_spot(const float* at, const PlaneSpot& spot, int64_t begin,
   fetch(at + spot.step_v + spot.step_u, begin, end);
 }
 
-// Finds where a block of points reads the factors of a term, and asks for channels [begin, end) of those texels.
-VOLKIT_FN void find_spots(const PlaneTask& task, const PlaneTerm& term, int64_t point, int64_t count, int64_t begin,
-                          int64_t end, bool with_grad, Spots& spots) {
+// Finds where a point reads the factors of a term, and asks for channels [begin, end) of those texels.
+VOLKIT_FN void find_spots(const PlaneTask& task, const PlaneTerm& term, int64_t point, int64_t begin, int64_t end,
+                          bool with_grad, PlaneSpot* spots) {
   const PlaneFactor* factors = task.factors + term.first;
   for (int64_t k = 0; k < term.factors; ++k) {
-    for (int64_t p = 0; p < count; ++p) {
-      spots[p][k] = plane_spot(factors[k], term.channels, task.positions + (point + p) * task.axes);
-      fetch_spot(plane_data(factors[k], spots[p][k]), spots[p][k], begin, end);
-      if (with_grad) fetch_spot(plane_grad(factors[k], spots[p][k]), spots[p][k], begin, end);
-    }
+    spots[k] = plane_spot(factors[k], term.channels, task.positions + point * task.axes);
+    fetch_spot(plane_data(factors[k], spots[k]), spots[k], begin, end);
+    if (with_grad && factors[k].grad) fetch_spot(plane_grad(factors[k], spots[k]), spots[k], begin, end);
+  }
+  if (with_grad && !task.reduce) {
+    const float* grad = task.grad + point * task.features + term.feature;
+    fetch(grad, begin, end);
+    __builtin_prefetch(grad + end - 1);
+  }
+}
+
+// Calls f(point, spots) for the points of a chunk, their texels on the way since kAhead points before.
+template <class F>
+VOLKIT_FN void over_points(const PlaneTask& task, const PlaneTerm& term, int64_t first, int64_t last, int64_t begin,
+                           int64_t end, bool with_grad, const F& f) {
+  PlaneSpot ring[kAhead][kPlaneFactors];
+  const auto find = [&](int64_t point) {
+    if (point < last) find_spots(task, term, point, begin, end, with_grad, ring[point % kAhead]);
+  };
+  for (int64_t point = first; point < first + kAhead; ++point) find(point);
+  for (int64_t point = first; point < last; ++point) {
+    f(point, ring[point % kAhead]);
+    find(point + kAhead);
   }
 }
 
@@ -87,15 +104,6 @@ VOLKIT_FN void scatter_point(const PlaneTask& task, const PlaneTerm& term, const
   });
 }
 
-void scatter_term(const PlaneTask& task, const PlaneTerm& term, int64_t begin, int64_t end) {
-  Spots spots;
-  for (int64_t point = 0; point < task.points; point += kBlock) {
-    const int64_t count = smaller(kBlock, task.points - point);
-    find_spots(task, term, point, count, begin, end, true, spots);
-    for (int64_t p = 0; p < count; ++p) scatter_point(task, term, spots[p], point + p, begin, end);
-  }
-}
-
 VOLKIT_FN void pull_point(const PlaneTask& task, const PlaneTerm& term, int64_t point, float* result) {
   const PlaneFactor* factors = task.factors + term.first;
   const float* position = task.positions + point * task.axes;
@@ -121,15 +129,16 @@ VOLKIT_FN void pull_point(const PlaneTask& task, const PlaneTerm& term, int64_t 
 }  // namespace
 
 void plane_sample(const PlaneTask& task) {
+  const int64_t width = task.reduce ? 1 : task.features;
 #pragma omp parallel for schedule(static) if (task.points > 1024)
-  for (int64_t point = 0; point < task.points; point += kBlock) {
-    const int64_t count = smaller(kBlock, task.points - point), width = task.reduce ? 1 : task.features;
-    Spots spots;
-    for (int64_t p = 0; p < count && task.reduce; ++p) task.output[point + p] = 0.0f;
+  for (int64_t first = 0; first < task.points; first += kChunk) {
+    const int64_t last = smaller(first + kChunk, task.points);
+    for (int64_t point = first; point < last && task.reduce; ++point) task.output[point] = 0.0f;
     for (int64_t t = 0; t < task.term_count; ++t) {
       const PlaneTerm& term = task.terms[t];
-      find_spots(task, term, point, count, 0, term.channels, false, spots);
-      for (int64_t p = 0; p < count; ++p) read_point(task, term, spots[p], task.output + (point + p) * width);
+      over_points(task, term, first, last, 0, term.channels, false, [&](int64_t point, const PlaneSpot* spots) {
+        read_point(task, term, spots, task.output + point * width);
+      });
     }
   }
 }
@@ -145,7 +154,10 @@ void plane_sample_factor_grad(const PlaneTask& task) {
       const PlaneTerm& term = task.terms[t];
       const int64_t begin = larger<int64_t>(low - term.feature, 0);
       const int64_t end = smaller(high - term.feature, term.channels);
-      if (begin < end) scatter_term(task, term, begin, end);
+      if (begin >= end) continue;
+      over_points(task, term, 0, task.points, begin, end, true, [&](int64_t point, const PlaneSpot* spots) {
+        scatter_point(task, term, spots, point, begin, end);
+      });
     }
   }
 }

@@ -1,7 +1,7 @@
-// The network on a GPU, in float32: a block takes a tile of points through all layers in shared memory, one thread per point and
-// group of rows, and walks on to further tiles. The backward pass repeats the forward of its tile; a block adds its weight
-// gradients to an array of its own, and these are summed in a fixed order.
-// Missing: tensor cores (so bfloat16 products mean float32 here), and weights kept in shared memory between tiles.
+// The network on a GPU, in float32: a block takes a tile of points through all layers in shared memory, one thread per
+// point and group of rows, and walks on to further tiles. The backward pass repeats the forward of its tile; a block
+// adds its weight gradients to an array of its own, and these are summed in a fixed order. Missing: tensor cores (so
+// bfloat16 products mean float32 here), and weights kept in shared memory between tiles.
 #include "volkit/cuda.h"
 #include "volkit/fused_mlp.h"
 
@@ -10,7 +10,8 @@ namespace {
 
 constexpr int kThreads = 256, kRows = 4;
 
-// Rows of a tile in shared memory; one word of padding lets a warp read along points or along rows without bank conflicts.
+// Rows of a tile in shared memory; one word of padding lets a warp read along points or along rows without bank
+// conflicts.
 template <int P> struct Tile {
   float* at;
   __device__ float& operator()(int64_t row, int point) const { return at[row * (P + 1) + point]; }
@@ -19,7 +20,8 @@ template <int P> struct Tile {
 
 // to[row] = sum of matrix[row, col] * from[col], where matrix[row, col] = w[row * row_stride + col * col_stride].
 template <int P>
-__device__ void apply(const float* w, int64_t row_stride, int64_t col_stride, Tile<P> from, Tile<P> to, int64_t rows, int64_t cols) {
+__device__ void apply(const float* w, int64_t row_stride, int64_t col_stride, Tile<P> from, Tile<P> to, int64_t rows,
+                      int64_t cols) {
   const int point = threadIdx.x % P;
   for (int64_t r = threadIdx.x / P * kRows; r < rows; r += kThreads / P * kRows) {
     float sum[kRows] = {};
@@ -33,7 +35,8 @@ __device__ void apply(const float* w, int64_t row_stride, int64_t col_stride, Ti
 }
 
 template <int P>
-__device__ void read_tile(const float* from, int64_t points, int64_t begin, int64_t rows, int64_t padded, float fill, Tile<P> to) {
+__device__ void read_tile(const float* from, int64_t points, int64_t begin, int64_t rows, int64_t padded, float fill,
+                          Tile<P> to) {
   for (int64_t i = threadIdx.x; i < padded * P; i += kThreads) {
     const int64_t row = i / P, point = begin + i % P;
     to(row, int(i % P)) = row >= rows ? fill : point < points ? from[row * points + point] : 0.0f;

@@ -1,5 +1,6 @@
-// Hash encoding on a GPU: a thread per point and level (the grid's second axis), so that a level's blocks run together and its
-// table stays in L2; planar rows make every read and write of values coalesced. Position gradients: a thread per point.
+// Hash encoding on a GPU: a thread per point and level (the grid's second axis), so that a level's blocks run together
+// and its table stays in L2; planar rows make every read and write of values coalesced. Position gradients: a thread
+// per point.
 #include "volkit/cuda.h"
 #include "volkit/hash_encode.h"
 
@@ -125,10 +126,14 @@ template <class T, int F> __global__ void slopes_kernel(const HashSlopesTask tas
 // Calls with(std::integral_constant<int, F>) for the features at hand.
 template <class With> void for_features(int64_t features, With with) {
   switch (features) {
-    case 1: return with(std::integral_constant<int, 1>{});
-    case 2: return with(std::integral_constant<int, 2>{});
-    case 4: return with(std::integral_constant<int, 4>{});
-    default: return with(std::integral_constant<int, 8>{});
+    case 1:
+      return with(std::integral_constant<int, 1>{});
+    case 2:
+      return with(std::integral_constant<int, 2>{});
+    case 4:
+      return with(std::integral_constant<int, 4>{});
+    default:
+      return with(std::integral_constant<int, 8>{});
   }
 }
 

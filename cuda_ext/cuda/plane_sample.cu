@@ -26,29 +26,29 @@ __device__ void read_all(const TermTask& given, int64_t point, int64_t channel, 
   }
 }
 
+__device__ float read_product(const TermTask& given, int64_t point, int64_t channel) {
+  float product = 1.0f;
+  for (int k = 0; k < given.term.factors; ++k) {
+    const PlaneFactor& factor = given.factors[k];
+    const PlaneSpot spot = plane_spot(factor, given.term.channels, given.task.positions + point * given.task.axes);
+    product *= plane_read<float>(plane_data(factor, spot) + channel, spot);
+  }
+  return product;
+}
+
 __global__ void forward_kernel(const TermTask given) {
   const int64_t at = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= given.task.points * given.term.channels) return;
   const int64_t point = at / given.term.channels, channel = at % given.term.channels;
-  PlaneSpot spots[kPlaneFactors];
-  float values[kPlaneFactors], product = 1.0f;
-  read_all(given, point, channel, spots, values);
-  for (int k = 0; k < given.term.factors; ++k) product *= values[k];
-  given.task.output[point * given.task.features + given.term.feature + channel] = product;
+  given.task.output[point * given.task.features + given.term.feature + channel] = read_product(given, point, channel);
 }
 
 // One thread per point here: terms are launched one after another, so the sum needs no atomics.
 __global__ void reduce_kernel(const TermTask given) {
   const int64_t point = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (point >= given.task.points) return;
-  PlaneSpot spots[kPlaneFactors];
-  float values[kPlaneFactors], total = given.term.feature == 0 ? 0.0f : given.task.output[point];
-  for (int64_t channel = 0; channel < given.term.channels; ++channel) {
-    read_all(given, point, channel, spots, values);
-    float product = 1.0f;
-    for (int k = 0; k < given.term.factors; ++k) product *= values[k];
-    total += product;
-  }
+  float total = given.term.feature == 0 ? 0.0f : given.task.output[point];
+  for (int64_t channel = 0; channel < given.term.channels; ++channel) total += read_product(given, point, channel);
   given.task.output[point] = total;
 }
 

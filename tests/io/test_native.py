@@ -8,7 +8,8 @@ import torch
 
 from volkit.geometry import OPENCV, Cameras, Domain, Similarity
 from volkit.io import FormatError, load, save
-from volkit.representations import Capture, HashGridConfig
+from volkit.io.analytic_scene import bundled
+from volkit.representations import REPRESENTATIONS, Capture, HashGridConfig
 
 SMALL = HashGridConfig(levels=4, log2_table=8, per_level_scale=1.5, width=16)
 
@@ -55,6 +56,44 @@ def test_round_trip_is_exact(tmp_path):
     save(again, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "field.safetensors").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.safetensors", "field.safetensors"]
+
+
+SMALLER = {
+    "hash_grid": {"levels": 2, "log2_table": 6},
+    "voxels": {"resolution": 12, "start": 8},
+    "tensor_vm": {"resolution": 12, "start": 8},
+    "tensor_cp": {"resolution": 12, "start": 8},
+    "planes": {},
+    "mlp": {"layers": 3, "width": 16},
+    "analytic": None,
+}
+
+
+@pytest.mark.parametrize("kind", REPRESENTATIONS)
+def test_every_kind_comes_back_grown_or_not(tmp_path, kind):
+    if SMALLER[kind] is None:
+        field = load(bundled("primitives"))
+    else:
+        field = REPRESENTATIONS[kind](**SMALLER[kind]).build(Domain.cube(1.0), torch.Generator().manual_seed(1))
+        field.refine(1.0)
+    save(field, tmp_path / "field.safetensors")
+    again = load(tmp_path / "field.safetensors")
+    assert again.config == field.config and again.domain == field.domain
+    stored = again.state_dict()
+    assert list(stored) == list(field.state_dict())
+    for name, tensor in field.state_dict().items():
+        assert torch.equal(stored[name], tensor), name
+    generator = torch.Generator().manual_seed(2)
+    positions = torch.rand(64, 3, generator=generator) * 2 - 1
+    assert torch.equal(again.density(positions), field.density(positions))
+
+
+def test_links_that_lead_nowhere_are_refused(tmp_path):
+    field = REPRESENTATIONS["voxels"](resolution=8, start=8).build(Domain.cube(1.0), torch.Generator())
+    field.links[0, 0, 0] = 1 << 20
+    save(field, tmp_path / "field.safetensors")
+    with pytest.raises(FormatError, match=r"field\.safetensors"):
+        load(tmp_path / "field.safetensors")
 
 
 def test_a_file_is_known_by_its_content(tmp_path):

@@ -48,9 +48,7 @@ def test_forced_choice_refuses_other_devices():
 def test_missing_extension_warns_once_or_raises(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(backend, "_native", None)
     monkeypatch.setattr(backend, "_warned", set())
-    with pytest.warns(
-        RuntimeWarning, match=r"many times slower: volkit\.ops\._native is not importable.*pip install"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"many times slower: volkit\.ops\._native is not importable.*pip install"):
         assert backend.choose("op", FLOATS) == "reference"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -64,6 +62,7 @@ def test_missing_extension_warns_once_or_raises(monkeypatch: pytest.MonkeyPatch)
 
 def test_instruction_sets(isa: str):
     assert backend.isa() == isa
+    assert str(backend.describe()["bfloat16_products"]).startswith("bfloat16" if "bf16" in isa else "float32")
     with pytest.raises(ValueError, match="choose one of: "):
         backend.use_isa("sse")
     assert backend.isa() == isa

@@ -30,9 +30,7 @@ def gradients(function, inputs, weights, grad):
 
 
 def test_counts_of_tiny_cuda_nn():
-    assert (
-        MlpShape(32, 16, 64, 1).parameters + MlpShape(32, 3, 64, 2).parameters == 10_240
-    )  # instant-ngp's log
+    assert MlpShape(32, 16, 64, 1).parameters + MlpShape(32, 3, 64, 2).parameters == 10_240  # instant-ngp's log
     assert MlpShape(63, 3, 64, 2).matrices == [(64, 64), (64, 64), (16, 64)]
 
 
@@ -53,9 +51,7 @@ def test_float32_products(isa: str, shape: MlpShape, points: int):
 def test_bfloat16_products(isa: str, shape: MlpShape):
     inputs, weights, grad = draw(shape, 300)
     if isa not in ("avx512_bf16", "amx_bf16"):
-        assert torch.equal(
-            fused_mlp(inputs, weights, shape), fused_mlp(inputs, weights, shape, products="float32")
-        )
+        assert torch.equal(fused_mlp(inputs, weights, shape), fused_mlp(inputs, weights, shape, products="float32"))
         return
     ours = gradients(lambda x, w: fused_mlp(x, w, shape), inputs, weights, grad)
     true = gradients(lambda x, w: _reference(x, w, shape, True), inputs.double(), weights.double(), grad)
@@ -95,9 +91,7 @@ def test_opcheck():
     shape = MlpShape(7, 3, 16, 1)
     inputs, weights, grad = draw(shape, 9)
     numbers = [7, 3, 16, 1, 0]
-    torch.library.opcheck(
-        _mlp, (inputs.t().contiguous().t().requires_grad_(), weights.requires_grad_(), numbers)
-    )
+    torch.library.opcheck(_mlp, (inputs.t().contiguous().t().requires_grad_(), weights.requires_grad_(), numbers))
     planar = [t.detach().t().contiguous().t() for t in (grad, inputs)]
     for wanted in ([True, True], [False, True], [True, False]):
         torch.library.opcheck(_mlp_backward, (*planar, weights.detach(), numbers, wanted))

@@ -26,7 +26,7 @@ def gradients(positions, table, levels, weights):
 
 
 def test_parameter_counts_of_published_models():
-    # instant-ngp logs 12,196,240 encoding parameters at aabb_scale 1 and 13,074,912 at 4 (its issues 992, 845).
+    # instant-ngp logs 12,196,240 encoding parameters at aabb_scale 1 and 13,074,912 at 4 (issues 992, 845).
     assert HashLevels.reaching(2048).entries * 2 == 12_196_240
     assert HashLevels.reaching(8192).entries * 2 == 13_074_912
     assert HashLevels.reaching(2048).resolutions[:3] == [16, 23, 31]
@@ -102,9 +102,7 @@ def test_box_faces_and_outside(isa: str):
     truth = _reference(corners.double(), table.double(), SMALL)
     # Cells are exact at 0 and 1; only the float32 scale's half-integer offset rounds.
     torch.testing.assert_close(hash_encode(corners, table, SMALL).double(), truth, rtol=0, atol=1e-4)
-    outside = torch.tensor(
-        [[-3.0, 0.5, 0.2], [0.5, 1e30, 0.2], [torch.inf, -torch.inf, 0.2]], requires_grad=True
-    )
+    outside = torch.tensor([[-3.0, 0.5, 0.2], [0.5, 1e30, 0.2], [torch.inf, -torch.inf, 0.2]], requires_grad=True)
     out = hash_encode(outside, table, SMALL)
     assert torch.equal(out, hash_encode(outside.detach().clamp(0, 1), table, SMALL))
     (slope,) = torch.autograd.grad(out.square().sum(), outside)
@@ -120,9 +118,7 @@ def test_poison_reads_inside_and_shows(isa: str):
     out = hash_encode(leaf, table.requires_grad_(), SMALL, table_grad=buffer)
     assert out.isnan().any(1).nonzero().flatten().tolist() == [7, 20]
     out.sum().backward()
-    assert leaf.grad is not None and leaf.grad.isfinite().all(
-        1
-    ).logical_not().nonzero().flatten().tolist() == [7, 20]
+    assert leaf.grad is not None and leaf.grad.isfinite().all(1).logical_not().nonzero().flatten().tolist() == [7, 20]
 
 
 def test_empty_and_layouts(isa: str):

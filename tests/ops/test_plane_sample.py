@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from grading import assert_grade
 from torch import Tensor
 from torch.nn import functional
 
@@ -50,9 +51,7 @@ def test_vm_is_tensorfs_own_formula(isa: str) -> None:
         at = torch.stack([x[:, mat_mode[i][0]], x[:, mat_mode[i][1]]], -1).reshape(1, -1, 1, 2)
         along = torch.stack([torch.zeros(len(x)), x[:, vec_mode[i]]], -1).reshape(1, -1, 1, 2)
         on_plane = functional.grid_sample(plane, at, align_corners=True, padding_mode="border").reshape(8, -1)
-        on_line = functional.grid_sample(line, along, align_corners=True, padding_mode="border").reshape(
-            8, -1
-        )
+        on_line = functional.grid_sample(line, along, align_corners=True, padding_mode="border").reshape(8, -1)
         features.append((on_plane * on_line).T)
     # float32 products of numbers of order 3
     torch.testing.assert_close(plane_sample(x, factors, VM), torch.cat(features, 1), atol=1e-5, rtol=1e-5)
@@ -67,19 +66,15 @@ def test_kernel_against_float64(isa: str, form: str, channels: int, reduce: bool
     with backend.use("native"):
         got = _pull(positions, factors, terms, reduce)
     wanted = _pull(positions.double(), [factor.double() for factor in factors], terms, reduce)
-    for number, (a, b) in enumerate(zip(got, wanted, strict=True)):
-        error = (a.double() - b).norm() / b.norm()
-        # a coordinate of 17 texels carries 1e-6 of a texel, times slopes of order 2
-        assert error < 5e-6, f"result {number} is off by {error:.1e}"
-        assert (a[b != 0] != 0).double().mean() > 0.999, f"result {number}: gradients are missing"
+    for a, b in zip(got, wanted, strict=True):
+        # a coordinate of 17 texels carries 1e-6 of a texel, times slopes of order 2; sums of 50 points a texel
+        assert_grade(a, b, rtol=3e-5, l2=5e-6)
 
 
 def test_gradcheck_of_reference() -> None:
     factors = [factor.double().requires_grad_() for factor in _factors(VM, 2)]
     positions = 0.9 * _positions(4).double().clamp(-1, 1)
-    assert torch.autograd.gradcheck(
-        lambda x, *f: plane_sample(x, list(f), VM), (positions.requires_grad_(), *factors)
-    )
+    assert torch.autograd.gradcheck(lambda x, *f: plane_sample(x, list(f), VM), (positions.requires_grad_(), *factors))
 
 
 def test_border_texels_are_exact_and_held(isa: str) -> None:

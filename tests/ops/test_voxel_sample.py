@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from grading import assert_grade
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,11 +34,9 @@ def test_kernel_against_float64(isa: str, channels: int) -> None:
     with backend.use("native"):
         got = _pull(positions, links, data)
     wanted = _pull(positions.double(), links, data.double())
-    for name, a, b in zip(("value", "positions", "data"), got, wanted, strict=True):
-        error = (a.double() - b).norm() / b.norm()
-        # float32 sums of about fifty corners a row
-        assert error < 2e-6, f"{name} is off by {error:.1e}"
-        assert (a[b != 0] != 0).double().mean() > 0.999, f"{name}: gradients are missing"
+    for a, b in zip(got, wanted, strict=True):
+        # float32 sums of about fifty corners a row, each with a weight to 1e-6
+        assert_grade(a, b, rtol=1e-5, l2=2e-6)
 
 
 def test_full_grid_is_grid_sample(isa: str) -> None:

@@ -10,10 +10,10 @@ from volkit.typing import Float, Int, Tensor, UInt8
 
 __all__ = ["visual_hull_box"]
 
-SIDE = 64  # lattice cells a side, in each of the two passes
+SIDE = 48  # lattice cells a side, in each of the two passes
 MOST_CAMERAS = 48  # more of them no longer change a bounding box
 OPAQUE = 8  # of 255: fainter than this is an antialiased rim or noise
-SEEN_BY = 0.5  # a cell counts where this part of the cameras has it in the picture: elsewhere nobody carves
+SEEN_BY = 0.5  # a cell counts where this part of the cameras sees it whole: elsewhere nobody carves
 
 
 def visual_hull_box(
@@ -49,21 +49,21 @@ def _carved(cameras: Cameras, integrals: dict[int, Tensor], box: Domain) -> Floa
     radius = 0.5 * torch.tensor(box.extent).norm().item() / SIDE
     seen = torch.zeros(len(points), dtype=torch.int32)
     for camera, integral in integrals.items():
-        inside, refuted = _judged(cameras, camera, integral, points, radius)
-        points, seen = points[~refuted], (seen + inside)[~refuted]
+        whole, empty = _judged(cameras, camera, integral, points, radius)
+        kept = ~(whole & empty)
+        points, seen = points[kept], (seen + whole)[kept]
     return points[seen >= SEEN_BY * len(integrals)]
 
 
 def _judged(cameras: Cameras, camera: int, integral: Tensor, points: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Which points this camera has in its picture, and which of those are empty as far as `radius` around them."""
+    """Whether all within `radius` of a point lies in this camera's picture, and whether it is transparent there."""
     width, height = cameras.size[camera].tolist()
     pixels, depth = cameras.project(camera, points)
     reach = radius * cameras.intrinsics[camera, :2] / depth.clamp_min(radius)[:, None]
     low, high = (pixels - reach).floor(), (pixels + reach).ceil()
     size = pixels.new_tensor([width, height])
-    inside = (depth > radius) & (pixels >= 0).all(-1) & (pixels <= size).all(-1)
     whole = (depth > radius) & (low >= 0).all(-1) & (high <= size).all(-1)
     x0, y0 = low.nan_to_num().clamp_min(0).minimum(size).long().unbind(-1)
     x1, y1 = high.nan_to_num().clamp_min(0).minimum(size).long().unbind(-1)
     count = integral[y1, x1] - integral[y0, x1] - integral[y1, x0] + integral[y0, x0]
-    return inside, whole & (count == 0)
+    return whole, count == 0

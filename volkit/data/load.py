@@ -41,6 +41,8 @@ def load_photographs(
     `up` is the file's upward axis (`z`, `-y`, `0,1,0`), `unit_scale` metres per file unit, `domain` as
     `extent.parse_domain` reads it, world frame. Raises FormatError naming file, fact and fix.
     """
+    if size is not None and size < 1:
+        raise ValueError(f"size {size}: the longest side has at least 1 pixel")
     path = Path(path)
     listing = _reader(path).read(path)
     cameras, notes = _cameras(listing)

@@ -62,6 +62,8 @@ class Photographs:
 
     def held_out(self, every: int) -> Self:
         """Mark indices 0, N, 2N, ... of the pictures sorted by name as the test split, the others as train."""
+        if every < 1:
+            raise ValueError(f"holdout {every}: keep out every N-th picture with N of at least 1")
         order = sorted(range(len(self)), key=lambda i: self.names[i])
         split = ["train"] * len(self)
         for position in order[::every]:

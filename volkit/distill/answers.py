@@ -9,6 +9,7 @@ from volkit.geometry import Rays, RaySamples
 from volkit.ops.composite import composite
 from volkit.representations.field import Field
 from volkit.sampling.sampler import Sampler
+from volkit.sampling.visible import see
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Answers", "Origin", "ask"]
@@ -45,32 +46,10 @@ class Answers:
 
 @torch.no_grad()
 def ask(teacher: Field, rays: Rays, sampler: Sampler, origin: Origin) -> Answers:
-    """Ask a field along local-frame rays: density everywhere, colour only where light still arrives."""
-    samples = sampler(rays)
-    points = samples.points(rays)
-    density = teacher.density(points.positions)
-    transmittance = _transmittance(density * samples.lengths, samples)
-    seen = transmittance > VISIBLE
-    kept = _kept(samples, seen)
-    density, transmittance = density[seen], transmittance[seen]
-    rgb = torch.zeros(len(kept), 3)
-    lit = transmittance * -torch.expm1(-density * kept.lengths) > LIT
-    rgb[lit] = teacher.query(points[seen.nonzero().squeeze(1)[lit]]).rgb
-    drawn = composite(density, rgb, kept.t0, kept.t1, kept.offsets, stop=0.1 * VISIBLE)
-    return Answers(rays, kept, density, rgb, transmittance, drawn.channels, drawn.opacity, origin)
-
-
-def _transmittance(optical_depth: Tensor, samples: RaySamples) -> Tensor:
-    """`exp(-sum of optical depths before the sample)`, per ray; float64 sums, since one runs over all rays."""
-    total = optical_depth.double().cumsum(0) - optical_depth.double()
-    start = samples.offsets[:-1].clamp_max(max(len(samples) - 1, 0))
-    before = total[start][samples.ray.long()] if len(samples) else total
-    return torch.exp(before - total).float()
-
-
-def _kept(samples: RaySamples, mask: Tensor) -> RaySamples:
-    ray = samples.ray[mask]
-    counts = torch.bincount(ray, minlength=len(samples.offsets) - 1)
-    offsets = torch.zeros_like(samples.offsets)
-    offsets[1:] = counts.cumsum(0)
-    return RaySamples(samples.t0[mask], samples.t1[mask], ray, offsets)
+    """Ask a field along local-frame rays: density until the light is gone, colour where it shows."""
+    samples, density, transmittance = see(teacher, rays, sampler(rays), VISIBLE)
+    lit = (transmittance * -torch.expm1(-density * samples.lengths) > LIT).nonzero()[:, 0]
+    rgb = torch.zeros(len(samples), 3)
+    rgb[lit] = teacher.query(samples.points(rays)[lit]).rgb
+    drawn = composite(density, rgb, samples.t0, samples.t1, samples.offsets, stop=0.1 * VISIBLE)
+    return Answers(rays, samples, density, rgb, transmittance, drawn.channels, drawn.opacity, origin)

@@ -14,6 +14,7 @@ from volkit.geometry import Cameras, Rays
 from volkit.ops.march import Stride
 from volkit.representations.field import Field
 from volkit.sampling.occupancy import OccupancySampler
+from volkit.sampling.visible import VisibleSampler
 from volkit.typing import Float, Tensor
 
 __all__ = ["AnswerSource", "Ladder", "plan"]
@@ -67,7 +68,7 @@ def plan(ladder: Ladder, size: CacheSize, photographs: PixelSource | None = None
     """Points, then the teacher's pictures, then photographs if there are any."""
     sampled = lambda generator: OccupancySampler(ladder.teacher, ladder.stride, ladder.near, generator)  # noqa: E731
     cache = AnswerCache(ladder.teacher, PixelDraw(ladder.cameras), sampled, ladder.local_rays, size, ladder.generator)
-    own = OccupancySampler(ladder.student, ladder.stride, ladder.near, ladder.generator)
+    own = VisibleSampler(OccupancySampler(ladder.student, ladder.stride, ladder.near, ladder.generator), ladder.student)
     share = 1.0 if photographs is None else PICTURES_UNTIL
     pictures = PixelRung(AnswerSource(cache), own, lambda rays: rays, size.samples, ladder.generator)
     stages = [Stage(PointRung(cache, ladder.generator), POINTS_UNTIL * share), Stage(pictures, share)]

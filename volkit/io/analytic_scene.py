@@ -51,7 +51,7 @@ def read(path: Path) -> AnalyticField:
         text = Path(path).read_text(encoding="utf-8")
         scene = json.loads(text)
         field = _field(scene)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise FormatError(path, f"not readable as JSON ({error})", "write an analytic scene as in scenes/") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         fact = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)

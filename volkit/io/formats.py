@@ -17,11 +17,13 @@ def load(path: Path | str) -> Representation:
     path = Path(path)
     if not path.exists():
         raise FormatError(path, "no such file", "check the path")
+    if path.is_dir():
+        raise FormatError(path, "is a folder, not a scene file", "name a file; datasets are for fit and compare")
     readable = [row for row in FORMATS.values() if row.read is not None]
     named = [row for row in readable if path.name.lower().endswith(row.suffixes)]
     # A row that the suffix names is asked first, so that the usual case opens the file once.
     for row in [*named, *(row for row in readable if row not in named)]:
-        if path.is_file() and row.sniff(path):
+        if row.sniff(path):
             return _read(row, path)
     if named:
         return _read(named[0], path)

@@ -64,7 +64,8 @@ class CompareJob:
                     raise ValueError(f"view '{name}': {_size(a)} in {self.a}, {_size(b)} in {self.b}; give --size")
                 scores.append(score(a, b))
                 rows.append({"name": name, **asdict(scores[-1])})
-                progress.advance((done + 1) / len(views), psnr=mean_scores(scores).psnr)
+                progress.values(psnr=mean_scores(scores).psnr)
+                progress.advance((done + 1) / len(views))
         return {"command": "compare", "a": str(self.a), "b": str(self.b), "size": size, "split": self.split,
                 **asdict(mean_scores(scores)), "views": rows}  # fmt: skip
 

@@ -11,6 +11,8 @@ from volkit.data import load_photographs
 from volkit.distill.exact import exact
 from volkit.distill.pixels import PixelTable
 from volkit.distill.plan import Ladder, plan
+from volkit.distill.pvd import METHODS
+from volkit.distill.pvd_start import pvd_schedule, pvd_student
 from volkit.distill.student import Student
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
@@ -18,7 +20,7 @@ from volkit.io import load, save
 from volkit.jobs.edits import edited
 from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.progress import Progress
-from volkit.jobs.training import BATCH, Training, batch_samples, count_parameters, seeded
+from volkit.jobs.training import BATCH, CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
 from volkit.sampling.occupancy import stride_for
@@ -99,7 +101,8 @@ class ConvertJob:
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"convert to {student.config.kind}"):
             trainee = self._trainee(teacher, student, generator)
-            fit = training.run(trainee, progress, judge.glance)
+            schedule = None if self.method == "volkit" else pvd_schedule(student)
+            fit = training.run(trainee, progress, judge.glance, schedule)
         save(student, target)
         training.finish()
         return report | {
@@ -142,9 +145,7 @@ class ConvertJob:
         local_rays = teacher.world_from_local.inverse().rays
         ladder = Ladder(teacher, student, cameras, local_rays, stride_for(teacher.domain), near, generator)
         if self.method != "volkit":
-            from volkit.distill.pvd import pvd_stages
-
-            return Student(student, pvd_stages(ladder, self.method), generator)
+            return pvd_student(ladder, METHODS[self.method])
         exact(teacher, student, generator)
         size = replace(BATCH, samples=batch_samples(student.config.kind))
         return Student(student, plan(ladder, size, self._photographs()), generator)

@@ -18,6 +18,7 @@ from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
 from volkit.sampling.occupancy import OccupancySampler, stride_for
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
+from volkit.sampling.visible import VisibleSampler
 
 __all__ = ["FitJob"]
 
@@ -115,11 +116,12 @@ class FitJob:
         place = field.world_from_local
         near = train.near / place.scale
         stride = stride_for(field.domain)
-        visible = visible_cells(field, train.cameras, near=train.near)
+        opacities = tuple(image[..., 3] for image in train.images) if train.has_alpha else None
+        visible = visible_cells(field, train.cameras, near=train.near, opacities=opacities)
         gains = Gains(len(train)) if self.exposure else None
         rung = PixelRung(
             PixelTable(train.cameras, train.images, train.masks),
-            OccupancySampler(field, stride, near, generator),
+            VisibleSampler(OccupancySampler(field, stride, near, generator), field),
             place.inverse().rays,
             batch_samples(self.to),
             generator,

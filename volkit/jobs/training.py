@@ -52,9 +52,15 @@ class Training:
         """Where unfinished work is kept."""
         return self.target.with_name(self.target.name + ".part")
 
-    def run(self, student: Student, progress: Progress, evaluate: Callable[[Field], float | None]) -> Fit:
+    def run(
+        self,
+        student: Student,
+        progress: Progress,
+        evaluate: Callable[[Field], float | None],
+        schedule: Callable[[Moment], float] | None = None,
+    ) -> Fit:
         """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left."""
-        fit = Fit(student, self.budget, cosine(FINAL_RATE))
+        fit = Fit(student, self.budget, schedule or cosine(FINAL_RATE))
         if self.resume:
             self._take_up(fit, progress)
         watch = [self._evaluation(evaluate, progress), self._checkpoints(), _progress(progress, self.budget)]
@@ -94,7 +100,7 @@ class Training:
                 student = fit.trainee
                 assert isinstance(student, Student)
                 psnr = evaluate(student.field)
-                fit.history.add(moment, loss=losses["pixels"], **({} if psnr is None else {"psnr": psnr}))
+                fit.history.add(moment, loss=sum(losses.values()), **({} if psnr is None else {"psnr": psnr}))
                 progress.values(psnr=psnr)
 
         return watch
@@ -103,7 +109,7 @@ class Training:
 def _progress(progress: Progress, budget: Budget) -> Watcher:
     def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
         left = (budget.seconds - moment.seconds) if budget.seconds else moment.seconds * (1 / moment.fraction - 1)
-        progress.advance(moment.fraction, loss=losses["pixels"], step=moment.step, seconds_left=left)
+        progress.advance(moment.fraction, loss=sum(losses.values()), step=moment.step, seconds_left=left)
 
     return watch
 

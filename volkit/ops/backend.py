@@ -145,7 +145,7 @@ def describe() -> dict[str, object]:
         "native": native_missing() or "available",
         "isa": isa(),
         "isas": list(_native.isas()) if _native is not None else [],
-        "bfloat16_products": "bfloat16" if isa() == "avx512_bf16" else "float32 (no AVX-512 BF16)",
+        "bfloat16_products": "bfloat16" if isa() in ("avx512_bf16", "amx_bf16") else "float32 (no AVX-512 BF16)",
         "threads": torch.get_num_threads(),
         "cuda": _cuda_missing() or "available",
         "cuda_compiled": _native is not None and bool(_native.has_cuda),

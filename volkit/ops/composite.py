@@ -57,17 +57,15 @@ def median_depth(
     t0_i + (O/2 - W_{i-1}) / w_i (t1_i - t0_i). Not differentiable.
     """
     with torch.no_grad():
-        ray, place = _places(offsets)
-        width = int(place.max()) + 1 if len(place) else 1
-        sums = weights.new_zeros(len(offsets) - 1, width + 1).index_put((ray, place + 1), weights).cumsum(1)
-        half = 0.5 * sums[:, -1]
-        solid = (half >= 0.25).nonzero()[:, 0]
-        first = (sums[solid, 1:] < half[solid, None]).sum(1)
-        before, after = sums[solid, first], sums[solid, first + 1]
-        sample = offsets[solid] + first
-        part = (half[solid] - before) / (after - before)
-        depth = t0[sample] + part * (t1[sample] - t0[sample])
-        return torch.full_like(half, torch.inf).index_put((solid,), depth)
+        # One running sum over all rays rises throughout, so that one search serves them all; float64 keeps it exact.
+        sums = torch.nn.functional.pad(weights.double().cumsum(0), (1, 0))
+        start, end = sums[offsets[:-1]], sums[offsets[1:]]
+        solid = (end - start >= 0.5).nonzero()[:, 0]
+        half = 0.5 * (start + end)[solid]
+        sample = torch.searchsorted(sums, half) - 1
+        part = ((half - sums[sample]) / (sums[sample + 1] - sums[sample])).to(t0.dtype)
+        depth = torch.lerp(t0[sample], t1[sample], part)
+        return t0.new_full(start.shape, torch.inf).index_put((solid,), depth)
 
 
 @torch.library.custom_op("volkit::composite", mutates_args=())

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from volkit.ops import backend
+from volkit.ops.deposit import deposit
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["HashLevels", "hash_encode"]
@@ -123,9 +124,7 @@ def hash_encode(
 def _reference(
     positions: Tensor, table: Tensor, levels: HashLevels, table_grad: Tensor | None = None
 ) -> Float[Tensor, "point level*feature"]:
-    if table_grad is not None:
-        table = _Deposit.apply(table, table_grad)  # pyright: ignore[reportAssignmentType]
-    table = table.to(positions.dtype)
+    table = deposit(table.to(positions.dtype), table_grad)
     planes = []
     for scale, r, offset, size in zip(levels.scales, levels.resolutions, levels.offsets, levels.sizes, strict=True):
         place = positions.clamp(0, 1) * scale + 0.5
@@ -143,20 +142,6 @@ def _reference(
             value = value + weight * table[offset + entry]
         planes.append(value)
     return torch.cat(planes, 1).t().contiguous().t()
-
-
-class _Deposit(torch.autograd.Function):
-    """The identity on a table whose gradient goes into a buffer instead of to autograd."""
-
-    @staticmethod
-    def forward(ctx, table: Tensor, table_grad: Tensor) -> Tensor:
-        ctx.table_grad = table_grad
-        return table.view_as(table)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[None, None]:
-        ctx.table_grad += grad
-        return None, None
 
 
 @lru_cache
@@ -239,7 +224,7 @@ def _check(positions: Tensor, table: Tensor, levels: HashLevels, table_grad: Ten
             "float64, or a float16 table"
         )
     if table_grad is None:
-        if table.dtype == torch.float16 and table.requires_grad:
+        if table.dtype == torch.float16 and table.requires_grad and torch.is_grad_enabled():
             raise ValueError("hash_encode: the gradient of a float16 table needs table_grad, a float32 buffer")
     elif table_grad.shape != table.shape or table_grad.dtype != positions.dtype or not table_grad.is_contiguous():
         raise ValueError(

@@ -66,11 +66,11 @@ def march(
 ) -> Samples:
     """Give the intervals of every ray whose midpoint lies in an occupied cell.
 
-    A ray's intervals are fixed beforehand: t_k = near + (k + jitter) step, or with a cone t_{k+1} = t_k +
-    dt(t_k) from t_0 = near + jitter dt(near); interval k is [t_k, min(t_{k+1}, far)]. It is kept where the
-    bit of its midpoint is set, so that skipping empty space changes the time taken and nothing else. Bits
-    are in Morton order, cell i = spread(x) | spread(y) << 1 | spread(z) << 2 at bit i & 7 of byte i >> 3
-    (instant-ngp's density grid).
+    A ray's intervals are fixed beforehand: t_{k+1} = t_k + dt(t_k) from t_0 = near + jitter dt(near), that
+    is t_k = near + (k + jitter) step, and t_m (1 + cone)^(k - m) from the first t_m >= step / cone on;
+    interval k is [t_k, min(t_{k+1}, far)]. It is kept where the bit of its midpoint is set, so that skipping
+    empty space changes the time taken and nothing else. Bits are in Morton order, cell
+    i = spread(x) | spread(y) << 1 | spread(z) << 2 at bit i & 7 of byte i >> 3 (instant-ngp's density grid).
 
     Returns t0, t1, ray (int32) per sample, sorted by ray, and offsets (int64, one per ray and the total).
     Rays that miss, and rays with a NaN, have no samples. Not differentiable.
@@ -171,7 +171,9 @@ def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: S
     end = far if lattice.contracted else torch.minimum(far, _leaving(origins, directions, lattice))
     alive = (origins.isfinite() & directions.isfinite()).all(-1) & near.isfinite() & jitter.isfinite()
     # Where the cone takes over from the fixed step; from there on intervals grow by 1 + cone.
-    bend_at = ((stride.step / stride.cone - near) / stride.step - jitter).ceil().clamp_min(0) if stride.cone else 0
+    bend_at = torch.zeros_like(near)
+    if stride.cone:
+        bend_at = ((stride.step / stride.cone - near) / stride.step - jitter).ceil().clamp_min(0)
     bend = near + bend_at * stride.step + jitter * torch.clamp_min(stride.cone * near, stride.step)
 
     def beginning(index: int) -> Tensor:

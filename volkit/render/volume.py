@@ -35,25 +35,35 @@ def render_rays(field: Field, rays: Rays, samples: RaySamples, *, normals: bool 
     return integrate(field, rays, samples, normals=normals).picture
 
 
-def integrate(field: Field, rays: Rays, samples: RaySamples, *, normals: bool = False) -> Integral:
+def integrate(
+    field: Field, rays: Rays, samples: RaySamples, *, normals: bool = False, median: bool = False
+) -> Integral:
     """Ask the field at the samples and add the answers up.
 
     `alpha_i = 1 - exp(-density_i (t1_i - t0_i))`, `w_i = T_i alpha_i`, channels `sum w_i c_i`, depth
-    `sum w_i t_i / opacity`; local frame and unit. Normals are not differentiable.
+    `sum w_i t_i / opacity`; local frame and unit. Normals and the median of depth are not differentiable.
     """
     points = samples.points(rays)
-    return _composited(field, points, samples, field.query(points), normals)
+    integral = _composited(samples, field.query(points))
+    return integral._replace(picture=_surface(field, points, samples, integral, normals, median))
 
 
-def _composited(field: Field, points: Points, samples: RaySamples, sample: FieldSample, normals: bool) -> Integral:
+def _composited(samples: RaySamples, sample: FieldSample) -> Integral:
     stacked = torch.cat([channel.t() for channel in sample.channels.values()]).t()
     seen = composite(sample.density, stacked, samples.t0, samples.t1, samples.offsets, stop=STOP)
     widths = [channel.shape[1] for channel in sample.channels.values()]
     channels = dict(zip(sample.channels, seen.channels.split(widths, -1), strict=True))
     depth = seen.depth / seen.opacity.clamp_min(torch.finfo(seen.opacity.dtype).tiny)
-    median = median_depth(seen.weights, samples.t0, samples.t1, samples.offsets)
-    normal = _normals(field, points, samples, seen.weights) if normals else None
-    return Integral(Picture(channels, seen.opacity, depth, median, normal), seen.weights, sample)
+    return Integral(Picture(channels, seen.opacity, depth), seen.weights, sample)
+
+
+def _surface(
+    field: Field, points: Points, samples: RaySamples, integral: Integral, normals: bool, median: bool
+) -> Picture:
+    """The picture with what else was asked for."""
+    middle = median_depth(integral.weights, samples.t0, samples.t1, samples.offsets) if median else None
+    normal = _normals(field, points, samples, integral.weights) if normals else None
+    return replace(integral.picture, median=middle, normal=normal)
 
 
 def _normals(field: Field, points: Points, samples: RaySamples, weights: Tensor) -> Float[Tensor, "ray 3"]:
@@ -127,7 +137,8 @@ class VolumeRenderer:
         local = world.inverse().rays(rays)
         near = self.near if self.near is not None else (field.capture.near if field.capture else 0.0)
         samples, answers = _walk(field, local, near / world.scale, self.choice, self.reach)
-        picture = _composited(field, samples.points(local), samples, answers, self.normals).picture
+        points = samples.points(local)
+        picture = _surface(field, points, samples, _composited(samples, answers), self.normals, True)
         normal = None if picture.normal is None else world.vectors(picture.normal)
         median = None if picture.median is None else picture.median * world.scale
         return replace(picture, depth=picture.depth * world.scale, median=median, normal=normal)

@@ -73,6 +73,9 @@ class Mlp(Field):
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 seed_linear(layer, generator)
+        with torch.no_grad():
+            last = self.fc_alpha.bias if config.view_directions else self.fc_out.bias[3:]
+            last.fill_(0.1)  # thin fog: where ReLU starts below 0 everywhere there is no gradient at all
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""

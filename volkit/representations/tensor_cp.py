@@ -28,6 +28,7 @@ __all__ = ["TensorCP", "TensorCPConfig"]
 LINES = (2, 1, 0)  # vecMode
 TERMS = (tuple(Factor((line,)) for line in LINES),)
 SH_DEGREE = 2
+FOG = 4.0  # feature of an untrained field: with the published shift and scale, density 0.06
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class TensorCPConfig:
             raise ValueError(f"tensor_cp: SH shading has 27 appearance values, got {self.appearance_dim}")
 
     def build(self, domain: Domain, generator: torch.Generator) -> "TensorCP":
-        """An untrained field: lines from a normal distribution of width 0.2, as published."""
+        """An untrained field: lines from a normal distribution of width 0.2, as published, and thin fog."""
         return TensorCP(self, domain, generator)
 
 
@@ -74,6 +75,9 @@ class TensorCP(Field):
         self.config = config
         size = grid_size(domain, min(config.start, config.resolution))
         self.density_line = _lines(config.density_components, size, generator)
+        with torch.no_grad():  # the first components make thin fog, as in tensor_vm
+            for line in self.density_line:
+                line[:, 0] = FOG ** (1.0 / len(LINES))
         self.app_line = _lines(config.appearance_components, size, generator)
         self.basis_mat = nn.Linear(config.appearance_components, config.appearance_dim, bias=False)
         seed_linear(self.basis_mat, generator)

@@ -30,6 +30,7 @@ PLANES = ((0, 1), (0, 2), (1, 2))  # matMode; a plane's last axis is its first c
 LINES = (2, 1, 0)  # vecMode
 TERMS = tuple((Factor(plane), Factor((line,))) for plane, line in zip(PLANES, LINES, strict=True))
 SH_DEGREE = 2
+FOG = 4.0  # feature of an untrained field: with the published shift and scale, density 0.06
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class TensorVMConfig:
             raise ValueError(f"tensor_vm: SH shading has 27 appearance values, got {self.appearance_dim}")
 
     def build(self, domain: Domain, generator: torch.Generator) -> "TensorVM":
-        """An untrained field: factors from a normal distribution of width 0.1, as published."""
+        """An untrained field: factors from a normal distribution of width 0.1, as published, and thin fog."""
         return TensorVM(self, domain, generator)
 
 
@@ -86,6 +87,7 @@ class TensorVM(Field):
             lines = [(1, components, size[c], 1) for c in LINES]
             setattr(self, f"{name}_plane", _factors(planes, generator))
             setattr(self, f"{name}_line", _factors(lines, generator))
+        _raise_fog(self.density_plane, self.density_line)
         self.basis_mat = nn.Linear(3 * config.appearance_components, config.appearance_dim, bias=False)
         seed_linear(self.basis_mat, generator)
         self.renderModule = None
@@ -172,3 +174,10 @@ class TensorVM(Field):
 
 def _factors(shapes: list[tuple[int, int, int, int]], generator: torch.Generator) -> nn.ParameterList:
     return nn.ParameterList([factor(shape, 0.1 * torch.randn(shape, generator=generator)) for shape in shapes])
+
+
+@torch.no_grad()
+def _raise_fog(planes: nn.ParameterList, lines: nn.ParameterList) -> None:
+    """Let the first components add up to a constant: at a feature of 0 density has hardly a gradient to start with."""
+    for plane, line in zip(planes, lines, strict=True):
+        plane[:, 0], line[:, 0] = 1.0, FOG / len(planes)

@@ -1,8 +1,9 @@
 """Which points of a ray, or of space, to ask."""
 
+from volkit.sampling.hull import visible_cells
 from volkit.sampling.importance import ImportanceSampler
 from volkit.sampling.occupancy import OccupancySampler, stride_for
-from volkit.sampling.occupancy_grid import OccupancyGrid, copy_occupancy, fill_occupancy, visible_cells
+from volkit.sampling.occupancy_grid import OccupancyGrid, copy_occupancy, fill_occupancy
 from volkit.sampling.sampler import Sampler
 from volkit.sampling.uniform import UniformSampler
 

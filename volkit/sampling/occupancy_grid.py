@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import Cameras, morton_cells
+from volkit.geometry import morton_cells
 from volkit.ops.march import Stride
 from volkit.representations.field import Field
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupied_at, pack_bits, unpack_bits
+from volkit.sampling.hull import visible_cells
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "unpack_bits", "visible_cells"]
@@ -16,7 +17,8 @@ CELLS = OCCUPANCY_RESOLUTION**3
 THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
 CHUNK = 1 << 18  # cells asked at once: their features stay in the cache
 EVERY = 16  # steps between refreshes
-WARM_UP = 256  # steps during which four times as many cells are asked
+WARM_UP = 256  # steps during which twice as many cells are asked
+WARM_DECAY = 0.8  # in the warm-up: an untrained field's fog must not be remembered for hundreds of steps
 
 
 class OccupancyGrid:
@@ -37,18 +39,19 @@ class OccupancyGrid:
         self.write(field)
 
     def refresh(self, field: Field, step: int, generator: torch.Generator) -> None:
-        """Look again, at every 16th step: at `field.occupancy_questions` cells, four times as many in the beginning."""
+        """Look again, at every 16th step: at `field.occupancy_questions` cells, twice as many in the beginning."""
         if step % EVERY:
             return
-        questions = field.occupancy_questions * (4 if step <= WARM_UP else 1)
+        questions = field.occupancy_questions * (2 if step <= WARM_UP else 1)
+        decay = WARM_DECAY if step <= WARM_UP else self.decay
         total = len(self.cells)
-        if questions >= total:
-            self._ask(field, torch.arange(total, device=self.cells.device), generator)
+        if questions >= total or bool(self.thickness.isinf().any()):
+            self._ask(field, torch.arange(total, device=self.cells.device), decay, generator)
         else:
-            self._ask(field, _spread(total, questions // 2, generator, self.cells.device), generator)
+            self._ask(field, _spread(total, questions // 2, generator, self.cells.device), decay, generator)
             occupied = self._occupied().nonzero()[:, 0]
             chosen = _spread(len(occupied), questions // 2, generator, self.cells.device)
-            self._ask(field, occupied[chosen], generator)
+            self._ask(field, occupied[chosen], decay, generator)
         self.write(field)
 
     def write(self, field: Field) -> None:
@@ -65,9 +68,9 @@ class OccupancyGrid:
         """Take up `state()`."""
         self.thickness.copy_(state["thickness"])
 
-    def _ask(self, field: Field, chosen: Tensor, generator: torch.Generator) -> None:
+    def _ask(self, field: Field, chosen: Tensor, decay: float, generator: torch.Generator) -> None:
         old = self.thickness[chosen]
-        old = torch.where(old.isinf(), 0.0, old * self.decay)
+        old = torch.where(old.isinf(), 0.0, old * decay)
         self.thickness[chosen] = torch.maximum(old, _thickness(field, self.cells[chosen], self.stride, generator))
 
     def _occupied(self) -> Bool[Tensor, " cell"]:
@@ -114,29 +117,6 @@ def copy_occupancy(source: Field, target: Field) -> None:
         local = target.domain.local_from_unit((cells + shift) / OCCUPANCY_RESOLUTION)
         marked |= occupied_at(source.occupancy, source.domain.unit_from_local(local))
     target.occupancy.copy_(pack_bits(dilated(marked)))
-
-
-@torch.no_grad()
-def visible_cells(field: Field, cameras: Cameras, *, near: float = 0.0) -> Bool[Tensor, " cell"]:
-    """Cells (Morton order) that at least one camera sees beyond `near` (world units), with a margin of two cells.
-
-    Asked on a lattice of half the resolution; whether something hides a cell is not considered.
-    """
-    coarse = OCCUPANCY_RESOLUTION // 2
-    device = field.device
-    cells = morton_cells(torch.arange(coarse**3, device=device))
-    local = field.domain.local_from_unit((cells + 0.5) / coarse)
-    world = field.world_from_local.points(local)
-    seen = torch.zeros(coarse**3, dtype=torch.bool, device=device)
-    for index in range(len(cameras)):
-        pixels, depth = cameras.project(index, world)
-        size = cameras.size[index].to(pixels)
-        seen |= ((pixels >= 0) & (pixels <= size)).all(-1) & (depth > near)
-    dense = torch.zeros(1, 1, coarse, coarse, coarse, device=device)
-    dense[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = seen.float()
-    grown = torch.nn.functional.max_pool3d(dense, 3, 1, 1)[0, 0] > 0
-    # The eight children of a coarse cell follow each other in Morton order.
-    return grown[cells[:, 0], cells[:, 1], cells[:, 2]].repeat_interleave(8)
 
 
 @torch.no_grad()

@@ -1,5 +1,5 @@
-// A bias-free ReLU network in the layout of tiny-cuda-nn: matrices (out, in), row-major, one after another; inputs padded with
-// ones and outputs with rows that nobody reads, both to multiples of 16.
+// A bias-free ReLU network in the layout of tiny-cuda-nn: matrices (out, in), row-major, one after another; inputs
+// padded with ones and outputs with rows that nobody reads, both to multiples of 16.
 //   h0 = W0 [x; 1],   h(i) = W(i) relu(h(i-1)),   y = the first rows of the last
 #pragma once
 

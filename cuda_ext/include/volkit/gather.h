@@ -1,5 +1,5 @@
-// Vectors of table rows on a CPU. A row of one feature is a Lanes; a row of an even number is read as pairs: `Pairs` holds
-// (f0, f1) of each point interleaved, so that one gather of 64 bits per point brings both.
+// Vectors of table rows on a CPU. A row of one feature is a Lanes; a row of an even number is read as pairs: `Pairs`
+// holds (f0, f1) of each point interleaved, so that one gather of 64 bits per point brings both.
 #pragma once
 
 #include "volkit/lanes.h"

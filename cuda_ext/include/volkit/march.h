@@ -169,31 +169,65 @@ template <class T> VOLKIT_FN auto march_box(const MarchTask& task, const MarchRa
   return inside & block.occupied;
 }
 
-// The same in contracted space. Inside the box rays are straight and the block's border is found exactly. Outside, with
-// n = max|y|, the contraction stretches distances (max norm) by at most 4/n - 3/n^2 <= min(4/3, 4/n): its steepest row
-// is (2n - 1)/n^2 from its own coordinate and 2(n - 1)/n^2 from the largest. So from a point whose block's border is d
-// away, nothing within max(3/4 d, n d / (4 + d)) leaves the block (the second: r 4/(n - r) <= d).
+// The smallest of several positive fractions, without dividing more than once.
+template <class T> struct MarchReach {
+  T top, bottom;
+  VOLKIT_FN void limit(T a, T b) {
+    const auto closer = (b > b * 0.0f) & (a * bottom < top * b);
+    top = choose(closer, a, top);
+    bottom = choose(closer, b, bottom);
+  }
+};
+
+// How far the rays surely stay in a block that is `margin` away (contracted, per axis), outside the box.
+//
+// With n = max|y| along an axis of which y' is s, and u = y / n: c = (2 - 1/n) u, and K = y' n - y s does not change along
+// a ray, so u' = K / n^2 and |c'| <= (|s| + 2|K|) / n^2. n being linear, the integral over a length r is
+// (|s| + 2|K|) r / (n (n + s r)), which is at most `margin` for r <= margin n^2 / (|s| + 2|K| - margin n s). This holds
+// while the same axis is the largest and n > 1. Where it is not known, the stretch of the contraction (max norm) is: at
+// most 4/n - 3/n^2 <= min(4/3, 4/n), so r speed <= max(3/4 d, n d / (4 + d)), d the smallest margin.
+template <class T> VOLKIT_FN T march_reach(const MarchRays<T>& rays, const T* y, const T* margin, T norm) {
+  const T zero = fill(0.0f, T{});
+  T slope = zero, speed = fill(1e-30f, T{}), least = fill(4.0f, T{});
+  for (int i = 0; i < 3; ++i) {
+    const T outward = choose(y[i] < zero, -rays.direction[i], rays.direction[i]);
+    slope = choose(magnitude(y[i]) >= norm, outward, slope);
+    speed = larger_of(speed, magnitude(rays.direction[i]));
+    least = smaller_of(least, margin[i]);
+  }
+  MarchReach<T> reach{fill(1e9f, T{}), fill(1.0f, T{})};
+  reach.limit(norm - 1.0f, -slope);
+  for (int i = 0; i < 3; ++i) {
+    const T turn = magnitude(rays.direction[i] * norm - y[i] * slope);
+    reach.limit(margin[i] * norm * norm, magnitude(slope) + 2.0f * turn - margin[i] * norm * slope);
+    reach.limit(norm - y[i], rays.direction[i] - slope);
+    reach.limit(norm + y[i], -rays.direction[i] - slope);
+  }
+  const T known = choose(norm < fill(1e6f, T{}), reach.top / reach.bottom, zero);
+  return larger_of(known, larger_of(0.75f * least, norm * least / (4.0f + least)) / speed);
+}
+
+// The same as march_box in contracted space. Inside the box rays are straight and the block's border is found exactly.
 template <class T> VOLKIT_FN auto march_contracted(const MarchTask& task, const MarchRays<T>& rays, T t, T& until) {
   using Int = typename LaneKind<T>::Int;
   const int32_t last = int32_t(task.resolution) - 1;
   const float per_cell = 4.0f / task.resolution;
   const T zero = fill(0.0f, T{}), one = fill(1.0f, T{});
-  T y[3], norm = zero, speed = fill(1e-30f, T{});
+  T y[3], c[3], margin[3], norm = zero;
   for (int i = 0; i < 3; ++i) {
     y[i] = rays.origin[i] + t * rays.direction[i];
     norm = larger_of(norm, magnitude(y[i]));
-    speed = larger_of(speed, magnitude(rays.direction[i]));
   }
   const auto known = norm < fill(1e30f, T{}), straight = norm < one;
   const T inverse = 1.0f / larger_of(norm, one), shrink = (2.0f - inverse) * inverse;
   Int cell[3];
   for (int i = 0; i < 3; ++i) {
-    y[i] = choose(known, y[i] * shrink, zero);
-    const Int number = to_int(larger_of((y[i] * 0.25f + 0.5f) * float(task.resolution), zero));
+    c[i] = choose(known, y[i] * shrink, zero);
+    const Int number = to_int(larger_of((c[i] * 0.25f + 0.5f) * float(task.resolution), zero));
     cell[i] = choose(number > last, number * 0 + last, number);
   }
   const MarchBlock<T> block = march_look<T>(task, cell);
-  T exit = fill(kMarchNever, T{}), margin = fill(4.0f, T{});
+  T exit = fill(kMarchNever, T{});
   for (int i = 0; i < 3; ++i) {
     const Int side = (Int)(i == 2 ? block.side_z : block.side_xy);
     const Int from = (cell[i] >> side) << side, to = ((cell[i] >> side) + 1) << side;
@@ -201,12 +235,10 @@ template <class T> VOLKIT_FN auto march_contracted(const MarchTask& task, const 
     const T border = choose(rays.direction[i] > zero, smaller_of(high, one), larger_of(low, -one));
     exit = smaller_of(exit, (border - rays.origin[i]) * rays.inverse[i] + rays.never[i]);
     // The faces of the cube are infinity: nothing leaves there.
-    margin = smaller_of(margin, choose(from > 0, y[i] - low, margin));
-    margin = smaller_of(margin, choose(to <= last, high - y[i], margin));
+    margin[i] = choose(from > 0, larger_of(c[i] - low, zero), fill(4.0f, T{}));
+    margin[i] = choose(to <= last, smaller_of(margin[i], larger_of(high - c[i], zero)), margin[i]);
   }
-  margin = larger_of(margin, zero);
-  const T reach = larger_of(0.75f * margin, norm * margin / (4.0f + margin));
-  until = choose(known, choose(straight, exit, t + 0.999f * reach / speed), t);
+  until = choose(known, choose(straight, exit, t + 0.999f * march_reach(rays, y, margin, norm)), t);
   return known & block.occupied;
 }
 

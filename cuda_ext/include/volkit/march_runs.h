@@ -115,7 +115,7 @@ template <class T> VOLKIT_FN void march_write_rays(const MarchTask& task, int64_
   }
 }
 
-// The level of one entry of `coarse` when the levels below are known: empty if all eight parts are.
+// Whether the 8^3 cells of one entry of `coarse` are all empty; larger blocks follow from eight of these.
 VOLKIT_FN bool march_block_empty(const MarchTask& task, int64_t block) {
   const uint32_t* words = reinterpret_cast<const uint32_t*>(task.bits + 64 * block);
   uint32_t any = 0;

@@ -1,5 +1,5 @@
-// Small matrix products on a CPU, in words of 32 bits: a word is a float, or two neighbouring bfloat16 of the summed axis. With that
-// one loop serves fused multiply-add and VDPBF16PS, and the same arrays feed AMX tiles.
+// Small matrix products on a CPU, in words of 32 bits: a word is a float, or two neighbouring bfloat16 of the summed
+// axis. With that one loop serves fused multiply-add and VDPBF16PS, and the same arrays feed AMX tiles.
 #pragma once
 
 #include "volkit/gather.h"
@@ -108,7 +108,8 @@ inline void amx_product(Matrix c, Matrix a, Matrix b, int64_t rows, int64_t cols
   for (int64_t r = 0; r < rows; r += 32) {
     const int64_t row_step = smaller<int64_t>(32, rows - r);
     for (int64_t v = 0; v < cols; v += 32) {
-      const Matrix to{c.at + r * c.stride + v, c.stride}, row{a.at + r * a.stride, a.stride}, column{b.at + v, b.stride};
+      const Matrix to{c.at + r * c.stride + v, c.stride}, row{a.at + r * a.stride, a.stride},
+          column{b.at + v, b.stride};
       if (row_step == 32 && cols - v >= 32) {
         amx_tiles_2x2(to, row, column, words, accumulate);
         continue;

@@ -1,5 +1,6 @@
 """A scene of primitives with exact shape and exact answers: a teacher whose truth needs no photographs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -12,12 +13,12 @@ from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.representation import ParamGroup
-from volkit.typing import Float, Int, Tensor
+from volkit.typing import Float, Tensor
 
 __all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]
 
 CHUNK = 1 << 16  # points; the planes of one chunk stay in the second-level cache
-SHADOW_STEPS = 14
+SHADOW_STEPS = 10
 OCCLUSION_TAPS = (0.02, 0.06, 0.13)  # of a unit scene
 UPRIGHT, PLAIN, DAYLIGHT = Similarity(), Texture(), Light()
 
@@ -99,34 +100,30 @@ class AnalyticField(Field):
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """The densest primitive's `density smoothstep(1/2 - d / softness)`; zero outside the domain."""
-        return _in_chunks(lambda part: self._densest(part)[0], positions)
+        return _in_chunks(self._densest, positions)[:, 0]
 
     def query(self, points: Points) -> FieldSample:
         """Density everywhere, colour where there is any; black in empty space."""
-        density, owner = _in_chunks(self._densest, points.positions)
+        density, owner = _in_chunks(self._densest, points.positions).unbind(-1)
         rgb = torch.zeros_like(points.positions)
         alive = density.detach() > 0
         if alive.any():
             seen = lambda part: self._colours(*part.split([3, 3, 1], -1))  # noqa: E731
-            packed = torch.cat([points.positions, points.directions, owner[:, None].to(rgb.dtype)], -1)
+            packed = torch.cat([points.positions, points.directions, owner[:, None]], -1)
             rgb = rgb.masked_scatter(alive[:, None], _in_chunks(seen, packed[alive]))
         return FieldSample(density, {"rgb": rgb})
 
     def _distance(self, primitive: Primitive, at: tuple[Tensor, ...]) -> Tensor:
-        local_from_field = primitive.placed.inverse()
         moved = [a - t for a, t in zip(at, primitive.placed.translation, strict=True)]
-        rows = local_from_field.rotation
-        turned = tuple(_combined(moved, row) for row in rows)
-        return signed_distance(primitive.shape, primitive.size, turned)
+        x, y, z = (_combined(moved, column) for column in zip(*primitive.placed.rotation, strict=True))
+        return signed_distance(primitive.shape, primitive.size, (x, y, z))
 
-    def _densest(self, positions: Tensor) -> tuple[Tensor, Int[Tensor, " point"]]:
+    def _densest(self, positions: Tensor) -> Float[Tensor, "point 2"]:
+        """Density, and the index of the primitive that it comes from."""
         at, softness = _planes(positions), self.config.softness
-        best, owner = torch.zeros_like(at[0]), torch.zeros_like(at[0], dtype=torch.long)
+        best, owner = torch.zeros_like(at[0]), torch.zeros_like(at[0]).detach()
         for index, primitive in enumerate(self.config.primitives):
-            # Most points are far from most primitives: a ball test costs a tenth of a distance.
-            far = reach(primitive.shape, primitive.size) + 0.5 * softness
-            offset = [a.detach() - t for a, t in zip(at, primitive.placed.translation, strict=True)]
-            near = torch.nonzero(sum(o * o for o in offset) < far * far)[:, 0]
+            near = _within(at, primitive, 0.5 * softness)
             if not len(near):
                 continue
             ramp = (0.5 - self._distance(primitive, tuple(a[near] for a in at)) / softness).clamp(0.0, 1.0)
@@ -134,7 +131,7 @@ class AnalyticField(Field):
             matter, before = full * ramp * ramp * (3.0 - 2.0 * ramp), best[near]
             owner[near[matter > before]] = index
             best = best.index_put((near,), torch.maximum(matter, before))
-        return best * self.domain.contains(positions), owner
+        return torch.stack([best * self.domain.contains(positions), owner], -1)
 
     def _frame(self, positions: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """Distance to the owners' surfaces and its gradient."""
@@ -142,10 +139,13 @@ class AnalyticField(Field):
         differentiable = torch.is_grad_enabled() and positions.requires_grad
         with torch.inference_mode(False), torch.enable_grad():
             at = positions if differentiable else positions.clone().requires_grad_(True)
-            mine = self.distances(at).gather(0, owner.clone()[None])[0]
+            mine = torch.zeros_like(at[:, 0])
+            for index in owner.unique().tolist():
+                own = torch.nonzero(owner == index)[:, 0]
+                distance = self._distance(self.config.primitives[index], _planes(at[own]))
+                mine = mine.index_put((own,), distance)
             (gradient,) = torch.autograd.grad(mine.sum(), at, create_graph=differentiable)
-        distance = mine if differentiable else mine.detach()
-        return distance, torch.nn.functional.normalize(gradient, dim=-1)
+        return mine if differentiable else mine.detach(), torch.nn.functional.normalize(gradient, dim=-1)
 
     def _colours(self, positions: Tensor, directions: Tensor, owners: Tensor) -> Float[Tensor, "point 3"]:
         owner = owners[:, 0].detach().round().long()
@@ -169,19 +169,28 @@ class AnalyticField(Field):
         travelled = torch.full_like(surface[:, 0], 0.02 * size)
         lit = torch.ones_like(travelled)
         for _ in range(SHADOW_STEPS if light.shadow > 0 else 0):
-            gap = self._opaque_distance(surface + 0.005 * size * normal + travelled[:, None] * towards)
+            # What is farther than a tenth of the longest way can neither shade nor shorten a step.
+            at = surface + 0.005 * size * normal + travelled[:, None] * towards
+            gap = self._opaque_distance(at, 0.1 * SHADOW_STEPS * 0.25 * size)
             lit = torch.minimum(lit, (0.5 + 5.0 * gap / travelled).clamp(0.0, 1.0))
             travelled = travelled + gap.clamp(0.02 * size, 0.25 * size)
         blocked = torch.zeros_like(travelled)
         for tap in OCCLUSION_TAPS if light.occlusion > 0 else ():
-            gap = self._opaque_distance(surface + tap * size * normal)
+            gap = self._opaque_distance(surface + tap * size * normal, tap * size)
             blocked = blocked + (1.0 - gap / (tap * size)).clamp(0.0, 1.0) / len(OCCLUSION_TAPS)
         smooth = lit * lit * (3.0 - 2.0 * lit)
         return 1.0 - light.shadow * (1.0 - smooth), 1.0 - light.occlusion * blocked
 
-    def _opaque_distance(self, positions: Tensor) -> Tensor:
-        opaque = tuple(p for p in self.config.primitives if p.density is None) or self.config.primitives
-        return self._nearest(positions, opaque)
+    def _opaque_distance(self, positions: Tensor, limit: float) -> Tensor:
+        """Distance to what throws shadows, exact up to `limit`, which stands for everything beyond."""
+        at = _planes(positions)
+        best = torch.full_like(at[0], limit)
+        for primitive in [p for p in self.config.primitives if p.density is None] or self.config.primitives:
+            near = _within(at, primitive, limit)
+            if len(near):
+                distance = self._distance(primitive, tuple(a[near] for a in at))
+                best = best.index_put((near,), torch.minimum(best[near], distance))
+        return best
 
     def _nearest(self, positions: Tensor, primitives: tuple[Primitive, ...]) -> Tensor:
         at = _planes(positions)
@@ -192,16 +201,20 @@ def _planes(positions: Tensor) -> tuple[Tensor, ...]:
     return positions.t().contiguous().unbind(0)
 
 
+def _within(at: tuple[Tensor, ...], primitive: Primitive, margin: float) -> Tensor:
+    """Points that may be that close: most are far from most primitives, and a ball test costs a tenth of a distance."""
+    far = reach(primitive.shape, primitive.size) + margin
+    x, y, z = (a.detach() - t for a, t in zip(at, primitive.placed.translation, strict=True))
+    return torch.nonzero(x * x + y * y + z * z < far * far)[:, 0]
+
+
 def _combined(parts: list[Tensor], row: tuple[float, ...]) -> Tensor:
     """`sum_i row_i part_i`, leaving out what is zero: most primitives stand upright."""
     kept = [part if weight == 1.0 else part * weight for part, weight in zip(parts, row, strict=True) if weight != 0.0]
     return sum(kept[1:], start=kept[0])
 
 
-def _in_chunks(function, points: Tensor):
+def _in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     if len(points) <= CHUNK:
         return function(points)
-    parts = [function(part) for part in points.split(CHUNK)]
-    if isinstance(parts[0], Tensor):
-        return torch.cat(parts)
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    return torch.cat([function(part) for part in points.split(CHUNK)])

@@ -33,7 +33,8 @@ def reach(shape: str, size: tuple[float, ...]) -> float:
 
 def _length(*parts: Tensor) -> Tensor:
     # The clamp gives gradient 0 at 0, where the root alone has NaN; vector_norm over planes is 100 times slower.
-    return sum(part * part for part in parts).clamp_min(torch.finfo(parts[0].dtype).tiny).sqrt()
+    squares = reduce(torch.add, (part * part for part in parts))
+    return squares.clamp_min(torch.finfo(parts[0].dtype).tiny).sqrt()
 
 
 def _sphere(at: Planes, size: tuple[float, ...]) -> Tensor:
@@ -79,8 +80,9 @@ def _ellipsoid(at: Planes, size: tuple[float, ...]) -> Tensor:
         t = reduce(torch.maximum, start, _length(*scaled) - longest * longest)
         for _ in range(ELLIPSOID_STEPS):
             parts = [s / (t + e * e).clamp_min(1e-9) for s, e in zip(scaled, semi, strict=True)]
-            value = sum(p * p for p in parts) - 1.0
-            slope = sum(p * p / (t + e * e).clamp_min(1e-9) for p, e in zip(parts, semi, strict=True))
+            squares = [p * p for p in parts]
+            value = reduce(torch.add, squares) - 1.0
+            slope = reduce(torch.add, (q / (t + e * e).clamp_min(1e-9) for q, e in zip(squares, semi, strict=True)))
             t = t + 0.5 * value / slope.clamp_min(1e-12)
         # At the very centre the equation has no root; the shortest axis leads to the surface.
         shortest = size.index(min(size))
@@ -89,7 +91,7 @@ def _ellipsoid(at: Planes, size: tuple[float, ...]) -> Tensor:
         closest[shortest] = torch.where(lost, torch.full_like(t, size[shortest]), closest[shortest])
         steep = [c / (e * e) for c, e in zip(closest, semi, strict=True)]
         norm = _length(*steep).clamp_min(1e-12)
-    return sum((y - c) * (n / norm) for y, c, n in zip(at, closest, steep, strict=True))
+    return reduce(torch.add, ((y - c) * (n / norm) for y, c, n in zip(at, closest, steep, strict=True)))
 
 
 SHAPES: dict[str, tuple[tuple[str, ...], Callable[[Planes, tuple[float, ...]], Tensor]]] = {

@@ -1,0 +1,164 @@
+"""Time the native ops against plain torch: `python tools/bench_ops.py [section ...] [--device cuda]`.
+
+A section is a function from a `Bench` to cases; add one to SECTIONS. Results go to
+`results/bench_ops-<device>.json`. Equal output comes first: each section compares its variants before it
+times them.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from bench_frame import IDLE, busy_cores, measure, save
+
+from volkit.ops import AdamRule, HashLevels, MlpShape, adam_, backend, fused_mlp, hash_encode
+
+Cases = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a section needs: where to run, how often, how many points."""
+
+    device: torch.device
+    repeats: int
+    points: int
+    generator: torch.Generator
+
+    def rand(self, *shape: int) -> torch.Tensor:
+        """Uniform numbers on the device."""
+        return torch.rand(*shape, generator=self.generator).to(self.device)
+
+    def time(self, variants: dict[str, Callable[[], object]], items: int) -> dict[str, dict[str, float]]:
+        """Time variants of the same work."""
+        return measure(variants, items, self.device, repeats=self.repeats)
+
+
+def bench_hash_encode(bench: Bench) -> Cases:
+    """L16 F2, 16 to 2048: uniform points, and points along rays."""
+    cases: Cases = {}
+    for log2_table in (15, 19):
+        levels = HashLevels.reaching(2048, log2_table=log2_table)
+        table = (bench.rand(levels.entries, 2) - 0.5).requires_grad_()
+        half = table.detach().half().requires_grad_()
+        buffer = torch.zeros_like(table)
+        for order, positions in {"uniform": bench.rand(bench.points, 3), "rays": _along_rays(bench)}.items():
+            grad = bench.rand(32, bench.points).t()
+
+            def train(leaf: torch.Tensor, positions=positions, grad=grad, buffer=buffer, levels=levels) -> None:
+                hash_encode(positions, leaf, levels, table_grad=buffer).backward(grad)
+
+            _agree(partial(hash_encode, positions[:4096], table, levels), 1e-3)
+            look = partial(torch.no_grad()(hash_encode), positions, levels=levels)
+            cases[f"T={log2_table} {order}"] = bench.time(
+                {
+                    "forward": partial(look, table=table),
+                    "forward half": partial(look, table=half),
+                    "forward+backward": partial(train, table),
+                    "forward+backward half": partial(train, half),
+                },
+                bench.points,
+            )
+    few = bench.points // 16
+    with backend.use("reference"):
+        cases["T=19 plain torch, 1/16 of the points"] = bench.time(
+            {"forward+backward": lambda: hash_encode(positions[:few], table, levels).backward(grad[:few])}, few
+        )
+    return cases
+
+
+def bench_fused_mlp(bench: Bench) -> Cases:
+    """The networks of instant-ngp, and wider ones."""
+    cases: Cases = {}
+    for shape in (MlpShape(32, 16, 64, 1), MlpShape(32, 16, 64, 2), MlpShape(32, 16, 128, 2)):
+        weights = ((bench.rand(shape.parameters) - 0.5) * 0.3).requires_grad_()
+        inputs = bench.rand(shape.inputs, bench.points).t().requires_grad_()
+        grad = bench.rand(shape.outputs, bench.points).t()
+
+        def train(products: str, choice: str = "auto", shape=shape, inputs=inputs, weights=weights, grad=grad) -> None:
+            with backend.use(choice):  # pyright: ignore[reportArgumentType]
+                fused_mlp(inputs, weights, shape, products=products).backward(grad)  # pyright: ignore
+
+        _agree(partial(fused_mlp, inputs[:4096], weights, shape, products="float32"), 1e-4)
+        look = partial(torch.no_grad()(fused_mlp), inputs, weights, shape)
+        cases[f"{shape.inputs}-{'-'.join([str(shape.width)] * shape.hidden_layers)}-{shape.outputs}"] = bench.time(
+            {
+                "forward bfloat16": look,
+                "forward float32": partial(look, products="float32"),
+                "forward+backward bfloat16": partial(train, "bfloat16"),
+                "forward+backward float32": partial(train, "float32"),
+                "plain torch forward+backward": partial(train, "float32", "reference"),
+            },
+            bench.points,
+        )
+    return cases
+
+
+def bench_adam(bench: Bench) -> Cases:
+    """A 6.1 M x 2 table: every row, one row in six, and torch's fused Adam."""
+    entries, rule = HashLevels.reaching(2048).entries, AdamRule(1e-2)
+    state = [bench.rand(entries, 2) for _ in range(4)]
+    touched = (bench.rand(entries) < 1 / 6).nonzero().flatten()
+    rival = torch.nn.Parameter(state[0].clone())
+    rival.grad = state[1].clone()
+    optimiser = torch.optim.Adam([rival], lr=1e-2, betas=(0.9, 0.99), eps=1e-15, fused=True)
+
+    def sparse() -> None:
+        state[1][touched] = 1.0
+        adam_(*state, 10, rule, touched_only=True)  # pyright: ignore
+
+    variants: dict[str, Callable[[], object]] = {
+        "every row": lambda: adam_(*state, 10, rule),  # pyright: ignore
+        "one row in six, with its filling": sparse,
+        "the filling alone": lambda: state[1].index_fill_(0, touched, 1.0),
+        "torch fused, every row": optimiser.step,
+    }
+    return {"6.1 M x 2": bench.time(variants, entries)}
+
+
+SECTIONS: dict[str, Callable[[Bench], Cases]] = {
+    "hash_encode": bench_hash_encode,
+    "fused_mlp": bench_fused_mlp,
+    "adam": bench_adam,
+}
+
+
+def _along_rays(bench: Bench, steps: int = 32) -> torch.Tensor:
+    origins = bench.rand(bench.points // steps, 1, 3)
+    directions = torch.nn.functional.normalize(bench.rand(bench.points // steps, 1, 3) - 0.5, dim=-1)
+    distance = torch.arange(steps, device=bench.device).view(1, -1, 1) * (3**0.5 / 1024)
+    return (origins + directions * distance).reshape(-1, 3).clamp(0, 1)
+
+
+def _agree(compute: Callable[[], torch.Tensor], tolerance: float) -> None:
+    with torch.no_grad():
+        ours = compute()
+        with backend.use("reference"):
+            torch.testing.assert_close(ours, compute(), rtol=tolerance, atol=tolerance)
+
+
+def main() -> None:
+    """Run the named sections, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--points", type=int, default=2**18)
+    parser.add_argument("--busy", action="store_true", help="run beside other processes; the result says so")
+    arguments = parser.parse_args()
+    if not arguments.busy and (busy := busy_cores()) > IDLE:
+        raise SystemExit(f"other processes use {busy:.2f} cores: wait for an idle machine, or accept it with --busy")
+    device = torch.device(arguments.device)
+    bench = Bench(device, arguments.repeats, arguments.points, torch.Generator().manual_seed(0))
+    for name in arguments.sections:
+        cases = SECTIONS[name](bench)
+        for case, variants in cases.items():
+            for variant, numbers in variants.items():
+                print(f"{name:12} {case:24} {variant:34}", " ".join(f"{k} {v:9.2f}" for k, v in numbers.items()))
+        print("written:", save("bench_ops", device, {name: cases}))
+
+
+if __name__ == "__main__":
+    main()

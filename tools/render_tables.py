@@ -1,0 +1,131 @@
+"""Fill the README's marked tables from the JSON under tools/results, so that no figure is typed by hand.
+
+python tools/render_tables.py          writes README.md
+python tools/render_tables.py --check  only says whether it is up to date
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+REGION = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
+METHODS = ("volkit", "pvd", "pvd-al")
+
+Row = dict[str, Any]
+
+
+def results(folder: str) -> dict[str, Row]:
+    """Reports of a folder by name."""
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / folder).glob("*.json"))
+    }
+
+
+def fits() -> str:
+    """Fits from photographs."""
+    rows = [
+        [name, row["kind"], _number(row.get("psnr")), _number(row["seconds"], 0), _megabytes(row), _share(row)]
+        for name, row in results("fits").items()
+    ]
+    return table(["fit", "representation", "PSNR, held-out views", "seconds", "MB", "CPU share"], rows)
+
+
+def teachers() -> str:
+    """The fields that the matrix starts from."""
+    found = results("conversion")
+    rows = [
+        [kind, _number(row.get("psnr")), _number(row["seconds"], 0), _megabytes(row), _share(row)]
+        for kind in KINDS
+        if (row := found.get(f"teacher-{kind}"))
+    ]
+    return table(["teacher", "PSNR, held-out views", "seconds", "MB", "CPU share"], rows)
+
+
+def matrix() -> str:
+    """Students by teacher: dB on held-out photographs, and against the teacher's own pictures."""
+    cells = conversions("volkit")
+    budgets = sorted({budget for _, _, budget in cells})
+    lines = []
+    for budget in budgets[:1]:
+        for source in KINDS:
+            row = [cells.get((source, kind, budget)) for kind in KINDS]
+            if any(row):
+                lines.append([source, *(_pair(cell) for cell in row)])
+    return table(["teacher / student", *KINDS], lines)
+
+
+def methods() -> str:
+    """Our method and the published ones at equal budgets: dB against the teacher's pictures."""
+    found = {method: conversions(method) for method in METHODS}
+    keys = sorted(set.union(*(set(cells) for cells in found.values())))
+    rows = [
+        [f"{source} to {kind}", budget, *(_number(found[m].get(key, {}).get("psnr_to_source")) for m in METHODS)]
+        for key in keys
+        if sum(key in found[m] for m in METHODS) > 1
+        for source, kind, budget in [key]
+    ]
+    return table(["conversion", "budget", *METHODS], rows)
+
+
+def conversions(method: str) -> dict[tuple[str, str, str], Row]:
+    """Reports of one method by (teacher, student, budget), first seed."""
+    pattern = re.compile(rf"(\w+)-(\w+)-{re.escape(method)}-(\w+)-0")
+    found = {pattern.fullmatch(name): row for name, row in results("conversion").items()}
+    return {match.groups(): row for match, row in found.items() if match}
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, or the plain statement that nothing was measured."""
+    if not rows:
+        return "Not measured yet.\n"
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _pair(cell: Row | None) -> str:
+    return "-" if cell is None else f"{_number(cell.get('psnr'))} ({_number(cell.get('psnr_to_source'), 1)})"
+
+
+def _megabytes(row: Row) -> str:
+    return _number(row["bytes"] / 1e6, 1)
+
+
+def _share(row: Row) -> str:
+    return f"{100 * row['cpu_share']:.0f} %" if "cpu_share" in row else "-"
+
+
+TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods}
+
+
+def filled(text: str) -> str:
+    """The text with every marked table made anew."""
+    return REGION.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check README.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the README is out of date")
+    options = parser.parse_args(arguments)
+    readme = ROOT / "README.md"
+    before = readme.read_text(encoding="utf-8")
+    after = filled(before)
+    if options.check:
+        print("up to date" if before == after else "README.md is out of date: python tools/render_tables.py")
+        return int(before != after)
+    readme.write_text(after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
