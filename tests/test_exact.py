@@ -94,7 +94,7 @@ def test_nodes_without_weight_do_not_matter():
     weight = (torch.rand(SIZES, generator=seeded(1)) < 0.7).float()
     spoilt = torch.where(weight > 0, truth, 50.0)
     found = product(vm_factors(Block(spoilt, spoilt, weight), 2, 80), VM_AXES, 2)
-    assert relative(found * weight, truth * weight) < 0.05  # 50 there would leave an error of several hundred percent
+    assert relative(found * weight, truth * weight) < 0.05  # 0.036 measured; counting the spoilt nodes gives 6.4
 
 
 def test_bounds_are_met_more_closely_by_every_sweep():
@@ -164,7 +164,7 @@ def test_voxels_tabulated_from_voxels_of_constant_matter():
 
 @pytest.mark.parametrize(
     ("config", "enough"),
-    [(SMALL_VOXELS, 22.0), (SMALL_VM, 22.0), (SMALL_CP, 19.0)],  # 4 dB under what they reach; an empty one has 10 dB
+    [(SMALL_VOXELS, 23.0), (SMALL_VM, 30.0), (SMALL_CP, 30.0)],  # they reach 25.5, 33.3, 33.6; a blank picture 11.8
     ids=["voxels", "tensor_vm", "tensor_cp"],
 )
 def test_a_start_looks_like_its_teacher(ball, config, enough):
@@ -172,11 +172,15 @@ def test_a_start_looks_like_its_teacher(ball, config, enough):
     assert decibels(pictures(started(config, teacher), cameras), truth) > enough
 
 
-@pytest.mark.parametrize("config", [SMALL_VOXELS, SMALL_VM], ids=["voxels", "tensor_vm"])
-def test_domains_may_differ(ball, config):
+@pytest.mark.parametrize(
+    ("config", "enough"),
+    [(SMALL_VOXELS, 21.5), (SMALL_VM, 29.0)],  # they reach 23.7 and 31.3: a coarser lattice on the same matter
+    ids=["voxels", "tensor_vm"],
+)
+def test_domains_may_differ(ball, config, enough):
     teacher, cameras, truth = ball
     student = started(config, teacher, Domain((-1.2, -1.1, -1.3), (1.3, 1.1, 1.1)))
-    assert decibels(pictures(student, cameras), truth) > 20.0  # a coarser lattice on the same matter
+    assert decibels(pictures(student, cameras), truth) > enough
 
 
 @pytest.mark.parametrize("config", [SMALL_VOXELS, SMALL_VM, SMALL_CP], ids=["voxels", "tensor_vm", "tensor_cp"])
@@ -184,5 +188,5 @@ def test_an_empty_teacher_gives_an_empty_student(config):
     teacher = AnalyticConfig((Primitive("sphere", (0.1,)),)).build(Domain.cube(1.0))
     teacher.occupancy.zero_()
     student = started(replace(config, resolution=16), teacher)
-    density = student.density(2.0 * torch.rand(100, 3, generator=seeded()) - 1.0)
+    density = student.requires_grad_(False).density(2.0 * torch.rand(100, 3, generator=seeded()) - 1.0)
     assert float(density.max()) < 0.01  # softplus(-10) * 25 is 0.001 and no start may add to it

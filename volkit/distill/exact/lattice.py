@@ -18,7 +18,7 @@ FOOTPRINT = 0.25 * torch.tensor(
     [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1], [-1, -1, -1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]
 )
 
-Axes = tuple[Float[Tensor, " x"], Float[Tensor, " y"], Float[Tensor, " z"]]  # node coordinates in the unit cube
+Axes = tuple[Float[Tensor, " node"], ...]  # node coordinates along x, y, z in the unit cube
 
 
 def dense_occupancy(field: Field) -> Bool[Tensor, "x y z"]:
