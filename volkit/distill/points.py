@@ -12,8 +12,9 @@ from volkit.ops.composite import composite
 from volkit.representations.field import Field, FieldSample
 from volkit.typing import Tensor
 
-__all__ = ["PointRung"]
+__all__ = ["PointRung", "RegressionRung"]
 
+EMPTY = 0.05  # what a sample weighs in the draw beside its alpha: emptiness must be learnt too
 FLOOR = 0.1  # share of the pointwise losses that remains at the end
 
 
@@ -54,6 +55,45 @@ class PointRung:
         background = torch.rand(len(answers), 3, generator=self.generator)
         missing = (answers.opacity - drawn.opacity)[:, None]
         return (drawn.channels - answers.colour + missing * background).square().mean(-1)
+
+    def state(self) -> dict[str, Any]:
+        """The cache's."""
+        return self.cache.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up `state()`."""
+        self.cache.load_state(state)
+
+
+class RegressionRung:
+    """The pointwise losses of `PointRung` alone, on samples drawn by what they weigh in a picture.
+
+    A network that costs a million products a sample cannot afford whole rays. Sample i is drawn with
+    `p_i ~ T_i (a*_i + floor)` and its losses count `1 / (n p_i)`: the sum stays the one over all visible samples.
+    """
+
+    def __init__(self, cache: AnswerCache, samples: int, generator: torch.Generator) -> None:
+        self.cache, self.samples, self.generator = cache, samples, generator
+
+    def losses(self, student: Field, moment: Moment) -> dict[str, Tensor]:
+        """Alpha and colour losses on drawn samples of the next batch."""
+        answers = self.cache.next()
+        alpha = -torch.expm1(-answers.density * answers.samples.lengths)
+        ray = answers.samples.ray.long()
+        weight = answers.transmittance * (answers.origin.importance / len(answers))[ray]
+        edges = (answers.transmittance * (alpha + EMPTY)).double().cumsum(0)
+        drawn = torch.rand(self.samples, generator=self.generator, dtype=torch.float64) * edges[-1]
+        chosen = torch.searchsorted(edges, drawn).clamp_max(len(edges) - 1)
+        density = answers.transmittance[chosen] * (alpha[chosen] + EMPTY) / float(edges[-1])
+        weight = weight[chosen] / (self.samples * density)
+        some = answers.samples.points(answers.rays)[chosen]
+        sample = student.query(some)
+        ours = -torch.expm1(-sample.density * answers.samples.lengths[chosen])
+        colour_error = (sample.rgb - answers.rgb[chosen]).square().mean(-1)
+        return {
+            "alpha": (weight * (ours - alpha[chosen]).square()).sum(),
+            "colour": (weight * alpha[chosen] * colour_error).sum(),
+        }
 
     def state(self) -> dict[str, Any]:
         """The cache's."""

@@ -1,6 +1,6 @@
 """`volkit convert`: a field of any architecture into a field of any other, with no photographs needed."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -147,8 +147,7 @@ class ConvertJob:
         if self.method != "volkit":
             return pvd_student(ladder, METHODS[self.method])
         exact(teacher, student, generator)
-        size = replace(BATCH, samples=batch_samples(student.config.kind))
-        return Student(student, plan(ladder, size, self._photographs()), generator)
+        return Student(student, plan(ladder, BATCH, batch_samples(student.config.kind), self._photographs()), generator)
 
     def _photographs(self) -> PixelTable | None:
         if self.photos is None:

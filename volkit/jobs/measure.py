@@ -16,7 +16,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Judge", "flat_colour", "laid_over", "over_white"]
 
-GLANCE_VIEWS = 4  # views judged on the way
+GLANCE_VIEWS = 2  # views judged on the way
 WHITE = (1.0, 1.0, 1.0)
 
 

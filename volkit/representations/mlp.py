@@ -24,7 +24,7 @@ class MlpConfig:
 
     `coordinates`: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that a scene of any
     size is met at the same frequencies; `local` encodes positions as they are, which foreign checkpoints need.
-    `products` bfloat16 rounds the factors of matrix products while training; answers without gradient are float32.
+    `products` bfloat16 rounds the factors of matrix products: twice as fast on a CPU that has them.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -140,7 +140,7 @@ class Mlp(Field):
         return density * (2.0 / max(self.domain.extent)) if self.config.coordinates == "domain" else density
 
     def _products(self, positions: Tensor) -> torch.autocast:
-        rounded = self.config.products == "bfloat16" and torch.is_grad_enabled() and positions.dtype == torch.float32
+        rounded = self.config.products == "bfloat16" and positions.dtype == torch.float32
         return torch.autocast(positions.device.type, torch.bfloat16, enabled=rounded)
 
 
