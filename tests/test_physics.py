@@ -179,7 +179,9 @@ def test_an_occupancy_grid_finds_the_ball_and_forgets_it():
     ball.shape = Shape("half", 40.0)
     for step in range(16, 400, 16):
         grid.refresh(ball, step, generator)
-    assert unpack_bits(ball.occupancy).float().mean().item() == pytest.approx(0.25, rel=0.01)  # a quarter of the empty is asked at a time: (3/4)^16 = 1 % is still unknown
+    assert unpack_bits(ball.occupancy).float().mean().item() == pytest.approx(
+        0.25, rel=0.01
+    )  # a quarter of the empty is asked at a time: (3/4)^16 = 1 % is still unknown
 
 
 def test_even_fog_stays_occupied():

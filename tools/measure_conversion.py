@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from cells import measured
-from volkit.jobs.compare import CompareJob
 
+from volkit.jobs.compare import CompareJob
 from volkit.jobs.convert import ConvertJob
 from volkit.jobs.fit import FitJob
 from volkit.jobs.progress import Progress

@@ -42,7 +42,7 @@ class Budget:
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the budget is spent, in [0, 1]."""
-        spent = step / self.steps if self.steps else seconds / self.seconds
+        spent = step / self.steps if self.steps else seconds / (self.seconds or math.inf)
         return min(spent, 1.0)
 
 

@@ -33,7 +33,7 @@ class Domain:
     @classmethod
     def cube(cls, half: float, contracted: bool = False) -> Self:
         """The cube `[-half, half]^3`."""
-        return cls((-half,) * 3, (half,) * 3, contracted)
+        return cls((-half, -half, -half), (half, half, half), contracted)
 
     @property
     def centre(self) -> Triple:

@@ -25,6 +25,7 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
     if not 0 <= degree <= 3:
         raise ValueError(f"spherical harmonics: degree must be 0 to 3, got {degree}")
     x, y, z = directions.unbind(-1)
+    xx, yy, zz = x * x, y * y, z * z
     values = [torch.full_like(x, C0)]
     if degree >= 1:
         values += [-C1 * y, C1 * z, -C1 * x]

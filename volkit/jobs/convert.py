@@ -16,9 +16,10 @@ from volkit.distill.pvd_start import pvd_schedule, pvd_student
 from volkit.distill.student import Student
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
-from volkit.io import load, save
+from volkit.io import save
 from volkit.jobs.edits import edited
 from volkit.jobs.measure import Judge, flat_colour
+from volkit.jobs.opening import open_field
 from volkit.jobs.progress import Progress
 from volkit.jobs.training import BATCH, CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
@@ -115,15 +116,7 @@ class ConvertJob:
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
-        fields = []
-        for source in sources:
-            field = load(source)
-            if not isinstance(field, Field):
-                raise ValueError(f"{source}: holds {field.config.kind}, which is not a field; convert takes fields")
-            field.requires_grad_(False)
-            if bool((field.occupancy == 255).all()):  # nobody has looked yet: a foreign or an analytic field
-                fill_occupancy(field, stride_for(field.domain), generator)
-            fields.append(field)
+        fields = [open_field(source) for source in sources]
         whole = fields[0] if len(fields) == 1 else Composed(fields)
         if self.edit:
             whole = edited(whole, self.edit)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from volkit.data.export import PosedFolder, listed_cameras
 from volkit.io.atomic import written_whole
 from volkit.jobs.channels import Channel, drawn
 from volkit.jobs.opening import capture_size, open_field
-from volkit.jobs.posed import PosedFolder, listed_cameras
 from volkit.jobs.progress import Progress
 from volkit.jobs.usage import UsageError
 from volkit.jobs.video import write_video

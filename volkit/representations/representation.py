@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self
 
@@ -23,9 +23,11 @@ class Capture:
     names: tuple[str, ...]
     held_out: tuple[str, ...] = ()  # names of views that were kept from training
     near: float = 0.0  # no matter closer to a camera than this, world units
-    background: tuple[float, float, float] | None = (
-        None  # what transparent pixels were laid over; None: opaque photographs
-    )
+    background: tuple[float, float, float] | None = None  # behind transparent pixels; None: opaque photographs
+
+    def moved(self, change: Similarity) -> Self:
+        """The capture of a scene that was moved, turned or scaled in the world."""
+        return replace(self, cameras=self.cameras.moved(change), near=self.near * change.scale)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def exact(teacher: Field, student: Field, generator: torch.Generator) -> bool:
     for; other kinds know no closed form and are left alone. Both fields share one local frame; the student's
     occupancy says where the teacher is asked, and stays as it is.
     """
-    if (teacher.config, teacher.domain) == (student.config, student.domain):
+    if type(teacher) is type(student) and (teacher.config, teacher.domain) == (student.config, student.domain):
         student.load_state_dict(teacher.state_dict())
         return True
     start = STARTS.get(student.config.kind)
