@@ -134,12 +134,12 @@ class PixelRung:
         colour = picture.rgb
         if self.gains is not None:
             colour = self.gains(colour, drawn.origin.camera)
-        background = torch.rand(self.rays, 3, generator=self.generator)
+        background = torch.rand(len(drawn.colour), 3, generator=self.generator)
         missing = (drawn.opacity - picture.opacity)[:, None]
         error = (colour - drawn.colour + missing * background).square().mean(-1)
         self.source.learn(drawn, error.detach())
         loss = (error * drawn.origin.importance).mean()
-        per_ray = max(len(samples), 1) / self.rays
+        per_ray = max(len(samples), 1) / max(len(drawn.colour), 1)
         self.rays = int(min(max(self.samples / per_ray, 64), 1 << 16, 2 * self.rays))
         return {"pixels": loss}
 
