@@ -87,6 +87,7 @@ def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
         direction_input=direction[1],
         view_directions=seen is not None,
         coordinates="local",
+        products="float32",
     )
 
 
