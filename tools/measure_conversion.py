@@ -30,7 +30,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/matrix"))
     parser.add_argument("--budget", default="60s", help="of a cell")
     parser.add_argument("--teacher-budget", default="5m")
-    parser.add_argument("--kinds", nargs="+", default=KINDS)
+    parser.add_argument("--sources", nargs="+", default=KINDS, help="kinds of teachers")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, help="kinds of students")
     parser.add_argument("--parts", nargs="+", default=("teachers", "matrix"), choices=PARTS)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,7 @@ def main() -> None:
 
 def teachers(options: argparse.Namespace) -> None:
     """One field of every kind from the photographs."""
-    for kind in options.kinds:
+    for kind in options.sources:
         target = options.work / f"{kind}.safetensors"
         budget = TEACHER_BUDGET.get(kind, options.teacher_budget)
         job = FitJob(options.data, target, to=kind, size=options.size, budget=budget, force=True)
@@ -65,7 +66,7 @@ def convert(options: argparse.Namespace, source: str, kind: str, method: str, bu
 
 def matrix(options: argparse.Namespace) -> None:
     """Every kind into every other by our method."""
-    for source in options.kinds:
+    for source in options.sources:
         for kind in options.kinds:
             if kind != source:
                 convert(options, source, kind, "volkit", options.budget)
@@ -82,7 +83,7 @@ def scratch(options: argparse.Namespace) -> None:
 def baselines(options: argparse.Namespace) -> None:
     """PVD and PVD-AL, same engine: at the matrix's budget in every cell, and 10 minutes on the named ones."""
     for method in ("pvd", "pvd-al"):
-        for source in options.kinds:
+        for source in options.sources:
             for kind in options.kinds:
                 if kind != source:
                     convert(options, source, kind, method, options.budget)
