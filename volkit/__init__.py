@@ -1,3 +1,127 @@
-"""volkit: hold a 3D scene in one form, have it in another."""
+"""volkit: hold a 3D scene in one form, have it in another.
+
+The verbs below are the commands of the command line with their usual options; every option is a field of the job behind
+them (`volkit.jobs.NAME`, class `NameJob`). They take paths and return the report that `--json` prints.
+"""
+
+import sys
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it before a verb is called
+    from volkit.representations.representation import Representation
 
 __version__ = "0.1.0"
+
+__all__ = ["compare", "convert", "fit", "load", "render", "save"]
+
+Name = str | PathLike[str]
+Device = Literal["auto", "cpu", "cuda"]
+Report = dict[str, Any]
+
+
+def load(path: Name, device: Device = "cpu") -> "Representation":
+    """Read a scene file of any format; FormatError names file, fact and fix."""
+    from volkit.io import load as read
+    from volkit.jobs.devices import chosen_device
+
+    return read(Path(path)).to(chosen_device(device))
+
+
+def save(scene: "Representation", path: Name) -> None:
+    """Write a scene in the format that the suffix names, whole or not at all; FormatError names file, fact and fix."""
+    from volkit.io import save as write
+
+    write(scene, Path(path))
+
+
+def fit(
+    data: Name,
+    target: Name,
+    to: str = "hash_grid",
+    size: int | None = None,
+    holdout: int | None = None,
+    budget: str = "5m",
+    device: Device = "cpu",
+    force: bool = False,
+) -> Report:
+    """Fit a field of kind `to` to posed photographs and write it; reports `psnr`, `seconds`, `bytes` and more.
+
+    `size` is the longest side in pixels, `holdout` N keeps pictures 0, N, 2N, ... for testing, `budget` is `120s`,
+    `10m` or, in steps, `2000`. Raises ValueError and OSError with what is wrong and how to mend it.
+    """
+    from volkit.jobs.fit import FitJob
+    from volkit.jobs.progress import Progress
+
+    job = FitJob(Path(data), Path(target), to=to, size=size, holdout=holdout, budget=budget, device=device, force=force)
+    return job.run(Progress())
+
+
+def convert(
+    source: Name,
+    target: Name,
+    to: str | None = None,
+    budget: str = "60s",
+    photos: Name | None = None,
+    edit: tuple[str, ...] = (),
+    device: Device = "cpu",
+    force: bool = False,
+) -> Report:
+    """Convert a scene to the kind `to` (its own by default); reports `psnr_to_source`, `seconds`, `bytes` and more.
+
+    `photos` is a dataset for a last stage on photographs; `edit` takes the words of `--edit`, in their order.
+    """
+    from volkit.jobs.convert import ConvertJob
+    from volkit.jobs.progress import Progress
+
+    last = None if photos is None else Path(photos)
+    paths = (Path(source), Path(target))
+    return ConvertJob(paths, to=to, budget=budget, photos=last, edit=edit, device=device, force=force).run(Progress())
+
+
+def render(
+    source: Name,
+    target: Name,
+    view: str | None = None,
+    orbit: int | None = None,
+    channel: Literal["rgb", "depth", "normal", "opacity"] = "rgb",
+    size: int | None = None,
+    device: Device = "cpu",
+    force: bool = False,
+) -> Report:
+    """Draw a scene: `target` is a .png, a video, or a folder of posed pictures that other tools train on.
+
+    `view` names one recorded view, `orbit` is a number of cameras on a circle; by default a folder gets every
+    recorded view, a video an orbit.
+    """
+    from volkit.jobs.progress import Progress
+    from volkit.jobs.render import RenderJob
+
+    job = RenderJob(
+        Path(source), Path(target), view=view, orbit=orbit, channel=channel, size=size, device=device, force=force
+    )
+    return job.run(Progress())
+
+
+def compare(a: Name, b: Name, split: str | None = None, size: int | None = None, device: Device = "cpu") -> Report:
+    """PSNR in dB (None: identical), SSIM and FLIP of `a` against `b`, each a scene file or a dataset; and per view."""
+    from volkit.jobs.compare import CompareJob
+    from volkit.jobs.progress import Progress
+
+    return CompareJob(Path(a), Path(b), split=split, size=size, device=device).run(Progress())
+
+
+class _Package(ModuleType):
+    """Keeps the verbs `fit` and `render` where Python would put the rooms of the same names once they are imported.
+
+    What is in those rooms is imported as `from volkit.fit import Budget`, which does not read the attribute.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -23,26 +23,27 @@ class PixelDraw:
 
     def __init__(self, cameras: Cameras, uniform: float = 0.5) -> None:
         self.cameras, self.uniform = cameras, uniform
-        self.errors = torch.zeros(len(cameras) * TILES * TILES)
+        self.errors = torch.zeros(len(cameras) * TILES * TILES, device=cameras.size.device)
 
     def draw(
         self, count: int, generator: torch.Generator
     ) -> tuple[Int[Tensor, " ray"], Float[Tensor, "ray 2"], Float[Tensor, " ray"]]:
         """Cameras, pixel centres (x, y) and importances of `count` pixels."""
-        tiles = len(self.errors)
+        tiles, device = len(self.errors), self.errors.device
         known = float(self.errors.sum()) > 0.0
         if known and self.uniform < 1.0:
             probability = self.uniform / tiles + (1.0 - self.uniform) * self.errors / self.errors.sum()
             # multinomial would sort 2^24 categories at most; a cumulative sum and a search have no such limit
             edges = probability.cumsum(0)
-            tile = torch.searchsorted(edges, torch.rand(count, generator=generator) * edges[-1]).clamp_max(tiles - 1)
+            chosen = torch.rand(count, generator=generator, device=device) * edges[-1]
+            tile = torch.searchsorted(edges, chosen).clamp_max(tiles - 1)
             importance = 1.0 / (tiles * probability[tile])
         else:
-            tile = torch.randint(tiles, (count,), generator=generator)
-            importance = torch.ones(count)
+            tile = torch.randint(tiles, (count,), generator=generator, device=device)
+            importance = torch.ones(count, device=device)
         camera = tile // (TILES * TILES)
         row, column = tile % (TILES * TILES) // TILES, tile % TILES
-        inside = torch.rand(count, 2, generator=generator)
+        inside = torch.rand(count, 2, generator=generator, device=device)
         size = self.cameras.size[camera]
         pixels = (torch.stack([column, row], -1) + inside) / TILES * size
         return camera, pixels.floor() + 0.5, importance

@@ -49,7 +49,7 @@ def ask(teacher: Field, rays: Rays, sampler: Sampler, origin: Origin) -> Answers
     """Ask a field along local-frame rays: density until the light is gone, colour where it shows."""
     samples, density, transmittance = see(teacher, rays, sampler(rays), VISIBLE)
     lit = (transmittance * -torch.expm1(-density * samples.lengths) > LIT).nonzero()[:, 0]
-    rgb = torch.zeros(len(samples), 3)
+    rgb = density.new_zeros(len(samples), 3)
     rgb[lit] = teacher.query(samples.points(rays)[lit]).rgb
     drawn = composite(density, rgb, samples.t0, samples.t1, samples.offsets, stop=0.1 * VISIBLE)
     return Answers(rays, samples, density, rgb, transmittance, drawn.channels, drawn.opacity, origin)

@@ -46,7 +46,10 @@ class PixelSource(Protocol):
 
 
 class PixelTable:
-    """Every pixel of posed pictures of any sizes, 8 bits a channel, in one flat table; masked pixels count nothing."""
+    """Every pixel of posed pictures of any sizes, 8 bits a channel, in one flat table; masked pixels count nothing.
+
+    The table lies where the cameras are.
+    """
 
     def __init__(
         self,
@@ -56,13 +59,14 @@ class PixelTable:
         uniform: float = 0.5,
     ) -> None:
         self.cameras = cameras
-        self.table = torch.cat([image.reshape(-1, image.shape[-1]) for image in images])
-        counts = torch.tensor([image.shape[0] * image.shape[1] for image in images])
+        device = cameras.size.device
+        self.table = torch.cat([image.reshape(-1, image.shape[-1]) for image in images]).to(device)
+        counts = torch.tensor([image.shape[0] * image.shape[1] for image in images], device=device)
         self.starts = counts.cumsum(0) - counts
         self.mask = None
         if any(mask is not None for mask in masks):
             whole = [
-                torch.ones(int(n), dtype=torch.uint8) if m is None else m.reshape(-1)
+                torch.ones(int(n), dtype=torch.uint8, device=device) if m is None else m.reshape(-1).to(device)
                 for m, n in zip(masks, counts, strict=True)
             ]
             self.mask = torch.cat(whole) > 0
@@ -74,7 +78,7 @@ class PixelTable:
         column, row = pixels.long().unbind(-1)
         place = self.starts[camera] + row * self.cameras.size[camera, 0] + column
         value = self.table[place].float() / 255.0
-        opacity = value[:, 3] if value.shape[1] == 4 else torch.ones(count)
+        opacity = value[:, 3] if value.shape[1] == 4 else value.new_ones(count)
         if self.mask is not None:
             importance = importance * self.mask[place]
         rays = self.cameras.rays(camera, pixels)
@@ -134,7 +138,7 @@ class PixelRung:
         colour = picture.rgb
         if self.gains is not None:
             colour = self.gains(colour, drawn.origin.camera)
-        background = torch.rand(len(drawn.colour), 3, generator=self.generator)
+        background = torch.rand(drawn.colour.shape, generator=self.generator, device=drawn.colour.device)
         missing = (drawn.opacity - picture.opacity)[:, None]
         error = (colour - drawn.colour + missing * background).square().mean(-1)
         self.source.learn(drawn, error.detach())

@@ -8,6 +8,7 @@ the budget. Poses are fresh variations of the given cameras, since the published
 And the clamp acts in training alone: a finished student answers with its own densities.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -119,8 +120,10 @@ class PvdRung:
             camera = vary_cameras(self.cameras, 1, self.generator)
             if self.hard_cameras is not None:
                 camera = self.hard_cameras.draw(camera, self.generator)
-            pixels = (torch.rand(self.rays, 2, generator=self.generator) * camera.size).floor() + 0.5
-            drawn = self.local_rays(camera.rays(torch.zeros(self.rays, dtype=torch.long), pixels))
+            place = torch.rand(self.rays, 2, generator=self.generator, device=camera.size.device)
+            pixels = (place * camera.size).floor() + 0.5
+            first = torch.zeros(self.rays, dtype=torch.long, device=pixels.device)
+            drawn = self.local_rays(camera.rays(first, pixels))
             rays = Rays(drawn.origins, drawn.directions)
             hard = None if self.hard_rays is None else self.hard_rays.draw(self.rays, self.generator)
             if hard is not None:
@@ -142,7 +145,7 @@ class PvdRung:
 
     def _answer(self, field: Field, points: Points, colour: bool) -> _Answer:
         sample, hidden = field.query_hidden(points, colour=colour)
-        low, high = (torch.tensor(bound).exp().item() / self.half for bound in self.settings.log_density)
+        low, high = (math.exp(bound) / self.half for bound in self.settings.log_density)
         density = sample.density.clamp(low, high)
         rgb = sample.rgb if colour else density.new_zeros(len(density), 3)
         return _Answer(density, (density * self.half).log(), rgb, hidden)
@@ -167,7 +170,7 @@ class PvdRung:
         self, student: Field, moment: Moment, batch: _Batch, ours: _Answer, theirs: _Answer
     ) -> dict[str, Tensor]:
         """Losses of stage 3; what is hard is remembered."""
-        background = torch.rand(len(batch.rays), 3, generator=self.generator)
+        background = torch.rand(len(batch.rays), 3, generator=self.generator, device=batch.samples.t0.device)
         drawn, truth = _composited(ours, batch.samples), _composited(theirs, batch.samples)
         error = _over(drawn, background) - _over(truth, background)
         chosen = None

@@ -48,9 +48,9 @@ class CameraPool:
 
     def draw(self, fresh: Cameras, generator: torch.Generator) -> Cameras:
         """One camera: the fresh one, or in one of ten cases a hard one, turned."""
-        if not self.full or float(torch.rand((), generator=generator)) >= HARD:
+        if not self.full or float(torch.rand((), generator=generator, device=generator.device)) >= HARD:
             return fresh
-        slot = self.slots[int(torch.randint(len(self.slots), (), generator=generator))]
+        slot = self.slots[int(torch.randint(len(self.slots), (), generator=generator, device=generator.device))]
         return rotated(self.pool[slot], TURN, generator)
 
     def learn(self, camera: Cameras, psnr: float, fraction: float, generator: torch.Generator) -> None:
@@ -69,7 +69,8 @@ class CameraPool:
             self.take = max(1, round(HARD * len(worst)))
             self.pool += worst[: self.take]
             self.collected += 1
-        self.slots = torch.randperm(len(self.pool), generator=generator)[: self.take].tolist()
+        order = torch.randperm(len(self.pool), generator=generator, device=generator.device)
+        self.slots = order[: self.take].tolist()
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -113,7 +114,8 @@ class RayPool:
         """A tenth of `batch` from random slots; none while the pool fills."""
         if not self.full:
             return None
-        slots = torch.randint(self.held, (max(1, round(HARD * batch)),), generator=generator)
+        count = max(1, round(HARD * batch))
+        slots = torch.randint(self.held, (count,), generator=generator, device=self.parts[0].device)
         return HardRays(Rays(*self.parts[0][slots].split(3, -1)), slots)
 
     def learn(
@@ -143,11 +145,13 @@ class RayPool:
 
 def rotated(cameras: Cameras, degrees: float, generator: torch.Generator) -> Cameras:
     """Cameras turned about their own centres: `R <- R Rz Ry Rx`, each angle from U(-degrees, degrees)."""
-    angles = torch.rand(len(cameras), 3, generator=generator).mul(2.0).sub(1.0) * math.radians(degrees)
-    turn = torch.eye(3).expand(len(cameras), 3, 3)
+    device = cameras.size.device
+    unit = torch.rand(len(cameras), 3, generator=generator, device=device)
+    angles = unit.mul(2.0).sub(1.0) * math.radians(degrees)
+    turn = torch.eye(3, device=device).expand(len(cameras), 3, 3)
     for axis in (2, 1, 0):
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        one = torch.eye(3).repeat(len(cameras), 1, 1)
+        one = torch.eye(3, device=device).repeat(len(cameras), 1, 1)
         cos, sin = angles[:, axis].cos(), angles[:, axis].sin()
         one[:, i, i], one[:, i, j], one[:, j, i], one[:, j, j] = cos, -sin, sin, cos
         turn = turn @ one

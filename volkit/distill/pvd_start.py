@@ -120,9 +120,10 @@ def _grow(student: Field) -> None:
         student.refine(1.0)
         return
     student.upsample(min(128, student.config.resolution))
-    cells = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3))
-    bits = (student.occupancy[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-    occupied = torch.zeros(1, 1, *(OCCUPANCY_RESOLUTION,) * 3)
+    device = student.occupancy.device
+    cells = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3, device=device))
+    bits = (student.occupancy[:, None] >> torch.arange(8, dtype=torch.uint8, device=device)) & 1
+    occupied = torch.zeros(1, 1, *(OCCUPANCY_RESOLUTION,) * 3, device=device)
     occupied[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = bits.flatten().float()
     here = functional.adaptive_max_pool3d(occupied, tuple(student.links.shape))
     student.keep(functional.max_pool3d(here, 3, 1, 1)[0, 0] > 0)

@@ -90,4 +90,4 @@ class Student:
             self.grid.load_state(state["grid"])
         for stage, stored in zip(self.stages, state["rungs"], strict=True):
             stage.rung.load_state(stored)
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].cpu())  # a GPU's generator, too, keeps its state there

@@ -19,6 +19,8 @@ FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
 def distillation_cameras(teacher: Field, count: int, size: int | None, generator: torch.Generator) -> Cameras:
     """World-frame cameras to ask a teacher from; `size` is the longest side in pixels, by default the recorded one.
 
+    They and the generator are on the CPU, where captures are.
+
     With a capture: its training cameras and variations of them, so that what no camera saw is not asked.
     Without: cameras on a sphere around the occupied cells.
     """
@@ -27,7 +29,7 @@ def distillation_cameras(teacher: Field, count: int, size: int | None, generator
         return orbit_cameras(teacher, count, size or 400, generator)
     held_out = set(capture.held_out)
     kept = [i for i, name in enumerate(capture.names) if name not in held_out]
-    cameras = capture.cameras[torch.tensor(kept)]
+    cameras = capture.cameras[kept]
     if size is not None:
         cameras = cameras.resized(size)
     more = count - len(cameras)
@@ -36,17 +38,17 @@ def distillation_cameras(teacher: Field, count: int, size: int | None, generator
 
 def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Cameras:
     """New cameras between neighbours: centres and rotations blended by u ~ U(0, 1/2), rotations made orthonormal."""
-    total = len(cameras)
+    total, device = len(cameras), cameras.size.device
     if total < 2:
-        return cameras[torch.zeros(count, dtype=torch.long)]
-    base = torch.randint(total, (count,), generator=generator)
+        return cameras[[0] * count]
+    base = torch.randint(total, (count,), generator=generator, device=device)
     # Nearness counts position and viewing direction alike, in units of the capture's own spread.
     spread = (cameras.centres - cameras.centres.mean(0)).norm(dim=-1).mean().clamp_min(1e-6)
     pose = torch.cat([cameras.centres / spread, cameras.forward], -1)
     near = torch.cdist(pose[base], pose).topk(min(NEIGHBOURS + 1, total), largest=False).indices[:, 1:]
-    pick = torch.randint(near.shape[1], (count, 1), generator=generator)
+    pick = torch.randint(near.shape[1], (count, 1), generator=generator, device=device)
     other = near.gather(1, pick).squeeze(1)
-    u = 0.5 * torch.rand(count, 1, 1, generator=generator)
+    u = 0.5 * torch.rand(count, 1, 1, generator=generator, device=device)
     blended = torch.lerp(cameras.world_from_camera[base], cameras.world_from_camera[other], u)
     left, _, right = torch.linalg.svd(blended[:, :, :3])
     varied = torch.cat([left @ right, blended[:, :, 3:]], -1)
@@ -56,22 +58,27 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
 def occupied_sphere(field: Field) -> tuple[Float[Tensor, "3"], float]:
     """Centre and radius, world frame, of a sphere around the occupied cells (or the whole domain when none is)."""
     cells = morton_cells(unpack_bits(field.occupancy).nonzero()[:, 0])
-    unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else torch.tensor([[0.0] * 3, [1.0] * 3])
+    whole = torch.tensor([[0.0] * 3, [1.0] * 3], device=cells.device)
+    unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else whole
     corners = field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)]))
     world = field.world_from_local.points(corners)
     return world.mean(0), float((world[1] - world[0]).norm()) / 2
 
 
 def orbit_cameras(field: Field, count: int, size: int, generator: torch.Generator | None = None) -> Cameras:
-    """Cameras spread over a sphere that frames the occupied cells: a spiral, jittered where a generator is given."""
+    """Cameras spread over a sphere that frames the occupied cells: a spiral, jittered where a generator is given.
+
+    On the CPU, as the cameras of captures.
+    """
     centre, radius = occupied_sphere(field)
-    k = torch.arange(count) + 0.5
+    k = torch.arange(count, device="cpu") + 0.5
     height = 1.0 - 2.0 * k / count
     turn = k * math.pi * (3.0 - math.sqrt(5.0))
     if generator is not None:
-        turn = turn + 0.5 * torch.rand(count, generator=generator)
+        turn = turn + 0.5 * torch.rand(count, generator=generator, device=turn.device)
     ring = (1.0 - height**2).clamp_min(0.0).sqrt()
     shell = torch.stack([ring * turn.cos(), ring * turn.sin(), height], -1)
     distance = 1.05 * radius / math.sin(FIELD_OF_VIEW / 2)
     focal = 0.5 * size / math.tan(FIELD_OF_VIEW / 2)
-    return Cameras.looking_at(centre + distance * shell, centre, torch.tensor([0.0, 0.0, 1.0]), focal, (size, size))
+    centre = centre.to(shell)
+    return Cameras.looking_at(centre + distance * shell, centre, shell.new_tensor([0.0, 0.0, 1.0]), focal, (size, size))

@@ -128,4 +128,4 @@ class Cameras:
         width, height = size
         count = len(centres)
         intrinsics = pose.new_tensor([focal, focal, width / 2, height / 2]).expand(count, 4)
-        return Cameras(pose, intrinsics.clone(), torch.tensor([size]).expand(count, 2).clone().to(pose.device))
+        return Cameras(pose, intrinsics.clone(), torch.tensor([size], device=pose.device).expand(count, 2).clone())

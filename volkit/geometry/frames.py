@@ -46,15 +46,15 @@ class Similarity:
 
     def matrix(self) -> Float[Tensor, "4 4"]:
         """Homogeneous matrix, float64."""
-        out = torch.eye(4, dtype=torch.float64)
-        out[:3, :3] = self.scale * torch.tensor(self.rotation, dtype=torch.float64)
-        out[:3, 3] = torch.tensor(self.translation, dtype=torch.float64)
+        out = torch.eye(4, dtype=torch.float64, device="cpu")
+        out[:3, :3] = self.scale * out.new_tensor(self.rotation)
+        out[:3, 3] = out.new_tensor(self.translation)
         return out
 
     def inverse(self) -> "Similarity":
         """`b_from_a`."""
-        rotation = torch.tensor(self.rotation, dtype=torch.float64).T
-        translation = -(rotation @ torch.tensor(self.translation, dtype=torch.float64)) / self.scale
+        rotation = torch.tensor(self.rotation, dtype=torch.float64, device="cpu").T
+        translation = -(rotation @ rotation.new_tensor(self.translation)) / self.scale
         return Similarity(tuple(map(tuple, rotation.tolist())), tuple(translation.tolist()), 1.0 / self.scale)
 
     def __matmul__(self, other: "Similarity") -> "Similarity":

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from volkit.io.format import FormatError
 from volkit.io.tensor_file import read_header, read_tensors, write_tensors
 from volkit.typing import Tensor
@@ -22,14 +24,14 @@ def write_state(path: Path | str, state: Any) -> None:
     write_tensors(Path(path), KEY, {"schema": 1, "tree": tree}, tensors)
 
 
-def read_state(path: Path | str) -> Any:
-    """What `write_state` was given, tensors on the CPU; FormatError for a damaged or foreign file."""
+def read_state(path: Path | str, device: torch.device | str = "cpu") -> Any:
+    """What `write_state` was given, tensors on `device`; FormatError for a damaged or foreign file."""
     path = Path(path)
     header = read_header(path, KEY)
     if not isinstance(header, dict) or header.get("schema") != 1:
         raise FormatError(path, "is no stored state of this version", "start again without it")
     try:
-        return _decoded(header["tree"], read_tensors(path))
+        return _decoded(header["tree"], {name: tensor.to(device) for name, tensor in read_tensors(path).items()})
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(path, f"is a damaged state ({error})", "start again without it") from None
 

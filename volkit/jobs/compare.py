@@ -9,6 +9,7 @@ import torch
 from volkit.data import Photographs, load_photographs
 from volkit.distill.views import orbit_cameras
 from volkit.geometry import Cameras
+from volkit.jobs.devices import Device
 from volkit.jobs.measure import WHITE, flat_colour, laid_over, over_white
 from volkit.jobs.opening import capture_size, is_scene, open_field
 from volkit.jobs.progress import Progress
@@ -41,8 +42,8 @@ class CompareJob:
     """train, test or val; by default the held-out views."""
     size: int | None = None
     """Longest side of the pictures in pixels; by default the size recorded in the scene file."""
-    device: str = "cpu"
-    """cpu or cuda."""
+    device: Device = "cpu"
+    """cpu, cuda, or auto: cuda where there is one."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render or read both sides' views, score them, average."""

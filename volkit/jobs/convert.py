@@ -17,6 +17,7 @@ from volkit.distill.student import Student
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
 from volkit.io import save
+from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.opening import open_field
@@ -59,6 +60,8 @@ class ConvertJob:
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
+    device: Device = "cpu"
+    """cpu, cuda, or auto: cuda where there is one."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """How much work a power cut may cost."""
     resume: bool = False
@@ -86,7 +89,7 @@ class ConvertJob:
         return [((self.paths[0],), target) for target in self.paths[1:]]
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: Progress) -> dict[str, Any]:
-        budget = Budget.parse(self.budget)
+        budget, device = Budget.parse(self.budget), chosen_device(self.device)
         if target.exists() and not self.force and not self.dry_run:
             raise FileExistsError(f"{target}: exists already; --force overwrites it")
         generator = seeded(self.seed)
@@ -94,7 +97,7 @@ class ConvertJob:
         student = self._student(teacher, generator)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
-                  "parameters": count_parameters(student), "seed": self.seed,
+                  "parameters": count_parameters(student), "seed": self.seed, "device": device.type,
                   "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
             return report | {"budget": self.budget, "memory_bytes": 16 * count_parameters(student)}
@@ -116,11 +119,12 @@ class ConvertJob:
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
-        fields = [open_field(source) for source in sources]
+        fields = [open_field(source, self.device) for source in sources]
         whole = fields[0] if len(fields) == 1 else Composed(fields)
         if self.edit:
             whole = edited(whole, self.edit)
-            fill_occupancy(whole, stride_for(whole.domain), generator, visible=unpack_bits(whole.occupancy))
+            somewhere, look = unpack_bits(whole.occupancy), on_device(generator, whole.device)
+            fill_occupancy(whole, stride_for(whole.domain), look, visible=somewhere)
         return whole
 
     def _student(self, teacher: Field, generator: torch.Generator) -> Field:
@@ -129,31 +133,37 @@ class ConvertJob:
             kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
         student = (self.config or REPRESENTATIONS[kind]()).build(teacher.domain, generator).placed_like(teacher)
+        student.to(teacher.device)
         copy_occupancy(teacher, student)
         return student
 
     def _trainee(self, teacher: Field, student: Field, generator: torch.Generator) -> Student:
-        cameras = distillation_cameras(teacher, VIEWS, self.size, generator)
+        cameras = distillation_cameras(teacher, VIEWS, self.size, generator).to(teacher.device)
+        generator = on_device(generator, teacher.device)
         near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
         local_rays = teacher.world_from_local.inverse().rays
         ladder = Ladder(teacher, student, cameras, local_rays, stride_for(teacher.domain), near, generator)
         if self.method != "volkit":
             return pvd_student(ladder, METHODS[self.method])
         exact(teacher, student, generator)
-        return Student(student, plan(ladder, BATCH, batch_samples(student.config.kind), self._photographs()), generator)
+        return Student(
+            student,
+            plan(ladder, BATCH, batch_samples(student.config.kind), self._photographs(teacher.device)),
+            generator,
+        )
 
-    def _photographs(self) -> PixelTable | None:
+    def _photographs(self, device: torch.device) -> PixelTable | None:
         if self.photos is None:
             return None
         train = load_photographs(self.photos, self.size).subset("train")
-        return PixelTable(train.cameras, train.images, train.masks)
+        return PixelTable(train.cameras.to(device), train.images, train.masks)
 
     def _judge(self, teacher: Field, generator: torch.Generator) -> Judge:
         """The teacher's pictures from held-out views of its capture, else from views of their own."""
         capture = teacher.capture
         if capture is not None and capture.held_out:
             held = [i for i, name in enumerate(capture.names) if name in set(capture.held_out)]
-            cameras = capture.cameras[torch.tensor(held[:: max(1, len(held) // JUDGED)][:JUDGED])]
+            cameras = capture.cameras[held[:: max(1, len(held) // JUDGED)][:JUDGED]]
             cameras = cameras if self.size is None else cameras.resized(self.size)
         else:
             cameras = distillation_cameras(teacher, JUDGED, self.size, generator)[slice(0, JUDGED)]

@@ -11,6 +11,7 @@ from volkit.distill.pixels import Gains, PixelRung, PixelTable
 from volkit.distill.student import Stage, Student
 from volkit.fit import Budget
 from volkit.io import save
+from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
@@ -53,6 +54,8 @@ class FitJob:
     """Metres per unit of the dataset."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same field."""
+    device: Device = "cpu"
+    """cpu, cuda, or auto: cuda where there is one."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """How much work a power cut may cost."""
     resume: bool = False
@@ -68,7 +71,7 @@ class FitJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Fit, write, report."""
-        budget = Budget.parse(self.budget)
+        budget, device = Budget.parse(self.budget), chosen_device(self.device)
         if self.target.exists() and not self.force and not self.dry_run:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
         photographs = load_photographs(
@@ -77,9 +80,11 @@ class FitJob:
         for note in photographs.notes:
             progress.note(note)
         generator = seeded(self.seed)
-        field = self._field(photographs, generator)
+        field = self._field(photographs, generator).to(device)
+        generator = on_device(generator, device)
         report = {"command": "fit", "source": str(self.data), "target": str(self.target), "kind": self.to,
-                  "parameters": count_parameters(field), "seed": self.seed, "backend": backend.describe()}  # fmt: skip
+                  "parameters": count_parameters(field), "seed": self.seed, "device": device.type,
+                  "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
             return report | {"budget": self.budget, "memory_bytes": _memory(field, photographs)}
         judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
@@ -112,15 +117,15 @@ class FitJob:
         return field
 
     def _student(self, field: Field, photographs: Photographs, generator) -> Student:
-        train = photographs.subset("train")
-        place = field.world_from_local
+        train, place = photographs.subset("train"), field.world_from_local
+        cameras = train.cameras.to(field.device)
         near = train.near / place.scale
         stride = stride_for(field.domain)
         opacities = tuple(image[..., 3] for image in train.images) if train.has_alpha else None
-        visible = visible_cells(field, train.cameras, near=train.near, opacities=opacities)
-        gains = Gains(len(train)) if self.exposure else None
+        visible = visible_cells(field, cameras, near=train.near, opacities=opacities)
+        gains = Gains(len(train)).to(field.device) if self.exposure else None
         rung = PixelRung(
-            PixelTable(train.cameras, train.images, train.masks),
+            PixelTable(cameras, train.images, train.masks),
             VisibleSampler(OccupancySampler(field, stride, near, generator), field),
             place.inverse().rays,
             batch_samples(self.to),

@@ -36,9 +36,9 @@ def laid_over(image: Tensor, background: Sequence[float]) -> Float[Tensor, "heig
 def flat_colour(
     field: Field, camera: Cameras, background: Sequence[float], renderer: VolumeRenderer | None = None
 ) -> Float[Tensor, "height width 3"]:
-    """One view of a field over a background."""
+    """One view of a field over a background, on the CPU as photographs are."""
     picture = (renderer or VolumeRenderer())(field, camera)
-    return picture.over(torch.tensor(tuple(background)))[0]
+    return picture.over(picture.opacity.new_tensor(tuple(background)))[0].cpu()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from volkit.io import FORMATS, FormatError, load
+from volkit.jobs.devices import Device, chosen_device
 from volkit.representations import Capture, Field
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
@@ -23,15 +24,17 @@ def is_scene(path: Path) -> bool:
     return named or any(row.sniff(path) for row in FORMATS.values())
 
 
-def open_field(path: Path, device: str = "cpu") -> Field:
-    """A field that is ready to be asked: frozen, on a device, its empty space marked where nobody has looked yet."""
+def open_field(path: Path, device: Device = "cpu") -> Field:
+    """A field that is ready to be asked: frozen, its empty space marked where nobody has looked yet.
+
+    `device` is a word of `--device`.
+    """
+    place = chosen_device(device)
     field = load(path)
     if not isinstance(field, Field):
         raise FormatError(path, f"holds {field.config.kind}, which is not a field", "give a radiance field")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise RuntimeError(f"--device {device}: torch {torch.__version__} sees no CUDA device here")
     field.requires_grad_(False)
-    field.to(device)
+    field.to(place)
     if bool((field.occupancy == 255).all()):
         generator = torch.Generator(device=field.occupancy.device).manual_seed(0)
         fill_occupancy(field, stride_for(field.domain), generator)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from volkit.data.export import PosedFolder, listed_cameras
 from volkit.io.atomic import written_whole
 from volkit.jobs.channels import Channel, drawn
+from volkit.jobs.devices import Device
 from volkit.jobs.opening import capture_size, open_field
 from volkit.jobs.progress import Progress
 from volkit.jobs.usage import UsageError
@@ -59,8 +60,8 @@ class RenderJob:
     """Step length, relative to a 1024th of the cube: 2 is faster and coarser, 0.5 finer."""
     force: bool = False
     """Overwrite an existing target."""
-    device: str = "cpu"
-    """cpu or cuda."""
+    device: Device = "cpu"
+    """cpu, cuda, or auto: cuda where there is one."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render and write; nothing is left behind that is not whole."""

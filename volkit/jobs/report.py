@@ -70,7 +70,7 @@ def error_map(
 ) -> Float[Tensor, "height width 3"]:
     """Largest channel difference of every pixel as heat: black none, pale yellow 0.2 and more."""
     error = ((quantised(a) - quantised(b)).abs().amax(-1) / ERROR_FULL).clamp(0.0, 1.0) * (len(HEAT) - 1)
-    ramp = torch.tensor(HEAT)
+    ramp = error.new_tensor(HEAT)
     below = error.floor().clamp_max(len(HEAT) - 2).long()
     return torch.lerp(ramp[below], ramp[below + 1], (error - below)[..., None])
 

@@ -62,7 +62,7 @@ class Training:
         """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left."""
         fit = Fit(student, self.budget, schedule or cosine(FINAL_RATE))
         if self.resume:
-            self._take_up(fit, progress)
+            self._take_up(fit, student.field.device, progress)
         watch = [self._evaluation(evaluate, progress), self._checkpoints(), _progress(progress, self.budget)]
         fit.run(watch)
         return fit
@@ -71,11 +71,11 @@ class Training:
         """The target is written: the unfinished work is not needed any more."""
         self.part.unlink(missing_ok=True)
 
-    def _take_up(self, fit: Fit, progress: Progress) -> None:
+    def _take_up(self, fit: Fit, device: torch.device, progress: Progress) -> None:
         if not self.part.exists():
             progress.note(f"nothing to resume: {self.part} does not exist; starting from the beginning")
             return
-        state = read_state(self.part)
+        state = read_state(self.part, device)
         if state["purpose"] != self.purpose:
             raise FormatError(
                 self.part, f"holds unfinished work of another job ({state['purpose']})", "repeat that job's options"

@@ -49,7 +49,7 @@ def _run(op: str, given, output=None, grad=None, data_grad=None, position_grad=N
     points, native = positions.shape[0], positions.device.type == "cpu"
     scratch = None
     if native and data_grad is not None:
-        scratch = torch.empty(points, 8, dtype=torch.int32)
+        scratch = torch.empty(points, 8, dtype=torch.int32, device=positions.device)
     fields = [backend.address(positions), points, backend.address(links), *links.shape]
     fields += [backend.address(data), *data.shape]
     fields += map(backend.address, (output, grad, data_grad, position_grad, scratch))

@@ -1,5 +1,6 @@
 """Volume rendering: answers of a field along rays become pictures (Max 1995, equation 5, by quadrature)."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -161,7 +162,7 @@ def _walk(field: Field, rays: Rays, near: float, choice: float, reach: int) -> t
         thickness.index_add_(0, ray, answers.density * samples.lengths)
         full = samples.offsets.diff() == reach
         start[alive[full]] = samples.t1[samples.offsets[1:][full] - 1]
-        alive = alive[full & (thickness[alive] < -torch.log(torch.tensor(STOP)))]
+        alive = alive[full & (thickness[alive] < -math.log(STOP))]
         reach = min(2 * reach, 64)
         stride = replace(stride, limit=reach)
     return _merged(rounds, len(rays))

@@ -24,6 +24,7 @@ class Placed(Field):
         self.field, self.local_from_field = field, local_from_field
         self.field_from_local = local_from_field.inverse()
         self.capture = field.capture
+        self.to(field.device)
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""
@@ -54,6 +55,7 @@ class Composed(Field):
         self.config = fields[0].config
         self.parts = nn.ModuleList(fields)
         self.capture = next((field.capture for field in fields if field.capture is not None), None)
+        self.to(fields[0].device)
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""
@@ -96,7 +98,7 @@ def _seen_from(points: Points, frame: Similarity) -> Points:
 
 
 def _moved(domain: Domain, frame: Similarity) -> Domain:
-    ends = torch.tensor([domain.lower, domain.upper], dtype=torch.float64)
+    ends = torch.tensor([domain.lower, domain.upper], dtype=torch.float64, device="cpu")
     x, y, z = torch.meshgrid(*ends.unbind(-1), indexing="ij")
     corners = frame.points(torch.stack([x, y, z], -1).reshape(-1, 3))
     lower, upper = corners.amin(0).tolist(), corners.amax(0).tolist()

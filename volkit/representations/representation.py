@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self
 
@@ -73,8 +74,8 @@ class Representation(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters live."""
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
+        """Where the parameters live, or the buffers of what has none."""
+        return next((t.device for t in chain(self.parameters(), self.buffers())), torch.device("cpu"))
 
     def stored_tensors(self) -> dict[str, Tensor]:
         """What a file must hold: parameters and buffers by name, in the published layout."""

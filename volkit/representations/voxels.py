@@ -94,8 +94,8 @@ class Voxels(Field):
             ("tv_sh", self.sh_data, self.config.tv_sh),
         ):
             here, *near = self._read(corners, data).view(4, len(rows), -1).unbind(0)
-            squares = sum((other - here).square() for other in near)
-            losses[name] = weight * torch.as_tensor(squares).add(1e-9).sqrt().mean(0).sum()
+            squares = torch.stack([other - here for other in near]).square().sum(0)
+            losses[name] = weight * squares.add(1e-9).sqrt().mean(0).sum()
         return losses
 
     def refine(self, fraction: float) -> bool:
