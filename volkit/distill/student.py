@@ -81,9 +81,7 @@ class Student:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up `state()`; a field that had grown by then takes the stored shapes."""
-        own = {**dict(self.field.named_parameters()), **dict(self.field.named_buffers())}
-        for name, tensor in state["field"].items():
-            own[name].data = tensor.clone()
+        self.field.load_state_dict(state["field"])
         if self.beside is not None:
             self.beside.load_state_dict(state["beside"])
         if self.grid is not None:

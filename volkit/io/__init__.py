@@ -1,6 +1,6 @@
 """Scene files: one file or folder per format; `formats.py` is the table."""
 
 from volkit.io.format import Format, FormatError
-from volkit.io.formats import FORMATS, describe, format_for, load, save
+from volkit.io.formats import FORMATS, check_target, describe, format_for, load, save
 
-__all__ = ["FORMATS", "Format", "FormatError", "describe", "format_for", "load", "save"]
+__all__ = ["FORMATS", "Format", "FormatError", "check_target", "describe", "format_for", "load", "save"]

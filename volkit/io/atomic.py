@@ -3,19 +3,21 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from volkit.io.format import FormatError
 
-__all__ = ["written_whole"]
+__all__ = ["check_writable", "written_whole"]
 
 FIXES = {
     errno.ENOSPC: "free some space",
     errno.EROFS: "choose a place that can be written",
     errno.EACCES: "choose a place that can be written",
     errno.EPERM: "choose a place that can be written",
+    errno.EDQUOT: "free some space",
     errno.ENOENT: "make the folder first",
+    errno.ENOTDIR: "make the folder first",
     errno.EISDIR: "name a file, not a folder",
 }
 
@@ -25,18 +27,36 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     """Give a place beside `path` to write to; it becomes `path` at the end, or vanishes when anything goes wrong.
 
     The place is `.NAME.writing.part`, on the same disk so that the change is one rename, and apart from `NAME.part`,
-    where unfinished jobs keep their state. OSError and failures to write become FormatError.
+    where unfinished jobs keep their state. What a killed writer left there is removed. OSError and failures to write
+    become FormatError.
     """
     path = Path(path)
-    place = path.with_name(f".{path.name}.writing.part")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder")
-        place.touch()
+    with _place_beside(path) as place:
         yield place
         with place.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(place, path)
+        _synchronise(path.parent)
+
+
+def check_writable(path: Path | str) -> None:
+    """Raise FormatError, naming file, fact and fix, where `written_whole` would fail: ask before hours of work."""
+    with _place_beside(Path(path)):
+        return
+
+
+@contextmanager
+def _place_beside(path: Path) -> Iterator[Path]:
+    place = path.with_name(f".{path.name}.writing.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        # A rename would replace a file that its owner protects.
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "is read-only")
+        _removed(place)
+        place.touch()
+        yield place
     except FormatError:
         raise
     except OSError as error:
@@ -44,6 +64,17 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         raise FormatError(path, f"cannot be written ({error.strerror or error})", fix) from None
     finally:
         _removed(place)
+
+
+def _synchronise(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    # Not every system opens folders, nor does every file system synchronise them: the file itself is safe already.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _removed(place: Path) -> None:

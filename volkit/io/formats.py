@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from volkit.io import analytic_scene, native, nerf_checkpoint
+from volkit.io.atomic import check_writable
 from volkit.io.format import Format, FormatError
 from volkit.representations import Representation
 
-__all__ = ["FORMATS", "describe", "format_for", "load", "save"]
+__all__ = ["FORMATS", "check_target", "describe", "format_for", "load", "save"]
 
 FORMATS: dict[str, Format] = {row.name: row for row in (native.FORMAT, nerf_checkpoint.FORMAT, analytic_scene.FORMAT)}
 
@@ -34,13 +35,24 @@ def load(path: Path | str) -> Representation:
 def save(representation: Representation, path: Path | str, format: str | None = None) -> None:
     """Write a scene; `format` names a row of the table, by default the suffix does. Never leaves half a file."""
     path = Path(path)
+    row = _writer(path, representation.config.kind, format)
+    assert row.write is not None
+    row.write(representation, path)
+
+
+def check_target(path: Path | str, kind: str, format: str | None = None) -> None:
+    """Raise the FormatError with which `save` would fail, before the work is done: no such format, no such place."""
+    _writer(Path(path), kind, format)
+    check_writable(path)
+
+
+def _writer(path: Path, kind: str, format: str | None) -> Format:
     row = format_for(path, format)
-    kind = representation.config.kind
     if row.write is None:
         raise FormatError(path, f"the format {row.name} can only be read", f"write {_writable(kind)}")
     if kind not in row.holds:
         raise FormatError(path, f"the format {row.name} cannot hold {kind}", f"write {_writable(kind)}")
-    row.write(representation, path)
+    return row
 
 
 def format_for(path: Path, name: str | None = None) -> Format:

@@ -1,6 +1,8 @@
 """safetensors files of ours: named tensors and one JSON header, written whole, read without trust."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,13 @@ def write_tensors(path: Path, key: str, header: Mapping[str, Any], tensors: Mapp
             save_file(flat, place, metadata={key: json.dumps(header)})
         except SafetensorError as error:
             # The library reports a full disk as its own error type.
-            raise OSError(str(error)) from None
+            raise _system_error(str(error)) from None
+
+
+def _system_error(text: str) -> OSError:
+    """The system's own error where the library quotes it: `... (os error 28)`."""
+    number = re.search(r"os error (\d+)", text)
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(text)
 
 
 def read_header(path: Path, key: str) -> Any:

@@ -54,7 +54,9 @@ class CompareJob:
         capture = next((f.capture for f in fields if f and f.capture), None)
         sides = []
         for path, field in zip((self.a, self.b), fields, strict=True):
-            sides.append(Side(path, field, None if field else load_photographs(path, size)))
+            with progress.stretch("read"):
+                seen = None if field else load_photographs(path, size, progress=progress.counted)
+            sides.append(Side(path, field, seen))
         views = self._views(sides, capture, size)
         background = self._background(sides)
         rows, scores = [], []

@@ -16,7 +16,7 @@ from volkit.distill.pvd_start import pvd_schedule, pvd_student
 from volkit.distill.student import Student
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
-from volkit.io import save
+from volkit.io import check_target, save
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.measure import Judge, flat_colour
@@ -72,6 +72,8 @@ class ConvertJob:
     """Say what it would take, and stop."""
     config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
+    preview: bool = False
+    """Write TARGET.png, a held-out view, as the conversion goes on."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`."""
@@ -101,7 +103,8 @@ class ConvertJob:
                   "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
             return report | {"budget": self.budget, "memory_bytes": 16 * count_parameters(student)}
-        judge = self._judge(teacher, generator)
+        check_target(target, student.config.kind)
+        judge = self._judge(teacher, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"convert to {student.config.kind}"):
             trainee = self._trainee(teacher, student, generator)
@@ -115,7 +118,7 @@ class ConvertJob:
         }  # fmt: skip
 
     def _purpose(self, target: Path) -> str:
-        ignored = {"resume", "force", "dry_run", "checkpoint_seconds"}
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
@@ -158,7 +161,7 @@ class ConvertJob:
         train = load_photographs(self.photos, self.size).subset("train")
         return PixelTable(train.cameras.to(device), train.images, train.masks)
 
-    def _judge(self, teacher: Field, generator: torch.Generator) -> Judge:
+    def _judge(self, teacher: Field, generator: torch.Generator, preview: Path | None) -> Judge:
         """The teacher's pictures from held-out views of its capture, else from views of their own."""
         capture = teacher.capture
         if capture is not None and capture.held_out:
@@ -169,4 +172,4 @@ class ConvertJob:
             cameras = distillation_cameras(teacher, JUDGED, self.size, generator)[slice(0, JUDGED)]
         background = (capture.background if capture else None) or (1.0, 1.0, 1.0)
         truth = tuple(flat_colour(teacher, cameras[[i]], background) for i in range(len(cameras)))
-        return Judge(cameras, truth, "source", background)
+        return Judge(cameras, truth, "source", background, preview)

@@ -10,7 +10,7 @@ from volkit.data import Photographs, load_photographs
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
 from volkit.distill.student import Stage, Student
 from volkit.fit import Budget
-from volkit.io import save
+from volkit.io import check_target, save
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
@@ -74,9 +74,11 @@ class FitJob:
         budget, device = Budget.parse(self.budget), chosen_device(self.device)
         if self.target.exists() and not self.force and not self.dry_run:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
-        photographs = load_photographs(
-            self.data, self.size, self.holdout, domain=self.domain, up=self.up, unit_scale=self.unit_scale
-        )
+        self._check()
+        with progress.stretch("read"):
+            photographs = load_photographs(
+                self.data, self.size, self.holdout, self.up, self.unit_scale, self.domain, progress.counted
+            )
         for note in photographs.notes:
             progress.note(note)
         generator = seeded(self.seed)
@@ -103,10 +105,15 @@ class FitJob:
         ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
         return " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in ignored)
 
-    def _field(self, photographs: Photographs, generator) -> Field:
+    def _check(self) -> None:
+        """Whatever is wrong with the target is said before the work begins."""
         if self.to not in REPRESENTATIONS or self.to == "analytic":
             kinds = ", ".join(kind for kind in REPRESENTATIONS if kind != "analytic")
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
+        if not self.dry_run:
+            check_target(self.target, self.to)
+
+    def _field(self, photographs: Photographs, generator) -> Field:
         train = photographs.subset("train")
         field = (self.config or REPRESENTATIONS[self.to]()).build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")

@@ -24,7 +24,7 @@ class InspectJob:
     def run(self, progress: Progress) -> dict[str, Any]:
         """Kind, sizes, frame, tensors, capture of a scene; pictures, cameras, domain of a dataset."""
         with progress.stretch("read"):
-            return self._scene() if is_scene(self.path) else self._dataset()
+            return self._scene() if is_scene(self.path) else self._dataset(progress)
 
     def _scene(self) -> dict[str, Any]:
         scene = load(self.path)
@@ -49,8 +49,8 @@ class InspectJob:
             report["provenance"] = dict(scene.provenance)
         return report
 
-    def _dataset(self) -> dict[str, Any]:
-        seen = load_photographs(self.path)
+    def _dataset(self, progress: Progress) -> dict[str, Any]:
+        seen = load_photographs(self.path, progress=progress.counted)
         splits = {name: seen.split.count(name) for name in sorted(set(seen.split))}
         sizes = sorted({tuple(size) for size in seen.cameras.size.tolist()})
         return {

@@ -8,6 +8,7 @@ import torch
 
 from volkit.data import Photographs
 from volkit.geometry import Cameras
+from volkit.io.atomic import written_whole
 from volkit.jobs.progress import Progress
 from volkit.metrics import psnr, quantised
 from volkit.render.volume import VolumeRenderer
@@ -88,6 +89,5 @@ def write_picture(path: Path, rgb: Float[Tensor, "height width 3"]) -> None:
     """Write an 8-bit picture; a reader never sees half of it."""
     import imageio.v3 as imageio
 
-    part = path.with_name(f".{path.name}.part{path.suffix}")
-    imageio.imwrite(part, (quantised(rgb) * 255.0).round().to(torch.uint8).numpy())
-    part.replace(path)
+    with written_whole(path) as place:
+        imageio.imwrite(place, (quantised(rgb) * 255.0).round().to(torch.uint8).numpy(), extension=".png")

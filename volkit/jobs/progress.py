@@ -59,6 +59,10 @@ class Progress:
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=fraction, said=self._said(fraction, seconds_left))
 
+    def counted(self, done: int, total: int) -> None:
+        """Move the bar to `done` of `total`."""
+        self.advance(done / max(total, 1))
+
     def _said(self, fraction: float, seconds_left: float | None) -> str:
         parts = [f"{100 * fraction:3.0f} %"]
         if (loss := self._shown.get("loss")) is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from volkit.data.export import PosedFolder, listed_cameras
-from volkit.io.atomic import written_whole
+from volkit.io.atomic import check_writable, written_whole
 from volkit.jobs.channels import Channel, drawn
 from volkit.jobs.devices import Device
 from volkit.jobs.opening import capture_size, open_field
@@ -69,6 +69,8 @@ class RenderJob:
         empty = kind == "folder" and self.target.is_dir() and not any(self.target.iterdir())
         if self.target.exists() and not self.force and not empty:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
+        if kind != "folder":
+            check_writable(self.target)
         field = open_field(self.source, self.device)
         views = self._views(field, kind)
         with progress.stretch("render"):
