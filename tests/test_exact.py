@@ -69,7 +69,7 @@ def pictures(field, cameras):
 def started(config, teacher, domain=None):
     student = config.build(domain or teacher.domain, seeded())
     copy_occupancy(teacher, student)
-    assert exact(teacher, student, seeded())
+    exact(teacher, student, seeded())
     return student
 
 
@@ -116,7 +116,7 @@ def test_the_same_architecture_is_copied(config):
     teacher = config.build(Domain.cube(1.0), seeded(1))
     teacher.occupancy.copy_(torch.randint(256, teacher.occupancy.shape, generator=seeded(), dtype=torch.uint8))
     student = config.build(Domain.cube(1.0), seeded(2))
-    assert exact(teacher, student, seeded())
+    assert exact(teacher, student, seeded()) < 1.0  # a start worth keeping lowers the first rates
     for name, tensor in teacher.state_dict().items():
         assert torch.equal(student.state_dict()[name], tensor), name
 
@@ -124,7 +124,7 @@ def test_the_same_architecture_is_copied(config):
 def test_kinds_without_closed_form_are_left_alone(ball):
     student = SMALL_HASH.build(ball[0].domain, seeded())
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    assert not exact(ball[0], student, seeded())
+    assert exact(ball[0], student, seeded()) == 1.0
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
 
 

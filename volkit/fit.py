@@ -9,12 +9,14 @@ from typing import Any, Protocol
 import torch
 
 from volkit.ops.adam import AdamRule, adam_
+from volkit.ops.muon import MuonRule, muon_
 from volkit.representations.representation import ParamGroup
 from volkit.typing import Tensor
 
 __all__ = ["Budget", "Fit", "History", "Moment", "Trainee", "Watcher", "cosine"]
 
 State = dict[str, Any]
+MOMENTS = {"adam": 2, "muon": 1}  # tensors of a parameter's size that a rule remembers
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def cosine(final: float = 0.02, warmup_steps: int = 50) -> Callable[[Moment], fl
 class Fit:
     """An optimisation that can be stopped, stored and taken up again.
 
-    Adam (Kingma and Ba 2015) with betas 0.9 and 0.99 as instant-ngp uses it. With a budget in steps a resumed run
+    Adam (Kingma and Ba 2015) with betas 0.9 and 0.99 as instant-ngp uses it, Muon for matrices whose group asks for
+    it. With a budget in steps a resumed run
     ends where an unbroken one would, bit for bit on one machine.
     """
 
@@ -115,7 +118,7 @@ class Fit:
         self.schedule = schedule or cosine()
         self.history = History()
         self.step, self.seconds = 0, 0.0
-        self._moments: dict[str, tuple[Tensor, Tensor]] = {}
+        self._moments: dict[str, tuple[Tensor, ...]] = {}
 
     @property
     def moment(self) -> Moment:
@@ -154,28 +157,29 @@ class Fit:
 
     def _descend(self, moment: Moment, reduce: Callable[[Tensor], Tensor]) -> None:
         factor = self.schedule(moment)
-        for group in self.trainee.groups():
-            rule = AdamRule(lr=group.lr * factor)
-            for index, parameter in enumerate(group.parameters):
-                if parameter.grad is None:
-                    continue
-                key = f"{group.name}.{index}"
-                if key not in self._moments:
-                    self._moments[key] = (torch.zeros_like(parameter), torch.zeros_like(parameter))
-                first, second = self._moments[key]
-                with torch.no_grad():
-                    if group.weight_decay:
-                        parameter.mul_(1.0 - rule.lr * group.weight_decay)
-                    adam_(
-                        parameter.data, reduce(parameter.grad), first, second, self.step + 1, rule,
-                        touched_only=group.sparse,
-                    )  # fmt: skip
+        for key, group, parameter in self._parameters():
+            if parameter.grad is None:
+                continue
+            if key not in self._moments:
+                self._moments[key] = tuple(torch.zeros_like(parameter) for _ in range(MOMENTS[group.rule]))
+            moments, lr = self._moments[key], group.lr * factor
+            grad, value = reduce(parameter.grad), parameter.data
+            if group.weight_decay:
+                value.mul_(1.0 - lr * group.weight_decay)
+            if group.rule == "muon":
+                muon_(value, grad, *moments, MuonRule(lr))
+            else:
+                adam_(value, grad, *moments, self.step + 1, AdamRule(lr), touched_only=group.sparse)
+
+    def _parameters(self) -> list[tuple[str, ParamGroup, Tensor]]:
+        """Every parameter with its group and the name of its moments, which have its layout and its device."""
+        return [(f"{g.name}.{i}", g, p) for g in self.trainee.groups() for i, p in enumerate(g.parameters)]
 
     def state(self) -> State:
-        """Trainee, Adam moments, clock, history. The tensors are live: write or copy them before going on."""
+        """Trainee, moments, clock, history. The tensors are live: write or copy them before going on."""
         return {
             "trainee": self.trainee.state(),
-            "moments": {name: list(pair) for name, pair in self._moments.items()},
+            "moments": {name: list(moments) for name, moments in self._moments.items()},
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history.rows,
@@ -184,6 +188,11 @@ class Fit:
     def load_state(self, state: State) -> None:
         """Go on from `state()`."""
         self.trainee.load_state(state["trainee"])
-        self._moments = {name: (pair[0], pair[1]) for name, pair in state["moments"].items()}
+        stored = state["moments"]
+        self._moments = {
+            key: tuple(torch.empty_like(parameter).copy_(moment) for moment in stored[key])
+            for key, _, parameter in self._parameters()
+            if key in stored
+        }
         self.step, self.seconds = state["step"], state["seconds"]
         self.history = History(list(state["history"]))

@@ -9,7 +9,6 @@ from volkit.distill.active import PixelDraw
 from volkit.distill.cache import AnswerCache, CacheSize
 from volkit.distill.pixels import PixelRung, PixelSource, TargetRays
 from volkit.distill.points import PointRung, RegressionRung
-from volkit.distill.rung import Rung
 from volkit.distill.student import Stage
 from volkit.geometry import Cameras, Rays
 from volkit.ops.march import Stride
@@ -21,7 +20,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["AnswerSource", "Ladder", "plan"]
 
 POINTS_UNTIL = 0.85  # then pictures on the student's own samples; with photographs they take the last part
-REGRESSED = ("mlp",)  # students whose samples cost too much to ask whole rays
+REGRESSED = ("mlp",)  # students whose samples cost too much to ask whole rays: pictures would cost them dB
 PICTURES_UNTIL = 0.6  # of the budget when photographs follow
 
 
@@ -66,17 +65,19 @@ class AnswerSource:
         """Take up `state()`."""
 
 
-def plan(ladder: Ladder, size: CacheSize, samples: int, photographs: PixelSource | None = None) -> list[Stage]:
+def plan(ladder: Ladder, samples: int, photographs: PixelSource | None = None) -> list[Stage]:
     """Points, then the teacher's pictures, then photographs if there are any; `samples` of the student a step."""
+    regressed = ladder.student.config.kind in REGRESSED
+    size = CacheSize() if regressed else CacheSize(samples)
     sampled = lambda generator: OccupancySampler(ladder.teacher, ladder.stride, ladder.near, generator)  # noqa: E731
     cache = AnswerCache(ladder.teacher, PixelDraw(ladder.cameras), sampled, ladder.local_rays, size, ladder.generator)
     own = VisibleSampler(OccupancySampler(ladder.student, ladder.stride, ladder.near, ladder.generator), ladder.student)
     share = 1.0 if photographs is None else PICTURES_UNTIL
     pictures = PixelRung(AnswerSource(cache), own, lambda rays: rays, samples, ladder.generator)
-    points: Rung = PointRung(cache, ladder.generator)
-    if ladder.student.config.kind in REGRESSED:
-        points = RegressionRung(cache, samples, ladder.generator)
-    stages = [Stage(points, POINTS_UNTIL * share), Stage(pictures, share)]
+    if regressed:
+        stages = [Stage(RegressionRung(cache, samples, ladder.generator), share)]
+    else:
+        stages = [Stage(PointRung(cache, ladder.generator), POINTS_UNTIL * share), Stage(pictures, share)]
     if photographs is not None:
         stages.append(Stage(PixelRung(photographs, own, ladder.local_rays, samples, ladder.generator)))
     return stages

@@ -49,7 +49,7 @@ def pvd_schedule(student: Field) -> Callable[[Moment], float]:
 
 
 def pvd_groups(student: Field) -> list[ParamGroup]:
-    """The student's groups at the published rates and weight decay (1e-4 of every value a step at the full rate).
+    """The student's groups: Adam, the published rates and weight decay (1e-4 of every value a step at the full rate).
 
     Voxels keep their own rates: their density is no exponential and moves by its own magnitude.
     """
@@ -58,7 +58,7 @@ def pvd_groups(student: Field) -> list[ParamGroup]:
         heads = group.name == "networks" and isinstance(student, TensorVM | TensorCP)
         rate = SLOW_RATE if heads else _rate(student.config.kind)
         lr = group.lr if isinstance(student, Voxels) else rate
-        groups.append(replace(group, lr=lr, weight_decay=WEIGHT_DECAY * rate / lr))
+        groups.append(replace(group, lr=lr, weight_decay=WEIGHT_DECAY * rate / lr, rule="adam"))
     return groups
 
 

@@ -1,7 +1,7 @@
 """A field in training: which rung is climbed when, when its occupancy is refreshed and its resolution grows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from volkit.sampling.occupancy_grid import OccupancyGrid
 from volkit.typing import Tensor
 
 __all__ = ["Recipe", "Stage", "Student"]
+
+LAZINESS = 16  # steps between penalties: they visit every parameter, a batch visits few (Karras et al. 2020, 4.1)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Recipe:
     """Learning rates, and whether the representation's own penalties and growth apply; all its own by default."""
 
     groups: Callable[[Field], list[ParamGroup]] = lambda field: field.param_groups()
+    rate: float = 1.0  # of the groups' learning rates: below 1 for a student that starts close to its teacher
     own_penalties: bool = True
     own_growth: bool = True
 
@@ -52,15 +55,19 @@ class Student:
         self.recipe = recipe or Recipe()
 
     def losses(self, moment: Moment) -> dict[str, Tensor]:
-        """Losses of the current stage and the representation's own penalties."""
+        """Losses of the current stage, and now and then the representation's own penalties at their mean weight."""
         stage = next(s for s in self.stages if moment.fraction < s.until)
-        penalties = self.field.penalties(self.generator) if self.recipe.own_penalties else {}
-        return {**stage.rung.losses(self.field, moment), **penalties}
+        losses = stage.rung.losses(self.field, moment)
+        if self.recipe.own_penalties and moment.step % LAZINESS == 0:
+            penalties = self.field.penalties(self.generator)
+            losses |= {name: LAZINESS * penalty for name, penalty in penalties.items()}
+        return losses
 
     def groups(self) -> list[ParamGroup]:
         """The field's parameters and those of what is trained beside it."""
         beside = [] if self.beside is None else [ParamGroup("beside", tuple(self.beside.parameters()), lr=1e-3)]
-        return self.recipe.groups(self.field) + beside
+        own = [replace(group, lr=self.recipe.rate * group.lr) for group in self.recipe.groups(self.field)]
+        return own + beside
 
     def after_step(self, moment: Moment) -> bool:
         """Grow the field, then look again at where it is empty."""

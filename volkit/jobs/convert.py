@@ -13,7 +13,7 @@ from volkit.distill.pixels import PixelTable
 from volkit.distill.plan import Ladder, plan
 from volkit.distill.pvd import METHODS
 from volkit.distill.pvd_start import pvd_schedule, pvd_student
-from volkit.distill.student import Student
+from volkit.distill.student import Recipe, Student
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
 from volkit.io import check_target, save
@@ -22,7 +22,7 @@ from volkit.jobs.edits import edited
 from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.opening import open_field
 from volkit.jobs.progress import Progress
-from volkit.jobs.training import BATCH, CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
 from volkit.sampling.occupancy import stride_for
@@ -148,12 +148,10 @@ class ConvertJob:
         ladder = Ladder(teacher, student, cameras, local_rays, stride_for(teacher.domain), near, generator)
         if self.method != "volkit":
             return pvd_student(ladder, METHODS[self.method])
-        exact(teacher, student, generator)
-        return Student(
-            student,
-            plan(ladder, BATCH, batch_samples(student.config.kind), self._photographs(teacher.device)),
-            generator,
-        )
+        # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
+        recipe = Recipe(rate=exact(teacher, student, generator), own_penalties=False)
+        stages = plan(ladder, batch_samples(student.config.kind), self._photographs(teacher.device))
+        return Student(student, stages, generator, recipe=recipe)
 
     def _photographs(self, device: torch.device) -> PixelTable | None:
         if self.photos is None:

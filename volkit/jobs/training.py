@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from volkit.distill.cache import CacheSize
 from volkit.distill.student import Student
 from volkit.fit import Budget, Fit, Moment, Watcher, cosine
 from volkit.io.checkpoint import read_state, write_state
@@ -15,18 +14,18 @@ from volkit.io.format import FormatError
 from volkit.jobs.progress import Progress
 from volkit.representations.field import Field
 
-__all__ = ["BATCH", "CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
+__all__ = ["CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
 
 CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
 EVALUATIONS = 8  # points on the curve of dB over time
-BATCH = CacheSize()
-SMALL_BATCHES = {"mlp": 1 << 14}  # half a million products a sample: smaller batches are more steps
+BATCH = 1 << 16  # samples in a step's batch: enough to fill two cores
+SMALL_BATCHES = {"mlp": 1 << 13, "planes": 1 << 14, "tensor_cp": 1 << 15}  # where more steps gave more dB a second
 FINAL_RATE = 0.02
 
 
 def batch_samples(kind: str) -> int:
     """Samples in a step's batch: enough to fill two cores, few enough to take many steps."""
-    return SMALL_BATCHES.get(kind, BATCH.samples)
+    return SMALL_BATCHES.get(kind, BATCH)
 
 
 def count_parameters(field: Field) -> int:

@@ -16,6 +16,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["Mlp", "MlpConfig"]
 
 DENSITY_RATE = 10.0  # of the density layer's learning rate to the others'
+SMALLEST_MATRIX = 16  # rows and columns of what Muon trains: directions are only worth equalising where there are many
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class MlpConfig:
     coordinates: Literal["domain", "local"] = "domain"
     products: Literal["float32", "bfloat16"] = "bfloat16"
     lr: float = 1e-3
+    hidden_lr: float = 1e-2
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Mlp":
         """An untrained network."""
@@ -104,12 +106,14 @@ class Mlp(Field):
         return FieldSample(self._activated(raw, points.positions), {"rgb": rgb})
 
     def param_groups(self) -> list[ParamGroup]:
-        """All layers at one rate, but for the density's: its values range from 0 to hundreds."""
+        """Hidden matrices by Muon; the rest by Adam, density at a higher rate: it ranges from 0 to hundreds."""
         last = self.fc_alpha if self.config.view_directions else self.fc_out
-        density = {id(parameter) for parameter in last.parameters()}
-        rest = tuple(parameter for parameter in self.parameters() if id(parameter) not in density)
+        density = set(last.parameters())
+        hidden = tuple(p for p in self.parameters() if p.dim() == 2 and min(p.shape) >= SMALLEST_MATRIX)
+        rest = tuple(p for p in self.parameters() if p not in density.union(hidden))
         return [
-            ParamGroup("network", rest, self.config.lr),
+            ParamGroup("hidden", hidden, self.config.hidden_lr, rule="muon"),
+            ParamGroup("colour", rest, self.config.lr),
             ParamGroup("density", tuple(last.parameters()), DENSITY_RATE * self.config.lr),
         ]
 

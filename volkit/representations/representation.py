@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import nn
@@ -33,8 +33,9 @@ class Capture:
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Parameters that share a learning rate; `sparse` ones skip rows without gradient (`ops.adam`).
+    """Parameters that share a rule and a learning rate; `sparse` ones skip rows without gradient (`ops.adam`).
 
+    `muon` is for the matrices of dense layers, which it trains several times faster than `adam` does (`ops.muon`).
     Before each step every value shrinks by `lr * weight_decay` of itself (AdamW, Loshchilov and Hutter 2019).
     """
 
@@ -43,6 +44,7 @@ class ParamGroup:
     lr: float
     sparse: bool = False
     weight_decay: float = 0.0
+    rule: Literal["adam", "muon"] = "adam"
 
 
 class RepresentationConfig(Protocol):

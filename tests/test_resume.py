@@ -1,0 +1,53 @@
+"""Work that goes on from a file ends where unbroken work does, also with parameters that grow or lie channels last."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_devices import photographs  # noqa: F401
+
+from volkit.fit import Budget, Fit
+from volkit.io.checkpoint import read_state, write_state
+from volkit.jobs.fit import FitJob
+from volkit.representations.tensor_cp import TensorCPConfig
+from volkit.representations.tensor_vm import TensorVMConfig
+from volkit.representations.voxels import VoxelsConfig
+
+STEPS, BREAK = 8, 6
+GROWING = {
+    "tensor_vm": TensorVMConfig(resolution=12, start=6),
+    "tensor_cp": TensorCPConfig(resolution=12, start=6),
+    "voxels": VoxelsConfig(resolution=12, start=6),
+}
+
+
+def fitted(seen, kind: str) -> Fit:
+    generator = torch.Generator().manual_seed(0)
+    job = FitJob(Path("a"), Path("b"), to=kind, config=GROWING[kind])
+    return Fit(job._student(job._field(seen, generator), seen, generator), Budget(steps=STEPS))
+
+
+class Stop(Exception):
+    """The power is cut."""
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_resumed_work_is_the_same_work(photographs, kind, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("volkit.jobs.fit.batch_samples", lambda kind: 1 << 10)
+    path = tmp_path / "state.part"
+
+    def watch(moment, losses, fit) -> None:
+        if moment.step == BREAK:
+            write_state(path, fit.state())
+
+    whole = fitted(photographs, kind)
+    started = {name: tuple(p.shape) for name, p in whole.trainee.field.named_parameters()}
+    whole.run([watch])
+    resumed = fitted(photographs, kind)
+    resumed.load_state(read_state(path))
+    assert resumed.step == BREAK
+    resumed.run()
+    ours, theirs = (dict(fit.trainee.field.named_parameters()) for fit in (resumed, whole))
+    assert {name: tuple(p.shape) for name, p in theirs.items()} != started  # it has grown before the break
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(ours[name].stride() == theirs[name].stride() for name in theirs)
