@@ -49,6 +49,17 @@ def pictures(scene, tmp_path_factory) -> Path:
     return folder
 
 
+def test_a_dry_run_says_what_it_would_take(capsys, scene, pictures, tmp_path):
+    for command, source in (("fit", pictures), ("convert", scene)):
+        arguments = (command, source, tmp_path / "a.safetensors", "--to", "mlp", "--budget", "90s", "--dry-run")
+        found = report(capsys, *arguments)
+        assert found["memory"]["in all"].startswith("about ") and found["memory_bytes"] > 1e8  # 8x256 keeps its layers
+        assert found["time"].startswith("90 s of optimisation")
+        assert {"parameters", "gradients", "moments", "batch"} <= found["memory"].keys()
+        assert "in all: about" in run(capsys, *arguments)[1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_teaches(capsys):
     status, out, _ = run(capsys, "--help")
     assert status == 0 and all(name in out for name in cli.COMMANDS) and "examples:" in out

@@ -58,7 +58,7 @@ def test_a_read_only_file_stays(tmp_path, field, monkeypatch):
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_a_read_only_folder(tmp_path, monkeypatch, number):
     monkeypatch.setattr(Path, "touch", refuse(number))
-    with pytest.raises(FormatError, match="cannot be written .*; choose a place that can be written"):
+    with pytest.raises(FormatError, match=r"cannot be written .*; choose a place that can be written"):
         check_writable(tmp_path / "a.safetensors")
 
 

@@ -19,6 +19,7 @@ from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
+from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.opening import open_field
 from volkit.jobs.progress import Progress
@@ -102,7 +103,7 @@ class ConvertJob:
                   "parameters": count_parameters(student), "seed": self.seed, "device": device.type,
                   "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
-            return report | {"budget": self.budget, "memory_bytes": 16 * count_parameters(student)}
+            return report | estimate(student, budget, 0, JUDGED, teacher=teacher)
         check_target(target, student.config.kind)
         judge = self._judge(teacher, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)

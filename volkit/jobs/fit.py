@@ -12,6 +12,7 @@ from volkit.distill.student import Stage, Student
 from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.jobs.devices import Device, chosen_device, on_device
+from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
@@ -88,7 +89,8 @@ class FitJob:
                   "parameters": count_parameters(field), "seed": self.seed, "device": device.type,
                   "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
-            return report | {"budget": self.budget, "memory_bytes": _memory(field, photographs)}
+            pixels = sum(image.numel() for image in photographs.images)
+            return report | estimate(field, budget, pixels, photographs.split.count("test") or len(photographs))
         judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
         training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
@@ -140,9 +142,3 @@ class FitJob:
             gains,
         )
         return Student(field, [Stage(rung)], generator, OccupancyGrid(field, stride, visible=visible), gains)
-
-
-def _memory(field: Field, photographs: Photographs) -> int:
-    """Bytes of parameters, gradients and moments, of the pixels, and of a batch's activations (about 1 kB a sample)."""
-    pixels = sum(image.numel() for image in photographs.images)
-    return 16 * count_parameters(field) + pixels + 1024 * batch_samples(field.config.kind)

@@ -1,0 +1,62 @@
+"""What a fit or a conversion will take, said before it begins: `--dry-run`."""
+
+from typing import Any
+
+from volkit.distill.cache import CacheSize
+from volkit.fit import MOMENTS, Budget
+from volkit.jobs.measure import GLANCE_VIEWS
+from volkit.jobs.training import EVALUATIONS, batch_samples
+from volkit.representations.field import Field
+
+__all__ = ["estimate"]
+
+# Bytes that one sample of a batch keeps until its gradient is known, reckoned from the widths of the layers.
+ACTIVATIONS = {
+    "mlp": 20_000,
+    "hash_grid": 1_200,
+    "voxels": 900,
+    "tensor_vm": 1_600,
+    "tensor_cp": 1_600,
+    "planes": 1_200,
+}
+ANSWER = 40  # bytes of a cached sample: interval, ray, density, colour, light
+
+
+def estimate(
+    field: Field, budget: Budget, pictures: int, views: int, *, teacher: Field | None = None
+) -> dict[str, Any]:
+    """Memory by what it is for, and time, both in words; and `memory_bytes`, their sum.
+
+    `pictures` are the bytes of decoded photographs, `views` are judged in the end. A field that grows is counted as it
+    starts.
+    """
+    groups = [(group, sum(p.numel() for p in group.parameters)) for group in field.param_groups()]
+    parameters = 4 * sum(count for _, count in groups)
+    parts = {
+        "parameters": parameters,
+        "gradients": parameters,
+        "moments": sum(4 * MOMENTS[group.rule] * count for group, count in groups),
+        "pictures": 2 * pictures,  # as they were read, and as one table of pixels
+        "batch": ACTIVATIONS.get(field.config.kind, 2_000) * batch_samples(field.config.kind),
+    }
+    if teacher is not None:
+        size = CacheSize()
+        parts["teacher"] = 4 * sum(p.numel() for p in teacher.parameters())
+        parts["answers"] = ANSWER * size.batches * size.samples
+    total = sum(parts.values())
+    spent = f"{budget.seconds:g} s" if budget.seconds else f"{budget.steps} steps"
+    looks = min(EVALUATIONS * GLANCE_VIEWS, EVALUATIONS * views) + views
+    return {
+        "memory_bytes": total,
+        "memory": {name: _words(value) for name, value in parts.items() if value}
+        | {"in all": "about " + _words(total)},
+        "time": f"{spent} of optimisation, besides reading, {looks} rendered pictures to judge by, and writing",
+    }
+
+
+def _words(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
