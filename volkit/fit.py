@@ -167,9 +167,11 @@ class Fit:
             if group.weight_decay:
                 value.mul_(1.0 - lr * group.weight_decay)
             if group.rule == "muon":
-                muon_(value, grad, *moments, MuonRule(lr))
+                (momentum,) = moments
+                muon_(value, grad, momentum, MuonRule(lr))
             else:
-                adam_(value, grad, *moments, self.step + 1, AdamRule(lr), touched_only=group.sparse)
+                first, second = moments
+                adam_(value, grad, first, second, self.step + 1, AdamRule(lr), touched_only=group.sparse)
 
     def _parameters(self) -> list[tuple[str, ParamGroup, Tensor]]:
         """Every parameter with its group and the name of its moments, which have its layout and its device."""
