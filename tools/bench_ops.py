@@ -7,33 +7,14 @@ times them.
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
-from bench_frame import IDLE, busy_cores, measure, save
+from bench_frame import IDLE, Bench, Cases, agree, busy_cores, save
+from bench_sampling import bench_composite, bench_march, bench_plane_sample, bench_voxel_sample
+from bench_step import bench_step
 
 from volkit.ops import AdamRule, HashLevels, MlpShape, adam_, backend, fused_mlp, hash_encode
-
-Cases = dict[str, dict[str, dict[str, float]]]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What a section needs: where to run, how often, how many points."""
-
-    device: torch.device
-    repeats: int
-    points: int
-    generator: torch.Generator
-
-    def rand(self, *shape: int) -> torch.Tensor:
-        """Uniform numbers on the device."""
-        return torch.rand(*shape, generator=self.generator).to(self.device)
-
-    def time(self, variants: dict[str, Callable[[], object]], items: int) -> dict[str, dict[str, float]]:
-        """Time variants of the same work."""
-        return measure(variants, items, self.device, repeats=self.repeats)
 
 
 def bench_hash_encode(bench: Bench) -> Cases:
@@ -50,7 +31,7 @@ def bench_hash_encode(bench: Bench) -> Cases:
             def train(leaf: torch.Tensor, positions=positions, grad=grad, buffer=buffer, levels=levels) -> None:
                 hash_encode(positions, leaf, levels, table_grad=buffer).backward(grad)
 
-            _agree(partial(hash_encode, positions[:4096], table, levels), 1e-3)
+            agree(partial(hash_encode, positions[:4096], table, levels), 1e-3)
             look = partial(torch.no_grad()(hash_encode), positions, levels=levels)
             cases[f"T={log2_table} {order}"] = bench.time(
                 {
@@ -81,7 +62,7 @@ def bench_fused_mlp(bench: Bench) -> Cases:
             with backend.use(choice):  # pyright: ignore[reportArgumentType]
                 fused_mlp(inputs, weights, shape, products=products).backward(grad)  # pyright: ignore
 
-        _agree(partial(fused_mlp, inputs[:4096], weights, shape, products="float32"), 1e-4)
+        agree(partial(fused_mlp, inputs[:4096], weights, shape, products="float32"), 1e-4)
         look = partial(torch.no_grad()(fused_mlp), inputs, weights, shape)
         cases[f"{shape.inputs}-{'-'.join([str(shape.width)] * shape.hidden_layers)}-{shape.outputs}"] = bench.time(
             {
@@ -122,6 +103,11 @@ SECTIONS: dict[str, Callable[[Bench], Cases]] = {
     "hash_encode": bench_hash_encode,
     "fused_mlp": bench_fused_mlp,
     "adam": bench_adam,
+    "march": bench_march,
+    "composite": bench_composite,
+    "plane_sample": bench_plane_sample,
+    "voxel_sample": bench_voxel_sample,
+    "step": bench_step,
 }
 
 
@@ -130,13 +116,6 @@ def _along_rays(bench: Bench, steps: int = 32) -> torch.Tensor:
     directions = torch.nn.functional.normalize(bench.rand(bench.points // steps, 1, 3) - 0.5, dim=-1)
     distance = torch.arange(steps, device=bench.device).view(1, -1, 1) * (3**0.5 / 1024)
     return (origins + directions * distance).reshape(-1, 3).clamp(0, 1)
-
-
-def _agree(compute: Callable[[], torch.Tensor], tolerance: float) -> None:
-    with torch.no_grad():
-        ours = compute()
-        with backend.use("reference"):
-            torch.testing.assert_close(ours, compute(), rtol=tolerance, atol=tolerance)
 
 
 def main() -> None:
@@ -156,7 +135,10 @@ def main() -> None:
         cases = SECTIONS[name](bench)
         for case, variants in cases.items():
             for variant, numbers in variants.items():
-                print(f"{name:12} {case:24} {variant:34}", " ".join(f"{k} {v:9.2f}" for k, v in numbers.items()))
+                print(
+                    f"{name:12} {case:24} {variant:34}",
+                    " ".join(f"{k} {v:9.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items()),
+                )
         print("written:", save("bench_ops", device, {name: cases}))
 
 
