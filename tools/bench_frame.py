@@ -134,7 +134,7 @@ def _summary(walls: list[float], processors: list[float], items: int) -> dict[st
         "p10_ms": round(ordered[len(ordered) // 10] * 1e3, 4),
         "p90_ms": round(ordered[-1 - len(ordered) // 10] * 1e3, 4),
         "cpu_ms": round(own * 1e3, 4),
-        "million_per_s": round(items / median / 1e6, 3),
+        "million_per_s": round(items / median / 1e6, 5),
     }
 
 

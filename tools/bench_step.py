@@ -22,7 +22,7 @@ from volkit.render.volume import STOP, VolumeRenderer, render_rays
 from volkit.representations.activations import truncated_exp
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
 from volkit.sampling.occupancy import OccupancySampler, stride_for
-from volkit.sampling.occupancy_grid import fill_occupancy
+from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy
 from volkit.sampling.visible import VisibleSampler
 from volkit.typing import Float, Tensor
 
@@ -160,8 +160,6 @@ def _scene(bench: Bench) -> Scene:
     field = HashGridConfig().build(truth.domain, bench.generator)
     stride = stride_for(field.domain)
     fill_occupancy(truth, stride_for(truth.domain), bench.generator)
-    from volkit.sampling.occupancy_grid import copy_occupancy
-
     copy_occupancy(truth, field)
     sampler = VisibleSampler(OccupancySampler(field, stride), field)
     scene = Scene(field, sampler, *_drawn(bench, truth, 2048))

@@ -16,8 +16,8 @@ PRIMES = (1, 2654435761, 805459861)
 class TorchGrid(nn.Module):
     """nerfstudio's `HashEncoding` and `MLP` with implementation "torch", of a HashGrid's sizes, written anew.
 
-    Level i has floor(base growth^i) cells a side; a point's eight corners are the mixtures of the ceilings and floors of
-    its scaled coordinates, each hashed into the level's 2^log2_table rows, dense levels as well. Source: nerfstudio,
+    Level i has floor(base growth^i) cells a side; a point's eight corners mix the ceilings and floors of its scaled
+    coordinates, each hashed into the level's 2^log2_table rows, dense levels as well. Source: nerfstudio,
     field_components/encodings.py and mlp.py.
     """
 
