@@ -79,7 +79,7 @@ class OurStep:
                 rule = AdamRule(self.rate)
                 assert parameter.grad is not None
                 adam_(parameter.data, parameter.grad, *moments, self.steps, rule, touched_only=group.sparse)
-        return float(loss)
+        return loss.item()
 
 
 class RivalStep:
@@ -102,7 +102,7 @@ class RivalStep:
         loss.backward()
         assert raw.grad is not None
         self.rival.learn(raw.grad)
-        return float(loss)
+        return loss.item()
 
 
 def bench_step(bench: Bench) -> Cases:
