@@ -12,17 +12,51 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from volkit import __version__
 from volkit.ops import backend
 
-__all__ = ["busy_cores", "machine_facts", "measure", "save"]
+__all__ = ["Bench", "Cases", "agree", "busy_cores", "machine_facts", "measure", "save"]
 
 RESULTS = Path(__file__).parent / "results"
 IDLE = 0.15  # cores that others may use before a run is refused
+
+Cases = dict[str, dict[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a section needs: where to run, how often, how many points."""
+
+    device: torch.device
+    repeats: int
+    points: int
+    generator: torch.Generator
+
+    def rand(self, *shape: int) -> torch.Tensor:
+        """Uniform numbers on the device."""
+        return torch.rand(*shape, generator=self.generator).to(self.device)
+
+    def time(self, variants: dict[str, Callable[[], object]], items: int) -> dict[str, dict[str, Any]]:
+        """Time variants of the same work."""
+        return measure(variants, items, self.device, repeats=self.repeats)
+
+    def brief(self) -> "Bench":
+        """The same with a few repeats, for what takes seconds."""
+        return replace(self, repeats=min(self.repeats, 3))
+
+
+def agree(compute: Callable[[], torch.Tensor], tolerance: float) -> None:
+    """Raise unless the chosen implementation and the plain torch reference give the same."""
+    with torch.no_grad():
+        ours = compute()
+        with backend.use("reference"):
+            torch.testing.assert_close(ours, compute(), rtol=tolerance, atol=tolerance)
 
 
 def busy_cores(seconds: float = 1.0) -> float:
@@ -100,7 +134,7 @@ def _summary(walls: list[float], processors: list[float], items: int) -> dict[st
         "p10_ms": round(ordered[len(ordered) // 10] * 1e3, 4),
         "p90_ms": round(ordered[-1 - len(ordered) // 10] * 1e3, 4),
         "cpu_ms": round(own * 1e3, 4),
-        "million_per_s": round(items / median / 1e6, 3),
+        "million_per_s": round(items / median / 1e6, 5),
     }
 
 

@@ -7,33 +7,14 @@ times them.
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
-from bench_frame import IDLE, busy_cores, measure, save
+from bench_frame import IDLE, Bench, Cases, agree, busy_cores, save
+from bench_sampling import bench_composite, bench_march, bench_plane_sample, bench_voxel_sample
+from bench_step import bench_step
 
 from volkit.ops import AdamRule, HashLevels, MlpShape, adam_, backend, fused_mlp, hash_encode
-
-Cases = dict[str, dict[str, dict[str, float]]]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What a section needs: where to run, how often, how many points."""
-
-    device: torch.device
-    repeats: int
-    points: int
-    generator: torch.Generator
-
-    def rand(self, *shape: int) -> torch.Tensor:
-        """Uniform numbers on the device."""
-        return torch.rand(*shape, generator=self.generator).to(self.device)
-
-    def time(self, variants: dict[str, Callable[[], object]], items: int) -> dict[str, dict[str, float]]:
-        """Time variants of the same work."""
-        return measure(variants, items, self.device, repeats=self.repeats)
 
 
 def bench_hash_encode(bench: Bench) -> Cases:
@@ -50,7 +31,7 @@ def bench_hash_encode(bench: Bench) -> Cases:
             def train(leaf: torch.Tensor, positions=positions, grad=grad, buffer=buffer, levels=levels) -> None:
                 hash_encode(positions, leaf, levels, table_grad=buffer).backward(grad)
 
-            _agree(partial(hash_encode, positions[:4096], table, levels), 1e-3)
+            agree(partial(hash_encode, positions[:4096], table, levels), 1e-3)
             look = partial(torch.no_grad()(hash_encode), positions, levels=levels)
             cases[f"T={log2_table} {order}"] = bench.time(
                 {
@@ -81,7 +62,7 @@ def bench_fused_mlp(bench: Bench) -> Cases:
             with backend.use(choice):  # pyright: ignore[reportArgumentType]
                 fused_mlp(inputs, weights, shape, products=products).backward(grad)  # pyright: ignore
 
-        _agree(partial(fused_mlp, inputs[:4096], weights, shape, products="float32"), 1e-4)
+        agree(partial(fused_mlp, inputs[:4096], weights, shape, products="float32"), 1e-4)
         look = partial(torch.no_grad()(fused_mlp), inputs, weights, shape)
         cases[f"{shape.inputs}-{'-'.join([str(shape.width)] * shape.hidden_layers)}-{shape.outputs}"] = bench.time(
             {
@@ -118,10 +99,26 @@ def bench_adam(bench: Bench) -> Cases:
     return {"6.1 M x 2": bench.time(variants, entries)}
 
 
+# Million items a second that two cores at 3.66 GHz with AVX-512 and BF16 could reach, by section, case and variant (the
+# start of their names): arithmetic and loads alone, without marching, loss and Adam. Elsewhere the share means little.
+BOUNDS = {
+    ("hash_encode", "T=19 uniform", "forward+backward"): 10.0,
+    ("fused_mlp", "32-64-64-16", "forward+backward bfloat16"): 10.9,
+    ("fused_mlp", "32-64-64-16", "forward+backward float32"): 5.4,
+    ("step", "", "volkit bfloat16"): 4.6,
+    ("step", "", "volkit float32"): 3.0,
+    ("voxel_sample", "", "forward+backward"): 13.0,
+}
+
 SECTIONS: dict[str, Callable[[Bench], Cases]] = {
     "hash_encode": bench_hash_encode,
     "fused_mlp": bench_fused_mlp,
     "adam": bench_adam,
+    "march": bench_march,
+    "composite": bench_composite,
+    "plane_sample": bench_plane_sample,
+    "voxel_sample": bench_voxel_sample,
+    "step": bench_step,
 }
 
 
@@ -132,11 +129,14 @@ def _along_rays(bench: Bench, steps: int = 32) -> torch.Tensor:
     return (origins + directions * distance).reshape(-1, 3).clamp(0, 1)
 
 
-def _agree(compute: Callable[[], torch.Tensor], tolerance: float) -> None:
-    with torch.no_grad():
-        ours = compute()
-        with backend.use("reference"):
-            torch.testing.assert_close(ours, compute(), rtol=tolerance, atol=tolerance)
+def with_shares(section: str, cases: Cases) -> Cases:
+    """The cases with the share of the bound that each variant reaches, where one is known; CPU only."""
+    for (name, case_start, variant), bound in BOUNDS.items():
+        for case, variants in cases.items():
+            if name == section and case.startswith(case_start) and "million_per_s" in variants.get(variant, {}):
+                numbers = variants[variant]
+                numbers |= {"bound_million_per_s": bound, "of_bound": round(numbers["million_per_s"] / bound, 3)}
+    return cases
 
 
 def main() -> None:
@@ -154,9 +154,11 @@ def main() -> None:
     bench = Bench(device, arguments.repeats, arguments.points, torch.Generator().manual_seed(0))
     for name in arguments.sections:
         cases = SECTIONS[name](bench)
+        if device.type == "cpu":
+            cases = with_shares(name, cases)
         for case, variants in cases.items():
             for variant, numbers in variants.items():
-                print(f"{name:12} {case:24} {variant:34}", " ".join(f"{k} {v:9.2f}" for k, v in numbers.items()))
+                print(f"{name:12} {case:24} {variant:34}", *(f"{k} {v}" for k, v in numbers.items()))
         print("written:", save("bench_ops", device, {name: cases}))
 
 

@@ -80,6 +80,24 @@ def conversions(method: str) -> dict[tuple[str, str, str], Row]:
     return {match.groups(): row for match, row in found.items() if match}
 
 
+def ops() -> str:
+    """Speeds of the native ops and of the whole training step, with the share of the bound where there is one."""
+    rows = []
+    for report in results(".").values():
+        for name, section in report.get("sections", {}).items():
+            for case, variants in section["cases"].items():
+                rows += [[name, case, variant, *_speed(numbers)] for variant, numbers in variants.items()]
+    return table(["op", "case", "what", "median, ms", "p10 to p90, ms", "M items/s", "of the bound"], rows)
+
+
+def _speed(numbers: Row) -> list[str]:
+    if "why" in numbers:
+        return ["not run: " + numbers["why"].replace("|", "/").splitlines()[0], "-", "-", "-"]
+    spread = f"{_number(numbers['p10_ms'], 1)} to {_number(numbers['p90_ms'], 1)}"
+    share = f"{100 * numbers['of_bound']:.0f} %" if "of_bound" in numbers else "-"
+    return [_number(numbers["median_ms"], 1), spread, f"{numbers['million_per_s']:.3g}", share]
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, or the plain statement that nothing was measured."""
     if not rows:
@@ -104,7 +122,7 @@ def _share(row: Row) -> str:
     return f"{100 * row['cpu_share']:.0f} %" if "cpu_share" in row else "-"
 
 
-TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods}
+TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops}
 
 
 def filled(text: str) -> str:
