@@ -69,7 +69,7 @@ class AnswerCache:
 
     def _ask(self) -> Answers:
         drawn = self.pixels.draw(self.rays, self.generator)
-        seed = int(torch.randint(1 << 62, (), generator=self.generator))
+        seed = int(torch.randint(1 << 62, (), generator=self.generator, device=self.generator.device))
         answers = self._heard(Origin(*drawn, seed))
         per_ray = max(len(answers.samples), 1) / self.rays
         self.rays = int(min(max(self.size.samples / per_ray, FEWEST_RAYS), MOST_RAYS))
@@ -77,7 +77,9 @@ class AnswerCache:
 
     def _heard(self, origin: Origin) -> Answers:
         rays = self.local_rays(self.pixels.cameras.rays(origin.camera, origin.pixels))
-        return ask(self.teacher, rays, self.sampler(torch.Generator().manual_seed(origin.seed)), origin)
+        return ask(
+            self.teacher, rays, self.sampler(torch.Generator(self.generator.device).manual_seed(origin.seed)), origin
+        )
 
     def state(self) -> dict[str, Any]:
         """Which pixels are kept, and where the draw stands; the answers themselves are asked again."""

@@ -52,7 +52,7 @@ class PointRung:
     def _ray_errors(self, answers: Answers, sample: FieldSample) -> Tensor:
         s = answers.samples
         drawn = composite(sample.density, sample.rgb, s.t0, s.t1, s.offsets)
-        background = torch.rand(len(answers), 3, generator=self.generator)
+        background = torch.rand(len(answers), 3, generator=self.generator, device=self.generator.device)
         missing = (answers.opacity - drawn.opacity)[:, None]
         return (drawn.channels - answers.colour + missing * background).square().mean(-1)
 
@@ -82,8 +82,8 @@ class RegressionRung:
         ray = answers.samples.ray.long()
         weight = answers.transmittance * (answers.origin.importance / len(answers))[ray]
         edges = (answers.transmittance * (alpha + EMPTY)).double().cumsum(0)
-        drawn = torch.rand(self.samples, generator=self.generator, dtype=torch.float64) * edges[-1]
-        chosen = torch.searchsorted(edges, drawn).clamp_max(len(edges) - 1)
+        draw = torch.rand(self.samples, generator=self.generator, dtype=torch.float64, device=edges.device)
+        chosen = torch.searchsorted(edges, draw * edges[-1]).clamp_max(len(edges) - 1)
         density = answers.transmittance[chosen] * (alpha[chosen] + EMPTY) / float(edges[-1])
         weight = weight[chosen] / (self.samples * density)
         some = answers.samples.points(answers.rays)[chosen]

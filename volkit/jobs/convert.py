@@ -26,7 +26,7 @@ from volkit.jobs.progress import Progress
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
-from volkit.sampling.occupancy import stride_for
+from volkit.sampling.occupancy import learning_stride, stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
 __all__ = ["ConvertJob"]
@@ -146,7 +146,7 @@ class ConvertJob:
         generator = on_device(generator, teacher.device)
         near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
         local_rays = teacher.world_from_local.inverse().rays
-        ladder = Ladder(teacher, student, cameras, local_rays, stride_for(teacher.domain), near, generator)
+        ladder = Ladder(teacher, student, cameras, local_rays, learning_stride(teacher, cameras), near, generator)
         if self.method != "volkit":
             return pvd_student(ladder, METHODS[self.method])
         # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.

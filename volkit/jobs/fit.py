@@ -18,7 +18,7 @@ from volkit.jobs.progress import Progress
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
-from volkit.sampling.occupancy import OccupancySampler, stride_for
+from volkit.sampling.occupancy import OccupancySampler, learning_stride
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
 
@@ -129,7 +129,7 @@ class FitJob:
         train, place = photographs.subset("train"), field.world_from_local
         cameras = train.cameras.to(field.device)
         near = train.near / place.scale
-        stride = stride_for(field.domain)
+        stride = learning_stride(field, cameras)
         opacities = tuple(image[..., 3] for image in train.images) if train.has_alpha else None
         visible = visible_cells(field, cameras, near=train.near, opacities=opacities)
         gains = Gains(len(train)).to(field.device) if self.exposure else None

@@ -77,7 +77,7 @@ def cp_factors(block: Block, rank: int, sweeps: int, generator: torch.Generator)
     normal matrix, the elementwise product of two Gram matrices.
     """
     sizes = block.low.shape
-    lines = [torch.rand(size, rank, generator=generator).to(block.low) for size in sizes]
+    lines = [torch.rand(size, rank, generator=generator, device=generator.device).to(block.low) for size in sizes]
     value = torch.zeros_like(block.low)
     for _ in range(sweeps):
         for axis in range(3):
