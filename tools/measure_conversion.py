@@ -16,10 +16,14 @@ from volkit.jobs.fit import FitJob
 from volkit.jobs.progress import Progress
 
 KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
-TEACHER_BUDGET = {"mlp": "15m"}
+TEACHER_BUDGET = {"mlp": "5m"}
+SCRATCH = (("20s", "60s"), ("60s", "10m"))  # budgets of the controls: of the rest, of the MLP
+SHORT = "10s"  # of a conversion beside them
+FOREIGN = "nerf-pytorch"  # what the cells of a teacher made by others are called
+FOREIGN_STUDENTS = ("hash_grid", "tensor_vm", "voxels")
 NAMED = (("hash_grid", "mlp"), ("hash_grid", "tensor_vm"), ("tensor_vm", "hash_grid"), ("hash_grid", "voxels"),
          ("voxels", "hash_grid"), ("planes", "tensor_vm"))  # fmt: skip
-PARTS = ("teachers", "matrix", "scratch", "baselines")
+PARTS = ("teachers", "matrix", "scratch", "baselines", "foreign")
 
 
 def main() -> None:
@@ -29,14 +33,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=200)
     parser.add_argument("--work", type=Path, default=Path("out/matrix"))
     parser.add_argument("--budget", default="60s", help="of a cell")
-    parser.add_argument("--teacher-budget", default="5m")
+    parser.add_argument("--teacher-budget", default="2m")
     parser.add_argument("--sources", nargs="+", default=KINDS, help="kinds of teachers")
     parser.add_argument("--kinds", nargs="+", default=KINDS, help="kinds of students")
     parser.add_argument("--parts", nargs="+", default=("teachers", "matrix"), choices=PARTS)
+    parser.add_argument(
+        "--checkpoint", type=Path, help="of others, a plain NeRF .ckpt: the teacher of the foreign part"
+    )
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     for part in options.parts:
-        {"teachers": teachers, "matrix": matrix, "scratch": scratch, "baselines": baselines}[part](options)
+        {"teachers": teachers, "matrix": matrix, "scratch": scratch, "baselines": baselines, "foreign": foreign}[part](
+            options
+        )
 
 
 def teachers(options: argparse.Namespace) -> None:
@@ -51,9 +60,8 @@ def teachers(options: argparse.Namespace) -> None:
 def convert(options: argparse.Namespace, source: str, kind: str, method: str, budget: str, seed: int = 0) -> None:
     """One cell: the student against its teacher's pictures, and against the photographs."""
     target = options.work / f"{source}-{kind}-{method}.safetensors"
-    job = ConvertJob(
-        (options.work / f"{source}.safetensors", target), to=kind, method=method, budget=budget, seed=seed, force=True
-    )
+    teacher = options.checkpoint if source == FOREIGN else options.work / f"{source}.safetensors"
+    job = ConvertJob((teacher, target), to=kind, method=method, budget=budget, seed=seed, force=True)
 
     def run() -> dict:
         report = job.run(Progress(quiet=True))
@@ -73,11 +81,19 @@ def matrix(options: argparse.Namespace) -> None:
 
 
 def scratch(options: argparse.Namespace) -> None:
-    """The same students from the photographs, ten times the budget: when do they reach the converted one's dB?"""
+    """The same students from the photographs, each budget with a schedule of its own, and short conversions beside.
+
+    A teacher is a fit from scratch as well, at its own budget.
+    """
     for kind in options.kinds:
-        target = options.work / f"scratch-{kind}.safetensors"
-        job = FitJob(options.data, target, to=kind, size=options.size, budget="10m", force=True)
-        measured(f"conversion/scratch-{kind}", lambda job=job: job.run(Progress(quiet=True)))
+        for budget in SCRATCH[kind == "mlp"]:
+            target = options.work / f"scratch-{kind}.safetensors"
+            job = FitJob(options.data, target, to=kind, size=options.size, budget=budget, force=True)
+            measured(f"conversion/scratch-{kind}-{budget}", lambda job=job: job.run(Progress(quiet=True)))
+    for source in options.sources:
+        for kind in options.kinds:
+            if kind != source:
+                convert(options, source, kind, "volkit", SHORT)
 
 
 def baselines(options: argparse.Namespace) -> None:
@@ -89,6 +105,14 @@ def baselines(options: argparse.Namespace) -> None:
                     convert(options, source, kind, method, options.budget)
         for source, kind in NAMED:
             convert(options, source, kind, method, "10m")
+
+
+def foreign(options: argparse.Namespace) -> None:
+    """A checkpoint that others trained, into fields of ours."""
+    if options.checkpoint is None:
+        raise SystemExit("measure_conversion: the foreign part needs --checkpoint FILE.ckpt")
+    for kind in FOREIGN_STUDENTS:
+        convert(options, FOREIGN, kind, "volkit", options.budget)
 
 
 if __name__ == "__main__":

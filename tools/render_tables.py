@@ -5,6 +5,7 @@ python tools/render_tables.py --check  only says whether it is up to date
 """
 
 import argparse
+import itertools
 import json
 import re
 import sys
@@ -73,6 +74,39 @@ def methods() -> str:
     return table(["conversion", "budget", *METHODS], rows)
 
 
+def scratch() -> str:
+    """Conversions beside fits from scratch: dB on held-out photographs at a few budgets, and the seconds that it takes."""
+    found = results("conversion")
+    rows = []
+    for (source, kind, budget), row in sorted(conversions("volkit").items()):
+        names = [name for name in found if re.fullmatch(rf"scratch-{kind}-\w+|teacher-{kind}", name)]
+        controls = sorted((found[name]["seconds"], found[name]["psnr"]) for name in names)
+        if source in ("hash_grid", "planes") and len(controls) > 1:
+            taken = _seconds_to(row["psnr"], controls)
+            rows.append([f"{source} to {kind}", budget, _number(row["psnr"]),
+                         ", ".join(f"{db:.2f} in {seconds:.0f} s" for seconds, db in controls), taken])  # fmt: skip
+    return table(["conversion", "budget", "PSNR", "from scratch", "seconds from scratch to the same PSNR"], rows)
+
+
+def _seconds_to(target: float, controls: list[tuple[float, float]]) -> str:
+    """When fits from scratch reach a PSNR: between two budgets in proportion to their dB, in the logarithm of time."""
+    for (early, low), (late, high) in itertools.pairwise(controls):
+        if low <= target <= high:
+            return _number(early * (late / early) ** ((target - low) / (high - low)), 0)
+    seconds, best = controls[-1]
+    return f"more than {seconds:.0f}" if target > best else f"less than {controls[0][0]:.0f}"
+
+
+def foreign() -> str:
+    """A checkpoint that others trained, converted."""
+    cells = {name.split("-")[2]: row for name, row in results("conversion").items() if name.startswith("nerf-pytorch-")}
+    rows = [
+        [kind, _number(row["seconds"], 0), _number(row["psnr_to_source"]), _number(row["psnr"]), _megabytes(row)]
+        for kind, row in cells.items()
+    ]
+    return table(["student", "seconds", "PSNR to the checkpoint", "PSNR, photographs", "MB"], rows)
+
+
 def conversions(method: str) -> dict[tuple[str, str, str], Row]:
     """Reports of one method by (teacher, student, budget), first seed."""
     pattern = re.compile(rf"(\w+)-(\w+)-{re.escape(method)}-(\w+)-0")
@@ -122,7 +156,8 @@ def _share(row: Row) -> str:
     return f"{100 * row['cpu_share']:.0f} %" if "cpu_share" in row else "-"
 
 
-TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops}
+TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
+          "scratch": scratch, "foreign": foreign}  # fmt: skip
 
 
 def filled(text: str) -> str:
