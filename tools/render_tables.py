@@ -75,7 +75,7 @@ def methods() -> str:
 
 
 def scratch() -> str:
-    """Conversions beside fits from scratch: dB on held-out photographs at a few budgets, and the seconds that it takes."""
+    """Conversions beside fits from scratch: dB on held-out photographs, and seconds from scratch to the same."""
     found = results("conversion")
     rows = []
     for (source, kind, budget), row in sorted(conversions("volkit").items()):
