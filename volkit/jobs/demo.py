@@ -34,7 +34,7 @@ class Effort:
     quality: float = 1.0
 
 
-FULL = Effort(size=144, fit="50s", convert="35s", quality=1.5)  # under 5 minutes on two cores, everything included
+FULL = Effort(size=144, fit="45s", convert="30s", quality=1.5)  # under 5 minutes on two cores, everything included
 QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0)
 
 

@@ -21,6 +21,7 @@ __all__ = ["Integral", "VolumeRenderer", "density_normals", "integrate", "render
 
 STOP = 1e-4  # transmittance below which nothing more is seen: instant-ngp's bound
 VISIBLE = 1e-4  # weight below which a sample's normal is not worth its gradient
+QUESTIONS = 1 << 16  # points that a field is asked at once
 
 
 class Integral(NamedTuple):
@@ -156,7 +157,7 @@ def _walk(field: Field, rays: Rays, near: float, choice: float, reach: int) -> t
         some = rays[alive]
         marched = march(some.origins, some.directions, start[alive], leave[alive], field.occupancy, lattice, stride)
         samples = RaySamples(*marched)
-        answers = field.query(samples.points(some))
+        answers = _asked(field, samples.points(some))
         ray = alive[samples.ray.long()]
         rounds.append((replace(samples, ray=ray), answers))
         thickness.index_add_(0, ray, answers.density * samples.lengths)
@@ -166,6 +167,15 @@ def _walk(field: Field, rays: Rays, near: float, choice: float, reach: int) -> t
         reach = min(2 * reach, 64)
         stride = replace(stride, limit=reach)
     return _merged(rounds, len(rays))
+
+
+def _asked(field: Field, points: Points) -> FieldSample:
+    """Answers to any number of questions, so many at once that what a field computes on the way stays in the cache."""
+    parts = [field.query(points[at : at + QUESTIONS]) for at in range(0, max(len(points), 1), QUESTIONS)]
+    if len(parts) == 1:
+        return parts[0]
+    channels = {name: torch.cat([part.channels[name] for part in parts]) for name in parts[0].channels}
+    return FieldSample(torch.cat([part.density for part in parts]), channels)
 
 
 def _merged(rounds: list[tuple[RaySamples, FieldSample]], rays: int) -> tuple[RaySamples, FieldSample]:

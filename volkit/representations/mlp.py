@@ -16,6 +16,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["Mlp", "MlpConfig"]
 
 DENSITY_RATE = 10.0  # of the density layer's learning rate to the others'
+EVALUATED = 1 << 13  # points at once where no gradient is wanted: their activations stay in the cache
 SMALLEST_MATRIX = 16  # rows and columns of what Muon trains: directions are only worth equalising where there are many
 
 
@@ -84,6 +85,8 @@ class Mlp(Field):
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""
+        if len(positions) > EVALUATED and not torch.is_grad_enabled():
+            return torch.cat([self.density(some) for some in positions.split(EVALUATED)])
         with self._products(positions):
             hidden = self._trunk(positions)
             raw = self.fc_alpha(hidden) if self.config.view_directions else self.fc_out(hidden)[:, 3:]
@@ -91,6 +94,10 @@ class Mlp(Field):
 
     def query(self, points: Points) -> FieldSample:
         """Density and colour."""
+        if len(points) > EVALUATED and not torch.is_grad_enabled():
+            parts = [self.query(points[at : at + EVALUATED]) for at in range(0, len(points), EVALUATED)]
+            rgb = torch.cat([part.rgb for part in parts])
+            return FieldSample(torch.cat([part.density for part in parts]), {"rgb": rgb})
         with self._products(points.positions):
             hidden = self._trunk(points.positions)
             if self.config.view_directions:
