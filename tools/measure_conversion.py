@@ -18,12 +18,13 @@ from volkit.jobs.progress import Progress
 KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
 TEACHER_BUDGET = {"mlp": "5m"}
 SCRATCH = (("20s", "60s"), ("60s", "10m"))  # budgets of the controls: of the rest, of the MLP
+BASELINES = ("pvd", "pvd-al")
 SHORT = "10s"  # of a conversion beside them
 FOREIGN = "nerf-pytorch"  # what the cells of a teacher made by others are called
 FOREIGN_STUDENTS = ("hash_grid", "tensor_vm", "voxels")
 NAMED = (("hash_grid", "mlp"), ("hash_grid", "tensor_vm"), ("tensor_vm", "hash_grid"), ("hash_grid", "voxels"),
          ("voxels", "hash_grid"), ("planes", "tensor_vm"))  # fmt: skip
-PARTS = ("teachers", "matrix", "scratch", "baselines", "foreign")
+PARTS = ("teachers", "matrix", "scratch", "baselines", "named", "foreign")
 
 
 def main() -> None:
@@ -43,9 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     for part in options.parts:
-        {"teachers": teachers, "matrix": matrix, "scratch": scratch, "baselines": baselines, "foreign": foreign}[part](
-            options
-        )
+        run = {"teachers": teachers, "matrix": matrix, "scratch": scratch, "baselines": baselines, "named": named,
+               "foreign": foreign}  # fmt: skip
+        run[part](options)
 
 
 def teachers(options: argparse.Namespace) -> None:
@@ -97,14 +98,21 @@ def scratch(options: argparse.Namespace) -> None:
 
 
 def baselines(options: argparse.Namespace) -> None:
-    """PVD and PVD-AL, same engine: at the matrix's budget in every cell, and 10 minutes on the named ones."""
-    for method in ("pvd", "pvd-al"):
+    """PVD and PVD-AL in the same engine, at the matrix's budget."""
+    for method in BASELINES:
         for source in options.sources:
             for kind in options.kinds:
                 if kind != source:
                     convert(options, source, kind, method, options.budget)
+
+
+def named(options: argparse.Namespace) -> None:
+    """The baselines' 10 minutes beside our one, on a few cells, a seed at a time."""
+    for seed in range(options.seeds):
         for source, kind in NAMED:
-            convert(options, source, kind, method, "10m")
+            convert(options, source, kind, "volkit", "60s", seed)
+            for method in BASELINES:
+                convert(options, source, kind, method, "10m", seed)
 
 
 def foreign(options: argparse.Namespace) -> None:
