@@ -23,6 +23,7 @@ from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.opening import open_field
 from volkit.jobs.progress import Progress
+from volkit.jobs.sizes import suited
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
@@ -136,7 +137,9 @@ class ConvertJob:
         if kind not in REPRESENTATIONS or kind == "analytic":
             kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
-        student = (self.config or REPRESENTATIONS[kind]()).build(teacher.domain, generator).placed_like(teacher)
+        cameras = None if teacher.capture is None else teacher.capture.cameras
+        config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras)
+        student = config.build(teacher.domain, generator).placed_like(teacher)
         student.to(teacher.device)
         copy_occupancy(teacher, student)
         return student

@@ -10,11 +10,13 @@ from volkit.data import Photographs, load_photographs
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
 from volkit.distill.student import Stage, Student
 from volkit.fit import Budget
+from volkit.geometry import Similarity
 from volkit.io import check_target, save
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
+from volkit.jobs.sizes import suited
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
@@ -117,7 +119,8 @@ class FitJob:
 
     def _field(self, photographs: Photographs, generator) -> Field:
         train = photographs.subset("train")
-        field = (self.config or REPRESENTATIONS[self.to]()).build(photographs.domain, generator)
+        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras)
+        field = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
         field.capture = Capture(
             photographs.cameras, photographs.names, held_out, photographs.near, over_white(photographs)

@@ -1,6 +1,6 @@
 """Instant-NGP: a multiresolution hash grid and two small networks (Mueller et al. 2022)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -34,6 +34,14 @@ class HashGridConfig:
     rgb_layers: int = 2
     sh_degree: int = 3
     products: Literal["float32", "bfloat16"] = "bfloat16"
+    lr: float = 1e-1  # ten times the published rate: 33.9 instead of 32.1 dB in the same minute of photographs
+    network_lr: float = 1e-2
+
+    def reaching(self, cells: float) -> "HashGridConfig":
+        """The same with a finest level of `cells` a side, never finer than this one's: detail that nothing shows."""
+        finest = self.base_resolution * self.per_level_scale ** (self.levels - 1)
+        ratio = min(max(cells, 2.0 * self.base_resolution), finest) / self.base_resolution
+        return replace(self, per_level_scale=ratio ** (1.0 / max(self.levels - 1, 1)))
 
     @property
     def encoding(self) -> HashLevels:
@@ -94,10 +102,11 @@ class HashGrid(Field):
         return torch.sigmoid(fused_mlp(inputs, self.rgb_network, self.config.rgb_shape, products=self.config.products))
 
     def param_groups(self) -> list[ParamGroup]:
-        """Table and networks at 1e-2, instant-ngp's rate; the table skips rows without gradient."""
+        """Table and networks; the table skips rows without gradient."""
+        networks = (self.density_network, self.rgb_network)
         return [
-            ParamGroup("table", (self.table,), 1e-2, sparse=True),
-            ParamGroup("networks", (self.density_network, self.rgb_network), 1e-2),
+            ParamGroup("table", (self.table,), self.config.lr, sparse=True),
+            ParamGroup("networks", networks, self.config.network_lr),
         ]
 
     def _hidden(self, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from volkit.sampling.hull import visible_cells
 from volkit.sampling.importance import ImportanceSampler
-from volkit.sampling.occupancy import OccupancySampler, learning_stride, stride_for
+from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width, stride_for
 from volkit.sampling.occupancy_grid import OccupancyGrid, copy_occupancy, fill_occupancy
 from volkit.sampling.sampler import Sampler
 from volkit.sampling.uniform import UniformSampler
@@ -16,6 +16,7 @@ __all__ = [
     "copy_occupancy",
     "fill_occupancy",
     "learning_stride",
+    "pixel_width",
     "stride_for",
     "visible_cells",
 ]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from volkit.geometry import Cameras, Domain, Rays, RaySamples
+from volkit.geometry import Cameras, Domain, Rays, RaySamples, Similarity
 from volkit.ops.march import Lattice, Stride, march
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 
-__all__ = ["OccupancySampler", "lattice_of", "learning_stride", "stride_for"]
+__all__ = ["OccupancySampler", "lattice_of", "learning_stride", "pixel_width", "stride_for"]
 
 STEPS_PER_CUBE = 1024  # instant-ngp: sqrt(3) / 1024 of the unit cube
 CONE = 1.0 / 256.0  # instant-ngp's growth of steps with distance in scenes larger than one cube
@@ -39,11 +39,15 @@ def learning_stride(field: Field, cameras: Cameras) -> Stride:
     base = stride_for(field.domain)
     if field.domain.contracted:
         return base
-    place = field.world_from_local
-    middle = place.points(cameras.centres.new_tensor([field.domain.centre]))
-    pixel = (cameras.centres - middle).norm(dim=-1) / cameras.intrinsics[:, 0]
-    choice = float(pixel.median()) / (place.scale * base.step)
+    choice = pixel_width(field.domain, field.world_from_local, cameras) / base.step
     return stride_for(field.domain, min(max(choice, 1.0), LONGEST))
+
+
+def pixel_width(domain: Domain, place: Similarity, cameras: Cameras) -> float:
+    """How wide a pixel is in the middle of a domain, `|c - o| / f`: median over world-frame cameras, local units."""
+    middle = place.points(cameras.centres.new_tensor([domain.centre]))
+    widths = (cameras.centres - middle).norm(dim=-1) / cameras.intrinsics[:, 0]
+    return float(widths.median()) / place.scale
 
 
 def lattice_of(domain: Domain) -> Lattice:
