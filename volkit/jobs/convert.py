@@ -8,11 +8,15 @@ import torch
 import tyro
 
 from volkit.data import load_photographs
+from volkit.distill.densify import Chain
 from volkit.distill.exact import exact
+from volkit.distill.exact.surface import splats_on, surface_points
 from volkit.distill.pixels import PixelTable
 from volkit.distill.plan import Ladder, plan
 from volkit.distill.pvd import METHODS
 from volkit.distill.pvd_start import pvd_schedule, pvd_student
+from volkit.distill.splat_student import SplatStudent
+from volkit.distill.splat_views import FIRST, TeacherViews
 from volkit.distill.student import Recipe, Student
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
@@ -26,12 +30,15 @@ from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import suited
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
+from volkit.render.renderer import renderer_for
+from volkit.representations import REPRESENTATIONS, Composed, Field, Representation, RepresentationConfig, Splats
 from volkit.sampling.occupancy import learning_stride, stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
 __all__ = ["ConvertJob"]
 
+SPLAT_VIEWS = 120  # whole pictures cost more than rays
+START_SIZE = 200  # longest side of the pictures that splats are laid on
 VIEWS = 400  # cameras that a teacher is asked from: four times a usual capture
 JUDGED = 8  # held-out views that the result is compared on
 
@@ -60,6 +67,8 @@ class ConvertJob:
     """crop:box:x0,y0,z0,x1,y1,z1, erase:box:..., crop|erase:sphere:x,y,z,r, scale:2, rotate:z:90, translate:x,y,z."""
     size: int | None = None
     """Longest side of the pictures asked for, by default that of the source's cameras."""
+    max_splats: int = 60_000
+    """How many splats there may be, with --to splats."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
     device: Device = "cpu"
@@ -132,7 +141,7 @@ class ConvertJob:
             fill_occupancy(whole, stride_for(whole.domain), look, visible=somewhere)
         return whole
 
-    def _student(self, teacher: Field, generator: torch.Generator) -> Field:
+    def _student(self, teacher: Field, generator: torch.Generator) -> Representation:
         kind = self.to or teacher.config.kind
         if kind not in REPRESENTATIONS or kind == "analytic":
             kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
@@ -141,10 +150,14 @@ class ConvertJob:
         config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras)
         student = config.build(teacher.domain, generator).placed_like(teacher)
         student.to(teacher.device)
-        copy_occupancy(teacher, student)
+        if isinstance(student, Field):
+            copy_occupancy(teacher, student)
         return student
 
-    def _trainee(self, teacher: Field, student: Field, generator: torch.Generator) -> Student:
+    def _trainee(self, teacher: Field, student: Representation, generator: torch.Generator) -> Student | SplatStudent:
+        if isinstance(student, Splats):
+            return self._splats(teacher, student, generator)
+        assert isinstance(student, Field)
         cameras = distillation_cameras(teacher, VIEWS, self.size, generator).to(teacher.device)
         generator = on_device(generator, teacher.device)
         near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
@@ -156,6 +169,17 @@ class ConvertJob:
         recipe = Recipe(rate=exact(teacher, student, generator), own_penalties=False)
         stages = plan(ladder, batch_samples(student.config.kind), self._photographs(teacher.device))
         return Student(student, stages, generator, recipe=recipe)
+
+    def _splats(self, teacher: Field, student: Splats, generator: torch.Generator) -> SplatStudent:
+        cameras = distillation_cameras(teacher, SPLAT_VIEWS, self.size, generator)
+        cameras = cameras[torch.randperm(len(cameras), generator=generator)]
+        generator = on_device(generator, teacher.device)
+        views = TeacherViews(teacher, cameras.to(teacher.device))
+        first = cameras[slice(0, FIRST)].resized(START_SIZE).to(teacher.device)
+        renderer = renderer_for(teacher, normals=True)
+        pictures = [renderer(teacher, first[[index]]) for index in range(len(first))]
+        splats_on(student, surface_points(pictures, first), generator)
+        return SplatStudent(student, views, generator, Chain(self.max_splats))
 
     def _photographs(self, device: torch.device) -> PixelTable | None:
         if self.photos is None:

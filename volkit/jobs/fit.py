@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import tyro
 
 from volkit.data import Photographs, load_photographs
+from volkit.distill.densify import Chain
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
+from volkit.distill.splat_student import SplatStudent
+from volkit.distill.splat_views import PhotographViews
 from volkit.distill.student import Stage, Student
 from volkit.fit import Budget
 from volkit.geometry import Similarity
@@ -19,7 +22,7 @@ from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import suited
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
+from volkit.representations import REPRESENTATIONS, Capture, Field, Representation, RepresentationConfig, Splats
 from volkit.sampling.occupancy import OccupancySampler, learning_stride
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
@@ -40,7 +43,7 @@ class FitJob:
     target: Path
     """File to write; its suffix names the format."""
     to: str = "hash_grid"
-    """Kind of representation: hash_grid, mlp, voxels, tensor_vm, tensor_cp, planes."""
+    """Kind of representation: hash_grid, mlp, voxels, tensor_vm, tensor_cp, planes, splats."""
     size: int | None = None
     """Longest side of the pictures in pixels; by default as they are."""
     holdout: int | None = None
@@ -55,6 +58,8 @@ class FitJob:
     """World up of the dataset: x, -x, y, -y, z, -z."""
     unit_scale: float | None = None
     """Metres per unit of the dataset."""
+    max_splats: int = 60_000
+    """How many splats there may be, with --to splats."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same field."""
     device: Device = "cpu"
@@ -85,7 +90,7 @@ class FitJob:
         for note in photographs.notes:
             progress.note(note)
         generator = seeded(self.seed)
-        field = self._field(photographs, generator).to(device)
+        field = self._scene(photographs, generator).to(device)
         generator = on_device(generator, device)
         report = {"command": "fit", "source": str(self.data), "target": str(self.target), "kind": self.to,
                   "parameters": count_parameters(field), "seed": self.seed, "device": device.type,
@@ -96,7 +101,7 @@ class FitJob:
         judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
         training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
-            fit = training.run(self._student(field, photographs, generator), progress, judge.glance)
+            fit = training.run(self._trainee(field, photographs, generator), progress, judge.glance)
         save(field, self.target)
         training.finish()
         psnr = judge.mean_psnr(field, progress)
@@ -117,7 +122,7 @@ class FitJob:
         if not self.dry_run:
             check_target(self.target, self.to)
 
-    def _field(self, photographs: Photographs, generator) -> Field:
+    def _scene(self, photographs: Photographs, generator) -> Representation:
         train = photographs.subset("train")
         config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras)
         field = config.build(photographs.domain, generator)
@@ -127,6 +132,14 @@ class FitJob:
         )
         assert len(train) > 0
         return field
+
+    def _trainee(self, scene: Representation, photographs: Photographs, generator) -> Student | SplatStudent:
+        if not isinstance(scene, Splats):
+            assert isinstance(scene, Field)
+            return self._student(scene, photographs, generator)
+        train = photographs.subset("train")
+        views = PhotographViews(train.cameras.to(scene.device), train.images, train.masks)
+        return SplatStudent(scene, views, generator, Chain(self.max_splats))
 
     def _student(self, field: Field, photographs: Photographs, generator) -> Student:
         train, place = photographs.subset("train"), field.world_from_local

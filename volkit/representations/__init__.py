@@ -9,6 +9,7 @@ from volkit.representations.mlp import Mlp, MlpConfig
 from volkit.representations.placed import Composed, Placed
 from volkit.representations.planes import Planes, PlanesConfig
 from volkit.representations.representation import Capture, ParamGroup, Representation
+from volkit.representations.splats import Splats, SplatsConfig
 from volkit.representations.tensor_cp import TensorCP, TensorCPConfig
 from volkit.representations.tensor_vm import TensorVM, TensorVMConfig
 from volkit.representations.voxels import Voxels, VoxelsConfig
@@ -31,6 +32,8 @@ __all__ = [
     "PlanesConfig",
     "Representation",
     "RepresentationConfig",
+    "Splats",
+    "SplatsConfig",
     "TensorCP",
     "TensorCPConfig",
     "TensorVM",
@@ -40,6 +43,13 @@ __all__ = [
 ]
 
 RepresentationConfig = (
-    HashGridConfig | VoxelsConfig | TensorVMConfig | TensorCPConfig | PlanesConfig | MlpConfig | AnalyticConfig
+    HashGridConfig
+    | VoxelsConfig
+    | TensorVMConfig
+    | TensorCPConfig
+    | PlanesConfig
+    | MlpConfig
+    | SplatsConfig
+    | AnalyticConfig
 )
 REPRESENTATIONS: dict[str, type[RepresentationConfig]] = {c.kind: c for c in get_args(RepresentationConfig)}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from volkit.geometry.quaternions import rotations_of
 from volkit.geometry.spherical_harmonics import sh_basis
 from volkit.typing import Float, Tensor
 
@@ -38,7 +39,7 @@ def project(
     seen = local[:, 2] > view.near
     x, y, z = torch.where(seen[:, None], local, local.new_tensor([0.0, 0.0, 1.0])).unbind(-1)
     jacobian = _jacobian(x, y, z, view)
-    spread = jacobian @ rotation @ _rotations(quaternions) * log_scales.exp()[:, None, :]
+    spread = jacobian @ rotation @ rotations_of(quaternions) * log_scales.exp()[:, None, :]
     thin = spread @ spread.transpose(1, 2)
     xx, xy, yy = thin[:, 0, 0] + DILATION, thin[:, 0, 1], thin[:, 1, 1] + DILATION
     determinant = xx * yy - xy * xy
@@ -70,17 +71,6 @@ def _jacobian(x: Tensor, y: Tensor, z: Tensor, view: "SplatView") -> Float[Tenso
     nothing = torch.zeros_like(z)
     rows = [fx / z, nothing, -fx * tilt_x / z, nothing, fy / z, -fy * tilt_y / z]
     return torch.stack(rows, -1).view(-1, 2, 3)
-
-
-def _rotations(quaternions: Float[Tensor, "splat 4"]) -> Float[Tensor, "splat 3 3"]:
-    """Matrices of quaternions (w, x, y, z) of any length."""
-    w, x, y, z = functional.normalize(quaternions, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, -1).view(-1, 3, 3)
 
 
 def blend(
