@@ -1,5 +1,6 @@
 """`volkit convert`: a field of any architecture into a field of any other, with no photographs needed."""
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,9 +119,10 @@ class ConvertJob:
         judge = self._judge(teacher, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"convert to {student.config.kind}"):
+            started = time.perf_counter()
             trainee = self._trainee(teacher, student, generator)
             schedule = None if self.method == "volkit" else pvd_schedule(student)
-            fit = training.run(trainee, progress, judge.glance, schedule)
+            fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
         save(student, target)
         training.finish()
         return report | {

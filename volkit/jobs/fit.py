@@ -1,5 +1,6 @@
 """`volkit fit`: from posed photographs to a radiance field."""
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,7 +102,9 @@ class FitJob:
         judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
         training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
-            fit = training.run(self._trainee(field, photographs, generator), progress, judge.glance)
+            started = time.perf_counter()
+            student = self._trainee(field, photographs, generator)
+            fit = training.run(student, progress, judge.glance, spent=time.perf_counter() - started)
         save(field, self.target)
         training.finish()
         psnr = judge.mean_psnr(field, progress)

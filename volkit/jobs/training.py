@@ -58,9 +58,14 @@ class Training:
         progress: Progress,
         evaluate: Callable[[Representation], float | None],
         schedule: Callable[[Moment], float] | None = None,
+        spent: float = 0.0,
     ) -> Fit:
-        """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left."""
+        """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left.
+
+        `spent` seconds of the budget went into the start.
+        """
         fit = Fit(student, self.budget, schedule or cosine(FINAL_RATE))
+        fit.seconds = spent
         if self.resume:
             self._take_up(fit, student.scene.device, progress)
         watch = [
