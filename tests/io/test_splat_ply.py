@@ -22,7 +22,7 @@ def _splats(count: int = 7, degree: int = 3, **settings) -> Splats:
 
 
 def _table(path) -> np.ndarray:
-    return PlyData.read(path)["vertex"].data
+    return PlyData.read(path, mmap=False)["vertex"].data
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
@@ -128,7 +128,7 @@ def test_a_frame_is_baked_in_with_its_harmonics(tmp_path):
         ours, theirs = (renderer_for(scene)(scene, cameras) for scene in (splats, load(tmp_path / "a.ply")))
     # the same splats in another frame: float32 positions, and alphas that are 1/255 but for rounding
     assert (ours.rgb - theirs.rgb).abs().max() < 5e-3 and (ours.rgb - theirs.rgb).abs().mean() < 1e-4
-    assert ours.opacity.max() > 0.5
+    assert ours.opacity.max() > 0.3
 
 
 @pytest.mark.parametrize("damage", ["short", "long", "count", "header", "nothing", "list"])

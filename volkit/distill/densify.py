@@ -87,7 +87,7 @@ def shake(splats: Splats, rate: float, generator: torch.Generator) -> None:
     """Add `covariance xi rate 5e5 / (1 + exp(-100 (0.005 - o)))`, xi normal, to the means: paper, equation 8."""
     noise = torch.randn(splats.means.shape, generator=generator, device=splats.means.device)
     faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - SOLID))
-    loose = (faintness > 1e-6).nonzero()[:, 0]  # most are solid: what shakes less than that does not move
+    loose = (faintness > 1e-3).nonzero()[:, 0]  # most are solid: what shakes less than that does not move
     axes = rotations_of(splats.quaternions[loose]) * splats.scales[loose][:, None, :]
     step = axes @ (axes.transpose(1, 2) @ noise[loose][..., None])
     splats.means[loose] += step[..., 0] * (faintness[loose] * (SHAKEN * rate))[:, None]

@@ -92,7 +92,8 @@ def _vertices(path: Path) -> tuple[PlyElement, list[str]]:
                 raise FormatError(path, fact, "copy or write it again")
         elif element.count > body:
             raise FormatError(path, f"promises {element.count} splats in {body} bytes", "copy or write it again")
-        data = PlyData.read(path, mmap=False)
+        with path.open("rb") as file:
+            data = PlyData.read(file, mmap=False)  # pyright: ignore[reportArgumentType]
     except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         if isinstance(error, FormatError):
             raise

@@ -121,7 +121,7 @@ class ConvertJob:
         with progress.stretch(f"convert to {student.config.kind}"):
             started = time.perf_counter()
             trainee = self._trainee(teacher, student, generator)
-            schedule = None if self.method == "volkit" else pvd_schedule(student)
+            schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
         save(student, target)
         training.finish()

@@ -48,7 +48,7 @@ class SplatRenderer:
     def view(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
         """One picture `[1, height, width]`, and the projected splats that it is made of."""
         view = splat_view(subject, cameras, index)
-        flat = project(*subject.columns, view)
+        flat = project(*subject.columns, view=view)
         channels = [flat.colours, flat.depths[:, None]]
         if self.normals:
             channels.append(_normals(subject, view))

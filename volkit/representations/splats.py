@@ -19,7 +19,8 @@ SEEN = 3.0  # standard deviations that bounds reach: gsplat's largest radius is 
 
 @dataclass(frozen=True)
 class SplatsConfig:
-    """How many splats, and of which degree their colour is; rates are 3DGS's, means' in diagonals of the domain."""
+    """How many splats, and of which degree their colour is; rates are about ten times 3DGS's, for budgets of
+    a thousand steps instead of thirty thousand; that of means is in diagonals of the domain."""
 
     kind: ClassVar[str] = "splats"
     count: int = 20_000
@@ -27,11 +28,11 @@ class SplatsConfig:
     mip: bool = False  # drawn without dilation but with their energy (Mip-Splatting), not `classic`
     surfels: bool = False  # flat: made with two scales, the third stands for none (2DGS, Huang et al. 2024)
     extras: tuple[str, ...] = ()  # further columns of the file that they come from, kept but not understood
-    lr_means: float = 1.6e-4
-    lr_scales: float = 5e-3
-    lr_quaternions: float = 1e-3
-    lr_logits: float = 5e-2
-    lr_sh: float = 2.5e-3  # of the constant; a twentieth for the rest
+    lr_means: float = 2e-3
+    lr_scales: float = 4e-2
+    lr_quaternions: float = 1e-2
+    lr_logits: float = 1e-1
+    lr_sh: float = 2e-2  # of the constant; a twentieth for the rest
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Splats":
         """Faint grey balls all over the box, each as wide as the next is away."""

@@ -103,7 +103,7 @@ def _blend(
     opacity, median = means.new_empty(height, width), means.new_empty(height, width)
     known = lists._asdict() | {"picture": picture, "opacity": opacity, "median": median}
     _run("splat_blend", given, (width, height), **known)
-    return picture, opacity, median, *lists
+    return picture, opacity, median, *lists  # pyright: ignore[reportReturnType]
 
 
 @_blend.register_fake
