@@ -42,6 +42,8 @@ class CompareJob:
     """train, test or val; by default the held-out views."""
     size: int | None = None
     """Longest side of the pictures in pixels; by default the size recorded in the scene file."""
+    drop_bad: bool = False
+    """Leave out splats whose values are not finite, and say how many."""
     device: Device = "cpu"
     """cpu, cuda, or auto: cuda where there is one."""
 
@@ -49,7 +51,10 @@ class CompareJob:
         """Render or read both sides' views, score them, average."""
         if self.size is not None and self.size < 11:
             raise UsageError("--size: the SSIM window alone is 11 pixels wide")
-        scenes = [open_scene(path, self.device) if is_scene(path) else None for path in (self.a, self.b)]
+        scenes = [
+            open_scene(path, self.device, progress if self.drop_bad else None) if is_scene(path) else None
+            for path in (self.a, self.b)
+        ]
         size = self.size or next((s for f in scenes if f and (s := capture_size(f.capture))), None)
         capture = next((f.capture for f in scenes if f and f.capture), None)
         sides = []

@@ -9,16 +9,8 @@ import torch
 import tyro
 
 from volkit.data import load_photographs
-from volkit.distill.densify import Chain
-from volkit.distill.exact import exact
-from volkit.distill.exact.surface import splats_on, surface_points
 from volkit.distill.pixels import PixelTable
-from volkit.distill.plan import Ladder, plan
-from volkit.distill.pvd import METHODS
-from volkit.distill.pvd_start import pvd_schedule, pvd_student
-from volkit.distill.splat_student import SplatStudent
-from volkit.distill.splat_views import FIRST, TeacherViews
-from volkit.distill.student import Recipe, Student
+from volkit.distill.pvd_start import pvd_schedule
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
 from volkit.io import check_target, save
@@ -26,21 +18,18 @@ from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, flat_colour
-from volkit.jobs.opening import open_field
+from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import suited
-from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
+from volkit.jobs.trainees import Lesson, trainee_of_teacher
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.render.renderer import renderer_for
-from volkit.representations import REPRESENTATIONS, Composed, Field, Representation, RepresentationConfig, Splats
-from volkit.sampling.occupancy import learning_stride, stride_for
+from volkit.representations import REPRESENTATIONS, Composed, Field, Representation, RepresentationConfig
+from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
 __all__ = ["ConvertJob"]
 
-SPLAT_VIEWS = 120  # whole pictures cost more than rays
-START_SIZE = 200  # longest side of the pictures that splats are laid on
-VIEWS = 400  # cameras that a teacher is asked from: four times a usual capture
 JUDGED = 8  # held-out views that the result is compared on
 
 
@@ -70,6 +59,8 @@ class ConvertJob:
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     max_splats: int = 60_000
     """How many splats there may be, with --to splats."""
+    drop_bad: bool = False
+    """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
     device: Device = "cpu"
@@ -107,7 +98,7 @@ class ConvertJob:
         if target.exists() and not self.force and not self.dry_run:
             raise FileExistsError(f"{target}: exists already; --force overwrites it")
         generator = seeded(self.seed)
-        teacher = self._teacher(sources, generator)
+        teacher = self._teacher(sources, generator, progress)
         student = self._student(teacher, generator)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
@@ -118,9 +109,10 @@ class ConvertJob:
         check_target(target, student.config.kind)
         judge = self._judge(teacher, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
+        lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats)
         with progress.stretch(f"convert to {student.config.kind}"):
             started = time.perf_counter()
-            trainee = self._trainee(teacher, student, generator)
+            trainee = trainee_of_teacher(teacher, student, lesson, generator)
             schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
         save(student, target)
@@ -134,7 +126,9 @@ class ConvertJob:
         ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
-    def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
+    def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator, progress: Progress) -> Representation:
+        if len(sources) == 1 and not self.edit:
+            return open_scene(sources[0], self.device, progress if self.drop_bad else None)
         fields = [open_field(source, self.device) for source in sources]
         whole = fields[0] if len(fields) == 1 else Composed(fields)
         if self.edit:
@@ -143,7 +137,7 @@ class ConvertJob:
             fill_occupancy(whole, stride_for(whole.domain), look, visible=somewhere)
         return whole
 
-    def _student(self, teacher: Field, generator: torch.Generator) -> Representation:
+    def _student(self, teacher: Representation, generator: torch.Generator) -> Representation:
         kind = self.to or teacher.config.kind
         if kind not in REPRESENTATIONS or kind == "analytic":
             kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
@@ -152,36 +146,9 @@ class ConvertJob:
         config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras)
         student = config.build(teacher.domain, generator).placed_like(teacher)
         student.to(teacher.device)
-        if isinstance(student, Field):
+        if isinstance(student, Field) and isinstance(teacher, Field):
             copy_occupancy(teacher, student)
         return student
-
-    def _trainee(self, teacher: Field, student: Representation, generator: torch.Generator) -> Student | SplatStudent:
-        if isinstance(student, Splats):
-            return self._splats(teacher, student, generator)
-        assert isinstance(student, Field)
-        cameras = distillation_cameras(teacher, VIEWS, self.size, generator).to(teacher.device)
-        generator = on_device(generator, teacher.device)
-        near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
-        local_rays = teacher.world_from_local.inverse().rays
-        ladder = Ladder(teacher, student, cameras, local_rays, learning_stride(teacher, cameras), near, generator)
-        if self.method != "volkit":
-            return pvd_student(ladder, METHODS[self.method])
-        # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
-        recipe = Recipe(rate=exact(teacher, student, generator), own_penalties=False)
-        stages = plan(ladder, batch_samples(student.config.kind), self._photographs(teacher.device))
-        return Student(student, stages, generator, recipe=recipe)
-
-    def _splats(self, teacher: Field, student: Splats, generator: torch.Generator) -> SplatStudent:
-        cameras = distillation_cameras(teacher, SPLAT_VIEWS, self.size, generator)
-        cameras = cameras[torch.randperm(len(cameras), generator=generator)]
-        generator = on_device(generator, teacher.device)
-        views = TeacherViews(teacher, cameras.to(teacher.device))
-        first = cameras[slice(0, FIRST)].resized(START_SIZE).to(teacher.device)
-        renderer = renderer_for(teacher, normals=True)
-        pictures = [renderer(teacher, first[[index]]) for index in range(len(first))]
-        splats_on(student, surface_points(pictures, first), generator)
-        return SplatStudent(student, views, generator, Chain(self.max_splats))
 
     def _photographs(self, device: torch.device) -> PixelTable | None:
         if self.photos is None:
@@ -189,7 +156,7 @@ class ConvertJob:
         train = load_photographs(self.photos, self.size).subset("train")
         return PixelTable(train.cameras.to(device), train.images, train.masks)
 
-    def _judge(self, teacher: Field, generator: torch.Generator, preview: Path | None) -> Judge:
+    def _judge(self, teacher: Representation, generator: torch.Generator, preview: Path | None) -> Judge:
         """The teacher's pictures from held-out views of its capture, else from views of their own."""
         capture = teacher.capture
         if capture is not None and capture.held_out:

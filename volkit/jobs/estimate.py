@@ -19,6 +19,7 @@ ACTIVATIONS = {
     "tensor_vm": 1_600,
     "tensor_cp": 1_600,
     "planes": 1_200,
+    "splats": 200,
 }
 ANSWER = 40  # bytes of a cached sample: interval, ray, density, colour, light
 

@@ -8,11 +8,6 @@ from typing import Annotated, Any
 import tyro
 
 from volkit.data import Photographs, load_photographs
-from volkit.distill.densify import Chain
-from volkit.distill.pixels import Gains, PixelRung, PixelTable
-from volkit.distill.splat_student import SplatStudent
-from volkit.distill.splat_views import PhotographViews
-from volkit.distill.student import Stage, Student
 from volkit.fit import Budget
 from volkit.geometry import Similarity
 from volkit.io import check_target, save
@@ -21,12 +16,10 @@ from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import suited
-from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
+from volkit.jobs.trainees import Pictures, trainee_of_pictures
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Capture, Field, Representation, RepresentationConfig, Splats
-from volkit.sampling.occupancy import OccupancySampler, learning_stride
-from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
-from volkit.sampling.visible import VisibleSampler
+from volkit.representations import REPRESENTATIONS, Capture, Representation, RepresentationConfig
 
 __all__ = ["FitJob"]
 
@@ -103,7 +96,9 @@ class FitJob:
         training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
             started = time.perf_counter()
-            student = self._trainee(field, photographs, generator)
+            train = photographs.subset("train")
+            seen = Pictures(train.cameras, train.images, train.masks, train.near)
+            student = trainee_of_pictures(field, seen, generator, exposure=self.exposure, max_splats=self.max_splats)
             fit = training.run(student, progress, judge.glance, spent=time.perf_counter() - started)
         save(field, self.target)
         training.finish()
@@ -135,29 +130,3 @@ class FitJob:
         )
         assert len(train) > 0
         return field
-
-    def _trainee(self, scene: Representation, photographs: Photographs, generator) -> Student | SplatStudent:
-        if not isinstance(scene, Splats):
-            assert isinstance(scene, Field)
-            return self._student(scene, photographs, generator)
-        train = photographs.subset("train")
-        views = PhotographViews(train.cameras.to(scene.device), train.images, train.masks)
-        return SplatStudent(scene, views, generator, Chain(self.max_splats))
-
-    def _student(self, field: Field, photographs: Photographs, generator) -> Student:
-        train, place = photographs.subset("train"), field.world_from_local
-        cameras = train.cameras.to(field.device)
-        near = train.near / place.scale
-        stride = learning_stride(field, cameras)
-        opacities = tuple(image[..., 3] for image in train.images) if train.has_alpha else None
-        visible = visible_cells(field, cameras, near=train.near, opacities=opacities)
-        gains = Gains(len(train)).to(field.device) if self.exposure else None
-        rung = PixelRung(
-            PixelTable(cameras, train.images, train.masks),
-            VisibleSampler(OccupancySampler(field, stride, near, generator), field),
-            place.inverse().rays,
-            batch_samples(self.to),
-            generator,
-            gains,
-        )
-        return Student(field, [Stage(rung)], generator, OccupancyGrid(field, stride, visible=visible), gains)

@@ -6,6 +6,7 @@ import torch
 
 from volkit.io import FORMATS, FormatError, load
 from volkit.jobs.devices import Device, chosen_device
+from volkit.jobs.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
@@ -24,14 +25,20 @@ def is_scene(path: Path) -> bool:
     return named or any(row.sniff(path) for row in FORMATS.values())
 
 
-def open_scene(path: Path, device: Device = "cpu") -> Representation:
-    """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked."""
+def open_scene(path: Path, device: Device = "cpu", progress: Progress | None = None) -> Representation:
+    """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked.
+
+    With a progress bad splats are dropped and counted in a note; else they are a FormatError.
+    """
     scene = load(path)
     if isinstance(scene, Field):
         return _ready(scene, device)
     if isinstance(scene, Splats) and bool(scene.bad.any()):
         count = int(scene.bad.sum())
-        raise FormatError(path, f"holds {count} splats with values that are not finite", "--drop-bad drops them")
+        if progress is None:
+            raise FormatError(path, f"holds {count} splats with values that are not finite", "--drop-bad drops them")
+        progress.note(f"{path}: {count} splats that are not finite were dropped")
+        scene.kept(~scene.bad)
     return scene.requires_grad_(False).to(chosen_device(device))
 
 

@@ -58,6 +58,8 @@ class RenderJob:
     """Frames a second of a video."""
     quality: float = 1.0
     """Step length, relative to a 1024th of the cube: 2 is faster and coarser, 0.5 finer."""
+    drop_bad: bool = False
+    """Leave out splats whose values are not finite, and say how many."""
     force: bool = False
     """Overwrite an existing target."""
     device: Device = "cpu"
@@ -71,7 +73,7 @@ class RenderJob:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
         if kind != "folder":
             check_writable(self.target)
-        scene = open_scene(self.source, self.device)
+        scene = open_scene(self.source, self.device, progress if self.drop_bad else None)
         views = self._views(scene, kind)
         with progress.stretch("render"):
             if kind == "folder":

@@ -82,11 +82,12 @@ class Splats(Representation):
         return self.log_scales.exp()
 
     def bounds(self) -> Domain:
-        """The box of all splats out to three standard deviations."""
-        if not len(self):
+        """The box of all splats that can be drawn, out to three standard deviations."""
+        good = ~self.bad
+        if not bool(good.any()):
             return self.domain
-        reach = SEEN * self.scales.detach().amax(-1, keepdim=True)
-        lower, upper = (self.means.detach() - reach).amin(0), (self.means.detach() + reach).amax(0)
+        means, reach = self.means.detach()[good], SEEN * self.scales.detach()[good].amax(-1, keepdim=True)
+        lower, upper = (means - reach).amin(0), (means + reach).amax(0)
         return Domain(tuple(lower.tolist()), tuple(upper.tolist()))
 
     def param_groups(self) -> list[ParamGroup]:
