@@ -218,3 +218,31 @@ def test_bad_splats_are_refused_or_dropped(capsys, tmp_path):
     assert "2 splats" in capsys.readouterr().err
     assert main(["render", str(tmp_path / "a.ply"), str(tmp_path / "a.png"), "--drop-bad"]) == 0
     assert _report(capsys, "inspect", str(tmp_path / "a.ply"))["odd"]["not finite"] == 2
+
+
+def test_a_mere_change_of_format_keeps_every_splat(fitted, capsys, tmp_path):
+    from volkit.io import load
+
+    source = fitted / "splats.safetensors"
+    report = _report(capsys, "convert", str(source), str(tmp_path / "a.ply"))
+    assert report["steps"] == 0
+    ours, theirs = load(tmp_path / "a.ply"), load(source)
+    assert all(torch.equal(a, b) for a, b in zip(ours.columns, theirs.columns, strict=True))
+
+
+def test_fewer_splats_that_still_look_alike(fitted, capsys, tmp_path):
+    source = fitted / "splats.safetensors"
+    report = _report(capsys, "convert", str(source), str(tmp_path / "a.ply"), "--max-splats", "1500", "--budget", "60")
+    assert (tmp_path / "a.ply").stat().st_size <= 1500 * 248 + 2000
+    assert report["psnr_to_source"] > 24.0  # a third of the splats, 60 steps
+
+
+def test_edits_cut_and_move_splats(fitted, capsys, tmp_path):
+    from volkit.io import load
+
+    source, target = str(fitted / "splats.safetensors"), tmp_path / "a.ply"
+    words = ["--edit", "crop:sphere:0,0,0,0.5", "--edit", "scale:2", "--edit", "translate:1,0,0"]
+    _report(capsys, "convert", source, str(target), *words)
+    whole, part = load(source), load(target)
+    assert 0 < len(part) < len(whole)
+    assert ((part.means - torch.tensor([1.0, 0.0, 0.0])).norm(dim=-1) <= 1.0 + 1e-5).all()

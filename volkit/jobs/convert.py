@@ -24,12 +24,13 @@ from volkit.jobs.sizes import suited
 from volkit.jobs.trainees import Lesson, trainee_of_teacher
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Composed, Field, Representation, RepresentationConfig
+from volkit.representations import REPRESENTATIONS, Composed, Field, Representation, RepresentationConfig, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
 __all__ = ["ConvertJob"]
 
+MAX_SPLATS = 60_000  # of a field
 JUDGED = 8  # held-out views that the result is compared on
 
 
@@ -57,8 +58,8 @@ class ConvertJob:
     """crop:box:x0,y0,z0,x1,y1,z1, erase:box:..., crop|erase:sphere:x,y,z,r, scale:2, rotate:z:90, translate:x,y,z."""
     size: int | None = None
     """Longest side of the pictures asked for, by default that of the source's cameras."""
-    max_splats: int = 60_000
-    """How many splats there may be, with --to splats."""
+    max_splats: int | None = None
+    """How many splats there may be; by default all that a source of splats has, else 60000."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -107,9 +108,13 @@ class ConvertJob:
         if self.dry_run:
             return report | estimate(student, budget, 0, JUDGED, teacher=teacher)
         check_target(target, student.config.kind)
+        if student is teacher:
+            save(student, target)
+            return report | {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "bytes": target.stat().st_size,
+                             "history": [], "notes": progress.notes}  # fmt: skip
         judge = self._judge(teacher, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
-        lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats)
+        lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)
         with progress.stretch(f"convert to {student.config.kind}"):
             started = time.perf_counter()
             trainee = trainee_of_teacher(teacher, student, lesson, generator)
@@ -127,12 +132,13 @@ class ConvertJob:
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator, progress: Progress) -> Representation:
-        if len(sources) == 1 and not self.edit:
-            return open_scene(sources[0], self.device, progress if self.drop_bad else None)
-        fields = [open_field(source, self.device) for source in sources]
-        whole = fields[0] if len(fields) == 1 else Composed(fields)
+        if len(sources) == 1:
+            whole = open_scene(sources[0], self.device, progress if self.drop_bad else None)
+        else:
+            whole = Composed([open_field(source, self.device) for source in sources])
         if self.edit:
             whole = edited(whole, self.edit)
+        if self.edit and isinstance(whole, Field):
             somewhere, look = unpack_bits(whole.occupancy), on_device(generator, whole.device)
             fill_occupancy(whole, stride_for(whole.domain), look, visible=somewhere)
         return whole
@@ -142,6 +148,8 @@ class ConvertJob:
         if kind not in REPRESENTATIONS or kind == "analytic":
             kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
+        if isinstance(teacher, Splats) and kind == "splats" and len(teacher) <= (self.max_splats or len(teacher)):
+            return teacher
         cameras = None if teacher.capture is None else teacher.capture.cameras
         config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras)
         student = config.build(teacher.domain, generator).placed_like(teacher)

@@ -7,6 +7,7 @@ import torch
 from volkit.distill.densify import Chain
 from volkit.distill.exact import exact
 from volkit.distill.exact.surface import splats_on, surface_points
+from volkit.distill.importance import contributions
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
 from volkit.distill.plan import Ladder, plan
 from volkit.distill.pvd import METHODS
@@ -20,6 +21,7 @@ from volkit.jobs.devices import on_device
 from volkit.jobs.training import batch_samples
 from volkit.render.renderer import renderer_for
 from volkit.representations import Field, Representation, Splats
+from volkit.representations.splats import PARAMETERS
 from volkit.sampling.occupancy import OccupancySampler, learning_stride
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
@@ -118,6 +120,10 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
     cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)
     generator = on_device(generator, teacher.device)
     first = cameras[slice(0, FIRST)].resized(START_SIZE)
+    if isinstance(teacher, Splats):
+        most = contributions(teacher, first).topk(min(lesson.max_splats, len(teacher))).indices
+        student.replaced({name: getattr(teacher, name).detach()[most] for name in PARAMETERS})
+        return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
     renderer = renderer_for(teacher, normals=True)
     with torch.no_grad():
         pictures = [renderer(teacher, first[[index]]) for index in range(len(first))]
