@@ -12,6 +12,7 @@ from volkit.distill.densify import Chain, relocated
 from volkit.distill.exact.surface import Surface, splats_on
 from volkit.fit import Budget, Fit, Regrown
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, sh_basis, sh_count
+from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
 from volkit.io import save
 from volkit.io.analytic_scene import bundled
 from volkit.render import renderer_for
@@ -71,11 +72,28 @@ def test_moving_scene_and_cameras_together_changes_nothing():
     torch.testing.assert_close(there.depth[seen], 2.5 * here.depth[seen], rtol=1e-3, atol=0)  # the same
 
 
-def test_distorted_lenses_are_refused():
-    from volkit.geometry.lens import OPENCV
+def test_a_lens_shows_each_splat_where_its_ray_goes():
+    splats = SplatsConfig(1, 0).build(BOX, _seeded())
+    with torch.no_grad():
+        splats.means.copy_(torch.tensor([[0.6, -0.5, 0.4]]))
+        splats.log_scales.fill_(math.log(0.05))
+        splats.logits.fill_(10.0)
+    coefficients = torch.tensor([[-0.3, 0.1, 0.01, -0.02, 0.0, 0.0, 0.0, 0.0]])
+    cameras = replace(_cameras(size=(160, 128)), lens=OPENCV, coefficients=coefficients)
+    cameras = replace(cameras, intrinsics=cameras.intrinsics * torch.tensor([3.0, 3.0, 1.0, 1.0]))
+    with torch.no_grad():
+        picture = renderer_for(splats)(splats, cameras)
+    y, x = divmod(int(picture.opacity[0].argmax()), 160)
+    pixel, _ = cameras.project(0, splats.means.detach())
+    straight, _ = replace(cameras, lens=PINHOLE, coefficients=None).project(0, splats.means.detach())
+    assert (pixel - straight).abs().max() > 3.0  # the lens matters here
+    assert abs(x + 0.5 - pixel[0, 0]) <= 1.0 and abs(y + 0.5 - pixel[0, 1]) <= 1.0
 
-    cameras = replace(_cameras(), lens=OPENCV, coefficients=torch.zeros(1, 8))
-    with pytest.raises(ValueError, match="undistort"):
+
+def test_a_lens_that_sees_sideways_is_refused():
+    cameras = replace(_cameras(), lens=FISHEYE, coefficients=torch.zeros(1, 4))
+    cameras = replace(cameras, intrinsics=cameras.intrinsics * torch.tensor([0.2, 0.2, 1.0, 1.0]))
+    with pytest.raises(ValueError, match="too far to the side"):
         renderer_for(_splats())(_splats(), cameras)
 
 

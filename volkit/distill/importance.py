@@ -3,8 +3,10 @@
 import torch
 
 from volkit.geometry import Cameras
+from volkit.geometry.lens import PINHOLE
 from volkit.ops.splat import blend, project
 from volkit.render.splatting import splat_view
+from volkit.render.through_lens import lens_map
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Tensor
 
@@ -19,7 +21,8 @@ def contributions(splats: Splats, cameras: Cameras) -> Float[Tensor, " splat"]:
     """
     light = torch.zeros(len(splats), 1, device=splats.device)
     for index in range(len(cameras)):
-        view = splat_view(splats, cameras, index)
+        straight = cameras[[index]] if cameras.lens == PINHOLE else lens_map(cameras, index).camera
+        view = splat_view(splats, straight, 0)
         with torch.no_grad():
             flat = project(*splats.columns, view=view)
         one = torch.ones_like(light).requires_grad_()

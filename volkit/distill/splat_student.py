@@ -7,7 +7,9 @@ import torch
 from volkit.distill.densify import Chain, shake
 from volkit.distill.splat_views import Views
 from volkit.fit import Moment, Regrown
+from volkit.geometry.lens import PINHOLE
 from volkit.render.splatting import SplatRenderer
+from volkit.render.through_lens import LensMap, lens_map
 from volkit.representations.representation import ParamGroup
 from volkit.representations.splats import PARAMETERS, Splats
 from volkit.typing import Tensor
@@ -24,12 +26,13 @@ class SplatStudent:
     def __init__(self, splats: Splats, views: Views, generator: torch.Generator, chain: Chain) -> None:
         self.scene, self.views, self.generator, self.chain = splats, views, generator, chain
         self.rounds = 0
+        self.lenses: dict[int, LensMap] = {}
 
     def losses(self, moment: Moment) -> dict[str, Tensor]:
         """Mean absolute difference of one view over a random background, and the weights of 3DGS-MCMC."""
         index = self.views.next(self.generator)
         colour, opacity, weight = self.views.view(index)
-        picture, _ = SplatRenderer().view(self.scene, self.views.cameras, index)
+        picture, _ = SplatRenderer().view(self.scene, self.views.cameras, index, self._lens(index))
         background = torch.rand(3, generator=self.generator, device=colour.device)
         error = picture.over(background)[0] - (colour + (1.0 - opacity) * background)
         return {
@@ -37,6 +40,14 @@ class SplatStudent:
             "opacity": OPACITY_WEIGHT * self.scene.opacities.mean(),
             "scale": SCALE_WEIGHT * self.scene.scales.mean() / self.scene.domain.diagonal,
         }
+
+    def _lens(self, index: int) -> LensMap | None:
+        """Found once for each view: it is a matter of Newton's iterations."""
+        if self.views.cameras.lens == PINHOLE:
+            return None
+        if index not in self.lenses:
+            self.lenses[index] = lens_map(self.views.cameras, index)
+        return self.lenses[index]
 
     def groups(self) -> list[ParamGroup]:
         """The splats' own."""

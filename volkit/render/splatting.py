@@ -6,8 +6,10 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Cameras, rotations_of
+from volkit.geometry.lens import PINHOLE
 from volkit.ops.splat import Projected, SplatView, blend, project
 from volkit.render.picture import Picture
+from volkit.render.through_lens import LensMap, lens_map
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Tensor
 
@@ -16,10 +18,8 @@ __all__ = ["SplatRenderer", "splat_view"]
 
 def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
     """One camera in the splats' own frame: they stay where they are, it moves."""
-    if cameras.lens.model != "pinhole":
-        raise ValueError(
-            f"splats are drawn by pinhole cameras, not through a {cameras.lens.model} lens; undistort them"
-        )
+    if cameras.lens != PINHOLE:
+        raise ValueError(f"splats are drawn by pinhole cameras, not through a {cameras.lens.model} lens")
     place = splats.world_from_local.inverse()
     pose = cameras[[index]].moved(place).world_from_camera[0]
     rotation = pose[:, :3].T
@@ -45,8 +45,20 @@ class SplatRenderer:
             raise ValueError("render: cameras of one call must share one size; render them one by one")
         return Picture.cat([self.view(subject, cameras, index)[0] for index in range(len(cameras))])
 
-    def view(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
-        """One picture `[1, height, width]`, and the projected splats that it is made of."""
+    def view(
+        self, subject: Splats, cameras: Cameras, index: int, lens: LensMap | None = None
+    ) -> tuple[Picture, Projected]:
+        """One picture `[1, height, width]`, and the projected splats that it is made of.
+
+        `lens` is `lens_map(cameras, index)`, where it is at hand already.
+        """
+        if cameras.lens == PINHOLE:
+            return self._pinhole(subject, cameras, index)
+        lens = lens or lens_map(cameras, index)
+        picture, flat = self._pinhole(subject, lens.camera, 0)
+        return lens.seen(picture), flat
+
+    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
         view = splat_view(subject, cameras, index)
         flat = project(*subject.columns, view=view)
         channels = [flat.colours, flat.depths[:, None]]
