@@ -1,4 +1,4 @@
-"""Pictures that only a pinhole can draw, seen through a lens: drawn once without it, then read where each pixel looks."""
+"""Pictures that only a pinhole can draw, through a lens: drawn without it, then read where each pixel looks."""
 
 from dataclasses import dataclass, replace
 
