@@ -36,8 +36,8 @@ SMALL: dict[str, RepresentationConfig] = {
 
 # Kinds that cannot be trained have no small configuration: they are tested with what they are made of.
 TAUGHT_ONLY = {"analytic"}
-# Kinds that are no fields answer no points: test_splats.py has their promises.
-DRAWN = {"splats"}
+# Kinds that are no fields answer no points: test_splats.py and test_mesh.py have their promises.
+DRAWN = {"splats", "mesh"}
 
 
 def missing_kinds() -> set[str]:

@@ -66,6 +66,7 @@ SMALLER = {
     "planes": {},
     "mlp": {"layers": 3, "width": 16},
     "splats": {"count": 5, "degree": 2, "extras": ("label:u4",)},
+    "mesh": {"vertices": 4, "faces": 2, "texture": (3, 5)},
     "analytic": None,
 }
 

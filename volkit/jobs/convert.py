@@ -24,7 +24,15 @@ from volkit.jobs.sizes import suited
 from volkit.jobs.trainees import Lesson, trainee_of_teacher
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Composed, Field, Representation, RepresentationConfig, Splats
+from volkit.representations import (
+    REPRESENTATIONS,
+    TEACHERS_ONLY,
+    Composed,
+    Field,
+    Representation,
+    RepresentationConfig,
+    Splats,
+)
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
@@ -145,8 +153,8 @@ class ConvertJob:
 
     def _student(self, teacher: Representation, generator: torch.Generator) -> Representation:
         kind = self.to or teacher.config.kind
-        if kind not in REPRESENTATIONS or kind == "analytic":
-            kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
+        if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
+            kinds = ", ".join(k for k in REPRESENTATIONS if k not in TEACHERS_ONLY)
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
         if isinstance(teacher, Splats) and kind == "splats" and len(teacher) <= (self.max_splats or len(teacher)):
             return teacher

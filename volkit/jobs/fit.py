@@ -19,7 +19,7 @@ from volkit.jobs.sizes import suited
 from volkit.jobs.trainees import Pictures, trainee_of_pictures
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Capture, Representation, RepresentationConfig
+from volkit.representations import REPRESENTATIONS, TEACHERS_ONLY, Capture, Representation, RepresentationConfig
 
 __all__ = ["FitJob"]
 
@@ -114,8 +114,8 @@ class FitJob:
 
     def _check(self) -> None:
         """Whatever is wrong with the target is said before the work begins."""
-        if self.to not in REPRESENTATIONS or self.to == "analytic":
-            kinds = ", ".join(kind for kind in REPRESENTATIONS if kind != "analytic")
+        if self.to not in REPRESENTATIONS or self.to in TEACHERS_ONLY:
+            kinds = ", ".join(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
         if not self.dry_run:
             check_target(self.target, self.to)

@@ -5,8 +5,10 @@ from typing import Any, Protocol
 from volkit.geometry import Cameras
 from volkit.render.picture import Picture
 from volkit.render.splatting import SplatRenderer
+from volkit.render.surface import MeshRenderer
 from volkit.render.volume import VolumeRenderer
 from volkit.representations.field import Field
+from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
@@ -27,4 +29,6 @@ def renderer_for(representation: Representation, *, choice: float = 1.0, normals
         return VolumeRenderer(choice, normals=normals)
     if isinstance(representation, Splats):
         return SplatRenderer(normals)
-    raise TypeError(f"no renderer draws a {type(representation).__name__}: fields and splats can be rendered")
+    if isinstance(representation, Mesh):
+        return MeshRenderer()
+    raise TypeError(f"no renderer draws a {type(representation).__name__}: fields, splats and meshes can be rendered")

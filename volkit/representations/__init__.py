@@ -5,6 +5,7 @@ from typing import get_args
 from volkit.representations.analytic import AnalyticConfig, AnalyticField
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
+from volkit.representations.mesh import Mesh, MeshConfig
 from volkit.representations.mlp import Mlp, MlpConfig
 from volkit.representations.placed import Composed, Placed
 from volkit.representations.planes import Planes, PlanesConfig
@@ -16,6 +17,7 @@ from volkit.representations.voxels import Voxels, VoxelsConfig
 
 __all__ = [
     "REPRESENTATIONS",
+    "TEACHERS_ONLY",
     "AnalyticConfig",
     "AnalyticField",
     "Capture",
@@ -24,6 +26,8 @@ __all__ = [
     "FieldSample",
     "HashGrid",
     "HashGridConfig",
+    "Mesh",
+    "MeshConfig",
     "Mlp",
     "MlpConfig",
     "ParamGroup",
@@ -50,6 +54,8 @@ RepresentationConfig = (
     | PlanesConfig
     | MlpConfig
     | SplatsConfig
+    | MeshConfig
     | AnalyticConfig
 )
 REPRESENTATIONS: dict[str, type[RepresentationConfig]] = {c.kind: c for c in get_args(RepresentationConfig)}
+TEACHERS_ONLY = ("mesh", "analytic")  # kinds that are not trained
