@@ -114,3 +114,10 @@ def test_a_mesh_teaches(tmp_path, capsys, kind):
 def test_real_meshes(shared_data):
     spot = load(shared_data / "meshes" / "spot" / "spot.obj")
     assert isinstance(spot, Mesh) and spot.config.texture[0] > 0 and len(spot.faces) > 5000
+
+
+def test_a_mesh_is_moved_but_not_cut(tmp_path, capsys):
+    save(_square(), tmp_path / "a.safetensors")
+    words = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--to", "splats"]
+    assert main([*words, "--edit", "crop:sphere:0,0,0,1"]) == 1
+    assert "moved but not cut" in capsys.readouterr().err

@@ -75,10 +75,10 @@ def test_moving_scene_and_cameras_together_changes_nothing():
 def test_a_lens_shows_each_splat_where_its_ray_goes():
     splats = SplatsConfig(1, 0).build(BOX, _seeded())
     with torch.no_grad():
-        splats.means.copy_(torch.tensor([[0.6, -0.5, 0.4]]))
+        splats.means.copy_(torch.tensor([[0.4, -0.9, 0.4]]))
         splats.log_scales.fill_(math.log(0.05))
         splats.logits.fill_(10.0)
-    coefficients = torch.tensor([[-0.3, 0.1, 0.01, -0.02, 0.0, 0.0, 0.0, 0.0]])
+    coefficients = torch.tensor([[0.2, 0.0, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0]])
     cameras = replace(_cameras(size=(160, 128)), lens=OPENCV, coefficients=coefficients)
     cameras = replace(cameras, intrinsics=cameras.intrinsics * torch.tensor([3.0, 3.0, 1.0, 1.0]))
     with torch.no_grad():
@@ -86,7 +86,7 @@ def test_a_lens_shows_each_splat_where_its_ray_goes():
     y, x = divmod(int(picture.opacity[0].argmax()), 160)
     pixel, _ = cameras.project(0, splats.means.detach())
     straight, _ = replace(cameras, lens=PINHOLE, coefficients=None).project(0, splats.means.detach())
-    assert (pixel - straight).abs().max() > 3.0  # the lens matters here
+    assert (pixel - straight).abs().max() > 1.0  # the lens matters here
     assert abs(x + 0.5 - pixel[0, 0]) <= 1.0 and abs(y + 0.5 - pixel[0, 1]) <= 1.0
 
 

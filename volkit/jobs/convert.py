@@ -159,7 +159,9 @@ class ConvertJob:
         if isinstance(teacher, Splats) and kind == "splats" and len(teacher) <= (self.max_splats or len(teacher)):
             return teacher
         cameras = None if teacher.capture is None else teacher.capture.cameras
-        config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras)
+        config = self.config or suited(
+            kind, teacher.domain, teacher.world_from_local, cameras, self.max_splats or MAX_SPLATS
+        )
         student = config.build(teacher.domain, generator).placed_like(teacher)
         student.to(teacher.device)
         if isinstance(student, Field) and isinstance(teacher, Field):

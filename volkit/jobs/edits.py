@@ -48,7 +48,8 @@ def _cut(scene: Representation, keep_inside: bool, rest: str) -> Representation:
     if isinstance(scene, Splats):
         scene.kept(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
         return scene
-    assert isinstance(scene, Field)
+    if not isinstance(scene, Field):
+        raise ValueError(f"a {scene.config.kind} can be moved but not cut; convert it first")
     return Edited(scene, (Cut(region, keep_inside, scene.world_from_local),))
 
 

@@ -6,7 +6,6 @@ from volkit.distill.cache import CacheSize
 from volkit.fit import MOMENTS, Budget
 from volkit.jobs.measure import GLANCE_VIEWS
 from volkit.jobs.training import EVALUATIONS, batch_samples
-from volkit.representations.field import Field
 from volkit.representations.representation import Representation
 
 __all__ = ["estimate"]
@@ -25,7 +24,7 @@ ANSWER = 40  # bytes of a cached sample: interval, ray, density, colour, light
 
 
 def estimate(
-    scene: Representation, budget: Budget, pictures: int, views: int, *, teacher: Field | None = None
+    scene: Representation, budget: Budget, pictures: int, views: int, *, teacher: Representation | None = None
 ) -> dict[str, Any]:
     """Memory by what it is for, and time, both in words; and `memory_bytes`, their sum.
 

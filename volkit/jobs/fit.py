@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import tyro
 
 from volkit.data import Photographs, load_photographs
+from volkit.distill.splat_student import SplatStudent
+from volkit.distill.student import Student
 from volkit.fit import Budget
 from volkit.geometry import Similarity
 from volkit.io import check_target, save
@@ -96,9 +98,7 @@ class FitJob:
         training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
             started = time.perf_counter()
-            train = photographs.subset("train")
-            seen = Pictures(train.cameras, train.images, train.masks, train.near)
-            student = trainee_of_pictures(field, seen, generator, exposure=self.exposure, max_splats=self.max_splats)
+            student = self._trainee(field, photographs, generator)
             fit = training.run(student, progress, judge.glance, spent=time.perf_counter() - started)
         save(field, self.target)
         training.finish()
@@ -122,7 +122,7 @@ class FitJob:
 
     def _scene(self, photographs: Photographs, generator) -> Representation:
         train = photographs.subset("train")
-        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras)
+        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras, self.max_splats)
         field = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
         field.capture = Capture(
@@ -130,3 +130,8 @@ class FitJob:
         )
         assert len(train) > 0
         return field
+
+    def _trainee(self, scene: Representation, photographs: Photographs, generator) -> Student | SplatStudent:
+        train = photographs.subset("train")
+        seen = Pictures(train.cameras, train.images, train.masks, train.near)
+        return trainee_of_pictures(scene, seen, generator, exposure=self.exposure, max_splats=self.max_splats)

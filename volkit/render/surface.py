@@ -66,7 +66,7 @@ def _tree(mesh: Mesh) -> Any:
         from embreex.mesh_construction import TriangleMesh
     except ImportError:
         raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from None
-    scene = rtcore_scene.EmbreeScene()
+    scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, mesh.vertices[mesh.faces.long()].cpu().numpy())
     return scene
 

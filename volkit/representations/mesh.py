@@ -61,14 +61,13 @@ class Mesh(Representation):
         colours: UInt8[Tensor, "vertex 4"] | None = None,
     ) -> "Mesh":
         """A mesh from its parts; without texture and colours it is light grey."""
-        textured = corner_uv is not None and texture is not None
-        size = (texture.shape[0], texture.shape[1]) if textured else (0, 0)
+        size = (0, 0) if corner_uv is None or texture is None else (texture.shape[0], texture.shape[1])
         low, high = vertices.amin(0), vertices.amax(0)
         pad = 1e-4 * float((high - low).norm()) + 1e-9  # a flat mesh, too, has a box
         domain = Domain(tuple((low - pad).tolist()), tuple((high + pad).tolist()))
         mesh = cls(MeshConfig(len(vertices), len(faces), size), domain)
         mesh.vertices, mesh.faces = vertices.float(), faces.int()
-        if textured:
+        if corner_uv is not None and texture is not None:
             mesh.corner_uv, mesh.texture = corner_uv.float(), texture
         else:
             mesh.colours = colours if colours is not None else torch.full((len(vertices), 4), 200, dtype=torch.uint8)
