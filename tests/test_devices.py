@@ -59,10 +59,10 @@ def nowhere(monkeypatch):
 
 @pytest.mark.parametrize("kind", STUDENTS)
 def test_a_step_of_a_fit_creates_nothing_elsewhere(photographs, kind, monkeypatch):
-    monkeypatch.setattr("volkit.jobs.fit.batch_samples", lambda kind: 1 << 10)
+    monkeypatch.setattr("volkit.jobs.trainees.batch_samples", lambda kind: 1 << 10)
     job = FitJob(Path("a"), Path("b"), to=kind, config=STUDENTS[kind], exposure=True)
     generator = torch.Generator().manual_seed(0)
-    student = job._student(job._field(photographs, generator), photographs, generator)
+    student = job._trainee(job._scene(photographs, generator), photographs, generator)
     stepped(student)
 
 
@@ -77,7 +77,7 @@ def stepped(student: Student) -> None:
 def test_a_step_of_the_published_methods_creates_nothing_elsewhere(photographs, method):
     generator = torch.Generator().manual_seed(0)
     job = FitJob(Path("a"), Path("b"), to="hash_grid", config=STUDENTS["hash_grid"])
-    teacher = job._field(photographs, generator).requires_grad_(False)
+    teacher = job._scene(photographs, generator).requires_grad_(False)
     student = STUDENTS["tensor_vm"].build(teacher.domain, generator).placed_like(teacher)
     cameras = distillation_cameras(teacher, 6, None, generator)
     ladder = Ladder(

@@ -27,8 +27,8 @@ class Parabola:
     def groups(self):
         return [ParamGroup("x", (self.x,), lr=0.1)]
 
-    def after_step(self, moment: Moment) -> bool:
-        return False
+    def after_step(self, moment: Moment) -> None:
+        return None
 
     def state(self):
         return {"x": self.x.detach().clone(), "generator": self.generator.get_state()}

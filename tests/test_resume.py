@@ -24,7 +24,7 @@ GROWING = {
 def fitted(seen, kind: str) -> Fit:
     generator = torch.Generator().manual_seed(0)
     job = FitJob(Path("a"), Path("b"), to=kind, config=GROWING[kind])
-    return Fit(job._student(job._field(seen, generator), seen, generator), Budget(steps=STEPS))
+    return Fit(job._trainee(job._scene(seen, generator), seen, generator), Budget(steps=STEPS))
 
 
 class Stop(Exception):
@@ -33,7 +33,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("kind", GROWING)
 def test_resumed_work_is_the_same_work(photographs, kind, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("volkit.jobs.fit.batch_samples", lambda kind: 1 << 10)
+    monkeypatch.setattr("volkit.jobs.trainees.batch_samples", lambda kind: 1 << 10)
     path = tmp_path / "state.part"
 
     def watch(moment, losses, fit) -> None:

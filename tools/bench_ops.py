@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from bench_frame import IDLE, Bench, Cases, agree, busy_cores, save
 from bench_sampling import bench_composite, bench_march, bench_plane_sample, bench_voxel_sample
+from bench_splat import bench_splat
 from bench_step import bench_step
 
 from volkit.ops import AdamRule, HashLevels, MlpShape, adam_, backend, fused_mlp, hash_encode
@@ -118,6 +119,7 @@ SECTIONS: dict[str, Callable[[Bench], Cases]] = {
     "composite": bench_composite,
     "plane_sample": bench_plane_sample,
     "voxel_sample": bench_voxel_sample,
+    "splat": bench_splat,
     "step": bench_step,
 }
 

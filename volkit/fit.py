@@ -13,7 +13,7 @@ from volkit.ops.muon import MuonRule, muon_
 from volkit.representations.representation import ParamGroup
 from volkit.typing import Tensor
 
-__all__ = ["Budget", "Fit", "History", "Moment", "Trainee", "Watcher", "cosine"]
+__all__ = ["Budget", "Fit", "History", "Moment", "Regrown", "Trainee", "Watcher", "cosine"]
 
 State = dict[str, Any]
 MOMENTS = {"adam": 2, "muon": 1}  # tensors of a parameter's size that a rule remembers
@@ -68,6 +68,13 @@ class History:
         self.rows.append({"step": moment.step, "seconds": moment.seconds, **values})
 
 
+@dataclass(frozen=True)
+class Regrown:
+    """Parameters were replaced. `rows[i]` is where row i of every new one was, -1 where it is new; None: all are."""
+
+    rows: Tensor | None = None
+
+
 class Trainee(Protocol):
     """Whatever can say how wrong it is. All of its randomness and schedules are in `state()`."""
 
@@ -79,8 +86,8 @@ class Trainee(Protocol):
         """Parameters by learning rate."""
         ...
 
-    def after_step(self, moment: Moment) -> bool:
-        """Densify, refresh, upsample; true when `groups()` returns new parameters."""
+    def after_step(self, moment: Moment) -> Regrown | None:
+        """Densify, refresh, upsample; says so when `groups()` returns new parameters."""
         ...
 
     def state(self) -> State:
@@ -151,9 +158,19 @@ class Fit:
 
     def _after(self, moment: Moment) -> None:
         started = time.perf_counter()
-        if self.trainee.after_step(Moment(self.step, self.seconds, moment.fraction)):
-            self._moments.clear()
+        change = self.trainee.after_step(Moment(self.step, self.seconds, moment.fraction))
+        if change is not None:
+            self._carry(change.rows)
         self.seconds += time.perf_counter() - started
+
+    def _carry(self, rows: Tensor | None) -> None:
+        """Moments of rows that went elsewhere go with them; new rows have none."""
+        if rows is None:
+            self._moments.clear()
+            return
+        new, place = (rows < 0).nonzero()[:, 0], rows.clamp_min(0)
+        for key, moments in self._moments.items():
+            self._moments[key] = tuple(moment[place].index_fill_(0, new, 0.0) for moment in moments)
 
     def _descend(self, moment: Moment, reduce: Callable[[Tensor], Tensor]) -> None:
         factor = self.schedule(moment)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from volkit.distill.rung import Rung
-from volkit.fit import Moment
+from volkit.fit import Moment, Regrown
 from volkit.representations.field import Field
 from volkit.representations.representation import ParamGroup
 from volkit.sampling.occupancy_grid import OccupancyGrid
@@ -54,6 +54,11 @@ class Student:
         self.field, self.stages, self.generator, self.grid, self.beside = field, stages, generator, grid, beside
         self.recipe = recipe or Recipe()
 
+    @property
+    def scene(self) -> Field:
+        """What is trained."""
+        return self.field
+
     def losses(self, moment: Moment) -> dict[str, Tensor]:
         """Losses of the current stage, and now and then the representation's own penalties at their mean weight."""
         stage = next(s for s in self.stages if moment.fraction < s.until)
@@ -69,12 +74,12 @@ class Student:
         own = [replace(group, lr=self.recipe.rate * group.lr) for group in self.recipe.groups(self.field)]
         return own + beside
 
-    def after_step(self, moment: Moment) -> bool:
+    def after_step(self, moment: Moment) -> Regrown | None:
         """Grow the field, then look again at where it is empty."""
         grown = self.recipe.own_growth and self.field.refine(moment.fraction)
         if self.grid is not None:
             self.grid.refresh(self.field, moment.step, self.generator)
-        return grown
+        return Regrown() if grown else None
 
     def state(self) -> dict[str, Any]:
         """Parameters, occupancy, rungs, randomness."""

@@ -7,6 +7,7 @@ import torch
 
 from volkit.geometry import Cameras, morton_cells
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
+from volkit.representations.representation import Representation
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
@@ -16,7 +17,7 @@ NEIGHBOURS = 4  # a new camera stands between one of the teacher's and one of th
 FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
 
 
-def distillation_cameras(teacher: Field, count: int, size: int | None, generator: torch.Generator) -> Cameras:
+def distillation_cameras(teacher: Representation, count: int, size: int | None, generator: torch.Generator) -> Cameras:
     """World-frame cameras to ask a teacher from; `size` is the longest side in pixels, by default the recorded one.
 
     They and the generator are on the CPU, where captures are.
@@ -55,22 +56,29 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
     return replace(cameras[base], world_from_camera=varied)
 
 
-def occupied_sphere(field: Field) -> tuple[Float[Tensor, "3"], float]:
-    """Centre and radius, world frame, of a sphere around the occupied cells (or the whole domain when none is)."""
+def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
+    """Centre and radius, world frame, of a sphere around a field's occupied cells, else around the whole domain."""
+    if not isinstance(scene, Field):
+        corners = torch.tensor([scene.domain.lower, scene.domain.upper], device=scene.device)
+        return _sphere(scene, corners)
+    field = scene
     cells = morton_cells(unpack_bits(field.occupancy).nonzero()[:, 0])
     whole = torch.tensor([[0.0] * 3, [1.0] * 3], device=cells.device)
     unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else whole
-    corners = field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)]))
-    world = field.world_from_local.points(corners)
+    return _sphere(field, field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)])))
+
+
+def _sphere(scene: Representation, corners: Float[Tensor, "2 3"]) -> tuple[Float[Tensor, "3"], float]:
+    world = scene.world_from_local.points(corners)
     return world.mean(0), float((world[1] - world[0]).norm()) / 2
 
 
-def orbit_cameras(field: Field, count: int, size: int, generator: torch.Generator | None = None) -> Cameras:
+def orbit_cameras(scene: Representation, count: int, size: int, generator: torch.Generator | None = None) -> Cameras:
     """Cameras spread over a sphere that frames the occupied cells: a spiral, jittered where a generator is given.
 
     On the CPU, as the cameras of captures.
     """
-    centre, radius = occupied_sphere(field)
+    centre, radius = occupied_sphere(scene)
     k = torch.arange(count, device="cpu") + 0.5
     height = 1.0 - 2.0 * k / count
     turn = k * math.pi * (3.0 - math.sqrt(5.0))

@@ -5,8 +5,9 @@ from volkit.geometry.domain import Domain
 from volkit.geometry.frames import Similarity
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE, Lens
 from volkit.geometry.morton import morton_cells, morton_codes
+from volkit.geometry.quaternions import quaternion_of, quaternion_product, rotations_of
 from volkit.geometry.rays import Points, Rays, RaySamples
-from volkit.geometry.spherical_harmonics import sh_basis, sh_count
+from volkit.geometry.spherical_harmonics import rotate_sh, sh_basis, sh_count
 
 __all__ = [
     "FISHEYE",
@@ -21,6 +22,10 @@ __all__ = [
     "Similarity",
     "morton_cells",
     "morton_codes",
+    "quaternion_of",
+    "quaternion_product",
+    "rotate_sh",
+    "rotations_of",
     "sh_basis",
     "sh_count",
 ]

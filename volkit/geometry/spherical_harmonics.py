@@ -1,15 +1,19 @@
 """Real spherical harmonics with Condon-Shortley signs, order l then m: the convention of 3DGS, svox2, TensoRF, tcnn."""
 
+import math
+
 import torch
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["sh_basis", "sh_count"]
+__all__ = ["rotate_sh", "sh_basis", "sh_count"]
 
 C0 = 0.28209479177387814
 C1 = 0.4886025119029199
 C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
 C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154, 1.445305721320277)
+C4 = (2.5033429417967046, 1.7701307697799304, 0.9461746957575601, 0.6690465435572892, 0.10578554691520431,
+      0.47308734787878004, 0.6258357354491761)  # fmt: skip
 
 
 def sh_count(degree: int) -> int:
@@ -18,12 +22,12 @@ def sh_count(degree: int) -> int:
 
 
 def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor, "point basis"]:
-    """Evaluate `Y_lm(direction)` for l = 0 .. degree (at most 3), unit directions.
+    """Evaluate `Y_lm(direction)` for l = 0 .. degree (at most 4), unit directions.
 
     Colours are `0.5 + coefficients . basis` in 3DGS and svox2; instant-ngp feeds degree 3 (16 values) to its network.
     """
-    if not 0 <= degree <= 3:
-        raise ValueError(f"spherical harmonics: degree must be 0 to 3, got {degree}")
+    if not 0 <= degree <= 4:
+        raise ValueError(f"spherical harmonics: degree must be 0 to 4, got {degree}")
     x, y, z = directions.unbind(-1)
     xx, yy, zz = x * x, y * y, z * z
     values = [torch.full_like(x, C0)]
@@ -48,4 +52,32 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
             C3[4] * z * (xx - yy),
             -C3[0] * x * (xx - 3 * yy),
         ]
+    if degree >= 4:
+        values += [
+            C4[0] * x * y * (xx - yy),
+            -C4[1] * y * z * (3 * xx - yy),
+            C4[2] * x * y * (7 * zz - 1),
+            -C4[3] * y * z * (7 * zz - 3),
+            C4[4] * (zz * (35 * zz - 30) + 3),
+            -C4[3] * x * z * (7 * zz - 3),
+            C4[5] * (xx - yy) * (7 * zz - 1),
+            -C4[1] * x * z * (xx - 3 * yy),
+            C4[6] * (xx * (xx - 3 * yy) - yy * (3 * xx - yy)),
+        ]
     return torch.stack(values).t()  # one row per function: feature-major, as the fused network reads it
+
+
+def rotate_sh(
+    coefficients: Float[Tensor, "point basis 3"], rotation: Float[Tensor, "3 3"]
+) -> Float[Tensor, "point basis 3"]:
+    """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
+
+    The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D); it is solved for from directions enough, in
+    float64, so that no band has a formula of its own. Exact to 1e-14.
+    """
+    degree = math.isqrt(coefficients.shape[1]) - 1
+    directions = torch.randn(8 * sh_count(degree), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    directions = torch.nn.functional.normalize(directions, dim=-1)
+    turned = directions @ rotation.double().cpu().T
+    wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T
+    return torch.einsum("ij,njc->nic", wigner.to(coefficients), coefficients)

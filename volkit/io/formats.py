@@ -3,14 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from volkit.io import analytic_scene, native, nerf_checkpoint
+from volkit.io import analytic_scene, mesh_file, native, nerf_checkpoint, splat_ply
 from volkit.io.atomic import check_writable
 from volkit.io.format import Format, FormatError
 from volkit.representations import Representation
 
 __all__ = ["FORMATS", "check_target", "describe", "format_for", "load", "save"]
 
-FORMATS: dict[str, Format] = {row.name: row for row in (native.FORMAT, nerf_checkpoint.FORMAT, analytic_scene.FORMAT)}
+ROWS = (
+    native.FORMAT,
+    nerf_checkpoint.FORMAT,
+    analytic_scene.FORMAT,
+    splat_ply.FORMAT,
+    mesh_file.GLTF,
+    mesh_file.OBJ,
+)
+FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
 
 
 def load(path: Path | str) -> Representation:

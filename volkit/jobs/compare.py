@@ -11,11 +11,11 @@ from volkit.distill.views import orbit_cameras
 from volkit.geometry import Cameras
 from volkit.jobs.devices import Device
 from volkit.jobs.measure import WHITE, flat_colour, laid_over, over_white
-from volkit.jobs.opening import capture_size, is_scene, open_field
+from volkit.jobs.opening import capture_size, is_scene, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.usage import UsageError
 from volkit.metrics import mean_scores, score
-from volkit.representations import Capture, Field
+from volkit.representations import Capture, Representation
 from volkit.typing import Float, Tensor
 
 __all__ = ["CompareJob", "Side"]
@@ -42,6 +42,8 @@ class CompareJob:
     """train, test or val; by default the held-out views."""
     size: int | None = None
     """Longest side of the pictures in pixels; by default the size recorded in the scene file."""
+    drop_bad: bool = False
+    """Leave out splats whose values are not finite, and say how many."""
     device: Device = "cpu"
     """cpu, cuda, or auto: cuda where there is one."""
 
@@ -49,14 +51,17 @@ class CompareJob:
         """Render or read both sides' views, score them, average."""
         if self.size is not None and self.size < 11:
             raise UsageError("--size: the SSIM window alone is 11 pixels wide")
-        fields = [open_field(path, self.device) if is_scene(path) else None for path in (self.a, self.b)]
-        size = self.size or next((s for f in fields if f and (s := capture_size(f.capture))), None)
-        capture = next((f.capture for f in fields if f and f.capture), None)
+        scenes = [
+            open_scene(path, self.device, progress if self.drop_bad else None) if is_scene(path) else None
+            for path in (self.a, self.b)
+        ]
+        size = self.size or next((s for f in scenes if f and (s := capture_size(f.capture))), None)
+        capture = next((f.capture for f in scenes if f and f.capture), None)
         sides = []
-        for path, field in zip((self.a, self.b), fields, strict=True):
+        for path, scene in zip((self.a, self.b), scenes, strict=True):
             with progress.stretch("read"):
-                seen = None if field else load_photographs(path, size, progress=progress.counted)
-            sides.append(Side(path, field, seen))
+                seen = None if scene else load_photographs(path, size, progress=progress.counted)
+            sides.append(Side(path, scene, seen))
         views = self._views(sides, capture, size)
         background = self._background(sides)
         rows, scores = [], []
@@ -86,9 +91,9 @@ class CompareJob:
                 )
             return [(name, _camera(name, capture, photographs[0])) for name in names]
         if capture is None:
-            field = sides[0].field
-            assert field is not None
-            cameras = orbit_cameras(field, ORBIT_VIEWS, size or ORBIT_SIZE)
+            scene = sides[0].scene
+            assert scene is not None
+            cameras = orbit_cameras(scene, ORBIT_VIEWS, size or ORBIT_SIZE)
             return [(f"orbit_{i:02d}", cameras[[i]]) for i in range(ORBIT_VIEWS)]
         chosen = [name for name in capture.names if self._wanted(name, capture, [])]
         if not chosen:
@@ -110,23 +115,23 @@ class CompareJob:
         for side in sides:
             if side.photographs and (colour := over_white(side.photographs)):
                 return colour
-            if side.field and (side.field.capture is None or side.field.capture.background):
+            if side.scene and (side.scene.capture is None or side.scene.capture.background):
                 return WHITE
         return BLACK
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two things that are compared: a field that is rendered, or photographs that are looked up."""
+    """One of the two things that are compared: a scene that is rendered, or photographs that are looked up."""
 
     path: Path
-    field: Field | None
+    scene: Representation | None
     photographs: Photographs | None
 
     def picture(self, name: str, camera: Cameras, background: tuple[float, ...]) -> Float[Tensor, "height width 3"]:
         """This side's view of that name, over the background."""
-        if self.field is not None:
-            return flat_colour(self.field, camera, background).clamp(0.0, 1.0)
+        if self.scene is not None:
+            return flat_colour(self.scene, camera, background).clamp(0.0, 1.0)
         assert self.photographs is not None
         return laid_over(self.photographs.images[self.photographs.names.index(name)], background)
 

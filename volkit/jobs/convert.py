@@ -9,12 +9,8 @@ import torch
 import tyro
 
 from volkit.data import load_photographs
-from volkit.distill.exact import exact
 from volkit.distill.pixels import PixelTable
-from volkit.distill.plan import Ladder, plan
-from volkit.distill.pvd import METHODS
-from volkit.distill.pvd_start import pvd_schedule, pvd_student
-from volkit.distill.student import Recipe, Student
+from volkit.distill.pvd_start import pvd_schedule
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
 from volkit.io import check_target, save
@@ -22,18 +18,27 @@ from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, flat_colour
-from volkit.jobs.opening import open_field
+from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import suited
-from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
+from volkit.jobs.trainees import Lesson, trainee_of_teacher
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Composed, Field, RepresentationConfig
-from volkit.sampling.occupancy import learning_stride, stride_for
+from volkit.representations import (
+    REPRESENTATIONS,
+    TEACHERS_ONLY,
+    Composed,
+    Field,
+    Representation,
+    RepresentationConfig,
+    Splats,
+)
+from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
 
 __all__ = ["ConvertJob"]
 
-VIEWS = 400  # cameras that a teacher is asked from: four times a usual capture
+MAX_SPLATS = 60_000  # of a field
 JUDGED = 8  # held-out views that the result is compared on
 
 
@@ -61,6 +66,10 @@ class ConvertJob:
     """crop:box:x0,y0,z0,x1,y1,z1, erase:box:..., crop|erase:sphere:x,y,z,r, scale:2, rotate:z:90, translate:x,y,z."""
     size: int | None = None
     """Longest side of the pictures asked for, by default that of the source's cameras."""
+    max_splats: int | None = None
+    """How many splats there may be; by default all that a source of splats has, else 60000."""
+    drop_bad: bool = False
+    """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
     device: Device = "cpu"
@@ -98,7 +107,7 @@ class ConvertJob:
         if target.exists() and not self.force and not self.dry_run:
             raise FileExistsError(f"{target}: exists already; --force overwrites it")
         generator = seeded(self.seed)
-        teacher = self._teacher(sources, generator)
+        teacher = self._teacher(sources, generator, progress)
         student = self._student(teacher, generator)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
@@ -107,12 +116,17 @@ class ConvertJob:
         if self.dry_run:
             return report | estimate(student, budget, 0, JUDGED, teacher=teacher)
         check_target(target, student.config.kind)
+        if student is teacher:
+            save(student, target)
+            return report | {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "bytes": target.stat().st_size,
+                             "history": [], "notes": progress.notes}  # fmt: skip
         judge = self._judge(teacher, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
+        lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)
         with progress.stretch(f"convert to {student.config.kind}"):
             started = time.perf_counter()
-            trainee = self._trainee(teacher, student, generator)
-            schedule = None if self.method == "volkit" else pvd_schedule(student)
+            trainee = trainee_of_teacher(teacher, student, lesson, generator)
+            schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
         save(student, target)
         training.finish()
@@ -125,39 +139,34 @@ class ConvertJob:
         ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
-    def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator) -> Field:
-        fields = [open_field(source, self.device) for source in sources]
-        whole = fields[0] if len(fields) == 1 else Composed(fields)
+    def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator, progress: Progress) -> Representation:
+        if len(sources) == 1:
+            whole = open_scene(sources[0], self.device, progress if self.drop_bad else None)
+        else:
+            whole = Composed([open_field(source, self.device) for source in sources])
         if self.edit:
             whole = edited(whole, self.edit)
+        if self.edit and isinstance(whole, Field):
             somewhere, look = unpack_bits(whole.occupancy), on_device(generator, whole.device)
             fill_occupancy(whole, stride_for(whole.domain), look, visible=somewhere)
         return whole
 
-    def _student(self, teacher: Field, generator: torch.Generator) -> Field:
+    def _student(self, teacher: Representation, generator: torch.Generator) -> Representation:
         kind = self.to or teacher.config.kind
-        if kind not in REPRESENTATIONS or kind == "analytic":
-            kinds = ", ".join(k for k in REPRESENTATIONS if k != "analytic")
+        if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
+            kinds = ", ".join(k for k in REPRESENTATIONS if k not in TEACHERS_ONLY)
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
+        if isinstance(teacher, Splats) and kind == "splats" and len(teacher) <= (self.max_splats or len(teacher)):
+            return teacher
         cameras = None if teacher.capture is None else teacher.capture.cameras
-        config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras)
+        config = self.config or suited(
+            kind, teacher.domain, teacher.world_from_local, cameras, self.max_splats or MAX_SPLATS
+        )
         student = config.build(teacher.domain, generator).placed_like(teacher)
         student.to(teacher.device)
-        copy_occupancy(teacher, student)
+        if isinstance(student, Field) and isinstance(teacher, Field):
+            copy_occupancy(teacher, student)
         return student
-
-    def _trainee(self, teacher: Field, student: Field, generator: torch.Generator) -> Student:
-        cameras = distillation_cameras(teacher, VIEWS, self.size, generator).to(teacher.device)
-        generator = on_device(generator, teacher.device)
-        near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
-        local_rays = teacher.world_from_local.inverse().rays
-        ladder = Ladder(teacher, student, cameras, local_rays, learning_stride(teacher, cameras), near, generator)
-        if self.method != "volkit":
-            return pvd_student(ladder, METHODS[self.method])
-        # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
-        recipe = Recipe(rate=exact(teacher, student, generator), own_penalties=False)
-        stages = plan(ladder, batch_samples(student.config.kind), self._photographs(teacher.device))
-        return Student(student, stages, generator, recipe=recipe)
 
     def _photographs(self, device: torch.device) -> PixelTable | None:
         if self.photos is None:
@@ -165,7 +174,7 @@ class ConvertJob:
         train = load_photographs(self.photos, self.size).subset("train")
         return PixelTable(train.cameras.to(device), train.images, train.masks)
 
-    def _judge(self, teacher: Field, generator: torch.Generator, preview: Path | None) -> Judge:
+    def _judge(self, teacher: Representation, generator: torch.Generator, preview: Path | None) -> Judge:
         """The teacher's pictures from held-out views of its capture, else from views of their own."""
         capture = teacher.capture
         if capture is not None and capture.held_out:

@@ -1,9 +1,9 @@
-"""`--edit`: words of the command line into edits of a field, in their order, in the source file's frame and unit."""
+"""`--edit`: words of the command line into edits of a scene, in their order, in the source file's frame and unit."""
 
 import math
 
 from volkit.geometry import Domain, Similarity
-from volkit.representations import Field
+from volkit.representations import Field, Representation, Splats
 from volkit.representations.edited import Ball, Cut, Edited
 
 __all__ = ["edited"]
@@ -14,7 +14,7 @@ FORMS = (
 )
 
 
-def edited(field: Field, edits: tuple[str, ...]) -> Field:
+def edited(scene: Representation, edits: tuple[str, ...]) -> Representation:
     """Apply edits in order; ValueError names the edit that could not be read and the forms there are.
 
     Cuts are in the frame as it is at that point of the list: `scale:2` then `crop:...` crops the scaled scene.
@@ -22,10 +22,10 @@ def edited(field: Field, edits: tuple[str, ...]) -> Field:
     for text in edits:
         verb, _, rest = text.partition(":")
         try:
-            field = _cut(field, verb == "crop", rest) if verb in ("crop", "erase") else _moved(field, verb, rest)
+            scene = _cut(scene, verb == "crop", rest) if verb in ("crop", "erase") else _moved(scene, verb, rest)
         except (ValueError, IndexError) as error:
             raise ValueError(f"--edit {text}: cannot be read ({error}); forms: {FORMS}") from None
-    return field
+    return scene
 
 
 def _numbers(text: str, count: int) -> tuple[float, ...]:
@@ -35,7 +35,7 @@ def _numbers(text: str, count: int) -> tuple[float, ...]:
     return values
 
 
-def _cut(field: Field, keep_inside: bool, rest: str) -> Field:
+def _cut(scene: Representation, keep_inside: bool, rest: str) -> Representation:
     shape, _, text = rest.partition(":")
     if shape == "sphere":
         x, y, z, radius = _numbers(text, 4)
@@ -45,10 +45,15 @@ def _cut(field: Field, keep_inside: bool, rest: str) -> Field:
         region = Domain((x0, y0, z0), (x1, y1, z1))
     else:
         raise ValueError(f"there is no shape '{shape}'")
-    return Edited(field, (Cut(region, keep_inside, field.world_from_local),))
+    if isinstance(scene, Splats):
+        scene.kept(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
+        return scene
+    if not isinstance(scene, Field):
+        raise ValueError(f"a {scene.config.kind} can be moved but not cut; convert it first")
+    return Edited(scene, (Cut(region, keep_inside, scene.world_from_local),))
 
 
-def _moved(field: Field, verb: str, rest: str) -> Field:
+def _moved(scene: Representation, verb: str, rest: str) -> Representation:
     if verb == "scale":
         change = Similarity(scale=_numbers(rest, 1)[0])
     elif verb == "translate":
@@ -58,10 +63,10 @@ def _moved(field: Field, verb: str, rest: str) -> Field:
         change = Similarity(rotation=_turn(axis, math.radians(_numbers(degrees, 1)[0])))
     else:
         raise ValueError(f"there is no edit '{verb}'")
-    field.world_from_local = change @ field.world_from_local
-    if field.capture is not None:
-        field.capture = field.capture.moved(change)
-    return field
+    scene.world_from_local = change @ scene.world_from_local
+    if scene.capture is not None:
+        scene.capture = scene.capture.moved(change)
+    return scene
 
 
 def _turn(axis: str, angle: float) -> tuple[tuple[float, ...], ...]:

@@ -6,7 +6,7 @@ from volkit.distill.cache import CacheSize
 from volkit.fit import MOMENTS, Budget
 from volkit.jobs.measure import GLANCE_VIEWS
 from volkit.jobs.training import EVALUATIONS, batch_samples
-from volkit.representations.field import Field
+from volkit.representations.representation import Representation
 
 __all__ = ["estimate"]
 
@@ -18,26 +18,27 @@ ACTIVATIONS = {
     "tensor_vm": 1_600,
     "tensor_cp": 1_600,
     "planes": 1_200,
+    "splats": 200,
 }
 ANSWER = 40  # bytes of a cached sample: interval, ray, density, colour, light
 
 
 def estimate(
-    field: Field, budget: Budget, pictures: int, views: int, *, teacher: Field | None = None
+    scene: Representation, budget: Budget, pictures: int, views: int, *, teacher: Representation | None = None
 ) -> dict[str, Any]:
     """Memory by what it is for, and time, both in words; and `memory_bytes`, their sum.
 
-    `pictures` are the bytes of decoded photographs, `views` are judged in the end. A field that grows is counted as it
+    `pictures` are the bytes of decoded photographs, `views` are judged in the end. A scene that grows is counted as it
     starts.
     """
-    groups = [(group, sum(p.numel() for p in group.parameters)) for group in field.param_groups()]
+    groups = [(group, sum(p.numel() for p in group.parameters)) for group in scene.param_groups()]
     parameters = 4 * sum(count for _, count in groups)
     parts = {
         "parameters": parameters,
         "gradients": parameters,
         "moments": sum(4 * MOMENTS[group.rule] * count for group, count in groups),
         "pictures": 2 * pictures,  # as they were read, and as one table of pixels
-        "batch": ACTIVATIONS.get(field.config.kind, 2_000) * batch_samples(field.config.kind),
+        "batch": ACTIVATIONS.get(scene.config.kind, 2_000) * batch_samples(scene.config.kind),
     }
     if teacher is not None:
         size = CacheSize()

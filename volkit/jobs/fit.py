@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import tyro
 
 from volkit.data import Photographs, load_photographs
-from volkit.distill.pixels import Gains, PixelRung, PixelTable
-from volkit.distill.student import Stage, Student
+from volkit.distill.splat_student import SplatStudent
+from volkit.distill.student import Student
 from volkit.fit import Budget
 from volkit.geometry import Similarity
 from volkit.io import check_target, save
@@ -18,12 +18,10 @@ from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import suited
-from volkit.jobs.training import CHECKPOINT_SECONDS, Training, batch_samples, count_parameters, seeded
+from volkit.jobs.trainees import Pictures, trainee_of_pictures
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, Capture, Field, RepresentationConfig
-from volkit.sampling.occupancy import OccupancySampler, learning_stride
-from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
-from volkit.sampling.visible import VisibleSampler
+from volkit.representations import REPRESENTATIONS, TEACHERS_ONLY, Capture, Representation, RepresentationConfig
 
 __all__ = ["FitJob"]
 
@@ -41,7 +39,7 @@ class FitJob:
     target: Path
     """File to write; its suffix names the format."""
     to: str = "hash_grid"
-    """Kind of representation: hash_grid, mlp, voxels, tensor_vm, tensor_cp, planes."""
+    """Kind of representation: hash_grid, mlp, voxels, tensor_vm, tensor_cp, planes, splats."""
     size: int | None = None
     """Longest side of the pictures in pixels; by default as they are."""
     holdout: int | None = None
@@ -56,6 +54,8 @@ class FitJob:
     """World up of the dataset: x, -x, y, -y, z, -z."""
     unit_scale: float | None = None
     """Metres per unit of the dataset."""
+    max_splats: int = 60_000
+    """How many splats there may be, with --to splats."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same field."""
     device: Device = "cpu"
@@ -86,7 +86,7 @@ class FitJob:
         for note in photographs.notes:
             progress.note(note)
         generator = seeded(self.seed)
-        field = self._field(photographs, generator).to(device)
+        field = self._scene(photographs, generator).to(device)
         generator = on_device(generator, device)
         report = {"command": "fit", "source": str(self.data), "target": str(self.target), "kind": self.to,
                   "parameters": count_parameters(field), "seed": self.seed, "device": device.type,
@@ -98,7 +98,7 @@ class FitJob:
         training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
             started = time.perf_counter()
-            student = self._student(field, photographs, generator)
+            student = self._trainee(field, photographs, generator)
             fit = training.run(student, progress, judge.glance, spent=time.perf_counter() - started)
         save(field, self.target)
         training.finish()
@@ -114,15 +114,15 @@ class FitJob:
 
     def _check(self) -> None:
         """Whatever is wrong with the target is said before the work begins."""
-        if self.to not in REPRESENTATIONS or self.to == "analytic":
-            kinds = ", ".join(kind for kind in REPRESENTATIONS if kind != "analytic")
+        if self.to not in REPRESENTATIONS or self.to in TEACHERS_ONLY:
+            kinds = ", ".join(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
         if not self.dry_run:
             check_target(self.target, self.to)
 
-    def _field(self, photographs: Photographs, generator) -> Field:
+    def _scene(self, photographs: Photographs, generator) -> Representation:
         train = photographs.subset("train")
-        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras)
+        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras, self.max_splats)
         field = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
         field.capture = Capture(
@@ -131,20 +131,7 @@ class FitJob:
         assert len(train) > 0
         return field
 
-    def _student(self, field: Field, photographs: Photographs, generator) -> Student:
-        train, place = photographs.subset("train"), field.world_from_local
-        cameras = train.cameras.to(field.device)
-        near = train.near / place.scale
-        stride = learning_stride(field, cameras)
-        opacities = tuple(image[..., 3] for image in train.images) if train.has_alpha else None
-        visible = visible_cells(field, cameras, near=train.near, opacities=opacities)
-        gains = Gains(len(train)).to(field.device) if self.exposure else None
-        rung = PixelRung(
-            PixelTable(cameras, train.images, train.masks),
-            VisibleSampler(OccupancySampler(field, stride, near, generator), field),
-            place.inverse().rays,
-            batch_samples(self.to),
-            generator,
-            gains,
-        )
-        return Student(field, [Stage(rung)], generator, OccupancyGrid(field, stride, visible=visible), gains)
+    def _trainee(self, scene: Representation, photographs: Photographs, generator) -> Student | SplatStudent:
+        train = photographs.subset("train")
+        seen = Pictures(train.cameras, train.images, train.masks, train.near)
+        return trainee_of_pictures(scene, seen, generator, exposure=self.exposure, max_splats=self.max_splats)

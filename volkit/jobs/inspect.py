@@ -4,14 +4,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from volkit.data import load_photographs
 from volkit.io import load
 from volkit.jobs.opening import capture_size, is_scene
 from volkit.jobs.progress import Progress
-from volkit.representations import Field
+from volkit.representations import Field, Splats
 from volkit.sampling.occupancy_grid import unpack_bits
 
 __all__ = ["InspectJob"]
+
+BINS = 10  # of histograms
+HUGE = 0.1  # of the domain's diagonal
+INVISIBLE = 1.0 / 255.0  # opacity: nothing of such a splat is ever drawn
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class InspectJob:
         }  # fmt: skip
         if isinstance(scene, Field):
             report["occupied"] = float(unpack_bits(scene.occupancy).float().mean())
+        if isinstance(scene, Splats):
+            report |= _splats(scene)
         if capture is not None:
             report |= {
                 "views": len(capture.names), "held_out": list(capture.held_out), "size": capture_size(capture),
@@ -60,3 +68,19 @@ class InspectJob:
             "lens": seen.cameras.lens.model, "near": seen.near, "lower": list(seen.domain.lower),
             "upper": list(seen.domain.upper), "contracted": seen.domain.contracted, "notes": list(seen.notes),
         }  # fmt: skip
+
+
+def _splats(splats: Splats) -> dict[str, Any]:
+    """How many, of which degree, how solid and how large (logarithms to base 10 of the longest axis), what is odd."""
+    good = ~splats.bad
+    opacity, size = splats.opacities.detach()[good], splats.scales.detach()[good].amax(-1)
+    logarithm = size.clamp_min(1e-12).log10()
+    low, high = (float(logarithm.min()), float(logarithm.max())) if len(size) else (0.0, 1.0)
+    return {
+        "count": len(splats), "degree": splats.config.degree, "mode": "mip" if splats.config.mip else "classic",
+        "opacity_histogram": torch.histc(opacity, BINS, 0.0, 1.0).long().tolist(),
+        "size_histogram": {"log10_from": low, "log10_to": high,
+                           "counts": torch.histc(logarithm, BINS, low, high).long().tolist()},
+        "odd": {"not finite": int((~good).sum()), "huge": int((size > HUGE * splats.domain.diagonal).sum()),
+                "invisible": int((opacity < INVISIBLE).sum())},
+    }  # fmt: skip

@@ -11,8 +11,8 @@ from volkit.geometry import Cameras
 from volkit.io.atomic import written_whole
 from volkit.jobs.progress import Progress
 from volkit.metrics import psnr, quantised
-from volkit.render.volume import VolumeRenderer
-from volkit.representations import Field
+from volkit.render.renderer import Renderer, renderer_for
+from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
 __all__ = ["Judge", "flat_colour", "laid_over", "over_white"]
@@ -35,10 +35,11 @@ def laid_over(image: Tensor, background: Sequence[float]) -> Float[Tensor, "heig
 
 
 def flat_colour(
-    field: Field, camera: Cameras, background: Sequence[float], renderer: VolumeRenderer | None = None
+    scene: Representation, camera: Cameras, background: Sequence[float], renderer: Renderer | None = None
 ) -> Float[Tensor, "height width 3"]:
-    """One view of a field over a background, on the CPU as photographs are."""
-    picture = (renderer or VolumeRenderer())(field, camera)
+    """One view of a scene over a background, on the CPU as photographs are."""
+    with torch.no_grad():
+        picture = (renderer or renderer_for(scene))(scene, camera)
     return picture.over(picture.opacity.new_tensor(tuple(background)))[0].cpu()
 
 
@@ -61,21 +62,21 @@ class Judge:
         truth = tuple(laid_over(image, background) for image in views.images)
         return cls(views.cameras, truth, label, background, preview)
 
-    def glance(self, field: Field) -> float | None:
+    def glance(self, scene: Representation) -> float | None:
         """Mean PSNR over a few views spread over the set; writes the preview."""
         count = len(self.truth)
         chosen = sorted({round(k * (count - 1) / max(GLANCE_VIEWS - 1, 1)) for k in range(GLANCE_VIEWS)})
-        return self._mean(field, chosen)
+        return self._mean(scene, chosen)
 
-    def mean_psnr(self, field: Field, progress: Progress) -> float | None:
+    def mean_psnr(self, scene: Representation, progress: Progress) -> float | None:
         """Mean PSNR over all views."""
         with progress.stretch("measure"):
-            return self._mean(field, range(len(self.truth)), progress)
+            return self._mean(scene, range(len(self.truth)), progress)
 
-    def _mean(self, field: Field, chosen: Sequence[int], progress: Progress | None = None) -> float | None:
+    def _mean(self, scene: Representation, chosen: Sequence[int], progress: Progress | None = None) -> float | None:
         found = []
         for done, index in enumerate(chosen):
-            seen = flat_colour(field, self.cameras[[index]], self.background)
+            seen = flat_colour(scene, self.cameras[[index]], self.background)
             if self.preview is not None and done == 0:
                 write_picture(self.preview, seen)
             found.append(psnr(seen, self.truth[index]))

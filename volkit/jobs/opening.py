@@ -6,11 +6,12 @@ import torch
 
 from volkit.io import FORMATS, FormatError, load
 from volkit.jobs.devices import Device, chosen_device
-from volkit.representations import Capture, Field
+from volkit.jobs.progress import Progress
+from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
 
-__all__ = ["capture_size", "is_scene", "open_field"]
+__all__ = ["capture_size", "is_scene", "open_field", "open_scene"]
 
 
 def is_scene(path: Path) -> bool:
@@ -24,17 +25,37 @@ def is_scene(path: Path) -> bool:
     return named or any(row.sniff(path) for row in FORMATS.values())
 
 
+def open_scene(path: Path, device: Device = "cpu", progress: Progress | None = None) -> Representation:
+    """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked.
+
+    With a progress bad splats are dropped and counted in a note; else they are a FormatError.
+    """
+    scene = load(path)
+    if isinstance(scene, Field):
+        return _ready(scene, device)
+    if isinstance(scene, Splats) and bool(scene.bad.any()):
+        count = int(scene.bad.sum())
+        if progress is None:
+            raise FormatError(path, f"holds {count} splats with values that are not finite", "--drop-bad drops them")
+        progress.note(f"{path}: {count} splats that are not finite were dropped")
+        scene.kept(~scene.bad)
+    return scene.requires_grad_(False).to(chosen_device(device))
+
+
 def open_field(path: Path, device: Device = "cpu") -> Field:
     """A field that is ready to be asked: frozen, its empty space marked where nobody has looked yet.
 
     `device` is a word of `--device`.
     """
-    place = chosen_device(device)
     field = load(path)
     if not isinstance(field, Field):
         raise FormatError(path, f"holds {field.config.kind}, which is not a field", "give a radiance field")
+    return _ready(field, device)
+
+
+def _ready(field: Field, device: Device) -> Field:
     field.requires_grad_(False)
-    field.to(place)
+    field.to(chosen_device(device))
     if bool((field.occupancy == 255).all()):
         generator = torch.Generator(device=field.occupancy.device).manual_seed(0)
         fill_occupancy(field, stride_for(field.domain), generator)

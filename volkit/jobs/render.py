@@ -9,13 +9,13 @@ from volkit.data.export import PosedFolder, listed_cameras
 from volkit.io.atomic import check_writable, written_whole
 from volkit.jobs.channels import Channel, drawn
 from volkit.jobs.devices import Device
-from volkit.jobs.opening import capture_size, open_field
+from volkit.jobs.opening import capture_size, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.usage import UsageError
 from volkit.jobs.video import write_video
 from volkit.jobs.viewpoints import Views, orbit_path
-from volkit.render.volume import VolumeRenderer
-from volkit.representations import Field
+from volkit.render.renderer import renderer_for
+from volkit.representations import Representation
 
 __all__ = ["RenderJob"]
 
@@ -58,6 +58,8 @@ class RenderJob:
     """Frames a second of a video."""
     quality: float = 1.0
     """Step length, relative to a 1024th of the cube: 2 is faster and coarser, 0.5 finer."""
+    drop_bad: bool = False
+    """Leave out splats whose values are not finite, and say how many."""
     force: bool = False
     """Overwrite an existing target."""
     device: Device = "cpu"
@@ -71,18 +73,18 @@ class RenderJob:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
         if kind != "folder":
             check_writable(self.target)
-        field = open_field(self.source, self.device)
-        views = self._views(field, kind)
+        scene = open_scene(self.source, self.device, progress if self.drop_bad else None)
+        views = self._views(scene, kind)
         with progress.stretch("render"):
             if kind == "folder":
-                self._folder(field, views, progress)
+                self._folder(scene, views, progress)
             elif kind == "video":
-                behind, rendered = self._behind(field) or (0.0, 0.0, 0.0), self._rendered(field, views, progress)
+                behind, rendered = self._behind(scene) or (0.0, 0.0, 0.0), self._rendered(scene, views, progress)
                 write_video(self.target, (drawn(p, self.channel, behind, video=True) for p in rendered), self.fps)
             else:
                 views = views.chosen([0])
-                rendered = next(self._rendered(field, views, progress))
-                self._picture(self.target, drawn(rendered, self.channel, self._behind(field)))
+                rendered = next(self._rendered(scene, views, progress))
+                self._picture(self.target, drawn(rendered, self.channel, self._behind(scene)))
         return {"command": "render", "source": str(self.source), "target": str(self.target), "channel": self.channel,
                 "pictures": len(views.names), "size": views.cameras.size.amax(0).tolist()}  # fmt: skip
 
@@ -100,12 +102,12 @@ class RenderJob:
             raise UsageError(f"{self.target}: '{suffix}' is neither a picture (.png), a video {VIDEOS} nor a folder")
         return "folder"
 
-    def _views(self, field: Field, kind: str) -> Views:
-        views = self._unsized(field, kind)
+    def _views(self, scene: Representation, kind: str) -> Views:
+        views = self._unsized(scene, kind)
         return views if self.size is None else replace(views, cameras=views.cameras.resized(self.size))
 
-    def _unsized(self, field: Field, kind: str) -> Views:
-        capture = field.capture
+    def _unsized(self, scene: Representation, kind: str) -> Views:
+        capture = scene.capture
         if self.cameras is not None:
             names, cameras = listed_cameras(self.cameras)
             return Views(names, cameras)
@@ -115,7 +117,7 @@ class RenderJob:
         if capture is None or self.orbit is not None or (kind == "video" and not chosen):
             count = self.orbit or (1 if kind == "picture" else ORBIT_FRAMES)
             size = self.size or capture_size(capture) or SIZE
-            return Views(tuple(f"orbit_{i:04d}" for i in range(count)), orbit_path(field, count, size))
+            return Views(tuple(f"orbit_{i:04d}" for i in range(count)), orbit_path(scene, count, size))
         recorded = Views(capture.names, capture.cameras, capture.held_out)
         return recorded.chosen(self._kept(recorded, kind))
 
@@ -134,17 +136,17 @@ class RenderJob:
             raise ValueError(f"--split {split}: no such views are recorded in {self.source}")
         return kept
 
-    def _behind(self, field: Field, folder: bool = False) -> tuple[float, float, float] | None:
+    def _behind(self, scene: Representation, folder: bool = False) -> tuple[float, float, float] | None:
         fixed = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "none": None}
         if self.background in fixed:
             return fixed[self.background]
-        captured = field.capture.background if field.capture else (1.0, 1.0, 1.0)
+        captured = scene.capture.background if scene.capture else (1.0, 1.0, 1.0)
         return None if folder and captured else captured or (0.0, 0.0, 0.0)
 
-    def _rendered(self, field: Field, views: Views, progress: Progress) -> Iterator[Any]:
-        renderer = VolumeRenderer(choice=self.quality, normals=self.channel == "normal")
+    def _rendered(self, scene: Representation, views: Views, progress: Progress) -> Iterator[Any]:
+        renderer = renderer_for(scene, choice=self.quality, normals=self.channel == "normal")
         for index in range(len(views.names)):
-            yield renderer(field, views.cameras[[index]]).mapped(lambda t: t[0].cpu())
+            yield renderer(scene, views.cameras[[index]]).mapped(lambda t: t[0].cpu())
             progress.advance((index + 1) / len(views.names))
 
     def _picture(self, path: Path, pixels: Any) -> None:
@@ -153,9 +155,9 @@ class RenderJob:
         with written_whole(path) as place:
             imageio.imwrite(place, pixels, extension=".png")
 
-    def _folder(self, field: Field, views: Views, progress: Progress) -> None:
+    def _folder(self, scene: Representation, views: Views, progress: Progress) -> None:
         folder = PosedFolder(self.target, views.names, views.cameras, views.held_out)
-        for name, picture in zip(folder.files, self._rendered(field, views, progress), strict=True):
+        for name, picture in zip(folder.files, self._rendered(scene, views, progress), strict=True):
             name.parent.mkdir(parents=True, exist_ok=True)
-            self._picture(name, drawn(picture, self.channel, self._behind(field, folder=True)))
+            self._picture(name, drawn(picture, self.channel, self._behind(scene, folder=True)))
         folder.write_transforms()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
+from volkit.distill.splat_student import SplatStudent
 from volkit.distill.student import Student
 from volkit.fit import Budget, Fit, Moment, Watcher, cosine
 from volkit.io.checkpoint import read_state, write_state
 from volkit.io.format import FormatError
 from volkit.jobs.progress import Progress
-from volkit.representations.field import Field
+from volkit.representations.representation import Representation
 
 __all__ = ["CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
 
@@ -28,9 +29,9 @@ def batch_samples(kind: str) -> int:
     return SMALL_BATCHES.get(kind, BATCH)
 
 
-def count_parameters(field: Field) -> int:
-    """Numbers that a field learns or stores."""
-    return sum(parameter.numel() for parameter in field.parameters())
+def count_parameters(scene: Representation) -> int:
+    """Numbers that a scene learns or stores."""
+    return sum(parameter.numel() for parameter in scene.parameters())
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Training:
 
     def run(
         self,
-        student: Student,
+        student: Student | SplatStudent,
         progress: Progress,
-        evaluate: Callable[[Field], float | None],
+        evaluate: Callable[[Representation], float | None],
         schedule: Callable[[Moment], float] | None = None,
         spent: float = 0.0,
     ) -> Fit:
@@ -66,8 +67,12 @@ class Training:
         fit = Fit(student, self.budget, schedule or cosine(FINAL_RATE))
         fit.seconds = spent
         if self.resume:
-            self._take_up(fit, student.field.device, progress)
-        watch = [self._evaluation(evaluate, progress), self._checkpoints(), _progress(progress, self.budget)]
+            self._take_up(fit, student.scene.device, progress)
+        watch = [
+            self._evaluation(lambda: evaluate(student.scene), progress),
+            self._checkpoints(),
+            _progress(progress, self.budget),
+        ]
         fit.run(watch)
         return fit
 
@@ -98,12 +103,10 @@ class Training:
 
         return watch
 
-    def _evaluation(self, evaluate: Callable[[Field], float | None], progress: Progress) -> Watcher:
+    def _evaluation(self, evaluate: Callable[[], float | None], progress: Progress) -> Watcher:
         def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
             if moment.fraction * EVALUATIONS >= len(fit.history.rows) + 1:
-                student = fit.trainee
-                assert isinstance(student, Student)
-                psnr = evaluate(student.field)
+                psnr = evaluate()
                 fit.history.add(moment, loss=sum(losses.values()), **({} if psnr is None else {"psnr": psnr}))
                 progress.values(psnr=psnr)
 

@@ -7,7 +7,7 @@ import torch
 from volkit.data.extent import focus_point
 from volkit.distill.views import FIELD_OF_VIEW, occupied_sphere
 from volkit.geometry import Cameras
-from volkit.representations import Field
+from volkit.representations import Representation
 
 __all__ = ["Views", "orbit_path"]
 
@@ -27,7 +27,7 @@ class Views:
         return Views(tuple(self.names[i] for i in kept), self.cameras[torch.tensor(kept)], self.held_out)
 
 
-def orbit_path(field: Field, count: int, size: int) -> Cameras:
+def orbit_path(scene: Representation, count: int, size: int) -> Cameras:
     """World-frame pinhole cameras on a level circle, `size` pixels on the longest side, looking at the scene's middle.
 
     With a capture the circle has its cameras' mean height, distance and focal length, and looks at the point closest
@@ -36,13 +36,13 @@ def orbit_path(field: Field, count: int, size: int) -> Cameras:
     up = torch.tensor([0.0, 0.0, 1.0])
     turn = torch.arange(count) * (2.0 * torch.pi / count)
     circle = torch.stack([turn.cos(), turn.sin(), torch.zeros(count)], -1)
-    if field.capture is None:
-        centre, radius = occupied_sphere(field)
+    if scene.capture is None:
+        centre, radius = occupied_sphere(scene)
         tilt, half = torch.tensor(ELEVATION).deg2rad(), torch.tensor(FIELD_OF_VIEW / 2)
         away = float(1.05 * radius / half.sin())
         centres = centre.cpu() + away * (tilt.cos() * circle + tilt.sin() * up)
         return Cameras.looking_at(centres, centre.cpu(), up, float(0.5 * size / half.tan()), (size, size))
-    cameras = field.capture.cameras.resized(size)
+    cameras = scene.capture.cameras.resized(size)
     focus, _ = focus_point(cameras)
     offset = cameras.centres - focus
     centres = focus + offset[:, :2].norm(dim=-1).mean() * circle + offset[:, 2].mean() * up

@@ -4,9 +4,13 @@ from typing import Any, Protocol
 
 from volkit.geometry import Cameras
 from volkit.render.picture import Picture
+from volkit.render.splatting import SplatRenderer
+from volkit.render.surface import MeshRenderer
 from volkit.render.volume import VolumeRenderer
 from volkit.representations.field import Field
+from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
 
 __all__ = ["Renderer", "renderer_for"]
 
@@ -19,8 +23,12 @@ class Renderer(Protocol):
         ...
 
 
-def renderer_for(representation: Representation) -> Renderer:
-    """The renderer that suits a representation, with its default settings; TypeError where there is none."""
+def renderer_for(representation: Representation, *, choice: float = 1.0, normals: bool = False) -> Renderer:
+    """The renderer that suits a representation; TypeError where there is none. `choice` scales the steps of fields."""
     if isinstance(representation, Field):
-        return VolumeRenderer()
-    raise TypeError(f"no renderer draws a {type(representation).__name__}: only fields can be rendered")
+        return VolumeRenderer(choice, normals=normals)
+    if isinstance(representation, Splats):
+        return SplatRenderer(normals)
+    if isinstance(representation, Mesh):
+        return MeshRenderer()
+    raise TypeError(f"no renderer draws a {type(representation).__name__}: fields, splats and meshes can be rendered")

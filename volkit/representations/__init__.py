@@ -5,16 +5,19 @@ from typing import get_args
 from volkit.representations.analytic import AnalyticConfig, AnalyticField
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
+from volkit.representations.mesh import Mesh, MeshConfig
 from volkit.representations.mlp import Mlp, MlpConfig
 from volkit.representations.placed import Composed, Placed
 from volkit.representations.planes import Planes, PlanesConfig
 from volkit.representations.representation import Capture, ParamGroup, Representation
+from volkit.representations.splats import Splats, SplatsConfig
 from volkit.representations.tensor_cp import TensorCP, TensorCPConfig
 from volkit.representations.tensor_vm import TensorVM, TensorVMConfig
 from volkit.representations.voxels import Voxels, VoxelsConfig
 
 __all__ = [
     "REPRESENTATIONS",
+    "TEACHERS_ONLY",
     "AnalyticConfig",
     "AnalyticField",
     "Capture",
@@ -23,6 +26,8 @@ __all__ = [
     "FieldSample",
     "HashGrid",
     "HashGridConfig",
+    "Mesh",
+    "MeshConfig",
     "Mlp",
     "MlpConfig",
     "ParamGroup",
@@ -31,6 +36,8 @@ __all__ = [
     "PlanesConfig",
     "Representation",
     "RepresentationConfig",
+    "Splats",
+    "SplatsConfig",
     "TensorCP",
     "TensorCPConfig",
     "TensorVM",
@@ -40,6 +47,15 @@ __all__ = [
 ]
 
 RepresentationConfig = (
-    HashGridConfig | VoxelsConfig | TensorVMConfig | TensorCPConfig | PlanesConfig | MlpConfig | AnalyticConfig
+    HashGridConfig
+    | VoxelsConfig
+    | TensorVMConfig
+    | TensorCPConfig
+    | PlanesConfig
+    | MlpConfig
+    | SplatsConfig
+    | MeshConfig
+    | AnalyticConfig
 )
 REPRESENTATIONS: dict[str, type[RepresentationConfig]] = {c.kind: c for c in get_args(RepresentationConfig)}
+TEACHERS_ONLY = ("mesh", "analytic")  # kinds that are not trained

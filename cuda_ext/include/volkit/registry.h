@@ -9,6 +9,8 @@
 #include "volkit/hash_encode.h"
 #include "volkit/march.h"
 #include "volkit/plane_sample.h"
+#include "volkit/splat_blend.h"
+#include "volkit/splat_project.h"
 #include "volkit/voxel_sample.h"
 
 #define VOLKIT_OPS                                  \
@@ -25,6 +27,13 @@
   VOLKIT_OP(plane_sample, PlaneTask)                \
   VOLKIT_OP(plane_sample_factor_grad, PlaneTask)    \
   VOLKIT_OP(plane_sample_position_grad, PlaneTask)  \
+  VOLKIT_OP(splat_blend, SplatBlendTask)            \
+  VOLKIT_OP(splat_blend_grad, SplatBlendTask)       \
+  VOLKIT_OP(splat_count, SplatBlendTask)            \
+  VOLKIT_OP(splat_list, SplatBlendTask)             \
+  VOLKIT_OP(splat_order, SplatBlendTask)            \
+  VOLKIT_OP(splat_project, SplatProjectTask)        \
+  VOLKIT_OP(splat_project_grad, SplatProjectTask)   \
   VOLKIT_OP(voxel_sample, VoxelTask)                \
   VOLKIT_OP(voxel_sample_data_grad, VoxelTask)      \
   VOLKIT_OP(voxel_sample_position_grad, VoxelTask)

@@ -1,0 +1,151 @@
+// Blending on a GPU: a block per tile, a thread per pixel, records brought to shared memory in batches. On the way back
+// each splat's gradient is added up over the block, warp by warp in a fixed order, and written once per pair.
+#include "volkit/cuda.h"
+#include "volkit/splat_blend.h"
+
+namespace volkit::cuda {
+namespace {
+
+constexpr int kTile = 16, kThreads = kTile * kTile, kWarps = kThreads / 32;
+
+struct Pixel {
+  int64_t begin, end, at;  // the tile's list, the pixel's place in a plane
+  float x, y, left;
+  bool inside;
+};
+
+__device__ Pixel open_pixel(const SplatBlendTask& task) {
+  Pixel pixel;
+  const int64_t wide = (task.width + kTile - 1) / kTile;
+  const int64_t x = blockIdx.x % wide * kTile + threadIdx.x % kTile, y = blockIdx.x / wide * kTile + threadIdx.x / kTile;
+  pixel.begin = task.ends[blockIdx.x];
+  pixel.end = task.ends[blockIdx.x + 1];
+  pixel.inside = x < task.width && y < task.height;
+  pixel.at = y * task.width + x;
+  pixel.x = float(x) + 0.5f;
+  pixel.y = float(y) + 0.5f;
+  pixel.left = pixel.inside ? 1.0f : -1.0f;
+  return pixel;
+}
+
+__device__ SplatHit<float> hit_of(const SplatRecord& s, const Pixel& pixel) {
+  const float dx = pixel.x - s.x, dy = pixel.y - s.y;
+  return splat_hit(s.a * dx * dx + dy * (s.b * dx + s.c * dy), s.opacity, s.faintest, pixel.left);
+}
+
+// Channels go to global memory, pixel by pixel: a thread's own, so that they stay in the first cache.
+__global__ void __launch_bounds__(kThreads) blend_kernel(const SplatBlendTask task) {
+  __shared__ SplatRecord records[kThreads];
+  __shared__ int32_t places[kThreads];
+  Pixel pixel = open_pixel(task);
+  const int64_t plane = task.width * task.height, stride = splat_stride(task.channel_count);
+  float median = INFINITY;
+  if (pixel.inside) {
+    for (int64_t c = 0; c < task.channel_count; ++c) task.picture[c * plane + pixel.at] = 0.0f;
+  }
+  for (int64_t first = pixel.begin; first < pixel.end; first += kThreads) {
+    if (__syncthreads_and(pixel.left <= 0.0f)) break;
+    if (first + threadIdx.x < pixel.end) {
+      places[threadIdx.x] = task.list[2 * (first + threadIdx.x)];
+      records[threadIdx.x] = read_record(task.records + places[threadIdx.x] * stride);
+    }
+    __syncthreads();
+    const int count = int(smaller<int64_t>(kThreads, pixel.end - first));
+    for (int k = 0; k < count && pixel.left > 0.0f; ++k) {
+      const SplatHit<float> hit = hit_of(records[k], pixel);
+      pixel.left = hit.left;
+      if (!hit.drawn) continue;
+      const float* values = task.records + places[k] * stride + kSplatHeader;
+      for (int64_t c = 0; c < task.channel_count; ++c) task.picture[c * plane + pixel.at] += hit.weight * values[c];
+      if (hit.before > 0.5f && hit.before - hit.weight <= 0.5f) median = records[k].depth;
+    }
+  }
+  if (!pixel.inside) return;
+  task.opacity[pixel.at] = 1.0f - fabsf(pixel.left);
+  task.median[pixel.at] = median;
+}
+
+__device__ float warp_sum(float x) {
+  for (int half = 16; half > 0; half /= 2) x += __shfl_down_sync(0xffffffffu, x, half);
+  return x;
+}
+
+__global__ void __launch_bounds__(kThreads) pull_kernel(const SplatBlendTask task) {
+  extern __shared__ float partial[];  // [warp, 6 + channel]
+  Pixel pixel = open_pixel(task);
+  const int64_t plane = task.width * task.height, stride = splat_stride(task.channel_count);
+  const int channels = int(task.channel_count), width = kSplatShape + channels;
+  const int warp = threadIdx.x / 32, first_lane = threadIdx.x % 32 == 0;
+  float behind = 0.0f;
+  if (pixel.inside) {
+    behind = task.opacity_grad[pixel.at] * (task.opacity[pixel.at] - 1.0f);
+    for (int c = 0; c < channels; ++c) {
+      behind += task.picture_grad[c * plane + pixel.at] * task.picture[c * plane + pixel.at];
+    }
+  }
+  for (int64_t k = pixel.begin; k < pixel.end; ++k) {
+    const float* record = task.records + task.list[2 * k] * stride;
+    const SplatRecord s = read_record(record);
+    const SplatHit<float> hit = hit_of(s, pixel);
+    const bool drawn = hit.drawn;
+    pixel.left = hit.left;
+    float seen = 0.0f;
+    for (int c = 0; c < channels; ++c) {
+      const float grad = drawn ? task.picture_grad[c * plane + pixel.at] : 0.0f;
+      seen += grad * record[kSplatHeader + c];
+      const float total = warp_sum(grad * hit.weight);
+      if (first_lane) partial[warp * width + kSplatShape + c] = total;
+    }
+    behind -= hit.weight * seen;
+    const float pull = hit.before * seen - behind / (1.0f - hit.alpha);
+    const float g = drawn && hit.alpha < kSplatOpaquest ? pull * hit.alpha : 0.0f;
+    const float dx = pixel.x - s.x, dy = pixel.y - s.y;
+    const float parts[kSplatShape] = {g * dx, g * dy, g * dx * dx, g * dx * dy, g * dy * dy, g};
+    for (int i = 0; i < kSplatShape; ++i) {
+      const float total = warp_sum(parts[i]);
+      if (first_lane) partial[warp * width + i] = total;
+    }
+    __syncthreads();
+    float* to = task.pair_grads + int64_t(task.list[2 * k + 1]) * width;
+    for (int i = threadIdx.x; i < channels; i += kThreads) {
+      float total = 0.0f;
+      for (int w = 0; w < kWarps; ++w) total += partial[w * width + kSplatShape + i];
+      to[kSplatShape + i] = total;
+    }
+    if (threadIdx.x == kThreads - 1) {
+      float sums[kSplatShape] = {};
+      for (int w = 0; w < kWarps; ++w) {
+        for (int i = 0; i < kSplatShape; ++i) sums[i] += partial[w * width + i];
+      }
+      splat_shape_grad(s, sums, to);
+    }
+    __syncthreads();
+  }
+}
+
+__global__ void gather_kernel(const SplatBlendTask task) {
+  const int64_t k = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (k < task.drawn_count) splat_gather_pairs(task, k);
+}
+
+unsigned tiles_of(const SplatBlendTask& task) {
+  return blocks_for(task.width, kTile) * blocks_for(task.height, kTile);
+}
+
+}  // namespace
+
+void splat_blend(const SplatBlendTask& task, uintptr_t stream) {
+  blend_kernel<<<tiles_of(task), kThreads, 0, stream_of(stream)>>>(task);
+  check_launch("splat_blend");
+}
+
+void splat_blend_grad(const SplatBlendTask& task, uintptr_t stream) {
+  const size_t bytes = sizeof(float) * kWarps * (kSplatShape + task.channel_count);
+  pull_kernel<<<tiles_of(task), kThreads, bytes, stream_of(stream)>>>(task);
+  check_launch("splat_blend_grad");
+  if (task.drawn_count == 0) return;
+  gather_kernel<<<blocks_for(task.drawn_count, 128), 128, 0, stream_of(stream)>>>(task);
+  check_launch("splat_blend_grad");
+}
+
+}  // namespace volkit::cuda

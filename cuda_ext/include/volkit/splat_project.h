@@ -1,0 +1,229 @@
+// A 3D Gaussian on the picture plane, forward and backward (see volkit/ops/splat/project.py for the formulas).
+//
+//   Q = J W R S (2 x 3), covariance = Q Q^T + 0.3 I, conic K = covariance^-1
+//   backward: dL/dcovariance = V = -K G K, dL/dQ = 2 V Q, dL/d(R S) = (J W)^T dL/dQ, dL/d(J W) = dL/dQ (R S)^T
+#pragma once
+
+#include "volkit/exponential.h"
+#include "volkit/masks.h"
+#include "volkit/splat_harmonics.h"
+
+namespace volkit {
+
+struct SplatProjectTask {
+  const float* means;        // [splat, 3]
+  const float* quaternions;  // [splat, 4], w x y z
+  const float* log_scales;   // [splat, 3]
+  const float* logits;       // [splat]
+  const float* sh_dc;        // [splat, 3]
+  const float* sh_rest;      // [splat, rest, 3]
+  const float* pose;         // [3, 4], camera from world
+  int64_t splats;
+  int64_t rest;
+  float fx, fy, cx, cy, width, height, near, mip;
+  float* flat;               // [splat, 2]
+  float* conics;             // [splat, 3]
+  float* opacities;          // [splat]
+  float* depths;             // [splat]
+  float* colours;            // [splat, 3]
+  float* extents;            // [splat, 2]
+  const float* flat_grad;    // as the results above
+  const float* conics_grad;
+  const float* opacities_grad;
+  const float* depths_grad;
+  const float* colours_grad;
+  float* means_grad;         // as the parameters above
+  float* quaternions_grad;
+  float* log_scales_grad;
+  float* logits_grad;
+  float* sh_dc_grad;
+  float* sh_rest_grad;
+  float* camera_sums;        // [block, 15] or null: rotation 9, translation 3, centre 3
+};
+
+}  // namespace volkit
+
+namespace volkit::VOLKIT_ISA {
+
+constexpr float kSplatDilation = 0.3f;          // pixel^2 (3DGS)
+constexpr float kSplatFaintest = 1.0f / 255.0f;  // alpha (3DGS)
+constexpr float kSplatMargin = 0.3f;            // of a picture (3DGS)
+constexpr int64_t kSplatBlock = 4096;           // splats whose camera gradients are added up together
+constexpr int kSplatSums = 15;
+
+template <class T> struct Splat {
+  T mean[3], quaternion[4], log_scale[3], logit;
+};
+
+template <class T> struct SplatGrad {
+  T mean[3], quaternion[4], log_scale[3], logit, direction[3], local[3], rotation[9];
+};
+
+// Everything between parameters and ellipse that the way back reads again.
+template <class T> struct SplatPlane {
+  typename LaneKind<T>::Mask seen;
+  T local[3], tilt_x, tilt_y, held_x, held_y;  // held: 0 where the tilt is clamped, else 1
+  T unit[4], inverse_length;                   // the quaternion
+  T turn[9], scale[3];                         // R, S
+  T pose[6];                                   // J W
+  T spread[6];                                 // Q
+  T xx, xy, yy, determinant;                   // covariance with dilation
+  T sigmoid, kept;                             // opacity = sigmoid * kept
+  T x, y;
+};
+
+template <class T> VOLKIT_FN T clamped(T x, float low, float high, T& held) {
+  const auto below = x < low * one<T>(), above = x > high * one<T>();
+  held = select(below, zero<T>(), select(above, zero<T>(), one<T>()));
+  return select(below, low * one<T>(), select(above, high * one<T>(), x));
+}
+
+template <class T> VOLKIT_FN void splat_turn(const Splat<T>& s, SplatPlane<T>& p) {
+  const T* q = s.quaternion;
+  const T length = square_root(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]);
+  p.inverse_length = 1.0f / larger_of(length, 1e-12f * one<T>());
+  for (int i = 0; i < 4; ++i) p.unit[i] = q[i] * p.inverse_length;
+  const T w = p.unit[0], x = p.unit[1], y = p.unit[2], z = p.unit[3];
+  p.turn[0] = 1.0f - 2.0f * (y * y + z * z);
+  p.turn[1] = 2.0f * (x * y - w * z);
+  p.turn[2] = 2.0f * (x * z + w * y);
+  p.turn[3] = 2.0f * (x * y + w * z);
+  p.turn[4] = 1.0f - 2.0f * (x * x + z * z);
+  p.turn[5] = 2.0f * (y * z - w * x);
+  p.turn[6] = 2.0f * (x * z - w * y);
+  p.turn[7] = 2.0f * (y * z + w * x);
+  p.turn[8] = 1.0f - 2.0f * (x * x + y * y);
+}
+
+template <class T> VOLKIT_FN SplatPlane<T> splat_plane(const SplatProjectTask& task, const Splat<T>& s) {
+  SplatPlane<T> p;
+  const float* w = task.pose;
+  for (int i = 0; i < 3; ++i) {
+    p.local[i] = w[4 * i] * s.mean[0] + w[4 * i + 1] * s.mean[1] + w[4 * i + 2] * s.mean[2] + w[4 * i + 3];
+  }
+  p.seen = p.local[2] > task.near * one<T>();
+  for (int i = 0; i < 3; ++i) p.local[i] = select(p.seen, p.local[i], i == 2 ? one<T>() : zero<T>());
+  const T inverse = 1.0f / p.local[2];
+  const float edge_x = kSplatMargin * 0.5f * task.width / task.fx, edge_y = kSplatMargin * 0.5f * task.height / task.fy;
+  p.tilt_x = clamped(p.local[0] * inverse, -(task.cx / task.fx + edge_x), (task.width - task.cx) / task.fx + edge_x,
+                     p.held_x);
+  p.tilt_y = clamped(p.local[1] * inverse, -(task.cy / task.fy + edge_y), (task.height - task.cy) / task.fy + edge_y,
+                     p.held_y);
+  for (int j = 0; j < 3; ++j) {
+    p.pose[j] = task.fx * inverse * (w[j] - p.tilt_x * w[8 + j]);
+    p.pose[3 + j] = task.fy * inverse * (w[4 + j] - p.tilt_y * w[8 + j]);
+  }
+  splat_turn(s, p);
+  for (int j = 0; j < 3; ++j) {
+    p.scale[j] = exponential(s.log_scale[j]).exp;
+    for (int i = 0; i < 2; ++i) {
+      const T* row = p.pose + 3 * i;
+      p.spread[3 * i + j] = (row[0] * p.turn[j] + row[1] * p.turn[3 + j] + row[2] * p.turn[6 + j]) * p.scale[j];
+    }
+  }
+  const T* a = p.spread;
+  const T* b = p.spread + 3;
+  const T thin_xx = a[0] * a[0] + a[1] * a[1] + a[2] * a[2], thin_yy = b[0] * b[0] + b[1] * b[1] + b[2] * b[2];
+  p.xy = a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+  p.xx = thin_xx + kSplatDilation;
+  p.yy = thin_yy + kSplatDilation;
+  // det(Q Q^T + e I) without the cancellation of xx yy - xy^2: det(Q Q^T) is |a x b|^2.
+  const T n0 = a[1] * b[2] - a[2] * b[1], n1 = a[2] * b[0] - a[0] * b[2], n2 = a[0] * b[1] - a[1] * b[0];
+  const T thin = n0 * n0 + n1 * n1 + n2 * n2;
+  p.determinant = thin + kSplatDilation * (thin_xx + thin_yy + kSplatDilation);
+  p.sigmoid = 1.0f / (1.0f + exponential(-s.logit).exp);
+  p.kept = task.mip != 0.0f ? square_root(larger_of(thin / p.determinant, 1e-12f * one<T>())) : one<T>();
+  p.x = task.fx * p.local[0] * inverse + task.cx;
+  p.y = task.fy * p.local[1] * inverse + task.cy;
+  return p;
+}
+
+// Half sizes of where the splat can be seen, 0 where it is culled.
+template <class T> VOLKIT_FN auto splat_extents(const SplatProjectTask& task, const SplatPlane<T>& p, T& ex, T& ey) {
+  const T opacity = p.sigmoid * p.kept;
+  const T reach = 1.38629436f * log2_of(larger_of(opacity * (1.0f / kSplatFaintest), one<T>()));  // 2 ln 2 log2
+  ex = square_root(reach * p.xx);
+  ey = square_root(reach * p.yy);
+  const T nothing = zero<T>();
+  auto on = p.seen & (opacity > kSplatFaintest * one<T>()) & (p.x + ex > nothing) & (p.y + ey > nothing) &
+            (p.x - ex < task.width * one<T>()) & (p.y - ey < task.height * one<T>()) &
+            (larger_of(ex, ey) < 3e38f * one<T>()) & (larger_of(p.xx, p.yy) / p.determinant < 3e38f * one<T>());
+  ex = select(on, ex, nothing);
+  ey = select(on, ey, nothing);
+  return on;
+}
+
+// Gradients with respect to the parameters but for colour; `local` and `rotation` are those of the pose.
+template <class T>
+VOLKIT_FN void splat_pull(const SplatProjectTask& task, const SplatPlane<T>& p, const T* flat, const T* conic, T opacity,
+                          T depth, SplatGrad<T>& g) {
+  const T over = 1.0f / p.determinant, half = 0.5f * conic[1];
+  const T ka = p.yy * over, kb = -p.xy * over, kc = p.xx * over;
+  // V = -K G K
+  const T t0 = conic[0] * ka + half * kb, t1 = conic[0] * kb + half * kc;
+  const T t2 = half * ka + conic[2] * kb, t3 = half * kb + conic[2] * kc;
+  T vxx = -(ka * t0 + kb * t2), vxy = -(ka * t1 + kb * t3), vyy = -(kb * t1 + kc * t3);
+  const T slope = p.sigmoid * (1.0f - p.sigmoid);
+  g.logit = opacity * p.kept * slope;
+  if (task.mip != 0.0f) {
+    const T thin_xx = p.xx - kSplatDilation, thin_yy = p.yy - kSplatDilation;
+    const T thin = larger_of(p.kept * p.kept * p.determinant, 1e-20f * one<T>());
+    const T pull = 0.5f * opacity * p.sigmoid * p.kept;
+    const T share = select(p.kept > 1.1e-6f * one<T>(), pull, zero<T>());
+    vxx += share * (thin_yy / thin - p.yy * over);
+    vyy += share * (thin_xx / thin - p.xx * over);
+    vxy += share * (p.xy * over - p.xy / thin);
+  }
+  T dq[6], dp[6], dturn[9];
+  for (int j = 0; j < 3; ++j) {
+    dq[j] = 2.0f * (vxx * p.spread[j] + vxy * p.spread[3 + j]);
+    dq[3 + j] = 2.0f * (vxy * p.spread[j] + vyy * p.spread[3 + j]);
+  }
+  for (int j = 0; j < 3; ++j) {
+    T own = zero<T>();
+    for (int i = 0; i < 3; ++i) {
+      const T d = p.pose[i] * dq[j] + p.pose[3 + i] * dq[3 + j];
+      own += d * p.turn[3 * i + j];
+      dturn[3 * i + j] = d * p.scale[j];
+    }
+    g.log_scale[j] = own * p.scale[j];
+  }
+  for (int i = 0; i < 3; ++i) {
+    dp[i] = dp[3 + i] = zero<T>();
+    for (int j = 0; j < 3; ++j) {
+      const T part = p.turn[3 * i + j] * p.scale[j];
+      dp[i] += dq[j] * part;
+      dp[3 + i] += dq[3 + j] * part;
+    }
+  }
+  const float* w = task.pose;
+  const T inverse = 1.0f / p.local[2], jx = task.fx * inverse, jy = task.fy * inverse;
+  // J = [[jx, 0, -jx tilt_x], [0, jy, -jy tilt_y]]
+  T j0 = zero<T>(), j1 = zero<T>(), j2x = zero<T>(), j2y = zero<T>();
+  for (int i = 0; i < 3; ++i) {
+    j0 += dp[i] * w[i];
+    j1 += dp[3 + i] * w[4 + i];
+    j2x += dp[i] * w[8 + i];
+    j2y += dp[3 + i] * w[8 + i];
+    g.rotation[i] = jx * dp[i];
+    g.rotation[3 + i] = jy * dp[3 + i];
+    g.rotation[6 + i] = -(jx * p.tilt_x * dp[i] + jy * p.tilt_y * dp[3 + i]);
+  }
+  g.local[0] = jx * flat[0] - p.held_x * jx * inverse * j2x;
+  g.local[1] = jy * flat[1] - p.held_y * jy * inverse * j2y;
+  g.local[2] = depth - inverse * (jx * p.local[0] * flat[0] + jy * p.local[1] * flat[1]) -
+               inverse * (jx * j0 + jy * j1) + inverse * jx * p.tilt_x * (1.0f + p.held_x) * j2x +
+               inverse * jy * p.tilt_y * (1.0f + p.held_y) * j2y;
+  for (int j = 0; j < 3; ++j) g.mean[j] = w[j] * g.local[0] + w[4 + j] * g.local[1] + w[8 + j] * g.local[2];
+  const T qw = p.unit[0], x = p.unit[1], y = p.unit[2], z = p.unit[3];
+  const T* d = dturn;
+  const T u[4] = {
+      2.0f * (x * (d[7] - d[5]) + y * (d[2] - d[6]) + z * (d[3] - d[1])),
+      2.0f * (y * (d[1] + d[3]) + z * (d[2] + d[6]) + qw * (d[7] - d[5])) - 4.0f * x * (d[4] + d[8]),
+      2.0f * (x * (d[1] + d[3]) + z * (d[5] + d[7]) + qw * (d[2] - d[6])) - 4.0f * y * (d[0] + d[8]),
+      2.0f * (x * (d[2] + d[6]) + y * (d[5] + d[7]) + qw * (d[3] - d[1])) - 4.0f * z * (d[0] + d[4])};
+  const T along = u[0] * qw + u[1] * x + u[2] * y + u[3] * z;
+  for (int i = 0; i < 4; ++i) g.quaternion[i] = (u[i] - along * p.unit[i]) * p.inverse_length;
+}
+
+}  // namespace volkit::VOLKIT_ISA

@@ -1,0 +1,123 @@
+"""Meshes as teachers: drawn by rays, textured right way up, read from files, converted to splats and fields."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from volkit.cli import main
+from volkit.geometry import Cameras
+from volkit.io import FormatError, load, save
+from volkit.render import renderer_for
+from volkit.representations import Mesh
+
+pytest.importorskip("embreex")
+pytest.importorskip("trimesh")
+
+
+def _square(**looks) -> Mesh:
+    """The square [-1, 1]^2 at z = 0, its first corner at (-1, -1)."""
+    vertices = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    return Mesh.of(vertices, torch.tensor([[0, 1, 2], [0, 2, 3]]), **looks)
+
+
+def _above(size: int = 64) -> Cameras:
+    """From +Z, the picture's up is +Y."""
+    centre = torch.tensor([[0.0, 0.0, 4.0]])
+    return Cameras.looking_at(centre, torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]), 1.5 * size, (size, size))
+
+
+def test_a_square_is_where_it_is():
+    picture = renderer_for(_square())(_square(), _above())
+    # its side is 2 * 96 / 4 = 48 of 64 pixels
+    assert picture.opacity[0, 8:56, 8:56].eq(1).all() and picture.opacity.sum().item() == pytest.approx(48**2, rel=1e-3)
+    assert picture.median is not None and picture.normal is not None
+    assert picture.median[0, 32, 32].item() == pytest.approx(4.0, rel=1e-3)  # half a pixel off the axis
+    torch.testing.assert_close(picture.normal[0, 32, 32], torch.tensor([0.0, 0.0, 1.0]))
+    assert picture.depth[0, 10, 10].item() == pytest.approx(math.hypot(4.0, *(21.5 * 4 / 96,) * 2), rel=1e-3)
+
+
+def test_texture_lies_the_right_way_round():
+    texture = torch.zeros(2, 2, 4, dtype=torch.uint8)
+    texture[..., 3] = 255
+    texture[0, 0, 0], texture[0, 1, 1], texture[1, 0, 2] = 255, 255, 255  # red, green above; blue, black below
+    uv = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    mesh = _square(corner_uv=uv[torch.tensor([[0, 1, 2], [0, 2, 3]])], texture=texture)
+    rgb = renderer_for(mesh)(mesh, _above()).rgb[0]
+    # the outer quarter of a texel is its own colour alone
+    assert rgb[12, 12].tolist() == pytest.approx([1, 0, 0], abs=1e-3)
+    assert rgb[12, 51].tolist() == pytest.approx([0, 1, 0], abs=1e-3)
+    assert rgb[51, 12].tolist() == pytest.approx([0, 0, 1], abs=1e-3)
+    assert rgb[51, 51].tolist() == pytest.approx([0, 0, 0], abs=1e-3)
+
+
+def test_vertex_colours_are_mixed():
+    colours = torch.tensor([[0, 0, 0, 255], [255, 0, 0, 255], [255, 0, 0, 255], [0, 0, 0, 255]], dtype=torch.uint8)
+    rgb = renderer_for(_square())(_square(colours=colours), _above()).rgb[0]
+    assert rgb[32, 20, 0].item() == pytest.approx((20.5 - 8) / 48, abs=1e-3)  # linear from edge to edge
+
+
+def test_it_comes_back_from_a_file(tmp_path):
+    mesh = _square()
+    save(mesh, tmp_path / "a.safetensors")
+    again = load(tmp_path / "a.safetensors")
+    assert isinstance(again, Mesh) and all(
+        torch.equal(a, b) for a, b in zip(again.buffers(), mesh.buffers(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj"])
+def test_files_of_others(tmp_path, suffix):
+    import numpy as np
+    import trimesh
+
+    box = trimesh.creation.box((1.0, 2.0, 3.0))
+    box.visual.vertex_colors = np.full((8, 4), (255, 0, 0, 255), np.uint8)
+    path = tmp_path / f"box{suffix}"
+    box.export(path)
+    mesh = load(path)
+    assert isinstance(mesh, Mesh) and len(mesh.faces) == 12
+    world = mesh.world_from_local.points(mesh.vertices)
+    # +Y of the file is up: 2 along +Z
+    assert (world.amax(0) - world.amin(0)).tolist() == pytest.approx([1.0, 3.0, 2.0], abs=1e-5)
+
+
+@pytest.mark.parametrize("damage", [b"", b"glTF", b"glTF\x02\0\0\0\xff\xff\xff\x7f\xff\xff\xff\x7fJSON", b"{}"])
+def test_damaged_files_are_refused_by_name(tmp_path, damage):
+    (tmp_path / "a.glb").write_bytes(damage)
+    with pytest.raises(FormatError, match=r"a\.glb"):
+        load(tmp_path / "a.glb")
+
+
+def test_faces_that_lead_nowhere_are_refused(tmp_path):
+    mesh = _square()
+    mesh.faces[0, 0] = 99
+    save(mesh, tmp_path / "a.safetensors")
+    with pytest.raises(FormatError, match="99"):
+        load(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["splats", "hash_grid"])
+def test_a_mesh_teaches(tmp_path, capsys, kind):
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    ball.visual.vertex_colors = (127 + 120 * ball.vertices).astype("uint8")
+    ball.export(tmp_path / "ball.glb")
+    words = ["convert", str(tmp_path / "ball.glb"), str(tmp_path / "a.safetensors"), "--to", kind, "--budget", "120"]
+    assert main([*words, "--size", "64", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["from"] == "mesh" and report["psnr_to_source"] > 20.0  # 120 steps; a white picture has 8
+
+
+def test_real_meshes(shared_data):
+    spot = load(shared_data / "meshes" / "spot" / "spot.obj")
+    assert isinstance(spot, Mesh) and spot.config.texture[0] > 0 and len(spot.faces) > 5000
+
+
+def test_a_mesh_is_moved_but_not_cut(tmp_path, capsys):
+    save(_square(), tmp_path / "a.safetensors")
+    words = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--to", "splats"]
+    assert main([*words, "--edit", "crop:sphere:0,0,0,1"]) == 1
+    assert "moved but not cut" in capsys.readouterr().err

@@ -1,0 +1,266 @@
+"""Splats as a representation: drawn in any frame, trained, densified, converted both ways, looked into."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from volkit.cli import main
+from volkit.distill.densify import Chain, relocated
+from volkit.distill.exact.surface import Surface, splats_on
+from volkit.fit import Budget, Fit, Regrown
+from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, sh_basis, sh_count
+from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
+from volkit.io import save
+from volkit.io.analytic_scene import bundled
+from volkit.render import renderer_for
+from volkit.render.splatting import SplatRenderer
+from volkit.representations import ParamGroup, Splats, SplatsConfig
+
+BOX = Domain.cube(1.0)
+
+
+def _seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _splats(count: int = 50, **settings) -> Splats:
+    splats = SplatsConfig(count, 1, **settings).build(BOX, _seeded())
+    with torch.no_grad():
+        splats.sh_dc.add_(torch.randn(splats.sh_dc.shape, generator=_seeded(1)))
+        splats.quaternions.add_(torch.randn(splats.quaternions.shape, generator=_seeded(2)))
+        splats.logits.add_(3.0)
+    return splats
+
+
+def _cameras(count: int = 1, size: tuple[int, int] = (40, 32)) -> Cameras:
+    centres = torch.tensor([[4.0, 0.5, 1.0], [0.3, -4.0, 0.5], [-3.0, 2.0, 2.0]])[:count]
+    return Cameras.looking_at(centres, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 50.0, size)
+
+
+def test_a_solid_splat_is_where_it_is():
+    splats = SplatsConfig(1, 0).build(BOX, _seeded())
+    with torch.no_grad():
+        splats.means.copy_(torch.tensor([[0.3, -0.2, 0.1]]))
+        splats.log_scales.fill_(math.log(0.3))
+        splats.logits.fill_(10.0)
+        picture = SplatRenderer(normals=True)(splats, _cameras())
+    y, x = divmod(int(picture.opacity[0].argmax()), 40)
+    pixel, along = _cameras().project(0, splats.means.detach())
+    assert abs(x + 0.5 - pixel[0, 0]) <= 0.5 and abs(y + 0.5 - pixel[0, 1]) <= 0.5
+    distance = (splats.means[0] - _cameras().centres[0]).norm().item()
+    # the pixel's ray passes within half a pixel of the centre
+    assert picture.median is not None and picture.median[0, y, x].item() == pytest.approx(distance, rel=1e-3)
+    assert picture.depth[0, y, x].item() == pytest.approx(distance, rel=1e-3)
+    assert along.item() < distance
+    assert picture.rgb[0, y, x].tolist() == pytest.approx([0.5 * 0.99] * 3, abs=5e-3)  # alpha is held at 0.99
+
+
+def test_moving_scene_and_cameras_together_changes_nothing():
+    splats, cameras = _splats(), _cameras(3)
+    c, s = math.cos(0.5), math.sin(0.5)
+    change = Similarity(((c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, -0.5), 2.5)
+    with torch.no_grad():
+        here = renderer_for(splats)(splats, cameras)
+        splats.world_from_local = change
+        there = renderer_for(splats)(splats, cameras.moved(change))
+    # float32 poses; an alpha of 1/255 may fall on either side
+    assert (here.rgb - there.rgb).abs().max() < 5e-3 and (here.rgb - there.rgb).abs().mean() < 1e-5
+    seen = here.opacity > 0.5
+    torch.testing.assert_close(there.depth[seen], 2.5 * here.depth[seen], rtol=1e-3, atol=0)  # the same
+
+
+def test_a_lens_shows_each_splat_where_its_ray_goes():
+    splats = SplatsConfig(1, 0).build(BOX, _seeded())
+    with torch.no_grad():
+        splats.means.copy_(torch.tensor([[0.4, -0.9, 0.4]]))
+        splats.log_scales.fill_(math.log(0.05))
+        splats.logits.fill_(10.0)
+    coefficients = torch.tensor([[0.2, 0.0, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0]])
+    cameras = replace(_cameras(size=(160, 128)), lens=OPENCV, coefficients=coefficients)
+    cameras = replace(cameras, intrinsics=cameras.intrinsics * torch.tensor([3.0, 3.0, 1.0, 1.0]))
+    with torch.no_grad():
+        picture = renderer_for(splats)(splats, cameras)
+    y, x = divmod(int(picture.opacity[0].argmax()), 160)
+    pixel, _ = cameras.project(0, splats.means.detach())
+    straight, _ = replace(cameras, lens=PINHOLE, coefficients=None).project(0, splats.means.detach())
+    assert (pixel - straight).abs().max() > 1.0  # the lens matters here
+    assert abs(x + 0.5 - pixel[0, 0]) <= 1.0 and abs(y + 0.5 - pixel[0, 1]) <= 1.0
+
+
+def test_a_lens_that_sees_sideways_is_refused():
+    cameras = replace(_cameras(), lens=FISHEYE, coefficients=torch.zeros(1, 4))
+    cameras = replace(cameras, intrinsics=cameras.intrinsics * torch.tensor([0.2, 0.2, 1.0, 1.0]))
+    with pytest.raises(ValueError, match="too far to the side"):
+        renderer_for(_splats())(_splats(), cameras)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
+def test_harmonics_turn_with_the_scene(degree):
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=_seeded(5), dtype=torch.float64)).Q
+    rotation = rotation * rotation.det()
+    before = torch.randn(4, sh_count(degree), 3, generator=_seeded(6), dtype=torch.float64)
+    after = rotate_sh(before, rotation)
+    directions = torch.nn.functional.normalize(torch.randn(9, 3, generator=_seeded(7), dtype=torch.float64), dim=-1)
+    seen = torch.einsum("db,nbc->dnc", sh_basis(directions, degree), before)
+    turned = torch.einsum("db,nbc->dnc", sh_basis(directions @ rotation.T, degree), after)
+    torch.testing.assert_close(turned, seen, atol=1e-12, rtol=0)  # float64, a least-squares solution
+
+
+@pytest.mark.parametrize("copies", [1, 2, 5, 51])
+@pytest.mark.parametrize("opacity", [0.1, 0.6, 0.95])
+def test_copies_look_like_the_one_that_they_stand_for(copies, opacity):
+    each, factor = relocated(torch.tensor([opacity]), torch.tensor([copies]))
+    left = (1.0 - each.double()) ** copies
+    if each.item() > 0.005:  # where it is not held above what is dead
+        assert 1.0 - left.item() == pytest.approx(opacity, rel=1e-5)
+    assert 0.0 < factor.item() <= 1.0 and (copies > 1) == (factor.item() < 1.0)
+
+
+def test_relocation_against_the_sums_of_the_paper():
+    o, n = 0.7, 6
+    each = 1.0 - (1.0 - o) ** (1.0 / n)
+    total = sum(
+        math.comb(i - 1, k) * (-1) ** k / math.sqrt(k + 1) * each ** (k + 1) for i in range(1, n + 1) for k in range(i)
+    )
+    _, factor = relocated(torch.tensor([o]), torch.tensor([n]))
+    assert factor.item() == pytest.approx(o / total, rel=1e-5)
+
+
+def test_the_dead_move_and_more_are_added():
+    splats = _splats(100)
+    with torch.no_grad():
+        splats.logits[:30] = -12.0
+    change = Chain(most=110, growth=1.5).move(splats, _seeded())
+    assert len(splats) == 110 == splats.config.count and (splats.opacities > 0.005 * 0.99).all()
+    assert change is not None and change.rows is not None and len(change.rows) == 110
+    kept = change.rows >= 0
+    assert (change.rows[kept] == torch.arange(110)[kept]).all() and 0 < kept.sum() < 100
+
+
+class _Growing:
+    """One row more at step 2, the second row new."""
+
+    def __init__(self) -> None:
+        self.x = torch.nn.Parameter(torch.tensor([[1.0], [2.0]]))
+
+    def losses(self, moment):
+        return {"x": self.x.square().sum()}
+
+    def groups(self):
+        return [ParamGroup("x", (self.x,), 1e-2)]
+
+    def after_step(self, moment):
+        if moment.step != 2:
+            return None
+        self.x = torch.nn.Parameter(self.x.detach()[torch.tensor([0, 1, 1])])
+        return Regrown(torch.tensor([0, -1, 1]))
+
+    def state(self):
+        return {}
+
+    def load_state(self, state) -> None: ...
+
+
+def test_moments_go_where_their_rows_go():
+    fit = Fit(_Growing(), Budget(steps=2))
+    fit.run()
+    first, second = fit._moments["x.0"]
+    assert first.shape == (3, 1) and first[1] == 0 and second[1] == 0
+    assert first[0] != 0 and first[2] != 0 and first[0] != first[2]
+
+
+def test_splats_lie_flat_on_what_was_seen():
+    grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 20), torch.linspace(-1, 1, 20), indexing="ij"), -1)
+    flat = torch.cat([grid.view(-1, 2), torch.zeros(400, 1)], 1)
+    normals = torch.nn.functional.normalize(torch.tensor([0.0, 1.0, 1.0]), dim=0).expand(400, 3)
+    splats = SplatsConfig(300, 1).build(BOX, _seeded())
+    splats_on(splats, Surface(flat, torch.full((400, 3), 0.25), normals), _seeded())
+    assert len(splats) == 300
+    from volkit.geometry import rotations_of
+
+    shortest = rotations_of(splats.quaternions)[:, :, 2]
+    torch.testing.assert_close(shortest, normals[:300], atol=1e-5, rtol=0)  # float32
+    assert (splats.scales[:, 2] < 0.5 * splats.scales[:, 0]).all()
+    assert (0.5 + 0.28209479177387814 * splats.sh_dc).mean().item() == pytest.approx(0.25, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Pictures of a bundled scene, splats fitted to them."""
+    folder = tmp_path_factory.mktemp("splats")
+    assert main(["render", str(bundled("primitives")), str(folder / "pictures"), "--size", "64"]) == 0
+    target = folder / "splats.safetensors"
+    words = ["fit", str(folder / "pictures"), str(target), "--to", "splats", "--budget", "250", "--max-splats", "4000"]
+    assert main(words) == 0
+    return folder
+
+
+def _report(capsys, *words: str) -> dict:
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_fitted_splats_look_like_their_pictures(fitted, capsys):
+    report = _report(capsys, "compare", str(fitted / "splats.safetensors"), str(fitted / "pictures"))
+    assert report["psnr"] > 20.0  # an untrained start has 10; 250 steps at 64 pixels
+
+
+def test_splats_to_a_field_and_back(fitted, capsys):
+    grid, again = fitted / "grid.safetensors", fitted / "again.ply"
+    report = _report(capsys, "convert", str(fitted / "splats.safetensors"), str(grid), "--to", "hash_grid",
+                     "--budget", "150", "--force")  # fmt: skip
+    assert report["from"] == "splats" and report["psnr_to_source"] > 22.0  # 150 steps; 12 where nothing is learnt
+    report = _report(capsys, "convert", str(grid), str(again), "--to", "splats", "--budget", "150", "--max-splats",
+                     "3000", "--force")  # fmt: skip
+    assert report["psnr_to_source"] > 22.0 and again.stat().st_size <= 3000 * 248 + 2000
+
+
+def test_splats_are_looked_into(fitted, capsys):
+    report = _report(capsys, "inspect", str(fitted / "splats.safetensors"))
+    assert report["kind"] == "splats" and 0 < report["count"] <= 4000 and report["degree"] == 3
+    assert len(report["opacity_histogram"]) == 10 and sum(report["opacity_histogram"]) == report["count"]
+    assert report["odd"]["not finite"] == 0
+
+
+def test_bad_splats_are_refused_or_dropped(capsys, tmp_path):
+    splats = _splats(20)
+    with torch.no_grad():
+        splats.means[3] = math.nan
+        splats.quaternions[5] = 0.0
+    save(splats, tmp_path / "a.ply")
+    assert main(["render", str(tmp_path / "a.ply"), str(tmp_path / "a.png")]) == 1
+    assert "2 splats" in capsys.readouterr().err
+    assert main(["render", str(tmp_path / "a.ply"), str(tmp_path / "a.png"), "--drop-bad"]) == 0
+    assert _report(capsys, "inspect", str(tmp_path / "a.ply"))["odd"]["not finite"] == 2
+
+
+def test_a_mere_change_of_format_keeps_every_splat(fitted, capsys, tmp_path):
+    from volkit.io import load
+
+    source = fitted / "splats.safetensors"
+    report = _report(capsys, "convert", str(source), str(tmp_path / "a.ply"))
+    assert report["steps"] == 0
+    ours, theirs = load(tmp_path / "a.ply"), load(source)
+    assert all(torch.equal(a, b) for a, b in zip(ours.columns, theirs.columns, strict=True))
+
+
+def test_fewer_splats_that_still_look_alike(fitted, capsys, tmp_path):
+    source = fitted / "splats.safetensors"
+    report = _report(capsys, "convert", str(source), str(tmp_path / "a.ply"), "--max-splats", "1500", "--budget", "60")
+    assert (tmp_path / "a.ply").stat().st_size <= 1500 * 248 + 2000
+    assert report["psnr_to_source"] > 24.0  # a third of the splats, 60 steps
+
+
+def test_edits_cut_and_move_splats(fitted, capsys, tmp_path):
+    from volkit.io import load
+
+    source, target = str(fitted / "splats.safetensors"), tmp_path / "a.ply"
+    words = ["--edit", "crop:sphere:0,0,0,0.5", "--edit", "scale:2", "--edit", "translate:1,0,0"]
+    _report(capsys, "convert", source, str(target), *words)
+    whole, part = load(source), load(target)
+    assert 0 < len(part) < len(whole)
+    assert ((part.means - torch.tensor([1.0, 0.0, 0.0])).norm(dim=-1) <= 1.0 + 1e-5).all()

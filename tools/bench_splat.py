@@ -1,0 +1,92 @@
+"""Sections of bench_ops about splats: a trained scene rasterised, forward and backward, beside plain torch."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from bench_frame import Bench, Cases
+from rival_splat import count_pairs, tiled
+
+import volkit
+from volkit.geometry import Cameras
+from volkit.io.analytic_scene import bundled
+from volkit.ops.splat import SplatView, blend, project
+from volkit.render.splatting import splat_view
+from volkit.representations import Splats
+from volkit.typing import Tensor
+
+__all__ = ["bench_splat", "trained_splats"]
+
+WORK = Path("out/bench")
+SIZES = ((100_000, 400), (500_000, 800))
+
+
+def trained_splats(count: int) -> Splats:
+    """Splats fitted to pictures of a bundled scene, kept for the next run; more of them are copies, moved a little."""
+    pictures, target = WORK / "pictures", WORK / "splats.safetensors"
+    if not target.exists():
+        if not pictures.exists():
+            volkit.render(bundled("still_life"), pictures, size=400)
+        volkit.fit(pictures, target, to="splats", budget="120s", max_splats=100_000)
+    splats = volkit.load(target)
+    assert isinstance(splats, Splats)
+    rows, first = torch.arange(count), len(splats)
+    splats.kept(rows % first)
+    noise = torch.randn(splats.means.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        splats.means.add_(1e-3 * splats.domain.diagonal * noise * (rows >= first)[:, None])
+    return splats
+
+
+def bench_splat(bench: Bench) -> Cases:
+    """100 000 splats at 400x400 forward and backward, 500 000 at 800x800 forward; items are useful pairs."""
+    cases: Cases = {}
+    for count, size in SIZES:
+        splats = trained_splats(count if bench.points > 1 << 16 else 2000).requires_grad_()
+        assert splats.capture is not None
+        camera: Cameras = splats.capture.cameras[[0]].resized(size)
+        camera = camera if int(camera.size.max()) == size else _enlarged(camera, size)
+        view = splat_view(splats, camera, 0)
+        pairs = count_pairs(project(*splats.columns, view=view), view.size)
+        variants = {"forward": torch.no_grad()(partial(_draw, splats, view))}
+        if size == 400:
+            variants["forward+backward"] = partial(_step, splats, view)
+        cases[f"{len(splats)} splats, {size}x{size}"] = bench.time(variants, pairs)
+        if size == 400:
+            _agree(splats, view)
+            plain = {"forward+backward": partial(_plain, splats, view)}
+            cases[f"{len(splats)} splats, {size}x{size}, tiled plain torch"] = bench.brief().time(plain, pairs)
+    return cases
+
+
+def _enlarged(camera: Cameras, size: int) -> Cameras:
+    scale = size / int(camera.size.max())
+    return Cameras(camera.world_from_camera, camera.intrinsics * scale, (camera.size * scale).long())
+
+
+def _draw(splats: Splats, view: SplatView) -> tuple[Tensor, Tensor]:
+    flat = project(*splats.columns, view=view)
+    seen = blend(flat.means, flat.conics, flat.opacities, flat.depths, flat.colours, flat.extents, view.size)
+    return seen.channels, seen.opacity
+
+
+def _back(splats: Splats, colour: Tensor, opacity: Tensor) -> None:
+    (colour.square().mean() + opacity.mean()).backward()
+    for parameter in splats.parameters():
+        parameter.grad = None
+
+
+def _step(splats: Splats, view: SplatView) -> None:
+    _back(splats, *_draw(splats, view))
+
+
+def _plain(splats: Splats, view: SplatView) -> None:
+    _back(splats, *tiled(project(*splats.columns, view=view), view.size))
+
+
+@torch.no_grad()
+def _agree(splats: Splats, view: SplatView) -> None:
+    """Equal pictures before any speed is told; an alpha of 1/255 may fall on either side."""
+    ours, theirs = _draw(splats, view), tiled(project(*splats.columns, view=view), view.size)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine - other).abs().mean() < 1e-5 and (mine - other).abs().max() < 2e-2, "splat: pictures differ"

@@ -1,0 +1,77 @@
+"""Splats in training."""
+
+from typing import Any
+
+import torch
+
+from volkit.distill.densify import Chain, shake
+from volkit.distill.splat_views import Views
+from volkit.fit import Moment, Regrown
+from volkit.geometry.lens import PINHOLE
+from volkit.render.splatting import SplatRenderer
+from volkit.render.through_lens import LensMap, lens_map
+from volkit.representations.representation import ParamGroup
+from volkit.representations.splats import PARAMETERS, Splats
+from volkit.typing import Tensor
+
+__all__ = ["SplatStudent"]
+
+OPACITY_WEIGHT = 0.01  # of mean opacity, and of mean scale: what is not needed fades (3DGS-MCMC)
+SCALE_WEIGHT = 0.01
+
+
+class SplatStudent:
+    """A trainee (`volkit.fit`) made of splats and the views that they should draw."""
+
+    def __init__(self, splats: Splats, views: Views, generator: torch.Generator, chain: Chain) -> None:
+        self.scene, self.views, self.generator, self.chain = splats, views, generator, chain
+        self.rounds = 0
+        self.lenses: dict[int, LensMap] = {}
+
+    def losses(self, moment: Moment) -> dict[str, Tensor]:
+        """Mean absolute difference of one view over a random background, and the weights of 3DGS-MCMC."""
+        index = self.views.next(self.generator)
+        colour, opacity, weight = self.views.view(index)
+        picture, _ = SplatRenderer().view(self.scene, self.views.cameras, index, self._lens(index))
+        background = torch.rand(3, generator=self.generator, device=colour.device)
+        error = picture.over(background)[0] - (colour + (1.0 - opacity) * background)
+        return {
+            "pixels": (error if weight is None else error * weight).abs().mean(),
+            "opacity": OPACITY_WEIGHT * self.scene.opacities.mean(),
+            "scale": SCALE_WEIGHT * self.scene.scales.mean() / self.scene.domain.diagonal,
+        }
+
+    def _lens(self, index: int) -> LensMap | None:
+        """Found once for each view: it is a matter of Newton's iterations."""
+        if self.views.cameras.lens == PINHOLE:
+            return None
+        if index not in self.lenses:
+            self.lenses[index] = lens_map(self.views.cameras, index)
+        return self.lenses[index]
+
+    def groups(self) -> list[ParamGroup]:
+        """The splats' own."""
+        return self.scene.param_groups()
+
+    def after_step(self, moment: Moment) -> Regrown | None:
+        """Shake; now and then move the dead and add more."""
+        shake(self.scene, self.groups()[0].lr * (1.0 - moment.fraction) ** 2, self.generator)
+        if not self.chain.due(moment.fraction, self.rounds):
+            return None
+        self.rounds += 1
+        return self.chain.move(self.scene, self.generator)
+
+    def state(self) -> dict[str, Any]:
+        """Columns, views, rounds done, randomness."""
+        columns = {name: getattr(self.scene, name).detach() for name in PARAMETERS}
+        return {
+            "splats": columns, "views": self.views.state(), "rounds": self.rounds,
+            "generator": self.generator.get_state(),
+        }  # fmt: skip
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up `state()`, whatever number of splats it has."""
+        self.scene.replaced(state["splats"])
+        self.views.load_state(state["views"])
+        self.rounds = state["rounds"]
+        self.generator.set_state(state["generator"].cpu())

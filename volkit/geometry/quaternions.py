@@ -1,0 +1,35 @@
+"""Rotations as quaternions (w, x, y, z), the order of splat files."""
+
+import torch
+
+from volkit.typing import Float, Tensor
+
+__all__ = ["quaternion_of", "quaternion_product", "rotations_of"]
+
+
+def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 3 3"]:
+    """Matrices of quaternions of any length but 0."""
+    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).view(-1, 3, 3)
+
+
+def quaternion_of(rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "4"]:
+    """Unit quaternion of a rotation: the eigenvector of Bar-Itzhack's matrix (2000), stable at any angle; float64."""
+    r = rotation.double()
+    matrix = torch.zeros(4, 4, dtype=torch.float64)
+    matrix[1:, 1:] = r + r.T - torch.eye(3, dtype=torch.float64) * r.trace()
+    axis = torch.stack([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
+    matrix[0, 0], matrix[0, 1:], matrix[1:, 0] = r.trace(), axis, axis
+    return torch.linalg.eigh(matrix).eigenvectors[:, -1]
+
+
+def quaternion_product(a: Float[Tensor, "4"], b: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 4"]:
+    """Hamilton product a b: first b, then a."""
+    w, x, y, z = a.tolist()
+    matrix = b.new_tensor([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
+    return b @ matrix.T

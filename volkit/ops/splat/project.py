@@ -1,0 +1,161 @@
+"""3D Gaussians to ellipses on a picture plane (EWA splatting, Zwicker et al. 2001; 3DGS, Kerbl et al. 2023)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from volkit.geometry.spherical_harmonics import sh_count
+from volkit.ops import backend
+from volkit.ops.splat import reference
+from volkit.typing import Float, Tensor
+
+__all__ = ["Projected", "SplatView", "project"]
+
+SUMS = 15  # gradients of a camera: rotation 9, translation 3, centre 3
+BLOCK = 4096  # splats whose camera gradients are added up together, in an order that no thread changes
+
+
+class Projected(NamedTuple):
+    """Splats on the picture plane; culled ones have extent 0."""
+
+    means: Float[Tensor, "splat 2"]  # pixels
+    conics: Float[Tensor, "splat 3"]  # inverse covariance (xx, xy, yy), 1 / pixel^2
+    opacities: Float[Tensor, " splat"]
+    depths: Float[Tensor, " splat"]  # along the viewing axis
+    colours: Float[Tensor, "splat 3"]
+    extents: Float[Tensor, "splat 2"]  # half width and half height, pixels, of where alpha reaches 1/255
+
+
+@dataclass(frozen=True)
+class SplatView:
+    """A pinhole camera as splats need it; differentiable in the pose."""
+
+    camera_from_world: Float[Tensor, "3 4"]
+    intrinsics: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels
+    size: tuple[int, int]  # width, height
+    near: float = 0.01  # nothing nearer than this is drawn, as in gsplat
+    mip: bool = False  # keep the energy of splats below a pixel (Mip-Splatting, Yu et al. 2024) instead of thickening
+
+    def __post_init__(self) -> None:
+        if self.camera_from_world.shape != (3, 4):
+            raise ValueError(f"camera_from_world is [3, 4], got {tuple(self.camera_from_world.shape)}")
+        if min(self.size) < 1:
+            raise ValueError(f"a picture has at least one pixel, got {self.size[0]} x {self.size[1]}")
+
+
+def project(
+    means: Float[Tensor, "splat 3"],
+    quaternions: Float[Tensor, "splat 4"],
+    log_scales: Float[Tensor, "splat 3"],
+    logits: Float[Tensor, " splat"],
+    sh_dc: Float[Tensor, "splat 1 3"],
+    sh_rest: Float[Tensor, "splat basis 3"],
+    view: SplatView,
+) -> Projected:
+    """Project Gaussians; the arguments are the columns of an INRIA `.ply`, before their activations.
+
+    With R from the unit quaternion (w, x, y, z), S = diag(exp(log_scale)), camera p = W m + t, and J the
+    Jacobian of perspective at p (p.x / p.z held within 1.3 pictures, as in 3DGS):
+    covariance = J W R S^2 R^T W^T J^T + 0.3 I, conic = covariance^-1, mean = (fx p.x / p.z + cx, fy p.y / p.z + cy),
+    colour = max(0, 0.5 + sh(unit(m - camera centre))). Opacity is sigmoid(logit), times
+    sqrt(det(covariance - 0.3 I) / det(covariance)) for a `mip` view. The extent is where opacity times the
+    Gaussian falls to 1/255 (gsplat's opacity-aware radius): sqrt(2 ln(255 opacity) covariance_ii). Culled: p.z
+    below near, opacity below 1/255, extents off the picture, and what is not finite.
+
+    Differentiable in all parameters and in the view's pose; extents are not. float64 takes the reference.
+    """
+    given = (means, quaternions, log_scales, logits, sh_dc, sh_rest)
+    _check(given)
+    if backend.choose("splat", *given, view.camera_from_world) == "reference":
+        return Projected(*reference.project(*given, view))
+    settings = [*map(float, view.intrinsics), *map(float, view.size), view.near, float(view.mip)]
+    return Projected(*_project(*given, view.camera_from_world, settings))
+
+
+@torch.library.custom_op("volkit::splat_project", mutates_args=())
+def _project(
+    means: Tensor,
+    quaternions: Tensor,
+    log_scales: Tensor,
+    logits: Tensor,
+    sh_dc: Tensor,
+    sh_rest: Tensor,
+    pose: Tensor,
+    settings: list[float],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    count = means.shape[0]
+    results = _empty(means, count)
+    given = [t.contiguous() for t in (means, quaternions, log_scales, logits, sh_dc, sh_rest, pose)]
+    if count:
+        _run("splat_project", given, settings, results, [None] * 12)
+    return results
+
+
+def _empty(like: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    new = like.new_empty
+    return new(count, 2), new(count, 3), new(count), new(count), new(count, 3), new(count, 2)
+
+
+@_project.register_fake
+def _(means, quaternions, log_scales, logits, sh_dc, sh_rest, pose, settings):
+    return _empty(means, means.shape[0])
+
+
+def _run(op: str, given: list[Tensor], settings: list[float], results, grads) -> None:
+    """Call a kernel with the fields of SplatProjectTask."""
+    fields = [*map(backend.address, given), given[0].shape[0], given[5].shape[1], *settings]
+    fields += map(backend.address, (*results, *grads))
+    backend.run(op, "native" if given[0].device.type == "cpu" else "cuda", given[0].device, *fields)
+
+
+@torch.library.custom_op("volkit::splat_project_grad", mutates_args=())
+def _project_grad(
+    grads: list[Tensor], given: list[Tensor], settings: list[float], wants_pose: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    found = [torch.empty_like(t) for t in given[:6]]
+    count = given[0].shape[0]
+    sums = given[0].new_zeros(-(-count // BLOCK) if wants_pose else 0, SUMS)
+    if count:
+        arrived = [g.contiguous() for g in grads]
+        _run("splat_project_grad", given, settings, [None] * 6, [*arrived, *found, sums if wants_pose else None])
+    return (*found, _pose_grad(sums, given[6]))  # pyright: ignore[reportReturnType]
+
+
+def _pose_grad(sums: Tensor, pose: Tensor) -> Tensor:
+    """Gradient of [W | t]: what reached them, and what reached the camera centre -W^T t."""
+    rotation, translation, centre = sums.double().sum(0).split([9, 3, 3])
+    rotation = rotation.view(3, 3) - pose[:, 3].double()[:, None] * centre
+    translation = translation - pose[:, :3].double() @ centre
+    return torch.cat([rotation, translation[:, None]], 1).to(pose.dtype)
+
+
+@_project_grad.register_fake
+def _(grads, given, settings, wants_pose):
+    return tuple(torch.empty_like(t) for t in given)
+
+
+def _keep(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*(t.contiguous() for t in inputs[:7]))
+    ctx.settings = inputs[7]
+    ctx.set_materialize_grads(True)
+    ctx.mark_non_differentiable(output[5])
+
+
+def _backward(ctx, *grads):
+    found = _project_grad(list(grads[:5]), list(ctx.saved_tensors), ctx.settings, ctx.needs_input_grad[6])
+    return (*(f if wanted else None for f, wanted in zip(found, ctx.needs_input_grad, strict=False)), None)
+
+
+_project.register_autograd(_backward, setup_context=_keep)
+
+
+def _check(given: tuple[Tensor, ...]) -> None:
+    count = given[0].shape[0]
+    wanted = ((count, 3), (count, 4), (count, 3), (count,), (count, 1, 3), (count, given[5].shape[1], 3))
+    names = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
+    for name, tensor, shape in zip(names, given, wanted, strict=True):
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"splats: {name} must be {list(shape)}, got {list(tensor.shape)}")
+    if given[5].shape[1] not in [sh_count(degree) - 1 for degree in range(5)]:
+        raise ValueError(f"splats: sh_rest has {given[5].shape[1]} functions; 0, 3, 8, 15 or 24 make a degree")

@@ -1,0 +1,94 @@
+"""Splats as cameras see them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from volkit.geometry import Cameras, rotations_of
+from volkit.geometry.lens import PINHOLE
+from volkit.ops.splat import Projected, SplatView, blend, project
+from volkit.render.picture import Picture
+from volkit.render.through_lens import LensMap, lens_map
+from volkit.representations.splats import Splats
+from volkit.typing import Float, Tensor
+
+__all__ = ["SplatRenderer", "splat_view"]
+
+
+def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
+    """One camera in the splats' own frame: they stay where they are, it moves."""
+    if cameras.lens != PINHOLE:
+        raise ValueError(f"splats are drawn by pinhole cameras, not through a {cameras.lens.model} lens")
+    place = splats.world_from_local.inverse()
+    pose = cameras[[index]].moved(place).world_from_camera[0]
+    rotation = pose[:, :3].T
+    camera_from_local = torch.cat([rotation, -(rotation @ pose[:, 3:])], 1)
+    fx, fy, cx, cy = cameras.intrinsics[index].tolist()
+    width, height = cameras.size[index].tolist()
+    near = 0.01 if splats.capture is None else max(0.01, 0.5 * splats.capture.near / splats.world_from_local.scale)
+    return SplatView(camera_from_local, (fx, fy, cx, cy), (width, height), near, splats.config.mip)
+
+
+@dataclass(frozen=True)
+class SplatRenderer:
+    """Draws splats, in world frame and unit, differentiable in their parameters.
+
+    Depth is that of the splats' centres, at each pixel along its own ray. A splat's normal is its shortest axis.
+    """
+
+    normals: bool = False
+
+    def __call__(self, subject: Splats, cameras: Cameras) -> Picture:
+        """Pictures `[camera, height, width]` of cameras that share one size."""
+        if len(cameras.size.unique(dim=0)) != 1:
+            raise ValueError("render: cameras of one call must share one size; render them one by one")
+        return Picture.cat([self.view(subject, cameras, index)[0] for index in range(len(cameras))])
+
+    def view(
+        self, subject: Splats, cameras: Cameras, index: int, lens: LensMap | None = None
+    ) -> tuple[Picture, Projected]:
+        """One picture `[1, height, width]`, and the projected splats that it is made of.
+
+        `lens` is `lens_map(cameras, index)`, where it is at hand already.
+        """
+        if cameras.lens == PINHOLE:
+            return self._pinhole(subject, cameras, index)
+        lens = lens or lens_map(cameras, index)
+        picture, flat = self._pinhole(subject, lens.camera, 0)
+        return lens.seen(picture), flat
+
+    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
+        view = splat_view(subject, cameras, index)
+        flat = project(*subject.columns, view=view)
+        channels = [flat.colours, flat.depths[:, None]]
+        if self.normals:
+            channels.append(_normals(subject, view))
+        seen = blend(
+            flat.means, flat.conics, flat.opacities, flat.depths, torch.cat(channels, 1), flat.extents, view.size
+        )
+        rgb, depth, *rest = seen.channels.split([3, 1, 3][: len(channels)], -1)
+        slant = _slant(view, depth) * subject.world_from_local.scale
+        expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant
+        normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
+        median = torch.where(seen.opacity >= 0.5, seen.median * slant, torch.inf)
+        return Picture({"rgb": rgb[None]}, seen.opacity[None], expected[None], median[None], normal), flat
+
+
+def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:
+    """Distance along a pixel's ray for each unit along the viewing axis."""
+    fx, fy, cx, cy = view.intrinsics
+    width, height = view.size
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5 - cx) / fx
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5 - cy) / fy
+    return (1.0 + x[None, :].square() + y[:, None].square()).sqrt()
+
+
+def _normals(splats: Splats, view: SplatView) -> Float[Tensor, "splat 3"]:
+    """Shortest axes, local frame, turned to the camera."""
+    shortest = splats.log_scales.argmin(-1)
+    rows = torch.arange(len(splats), device=shortest.device)
+    normal = rotations_of(splats.quaternions)[rows, :, shortest]
+    centre = -view.camera_from_world[:, :3].T @ view.camera_from_world[:, 3]
+    away = ((splats.means - centre) * normal).sum(-1, keepdim=True) > 0
+    return torch.where(away, -normal, normal)

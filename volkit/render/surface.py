@@ -1,0 +1,79 @@
+"""Meshes as cameras see them: rays to the first triangle (embreex), base colour without light."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from volkit.geometry import Cameras, Rays
+from volkit.render.picture import Picture
+from volkit.representations.mesh import Mesh
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["MeshRenderer"]
+
+
+@dataclass(frozen=True)
+class MeshRenderer:
+    """Draws meshes, in world frame and unit; several rays a pixel make edges and textures smooth.
+
+    Depth and normals are means over the rays of a pixel that hit.
+    """
+
+    rays_across: int = 3  # of a pixel, in each direction
+
+    @torch.no_grad()
+    def __call__(self, subject: Mesh, cameras: Cameras) -> Picture:
+        """Pictures `[camera, height, width]` of cameras that share one size."""
+        if len(cameras.size.unique(dim=0)) != 1:
+            raise ValueError("render: cameras of one call must share one size; render them one by one")
+        tree = _tree(subject)
+        return Picture.cat([self._view(subject, tree, cameras, index) for index in range(len(cameras))])
+
+    def _view(self, mesh: Mesh, tree: Any, cameras: Cameras, index: int) -> Picture:
+        width, height = cameras.size[index].tolist()
+        n, place = self.rays_across, mesh.world_from_local
+        part = (torch.arange(n) + 0.5) / n
+        y, x = torch.meshgrid(
+            (torch.arange(height)[:, None] + part).flatten(), (torch.arange(width)[:, None] + part).flatten(),
+            indexing="ij",
+        )  # fmt: skip
+        pixels = torch.stack([x, y], -1).view(-1, 2)
+        rays = place.inverse().rays(cameras.rays(torch.full((len(pixels),), index), pixels))
+        face, barycentric, depth = _hits(tree, rays)
+        hit = (face >= 0).nonzero()[:, 0]
+        rgba = mesh.base_colour(face[hit], barycentric[hit])
+        corners = mesh.vertices[mesh.faces[face[hit]].long()]
+        normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normal = functional.normalize(place.vectors(normal), dim=-1)
+        away = (normal * place.vectors(rays.directions[hit])).sum(-1, keepdim=True) > 0
+        sums = torch.zeros(len(pixels), 8)
+        alpha = rgba[:, 3:]
+        sums[hit] = torch.cat(
+            [rgba[:, :3] * alpha, alpha, alpha * depth[hit, None] * place.scale, torch.where(away, -normal, normal)], 1
+        )
+        mean = sums.view(height, n, width, n, 8).mean((1, 3))[None]
+        rgb, opacity, far, facing = mean.split([3, 1, 1, 3], -1)
+        opacity, far = opacity[..., 0], far[..., 0] / opacity[..., 0].clamp_min(1e-6)
+        median = torch.where(opacity >= 0.5, far, torch.inf)
+        return Picture({"rgb": rgb}, opacity, far, median, functional.normalize(facing, dim=-1))
+
+
+def _tree(mesh: Mesh) -> Any:
+    try:
+        from embreex import rtcore_scene
+        from embreex.mesh_construction import TriangleMesh
+    except ImportError:
+        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from None
+    scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
+    TriangleMesh(scene, mesh.vertices[mesh.faces.long()].cpu().numpy())
+    return scene
+
+
+def _hits(tree: Any, rays: Rays) -> tuple[Int[Tensor, " ray"], Float[Tensor, "ray 3"], Float[Tensor, " ray"]]:
+    """The first face along each ray (-1: none), where on it, and how far."""
+    found = tree.run(rays.origins.float().numpy(), rays.directions.float().numpy(), output=True)
+    face = torch.from_numpy(found["primID"]).int()
+    u, v = torch.from_numpy(found["u"]), torch.from_numpy(found["v"])
+    return face, torch.stack([1.0 - u - v, u, v], -1), torch.from_numpy(found["tfar"])

@@ -1,0 +1,105 @@
+"""A triangle mesh with one texture or with colours of its own; seen, not trained."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn import functional
+
+from volkit.geometry import Domain, Similarity
+from volkit.representations.representation import ParamGroup, Representation
+from volkit.typing import Float, Int, Tensor, UInt8
+
+__all__ = ["Mesh", "MeshConfig"]
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """How many vertices and faces, and the texture's height and width; 0 by 0: colours lie at the vertices."""
+
+    kind: ClassVar[str] = "mesh"
+    vertices: int = 3
+    faces: int = 1
+    texture: tuple[int, int] = (0, 0)
+
+    def build(self, domain: Domain, generator: torch.Generator) -> "Mesh":
+        """A mesh without extent, to be filled."""
+        return Mesh(self, domain)
+
+
+class Mesh(Representation):
+    """Vertices, triangles, and display-referred base colour: a texture met by each corner's uv, or vertex colours.
+
+    uv is glTF's: (0, 0) is the texture's upper left corner, v runs down; it repeats outside [0, 1].
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    corner_uv: Tensor
+    texture: Tensor
+    colours: Tensor
+
+    def __init__(self, config: MeshConfig, domain: Domain) -> None:
+        super().__init__()
+        self.config, self.domain = config, domain
+        self.world_from_local, self.capture = Similarity(), None
+        textured = config.texture[0] > 0
+        self.register_buffer("vertices", torch.zeros(config.vertices, 3))
+        self.register_buffer("faces", torch.zeros(config.faces, 3, dtype=torch.int32))
+        self.register_buffer("corner_uv", torch.zeros(config.faces if textured else 0, 3, 2))
+        self.register_buffer("texture", torch.zeros(*config.texture, 4, dtype=torch.uint8))
+        self.register_buffer("colours", torch.zeros(0 if textured else config.vertices, 4, dtype=torch.uint8))
+
+    @classmethod
+    def of(
+        cls,
+        vertices: Float[Tensor, "vertex 3"],
+        faces: Int[Tensor, "face 3"],
+        *,
+        corner_uv: Float[Tensor, "face 3 2"] | None = None,
+        texture: UInt8[Tensor, "height width 4"] | None = None,
+        colours: UInt8[Tensor, "vertex 4"] | None = None,
+    ) -> "Mesh":
+        """A mesh from its parts; without texture and colours it is light grey."""
+        size = (0, 0) if corner_uv is None or texture is None else (texture.shape[0], texture.shape[1])
+        low, high = vertices.amin(0), vertices.amax(0)
+        pad = 1e-4 * float((high - low).norm()) + 1e-9  # a flat mesh, too, has a box
+        domain = Domain(tuple((low - pad).tolist()), tuple((high + pad).tolist()))
+        mesh = cls(MeshConfig(len(vertices), len(faces), size), domain)
+        mesh.vertices, mesh.faces = vertices.float(), faces.int()
+        if corner_uv is not None and texture is not None:
+            mesh.corner_uv, mesh.texture = corner_uv.float(), texture
+        else:
+            mesh.colours = colours if colours is not None else torch.full((len(vertices), 4), 200, dtype=torch.uint8)
+            if colours is None:
+                mesh.colours[:, 3] = 255
+        return mesh
+
+    def bounds(self) -> Domain:
+        """The box about all vertices."""
+        return self.domain
+
+    def param_groups(self) -> list[ParamGroup]:
+        """None: a mesh is a teacher."""
+        return []
+
+    def check(self) -> None:
+        """Raise ValueError where a face names a vertex that is not there."""
+        if len(self.faces) and not (int(self.faces.min()) >= 0 and int(self.faces.max()) < len(self.vertices)):
+            raise ValueError(f"mesh: faces name vertices {int(self.faces.min())} to {int(self.faces.max())}, "
+                             f"there are {len(self.vertices)}")  # fmt: skip
+
+    def base_colour(
+        self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]
+    ) -> Float[Tensor, "point 4"]:
+        """Colour and alpha in [0, 1] at points of faces; between texels linear, which are centred at integer + 0.5."""
+        if not self.config.texture[0]:
+            corners = self.colours[self.faces[face].long()].float() / 255.0
+            return (corners * barycentric[..., None]).sum(1)
+        uv = (self.corner_uv[face] * barycentric[..., None]).sum(1)
+        uv = uv - uv.floor()
+        image = self.texture.permute(2, 0, 1)[None].float() / 255.0
+        found = functional.grid_sample(
+            image, 2.0 * uv[None, None] - 1.0, mode="bilinear", align_corners=False, padding_mode="border"
+        )
+        return found[0, :, 0].T

@@ -1,0 +1,137 @@
+"""3D Gaussian splats (Kerbl et al. 2023)."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from volkit.geometry import Domain, Similarity, quaternion_of, quaternion_product, rotate_sh, sh_count
+from volkit.representations.representation import ParamGroup, Representation
+from volkit.typing import Bool, Float, Int, Tensor
+
+__all__ = ["Splats", "SplatsConfig"]
+
+PARAMETERS = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
+SEEN = 3.0  # standard deviations that bounds reach: gsplat's largest radius is 3.33
+
+
+@dataclass(frozen=True)
+class SplatsConfig:
+    """How many splats, and of which degree their colour is; rates are about ten times 3DGS's, for budgets of
+    a thousand steps instead of thirty thousand; that of means is in diagonals of the domain."""
+
+    kind: ClassVar[str] = "splats"
+    count: int = 20_000
+    degree: int = 3  # of the spherical harmonics, 0 to 4
+    mip: bool = False  # drawn without dilation but with their energy (Mip-Splatting), not `classic`
+    surfels: bool = False  # flat: made with two scales, the third stands for none (2DGS, Huang et al. 2024)
+    extras: tuple[str, ...] = ()  # further columns of the file that they come from, kept but not understood
+    lr_means: float = 2e-3
+    lr_scales: float = 4e-2
+    lr_quaternions: float = 1e-2
+    lr_logits: float = 1e-1
+    lr_sh: float = 2e-2  # of the constant; a twentieth for the rest
+
+    def build(self, domain: Domain, generator: torch.Generator) -> "Splats":
+        """Faint grey balls all over the box, each as wide as the next is away."""
+        return Splats(self, domain, generator)
+
+
+class Splats(Representation):
+    """Gaussians, their parameters before activation as columns of an INRIA `.ply`.
+
+    Standard deviations `exp(log_scales)` along the axes of the quaternion (w, x, y, z), opacity `sigmoid(logits)`,
+    colour `max(0, 0.5 + SH(direction))` with `sh_dc` [splat, 1, 3] and `sh_rest` [splat, basis, 3].
+    Layout: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`.
+    """
+
+    def __init__(self, config: SplatsConfig, domain: Domain, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config, self.domain = config, domain
+        self.world_from_local, self.capture = Similarity(), None
+        count = config.count
+        low, edge = torch.tensor(domain.lower), torch.tensor(domain.extent)
+        spacing = float(edge.prod()) ** (1 / 3) / max(count, 1) ** (1 / 3)
+        self.means = nn.Parameter(low + edge * torch.rand(count, 3, generator=generator))
+        self.quaternions = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(count, 1))
+        self.log_scales = nn.Parameter(torch.full((count, 3), math.log(0.5 * spacing)))
+        self.logits = nn.Parameter(torch.full((count,), math.log(0.1 / 0.9)))
+        self.sh_dc = nn.Parameter(torch.zeros(count, 1, 3))
+        self.sh_rest = nn.Parameter(torch.zeros(count, sh_count(config.degree) - 1, 3))
+        for name in config.extras:
+            self.register_buffer(f"extra_{name}", torch.zeros(count, dtype=torch.float64))
+
+    def __len__(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def columns(self) -> tuple[Tensor, ...]:
+        """Means, quaternions, log scales, logits, constant and further harmonics: what `ops.splat.project` takes."""
+        return tuple(getattr(self, name) for name in PARAMETERS)
+
+    @property
+    def opacities(self) -> Float[Tensor, " splat"]:
+        """What a splat hides of what is behind its centre."""
+        return torch.sigmoid(self.logits)
+
+    @property
+    def scales(self) -> Float[Tensor, "splat 3"]:
+        """Standard deviations along the splats' own axes, local units."""
+        return self.log_scales.exp()
+
+    def bounds(self) -> Domain:
+        """The box of all splats that can be drawn, out to three standard deviations."""
+        good = ~self.bad
+        if not bool(good.any()):
+            return self.domain
+        means, reach = self.means.detach()[good], SEEN * self.scales.detach()[good].amax(-1, keepdim=True)
+        lower, upper = (means - reach).amin(0), (means + reach).amax(0)
+        return Domain(tuple(lower.tolist()), tuple(upper.tolist()))
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Every parameter at its rate; rows of splats that no picture showed are skipped."""
+        c = self.config
+        rates = (c.lr_means * self.domain.diagonal, c.lr_quaternions, c.lr_scales, c.lr_logits, c.lr_sh, c.lr_sh / 20)
+        columns = zip(PARAMETERS, self.columns, rates, strict=True)
+        return [ParamGroup(n, (p,), lr, sparse=True) for n, p, lr in columns if isinstance(p, nn.Parameter)]
+
+    @property
+    def bad(self) -> Bool[Tensor, " splat"]:
+        """Splats that cannot be drawn: a value that is not finite, or a quaternion that is zero."""
+        finite = [torch.isfinite(column).flatten(1).all(1) for column in (t.view(len(self), -1) for t in self.columns)]
+        return ~torch.stack(finite).all(0) | (self.quaternions.norm(dim=-1) == 0)
+
+    def in_world(self) -> dict[str, Tensor]:
+        """The columns in the world frame: moved, turned and scaled, harmonics and all."""
+        columns = {name: getattr(self, name).detach() for name in PARAMETERS}
+        place = self.world_from_local
+        if place.is_identity:
+            return columns
+        harmonics = rotate_sh(torch.cat([self.sh_dc, self.sh_rest], 1).detach(), self.means.new_tensor(place.rotation))
+        return columns | {
+            "means": place.points(columns["means"]),
+            "quaternions": quaternion_product(quaternion_of(torch.tensor(place.rotation)), columns["quaternions"]),
+            "log_scales": columns["log_scales"] + math.log(place.scale),
+            "sh_dc": harmonics[:, :1],
+            "sh_rest": harmonics[:, 1:],
+        }
+
+    def check(self) -> None:
+        """Raise ValueError where columns are of different lengths."""
+        lengths = {name: len(tensor) for name, tensor in self.state_dict().items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"splats: columns of different lengths: {lengths}")
+
+    def replaced(self, columns: dict[str, Tensor]) -> None:
+        """Take other values for all columns, and so perhaps another number of splats."""
+        for name, values in columns.items():
+            setattr(self, name, nn.Parameter(values.detach().clone(), requires_grad=getattr(self, name).requires_grad))
+        self.config = replace(self.config, count=len(self))
+
+    def kept(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:
+        """Keep some splats, or some several times, with all their columns."""
+        self.replaced({name: getattr(self, name)[rows] for name in PARAMETERS})
+        for name in self.config.extras:
+            self.register_buffer(f"extra_{name}", getattr(self, f"extra_{name}")[rows])
