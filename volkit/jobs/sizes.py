@@ -8,7 +8,7 @@ from volkit.sampling.occupancy import pixel_width
 
 __all__ = ["suited"]
 
-CELLS = 4.0  # of a hash grid's finest level in a pixel: with 15 at 200 pixels 2 dB less in the same time
+CELLS = 4.0  # of a hash grid's finest level in a pixel: at 200 pixels 2048 cells cost 1.3 dB in the same minute
 
 
 def suited(
