@@ -74,6 +74,8 @@ class Training:
             _progress(progress, self.budget),
         ]
         fit.run(watch)
+        if fit.step == 0:
+            progress.note(f"the start took all of the budget ({fit.seconds:.0f} s), nothing was learnt: give more time")
         return fit
 
     def finish(self) -> None:
