@@ -111,6 +111,13 @@ def test_a_mesh_teaches(tmp_path, capsys, kind):
     assert report["from"] == "mesh" and report["psnr_to_source"] > 20.0  # 120 steps; a white picture has 8
 
 
+def test_methods_for_fields_are_refused(tmp_path, capsys):
+    save(_square(), tmp_path / "a.safetensors")
+    words = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--to", "hash_grid"]
+    assert main([*words, "--method", "pvd"]) == 1
+    assert "between fields" in capsys.readouterr().err
+
+
 def test_real_meshes(shared_data):
     spot = load(shared_data / "meshes" / "spot" / "spot.obj")
     assert isinstance(spot, Mesh) and spot.config.texture[0] > 0 and len(spot.faces) > 5000

@@ -109,6 +109,8 @@ class ConvertJob:
         generator = seeded(self.seed)
         teacher = self._teacher(sources, generator, progress)
         student = self._student(teacher, generator)
+        if (self.photos or self.method != "volkit") and not (isinstance(teacher, Field) and isinstance(student, Field)):
+            raise ValueError("--photos and --method pvd are for conversions between fields; leave them out here")
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
                   "parameters": count_parameters(student), "seed": self.seed, "device": device.type,
