@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--teacher-budget", default="2m")
     parser.add_argument("--sources", nargs="+", default=KINDS, help="kinds of teachers")
     parser.add_argument("--kinds", nargs="+", default=KINDS, help="kinds of students")
+    parser.add_argument("--seeds", type=int, default=3, help="of the named cells")
     parser.add_argument("--parts", nargs="+", default=("teachers", "matrix"), choices=PARTS)
     parser.add_argument(
         "--checkpoint", type=Path, help="of others, a plain NeRF .ckpt: the teacher of the foreign part"
