@@ -205,9 +205,9 @@ def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatc
 
     monkeypatch.setattr(demo, "QUICK", demo.Effort(size=16, fit="12", convert="6", quality=4.0))
     found = report(capsys, "demo", "--quick", "--scene", "primitives", "--out", tmp_path / "demo")
-    assert [row["kind"] for row in found["results"]] == ["hash_grid", "tensor_vm", "mlp"]
+    assert [row["name"] for row in found["results"]] == ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again"]
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert page.count("<img") >= 9 and "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<img") >= 15 and "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
     kept = json.loads((tmp_path / "demo" / "report.json").read_text())
     assert kept["results"] == found["results"] and kept["jobs"]["mlp"]["history"]
     assert not list((tmp_path / "demo").glob("*.part"))

@@ -13,14 +13,17 @@ from volkit.jobs.compare import CompareJob
 from volkit.jobs.convert import ConvertJob
 from volkit.jobs.fit import FitJob
 from volkit.jobs.measure import WHITE, flat_colour, laid_over
-from volkit.jobs.opening import open_field
+from volkit.jobs.opening import open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.render import RenderJob
 from volkit.jobs.report import Column, Gallery, Page, write_page
 
 __all__ = ["DemoJob"]
 
-STUDENTS = ("tensor_vm", "mlp")
+FIRST = "hash_grid"
+FILES = {FIRST: "hash_grid.safetensors", "tensor_vm": "tensor_vm.safetensors", "mlp": "mlp.safetensors",
+         "splats": "splats.ply", "hash_grid again": "hash_grid_again.safetensors"}  # fmt: skip
+CONVERSIONS = ((FIRST, "tensor_vm"), (FIRST, "mlp"), (FIRST, "splats"), ("splats", "hash_grid again"))
 SHOWN = 3  # held-out views on the page
 
 
@@ -34,16 +37,17 @@ class Effort:
     quality: float = 1.0
 
 
-FULL = Effort(size=144, fit="45s", convert="30s", quality=1.5)  # under 5 minutes on two cores, everything included
+FULL = Effort(size=144, fit="40s", convert="25s", quality=1.5)  # under 5 minutes on two cores, everything included
 QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0)
 
 
 @dataclass(frozen=True)
 class DemoJob:
-    """Tour volkit: pictures of a bundled scene, a hash grid fitted to them, a tensor-VM and an MLP distilled from it.
+    """Tour volkit: pictures of a bundled scene, a hash grid fitted to them, other forms distilled from it, and one back.
 
-    Writes report.html (pictures with error maps, dB over time, a table), report.json, the pictures and the scene
-    files. Takes under 5 minutes on two cores. Example: volkit demo --scene lantern
+    The hash grid becomes a tensor-VM, an MLP and Gaussian splats, and the splats become a hash grid again. Writes
+    report.html (pictures with error maps, dB over time, a table), report.json, the pictures and the scene files. Takes
+    under 5 minutes on two cores. Example: volkit demo --scene lantern
     """
 
     out: Path = Path("out/demo")
@@ -66,36 +70,39 @@ class DemoJob:
         render = RenderJob(source, pictures, split="all", size=effort.size, quality=effort.quality, force=True)
         pictured = render.run(progress)
         progress.note(f"2/4 fit a hash grid to {pictured['pictures']} pictures ({effort.fit})")
-        reports = {"hash_grid": self._fit(pictures, effort, progress)}
-        progress.note(f"3/4 convert it to {' and to '.join(STUDENTS)} ({effort.convert} each)")
-        for kind in STUDENTS:
-            paths = (self._file("hash_grid"), self._file(kind))
-            job = ConvertJob(paths, to=kind, budget=effort.convert, seed=self.seed, force=True)
-            reports[kind] = job.run(progress)
+        reports = {FIRST: self._fit(pictures, effort, progress)}
+        progress.note(f"3/4 convert it to tensor_vm, mlp and splats, and the splats back ({effort.convert} each)")
+        for source, target in CONVERSIONS:
+            reports[target] = self._convert(source, target, effort, progress)
         progress.note("4/4 compare with held-out pictures, write the report")
-        rows = [self._row(kind, report, pictures, progress) for kind, report in reports.items()]
+        rows = [self._row(name, report, pictures, progress) for name, report in reports.items()]
         seconds = round(time.monotonic() - started, 1)
         result = {"command": "demo", "scene": self.scene, "seconds": seconds, "effort": asdict(effort),
                   "report": str(self.out / "report.html"), "results": rows}  # fmt: skip
-        curves = {kind: _curve(report) for kind, report in reports.items()}
+        curves = {name: _curve(report) for name, report in reports.items()}
         write_page(self.out / "report.html", self._page(result, curves, reports, pictures))
         with written_whole(self.out / "report.json") as place:
             place.write_text(json.dumps(result | {"jobs": reports}, indent=1, default=str), encoding="utf-8")
         return result
 
-    def _file(self, kind: str) -> Path:
-        return self.out / f"{kind}.safetensors"
+    def _file(self, name: str) -> Path:
+        return self.out / FILES[name]
 
     def _fit(self, pictures: Path, effort: Effort, progress: Progress) -> dict[str, Any]:
-        target = self._file("hash_grid")
         return FitJob(
-            pictures, target, to="hash_grid", budget=effort.fit, seed=self.seed, preview=self.preview, force=True
+            pictures, self._file(FIRST), to=FIRST, budget=effort.fit, seed=self.seed, preview=self.preview, force=True
         ).run(progress)
 
-    def _row(self, kind: str, report: dict[str, Any], pictures: Path, progress: Progress) -> dict[str, Any]:
-        compared = CompareJob(self._file(kind), pictures, split="test").run(progress)
-        made_from = "pictures" if report["command"] == "fit" else "hash_grid"
-        row = {"kind": kind, "from": made_from, **{name: compared[name] for name in ("psnr", "ssim", "flip")}}
+    def _convert(self, source: str, target: str, effort: Effort, progress: Progress) -> dict[str, Any]:
+        paths, kind = (self._file(source), self._file(target)), target.split()[0]
+        return ConvertJob(paths, to=kind, budget=effort.convert, size=effort.size, seed=self.seed, force=True).run(
+            progress
+        )
+
+    def _row(self, name: str, report: dict[str, Any], pictures: Path, progress: Progress) -> dict[str, Any]:
+        compared = CompareJob(self._file(name), pictures, split="test").run(progress)
+        source = next((source for source, target in CONVERSIONS if target == name), "pictures")
+        row = {"name": name, "from": source, **{key: compared[key] for key in ("psnr", "ssim", "flip")}}
         to_source = report.get("psnr_to_source")
         return row | {"psnr_to_source": to_source, "seconds": report["seconds"], "bytes": report["bytes"]}
 
@@ -104,7 +111,7 @@ class DemoJob:
         backend = first["backend"]
         return Page(
             title=f"volkit demo: {self.scene.replace('_', ' ')}",
-            lead="A hash grid learned from pictures, then handed on to two other architectures without them.",
+            lead="A hash grid learned from pictures, then handed on without them: to other forms, and back from splats.",
             table=[_cells(row) for row in result["results"]],
             curves=curves,
             galleries=self._galleries(pictures, result["results"]),
@@ -119,11 +126,11 @@ class DemoJob:
 
     def _galleries(self, pictures: Path, rows: list[dict[str, Any]]) -> list[Gallery]:
         seen = load_photographs(pictures).subset("test")
-        fields = {row["kind"]: open_field(self._file(row["kind"])) for row in rows}
+        scenes = {row["name"]: open_scene(self._file(row["name"])) for row in rows}
         galleries = []
         for index in range(0, len(seen), max(1, len(seen) // SHOWN))[:SHOWN]:
             camera, truth = seen.cameras[[index]], laid_over(seen.images[index], WHITE)
-            columns = tuple(Column(kind, flat_colour(field, camera, WHITE)) for kind, field in fields.items())
+            columns = tuple(Column(name, flat_colour(scene, camera, WHITE)) for name, scene in scenes.items())
             galleries.append(Gallery(Path(seen.names[index]).stem, truth, columns))
         return galleries
 
@@ -137,7 +144,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         return "-" if value is None else format(value, form)
 
     return {
-        "representation": row["kind"], "learned from": row["from"].replace("_", " "),
+        "representation": row["name"], "learned from": row["from"],
         "PSNR, held-out views": number(row["psnr"], ".2f") + " dB", "SSIM": number(row["ssim"], ".4f"),
         "FLIP": number(row["flip"], ".4f"), "PSNR to its teacher": number(row["psnr_to_source"], ".2f"),
         "seconds": number(row["seconds"], ".1f"), "megabytes": number(row["bytes"] / 1e6, ".2f"),
