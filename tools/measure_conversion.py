@@ -15,9 +15,11 @@ from volkit.jobs.convert import ConvertJob
 from volkit.jobs.fit import FitJob
 from volkit.jobs.progress import Progress
 
-KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
+FIELDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
+KINDS = (*FIELDS, "splats")  # what is learnt
+SOURCES = (*KINDS, "mesh")  # from what
 TEACHER_BUDGET = {"mlp": "5m"}
-SCRATCH = (("20s", "60s"), ("60s", "10m"))  # budgets of the controls: of the rest, of the MLP
+SCRATCH = (("20s", "60s"), ("60s",))  # budgets of the controls: of the rest, of the MLP, whose teacher has 5 minutes
 BASELINES = ("pvd", "pvd-al")
 SHORT = "10s"  # of a conversion beside them
 FOREIGN = "nerf-pytorch"  # what the cells of a teacher made by others are called
@@ -35,8 +37,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/matrix"))
     parser.add_argument("--budget", default="60s", help="of a cell")
     parser.add_argument("--teacher-budget", default="2m")
-    parser.add_argument("--sources", nargs="+", default=KINDS, help="kinds of teachers")
+    parser.add_argument("--sources", nargs="+", default=SOURCES, help="kinds of teachers")
     parser.add_argument("--kinds", nargs="+", default=KINDS, help="kinds of students")
+    parser.add_argument("--mesh", type=Path, help="a textured mesh: the teacher of the cells from meshes")
     parser.add_argument("--seeds", type=int, default=3, help="of the named cells")
     parser.add_argument("--parts", nargs="+", default=("teachers", "matrix"), choices=PARTS)
     parser.add_argument(
@@ -53,6 +56,8 @@ def main() -> None:
 def teachers(options: argparse.Namespace) -> None:
     """One field of every kind from the photographs."""
     for kind in options.sources:
+        if kind not in KINDS:
+            continue
         target = options.work / f"{kind}.safetensors"
         budget = TEACHER_BUDGET.get(kind, options.teacher_budget)
         job = FitJob(options.data, target, to=kind, size=options.size, budget=budget, force=True)
@@ -62,7 +67,8 @@ def teachers(options: argparse.Namespace) -> None:
 def convert(options: argparse.Namespace, source: str, kind: str, method: str, budget: str, seed: int = 0) -> None:
     """One cell: the student against its teacher's pictures, and against the photographs."""
     target = options.work / f"{source}-{kind}-{method}.safetensors"
-    teacher = options.checkpoint if source == FOREIGN else options.work / f"{source}.safetensors"
+    files = {FOREIGN: options.checkpoint, "mesh": options.mesh}
+    teacher = files.get(source, options.work / f"{source}.safetensors")
     job = ConvertJob((teacher, target), to=kind, method=method, budget=budget, seed=seed, force=True)
 
     def run() -> dict:
