@@ -1,0 +1,81 @@
+"""Projection, harmonics and tile lists beside gsplat's own torch functions."""
+
+import pytest
+import torch
+from grading import assert_grade
+from torch import Tensor
+
+from volkit.ops.splat import SplatView, blend, project
+from volkit.ops.splat.blend import TILE, _lists
+
+gsplat = pytest.importorskip("gsplat.cuda._torch_impl")
+
+SIZE, INTRINSICS = (75, 58), (60.0, 63.0, 37.5, 28.0)
+TILES = (-(-SIZE[0] // TILE), -(-SIZE[1] // TILE))
+POSE = torch.tensor([[0.9211, 0, 0.3894, 0.1], [0, 1, 0, -0.2], [-0.3894, 0, 0.9211, 4.0]])
+
+
+@pytest.fixture(scope="module")
+def splats() -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(5)
+    normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    return (normal(500, 3), normal(500, 4), normal(500, 3) * 0.6 - 2.2, normal(500) * 2, normal(500, 1, 3),
+            0.3 * normal(500, 24, 3))  # fmt: skip
+
+
+def _theirs(splats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    means, quaternions, log_scales = splats[:3]
+    covariances, _ = gsplat._quat_scale_to_covar_preci(quaternions, log_scales.exp(), compute_preci=False)
+    viewmat = torch.cat([POSE, torch.tensor([[0.0, 0, 0, 1]])])[None]
+    fx, fy, cx, cy = INTRINSICS
+    camera = torch.tensor([[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]])
+    found = gsplat._fully_fused_projection(means, covariances, viewmat, camera, *SIZE, calc_compensations=True)
+    return tuple(t[0] for t in found)
+
+
+@pytest.mark.parametrize("mip", [False, True])
+def test_projection(splats: tuple[Tensor, ...], mip: bool) -> None:
+    seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE, mip=mip))
+    _, means, depths, conics, compensations = _theirs(splats)
+    drawn = seen.extents[:, 0] > 0
+    assert 200 < int(drawn.sum()) < 500
+    opacities = splats[3].sigmoid() * (compensations if mip else 1.0)
+    for mine, other in ((seen.means, means), (seen.depths, depths), (seen.conics, conics), (seen.opacities, opacities)):
+        # both are float32 through the determinant of a 2 x 2 matrix, theirs with cancellation
+        assert_grade(mine[drawn], other[drawn], rtol=2e-3, l2=1e-4)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
+def test_harmonics(splats: tuple[Tensor, ...], degree: int) -> None:
+    *shape, constant, rest = splats
+    rest = rest[:, : (degree + 1) ** 2 - 1]
+    seen = project(*shape, constant, rest, SplatView(POSE, INTRINSICS, SIZE))
+    centre = -POSE[:, :3].T @ POSE[:, 3]
+    colours = gsplat._spherical_harmonics(degree, splats[0] - centre, torch.cat([constant, rest], 1))
+    drawn = seen.extents[:, 0] > 0
+    assert_grade(seen.colours[drawn], (colours + 0.5).clamp_min(0.0)[drawn], rtol=1e-4, l2=1e-5)
+
+
+def test_tile_lists(splats: tuple[Tensor, ...]) -> None:
+    """Each of our pairs is one of theirs, in their order; a pair of theirs that we leave out touches no pixel."""
+    seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE))
+    given = [seen.means, seen.conics, seen.opacities, seen.depths, seen.colours, seen.extents]
+    lists = _lists(given, *SIZE)
+    _, keys, splat = gsplat._isect_tiles(
+        seen.means[None], seen.extents.ceil().int()[None], seen.depths[None], TILE, *TILES
+    )
+    begins = [*gsplat._isect_offset_encode(keys, 1, *TILES).flatten().tolist(), len(splat)]
+    ends = lists.ends.tolist()
+    left_out = 0
+    for tile in range(TILES[0] * TILES[1]):
+        mine = lists.order[lists.list[ends[tile] : ends[tile + 1], 0].long()].tolist()
+        theirs = splat[begins[tile] : begins[tile + 1]].tolist()
+        wanted = set(mine)
+        assert mine == [i for i in theirs if i in wanted]
+        for i in set(theirs) - wanted:
+            left_out += 1
+            alone = [t[[i]].detach() for t in given]
+            opacity = blend(*alone, size=SIZE).opacity
+            x, y = tile % TILES[0] * TILE, tile // TILES[0] * TILE
+            assert not opacity[y : y + TILE, x : x + TILE].any()
+    assert left_out
