@@ -1,5 +1,6 @@
 """Sections of bench_ops about splats: a trained scene rasterised, forward and backward, beside plain torch."""
 
+import importlib.util
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rival_splat import count_pairs, tiled
 import volkit
 from volkit.geometry import Cameras
 from volkit.io.analytic_scene import bundled
+from volkit.metrics import psnr
 from volkit.ops.splat import SplatView, blend, project
 from volkit.render.splatting import splat_view
 from volkit.representations import Splats
@@ -56,7 +58,24 @@ def bench_splat(bench: Bench) -> Cases:
             _agree(splats, view)
             plain = {"forward+backward": partial(_plain, splats, view)}
             cases[f"{len(splats)} splats, {size}x{size}, tiled plain torch"] = bench.brief().time(plain, pairs)
+            cases |= _beside_mitsuba(bench.brief(), splats, camera)
     return cases
+
+
+def _beside_mitsuba(bench: Bench, splats: Splats, camera: Cameras) -> Cases:
+    """Pictures an eighth as wide, which is what Mitsuba draws in seconds; PSNR between the two pictures beside."""
+    if importlib.util.find_spec("mitsuba") is None:
+        return {"Mitsuba 3": {"forward+backward": {"why": "pip install mitsuba, and LLVM (Debian: libllvm19)"}}}
+    from rival_mitsuba import MitsubaSplats
+
+    small = camera.resized(int(camera.size.max()) // 8)
+    view, rival = splat_view(splats, small, 0), MitsubaSplats(splats, small)
+    pairs = count_pairs(project(*splats.columns, view=view), view.size)
+    with torch.no_grad():
+        alike = psnr(_draw(splats, view)[0], rival.picture())
+    times = bench.time({"forward+backward": partial(_step, splats, view), "Mitsuba 3": rival.step}, pairs)
+    times["Mitsuba 3"]["psnr_to_ours"] = round(float(alike), 2)
+    return {f"{len(splats)} splats, {view.size[0]}x{view.size[1]}": times}
 
 
 def _enlarged(camera: Cameras, size: int) -> Cameras:
