@@ -11,7 +11,7 @@ from volkit.representations.representation import Representation
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
-__all__ = ["distillation_cameras", "orbit_cameras", "vary_cameras"]
+__all__ = ["distillation_cameras", "orbit_cameras", "vary_cameras", "windows"]
 
 NEIGHBOURS = 4  # a new camera stands between one of the teacher's and one of this many nearest to it
 FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
@@ -54,6 +54,20 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
     left, _, right = torch.linalg.svd(blended[:, :, :3])
     varied = torch.cat([left @ right, blended[:, :, 3:]], -1)
     return replace(cameras[base], world_from_camera=varied)
+
+
+def windows(cameras: Cameras, count: int, side: int, generator: torch.Generator) -> Cameras:
+    """`count` cameras that see a piece each, at most `side` pixels wide and high, of pictures in random order.
+
+    Every picture has had a piece before one has a second; pieces lie anywhere, so that the middle is seen most.
+    """
+    rounds = [torch.randperm(len(cameras), generator=generator) for _ in range(-(-count // len(cameras)))]
+    chosen = cameras[torch.cat(rounds)[:count]]
+    size = chosen.size.clamp_max(side)
+    free = chosen.size - size + 1
+    corner = (torch.rand(count, 2, generator=generator) * free).long()
+    focal, centre = chosen.intrinsics.split(2, -1)
+    return replace(chosen, intrinsics=torch.cat([focal, centre - corner], -1), size=size)
 
 
 def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
