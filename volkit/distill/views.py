@@ -8,6 +8,8 @@ import torch
 from volkit.geometry import Cameras, morton_cells
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.representation import Representation
+from volkit.representations.splat_extent import core_sphere
+from volkit.representations.splats import Splats
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
@@ -23,7 +25,7 @@ def distillation_cameras(teacher: Representation, count: int, size: int | None, 
     They and the generator are on the CPU, where captures are.
 
     With a capture: its training cameras and variations of them, so that what no camera saw is not asked.
-    Without: cameras on a sphere around the occupied cells.
+    Without: cameras on a sphere around what there is.
     """
     capture = teacher.capture
     if capture is None:
@@ -71,7 +73,10 @@ def windows(cameras: Cameras, count: int, side: int, generator: torch.Generator)
 
 
 def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
-    """Centre and radius, world frame, of a sphere around a field's occupied cells, else around the whole domain."""
+    """Centre and radius, world frame, of a sphere around a field's occupied cells, most splats, a mesh's box."""
+    if isinstance(scene, Splats):
+        middle, radius = core_sphere(scene)
+        return scene.world_from_local.points(middle[None])[0], radius * scene.world_from_local.scale
     if not isinstance(scene, Field):
         corners = torch.tensor([scene.domain.lower, scene.domain.upper], device=scene.device)
         return _sphere(scene, corners)
