@@ -35,10 +35,6 @@ VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usua
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
 PIECES, PIECE = 480, 200  # of pictures, and how wide: as many pixels as 120 pictures of 400, and 77 MB of memory
 MODEL = 128  # cells a side of the model of a teacher's density
-import os
-START = os.environ.get('START', '1') == '1'
-RATE = float(os.environ.get('RATE', '1.0'))
-OWN = os.environ.get('OWN', '1') == '1'
 START_SIZE = 200  # longest side of the pictures that splats are laid on
 
 
@@ -107,18 +103,18 @@ def trainee_of_teacher(
 
 
 def _pictured(teacher: Representation, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
-    cameras = distillation_cameras(teacher, int(os.environ.get("VIEWS", "400")), lesson.size, generator)
+    cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator)
     source = TeacherPixels(teacher, windows(cameras, PIECES, PIECE, generator).to(teacher.device))
     generator, place = on_device(generator, teacher.device), teacher.world_from_local
     stride = learning_stride(student, cameras)
     cloud = cloud_of(teacher, pixel_width(student.domain, place, cameras), generator)
     grid = OccupancyGrid(student, stride, visible=cells_of(cloud, student.domain))
-    if START:
-        exact(voxels_of(cloud, student.domain, MODEL), student, generator)
+    # The rate stays as it is: a model is not what the teacher shows, and is left behind.
+    exact(voxels_of(cloud, student.domain, MODEL), student, generator)
     near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
     sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
     rung = PixelRung(source, sampler, place.inverse().rays, batch_samples(student.config.kind), generator)
-    return Student(student, [Stage(rung)], generator, grid, recipe=Recipe(rate=RATE, own_penalties=OWN))
+    return Student(student, [Stage(rung)], generator, grid)
 
 
 def _field(teacher: Field, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
