@@ -59,10 +59,10 @@ class TeacherPixels:
 
     def state(self) -> dict[str, Any]:
         """How far it came, and the error map; pictures are asked for again."""
-        return {"draws": self.draws, "pixels": self.pixels.state()}
+        return {"draws": self.draws, "known": len(self.pixels.cameras), "pixels": self.pixels.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up `state()`."""
         self.draws = state["draws"]
-        self._ask(min(FIRST + max(self.draws - 1, 0) // PERIOD, len(self.cameras)))
+        self._ask(state["known"])
         self.pixels.load_state(state["pixels"])

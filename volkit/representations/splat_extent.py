@@ -4,7 +4,7 @@ import torch
 
 from volkit.geometry import Domain, rotations_of
 from volkit.representations.splats import Splats
-from volkit.typing import Float, Tensor
+from volkit.typing import Float, Int, Tensor
 
 __all__ = ["core", "core_sphere"]
 
@@ -20,13 +20,14 @@ def core_sphere(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
 
     The centre is the median weighted by opacity.
     """
-    means, opacity = splats.means[~splats.bad], splats.opacities[~splats.bad].double()
+    good = _good(splats)
+    means, opacity = splats.means[good], splats.opacities[good].double()
     if not len(means):
         return torch.tensor(splats.domain.centre, device=splats.device), 0.5 * splats.domain.diagonal
     centre = torch.stack([_quantile(axis, opacity, 0.5) for axis in means.unbind(-1)])
     distance = (means - centre).norm(dim=-1)
     radius = min(float(distance.max()), FENCE * float(_quantile(distance, opacity, 0.75)))
-    return centre, radius or REACH * float(splats.scales[~splats.bad].max())
+    return centre, radius or REACH * float(splats.scales[good].max())
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def core(splats: Splats) -> Domain:
     Light is opacity times area.
     """
     centre, radius = core_sphere(splats)
-    good = (~splats.bad).nonzero()[:, 0]
+    good = _good(splats)
     if not len(good):
         return Domain.cube(1.0)
     means, scales = splats.means[good], splats.scales[good]
@@ -50,6 +51,10 @@ def core(splats: Splats) -> Domain:
     least = 1e-3 * float((upper - lower).max()) + 1e-6  # flat splats, too, have a box
     far = bool(light[~near].sum() > FAR * light.sum())
     return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()), far)
+
+
+def _good(splats: Splats) -> Int[Tensor, " row"]:
+    return (~splats.bad).nonzero()[:, 0] if len(splats) else torch.zeros(0, dtype=torch.long, device=splats.device)
 
 
 def _quantile(values: Float[Tensor, " value"], weights: Float[Tensor, " value"], share: float) -> Float[Tensor, ""]:

@@ -92,9 +92,10 @@ def _of_mesh(mesh: Mesh, generator: torch.Generator) -> Cloud:
 def cells_of(cloud: Cloud, domain: Domain) -> Bool[Tensor, " cell"]:
     """Cells of the occupancy lattice (Morton order) that a cloud can be seen in, with a margin of one cell."""
     sizes = (OCCUPANCY_RESOLUTION,) * 3
-    cells, thickness = _deposited(cloud, domain, sizes, cloud.depth[:, None])
+    cells, depth = _deposited(cloud, domain, sizes, cloud.depth[:, None])
     size = OCCUPANCY_RESOLUTION
-    seen = cells[thickness[:, 0] > SEEN * _faces(domain, sizes, cells)]
+    # Optical depth times area, divided by the area that a cell shows, is thickness.
+    seen = cells[depth[:, 0] > SEEN * _volumes(domain, sizes, cells).pow(2.0 / 3.0)]
     marked = torch.zeros(size**3, dtype=torch.bool, device=cells.device)
     marked[morton_codes(torch.stack([seen // (size * size), seen // size % size, seen % size], -1))] = True
     return dilated(marked)
@@ -115,8 +116,7 @@ def voxels_of(cloud: Cloud, domain: Domain, resolution: int) -> Voxels:
     nodes = torch.nn.functional.max_pool3d(held, 3, 1, 1).flatten().nonzero()[:, 0]
     rows = torch.searchsorted(nodes, cells)
     density, harmonics = sums.new_zeros(len(nodes), 1), sums.new_zeros(len(nodes), sums.shape[1] - 1)
-    edges = _edges(domain, sizes, cells)
-    density[rows] = sums[:, :1] / edges.prod(-1, keepdim=True)
+    density[rows] = sums[:, :1] / _volumes(domain, sizes, cells)[:, None]
     harmonics[rows] = sums[:, 1:] / sums[:, :1].clamp_min(torch.finfo(sums.dtype).tiny)
     known = torch.zeros(len(nodes), dtype=torch.bool, device=cells.device).index_fill_(0, rows, True)
     links = torch.full_like(voxels.links, -1).flatten()
@@ -145,18 +145,12 @@ def _deposited(
     return cells, values.new_zeros(len(cells), values.shape[1]).index_add_(0, rows, values[kept])
 
 
-def _edges(domain: Domain, sizes: tuple[int, ...], cells: Int[Tensor, " cell"]) -> Float[Tensor, "cell 3"]:
-    """Edge lengths of cells in local units: contraction makes them long."""
+def _volumes(domain: Domain, sizes: tuple[int, ...], cells: Int[Tensor, " cell"]) -> Float[Tensor, " cell"]:
+    """Volumes of cells in local units: `|det|` of three edges through the middle, which contraction slants."""
     place = torch.stack([cells // (sizes[1] * sizes[2]), cells // sizes[2] % sizes[1], cells % sizes[2]], -1)
     size = torch.tensor(sizes, device=cells.device)
-    lengths = []
+    edges = []
     for axis in torch.eye(3, device=cells.device):
-        ends = [domain.local_from_unit((place + 0.5 + side * axis) / size) for side in (-0.5, 0.5)]
-        lengths.append((ends[1] - ends[0]).norm(dim=-1))
-    return torch.stack(lengths, -1).clamp_min(1e-12)
-
-
-def _faces(domain: Domain, sizes: tuple[int, ...], cells: Int[Tensor, " cell"]) -> Float[Tensor, " cell"]:
-    """Mean area of a cell's faces: optical depth times area divided by it is thickness."""
-    x, y, z = _edges(domain, sizes, cells).unbind(-1)
-    return (x * y + y * z + z * x) / 3.0
+        near, far = (domain.local_from_unit((place + 0.5 + side * axis) / size) for side in (-0.5, 0.5))
+        edges.append(far - near)
+    return torch.linalg.det(torch.stack(edges, -1).double()).abs().float().clamp_min(1e-30)
