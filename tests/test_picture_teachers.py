@@ -66,7 +66,7 @@ def test_voxels_hold_what_the_cloud_holds(contracted):
     if contracted:  # volume by the determinant at random points of each cell
         from torch.func import jacrev, vmap
 
-        unit = ((cells + shift) / 32).view(-1, 3)
+        unit = ((cells + shift) / 32).reshape(-1, 3)
         jacobian = vmap(jacrev(lambda u: domain.local_from_unit(u[None])[0]))(unit.double())
         volume = torch.linalg.det(jacobian).abs().reshape(20, -1).mean(0).float() / 32**3
     else:
