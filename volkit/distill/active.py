@@ -25,6 +25,11 @@ class PixelDraw:
         self.cameras, self.uniform = cameras, uniform
         self.errors = torch.zeros(len(cameras) * TILES * TILES, device=cameras.size.device)
 
+    def watch(self, cameras: Cameras) -> None:
+        """Draw from these cameras, the first of which are those of now; nothing is known of the errors of the rest."""
+        fresh = self.errors.new_zeros((len(cameras) - len(self.cameras)) * TILES * TILES)
+        self.cameras, self.errors = cameras, torch.cat([self.errors, fresh])
+
     def draw(
         self, count: int, generator: torch.Generator
     ) -> tuple[Int[Tensor, " ray"], Float[Tensor, "ray 2"], Float[Tensor, " ray"]]:

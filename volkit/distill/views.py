@@ -8,10 +8,12 @@ import torch
 from volkit.geometry import Cameras, morton_cells
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.representation import Representation
+from volkit.representations.splat_extent import core_sphere
+from volkit.representations.splats import Splats
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
-__all__ = ["distillation_cameras", "orbit_cameras", "vary_cameras"]
+__all__ = ["distillation_cameras", "orbit_cameras", "vary_cameras", "windows"]
 
 NEIGHBOURS = 4  # a new camera stands between one of the teacher's and one of this many nearest to it
 FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
@@ -23,7 +25,7 @@ def distillation_cameras(teacher: Representation, count: int, size: int | None, 
     They and the generator are on the CPU, where captures are.
 
     With a capture: its training cameras and variations of them, so that what no camera saw is not asked.
-    Without: cameras on a sphere around the occupied cells.
+    Without: cameras on a sphere around what there is.
     """
     capture = teacher.capture
     if capture is None:
@@ -56,8 +58,25 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
     return replace(cameras[base], world_from_camera=varied)
 
 
+def windows(cameras: Cameras, count: int, side: int, generator: torch.Generator) -> Cameras:
+    """`count` cameras that see a piece each, at most `side` pixels wide and high, of pictures in random order.
+
+    Every picture has had a piece before one has a second; pieces lie anywhere, so that the middle is seen most.
+    """
+    rounds = [torch.randperm(len(cameras), generator=generator) for _ in range(-(-count // len(cameras)))]
+    chosen = cameras[torch.cat(rounds)[:count]]
+    size = chosen.size.clamp_max(side)
+    free = chosen.size - size + 1
+    corner = (torch.rand(count, 2, generator=generator) * free).long()
+    focal, centre = chosen.intrinsics.split(2, -1)
+    return replace(chosen, intrinsics=torch.cat([focal, centre - corner], -1), size=size)
+
+
 def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
-    """Centre and radius, world frame, of a sphere around a field's occupied cells, else around the whole domain."""
+    """Centre and radius, world frame, of a sphere around a field's occupied cells, most splats, a mesh's box."""
+    if isinstance(scene, Splats):
+        middle, radius = core_sphere(scene)
+        return scene.world_from_local.points(middle[None])[0], radius * scene.world_from_local.scale
     if not isinstance(scene, Field):
         corners = torch.tensor([scene.domain.lower, scene.domain.upper], device=scene.device)
         return _sphere(scene, corners)

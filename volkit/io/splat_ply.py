@@ -20,6 +20,7 @@ from volkit.geometry import Domain, sh_count
 from volkit.geometry.spherical_harmonics import C0
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
+from volkit.representations.splat_extent import core
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Tensor
 
@@ -64,8 +65,9 @@ def read(path: Path) -> Splats:
         extras=tuple(f"{p.name}:{vertex.data.dtype[p.name].newbyteorder('=').str[1:]}" for p in extras),
     )  # fmt: skip
     columns = _columns(vertex.data, names, rest, path)
-    splats = Splats(config, _domain(columns["means"]), torch.Generator())
+    splats = Splats(config, Domain.cube(1.0), torch.Generator())
     splats.replaced(columns)
+    splats.domain = core(splats)
     for extra, p in zip(config.extras, extras, strict=True):
         splats.register_buffer(f"extra_{extra}", torch.from_numpy(vertex.data[p.name].astype(np.float64)))
     splats.provenance = {"format": "ply", "comments": list(comments)}
@@ -125,16 +127,6 @@ def _columns(data: np.ndarray, names: list[str], rest: list[str], path: Path) ->
         "sh_dc": constant[:, None],
         "sh_rest": higher.view(count, 3, basis).transpose(1, 2).contiguous(),
     }
-
-
-def _domain(means: Tensor) -> Domain:
-    """The cube about the middle of the splats that holds nine tenths of them: a few may fly far away."""
-    finite = means[torch.isfinite(means).all(-1)]
-    if not len(finite):
-        return Domain.cube(1.0)
-    middle = finite.median(0).values
-    half = float((finite - middle).abs().amax(-1).sort().values[int(0.9 * (len(finite) - 1))]) or 1.0
-    return Domain(tuple((middle - half).tolist()), tuple((middle + half).tolist()))
 
 
 def write(representation: Any, path: Path) -> None:

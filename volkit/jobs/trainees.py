@@ -6,6 +6,7 @@ import torch
 
 from volkit.distill.densify import Chain
 from volkit.distill.exact import exact
+from volkit.distill.exact.cloud import cells_of, cloud_of, voxels_of
 from volkit.distill.exact.surface import splats_on, surface_points
 from volkit.distill.importance import contributions
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
@@ -15,14 +16,15 @@ from volkit.distill.pvd_start import pvd_student
 from volkit.distill.splat_student import SplatStudent
 from volkit.distill.splat_views import FIRST, PhotographViews, TeacherViews
 from volkit.distill.student import Recipe, Stage, Student
-from volkit.distill.views import distillation_cameras
+from volkit.distill.teacher_pixels import TeacherPixels
+from volkit.distill.views import distillation_cameras, windows
 from volkit.geometry import Cameras
 from volkit.jobs.devices import on_device
 from volkit.jobs.training import batch_samples
 from volkit.render.renderer import renderer_for
 from volkit.representations import Field, Representation, Splats
 from volkit.representations.splats import PARAMETERS
-from volkit.sampling.occupancy import OccupancySampler, learning_stride
+from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
 from volkit.typing import Tensor, UInt8
@@ -31,6 +33,8 @@ __all__ = ["Lesson", "Pictures", "trainee_of_pictures", "trainee_of_teacher"]
 
 VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usual capture
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
+PIECES, PIECE = 480, 200  # of pictures, and how wide: as many pixels as 120 pictures of 400, and 77 MB of memory
+MODEL = 128  # cells a side of the model of a teacher's density
 START_SIZE = 200  # longest side of the pictures that splats are laid on
 
 
@@ -95,10 +99,22 @@ def trainee_of_teacher(
     assert isinstance(student, Field)
     if isinstance(teacher, Field):
         return _field(teacher, student, lesson, generator)
-    near = 0.0 if teacher.capture is None else teacher.capture.near
-    cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
-    seen = Pictures(cameras, tuple(_picture(teacher, cameras, index) for index in range(len(cameras))), near=near)
-    return trainee_of_pictures(student, seen, on_device(generator, student.device))
+    return _pictured(teacher, student, lesson, generator)
+
+
+def _pictured(teacher: Representation, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
+    cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator)
+    source = TeacherPixels(teacher, windows(cameras, PIECES, PIECE, generator).to(teacher.device))
+    generator, place = on_device(generator, teacher.device), teacher.world_from_local
+    stride = learning_stride(student, cameras)
+    cloud = cloud_of(teacher, pixel_width(student.domain, place, cameras), generator)
+    grid = OccupancyGrid(student, stride, visible=cells_of(cloud, student.domain))
+    # The rate stays as it is: a model is not what the teacher shows, and is left behind.
+    exact(voxels_of(cloud, student.domain, MODEL), student, generator)
+    near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
+    sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
+    rung = PixelRung(source, sampler, place.inverse().rays, batch_samples(student.config.kind), generator)
+    return Student(student, [Stage(rung)], generator, grid)
 
 
 def _field(teacher: Field, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
@@ -129,12 +145,3 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
         pictures = [renderer(teacher, first[[index]]) for index in range(len(first))]
     splats_on(student, surface_points(pictures, first), generator)
     return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(lesson.max_splats))
-
-
-@torch.no_grad()
-def _picture(teacher: Representation, cameras: Cameras, index: int) -> UInt8[Tensor, "height width 4"]:
-    """One view as a photograph would hold it: colour not yet multiplied by opacity."""
-    picture = renderer_for(teacher)(teacher, cameras[[index]].to(teacher.device))
-    opacity = picture.opacity[0, ..., None]
-    value = torch.cat([picture.rgb[0] / opacity.clamp_min(1e-4), opacity], -1)
-    return (value.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu()

@@ -1,6 +1,7 @@
 """Meshes as cameras see them: rays to the first triangle (embreex), base colour without light."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class MeshRenderer:
         """Pictures `[camera, height, width]` of cameras that share one size."""
         if len(cameras.size.unique(dim=0)) != 1:
             raise ValueError("render: cameras of one call must share one size; render them one by one")
-        tree = _tree(subject)
+        tree = _tree(subject.vertices, subject.faces)
         return Picture.cat([self._view(subject, tree, cameras, index) for index in range(len(cameras))])
 
     def _view(self, mesh: Mesh, tree: Any, cameras: Cameras, index: int) -> Picture:
@@ -60,14 +61,15 @@ class MeshRenderer:
         return Picture({"rgb": rgb}, opacity, far, median, functional.normalize(facing, dim=-1))
 
 
-def _tree(mesh: Mesh) -> Any:
+@lru_cache(maxsize=1)  # pictures of one mesh follow each other, and a large one takes seconds to sort
+def _tree(vertices: Tensor, faces: Tensor) -> Any:
     try:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
     except ImportError:
         raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from None
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
-    TriangleMesh(scene, mesh.vertices[mesh.faces.long()].cpu().numpy())
+    TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene
 
 

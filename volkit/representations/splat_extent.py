@@ -1,0 +1,64 @@
+"""Where a scene of splats is, though some of them fly far away."""
+
+import torch
+
+from volkit.geometry import Domain, rotations_of
+from volkit.representations.splats import Splats
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["core", "core_sphere"]
+
+FENCE = 1.4  # times the distance within which three quarters of the opacity lie: a ball or a rod ends before
+TRIMMED = 0.005  # of the light, at each face of the box: tails that are hardly seen would make it twice as wide
+REACH = 2.0  # standard deviations
+FAR = 0.1  # share of the light beyond the fence that makes a scene unbounded
+
+
+@torch.no_grad()
+def core_sphere(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
+    """Centre and radius, local frame, of a sphere about the means of all splats but those that fly far away.
+
+    The centre is the median weighted by opacity.
+    """
+    good = _good(splats)
+    means, opacity = splats.means[good], splats.opacities[good].double()
+    if not len(means):
+        return torch.tensor(splats.domain.centre, device=splats.device), 0.5 * splats.domain.diagonal
+    centre = torch.stack([_quantile(axis, opacity, 0.5) for axis in means.unbind(-1)])
+    distance = (means - centre).norm(dim=-1)
+    radius = min(float(distance.max()), FENCE * float(_quantile(distance, opacity, 0.75)))
+    return centre, radius or REACH * float(splats.scales[good].max())
+
+
+@torch.no_grad()
+def core(splats: Splats) -> Domain:
+    """The box about the splats of the core's sphere, contracted where much of the light comes from beyond it.
+
+    Light is opacity times area.
+    """
+    centre, radius = core_sphere(splats)
+    good = _good(splats)
+    if not len(good):
+        return Domain.cube(1.0)
+    means, scales = splats.means[good], splats.scales[good]
+    near = (means - centre).norm(dim=-1) <= radius
+    light = splats.opacities[good].double() * scales.double().sort(-1).values[:, 1:].prod(-1)
+    reach = (rotations_of(splats.quaternions[good]) * scales[:, None, :]).norm(dim=-1) * REACH
+    lower, upper = (
+        torch.stack([_quantile(axis, light[near], share) for axis in ends[near].unbind(-1)])
+        for ends, share in ((means - reach, TRIMMED), (means + reach, 1.0 - TRIMMED))
+    )
+    least = 1e-3 * float((upper - lower).max()) + 1e-6  # flat splats, too, have a box
+    far = bool(light[~near].sum() > FAR * light.sum())
+    return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()), far)
+
+
+def _good(splats: Splats) -> Int[Tensor, " row"]:
+    return (~splats.bad).nonzero()[:, 0] if len(splats) else torch.zeros(0, dtype=torch.long, device=splats.device)
+
+
+def _quantile(values: Float[Tensor, " value"], weights: Float[Tensor, " value"], share: float) -> Float[Tensor, ""]:
+    """The value below which this share of the weight lies."""
+    order = values.argsort()
+    sums = weights[order].cumsum(0)
+    return values[order[int(torch.searchsorted(sums, share * sums[-1]).clamp_max(len(order) - 1))]]
