@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from volkit.distill.densify import Chain
+from volkit.distill.densify import Chain, Densify
 from volkit.distill.exact import exact
 from volkit.distill.exact.surface import splats_on, surface_points
 from volkit.distill.importance import contributions
@@ -12,6 +12,7 @@ from volkit.distill.pixels import Gains, PixelRung, PixelTable
 from volkit.distill.plan import Ladder, plan
 from volkit.distill.pvd import METHODS
 from volkit.distill.pvd_start import pvd_student
+from volkit.distill.splat_start import begin_at, evidence, places
 from volkit.distill.splat_student import SplatStudent
 from volkit.distill.splat_views import FIRST, PhotographViews, TeacherViews
 from volkit.distill.student import Recipe, Stage, Student
@@ -25,7 +26,7 @@ from volkit.representations.splats import PARAMETERS
 from volkit.sampling.occupancy import OccupancySampler, learning_stride
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
-from volkit.typing import Tensor, UInt8
+from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["Lesson", "Pictures", "trainee_of_pictures", "trainee_of_teacher"]
 
@@ -36,12 +37,13 @@ START_SIZE = 200  # longest side of the pictures that splats are laid on
 
 @dataclass(frozen=True)
 class Pictures:
-    """Posed pictures to learn from, 8 bits a channel; `near` is in world units."""
+    """Posed pictures to learn from, 8 bits a channel; `near` and points of a reconstruction are in world units."""
 
     cameras: Cameras
     images: tuple[UInt8[Tensor, "height width channel"], ...]
     masks: tuple[UInt8[Tensor, "height width"] | None, ...] = ()
     near: float = 0.0
+    points: Float[Tensor, "point 3"] | None = None
 
     @property
     def opacities(self) -> tuple[UInt8[Tensor, "height width"], ...] | None:
@@ -65,12 +67,15 @@ def trainee_of_pictures(
     generator: torch.Generator,
     *,
     exposure: bool = False,
-    max_splats: int = 60_000,
+    densify: Densify | None = None,
 ) -> Student | SplatStudent:
-    """A trainee that learns a scene from posed pictures alone."""
+    """A trainee that learns a scene from posed pictures alone; `densify` is for splats."""
     cameras = seen.cameras.to(scene.device)
     if isinstance(scene, Splats):
-        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, Chain(max_splats))
+        _begin(scene, cameras, seen, generator)
+        return SplatStudent(
+            scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify or Chain(len(scene))
+        )
     assert isinstance(scene, Field)
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
@@ -84,6 +89,21 @@ def trainee_of_pictures(
         gains,
     )
     return Student(scene, [Stage(rung)], generator, OccupancyGrid(scene, stride, visible=visible), gains)
+
+
+def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Generator) -> None:
+    """At known points that no picture refutes, as many as there are splats, else where the pictures agree."""
+    if seen.points is None:
+        begin_at(scene, *places(scene, cameras, seen.images, seen.near, generator))
+        return
+    world = seen.points.to(scene.device)
+    said = evidence(world, cameras, seen.images, seen.near)
+    kept = said.possible.nonzero()[:, 0]
+    if not len(kept):
+        raise ValueError("start: no camera sees any of the points; are they in the frame of the dataset?")
+    order = torch.randperm(len(kept), generator=generator, device=generator.device).to(kept.device)
+    kept = kept[order[: scene.config.count]]
+    begin_at(scene, world[kept], said.colours[kept])
 
 
 def trainee_of_teacher(

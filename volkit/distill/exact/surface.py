@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from volkit.distill.neighbours import spacing
 from volkit.geometry import Cameras
 from volkit.geometry.spherical_harmonics import C0
 from volkit.render.picture import Picture
@@ -13,10 +14,8 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Surface", "splats_on", "surface_points"]
 
-NEIGHBOURS = 3  # whose mean distance is a splat's size (3DGS)
 WIDE, FLAT = 0.7, 0.2  # standard deviations along the surface and across it, in distances between splats
 OPACITY = 0.8
-COMPARED = 1 << 26  # distances at once
 
 
 class Surface:
@@ -57,26 +56,16 @@ def splats_on(splats: Splats, surface: Surface, generator: torch.Generator) -> N
     chosen = chosen.to(surface.positions.device)
     local = splats.world_from_local.inverse()
     means, normals = local.points(surface.positions[chosen]), local.vectors(surface.normals[chosen])
-    spacing = _spacing(means).clamp_min(1e-6 * splats.domain.diagonal)
-    scales = spacing[:, None] * means.new_tensor([WIDE, WIDE, FLAT])
+    apart = spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
+    scales = apart[:, None] * means.new_tensor([WIDE, WIDE, FLAT])
     splats.replaced({
         "means": means,
         "quaternions": _facing(normals),
         "log_scales": scales.log(),
-        "logits": torch.full_like(spacing, OPACITY).logit(),
+        "logits": torch.full_like(apart, OPACITY).logit(),
         "sh_dc": ((surface.colours[chosen] - 0.5) / C0)[:, None],
         "sh_rest": means.new_zeros(count, splats.sh_rest.shape[1], 3),
     })  # fmt: skip
-
-
-def _spacing(points: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
-    """Mean distance to the nearest neighbours."""
-    nearest = min(NEIGHBOURS, len(points) - 1)
-    if nearest < 1:
-        return torch.ones_like(points[:, 0])
-    rows = max(1, COMPARED // len(points))
-    found = [torch.cdist(some, points).topk(nearest + 1, largest=False).values[:, 1:] for some in points.split(rows)]
-    return torch.cat(found).mean(1)
 
 
 def _facing(normals: Float[Tensor, "point 3"]) -> Float[Tensor, "point 4"]:
