@@ -144,10 +144,8 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
         most = contributions(teacher, first).topk(min(lesson.max_splats, len(teacher))).indices
         student.replaced({name: getattr(teacher, name).detach()[most] for name in PARAMETERS})
         return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
-    renderer = renderer_for(teacher, normals=True)
-    with torch.no_grad():
-        pictures = [renderer(teacher, first[[index]]) for index in range(len(first))]
-    splats_on(student, surface_points(pictures, first), generator)
+    looking = cameras if isinstance(teacher, Field) else first
+    splats_on(student, surface_points(teacher, looking, len(student), generator), generator)
     return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(lesson.max_splats))
 
 

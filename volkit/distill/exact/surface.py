@@ -1,14 +1,16 @@
-"""Splats on what a teacher shows: one for each of some pixels, where half of the light is gone."""
-
-from collections.abc import Sequence
+"""Splats on what a teacher shows: one for each of some rays, where half of the light is gone."""
 
 import torch
 from torch.nn import functional
 
 from volkit.distill.neighbours import spacing
-from volkit.geometry import Cameras
+from volkit.geometry import Cameras, Rays
 from volkit.geometry.spherical_harmonics import C0
 from volkit.render.picture import Picture
+from volkit.render.renderer import renderer_for
+from volkit.render.volume import VolumeRenderer
+from volkit.representations.field import Field
+from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Tensor
 
@@ -16,6 +18,7 @@ __all__ = ["Surface", "splats_on", "surface_points"]
 
 WIDE, FLAT = 0.7, 0.2  # standard deviations along the surface and across it, in distances between splats
 OPACITY = 0.8
+ROUNDS = 8  # of rays to a field, twice as many as splats in each: the last ones for scenes that fill few pixels
 
 
 class Surface:
@@ -27,19 +30,47 @@ class Surface:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @staticmethod
+    def cat(parts: "list[Surface]") -> "Surface":
+        """All points of some surfaces."""
+        return Surface(*(torch.cat([getattr(p, name) for p in parts]) for name in ("positions", "colours", "normals")))
 
-def surface_points(pictures: Sequence[Picture], cameras: Cameras) -> Surface:
-    """Every pixel that is more full than empty, at its median depth. Pictures `[1, height, width]` with normals."""
-    parts = []
-    for index, picture in enumerate(pictures):
-        assert picture.median is not None and picture.normal is not None
-        rays = cameras.picture_rays(index)
-        depth, opacity = picture.median.flatten(), picture.opacity.flatten()
-        seen = (torch.isfinite(depth) & (opacity > 0.5)).nonzero()[:, 0]
-        place = torch.addcmul(rays.origins[seen], rays.directions[seen], depth[seen, None])
-        colour = picture.rgb.reshape(-1, 3)[seen] / opacity[seen, None]
-        parts.append((place, colour, picture.normal.reshape(-1, 3)[seen]))
-    return Surface(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+@torch.no_grad()
+def surface_points(teacher: Representation, cameras: Cameras, count: int, generator: torch.Generator) -> Surface:
+    """About `count` points, or fewer where little is seen, at a teacher's median depth.
+
+    A field is asked along random rays, a round after the other until there are enough: no more than a few for each
+    splat, however large its pictures are. Others draw whole pictures.
+    """
+    if not isinstance(teacher, Field):
+        renderer = renderer_for(teacher, normals=True)
+        parts = [_seen(renderer(teacher, cameras[[i]]), cameras.picture_rays(i)) for i in range(len(cameras))]
+        return Surface.cat(parts)
+    parts, found = [], 0
+    for _ in range(ROUNDS):
+        rays = _random_rays(cameras, 2 * count, generator)
+        parts.append(_seen(VolumeRenderer(normals=True).rays(teacher, rays), rays))
+        found += len(parts[-1])
+        if found >= count:
+            break
+    return Surface.cat(parts)
+
+
+def _random_rays(cameras: Cameras, count: int, generator: torch.Generator) -> Rays:
+    device = cameras.size.device
+    camera = torch.randint(len(cameras), (count,), generator=generator, device=device)
+    pixels = torch.rand(count, 2, generator=generator, device=device) * cameras.size[camera]
+    return cameras.rays(camera, pixels)
+
+
+def _seen(picture: Picture, rays: Rays) -> Surface:
+    """Where rays that are more full than empty lose half of their light."""
+    flat = picture.mapped(lambda value: value.reshape(len(rays), *value.shape[picture.opacity.dim() :]))
+    assert flat.median is not None and flat.normal is not None
+    seen = (torch.isfinite(flat.median) & (flat.opacity > 0.5)).nonzero()[:, 0]
+    place = torch.addcmul(rays.origins[seen], rays.directions[seen], flat.median[seen, None])
+    return Surface(place, flat.rgb[seen] / flat.opacity[seen, None], flat.normal[seen])
 
 
 @torch.no_grad()
