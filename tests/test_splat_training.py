@@ -53,12 +53,12 @@ def test_spacing_against_all_distances(contracted):
     points[:, 2] *= 0.1
     exact = torch.cdist(points, points).topk(4, largest=False).values[:, 1:].mean(1)
     ratio = spacing(points, domain) / exact
-    # never less than the truth (float32 of cdist); along four curves a neighbour is missed now and then
+    # never less than the truth (float32 of cdist); along six curves a neighbour is missed now and then
     assert ratio.min() > 0.99 and ratio.median() < 1.1 and ratio.quantile(0.99) < 2.0
 
 
 def test_spacing_of_one_point_and_of_two():
-    assert spacing(torch.zeros(1, 3), BOX).tolist() == [BOX.diagonal]
+    assert spacing(torch.zeros(1, 3), BOX).tolist() == pytest.approx([BOX.diagonal])
     assert spacing(torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0]]), BOX).tolist() == pytest.approx([0.3, 0.3])
 
 
@@ -106,7 +106,7 @@ def _pulled(classic: Classic, splats: Splats, pull: torch.Tensor) -> None:
     """One view in which every splat is seen and pulled at."""
     means = torch.zeros(len(splats), 2, requires_grad=True)
     flat = torch.ones(len(splats))
-    classic.watch(Projected(means, flat, flat, flat, flat, torch.ones(len(splats), 2)))
+    classic.watch(Projected(means, flat, flat, flat, flat, torch.ones(len(splats), 2)), torch.zeros(0))
     (means[:, 0] * pull).sum().backward()
 
 

@@ -45,7 +45,7 @@ class Classic:
         """None: resets thin the splats out."""
         return {}
 
-    def watch(self, seen: Projected) -> None:
+    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
         """Ask for the gradient of this view's positions."""
         seen.means.retain_grad()
         self.last = seen

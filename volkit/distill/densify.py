@@ -1,7 +1,7 @@
 """How splats in training move, multiply and go: what every strategy does, and the one that is used by default."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +19,7 @@ COPIES = 51  # of one splat at once, at most: the sums below alternate
 SHAKEN = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6e-4 of the scene
 SOLID = 0.995  # opacity above which nothing is shaken
 STEEPNESS = 100.0
+MEMORY = 0.98  # of the shares of error, from step to step: about fifty views
 OPACITY_WEIGHT = 0.01  # of mean opacity, and of mean scale: what is not needed fades (3DGS-MCMC)
 SCALE_WEIGHT = 0.01
 
@@ -30,8 +31,8 @@ class Densify(Protocol):
         """Losses of its own."""
         ...
 
-    def watch(self, seen: Projected) -> None:
-        """Look at one view's splats, before gradients reach them."""
+    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
+        """Look at one view's splats before gradients reach them; that of `blame` will be each one's share of error."""
         ...
 
     def after_step(self, splats: Splats, moment: Moment, generator: torch.Generator) -> Regrown | None:
@@ -47,10 +48,11 @@ class Densify(Protocol):
 class Chain:
     """Markov chain Monte Carlo instead of thresholds (Kheradmand et al. 2024).
 
-    Splats that nobody sees any more are moved to where opacity is, and more are added there until there are enough; a
-    splat that shares its place with copies is made fainter and smaller, so that the picture stays. All are shaken, the
-    fainter the more, so that they look for better places. Nothing here reads a gradient or a loss: no threshold
-    depends on how a loss is weighted. Times are fractions of the budget.
+    Splats that nobody sees any more are moved to where the error is, and more are added there until there are enough;
+    a splat that shares its place with copies is made fainter and smaller, so that the picture stays. All are shaken,
+    the fainter the more, so that they look for better places. The paper draws places by opacity; drawn by each splat's
+    share of the pictures' error (Rota Bulò et al. 2024: sum of T alpha |error| over pixels) they also bring
+    detail. Only ratios of shares matter, not how a loss is weighted. Times are fractions of the budget.
     """
 
     most: int = 60_000
@@ -59,6 +61,8 @@ class Chain:
     rounds: int = 150
     growth: float = 1.05
     done: int = 0
+    shares: Tensor = field(default_factory=lambda: torch.zeros(0))
+    last: Tensor | None = None
 
     def penalties(self, splats: Splats) -> dict[str, Tensor]:
         """Mean opacity and mean scale."""
@@ -67,23 +71,32 @@ class Chain:
             "scale": SCALE_WEIGHT * splats.scales.mean() / splats.domain.diagonal,
         }
 
-    def watch(self, seen: Projected) -> None:
-        """Gradients do not matter here."""
+    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
+        """Remember what will be blamed on each splat."""
+        self.last = blame
 
     def after_step(self, splats: Splats, moment: Moment, generator: torch.Generator) -> Regrown | None:
         """Shake; now and then move the dead and add more."""
+        self._count()
         shake(splats, SHAKEN / splats.domain.diagonal * (1.0 - moment.fraction) ** 2, generator)
         if not self.begin + self.done * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
             return None
         self.done += 1
         return self.move(splats, generator)
 
+    def _count(self) -> None:
+        assert self.last is not None and self.last.grad is not None
+        share, self.last = self.last.grad[:, 0], None
+        if len(self.shares) != len(share):
+            self.shares = torch.zeros_like(share)
+        self.shares = self.shares * MEMORY + share
+
     @torch.no_grad()
     def move(self, splats: Splats, generator: torch.Generator) -> Regrown | None:
-        """Move the dead and add more: each goes to a living splat, drawn by opacity."""
+        """Move the dead and add more: each goes to a living splat, drawn by its share of the error."""
         opacity = splats.opacities
         dead = (opacity <= DEAD).nonzero()[:, 0]
-        living = torch.where(opacity > DEAD, opacity, 0.0)
+        living = torch.where(opacity > DEAD, self.shares, 0.0)
         more = max(0, min(self.most, int(self.growth * len(splats)) + 1) - len(splats))
         if not len(dead) + more or not bool(living.any()):
             return None
@@ -98,16 +111,17 @@ class Chain:
         columns["logits"] = torch.where((copies > 1)[rows], torch.logit(fainter[rows]), columns["logits"])
         columns["log_scales"] = columns["log_scales"] + smaller.log()[rows, None]
         splats.replaced(columns)
+        self.shares = (self.shares / copies)[rows]
         fresh = (copies > 1)[rows]  # the copied and their copies start again from rest
         return Regrown(torch.where(fresh, -1, rows))
 
     def state(self) -> dict[str, Any]:
-        """How often it moved."""
-        return {"done": self.done}
+        """How often it moved, and what it knows of the error."""
+        return {"done": self.done, "shares": self.shares}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up `state()`."""
-        self.done = state["done"]
+        self.done, self.shares = state["done"], state["shares"]
 
 
 def relocated(

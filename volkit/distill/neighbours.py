@@ -9,7 +9,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["spacing"]
 
 NEAREST = 3  # whose mean distance counts (3DGS)
-CURVES = 4  # shifted against each other: what one tears apart is close along another (Chan 2002)
+CURVES = 6  # shifted against each other: what one tears apart is close along another (Chan 2002)
 ALONG = 8  # steps along a curve, in each direction
 CELLS = 1 << 10  # of a curve, on each axis
 

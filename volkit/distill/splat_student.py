@@ -28,12 +28,15 @@ class SplatStudent:
         """Mean absolute difference of one view over a random background, and what the strategy adds."""
         index = self.views.next(self.generator)
         colour, opacity, weight = self.views.view(index)
-        picture, seen = SplatRenderer().view(self.scene, self.views.cameras, index, self._lens(index))
-        self.densify.watch(seen)
+        # Nothing is added to the picture, so nothing but this learns from it: its gradient is sum(T alpha error).
+        blame = torch.zeros(len(self.scene), 1, device=self.scene.device, requires_grad=True)
+        picture, seen = SplatRenderer().view(self.scene, self.views.cameras, index, self._lens(index), blame)
+        self.densify.watch(seen, blame)
         background = torch.rand(3, generator=self.generator, device=colour.device)
         error = picture.over(background)[0] - (colour + (1.0 - opacity) * background)
-        pixels = (error if weight is None else error * weight).abs().mean()
-        return {"pixels": pixels} | self.densify.penalties(self.scene)
+        error = (error if weight is None else error * weight).abs()
+        nothing = (picture.channels["feature"][0] * error.detach().mean(-1, keepdim=True)).sum()
+        return {"pixels": error.mean() + nothing} | self.densify.penalties(self.scene)
 
     def _lens(self, index: int) -> LensMap | None:
         """Found once for each view: it is a matter of Newton's iterations."""

@@ -46,33 +46,44 @@ class SplatRenderer:
         return Picture.cat([self.view(subject, cameras, index)[0] for index in range(len(cameras))])
 
     def view(
-        self, subject: Splats, cameras: Cameras, index: int, lens: LensMap | None = None
+        self,
+        subject: Splats,
+        cameras: Cameras,
+        index: int,
+        lens: LensMap | None = None,
+        feature: Float[Tensor, "splat channel"] | None = None,
     ) -> tuple[Picture, Projected]:
         """One picture `[1, height, width]`, and the projected splats that it is made of.
 
-        `lens` is `lens_map(cameras, index)`, where it is at hand already.
+        `lens` is `lens_map(cameras, index)`, where it is at hand already; `feature` is blended as colours are, into a
+        channel of that name.
         """
         if cameras.lens == PINHOLE:
-            return self._pinhole(subject, cameras, index)
+            return self._pinhole(subject, cameras, index, feature)
         lens = lens or lens_map(cameras, index)
-        picture, flat = self._pinhole(subject, lens.camera, 0)
+        picture, flat = self._pinhole(subject, lens.camera, 0, feature)
         return lens.seen(picture), flat
 
-    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
+    def _pinhole(
+        self, subject: Splats, cameras: Cameras, index: int, feature: Tensor | None
+    ) -> tuple[Picture, Projected]:
         view = splat_view(subject, cameras, index)
         flat = project(*subject.columns, view=view)
         channels = [flat.colours, flat.depths[:, None]]
         if self.normals:
             channels.append(_normals(subject, view))
+        if feature is not None:
+            channels.append(feature)
         seen = blend(
             flat.means, flat.conics, flat.opacities, flat.depths, torch.cat(channels, 1), flat.extents, view.size
         )
-        rgb, depth, *rest = seen.channels.split([3, 1, 3][: len(channels)], -1)
+        rgb, depth, *rest = seen.channels.split([channel.shape[1] for channel in channels], -1)
+        named = {"rgb": rgb[None]} if feature is None else {"rgb": rgb[None], "feature": rest[-1][None]}
         slant = _slant(view, depth) * subject.world_from_local.scale
         expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant
-        normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
+        normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if self.normals else None
         median = torch.where(seen.opacity >= 0.5, seen.median * slant, torch.inf)
-        return Picture({"rgb": rgb[None]}, seen.opacity[None], expected[None], median[None], normal), flat
+        return Picture(named, seen.opacity[None], expected[None], median[None], normal), flat
 
 
 def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:
