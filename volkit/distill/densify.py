@@ -20,8 +20,8 @@ SHAKEN = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6
 SOLID = 0.995  # opacity above which nothing is shaken
 STEEPNESS = 100.0
 MEMORY = 0.98  # of the shares of error, from step to step: about fifty views
-OPACITY_WEIGHT = 0.01  # of mean opacity, and of mean scale: what is not needed fades (3DGS-MCMC)
-SCALE_WEIGHT = 0.01
+OPACITY_WEIGHT = 0.002  # of mean opacity, and of mean scale: what is not needed fades. 3DGS-MCMC has 0.01, which
+SCALE_WEIGHT = 0.002  # costs time as well: what is faint hides nothing, and all that is behind it is drawn
 
 
 class Densify(Protocol):
@@ -57,8 +57,8 @@ class Chain:
 
     most: int = 60_000
     begin: float = 0.02
-    end: float = 0.8
-    rounds: int = 150
+    end: float = 0.6
+    rounds: int = 60
     growth: float = 1.05
     done: int = 0
     shares: Tensor = field(default_factory=lambda: torch.zeros(0))
