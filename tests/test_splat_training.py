@@ -9,7 +9,7 @@ from plyfile import PlyData, PlyElement
 
 from volkit.cli import main
 from volkit.distill.classic import Classic
-from volkit.distill.densify import shake
+from volkit.distill.densify import Chain, shake
 from volkit.distill.neighbours import spacing
 from volkit.distill.splat_start import begin_at, evidence, places
 from volkit.distill.splat_student import SplatStudent
@@ -20,6 +20,7 @@ from volkit.io import FormatError, load
 from volkit.io.analytic_scene import bundled
 from volkit.io.point_cloud import read_points
 from volkit.ops.splat import Projected
+from volkit.render.splatting import SplatRenderer
 from volkit.representations import Splats, SplatsConfig
 
 BOX = Domain.cube(1.0)
@@ -72,6 +73,33 @@ def test_a_shake_is_as_large_as_the_splat_allows():
     moved = (splats.means.detach() - before).std().item()
     faintness = 1.0 / (1.0 + math.exp(-0.5))
     assert moved == pytest.approx(10.0 * 0.02**2 * faintness, rel=0.03)  # of 12 000 normal numbers
+
+
+def test_the_error_is_blamed_on_who_draws_it():
+    cameras, chain = _ring(1), Chain(100)
+    opaque = tuple(image[..., :3] for image in _ball_pictures(cameras))
+    splats = SplatsConfig(100, 0).build(BOX, _seeded())
+    student = SplatStudent(splats, PhotographViews(cameras, opaque), _seeded(), chain)
+    losses = student.losses(Moment(0, 0.0, 0.0))
+    sum(losses.values()).backward()
+    again = _seeded()
+    torch.randperm(1, generator=again)
+    background = torch.rand(3, generator=again)
+    with torch.no_grad():
+        picture = SplatRenderer()(splats, cameras)
+    error = (picture.over(background) - opaque[0] / 255.0).abs()
+    assert chain.last is not None and chain.last.grad is not None
+    # what splats add up to is opacity, so shares add up to the error where splats are; float32 sums
+    shown = (picture.opacity[..., None] * error).sum() / 3
+    assert chain.last.grad.sum().item() == pytest.approx(shown.item(), rel=1e-4)
+
+
+def test_more_splats_come_where_the_error_is():
+    splats = SplatsConfig(100, 0).build(BOX, _seeded())
+    guilty = splats.means.detach()[7].clone()
+    change = Chain(most=110, growth=1.5, shares=torch.eye(100)[7]).move(splats, _seeded())
+    assert change is not None and len(splats) == 110
+    assert (splats.means[100:] == guilty).all() and (splats.opacities[100:] < 0.1).all()
 
 
 def test_what_pictures_say_about_points():

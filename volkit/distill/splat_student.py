@@ -28,14 +28,15 @@ class SplatStudent:
         """Mean absolute difference of one view over a random background, and what the strategy adds."""
         index = self.views.next(self.generator)
         colour, opacity, weight = self.views.view(index)
-        # Nothing is added to the picture, so nothing but this learns from it: its gradient is sum(T alpha error).
+        # A feature of zeros adds nothing to the picture; its gradient is each splat's sum(T alpha |error|).
         blame = torch.zeros(len(self.scene), 1, device=self.scene.device, requires_grad=True)
-        picture, seen = SplatRenderer().view(self.scene, self.views.cameras, index, self._lens(index), blame)
+        lens = self._lens(index)
+        drawn, full, seen = SplatRenderer().painted(self.scene, self.views.cameras, index, blame, lens)
         self.densify.watch(seen, blame)
         background = torch.rand(3, generator=self.generator, device=colour.device)
-        error = picture.over(background)[0] - (colour + (1.0 - opacity) * background)
+        error = drawn[..., :3] - colour - (full[..., None] - opacity) * background
         error = (error if weight is None else error * weight).abs()
-        nothing = (picture.channels["feature"][0] * error.detach().mean(-1, keepdim=True)).sum()
+        nothing = (drawn[..., 3:] * error.detach().mean(-1, keepdim=True)).sum()
         return {"pixels": error.mean() + nothing} | self.densify.penalties(self.scene)
 
     def _lens(self, index: int) -> LensMap | None:

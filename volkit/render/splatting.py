@@ -46,44 +46,56 @@ class SplatRenderer:
         return Picture.cat([self.view(subject, cameras, index)[0] for index in range(len(cameras))])
 
     def view(
+        self, subject: Splats, cameras: Cameras, index: int, lens: LensMap | None = None
+    ) -> tuple[Picture, Projected]:
+        """One picture `[1, height, width]`, and the projected splats that it is made of.
+
+        `lens` is `lens_map(cameras, index)`, where it is at hand already.
+        """
+        if cameras.lens == PINHOLE:
+            return self._pinhole(subject, cameras, index)
+        lens = lens or lens_map(cameras, index)
+        picture, flat = self._pinhole(subject, lens.camera, 0)
+        return lens.seen(picture), flat
+
+    def painted(
         self,
         subject: Splats,
         cameras: Cameras,
         index: int,
+        feature: Float[Tensor, "splat channel"],
         lens: LensMap | None = None,
-        feature: Float[Tensor, "splat channel"] | None = None,
-    ) -> tuple[Picture, Projected]:
-        """One picture `[1, height, width]`, and the projected splats that it is made of.
+    ) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"], Projected]:
+        """Colours and a feature in further channels, opacity, and the projected splats: what learning needs, no more.
 
-        `lens` is `lens_map(cameras, index)`, where it is at hand already; `feature` is blended as colours are, into a
-        channel of that name.
+        Both are premultiplied; `lens` is as in `view`.
         """
-        if cameras.lens == PINHOLE:
-            return self._pinhole(subject, cameras, index, feature)
-        lens = lens or lens_map(cameras, index)
-        picture, flat = self._pinhole(subject, lens.camera, 0, feature)
-        return lens.seen(picture), flat
+        if cameras.lens != PINHOLE:
+            lens = lens or lens_map(cameras, index)
+            cameras, index = lens.camera, 0
+        view = splat_view(subject, cameras, index)
+        flat = project(*subject.columns, view=view)
+        channels = torch.cat([flat.colours, feature], 1)
+        seen = blend(flat.means, flat.conics, flat.opacities, flat.depths, channels, flat.extents, view.size)
+        if lens is None:
+            return seen.channels, seen.opacity, flat
+        return lens.read(seen.channels[None])[0], lens.read(seen.opacity[None])[0], flat
 
-    def _pinhole(
-        self, subject: Splats, cameras: Cameras, index: int, feature: Tensor | None
-    ) -> tuple[Picture, Projected]:
+    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
         view = splat_view(subject, cameras, index)
         flat = project(*subject.columns, view=view)
         channels = [flat.colours, flat.depths[:, None]]
         if self.normals:
             channels.append(_normals(subject, view))
-        if feature is not None:
-            channels.append(feature)
         seen = blend(
             flat.means, flat.conics, flat.opacities, flat.depths, torch.cat(channels, 1), flat.extents, view.size
         )
-        rgb, depth, *rest = seen.channels.split([channel.shape[1] for channel in channels], -1)
-        named = {"rgb": rgb[None]} if feature is None else {"rgb": rgb[None], "feature": rest[-1][None]}
+        rgb, depth, *rest = seen.channels.split([3, 1, 3][: len(channels)], -1)
         slant = _slant(view, depth) * subject.world_from_local.scale
         expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant
-        normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if self.normals else None
+        normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
         median = torch.where(seen.opacity >= 0.5, seen.median * slant, torch.inf)
-        return Picture(named, seen.opacity[None], expected[None], median[None], normal), flat
+        return Picture({"rgb": rgb[None]}, seen.opacity[None], expected[None], median[None], normal), flat
 
 
 def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:
