@@ -75,6 +75,17 @@ def test_a_shake_is_as_large_as_the_splat_allows():
     assert moved == pytest.approx(10.0 * 0.02**2 * faintness, rel=0.03)  # of 12 000 normal numbers
 
 
+def test_no_splat_is_thrown_far():
+    splats = SplatsConfig(4000, 0).build(BOX, _seeded())
+    with torch.no_grad():
+        splats.log_scales.fill_(math.log(50.0))
+        splats.logits.fill_(-20.0)
+    before = splats.means.detach().clone()
+    shake(splats, 10.0, _seeded())
+    moved = (splats.means.detach() - before).std().item()
+    assert moved == pytest.approx(2.0 * 50.0 / (1.0 + math.exp(-0.5)), rel=0.03)  # of 12 000 normal numbers
+
+
 def test_the_error_is_blamed_on_who_draws_it():
     cameras, chain = _ring(1), Chain(100)
     opaque = tuple(image[..., :3] for image in _ball_pictures(cameras))

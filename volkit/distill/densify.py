@@ -19,6 +19,7 @@ COPIES = 51  # of one splat at once, at most: the sums below alternate
 SHAKEN = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6e-4 of the scene
 SOLID = 0.995  # opacity above which nothing is shaken
 STEEPNESS = 100.0
+FARTHEST = 2.0  # standard deviations
 MEMORY = 0.98  # of the shares of error, from step to step: about fifty views
 OPACITY_WEIGHT = 0.002  # of mean opacity, and of mean scale: what is not needed fades. 3DGS-MCMC has 0.01, which
 SCALE_WEIGHT = 0.002  # costs time as well: what is faint hides nothing, and all that is behind it is drawn
@@ -146,12 +147,13 @@ def relocated(
 def shake(splats: Splats, strength: float, generator: torch.Generator) -> None:
     """Add `strength covariance xi / (1 + exp(-100 (0.005 - o)))`, xi normal, to the means: paper, equation 8.
 
-    `strength` is an inverse length and follows the scene's size, not the rate at which the means learn: at ten times
-    the paper's rate faint splats would be thrown tens of their own sizes away.
+    `strength` is an inverse length and follows the scene's size, not the rate at which means learn: at ten times the
+    paper's rate faint splats would be thrown tens of their own widths away. Far and wide ones move no more than
+    FARTHEST of theirs.
     """
     faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - SOLID))
     loose = (faintness > 1e-3).nonzero()[:, 0]  # most are solid: what shakes less than that does not move
     noise = torch.randn(len(loose), 3, 1, generator=generator, device=loose.device)
-    axes = rotations_of(splats.quaternions[loose]) * splats.scales[loose][:, None, :]
-    step = axes @ (axes.transpose(1, 2) @ noise)
-    splats.means[loose] += step[..., 0] * (faintness[loose] * strength)[:, None]
+    axes, scales = rotations_of(splats.quaternions[loose]), splats.scales[loose]
+    reach = scales * (strength * scales).clamp_max(FARTHEST) * faintness[loose, None]
+    splats.means[loose] += (axes @ (reach[..., None] * (axes.transpose(1, 2) @ noise)))[..., 0]

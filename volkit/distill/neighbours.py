@@ -22,13 +22,13 @@ def spacing(points: Float[Tensor, "point 3"], domain: Domain) -> Float[Tensor, "
     not with its square, and what is found is the mean itself or a little more. Far points of a contracted domain are
     as close along the curves as near ones.
     """
-    best = torch.full_like(points[:, 0], domain.diagonal)
+    best = torch.full_like(points[:, 0], torch.inf)
     unit = domain.unit_from_local(points).clamp(0.0, 1.0)
     for curve in range(CURVES):
         shifted = 0.5 * (unit + curve / CURVES)
         order = morton_codes((shifted * (CELLS - 1)).long()).argsort()
         best[order] = torch.minimum(best[order], _along(points[order]))
-    return best
+    return torch.where(best.isinf(), domain.diagonal, best)
 
 
 def _along(points: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
