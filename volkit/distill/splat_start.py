@@ -15,14 +15,15 @@ __all__ = ["Evidence", "begin_at", "evidence", "places"]
 
 MOST_VIEWS = 48  # more of them say little more about where nothing is
 CANDIDATES = 12  # for each splat that is wanted
-ROUNDS = 4
+ROUNDS = 4  # of looking up, which bounds memory
+SEEN_BY = 3  # views: fewer always agree
 DEEP = 0.95  # of a contracted cube's half width: 10 half boxes away, further nothing can be told apart
 OPACITY = 0.1
 WIDTH = 0.5  # standard deviation in distances between splats
 
 
 class Evidence(NamedTuple):
-    """What pictures say about points: how many see each, its mean colour, how far colours are from it, if it may be."""
+    """What pictures say about points: how many see each, its mean colour, colours' deviation from it, if it may be."""
 
     views: Float[Tensor, " point"]
     colours: Float[Tensor, "point 3"]
@@ -52,17 +53,18 @@ def evidence(
         count[rows] += 1.0
         sums[rows] += torch.cat([colour, colour.square()], 1)
     mean, square = (sums / count.clamp_min(1.0)[:, None]).split(3, 1)
-    return Evidence(count, mean, (square - mean.square()).clamp_min(0.0).sum(1).sqrt(), possible & (count > 0))
+    variance = (square - mean.square()).clamp_min(0.0).sum(1) * count / (count - 1.0).clamp_min(1.0)
+    return Evidence(count, mean, variance.sqrt(), possible & (count > 0))
 
 
 @torch.no_grad()
 def places(
     splats: Splats, cameras: Cameras, images: Sequence[Tensor], near: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "point 3"], Float[Tensor, "point 3"]]:
-    """World positions and colours of as many points as there are splats, inside the visual hull, where pictures agree.
+    """World positions and colours of at most as many points as there are splats, in the visual hull, where views agree.
 
-    Points are drawn all over the domain; those that a picture shows as transparent or none shows at all go, and of the
-    others the quarter that looks most alike from everywhere stays: a surface does, empty space does not.
+    Points are drawn all over the domain; those that a picture shows as transparent or that too few show go, and of the
+    others those stay that look most alike from everywhere: a surface does, empty space does not.
     """
     found = []
     for _ in range(ROUNDS):
@@ -71,7 +73,7 @@ def places(
             unit = 0.5 + DEEP * (unit - 0.5)
         world = splats.world_from_local.points(splats.domain.local_from_unit(unit))
         said = evidence(world, cameras, images, near)
-        kept = said.possible.nonzero()[:, 0]
+        kept = (said.possible & (said.views >= min(SEEN_BY, len(images)))).nonzero()[:, 0]
         found.append((world[kept], said.colours[kept], said.spread[kept]))
     world, colours, spread = (torch.cat(part) for part in zip(*found, strict=True))
     best = spread.argsort()[: len(splats)]

@@ -92,9 +92,14 @@ def trainee_of_pictures(
 
 
 def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Generator) -> None:
-    """At known points that no picture refutes, as many as there are splats, else where the pictures agree."""
+    """At known points that no picture refutes, at most as many as there are splats, else where the pictures agree.
+
+    Pictures that refute everything, as of thin things by rough cameras, leave the splats all over the box.
+    """
     if seen.points is None:
-        begin_at(scene, *places(scene, cameras, seen.images, seen.near, generator))
+        world, colours = places(scene, cameras, seen.images, seen.near, generator)
+        if len(world):
+            begin_at(scene, world, colours)
         return
     world = seen.points.to(scene.device)
     said = evidence(world, cameras, seen.images, seen.near)
