@@ -14,7 +14,7 @@ from volkit.distill.pvd import METHODS
 from volkit.distill.pvd_start import pvd_student
 from volkit.distill.splat_start import begin_at, evidence, places
 from volkit.distill.splat_student import SplatStudent
-from volkit.distill.splat_views import FIRST, PhotographViews, TeacherViews
+from volkit.distill.splat_views import PhotographViews, TeacherViews
 from volkit.distill.student import Recipe, Stage, Student
 from volkit.distill.views import distillation_cameras
 from volkit.geometry import Cameras
@@ -32,6 +32,7 @@ __all__ = ["Lesson", "Pictures", "trainee_of_pictures", "trainee_of_teacher"]
 
 VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usual capture
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
+START_VIEWS = 24  # of those that splats are laid on or chosen by, where whole pictures are drawn
 START_SIZE = 200  # longest side of the pictures that splats are laid on
 
 
@@ -144,7 +145,7 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
     cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
     cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)
     generator = on_device(generator, teacher.device)
-    first = cameras[slice(0, FIRST)].resized(START_SIZE)
+    first = cameras[slice(0, START_VIEWS)].resized(START_SIZE)
     if isinstance(teacher, Splats):
         most = contributions(teacher, first).topk(min(lesson.max_splats, len(teacher))).indices
         student.replaced({name: getattr(teacher, name).detach()[most] for name in PARAMETERS})
