@@ -133,7 +133,7 @@ def test_the_dead_move_and_more_are_added():
     splats = _splats(100)
     with torch.no_grad():
         splats.logits[:30] = -12.0
-    change = Chain(most=110, growth=1.5).move(splats, _seeded())
+    change = Chain(most=110, growth=1.5, shares=torch.ones(100)).move(splats, _seeded())
     assert len(splats) == 110 == splats.config.count and (splats.opacities > 0.005 * 0.99).all()
     assert change is not None and change.rows is not None and len(change.rows) == 110
     kept = change.rows >= 0

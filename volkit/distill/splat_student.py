@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from volkit.distill.densify import Chain, shake
+from volkit.distill.densify import Densify
 from volkit.distill.splat_views import Views
 from volkit.fit import Moment, Regrown
 from volkit.geometry.lens import PINHOLE
@@ -16,30 +16,28 @@ from volkit.typing import Tensor
 
 __all__ = ["SplatStudent"]
 
-OPACITY_WEIGHT = 0.01  # of mean opacity, and of mean scale: what is not needed fades (3DGS-MCMC)
-SCALE_WEIGHT = 0.01
-
 
 class SplatStudent:
     """A trainee (`volkit.fit`) made of splats and the views that they should draw."""
 
-    def __init__(self, splats: Splats, views: Views, generator: torch.Generator, chain: Chain) -> None:
-        self.scene, self.views, self.generator, self.chain = splats, views, generator, chain
-        self.rounds = 0
+    def __init__(self, splats: Splats, views: Views, generator: torch.Generator, densify: Densify) -> None:
+        self.scene, self.views, self.generator, self.densify = splats, views, generator, densify
         self.lenses: dict[int, LensMap] = {}
 
     def losses(self, moment: Moment) -> dict[str, Tensor]:
-        """Mean absolute difference of one view over a random background, and the weights of 3DGS-MCMC."""
+        """Mean absolute difference of one view over a random background, and what the strategy adds."""
         index = self.views.next(self.generator)
         colour, opacity, weight = self.views.view(index)
-        picture, _ = SplatRenderer().view(self.scene, self.views.cameras, index, self._lens(index))
+        # A feature of zeros adds nothing to the picture; its gradient is each splat's sum(T alpha |error|).
+        blame = torch.zeros(len(self.scene), 1, device=self.scene.device, requires_grad=True)
+        lens = self._lens(index)
+        drawn, full, seen = SplatRenderer().painted(self.scene, self.views.cameras, index, blame, lens)
+        self.densify.watch(seen, blame)
         background = torch.rand(3, generator=self.generator, device=colour.device)
-        error = picture.over(background)[0] - (colour + (1.0 - opacity) * background)
-        return {
-            "pixels": (error if weight is None else error * weight).abs().mean(),
-            "opacity": OPACITY_WEIGHT * self.scene.opacities.mean(),
-            "scale": SCALE_WEIGHT * self.scene.scales.mean() / self.scene.domain.diagonal,
-        }
+        error = drawn[..., :3] - colour - (full[..., None] - opacity) * background
+        error = (error if weight is None else error * weight).abs()
+        nothing = (drawn[..., 3:] * error.detach().mean(-1, keepdim=True)).sum()
+        return {"pixels": error.mean() + nothing} | self.densify.penalties(self.scene)
 
     def _lens(self, index: int) -> LensMap | None:
         """Found once for each view: it is a matter of Newton's iterations."""
@@ -54,18 +52,14 @@ class SplatStudent:
         return self.scene.param_groups()
 
     def after_step(self, moment: Moment) -> Regrown | None:
-        """Shake; now and then move the dead and add more."""
-        shake(self.scene, self.groups()[0].lr * (1.0 - moment.fraction) ** 2, self.generator)
-        if not self.chain.due(moment.fraction, self.rounds):
-            return None
-        self.rounds += 1
-        return self.chain.move(self.scene, self.generator)
+        """Whatever the strategy does."""
+        return self.densify.after_step(self.scene, moment, self.generator)
 
     def state(self) -> dict[str, Any]:
-        """Columns, views, rounds done, randomness."""
+        """Columns, views, strategy, randomness."""
         columns = {name: getattr(self.scene, name).detach() for name in PARAMETERS}
         return {
-            "splats": columns, "views": self.views.state(), "rounds": self.rounds,
+            "splats": columns, "views": self.views.state(), "densify": self.densify.state(),
             "generator": self.generator.get_state(),
         }  # fmt: skip
 
@@ -73,5 +67,5 @@ class SplatStudent:
         """Take up `state()`, whatever number of splats it has."""
         self.scene.replaced(state["splats"])
         self.views.load_state(state["views"])
-        self.rounds = state["rounds"]
+        self.densify.load_state(state["densify"])
         self.generator.set_state(state["generator"].cpu())

@@ -11,8 +11,8 @@ from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["PhotographViews", "TeacherViews", "View", "Views"]
 
-FIRST = 24  # views that a teacher is asked for before anything else
-PERIOD = 25  # steps between further ones: a teacher's picture costs as much as a dozen steps
+FIRST = 8  # views that a teacher is asked for before anything else; a picture of open space takes seconds
+PERIOD = 20  # steps between further ones: a teacher's picture costs as much as a dozen steps
 
 View = tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width 1"], Float[Tensor, "height width 1"] | None]
 

@@ -3,16 +3,19 @@
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from volkit.data import Photographs, load_photographs
+from volkit.distill.classic import Classic
+from volkit.distill.densify import Chain
 from volkit.distill.splat_student import SplatStudent
 from volkit.distill.student import Student
 from volkit.fit import Budget
 from volkit.geometry import Similarity
 from volkit.io import check_target, save
+from volkit.io.point_cloud import read_points
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, over_white
@@ -24,6 +27,8 @@ from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS, TEACHERS_ONLY, Capture, Representation, RepresentationConfig
 
 __all__ = ["FitJob"]
+
+DENSIFY = {"mcmc": Chain, "classic": Classic}
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ class FitJob:
     """Metres per unit of the dataset."""
     max_splats: int = 60_000
     """How many splats there may be, with --to splats."""
+    densify: Literal["mcmc", "classic"] = "mcmc"
+    """How splats move and multiply: by Markov chain Monte Carlo, or cloned, split and pruned as in 3DGS."""
+    start: Path | None = None
+    """A .ply of points, in the dataset's frame, where splats begin; by default the dataset's own points, if any."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same field."""
     device: Device = "cpu"
@@ -117,6 +126,8 @@ class FitJob:
         if self.to not in REPRESENTATIONS or self.to in TEACHERS_ONLY:
             kinds = ", ".join(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
+        if self.to != "splats" and (self.start is not None or self.densify != "mcmc"):
+            raise ValueError("--start and --densify are for --to splats; leave them out here")
         if not self.dry_run:
             check_target(self.target, self.to)
 
@@ -133,5 +144,9 @@ class FitJob:
 
     def _trainee(self, scene: Representation, photographs: Photographs, generator) -> Student | SplatStudent:
         train = photographs.subset("train")
-        seen = Pictures(train.cameras, train.images, train.masks, train.near)
-        return trainee_of_pictures(scene, seen, generator, exposure=self.exposure, max_splats=self.max_splats)
+        points = photographs.points
+        if self.start is not None:
+            points = photographs.world_from_file.points(read_points(self.start))
+        seen = Pictures(train.cameras, train.images, train.masks, train.near, points)
+        densify = DENSIFY[self.densify](self.max_splats)
+        return trainee_of_pictures(scene, seen, generator, exposure=self.exposure, densify=densify)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from volkit.distill.densify import Chain
+from volkit.distill.densify import Chain, Densify
 from volkit.distill.exact import exact
 from volkit.distill.exact.cloud import cells_of, cloud_of, voxels_of
 from volkit.distill.exact.surface import splats_on, surface_points
@@ -13,8 +13,9 @@ from volkit.distill.pixels import Gains, PixelRung, PixelTable
 from volkit.distill.plan import Ladder, plan
 from volkit.distill.pvd import METHODS
 from volkit.distill.pvd_start import pvd_student
+from volkit.distill.splat_start import begin_at, evidence, places
 from volkit.distill.splat_student import SplatStudent
-from volkit.distill.splat_views import FIRST, PhotographViews, TeacherViews
+from volkit.distill.splat_views import PhotographViews, TeacherViews
 from volkit.distill.student import Recipe, Stage, Student
 from volkit.distill.teacher_pixels import TeacherPixels
 from volkit.distill.views import distillation_cameras, windows
@@ -27,7 +28,7 @@ from volkit.representations.splats import PARAMETERS
 from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
-from volkit.typing import Tensor, UInt8
+from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["Lesson", "Pictures", "trainee_of_pictures", "trainee_of_teacher"]
 
@@ -35,17 +36,19 @@ VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usua
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
 PIECES, PIECE = 480, 200  # of pictures, and how wide: as many pixels as 120 pictures of 400, and 77 MB of memory
 MODEL = 128  # cells a side of the model of a teacher's density
+START_VIEWS = 24  # of those that splats are laid on or chosen by, where whole pictures are drawn
 START_SIZE = 200  # longest side of the pictures that splats are laid on
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Posed pictures to learn from, 8 bits a channel; `near` is in world units."""
+    """Posed pictures to learn from, 8 bits a channel; `near` and points of a reconstruction are in world units."""
 
     cameras: Cameras
     images: tuple[UInt8[Tensor, "height width channel"], ...]
     masks: tuple[UInt8[Tensor, "height width"] | None, ...] = ()
     near: float = 0.0
+    points: Float[Tensor, "point 3"] | None = None
 
     @property
     def opacities(self) -> tuple[UInt8[Tensor, "height width"], ...] | None:
@@ -69,12 +72,15 @@ def trainee_of_pictures(
     generator: torch.Generator,
     *,
     exposure: bool = False,
-    max_splats: int = 60_000,
+    densify: Densify | None = None,
 ) -> Student | SplatStudent:
-    """A trainee that learns a scene from posed pictures alone."""
+    """A trainee that learns a scene from posed pictures alone; `densify` is for splats."""
     cameras = seen.cameras.to(scene.device)
     if isinstance(scene, Splats):
-        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, Chain(max_splats))
+        _begin(scene, cameras, seen, generator)
+        return SplatStudent(
+            scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify or Chain(len(scene))
+        )
     assert isinstance(scene, Field)
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
@@ -88,6 +94,26 @@ def trainee_of_pictures(
         gains,
     )
     return Student(scene, [Stage(rung)], generator, OccupancyGrid(scene, stride, visible=visible), gains)
+
+
+def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Generator) -> None:
+    """At known points that no picture refutes, at most as many as there are splats, else where the pictures agree.
+
+    Pictures that refute everything, as of thin things by rough cameras, leave the splats all over the box.
+    """
+    if seen.points is None:
+        world, colours = places(scene, cameras, seen.images, seen.near, generator)
+        if len(world):
+            begin_at(scene, world, colours)
+        return
+    world = seen.points.to(scene.device)
+    said = evidence(world, cameras, seen.images, seen.near)
+    kept = said.possible.nonzero()[:, 0]
+    if not len(kept):
+        raise ValueError("start: no camera sees any of the points; are they in the frame of the dataset?")
+    order = torch.randperm(len(kept), generator=generator, device=generator.device).to(kept.device)
+    kept = kept[order[: scene.config.count]]
+    begin_at(scene, world[kept], said.colours[kept])
 
 
 def trainee_of_teacher(
@@ -135,13 +161,11 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
     cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
     cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)
     generator = on_device(generator, teacher.device)
-    first = cameras[slice(0, FIRST)].resized(START_SIZE)
+    first = cameras[slice(0, START_VIEWS)].resized(START_SIZE)
     if isinstance(teacher, Splats):
         most = contributions(teacher, first).topk(min(lesson.max_splats, len(teacher))).indices
         student.replaced({name: getattr(teacher, name).detach()[most] for name in PARAMETERS})
         return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
-    renderer = renderer_for(teacher, normals=True)
-    with torch.no_grad():
-        pictures = [renderer(teacher, first[[index]]) for index in range(len(first))]
-    splats_on(student, surface_points(pictures, first), generator)
+    looking = cameras if isinstance(teacher, Field) else first
+    splats_on(student, surface_points(teacher, looking, len(student), generator), generator)
     return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(lesson.max_splats))

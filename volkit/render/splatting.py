@@ -58,6 +58,29 @@ class SplatRenderer:
         picture, flat = self._pinhole(subject, lens.camera, 0)
         return lens.seen(picture), flat
 
+    def painted(
+        self,
+        subject: Splats,
+        cameras: Cameras,
+        index: int,
+        feature: Float[Tensor, "splat channel"],
+        lens: LensMap | None = None,
+    ) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"], Projected]:
+        """Colours and a feature in further channels, opacity, and the projected splats: what learning needs, no more.
+
+        Both are premultiplied; `lens` is as in `view`.
+        """
+        if cameras.lens != PINHOLE:
+            lens = lens or lens_map(cameras, index)
+            cameras, index = lens.camera, 0
+        view = splat_view(subject, cameras, index)
+        flat = project(*subject.columns, view=view)
+        channels = torch.cat([flat.colours, feature], 1)
+        seen = blend(flat.means, flat.conics, flat.opacities, flat.depths, channels, flat.extents, view.size)
+        if lens is None:
+            return seen.channels, seen.opacity, flat
+        return lens.read(seen.channels[None])[0], lens.read(seen.opacity[None])[0], flat
+
     def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
         view = splat_view(subject, cameras, index)
         flat = project(*subject.columns, view=view)

@@ -24,23 +24,25 @@ class LensMap:
 
     def seen(self, picture: Picture) -> Picture:
         """The picture `[1, height, width]` through the lens: colours between pixels, depths of the nearest one."""
-        height, width = picture.opacity.shape[1:]
-        grid = (2.0 * self.at / self.at.new_tensor([width, height]) - 1.0)[None]
-
-        def read(values: Tensor, mode: str) -> Tensor:
-            flat = values.unsqueeze(-1) if values.dim() == 3 else values
-            found = functional.grid_sample(
-                flat.permute(0, 3, 1, 2), grid, mode=mode, align_corners=False, padding_mode="border"
-            ).permute(0, 2, 3, 1)
-            return found[..., 0] if values.dim() == 3 else found
-
         return Picture(
-            {name: read(value, "bilinear") for name, value in picture.channels.items()},
-            read(picture.opacity, "bilinear"),
-            read(picture.depth, "nearest"),
-            None if picture.median is None else read(picture.median, "nearest"),
-            None if picture.normal is None else read(picture.normal, "nearest"),
+            {name: self.read(value) for name, value in picture.channels.items()},
+            self.read(picture.opacity),
+            self.read(picture.depth, "nearest"),
+            None if picture.median is None else self.read(picture.median, "nearest"),
+            None if picture.normal is None else self.read(picture.normal, "nearest"),
         )
+
+    def read(
+        self, values: Float[Tensor, "1 height width *channel"], mode: str = "bilinear"
+    ) -> Float[Tensor, "1 height width *channel"]:
+        """Values of the pinhole's pixels where the lens's pixels look: between them, or of the nearest one."""
+        height, width = values.shape[1:3]
+        grid = (2.0 * self.at / self.at.new_tensor([width, height]) - 1.0)[None]
+        flat = values.unsqueeze(-1) if values.dim() == 3 else values
+        found = functional.grid_sample(
+            flat.permute(0, 3, 1, 2), grid, mode=mode, align_corners=False, padding_mode="border"
+        ).permute(0, 2, 3, 1)
+        return found[..., 0] if values.dim() == 3 else found
 
 
 def lens_map(cameras: Cameras, index: int) -> LensMap:

@@ -1,22 +1,24 @@
-"""Splats on what a teacher shows: one for each of some pixels, where half of the light is gone."""
-
-from collections.abc import Sequence
+"""Splats on what a teacher shows: one for each of some rays, where half of the light is gone."""
 
 import torch
 from torch.nn import functional
 
-from volkit.geometry import Cameras
+from volkit.distill.neighbours import spacing
+from volkit.geometry import Cameras, Rays
 from volkit.geometry.spherical_harmonics import C0
 from volkit.render.picture import Picture
+from volkit.render.renderer import renderer_for
+from volkit.render.volume import VolumeRenderer
+from volkit.representations.field import Field
+from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Tensor
 
 __all__ = ["Surface", "splats_on", "surface_points"]
 
-NEIGHBOURS = 3  # whose mean distance is a splat's size (3DGS)
 WIDE, FLAT = 0.7, 0.2  # standard deviations along the surface and across it, in distances between splats
 OPACITY = 0.8
-COMPARED = 1 << 26  # distances at once
+ROUNDS = 8  # of rays to a field, twice as many as splats in each: the last ones for scenes that fill few pixels
 
 
 class Surface:
@@ -28,19 +30,47 @@ class Surface:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @staticmethod
+    def cat(parts: "list[Surface]") -> "Surface":
+        """All points of some surfaces."""
+        return Surface(*(torch.cat([getattr(p, name) for p in parts]) for name in ("positions", "colours", "normals")))
 
-def surface_points(pictures: Sequence[Picture], cameras: Cameras) -> Surface:
-    """Every pixel that is more full than empty, at its median depth. Pictures `[1, height, width]` with normals."""
-    parts = []
-    for index, picture in enumerate(pictures):
-        assert picture.median is not None and picture.normal is not None
-        rays = cameras.picture_rays(index)
-        depth, opacity = picture.median.flatten(), picture.opacity.flatten()
-        seen = (torch.isfinite(depth) & (opacity > 0.5)).nonzero()[:, 0]
-        place = torch.addcmul(rays.origins[seen], rays.directions[seen], depth[seen, None])
-        colour = picture.rgb.reshape(-1, 3)[seen] / opacity[seen, None]
-        parts.append((place, colour, picture.normal.reshape(-1, 3)[seen]))
-    return Surface(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+@torch.no_grad()
+def surface_points(teacher: Representation, cameras: Cameras, count: int, generator: torch.Generator) -> Surface:
+    """About `count` points, or fewer where little is seen, at a teacher's median depth.
+
+    A field is asked along random rays, a round after the other until there are enough: no more than a few for each
+    splat, however large its pictures are. Others draw whole pictures.
+    """
+    if not isinstance(teacher, Field):
+        renderer = renderer_for(teacher, normals=True)
+        parts = [_seen(renderer(teacher, cameras[[i]]), cameras.picture_rays(i)) for i in range(len(cameras))]
+        return Surface.cat(parts)
+    parts, found = [], 0
+    for _ in range(ROUNDS):
+        rays = _random_rays(cameras, 2 * count, generator)
+        parts.append(_seen(VolumeRenderer(normals=True).rays(teacher, rays), rays))
+        found += len(parts[-1])
+        if found >= count:
+            break
+    return Surface.cat(parts)
+
+
+def _random_rays(cameras: Cameras, count: int, generator: torch.Generator) -> Rays:
+    device = cameras.size.device
+    camera = torch.randint(len(cameras), (count,), generator=generator, device=device)
+    pixels = torch.rand(count, 2, generator=generator, device=device) * cameras.size[camera]
+    return cameras.rays(camera, pixels)
+
+
+def _seen(picture: Picture, rays: Rays) -> Surface:
+    """Where rays that are more full than empty lose half of their light."""
+    flat = picture.mapped(lambda value: value.reshape(len(rays), *value.shape[picture.opacity.dim() :]))
+    assert flat.median is not None and flat.normal is not None
+    seen = (torch.isfinite(flat.median) & (flat.opacity > 0.5)).nonzero()[:, 0]
+    place = torch.addcmul(rays.origins[seen], rays.directions[seen], flat.median[seen, None])
+    return Surface(place, flat.rgb[seen] / flat.opacity[seen, None], flat.normal[seen])
 
 
 @torch.no_grad()
@@ -57,26 +87,16 @@ def splats_on(splats: Splats, surface: Surface, generator: torch.Generator) -> N
     chosen = chosen.to(surface.positions.device)
     local = splats.world_from_local.inverse()
     means, normals = local.points(surface.positions[chosen]), local.vectors(surface.normals[chosen])
-    spacing = _spacing(means).clamp_min(1e-6 * splats.domain.diagonal)
-    scales = spacing[:, None] * means.new_tensor([WIDE, WIDE, FLAT])
+    apart = spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
+    scales = apart[:, None] * means.new_tensor([WIDE, WIDE, FLAT])
     splats.replaced({
         "means": means,
         "quaternions": _facing(normals),
         "log_scales": scales.log(),
-        "logits": torch.full_like(spacing, OPACITY).logit(),
+        "logits": torch.full_like(apart, OPACITY).logit(),
         "sh_dc": ((surface.colours[chosen] - 0.5) / C0)[:, None],
         "sh_rest": means.new_zeros(count, splats.sh_rest.shape[1], 3),
     })  # fmt: skip
-
-
-def _spacing(points: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
-    """Mean distance to the nearest neighbours."""
-    nearest = min(NEIGHBOURS, len(points) - 1)
-    if nearest < 1:
-        return torch.ones_like(points[:, 0])
-    rows = max(1, COMPARED // len(points))
-    found = [torch.cdist(some, points).topk(nearest + 1, largest=False).values[:, 1:] for some in points.split(rows)]
-    return torch.cat(found).mean(1)
 
 
 def _facing(normals: Float[Tensor, "point 3"]) -> Float[Tensor, "point 4"]:
