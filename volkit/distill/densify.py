@@ -88,6 +88,7 @@ def shake(splats: Splats, rate: float, generator: torch.Generator) -> None:
     noise = torch.randn(splats.means.shape, generator=generator, device=splats.means.device)
     faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - SOLID))
     loose = (faintness > 1e-3).nonzero()[:, 0]  # most are solid: what shakes less than that does not move
-    axes = rotations_of(splats.quaternions[loose]) * splats.scales[loose][:, None, :]
+    scales = splats.scales[loose][:, None, :]
+    axes = rotations_of(splats.quaternions[loose])[..., : scales.shape[-1]] * scales  # surfels: within their planes
     step = axes @ (axes.transpose(1, 2) @ noise[loose][..., None])
     splats.means[loose] += step[..., 0] * (faintness[loose] * (SHAKEN * rate))[:, None]

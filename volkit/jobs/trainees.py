@@ -6,6 +6,7 @@ import torch
 
 from volkit.distill.densify import Chain
 from volkit.distill.exact import exact
+from volkit.distill.exact.flat import flattened
 from volkit.distill.exact.surface import splats_on, surface_points
 from volkit.distill.importance import contributions
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
@@ -122,7 +123,8 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
     first = cameras[slice(0, FIRST)].resized(START_SIZE)
     if isinstance(teacher, Splats):
         most = contributions(teacher, first).topk(min(lesson.max_splats, len(teacher))).indices
-        student.replaced({name: getattr(teacher, name).detach()[most] for name in PARAMETERS})
+        columns = {name: getattr(teacher, name).detach()[most] for name in PARAMETERS}
+        student.replaced(flattened(columns) if student.config.surfels else columns)
         return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
     renderer = renderer_for(teacher, normals=True)
     with torch.no_grad():

@@ -58,7 +58,7 @@ def splats_on(splats: Splats, surface: Surface, generator: torch.Generator) -> N
     local = splats.world_from_local.inverse()
     means, normals = local.points(surface.positions[chosen]), local.vectors(surface.normals[chosen])
     spacing = _spacing(means).clamp_min(1e-6 * splats.domain.diagonal)
-    scales = spacing[:, None] * means.new_tensor([WIDE, WIDE, FLAT])
+    scales = spacing[:, None] * means.new_tensor([WIDE, WIDE, FLAT][: splats.log_scales.shape[1]])
     splats.replaced({
         "means": means,
         "quaternions": _facing(normals),
