@@ -28,8 +28,13 @@ def quaternion_of(rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "4"]:
     return torch.linalg.eigh(matrix).eigenvectors[:, -1]
 
 
-def quaternion_product(a: Float[Tensor, "4"], b: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 4"]:
-    """Hamilton product a b: first b, then a."""
-    w, x, y, z = a.tolist()
-    matrix = b.new_tensor([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
-    return b @ matrix.T
+def quaternion_product(a: Float[Tensor, "... 4"], b: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 4"]:
+    """Hamilton product a b, of one a or of many: first b, then a."""
+    (w, x, y, z), (bw, bx, by, bz) = a.to(b).unbind(-1), b.unbind(-1)
+    parts = [
+        w * bw - x * bx - y * by - z * bz,
+        w * bx + x * bw + y * bz - z * by,
+        w * by - x * bz + y * bw + z * bx,
+        w * bz + x * by - y * bx + z * bw,
+    ]
+    return torch.stack(parts, -1)

@@ -168,8 +168,8 @@ FIELDS = ("order", "drawn", "scratch", "records", "counts", "slots", "starts", "
 def _run(op: str, given: list[Tensor], size: tuple[int, int], *, bent: bool = False, **known: Tensor) -> None:
     """Call a kernel with the fields of SplatBlendTask; those that an op does not use are null."""
     order = known["order"]
-    fields = [*map(backend.address, given), given[0].shape[0], len(order), given[1].shape[1], given[4].shape[1], int(bent)]
-    fields += [*size, TILE, CHUNKS]
+    fields = [*map(backend.address, given), given[0].shape[0], len(order), given[1].shape[1], given[4].shape[1]]
+    fields += [int(bent), *size, TILE, CHUNKS]
     fields += [backend.address(known.get(name)) for name in FIELDS]
     backend.run(op, "native" if order.device.type == "cpu" else "cuda", order.device, *fields)
 
