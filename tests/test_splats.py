@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from volkit.cli import main
-from volkit.distill.densify import Chain, relocated
+from volkit.distill.densify import Chain, relocated, shake
+from volkit.distill.exact.flat import flattened
 from volkit.distill.exact.surface import Surface, splats_on
 from volkit.fit import Budget, Fit, Regrown
-from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, sh_basis, sh_count
+from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
 from volkit.io import save
 from volkit.io.analytic_scene import bundled
 from volkit.render import renderer_for
 from volkit.render.splatting import SplatRenderer
 from volkit.representations import ParamGroup, Splats, SplatsConfig
+from volkit.representations.splats import PARAMETERS
 
 BOX = Domain.cube(1.0)
 
@@ -129,15 +131,62 @@ def test_relocation_against_the_sums_of_the_paper():
     assert factor.item() == pytest.approx(o / total, rel=1e-5)
 
 
-def test_the_dead_move_and_more_are_added():
-    splats = _splats(100)
+@pytest.mark.parametrize("surfels", [False, True])
+def test_the_dead_move_and_more_are_added(surfels):
+    splats = _splats(100, surfels=surfels)
     with torch.no_grad():
         splats.logits[:30] = -12.0
     change = Chain(most=110, growth=1.5, shares=torch.ones(100)).move(splats, _seeded())
     assert len(splats) == 110 == splats.config.count and (splats.opacities > 0.005 * 0.99).all()
     assert change is not None and change.rows is not None and len(change.rows) == 110
+    assert splats.config.surfels is surfels and splats.log_scales.shape == (110, 2 if surfels else 3)
     kept = change.rows >= 0
     assert (change.rows[kept] == torch.arange(110)[kept]).all() and 0 < kept.sum() < 100
+
+
+def test_surfels_are_shaken_within_their_planes():
+    splats = _splats(60, surfels=True)
+    with torch.no_grad():
+        splats.logits.fill_(-6.0)
+        before, normals = splats.means.clone(), rotations_of(splats.quaternions)[:, :, 2]
+        shake(splats, 1e-3, _seeded())
+    moved = splats.means.detach() - before
+    assert (moved.norm(dim=-1) > 1e-4).all()
+    assert ((moved * normals).sum(-1).abs() < 1e-5 * moved.norm(dim=-1) + 1e-6).all()  # float32
+
+
+def test_a_surfel_shows_its_plane():
+    splats = SplatsConfig(1, 0, surfels=True).build(BOX, _seeded())
+    with torch.no_grad():
+        splats.means.zero_()
+        splats.log_scales.fill_(math.log(0.5))
+        splats.logits.fill_(4.0)
+        cameras = _cameras(3)
+        picture = SplatRenderer(normals=True)(splats, cameras)
+    assert picture.median is not None and picture.normal is not None
+    for index in range(3):
+        rays = cameras.picture_rays(index)
+        hit = -rays.origins[:, 2] / rays.directions[:, 2]  # with the plane z = 0
+        near = (rays.origins + hit[:, None] * rays.directions).norm(dim=-1) < 0.4  # so near that the filter is not seen
+        assert near.sum() > 5
+        for depth in (picture.depth[index], picture.median[index]):
+            torch.testing.assert_close(depth.flatten()[near], hit[near], rtol=1e-4, atol=0)  # float32
+        torch.testing.assert_close(picture.normal[index].view(-1, 3)[near], torch.tensor([0.0, 0.0, 1.0]).expand(
+            int(near.sum()), 3), rtol=0, atol=1e-5)  # fmt: skip
+
+
+def test_flat_splats_look_alike_when_flattened():
+    splats = _splats(200)
+    with torch.no_grad():
+        splats.log_scales.add_(0.3 * torch.randn(200, 3, generator=_seeded(3)))
+        thinnest = torch.randint(3, (200, 1), generator=_seeded(4))
+        splats.log_scales.scatter_(1, thinnest, -9.0)
+        thick = renderer_for(splats)(splats, _cameras(3))
+        splats.replaced(flattened({name: getattr(splats, name) for name in PARAMETERS}))
+        flat = renderer_for(splats)(splats, _cameras(3))
+    assert splats.config.surfels and splats.log_scales.amin() > -9.0
+    # what is left is perspective within a splat and the filters, 0.3 and 0.5 pixel^2; other axes give 0.2
+    assert (flat.rgb - thick.rgb).abs().mean() < 0.03
 
 
 class _Growing:
@@ -179,8 +228,6 @@ def test_splats_lie_flat_on_what_was_seen():
     splats = SplatsConfig(300, 1).build(BOX, _seeded())
     splats_on(splats, Surface(flat, torch.full((400, 3), 0.25), normals), _seeded())
     assert len(splats) == 300
-    from volkit.geometry import rotations_of
-
     shortest = rotations_of(splats.quaternions)[:, :, 2]
     torch.testing.assert_close(shortest, normals[:300], atol=1e-5, rtol=0)  # float32
     assert (splats.scales[:, 2] < 0.5 * splats.scales[:, 0]).all()
@@ -207,6 +254,30 @@ def _report(capsys, *words: str) -> dict:
 def test_fitted_splats_look_like_their_pictures(fitted, capsys):
     report = _report(capsys, "compare", str(fitted / "splats.safetensors"), str(fitted / "pictures"))
     assert report["psnr"] > 20.0  # an untrained start has 10; 250 steps at 64 pixels
+
+
+def test_surfels_are_fitted_and_stay_flat(fitted, capsys):
+    from volkit.io import load
+
+    target, fewer = fitted / "surfels.ply", fitted / "fewer.ply"
+    _report(capsys, "fit", str(fitted / "pictures"), str(target), "--to", "splats", "--surfels", "--budget", "250",
+            "--max-splats", "4000", "--force")  # fmt: skip
+    assert _report(capsys, "inspect", str(target))["surfels"] is True
+    assert _report(capsys, "compare", str(target), str(fitted / "pictures"))["psnr"] > 20.0  # as of 3D splats
+    _report(capsys, "convert", str(target), str(fewer), "--max-splats", "1500", "--budget", "30", "--force")
+    found = load(fewer)
+    assert isinstance(found, Splats) and found.config.surfels and len(found) == 1500
+
+
+def test_splats_become_surfels(fitted, capsys, tmp_path):
+    words = [str(fitted / "splats.safetensors"), str(tmp_path / "a.ply"), "--surfels", "--budget", "60"]
+    assert _report(capsys, "convert", *words)["psnr_to_source"] > 22.0  # 60 steps after flattening
+    assert _report(capsys, "inspect", str(tmp_path / "a.ply"))["surfels"] is True
+
+
+def test_surfels_are_splats(fitted, capsys):
+    words = ["convert", str(fitted / "splats.safetensors"), str(fitted / "b.safetensors"), "--to", "mlp", "--surfels"]
+    assert main(words) == 1 and "--to splats" in capsys.readouterr().err
 
 
 def test_splats_to_a_field_and_back(fitted, capsys):

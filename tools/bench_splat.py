@@ -85,7 +85,7 @@ def _enlarged(camera: Cameras, size: int) -> Cameras:
 
 def _draw(splats: Splats, view: SplatView) -> tuple[Tensor, Tensor]:
     flat = project(*splats.columns, view=view)
-    seen = blend(flat.means, flat.conics, flat.opacities, flat.depths, flat.colours, flat.extents, view.size)
+    seen = blend(flat.means, flat.shapes, flat.opacities, flat.depths, flat.colours, flat.extents, view.size)
     return seen.channels, seen.opacity
 
 

@@ -22,7 +22,7 @@ def tiled(
     drawn = (flat.extents[:, 0] > 0).nonzero()[:, 0]
     order = drawn[torch.argsort(flat.depths[drawn])]
     low, high = (flat.means - flat.extents)[order].detach(), (flat.means + flat.extents)[order].detach()
-    means, conics, opacities, colours = (t[order] for t in (flat.means, flat.conics, flat.opacities, flat.colours))
+    means, conics, opacities, colours = (t[order] for t in (flat.means, flat.shapes, flat.opacities, flat.colours))
     rows = []
     for top in range(0, height, TILE):
         near = (high[:, 1] > top) & (low[:, 1] < top + TILE)

@@ -39,7 +39,7 @@ Strip open_strip(const SplatBlendTask& task, int64_t tile, int64_t shift) {
 }
 
 // The rows of a strip that a splat reaches, as bits.
-VOLKIT_FN uint32_t rows_of(const Strip& strip, const SplatRecord& s) {
+VOLKIT_FN uint32_t rows_of(const Strip& strip, const EllipseRecord& s) {
   const float from = float(strip.x) + 0.5f - s.x;
   const Reach y = splat_reach(s.a, s.b, s.c, s.faintest, from - 0.01f, from + float(kLanes) - 0.99f);
   if (y.low > y.high) return 0;
@@ -52,31 +52,36 @@ VOLKIT_FN uint32_t rows_of(const Strip& strip, const SplatRecord& s) {
   return ((2u << last) - 1u) & ~((1u << first) - 1u);
 }
 
-// Calls f(record, row, dy, hit, slot) for what is drawn, begin(record, slot) and end(slot, dx) around each pair.
-template <class Begin, class Hit, class End>
+// Calls f(sight, values, row, dy, hit) for what is drawn, begin() and end(record, dx, slot) around each pair.
+template <class Record, class Begin, class Hit, class End>
 VOLKIT_FN void walk(const SplatBlendTask& task, Strip& strip, const Begin& begin, const Hit& f, const End& end) {
-  const int64_t stride = splat_stride(task.channel_count), last = task.ends[strip.tile + 1];
+  const int64_t stride = splat_stride(task), last = task.ends[strip.tile + 1];
   for (int64_t k = task.ends[strip.tile]; k < last; ++k) {
     if (k + kAhead < last) __builtin_prefetch(task.records + task.list[2 * (k + kAhead)] * stride);
     const float* record = task.records + task.list[2 * k] * stride;
-    const SplatRecord s = read_record(record);
-    begin(task.list[2 * k + 1]);
+    const Record s = read_record<Record>(record);
+    begin();
     uint32_t rows = rows_of(strip, s) & strip.alive;
-    const Lanes dx = strip.at - s.x, base = s.a * dx * dx, slope = s.b * dx;
+    Sight<Record, Lanes> at(s, strip.at - s.x);
     for (; rows; rows &= rows - 1) {
       const int row = __builtin_ctz(rows);
       const float dy = float(strip.y + row) + 0.5f - s.y;
-      const Lanes q = base + dy * (slope + s.c * dy);
+      const Lanes q = at.power(s, dy);
       if (!lane_bits((q >= broadcast(s.faintest)) & (strip.left[row] > 0.0f))) continue;
       const SplatHit<Lanes> hit = splat_hit(q, s.opacity, s.faintest, strip.left[row]);
       strip.left[row] = hit.left;
       if (!lane_bits(hit.left > 0.0f)) strip.alive &= ~(1u << row);
-      f(s, record + kSplatHeader, row, dy, hit);
+      f(s, at, record + sizeof(Record) / sizeof(float), row, dy, hit);
     }
-    end(s, dx, task.list[2 * k + 1]);
+    end(s, at.dx, task.list[2 * k + 1]);
     // On the way back the pairs that nobody sees any more must be told as well; forward there is nothing left to do.
     if (!strip.alive && !task.pair_grads) break;
   }
+}
+
+// Whether channel c is seen where the ray meets the splat, and not the same all over it.
+template <class Record> VOLKIT_FN bool bends(const SplatBlendTask& task, int c, int channels) {
+  return Record::kBends && task.bent && c == channels - 1;
 }
 
 VOLKIT_FN void put_row(float* to, Lanes x, int columns) {
@@ -96,21 +101,23 @@ VOLKIT_FN Lanes get_row(const float* from, int columns) {
 
 VOLKIT_FN Lanes magnitude_of(Lanes x) { return larger_of(x, -x); }
 
-template <int kFixed> void blend_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* sums) {
+template <class Record, int kFixed> void blend_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* sums) {
   const int channels = channels_of(task, kFixed);
   Strip strip = open_strip(task, tile, shift);
   if (strip.columns <= 0) return;
   Lanes median[kRows];
   for (int row = 0; row < kRows; ++row) median[row] = broadcast(__builtin_inff());
   for (int i = 0; i < kRows * channels; ++i) sums[i] = Lanes{};
-  walk(
-      task, strip, [](int64_t) {},
-      [&](const SplatRecord& s, const float* values, int row, float, const SplatHit<Lanes>& hit) {
-        for (int c = 0; c < channels; ++c) sums[row * channels + c] += hit.weight * values[c];
+  walk<Record>(
+      task, strip, [] {},
+      [&](const Record& s, const auto& at, const float* values, int row, float, const SplatHit<Lanes>& hit) {
+        for (int c = 0; c < channels; ++c) {
+          sums[row * channels + c] += hit.weight * (bends<Record>(task, c, channels) ? at.bent(values[c]) : broadcast(values[c]));
+        }
         const LanesI half = hit.drawn & (hit.before > 0.5f) & (hit.before - hit.weight <= 0.5f);
-        median[row] = select(half, broadcast(s.depth), median[row]);
+        median[row] = select(half, at.bent(s.depth), median[row]);
       },
-      [](const SplatRecord&, Lanes, int64_t) {});
+      [](const Record&, Lanes, int64_t) {});
   const int64_t plane = task.width * task.height;
   for (int row = 0; row < strip.rows; ++row) {
     const int64_t pixel = (strip.y + row) * task.width + strip.x;
@@ -120,7 +127,7 @@ template <int kFixed> void blend_strip(const SplatBlendTask& task, int64_t tile,
   }
 }
 
-template <int kFixed> void pull_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* scratch) {
+template <class Record, int kFixed> void pull_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* scratch) {
   const int channels = channels_of(task, kFixed);
   Strip strip = open_strip(task, tile, shift);
   if (strip.columns <= 0) return;
@@ -137,38 +144,45 @@ template <int kFixed> void pull_strip(const SplatBlendTask& task, int64_t tile, 
       behind[row] += grad * get_row(task.picture + c * plane + pixel, strip.columns);
     }
   }
-  Lanes gain, tilt, bend;  // sums over rows of dL/dln(alpha), times dy, times dy^2
-  walk(
+  PairSums<Record, Lanes> pair;
+  walk<Record>(
       task, strip,
-      [&](int64_t) {
-        gain = tilt = bend = Lanes{};
+      [&] {
+        pair = {};
         for (int c = 0; c < channels; ++c) gathered[c] = Lanes{};
       },
-      [&](const SplatRecord&, const float* values, int row, float dy, const SplatHit<Lanes>& hit) {
+      [&](const Record&, const auto& at, const float* values, int row, float dy, const SplatHit<Lanes>& hit) {
         const Lanes* grad = grads + row * channels;
-        Lanes seen{};
+        Lanes seen{}, bent{};
         for (int c = 0; c < channels; ++c) {
-          seen += grad[c] * values[c];
-          gathered[c] += grad[c] * hit.weight;
+          const Lanes pull = grad[c] * hit.weight;
+          if (bends<Record>(task, c, channels)) {
+            const Lanes value = at.bent(values[c]);
+            seen += grad[c] * value;
+            bent = pull * value;
+            gathered[c] += at.bent(pull);
+          } else {
+            seen += grad[c] * values[c];
+            gathered[c] += pull;
+          }
         }
         behind[row] -= hit.weight * seen;
         const Lanes pull = hit.before * seen - behind[row] / (1.0f - hit.alpha);
         const LanesI free = hit.drawn & (hit.alpha < kSplatOpaquest);
-        const Lanes g = select(free, pull * hit.alpha, Lanes{});
-        gain += g;
-        tilt += g * dy;
-        bend += g * (dy * dy);
+        pair.add(at, dy, select(free, pull * hit.alpha, Lanes{}), bent);
       },
-      [&](const SplatRecord& s, Lanes dx, int64_t slot) {
-        float* to = task.pair_grads + slot * (kSplatShape + channels);
-        const float sums[kSplatShape] = {sum(gain * dx), sum(tilt), sum(gain * dx * dx),
-                                         sum(tilt * dx), sum(bend), sum(gain)};
-        float shape[kSplatShape];
-        splat_shape_grad(s, sums, shape);
-        for (int i = 0; i < kSplatShape; ++i) to[i] = shift ? to[i] + shape[i] : shape[i];
+      [&](const Record& s, Lanes dx, int64_t slot) {
+        constexpr int shape = kSplatPair<Record>;
+        float* to = task.pair_grads + slot * (shape + channels);
+        Lanes parts[PairSums<Record, Lanes>::kCount];
+        float sums[PairSums<Record, Lanes>::kCount], found[shape];
+        pair.parts(dx, parts);
+        for (int i = 0; i < PairSums<Record, Lanes>::kCount; ++i) sums[i] = sum(parts[i]);
+        pair_grad(s, sums, found);
+        for (int i = 0; i < shape; ++i) to[i] = shift ? to[i] + found[i] : found[i];
         for (int i = 0; i < channels; ++i) {
           const float value = sum(gathered[i]);
-          to[kSplatShape + i] = shift ? to[kSplatShape + i] + value : value;
+          to[shape + i] = shift ? to[shape + i] + value : value;
         }
       });
 }
@@ -197,22 +211,30 @@ void over_strips(const SplatBlendTask& task, const Three& three, const Four& fou
   }
 }
 
+template <class Record> void blend(const SplatBlendTask& task) {
+  over_strips(
+      task, [&](int64_t tile, int64_t shift, Lanes* scratch) { blend_strip<Record, 3>(task, tile, shift, scratch); },
+      [&](int64_t tile, int64_t shift, Lanes* scratch) { blend_strip<Record, 4>(task, tile, shift, scratch); },
+      [&](int64_t tile, int64_t shift, Lanes* scratch) { blend_strip<Record, 0>(task, tile, shift, scratch); });
+}
+
+template <class Record> void pull(const SplatBlendTask& task) {
+  over_strips(
+      task, [&](int64_t tile, int64_t shift, Lanes* scratch) { pull_strip<Record, 3>(task, tile, shift, scratch); },
+      [&](int64_t tile, int64_t shift, Lanes* scratch) { pull_strip<Record, 4>(task, tile, shift, scratch); },
+      [&](int64_t tile, int64_t shift, Lanes* scratch) { pull_strip<Record, 0>(task, tile, shift, scratch); });
+#pragma omp parallel for schedule(static)
+  for (int64_t k = 0; k < task.drawn_count; ++k) splat_gather_pairs<Record>(task, k);
+}
+
 }  // namespace
 
 void splat_blend(const SplatBlendTask& task) {
-  over_strips(
-      task, [&](int64_t tile, int64_t shift, Lanes* scratch) { blend_strip<3>(task, tile, shift, scratch); },
-      [&](int64_t tile, int64_t shift, Lanes* scratch) { blend_strip<4>(task, tile, shift, scratch); },
-      [&](int64_t tile, int64_t shift, Lanes* scratch) { blend_strip<0>(task, tile, shift, scratch); });
+  has_surfels(task) ? blend<SurfelRecord>(task) : blend<EllipseRecord>(task);
 }
 
 void splat_blend_grad(const SplatBlendTask& task) {
-  over_strips(
-      task, [&](int64_t tile, int64_t shift, Lanes* scratch) { pull_strip<3>(task, tile, shift, scratch); },
-      [&](int64_t tile, int64_t shift, Lanes* scratch) { pull_strip<4>(task, tile, shift, scratch); },
-      [&](int64_t tile, int64_t shift, Lanes* scratch) { pull_strip<0>(task, tile, shift, scratch); });
-#pragma omp parallel for schedule(static)
-  for (int64_t k = 0; k < task.drawn_count; ++k) splat_gather_pairs(task, k);
+  has_surfels(task) ? pull<SurfelRecord>(task) : pull<EllipseRecord>(task);
 }
 
 }  // namespace volkit::VOLKIT_ISA

@@ -56,7 +56,7 @@ void splat_count(const SplatBlendTask& task) {
     const Range range = chunk_range(task, chunk);
     int32_t* counts = task.counts + chunk * tiles;
     for (int64_t k = range.first; k < range.end; ++k) {
-      const SplatRecord s = splat_record(task, task.order[k], k);
+      const EllipseRecord s = splat_record(task, task.order[k], k);
       int64_t pairs = 0;
       splat_tiles(task, s, half_height(s), [&](int64_t at) {
         ++counts[at];
@@ -68,14 +68,14 @@ void splat_count(const SplatBlendTask& task) {
 }
 
 void splat_list(const SplatBlendTask& task) {
-  const int64_t stride = splat_stride(task.channel_count), tile = task.tile;
+  const int64_t stride = splat_stride(task), tile = task.tile;
   const int64_t tiles = ((task.width + tile - 1) / tile) * ((task.height + tile - 1) / tile);
 #pragma omp parallel for schedule(static)
   for (int64_t chunk = 0; chunk < task.chunks; ++chunk) {
     const Range range = chunk_range(task, chunk);
     int32_t* written = task.counts + chunk * tiles;  // counted down: each list is filled from its end
     for (int64_t k = range.end - 1; k >= range.first; --k) {
-      const SplatRecord s = read_record(task.records + k * stride);
+      const EllipseRecord s = read_record<EllipseRecord>(task.records + k * stride);
       int32_t slot = int32_t(task.slots[k]);
       splat_tiles(task, s, half_height(s), [&](int64_t at) {
         int32_t* entry = task.list + 2 * (task.starts[at * task.chunks + chunk] + --written[at]);

@@ -1,7 +1,8 @@
 // Projection on a CPU: as many splats at once as a vector has lanes, read and written row by row.
 #include <omp.h>
 
-#include "volkit/splat_project.h"
+#include "volkit/splat_ellipse.h"
+#include "volkit/splat_surfel.h"
 
 namespace volkit::VOLKIT_ISA {
 namespace {
@@ -23,14 +24,14 @@ struct Pack {
   Splat<Lanes> splat;
 };
 
-VOLKIT_FN Pack read_pack(const SplatProjectTask& task, int64_t first) {
+template <int axes> VOLKIT_FN Pack read_pack(const SplatProjectTask& task, int64_t first) {
   Pack pack;
   pack.first = first;
   pack.count = int(smaller<int64_t>(kLanes, task.splats - first));
   for (int i = 0; i < kLanes; ++i) pack.row[i] = first + smaller(i, pack.count - 1);
   for (int c = 0; c < 3; ++c) pack.splat.mean[c] = column(task.means, 3, c, pack.row);
   for (int c = 0; c < 4; ++c) pack.splat.quaternion[c] = column(task.quaternions, 4, c, pack.row);
-  for (int c = 0; c < 3; ++c) pack.splat.log_scale[c] = column(task.log_scales, 3, c, pack.row);
+  for (int c = 0; c < axes; ++c) pack.splat.log_scale[c] = column(task.log_scales, axes, c, pack.row);
   pack.splat.logit = column(task.logits, 1, 0, pack.row);
   return pack;
 }
@@ -52,24 +53,23 @@ VOLKIT_FN void raw_colour(const SplatProjectTask& task, const Pack& pack, const 
   }
 }
 
-VOLKIT_FN void project_pack(const SplatProjectTask& task, int64_t first) {
-  const Pack pack = read_pack(task, first);
-  const SplatPlane<Lanes> p = splat_plane(task, pack.splat);
-  Lanes ex, ey, inverse, basis[kHarmonics], colour[3];
+template <class Shape> VOLKIT_FN void project_pack(const SplatProjectTask& task, int64_t first) {
+  const Pack pack = read_pack<Shape::kAxes>(task, first);
+  Shape p;
+  splat_see(task, pack.splat, p);
+  Lanes ex, ey, inverse, basis[kHarmonics], colour[3], shape[Shape::kColumns];
   const LanesI on = splat_extents(task, p, ex, ey);
   const Direction<Lanes> d = sight(task, pack.splat, inverse);
   harmonics(harmonics_degree(task.rest), d.x, d.y, d.z, basis);
   raw_colour(task, pack, basis, colour);
-  const Lanes over = 1.0f / p.determinant;
+  splat_shape(p, shape);
   const auto put = [&](float* rows, int stride, int c, Lanes value) {
     put_column(rows, stride, c, first, pack.count, select(on, value, Lanes{}));
   };
   put(task.flat, 2, 0, p.x);
   put(task.flat, 2, 1, p.y);
-  put(task.conics, 3, 0, p.yy * over);
-  put(task.conics, 3, 1, -p.xy * over);
-  put(task.conics, 3, 2, p.xx * over);
-  put(task.opacities, 1, 0, p.sigmoid * p.kept);
+  for (int c = 0; c < Shape::kColumns; ++c) put(task.shapes, Shape::kColumns, c, shape[c]);
+  put(task.opacities, 1, 0, p.opacity);
   put(task.depths, 1, 0, p.local[2]);
   for (int c = 0; c < 3; ++c) put(task.colours, 3, c, larger_of(colour[c], Lanes{}));
   put(task.extents, 2, 0, ex);
@@ -115,25 +115,26 @@ VOLKIT_FN void add_camera(const Pack& pack, const SplatGrad<Lanes>& g, double* s
   }
 }
 
-VOLKIT_FN void pull_pack(const SplatProjectTask& task, int64_t first, double* sums) {
-  const Pack pack = read_pack(task, first);
-  const SplatPlane<Lanes> p = splat_plane(task, pack.splat);
-  Lanes ex, ey, flat[2], conic[3];
+template <class Shape> VOLKIT_FN void pull_pack(const SplatProjectTask& task, int64_t first, double* sums) {
+  const Pack pack = read_pack<Shape::kAxes>(task, first);
+  Shape p;
+  splat_see(task, pack.splat, p);
+  Lanes ex, ey, flat[2], shape[Shape::kColumns];
   const LanesI on = splat_extents(task, p, ex, ey);
   const auto arrived = [&](const float* rows, int stride, int c) {
     return select(on, column(rows, stride, c, pack.row), Lanes{});
   };
   for (int c = 0; c < 2; ++c) flat[c] = arrived(task.flat_grad, 2, c);
-  for (int c = 0; c < 3; ++c) conic[c] = arrived(task.conics_grad, 3, c);
+  for (int c = 0; c < Shape::kColumns; ++c) shape[c] = arrived(task.shapes_grad, Shape::kColumns, c);
   SplatGrad<Lanes> g;
-  splat_pull(task, p, flat, conic, arrived(task.opacities_grad, 1, 0), arrived(task.depths_grad, 1, 0), g);
+  splat_pull(task, p, flat, shape, arrived(task.opacities_grad, 1, 0), arrived(task.depths_grad, 1, 0), g);
   pull_colour(task, pack, on, g);
   const auto put = [&](float* rows, int stride, int c, Lanes value) {
     put_column(rows, stride, c, first, pack.count, select(on, value, Lanes{}));
   };
   for (int c = 0; c < 3; ++c) put(task.means_grad, 3, c, g.mean[c] + g.direction[c]);
   for (int c = 0; c < 4; ++c) put(task.quaternions_grad, 4, c, g.quaternion[c]);
-  for (int c = 0; c < 3; ++c) put(task.log_scales_grad, 3, c, g.log_scale[c]);
+  for (int c = 0; c < Shape::kAxes; ++c) put(task.log_scales_grad, Shape::kAxes, c, g.log_scale[c]);
   put(task.logits_grad, 1, 0, g.logit);
   if (sums) {
     for (int i = 0; i < 9; ++i) g.rotation[i] = select(on, g.rotation[i], Lanes{});
@@ -142,25 +143,33 @@ VOLKIT_FN void pull_pack(const SplatProjectTask& task, int64_t first, double* su
   }
 }
 
-}  // namespace
-
-void splat_project(const SplatProjectTask& task) {
+template <class Shape> void project(const SplatProjectTask& task) {
 #pragma omp parallel for schedule(static) if (task.splats > 4096)
-  for (int64_t first = 0; first < task.splats; first += kLanes) project_pack(task, first);
+  for (int64_t first = 0; first < task.splats; first += kLanes) project_pack<Shape>(task, first);
 }
 
-void splat_project_grad(const SplatProjectTask& task) {
+template <class Shape> void pull(const SplatProjectTask& task) {
   const int64_t blocks = (task.splats + kSplatBlock - 1) / kSplatBlock;
 #pragma omp parallel for schedule(static)
   for (int64_t block = 0; block < blocks; ++block) {
     double sums[kSplatSums] = {};
     const int64_t end = smaller(task.splats, (block + 1) * kSplatBlock);
     for (int64_t first = block * kSplatBlock; first < end; first += kLanes) {
-      pull_pack(task, first, task.camera_sums ? sums : nullptr);
+      pull_pack<Shape>(task, first, task.camera_sums ? sums : nullptr);
     }
     if (!task.camera_sums) continue;
     for (int i = 0; i < kSplatSums; ++i) task.camera_sums[block * kSplatSums + i] = float(sums[i]);
   }
+}
+
+}  // namespace
+
+void splat_project(const SplatProjectTask& task) {
+  task.axes == 2 ? project<Surfel<Lanes>>(task) : project<Ellipse<Lanes>>(task);
+}
+
+void splat_project_grad(const SplatProjectTask& task) {
+  task.axes == 2 ? pull<Surfel<Lanes>>(task) : pull<Ellipse<Lanes>>(task);
 }
 
 }  // namespace volkit::VOLKIT_ISA

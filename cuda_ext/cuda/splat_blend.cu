@@ -28,17 +28,17 @@ __device__ Pixel open_pixel(const SplatBlendTask& task) {
   return pixel;
 }
 
-__device__ SplatHit<float> hit_of(const SplatRecord& s, const Pixel& pixel) {
-  const float dx = pixel.x - s.x, dy = pixel.y - s.y;
-  return splat_hit(s.a * dx * dx + dy * (s.b * dx + s.c * dy), s.opacity, s.faintest, pixel.left);
+// Whether channel c is seen where the ray meets the splat, and not the same all over it.
+template <class Record> __device__ bool bends(const SplatBlendTask& task, int64_t c) {
+  return Record::kBends && task.bent && c == task.channel_count - 1;
 }
 
 // Channels go to global memory, pixel by pixel: a thread's own, so that they stay in the first cache.
-__global__ void __launch_bounds__(kThreads) blend_kernel(const SplatBlendTask task) {
-  __shared__ SplatRecord records[kThreads];
+template <class Record> __global__ void __launch_bounds__(kThreads) blend_kernel(const SplatBlendTask task) {
+  __shared__ Record records[kThreads];
   __shared__ int32_t places[kThreads];
   Pixel pixel = open_pixel(task);
-  const int64_t plane = task.width * task.height, stride = splat_stride(task.channel_count);
+  const int64_t plane = task.width * task.height, stride = splat_stride(task);
   float median = INFINITY;
   if (pixel.inside) {
     for (int64_t c = 0; c < task.channel_count; ++c) task.picture[c * plane + pixel.at] = 0.0f;
@@ -47,17 +47,21 @@ __global__ void __launch_bounds__(kThreads) blend_kernel(const SplatBlendTask ta
     if (__syncthreads_and(pixel.left <= 0.0f)) break;
     if (first + threadIdx.x < pixel.end) {
       places[threadIdx.x] = task.list[2 * (first + threadIdx.x)];
-      records[threadIdx.x] = read_record(task.records + places[threadIdx.x] * stride);
+      records[threadIdx.x] = read_record<Record>(task.records + places[threadIdx.x] * stride);
     }
     __syncthreads();
     const int count = int(smaller<int64_t>(kThreads, pixel.end - first));
     for (int k = 0; k < count && pixel.left > 0.0f; ++k) {
-      const SplatHit<float> hit = hit_of(records[k], pixel);
+      const Record& s = records[k];
+      Sight<Record, float> at(s, pixel.x - s.x);
+      const SplatHit<float> hit = splat_hit(at.power(s, pixel.y - s.y), s.opacity, s.faintest, pixel.left);
       pixel.left = hit.left;
       if (!hit.drawn) continue;
-      const float* values = task.records + places[k] * stride + kSplatHeader;
-      for (int64_t c = 0; c < task.channel_count; ++c) task.picture[c * plane + pixel.at] += hit.weight * values[c];
-      if (hit.before > 0.5f && hit.before - hit.weight <= 0.5f) median = records[k].depth;
+      const float* values = task.records + places[k] * stride + sizeof(Record) / sizeof(float);
+      for (int64_t c = 0; c < task.channel_count; ++c) {
+        task.picture[c * plane + pixel.at] += hit.weight * (bends<Record>(task, c) ? at.bent(values[c]) : values[c]);
+      }
+      if (hit.before > 0.5f && hit.before - hit.weight <= 0.5f) median = at.bent(s.depth);
     }
   }
   if (!pixel.inside) return;
@@ -70,11 +74,13 @@ __device__ float warp_sum(float x) {
   return x;
 }
 
-__global__ void __launch_bounds__(kThreads) pull_kernel(const SplatBlendTask task) {
-  extern __shared__ float partial[];  // [warp, 6 + channel]
+template <class Record> __global__ void __launch_bounds__(kThreads) pull_kernel(const SplatBlendTask task) {
+  using Sums = PairSums<Record, float>;
+  constexpr int shape = kSplatPair<Record>;
+  extern __shared__ float partial[];  // [warp, sum + channel]
   Pixel pixel = open_pixel(task);
-  const int64_t plane = task.width * task.height, stride = splat_stride(task.channel_count);
-  const int channels = int(task.channel_count), width = kSplatShape + channels;
+  const int64_t plane = task.width * task.height, stride = splat_stride(task);
+  const int channels = int(task.channel_count), width = Sums::kCount + channels;
   const int warp = threadIdx.x / 32, first_lane = threadIdx.x % 32 == 0;
   float behind = 0.0f;
   if (pixel.inside) {
@@ -85,67 +91,81 @@ __global__ void __launch_bounds__(kThreads) pull_kernel(const SplatBlendTask tas
   }
   for (int64_t k = pixel.begin; k < pixel.end; ++k) {
     const float* record = task.records + task.list[2 * k] * stride;
-    const SplatRecord s = read_record(record);
-    const SplatHit<float> hit = hit_of(s, pixel);
+    const Record s = read_record<Record>(record);
+    Sight<Record, float> at(s, pixel.x - s.x);
+    const float dy = pixel.y - s.y;
+    const SplatHit<float> hit = splat_hit(at.power(s, dy), s.opacity, s.faintest, pixel.left);
     const bool drawn = hit.drawn;
     pixel.left = hit.left;
-    float seen = 0.0f;
+    float seen = 0.0f, bent = 0.0f;
     for (int c = 0; c < channels; ++c) {
       const float grad = drawn ? task.picture_grad[c * plane + pixel.at] : 0.0f;
-      seen += grad * record[kSplatHeader + c];
-      const float total = warp_sum(grad * hit.weight);
-      if (first_lane) partial[warp * width + kSplatShape + c] = total;
+      const bool own = bends<Record>(task, c);
+      const float value = record[sizeof(Record) / sizeof(float) + c], here = own ? at.bent(value) : value;
+      seen += grad * here;
+      if (own) bent = grad * hit.weight * here;
+      const float total = warp_sum(own ? at.bent(grad * hit.weight) : grad * hit.weight);
+      if (first_lane) partial[warp * width + Sums::kCount + c] = total;
     }
     behind -= hit.weight * seen;
     const float pull = hit.before * seen - behind / (1.0f - hit.alpha);
-    const float g = drawn && hit.alpha < kSplatOpaquest ? pull * hit.alpha : 0.0f;
-    const float dx = pixel.x - s.x, dy = pixel.y - s.y;
-    const float parts[kSplatShape] = {g * dx, g * dy, g * dx * dx, g * dx * dy, g * dy * dy, g};
-    for (int i = 0; i < kSplatShape; ++i) {
+    Sums pair;
+    pair.add(at, dy, drawn && hit.alpha < kSplatOpaquest ? pull * hit.alpha : 0.0f, bent);
+    float parts[Sums::kCount];
+    pair.parts(at.dx, parts);
+    for (int i = 0; i < Sums::kCount; ++i) {
       const float total = warp_sum(parts[i]);
       if (first_lane) partial[warp * width + i] = total;
     }
     __syncthreads();
-    float* to = task.pair_grads + int64_t(task.list[2 * k + 1]) * width;
+    float* to = task.pair_grads + int64_t(task.list[2 * k + 1]) * (shape + channels);
     for (int i = threadIdx.x; i < channels; i += kThreads) {
       float total = 0.0f;
-      for (int w = 0; w < kWarps; ++w) total += partial[w * width + kSplatShape + i];
-      to[kSplatShape + i] = total;
+      for (int w = 0; w < kWarps; ++w) total += partial[w * width + Sums::kCount + i];
+      to[shape + i] = total;
     }
     if (threadIdx.x == kThreads - 1) {
-      float sums[kSplatShape] = {};
+      float sums[Sums::kCount] = {};
       for (int w = 0; w < kWarps; ++w) {
-        for (int i = 0; i < kSplatShape; ++i) sums[i] += partial[w * width + i];
+        for (int i = 0; i < Sums::kCount; ++i) sums[i] += partial[w * width + i];
       }
-      splat_shape_grad(s, sums, to);
+      pair_grad(s, sums, to);
     }
     __syncthreads();
   }
 }
 
-__global__ void gather_kernel(const SplatBlendTask task) {
+template <class Record> __global__ void gather_kernel(const SplatBlendTask task) {
   const int64_t k = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (k < task.drawn_count) splat_gather_pairs(task, k);
+  if (k < task.drawn_count) splat_gather_pairs<Record>(task, k);
 }
 
 unsigned tiles_of(const SplatBlendTask& task) {
   return blocks_for(task.width, kTile) * blocks_for(task.height, kTile);
 }
 
-}  // namespace
-
-void splat_blend(const SplatBlendTask& task, uintptr_t stream) {
-  blend_kernel<<<tiles_of(task), kThreads, 0, stream_of(stream)>>>(task);
+template <class Record> void blend(const SplatBlendTask& task, cudaStream_t stream) {
+  blend_kernel<Record><<<tiles_of(task), kThreads, 0, stream>>>(task);
   check_launch("splat_blend");
 }
 
-void splat_blend_grad(const SplatBlendTask& task, uintptr_t stream) {
-  const size_t bytes = sizeof(float) * kWarps * (kSplatShape + task.channel_count);
-  pull_kernel<<<tiles_of(task), kThreads, bytes, stream_of(stream)>>>(task);
+template <class Record> void pull(const SplatBlendTask& task, cudaStream_t stream) {
+  const size_t bytes = sizeof(float) * kWarps * (PairSums<Record, float>::kCount + task.channel_count);
+  pull_kernel<Record><<<tiles_of(task), kThreads, bytes, stream>>>(task);
   check_launch("splat_blend_grad");
   if (task.drawn_count == 0) return;
-  gather_kernel<<<blocks_for(task.drawn_count, 128), 128, 0, stream_of(stream)>>>(task);
+  gather_kernel<Record><<<blocks_for(task.drawn_count, 128), 128, 0, stream>>>(task);
   check_launch("splat_blend_grad");
+}
+
+}  // namespace
+
+void splat_blend(const SplatBlendTask& task, uintptr_t stream) {
+  has_surfels(task) ? blend<SurfelRecord>(task, stream_of(stream)) : blend<EllipseRecord>(task, stream_of(stream));
+}
+
+void splat_blend_grad(const SplatBlendTask& task, uintptr_t stream) {
+  has_surfels(task) ? pull<SurfelRecord>(task, stream_of(stream)) : pull<EllipseRecord>(task, stream_of(stream));
 }
 
 }  // namespace volkit::cuda

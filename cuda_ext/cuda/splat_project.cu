@@ -1,18 +1,19 @@
 // Projection on a GPU: one thread per splat. Camera gradients are added up block by block in shared memory, so that their
 // order is fixed.
 #include "volkit/cuda.h"
-#include "volkit/splat_project.h"
+#include "volkit/splat_ellipse.h"
+#include "volkit/splat_surfel.h"
 
 namespace volkit::cuda {
 namespace {
 
 constexpr int kThreads = 128;
 
-__device__ Splat<float> read_splat(const SplatProjectTask& task, int64_t i) {
+template <int axes> __device__ Splat<float> read_splat(const SplatProjectTask& task, int64_t i) {
   Splat<float> s;
   for (int c = 0; c < 3; ++c) s.mean[c] = task.means[3 * i + c];
   for (int c = 0; c < 4; ++c) s.quaternion[c] = task.quaternions[4 * i + c];
-  for (int c = 0; c < 3; ++c) s.log_scale[c] = task.log_scales[3 * i + c];
+  for (int c = 0; c < axes; ++c) s.log_scale[c] = task.log_scales[axes * i + c];
   s.logit = task.logits[i];
   return s;
 }
@@ -39,22 +40,21 @@ __device__ Seen see(const SplatProjectTask& task, const Splat<float>& s, int64_t
   return seen;
 }
 
-__global__ void project_kernel(const SplatProjectTask task) {
+template <class Shape> __global__ void project_kernel(const SplatProjectTask task) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= task.splats) return;
-  const Splat<float> s = read_splat(task, i);
-  const SplatPlane<float> p = splat_plane(task, s);
-  float ex, ey;
+  const Splat<float> s = read_splat<Shape::kAxes>(task, i);
+  Shape p;
+  splat_see(task, s, p);
+  float ex, ey, shape[Shape::kColumns];
   const bool on = splat_extents(task, p, ex, ey);
   const Seen seen = see(task, s, i);
-  const float over = 1.0f / p.determinant;
+  splat_shape(p, shape);
   const auto put = [&](float* to, float value) { *to = on ? value : 0.0f; };
   put(task.flat + 2 * i, p.x);
   put(task.flat + 2 * i + 1, p.y);
-  put(task.conics + 3 * i, p.yy * over);
-  put(task.conics + 3 * i + 1, -p.xy * over);
-  put(task.conics + 3 * i + 2, p.xx * over);
-  put(task.opacities + i, p.sigmoid * p.kept);
+  for (int c = 0; c < Shape::kColumns; ++c) put(task.shapes + Shape::kColumns * i + c, shape[c]);
+  put(task.opacities + i, p.opacity);
   put(task.depths + i, p.local[2]);
   for (int c = 0; c < 3; ++c) put(task.colours + 3 * i + c, larger_of(seen.colour[c], 0.0f));
   put(task.extents + 2 * i, ex);
@@ -83,19 +83,20 @@ __device__ void pull_colour(const SplatProjectTask& task, const Splat<float>& s,
   g.direction[2] = (v.z - along * d.z) * seen.inverse;
 }
 
-__device__ void pull_splat(const SplatProjectTask& task, int64_t i, float* sums) {
-  const Splat<float> s = read_splat(task, i);
-  const SplatPlane<float> p = splat_plane(task, s);
-  float ex, ey, flat[2], conic[3];
+template <class Shape> __device__ void pull_splat(const SplatProjectTask& task, int64_t i, float* sums) {
+  const Splat<float> s = read_splat<Shape::kAxes>(task, i);
+  Shape p;
+  splat_see(task, s, p);
+  float ex, ey, flat[2], shape[Shape::kColumns];
   const bool on = splat_extents(task, p, ex, ey);
   for (int c = 0; c < 2; ++c) flat[c] = on ? task.flat_grad[2 * i + c] : 0.0f;
-  for (int c = 0; c < 3; ++c) conic[c] = on ? task.conics_grad[3 * i + c] : 0.0f;
+  for (int c = 0; c < Shape::kColumns; ++c) shape[c] = on ? task.shapes_grad[Shape::kColumns * i + c] : 0.0f;
   SplatGrad<float> g;
-  splat_pull(task, p, flat, conic, on ? task.opacities_grad[i] : 0.0f, on ? task.depths_grad[i] : 0.0f, g);
+  splat_pull(task, p, flat, shape, on ? task.opacities_grad[i] : 0.0f, on ? task.depths_grad[i] : 0.0f, g);
   pull_colour(task, s, i, on, g);
   for (int c = 0; c < 3; ++c) task.means_grad[3 * i + c] = on ? g.mean[c] + g.direction[c] : 0.0f;
   for (int c = 0; c < 4; ++c) task.quaternions_grad[4 * i + c] = on ? g.quaternion[c] : 0.0f;
-  for (int c = 0; c < 3; ++c) task.log_scales_grad[3 * i + c] = on ? g.log_scale[c] : 0.0f;
+  for (int c = 0; c < Shape::kAxes; ++c) task.log_scales_grad[Shape::kAxes * i + c] = on ? g.log_scale[c] : 0.0f;
   task.logits_grad[i] = on ? g.logit : 0.0f;
   if (!on) return;
   for (int k = 0; k < 3; ++k) {
@@ -106,12 +107,12 @@ __device__ void pull_splat(const SplatProjectTask& task, int64_t i, float* sums)
 }
 
 // One block of threads per block of splats.
-__global__ void pull_kernel(const SplatProjectTask task) {
+template <class Shape> __global__ void pull_kernel(const SplatProjectTask task) {
   __shared__ float shared[kThreads];
   const int64_t begin = int64_t(blockIdx.x) * kSplatBlock;
   const int64_t end = smaller<int64_t>(task.splats, begin + kSplatBlock);
   float sums[kSplatSums] = {};
-  for (int64_t i = begin + threadIdx.x; i < end; i += kThreads) pull_splat(task, i, sums);
+  for (int64_t i = begin + threadIdx.x; i < end; i += kThreads) pull_splat<Shape>(task, i, sums);
   if (!task.camera_sums) return;
   for (int k = 0; k < kSplatSums; ++k) {
     shared[threadIdx.x] = sums[k];
@@ -128,13 +129,15 @@ __global__ void pull_kernel(const SplatProjectTask task) {
 
 void splat_project(const SplatProjectTask& task, uintptr_t stream) {
   if (task.splats == 0) return;
-  project_kernel<<<blocks_for(task.splats, kThreads), kThreads, 0, stream_of(stream)>>>(task);
+  const auto kernel = task.axes == 2 ? project_kernel<Surfel<float>> : project_kernel<Ellipse<float>>;
+  kernel<<<blocks_for(task.splats, kThreads), kThreads, 0, stream_of(stream)>>>(task);
   check_launch("splat_project");
 }
 
 void splat_project_grad(const SplatProjectTask& task, uintptr_t stream) {
   if (task.splats == 0) return;
-  pull_kernel<<<blocks_for(task.splats, kSplatBlock), kThreads, 0, stream_of(stream)>>>(task);
+  const auto kernel = task.axes == 2 ? pull_kernel<Surfel<float>> : pull_kernel<Ellipse<float>>;
+  kernel<<<blocks_for(task.splats, kSplatBlock), kThreads, 0, stream_of(stream)>>>(task);
   check_launch("splat_project_grad");
 }
 

@@ -15,13 +15,13 @@ NAMES = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
 SIZE = (45, 37)  # neither side a multiple of a tile
 
 
-def _scene(count: int, degree: int = 2, seed: int = 0) -> tuple[Tensor, ...]:
-    """Splats around the origin, seen by `_view`; some behind the camera, some off the picture, some too faint."""
+def _scene(count: int, degree: int = 2, seed: int = 0, axes: int = 3) -> tuple[Tensor, ...]:
+    """Splats, or surfels where they have two axes, around the origin, seen by `_view`; some behind the camera, some off the picture, some too faint."""
     generator = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     means = normal(count, 3)
     means[: count // 8] *= 6
-    return (means, normal(count, 4), normal(count, 3) * 0.7 - 2.0, normal(count) * 3, normal(count, 1, 3),
+    return (means, normal(count, 4), normal(count, 3)[:, :axes] * 0.7 - 2.0, normal(count) * 3, normal(count, 1, 3),
             0.3 * normal(count, sh_count(degree) - 1, 3))  # fmt: skip
 
 
@@ -40,12 +40,12 @@ def _random_like(values: list[Tensor]) -> list[Tensor]:
     return [torch.randn(v.shape, generator=generator).to(v.dtype) for v in values]
 
 
-@pytest.mark.parametrize("mip", [False, True])
+@pytest.mark.parametrize(("axes", "mip"), [(3, False), (3, True), (2, False)])
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
-def test_projection_against_float64(isa: str, degree: int, mip: bool) -> None:
+def test_projection_against_float64(isa: str, degree: int, axes: int, mip: bool) -> None:
     found = []
     for dtype, kind in ((torch.float32, "native"), (torch.float64, "reference")):
-        given, view = _leaves(_scene(301, degree), dtype), _view(dtype, mip=mip)
+        given, view = _leaves(_scene(301, degree, axes=axes), dtype), _view(dtype, mip=mip)
         view.camera_from_world.requires_grad_()
         with backend.use(kind):
             seen = project(*given, view)
@@ -59,17 +59,17 @@ def test_projection_against_float64(isa: str, degree: int, mip: bool) -> None:
             assert_grade(mine, truth, rtol=1e-3, l2=1e-4)
 
 
+@pytest.mark.parametrize("axes", [3, 2])
 @pytest.mark.parametrize("channels", [1, 3, 4, 7])
-def test_blending_against_float64(isa: str, channels: int) -> None:
+def test_blending_against_float64(isa: str, channels: int, axes: int) -> None:
     with backend.use("reference"):
-        seen = project(*(t.double() for t in _scene(400)), _view(torch.float64))
+        seen = project(*(t.double() for t in _scene(400, axes=axes)), _view(torch.float64))
     colours = torch.rand(400, channels, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found = []
     for dtype, kind in ((torch.float32, "native"), (torch.float64, "reference")):
-        leaves = _leaves((seen.means, seen.conics, seen.opacities, colours), dtype)
-        flat, conics, opacities, values = leaves
+        leaves = _leaves((seen.means, seen.shapes, seen.opacities, seen.depths, colours), dtype)
         with backend.use(kind):
-            picture = blend(flat, conics, opacities, seen.depths.to(dtype), values, seen.extents.to(dtype), SIZE)
+            picture = blend(*leaves, seen.extents.to(dtype), SIZE, depth=True)
         pair = [picture.channels, picture.opacity]
         sum((v * r).sum() for v, r in zip(pair, _random_like(pair), strict=True)).backward()
         found.append([picture.channels, picture.opacity, *(t.grad for t in leaves), picture.median])
@@ -84,16 +84,16 @@ def test_blending_against_float64(isa: str, channels: int) -> None:
     assert float((my_median[known] - median[known]).abs().gt(1e-4).float().mean()) < 0.01
 
 
-@pytest.mark.parametrize("mip", [False, True])
-def test_gradcheck_of_reference(mip: bool) -> None:
-    scene = _scene(12, degree=1, seed=3)
+@pytest.mark.parametrize(("axes", "mip"), [(3, False), (3, True), (2, False)])
+def test_gradcheck_of_reference(axes: int, mip: bool) -> None:
+    scene = _scene(12, degree=1, seed=3, axes=axes)
     given, pose = _leaves(scene, torch.float64), _view(torch.float64).camera_from_world.requires_grad_()
 
     def picture(*values: Tensor) -> Tensor:
         *parameters, pose = values
         view = SplatView(pose, (8.0, 8.0, 4.0, 4.0), (8, 8), mip=mip)
         seen = project(*parameters, view)
-        drawn = blend(seen.means, seen.conics, seen.opacities, seen.depths, seen.colours, seen.extents, (8, 8))
+        drawn = blend(*seen, (8, 8), depth=True)
         return torch.cat([drawn.channels, drawn.opacity[..., None]], -1)
 
     assert torch.autograd.gradcheck(picture, (*given, pose), eps=1e-7, atol=1e-5)
@@ -133,36 +133,39 @@ def test_equal_depths_keep_their_order() -> None:
             assert blend(*pair, (16, 16)).channels.mean().item() == pytest.approx(0.5, abs=1e-6)
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
+@pytest.mark.parametrize("axes", [3, 2])
+def test_the_number_of_threads_changes_nothing(axes: int) -> None:
     threads, found = torch.get_num_threads(), []
     for count in (1, 2):
         torch.set_num_threads(count)
-        given, view = _leaves(_scene(5000), torch.float32), _view()
+        given, view = _leaves(_scene(5000, axes=axes), torch.float32), _view()
         view.camera_from_world.requires_grad_()
         seen = project(*given, view)
-        picture = blend(seen.means, seen.conics, seen.opacities, seen.depths, seen.colours, seen.extents, SIZE)
+        picture = blend(*seen, SIZE)
         (picture.channels.square().sum() + picture.opacity.sum()).backward()
         found.append([*picture, *(t.grad for t in given), view.camera_from_world.grad])
     torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_nothing_to_draw() -> None:
-    given, view = _leaves(_scene(0), torch.float32), _view()
+@pytest.mark.parametrize("axes", [3, 2])
+def test_nothing_to_draw(axes: int) -> None:
+    given, view = _leaves(_scene(0, axes=axes), torch.float32), _view()
     seen = project(*given, view)
-    picture = blend(seen.means, seen.conics, seen.opacities, seen.depths, seen.colours, seen.extents, SIZE)
+    picture = blend(*seen, SIZE)
     assert picture.opacity.eq(0).all() and picture.median.isinf().all() and picture.channels.shape == (37, 45, 3)
     (picture.channels.sum() + picture.opacity.sum()).backward()
 
 
+@pytest.mark.parametrize("axes", [3, 2])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ["means", "log_scales", "logits", "quaternions"])
-def test_what_is_not_finite_is_culled(name: str, bad: float) -> None:
-    scene = _scene(64)
+def test_what_is_not_finite_is_culled(name: str, bad: float, axes: int) -> None:
+    scene = _scene(64, axes=axes)
     scene[NAMES.index(name)][5:7] = bad
     given = _leaves(scene, torch.float32)
     seen = project(*given, _view())
-    picture = blend(seen.means, seen.conics, seen.opacities, seen.depths, seen.colours, seen.extents, SIZE)
+    picture = blend(*seen, SIZE)
     assert picture.channels.isfinite().all() and picture.opacity.isfinite().all()
     picture.channels.sum().backward()
     clean = torch.ones(64, dtype=torch.bool).index_fill(0, torch.tensor([5, 6]), value=False)

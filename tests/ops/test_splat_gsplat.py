@@ -40,7 +40,7 @@ def test_projection(splats: tuple[Tensor, ...], mip: bool) -> None:
     drawn = seen.extents[:, 0] > 0
     assert 200 < int(drawn.sum()) < 500
     opacities = splats[3].sigmoid() * (compensations if mip else 1.0)
-    for mine, other in ((seen.means, means), (seen.depths, depths), (seen.conics, conics), (seen.opacities, opacities)):
+    for mine, other in ((seen.means, means), (seen.depths, depths), (seen.shapes, conics), (seen.opacities, opacities)):
         # both are float32 through the determinant of a 2 x 2 matrix, theirs with cancellation
         assert_grade(mine[drawn], other[drawn], rtol=2e-3, l2=1e-4)
 
@@ -59,7 +59,7 @@ def test_harmonics(splats: tuple[Tensor, ...], degree: int) -> None:
 def test_tile_lists(splats: tuple[Tensor, ...]) -> None:
     """Each of our pairs is one of theirs, in their order; a pair of theirs that we leave out touches no pixel."""
     seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE))
-    given = [seen.means, seen.conics, seen.opacities, seen.depths, seen.colours, seen.extents]
+    given = [seen.means, seen.shapes, seen.opacities, seen.depths, seen.colours, seen.extents]
     lists = _lists(given, *SIZE)
     _, keys, splat = gsplat._isect_tiles(
         seen.means[None], seen.extents.ceil().int()[None], seen.depths[None], TILE, *TILES

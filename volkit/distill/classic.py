@@ -7,10 +7,9 @@ import torch
 
 from volkit.distill.densify import DEAD
 from volkit.fit import Moment, Regrown
-from volkit.geometry import rotations_of
 from volkit.ops.splat import Projected
 from volkit.representations.splats import PARAMETERS, Splats
-from volkit.typing import Bool, Float, Tensor
+from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Classic"]
 
@@ -88,7 +87,7 @@ class Classic:
         rows = torch.cat([old, copied])
         halved = (chosen & wide)[rows]
         columns = {name: getattr(splats, name)[rows] for name in PARAMETERS}
-        columns["means"] = _scattered(columns, halved, generator)
+        columns["means"] = _scattered(splats, rows, halved, generator)
         columns["log_scales"] = columns["log_scales"] - torch.where(halved, SPLIT, 1.0).log()[:, None]
         splats.replaced(columns)
         fresh = halved | (torch.arange(len(rows), device=rows.device) >= len(old))
@@ -104,10 +103,9 @@ class Classic:
 
 
 def _scattered(
-    columns: dict[str, Tensor], chosen: Bool[Tensor, " row"], generator: torch.Generator
+    splats: Splats, rows: Int[Tensor, " row"], chosen: Bool[Tensor, " row"], generator: torch.Generator
 ) -> Float[Tensor, "row 3"]:
-    """Means, those of the chosen drawn anew from their own Gaussians."""
-    noise = torch.randn(columns["means"].shape, generator=generator, device=chosen.device)
-    axes = rotations_of(columns["quaternions"]) * columns["log_scales"].exp()[:, None, :]
-    moved = columns["means"] + (axes @ noise[..., None])[..., 0]
-    return torch.where(chosen[:, None], moved, columns["means"])
+    """Means of rows, those of the chosen drawn anew from their own Gaussians."""
+    axes = splats.axes[rows]
+    noise = torch.randn(*axes.shape[::2], 1, generator=generator, device=rows.device)
+    return splats.means[rows] + torch.where(chosen[:, None], (axes @ noise)[..., 0], 0.0)

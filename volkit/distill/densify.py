@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import torch
 
 from volkit.fit import Moment, Regrown
-from volkit.geometry import rotations_of
 from volkit.ops.splat import Projected
 from volkit.representations.splats import PARAMETERS, Splats
 from volkit.typing import Float, Int, Tensor
@@ -153,7 +152,7 @@ def shake(splats: Splats, strength: float, generator: torch.Generator) -> None:
     """
     faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - SOLID))
     loose = (faintness > 1e-3).nonzero()[:, 0]  # most are solid: what shakes less than that does not move
-    noise = torch.randn(len(loose), 3, 1, generator=generator, device=loose.device)
-    axes, scales = rotations_of(splats.quaternions[loose]), splats.scales[loose]
-    reach = scales * (strength * scales).clamp_max(FARTHEST) * faintness[loose, None]
-    splats.means[loose] += (axes @ (reach[..., None] * (axes.transpose(1, 2) @ noise)))[..., 0]
+    rows = splats.axes[loose]
+    noise = torch.randn(*rows.shape[::2], 1, generator=generator, device=loose.device)
+    reach = (strength * splats.scales[loose]).clamp_max(FARTHEST) * faintness[loose, None]
+    splats.means[loose] += (rows @ (reach[..., None] * noise))[..., 0]

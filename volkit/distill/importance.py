@@ -26,7 +26,7 @@ def contributions(splats: Splats, cameras: Cameras) -> Float[Tensor, " splat"]:
         with torch.no_grad():
             flat = project(*splats.columns, view=view)
         one = torch.ones_like(light).requires_grad_()
-        seen = blend(flat.means, flat.conics, flat.opacities, flat.depths, one, flat.extents, view.size)
+        seen = blend(flat.means, flat.shapes, flat.opacities, flat.depths, one, flat.extents, view.size)
         (given,) = torch.autograd.grad(seen.channels.sum(), one)
         light += given
     return light[:, 0]

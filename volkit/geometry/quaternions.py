@@ -18,18 +18,25 @@ def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rot
     return torch.stack(rows, -1).view(-1, 3, 3)
 
 
-def quaternion_of(rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "4"]:
+def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
     """Unit quaternion of a rotation: the eigenvector of Bar-Itzhack's matrix (2000), stable at any angle; float64."""
     r = rotation.double()
-    matrix = torch.zeros(4, 4, dtype=torch.float64)
-    matrix[1:, 1:] = r + r.T - torch.eye(3, dtype=torch.float64) * r.trace()
-    axis = torch.stack([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
-    matrix[0, 0], matrix[0, 1:], matrix[1:, 0] = r.trace(), axis, axis
-    return torch.linalg.eigh(matrix).eigenvectors[:, -1]
+    trace = r.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None]
+    matrix = r.new_zeros(*r.shape[:-2], 4, 4)
+    matrix[..., 1:, 1:] = r + r.mT - torch.eye(3).to(r) * trace[..., None]
+    skew = r - r.mT
+    axis = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)
+    matrix[..., :1, 0], matrix[..., 0, 1:], matrix[..., 1:, 0] = trace, axis, axis
+    return torch.linalg.eigh(matrix).eigenvectors[..., -1]
 
 
-def quaternion_product(a: Float[Tensor, "4"], b: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 4"]:
-    """Hamilton product a b: first b, then a."""
-    w, x, y, z = a.tolist()
-    matrix = b.new_tensor([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
-    return b @ matrix.T
+def quaternion_product(a: Float[Tensor, "... 4"], b: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 4"]:
+    """Hamilton product a b, of one a or of many: first b, then a."""
+    (w, x, y, z), (bw, bx, by, bz) = a.to(b).unbind(-1), b.unbind(-1)
+    parts = [
+        w * bw - x * bx - y * by - z * bz,
+        w * bx + x * bw + y * bz - z * by,
+        w * by - x * bz + y * bw + z * bx,
+        w * bz + x * by - y * bx + z * bw,
+    ]
+    return torch.stack(parts, -1)

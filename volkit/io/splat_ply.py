@@ -28,7 +28,6 @@ __all__ = ["FORMAT"]
 
 HEADER = 1 << 16  # bytes in which a header must end
 MODES = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
-FLAT = math.log(1e-7)  # the third scale of a surfel: nothing, but still a number
 PLACED = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3", "scale_0", "scale_1")
 
 
@@ -113,16 +112,13 @@ def _columns(data: np.ndarray, names: list[str], rest: list[str], path: Path) ->
         constant = (stacked("red", "green", "blue") / 255.0 - 0.5) / C0
     else:
         raise FormatError(path, "has no colour: neither f_dc_0 nor red", "give a .ply of splats")
-    scales = stacked("scale_0", "scale_1", *(["scale_2"] if "scale_2" in names else []))
-    if scales.shape[1] == 2:
-        scales = torch.cat([scales, torch.full_like(scales[:, :1], FLAT)], 1)
     count, basis = len(data), len(rest) // 3
     # f_rest_{channel * basis + k}: channel by channel, ours basis by basis.
     higher = stacked(*(f"f_rest_{k}" for k in range(len(rest)))) if rest else constant.new_zeros(count, 0)
     return {
         "means": stacked("x", "y", "z"),
         "quaternions": stacked("rot_0", "rot_1", "rot_2", "rot_3"),
-        "log_scales": scales,
+        "log_scales": stacked(*(name for name in ("scale_0", "scale_1", "scale_2") if name in names)),
         "logits": stacked("opacity")[:, 0],
         "sh_dc": constant[:, None],
         "sh_rest": higher.view(count, 3, basis).transpose(1, 2).contiguous(),
@@ -133,13 +129,12 @@ def write(representation: Any, path: Path) -> None:
     """Write INRIA's columns in its order, in the world frame, then further columns as they were."""
     splats: Splats = representation
     columns, count = splats.in_world(), len(splats)
-    scales = columns["log_scales"][:, : 2 if splats.config.surfels else 3]
     values: dict[str, Tensor] = dict(zip("xyz", columns["means"].unbind(-1), strict=True))
     values |= {name: columns["logits"].new_zeros(count) for name in ("nx", "ny", "nz")}
     values |= {f"f_dc_{k}": value for k, value in enumerate(columns["sh_dc"][:, 0].unbind(-1))}
     values |= {f"f_rest_{k}": v for k, v in enumerate(columns["sh_rest"].transpose(1, 2).flatten(1).unbind(-1))}
     values |= {"opacity": columns["logits"]}
-    values |= {f"scale_{k}": value for k, value in enumerate(scales.unbind(-1))}
+    values |= {f"scale_{k}": value for k, value in enumerate(columns["log_scales"].unbind(-1))}
     values |= {f"rot_{k}": value for k, value in enumerate(columns["quaternions"].unbind(-1))}
     kinds = dict.fromkeys(values, "f4")
     for extra in splats.config.extras:

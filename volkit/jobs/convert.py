@@ -68,6 +68,8 @@ class ConvertJob:
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     max_splats: int | None = None
     """How many splats there may be; by default all that a source of splats has, else 60000."""
+    surfels: bool = False
+    """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -158,11 +160,16 @@ class ConvertJob:
         if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
             kinds = ", ".join(k for k in REPRESENTATIONS if k not in TEACHERS_ONLY)
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
-        if isinstance(teacher, Splats) and kind == "splats" and len(teacher) <= (self.max_splats or len(teacher)):
-            return teacher
+        if self.surfels and kind != "splats":
+            raise ValueError("--surfels is a shape of splats; give it with --to splats")
+        flat = self.surfels
+        if isinstance(teacher, Splats) and kind == "splats":
+            flat = flat or teacher.config.surfels
+            if flat == teacher.config.surfels and len(teacher) <= (self.max_splats or len(teacher)):
+                return teacher
         cameras = None if teacher.capture is None else teacher.capture.cameras
         config = self.config or suited(
-            kind, teacher.domain, teacher.world_from_local, cameras, self.max_splats or MAX_SPLATS
+            kind, teacher.domain, teacher.world_from_local, cameras, self.max_splats or MAX_SPLATS, surfels=flat
         )
         student = config.build(teacher.domain, generator).placed_like(teacher)
         student.to(teacher.device)

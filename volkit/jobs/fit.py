@@ -61,6 +61,8 @@ class FitJob:
     """Metres per unit of the dataset."""
     max_splats: int = 60_000
     """How many splats there may be, with --to splats."""
+    surfels: bool = False
+    """Flat splats (2D Gaussians), with --to splats."""
     densify: Literal["mcmc", "classic"] = "mcmc"
     """How splats move and multiply: by Markov chain Monte Carlo, or cloned, split and pruned as in 3DGS."""
     start: Path | None = None
@@ -126,14 +128,16 @@ class FitJob:
         if self.to not in REPRESENTATIONS or self.to in TEACHERS_ONLY:
             kinds = ", ".join(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
-        if self.to != "splats" and (self.start is not None or self.densify != "mcmc"):
-            raise ValueError("--start and --densify are for --to splats; leave them out here")
+        if self.to != "splats" and (self.surfels or self.start is not None or self.densify != "mcmc"):
+            raise ValueError("--surfels, --start and --densify are for --to splats; leave them out here")
         if not self.dry_run:
             check_target(self.target, self.to)
 
     def _scene(self, photographs: Photographs, generator) -> Representation:
         train = photographs.subset("train")
-        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras, self.max_splats)
+        config = self.config or suited(
+            self.to, photographs.domain, Similarity(), train.cameras, self.max_splats, surfels=self.surfels
+        )
         field = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
         field.capture = Capture(

@@ -77,7 +77,8 @@ def _splats(splats: Splats) -> dict[str, Any]:
     logarithm = size.clamp_min(1e-12).log10()
     low, high = (float(logarithm.min()), float(logarithm.max())) if len(size) else (0.0, 1.0)
     return {
-        "count": len(splats), "degree": splats.config.degree, "mode": "mip" if splats.config.mip else "classic",
+        "count": len(splats), "surfels": splats.config.surfels, "degree": splats.config.degree,
+        "mode": "mip" if splats.config.mip else "classic",
         "opacity_histogram": torch.histc(opacity, BINS, 0.0, 1.0).long().tolist(),
         "size_histogram": {"log10_from": low, "log10_to": high,
                            "counts": torch.histc(logarithm, BINS, low, high).long().tolist()},

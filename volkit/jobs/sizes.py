@@ -12,12 +12,12 @@ CELLS = 4.0  # of a hash grid's finest level in a pixel: at 200 pixels 2048 cell
 
 
 def suited(
-    kind: str, domain: Domain, place: Similarity, cameras: Cameras | None, max_splats: int
+    kind: str, domain: Domain, place: Similarity, cameras: Cameras | None, max_splats: int, *, surfels: bool = False
 ) -> RepresentationConfig:
     """The default configuration of a kind for a scene seen by these world-frame cameras."""
     config = REPRESENTATIONS[kind]()
     if isinstance(config, SplatsConfig):
-        return replace(config, count=min(config.count, max_splats))
+        return replace(config, count=min(config.count, max_splats), surfels=surfels)
     if isinstance(config, HashGridConfig) and cameras is not None and not domain.contracted:
         return config.reaching(CELLS * max(domain.extent) / pixel_width(domain, place, cameras))
     return config

@@ -7,6 +7,7 @@ import torch
 from volkit.distill.densify import Chain, Densify
 from volkit.distill.exact import exact
 from volkit.distill.exact.cloud import cells_of, cloud_of, voxels_of
+from volkit.distill.exact.flat import flattened
 from volkit.distill.exact.surface import splats_on, surface_points
 from volkit.distill.importance import contributions
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
@@ -164,7 +165,8 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
     first = cameras[slice(0, START_VIEWS)].resized(START_SIZE)
     if isinstance(teacher, Splats):
         most = contributions(teacher, first).topk(min(lesson.max_splats, len(teacher))).indices
-        student.replaced({name: getattr(teacher, name).detach()[most] for name in PARAMETERS})
+        columns = {name: getattr(teacher, name).detach()[most] for name in PARAMETERS}
+        student.replaced(flattened(columns) if student.config.surfels else columns)
         return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
     looking = cameras if isinstance(teacher, Field) else first
     splats_on(student, surface_points(teacher, looking, len(student), generator), generator)

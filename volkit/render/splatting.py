@@ -34,7 +34,8 @@ def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
 class SplatRenderer:
     """Draws splats, in world frame and unit, differentiable in their parameters.
 
-    Depth is that of the splats' centres, at each pixel along its own ray. A splat's normal is its shortest axis.
+    Depth is that of the splats' centres, of surfels that of where each pixel's ray meets them, along that ray. A
+    splat's normal is its shortest axis, a surfel's that of its plane.
     """
 
     normals: bool = False
@@ -76,7 +77,7 @@ class SplatRenderer:
         view = splat_view(subject, cameras, index)
         flat = project(*subject.columns, view=view)
         channels = torch.cat([flat.colours, feature], 1)
-        seen = blend(flat.means, flat.conics, flat.opacities, flat.depths, channels, flat.extents, view.size)
+        seen = blend(flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size)
         if lens is None:
             return seen.channels, seen.opacity, flat
         return lens.read(seen.channels[None])[0], lens.read(seen.opacity[None])[0], flat
@@ -84,13 +85,11 @@ class SplatRenderer:
     def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
         view = splat_view(subject, cameras, index)
         flat = project(*subject.columns, view=view)
-        channels = [flat.colours, flat.depths[:, None]]
-        if self.normals:
-            channels.append(_normals(subject, view))
+        channels = torch.cat([flat.colours, _normals(subject, view)], 1) if self.normals else flat.colours
         seen = blend(
-            flat.means, flat.conics, flat.opacities, flat.depths, torch.cat(channels, 1), flat.extents, view.size
+            flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size, depth=True
         )
-        rgb, depth, *rest = seen.channels.split([3, 1, 3][: len(channels)], -1)
+        rgb, *rest, depth = seen.channels.split([3, 3, 1] if self.normals else [3, 1], -1)
         slant = _slant(view, depth) * subject.world_from_local.scale
         expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant
         normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
@@ -108,10 +107,12 @@ def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:
 
 
 def _normals(splats: Splats, view: SplatView) -> Float[Tensor, "splat 3"]:
-    """Shortest axes, local frame, turned to the camera."""
-    shortest = splats.log_scales.argmin(-1)
-    rows = torch.arange(len(splats), device=shortest.device)
-    normal = rotations_of(splats.quaternions)[rows, :, shortest]
+    """Shortest axes, local frame, turned to the camera; of surfels the third, which has no scale."""
+    turn = rotations_of(splats.quaternions)
+    if splats.config.surfels:
+        normal = turn[:, :, 2]
+    else:
+        normal = turn[torch.arange(len(splats), device=turn.device), :, splats.log_scales.argmin(-1)]
     centre = -view.camera_from_world[:, :3].T @ view.camera_from_world[:, 3]
     away = ((splats.means - centre) * normal).sum(-1, keepdim=True) > 0
     return torch.where(away, -normal, normal)

@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.geometry import Domain, rotations_of
+from volkit.geometry import Domain
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Int, Tensor
 
@@ -42,8 +42,8 @@ def core(splats: Splats) -> Domain:
         return Domain.cube(1.0)
     means, scales = splats.means[good], splats.scales[good]
     near = (means - centre).norm(dim=-1) <= radius
-    light = splats.opacities[good].double() * scales.double().sort(-1).values[:, 1:].prod(-1)
-    reach = (rotations_of(splats.quaternions[good]) * scales[:, None, :]).norm(dim=-1) * REACH
+    light = splats.opacities[good].double() * scales.double().sort(-1).values[:, -2:].prod(-1)
+    reach = splats.axes[good].norm(dim=-1) * REACH
     lower, upper = (
         torch.stack([_quantile(axis, light[near], share) for axis in ends[near].unbind(-1)])
         for ends, share in ((means - reach, TRIMMED), (means + reach, 1.0 - TRIMMED))

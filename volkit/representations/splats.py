@@ -1,4 +1,4 @@
-"""3D Gaussian splats (Kerbl et al. 2023)."""
+"""Gaussian splats: in 3D (Kerbl et al. 2023), or flat ones, surfels (2DGS, Huang et al. 2024)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from volkit.geometry import Domain, Similarity, quaternion_of, quaternion_product, rotate_sh, sh_count
+from volkit.geometry import Domain, Similarity, quaternion_of, quaternion_product, rotate_sh, rotations_of, sh_count
 from volkit.representations.representation import ParamGroup, Representation
 from volkit.typing import Bool, Float, Int, Tensor
 
@@ -27,7 +27,7 @@ class SplatsConfig:
     count: int = 20_000
     degree: int = 3  # of the spherical harmonics, 0 to 4
     mip: bool = False  # drawn without dilation but with their energy (Mip-Splatting), not `classic`
-    surfels: bool = False  # flat: made with two scales, the third stands for none (2DGS, Huang et al. 2024)
+    surfels: bool = False  # flat: two scales, along the first two axes (2DGS), not three
     extras: tuple[str, ...] = ()  # further columns of the file that they come from, kept but not understood
     lr_means: float = 4e-4
     lr_scales: float = 4e-2
@@ -36,15 +36,15 @@ class SplatsConfig:
     lr_sh: float = 2e-2  # of the constant; a twentieth for the rest
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Splats":
-        """Faint grey balls all over the box, each as wide as the next is away."""
+        """Faint grey balls, or discs that look up, all over the box, each as wide as the next is away."""
         return Splats(self, domain, generator)
 
 
 class Splats(Representation):
     """Gaussians, their parameters before activation as columns of an INRIA `.ply`.
 
-    Standard deviations `exp(log_scales)` along the axes of the quaternion (w, x, y, z), opacity `sigmoid(logits)`,
-    colour `max(0, 0.5 + SH(direction))` with `sh_dc` [splat, 1, 3] and `sh_rest` [splat, basis, 3].
+    Standard deviations `exp(log_scales)` along the axes of the quaternion (w, x, y, z), three or, of surfels, the first
+    two; opacity `sigmoid(logits)`, colour `max(0, 0.5 + SH(direction))` with `sh_dc` [splat, 1, 3] and `sh_rest` [splat, basis, 3].
     Layout: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`.
     """
 
@@ -57,7 +57,7 @@ class Splats(Representation):
         spacing = float(edge.prod()) ** (1 / 3) / max(count, 1) ** (1 / 3)
         self.means = nn.Parameter(low + edge * torch.rand(count, 3, generator=generator))
         self.quaternions = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(count, 1))
-        self.log_scales = nn.Parameter(torch.full((count, 3), math.log(0.5 * spacing)))
+        self.log_scales = nn.Parameter(torch.full((count, 2 if config.surfels else 3), math.log(0.5 * spacing)))
         self.logits = nn.Parameter(torch.full((count,), math.log(0.1 / 0.9)))
         self.sh_dc = nn.Parameter(torch.zeros(count, 1, 3))
         self.sh_rest = nn.Parameter(torch.zeros(count, sh_count(config.degree) - 1, 3))
@@ -78,9 +78,14 @@ class Splats(Representation):
         return torch.sigmoid(self.logits)
 
     @property
-    def scales(self) -> Float[Tensor, "splat 3"]:
+    def scales(self) -> Float[Tensor, "splat axis"]:
         """Standard deviations along the splats' own axes, local units."""
         return self.log_scales.exp()
+
+    @property
+    def axes(self) -> Float[Tensor, "splat 3 axis"]:
+        """The splats' own axes as long as their standard deviations, local frame: covariance = axes axes^T."""
+        return rotations_of(self.quaternions)[..., : self.log_scales.shape[1]] * self.scales[:, None]
 
     def bounds(self) -> Domain:
         """The box of all splats that can be drawn, out to three standard deviations."""
@@ -129,7 +134,7 @@ class Splats(Representation):
         """Take other values for all columns, and so perhaps another number of splats."""
         for name, values in columns.items():
             setattr(self, name, nn.Parameter(values.detach().clone(), requires_grad=getattr(self, name).requires_grad))
-        self.config = replace(self.config, count=len(self))
+        self.config = replace(self.config, count=len(self), surfels=self.log_scales.shape[1] == 2)
 
     def kept(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:
         """Keep some splats, or some several times, with all their columns."""

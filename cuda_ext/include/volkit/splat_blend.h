@@ -1,122 +1,33 @@
 // Blending of projected splats (see volkit/ops/splat/blend.py for the formulas): what ordering, listing and both passes
-// share. Powers are of 2: alpha = opacity 2^q, q = A dx^2 + B dx dy + C dy^2, and alpha reaches 1/255 where q >= faintest.
+// share; what they ask a splat itself is in splat_sight.h. Powers are of 2: alpha = opacity 2^q, which reaches 1/255
+// where q >= faintest.
 //
 // Backward runs near to far, as forward does, so that both see the same transmittance: with g the gradient of a pixel,
 // s_i = g . c_i and `behind` = g . (what is behind splat i), known at first from the finished pixel,
 //   dL/dalpha_i = T_i s_i - behind_i / (1 - alpha_i)
 #pragma once
 
-#include "volkit/masks.h"
-
-namespace volkit {
-
-struct SplatBlendTask {
-  const float* flat;          // [splat, 2]
-  const float* conics;        // [splat, 3]
-  const float* opacities;     // [splat]
-  const float* depths;        // [splat]
-  const float* channels;      // [splat, channel]
-  const float* extents;       // [splat, 2]
-  int64_t splats;
-  int64_t drawn_count;
-  int64_t channel_count;
-  int64_t width, height;
-  int64_t tile;
-  int64_t chunks;
-  int32_t* order;             // [drawn], near to far
-  int64_t* drawn;             // [1]: how many
-  int32_t* scratch;           // [3 splats]
-  float* records;             // [drawn, stride]
-  int32_t* counts;            // [chunk, tile]: pairs
-  int64_t* slots;             // [drawn + 1]: tiles of splat i in slots[i + 1], later their running sum
-  const int64_t* starts;      // [tile * chunk + 1]: where a chunk's part of a tile's list begins
-  const int64_t* ends;        // [tile + 1]
-  int32_t* list;              // [pair, 2]: place in order, number of the pair
-  float* picture;             // [channel, height, width]
-  float* opacity;             // [height, width]
-  float* median;              // [height, width]
-  const float* picture_grad;  // as picture
-  const float* opacity_grad;
-  float* pair_grads;          // [pair, 6 + channel]
-  float* mean_grad;           // [splat, 2]
-  float* conic_grad;          // [splat, 3]
-  float* opacities_grad;      // [splat]
-  float* channels_grad;       // [splat, channel]
-};
-
-}  // namespace volkit
+#include "volkit/splat_sight.h"
 
 namespace volkit::VOLKIT_ISA {
 
-constexpr int kSplatHeader = 8;  // floats of a record before its channels
-constexpr int kSplatShape = 6;   // floats of a pair's gradient before its channels
 constexpr float kSplatOpaquest = 0.99f;
 constexpr float kSplatStop = 1e-4f;
-constexpr float kLog2E = 1.44269504f;
-
-// A record: what a tile reads of a splat, in one or two cache lines.
-struct SplatRecord {
-  float x, y, a, b, c, opacity, faintest, depth;
-};
-
-VOLKIT_FN int64_t splat_stride(int64_t channels) { return kSplatHeader + (channels + 3) / 4 * 4; }
-
-#if defined(__CUDACC__)
-VOLKIT_FN float log2_of_one(float x) { return log2f(x); }
-#else
-VOLKIT_FN float log2_of_one(float x) { return __builtin_log2f(x); }
-#endif
-
-// Writes the record of splat i and its channels to place k; returns it.
-VOLKIT_FN SplatRecord splat_record(const SplatBlendTask& task, int64_t i, int64_t k) {
-  const int64_t stride = splat_stride(task.channel_count);
-  const float* conic = task.conics + 3 * i;
-  const float opacity = task.opacities[i];
-  const SplatRecord s{task.flat[2 * i], task.flat[2 * i + 1], -0.5f * kLog2E * conic[0], -kLog2E * conic[1],
-                      -0.5f * kLog2E * conic[2], opacity, -log2_of_one(opacity * 255.0f), task.depths[i]};
-  float* record = task.records + k * stride;
-  __builtin_memcpy(record, &s, sizeof(s));
-  for (int64_t c = 0; c < stride - kSplatHeader; ++c) {
-    record[kSplatHeader + c] = c < task.channel_count ? task.channels[i * task.channel_count + c] : 0.0f;
-  }
-  return s;
-}
-
-VOLKIT_FN SplatRecord read_record(const float* record) {
-  SplatRecord s;
-  __builtin_memcpy(&s, record, sizeof(s));
-  return s;
-}
-
-// Half the height of what is drawn.
-VOLKIT_FN float half_height(const SplatRecord& s) {
-  return square_root(larger(s.faintest * s.a / (s.a * s.c - 0.25f * s.b * s.b), 0.0f));
-}
-
-// The gradient of a pair from its sums over pixels of g = dL/dln(alpha): g dx, g dy, g dx^2, g dx dy, g dy^2, g.
-VOLKIT_FN void splat_shape_grad(const SplatRecord& s, const float* sums, float* shape) {
-  const float a = s.a * (-2.0f / kLog2E), b = s.b * (-1.0f / kLog2E), c = s.c * (-2.0f / kLog2E);
-  shape[0] = a * sums[0] + b * sums[1];
-  shape[1] = b * sums[0] + c * sums[1];
-  shape[2] = -0.5f * sums[2];
-  shape[3] = -sums[3];
-  shape[4] = -0.5f * sums[4];
-  shape[5] = sums[5] / s.opacity;
-}
 
 // Adds up the pairs of drawn splat k.
-VOLKIT_FN void splat_gather_pairs(const SplatBlendTask& task, int64_t k) {
-  const int64_t i = task.order[k], channels = task.channel_count, width = kSplatShape + channels;
-  float shape[kSplatShape] = {};
+template <class Record> VOLKIT_FN void splat_gather_pairs(const SplatBlendTask& task, int64_t k) {
+  constexpr int columns = Record::kColumns, shape = kSplatPair<Record>;
+  const int64_t i = task.order[k], channels = task.channel_count, width = shape + channels;
+  float sums[shape] = {};
   float* colours = task.channels_grad + i * channels;
   for (int64_t slot = task.slots[k]; slot < task.slots[k + 1]; ++slot) {
     const float* from = task.pair_grads + slot * width;
-    for (int j = 0; j < kSplatShape; ++j) shape[j] += from[j];
-    for (int64_t c = 0; c < channels; ++c) colours[c] += from[kSplatShape + c];
+    for (int j = 0; j < shape; ++j) sums[j] += from[j];
+    for (int64_t c = 0; c < channels; ++c) colours[c] += from[shape + c];
   }
-  for (int j = 0; j < 2; ++j) task.mean_grad[2 * i + j] = shape[j];
-  for (int j = 0; j < 3; ++j) task.conic_grad[3 * i + j] = shape[2 + j];
-  task.opacities_grad[i] = shape[5];
+  for (int j = 0; j < 2; ++j) task.mean_grad[2 * i + j] = sums[j];
+  for (int j = 0; j < columns; ++j) task.shape_grad[columns * i + j] = sums[2 + j];
+  task.opacities_grad[i] = sums[2 + columns];
 }
 
 struct Reach {
@@ -138,8 +49,13 @@ VOLKIT_FN Reach splat_reach(float a, float b, float c, float level, float from, 
   return {(-b * below + root_below) * over, (-b * above - root_above) * over};
 }
 
+// Half the height of what is drawn.
+VOLKIT_FN float half_height(const EllipseRecord& s) {
+  return square_root(larger(s.faintest * s.a / (s.a * s.c - 0.25f * s.b * s.b), 0.0f));
+}
+
 // Calls f(tile) for each tile that the splat reaches, row by row of tiles.
-template <class F> VOLKIT_FN void splat_tiles(const SplatBlendTask& task, const SplatRecord& s, float ey, const F& f) {
+template <class F> VOLKIT_FN void splat_tiles(const SplatBlendTask& task, const EllipseRecord& s, float ey, const F& f) {
   const float tile = float(task.tile);
   const int64_t wide = (task.width + task.tile - 1) / task.tile, tall = (task.height + task.tile - 1) / task.tile;
   if (!(s.y + ey > 0.0f) || !(s.y - ey < float(task.height))) return;

@@ -1,7 +1,8 @@
-// A 3D Gaussian on the picture plane, forward and backward (see volkit/ops/splat/project.py for the formulas).
+// Splats on the picture plane, forward and backward (see volkit/ops/splat/project.py for the formulas): what 3D Gaussians
+// (splat_ellipse.h) and surfels (splat_surfel.h) have in common. The axes of both go to the picture by a matrix
 //
-//   Q = J W R S (2 x 3), covariance = Q Q^T + 0.3 I, conic K = covariance^-1
-//   backward: dL/dcovariance = V = -K G K, dL/dQ = 2 V Q, dL/d(R S) = (J W)^T dL/dQ, dL/d(J W) = dL/dQ (R S)^T
+//   Q = J W R S, J W and Q with 2 rows for an ellipse, with a third one, d(ln depth), for a surfel; R S with 3 or 2 axes
+//   backward: dL/d(R S) = (J W)^T dL/dQ, dL/d(J W) = dL/dQ (R S)^T
 #pragma once
 
 #include "volkit/exponential.h"
@@ -13,22 +14,23 @@ namespace volkit {
 struct SplatProjectTask {
   const float* means;        // [splat, 3]
   const float* quaternions;  // [splat, 4], w x y z
-  const float* log_scales;   // [splat, 3]
+  const float* log_scales;   // [splat, axis]
   const float* logits;       // [splat]
   const float* sh_dc;        // [splat, 3]
   const float* sh_rest;      // [splat, rest, 3]
   const float* pose;         // [3, 4], camera from world
   int64_t splats;
+  int64_t axes;              // 3 of an ellipse, 2 of a surfel
   int64_t rest;
   float fx, fy, cx, cy, width, height, near, mip;
   float* flat;               // [splat, 2]
-  float* conics;             // [splat, 3]
+  float* shapes;             // [splat, 3 or 6]
   float* opacities;          // [splat]
   float* depths;             // [splat]
   float* colours;            // [splat, 3]
   float* extents;            // [splat, 2]
   const float* flat_grad;    // as the results above
-  const float* conics_grad;
+  const float* shapes_grad;
   const float* opacities_grad;
   const float* depths_grad;
   const float* colours_grad;
@@ -45,7 +47,6 @@ struct SplatProjectTask {
 
 namespace volkit::VOLKIT_ISA {
 
-constexpr float kSplatDilation = 0.3f;          // pixel^2 (3DGS)
 constexpr float kSplatFaintest = 1.0f / 255.0f;  // alpha (3DGS)
 constexpr float kSplatMargin = 0.3f;            // of a picture (3DGS)
 constexpr int64_t kSplatBlock = 4096;           // splats whose camera gradients are added up together
@@ -59,17 +60,18 @@ template <class T> struct SplatGrad {
   T mean[3], quaternion[4], log_scale[3], logit, direction[3], local[3], rotation[9];
 };
 
-// Everything between parameters and ellipse that the way back reads again.
-template <class T> struct SplatPlane {
+// Everything between parameters and shape that the way back reads again.
+template <class T, int rows, int axes> struct SplatFrame {
+  static constexpr int kRows = rows, kAxes = axes;
   typename LaneKind<T>::Mask seen;
   T local[3], tilt_x, tilt_y, held_x, held_y;  // held: 0 where the tilt is clamped, else 1
   T unit[4], inverse_length;                   // the quaternion
-  T turn[9], scale[3];                         // R, S
-  T pose[6];                                   // J W
-  T spread[6];                                 // Q
-  T xx, xy, yy, determinant;                   // covariance with dilation
-  T sigmoid, kept;                             // opacity = sigmoid * kept
+  T turn[9], scale[axes];                      // R, S
+  T pose[3 * rows];                            // J W
+  T spread[rows * axes];                       // Q
+  T sigmoid, opacity;
   T x, y;
+  T xx, yy;  // variances of what bounds the splat on the picture
 };
 
 template <class T> VOLKIT_FN T clamped(T x, float low, float high, T& held) {
@@ -78,7 +80,7 @@ template <class T> VOLKIT_FN T clamped(T x, float low, float high, T& held) {
   return select(below, low * one<T>(), select(above, high * one<T>(), x));
 }
 
-template <class T> VOLKIT_FN void splat_turn(const Splat<T>& s, SplatPlane<T>& p) {
+template <class T, class Frame> VOLKIT_FN void splat_turn(const Splat<T>& s, Frame& p) {
   const T* q = s.quaternion;
   const T length = square_root(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]);
   p.inverse_length = 1.0f / larger_of(length, 1e-12f * one<T>());
@@ -95,8 +97,8 @@ template <class T> VOLKIT_FN void splat_turn(const Splat<T>& s, SplatPlane<T>& p
   p.turn[8] = 1.0f - 2.0f * (x * x + y * y);
 }
 
-template <class T> VOLKIT_FN SplatPlane<T> splat_plane(const SplatProjectTask& task, const Splat<T>& s) {
-  SplatPlane<T> p;
+// Everything but opacity and variances.
+template <class T, class Frame> VOLKIT_FN void splat_frame(const SplatProjectTask& task, const Splat<T>& s, Frame& p) {
   const float* w = task.pose;
   for (int i = 0; i < 3; ++i) {
     p.local[i] = w[4 * i] * s.mean[0] + w[4 * i + 1] * s.mean[1] + w[4 * i + 2] * s.mean[2] + w[4 * i + 3];
@@ -104,115 +106,90 @@ template <class T> VOLKIT_FN SplatPlane<T> splat_plane(const SplatProjectTask& t
   p.seen = p.local[2] > task.near * one<T>();
   for (int i = 0; i < 3; ++i) p.local[i] = select(p.seen, p.local[i], i == 2 ? one<T>() : zero<T>());
   const T inverse = 1.0f / p.local[2];
-  const float edge_x = kSplatMargin * 0.5f * task.width / task.fx, edge_y = kSplatMargin * 0.5f * task.height / task.fy;
-  p.tilt_x = clamped(p.local[0] * inverse, -(task.cx / task.fx + edge_x), (task.width - task.cx) / task.fx + edge_x,
-                     p.held_x);
-  p.tilt_y = clamped(p.local[1] * inverse, -(task.cy / task.fy + edge_y), (task.height - task.cy) / task.fy + edge_y,
-                     p.held_y);
+  p.tilt_x = p.local[0] * inverse;
+  p.tilt_y = p.local[1] * inverse;
+  p.held_x = p.held_y = one<T>();
+  if constexpr (Frame::kRows == 2) {  // an ellipse is an approximation, which must not be taken far off the picture
+    const float edge_x = kSplatMargin * 0.5f * task.width / task.fx, edge_y = kSplatMargin * 0.5f * task.height / task.fy;
+    p.tilt_x = clamped(p.tilt_x, -(task.cx / task.fx + edge_x), (task.width - task.cx) / task.fx + edge_x, p.held_x);
+    p.tilt_y = clamped(p.tilt_y, -(task.cy / task.fy + edge_y), (task.height - task.cy) / task.fy + edge_y, p.held_y);
+  }
   for (int j = 0; j < 3; ++j) {
     p.pose[j] = task.fx * inverse * (w[j] - p.tilt_x * w[8 + j]);
     p.pose[3 + j] = task.fy * inverse * (w[4 + j] - p.tilt_y * w[8 + j]);
+    if constexpr (Frame::kRows == 3) p.pose[6 + j] = inverse * w[8 + j];
   }
   splat_turn(s, p);
-  for (int j = 0; j < 3; ++j) {
+  for (int j = 0; j < Frame::kAxes; ++j) {
     p.scale[j] = exponential(s.log_scale[j]).exp;
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < Frame::kRows; ++i) {
       const T* row = p.pose + 3 * i;
-      p.spread[3 * i + j] = (row[0] * p.turn[j] + row[1] * p.turn[3 + j] + row[2] * p.turn[6 + j]) * p.scale[j];
+      p.spread[Frame::kAxes * i + j] = (row[0] * p.turn[j] + row[1] * p.turn[3 + j] + row[2] * p.turn[6 + j]) * p.scale[j];
     }
   }
-  const T* a = p.spread;
-  const T* b = p.spread + 3;
-  const T thin_xx = a[0] * a[0] + a[1] * a[1] + a[2] * a[2], thin_yy = b[0] * b[0] + b[1] * b[1] + b[2] * b[2];
-  p.xy = a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-  p.xx = thin_xx + kSplatDilation;
-  p.yy = thin_yy + kSplatDilation;
-  // det(Q Q^T + e I) without the cancellation of xx yy - xy^2: det(Q Q^T) is |a x b|^2.
-  const T n0 = a[1] * b[2] - a[2] * b[1], n1 = a[2] * b[0] - a[0] * b[2], n2 = a[0] * b[1] - a[1] * b[0];
-  const T thin = n0 * n0 + n1 * n1 + n2 * n2;
-  p.determinant = thin + kSplatDilation * (thin_xx + thin_yy + kSplatDilation);
   p.sigmoid = 1.0f / (1.0f + exponential(-s.logit).exp);
-  p.kept = task.mip != 0.0f ? square_root(larger_of(thin / p.determinant, 1e-12f * one<T>())) : one<T>();
   p.x = task.fx * p.local[0] * inverse + task.cx;
   p.y = task.fy * p.local[1] * inverse + task.cy;
-  return p;
+}
+
+// 2 ln(255 opacity): the squared distance, in standard deviations, at which alpha is 1/255.
+template <class T> VOLKIT_FN T splat_reach_of(T opacity) {
+  return 1.38629436f * log2_of(larger_of(opacity * (1.0f / kSplatFaintest), one<T>()));  // 2 ln 2 log2
 }
 
 // Half sizes of where the splat can be seen, 0 where it is culled.
-template <class T> VOLKIT_FN auto splat_extents(const SplatProjectTask& task, const SplatPlane<T>& p, T& ex, T& ey) {
-  const T opacity = p.sigmoid * p.kept;
-  const T reach = 1.38629436f * log2_of(larger_of(opacity * (1.0f / kSplatFaintest), one<T>()));  // 2 ln 2 log2
+template <class T, class Frame>
+VOLKIT_FN auto splat_extents(const SplatProjectTask& task, const Frame& p, T& ex, T& ey) {
+  const T reach = splat_reach_of(p.opacity);
   ex = square_root(reach * p.xx);
   ey = square_root(reach * p.yy);
   const T nothing = zero<T>();
-  auto on = p.seen & (opacity > kSplatFaintest * one<T>()) & (p.x + ex > nothing) & (p.y + ey > nothing) &
+  auto on = p.seen & (p.opacity > kSplatFaintest * one<T>()) & (p.x + ex > nothing) & (p.y + ey > nothing) &
             (p.x - ex < task.width * one<T>()) & (p.y - ey < task.height * one<T>()) &
-            (larger_of(ex, ey) < 3e38f * one<T>()) & (larger_of(p.xx, p.yy) / p.determinant < 3e38f * one<T>());
+            (larger_of(ex, ey) < 3e38f * one<T>()) & splat_finite(p);
   ex = select(on, ex, nothing);
   ey = select(on, ey, nothing);
   return on;
 }
 
-// Gradients with respect to the parameters but for colour; `local` and `rotation` are those of the pose.
-template <class T>
-VOLKIT_FN void splat_pull(const SplatProjectTask& task, const SplatPlane<T>& p, const T* flat, const T* conic, T opacity,
-                          T depth, SplatGrad<T>& g) {
-  const T over = 1.0f / p.determinant, half = 0.5f * conic[1];
-  const T ka = p.yy * over, kb = -p.xy * over, kc = p.xx * over;
-  // V = -K G K
-  const T t0 = conic[0] * ka + half * kb, t1 = conic[0] * kb + half * kc;
-  const T t2 = half * ka + conic[2] * kb, t3 = half * kb + conic[2] * kc;
-  T vxx = -(ka * t0 + kb * t2), vxy = -(ka * t1 + kb * t3), vyy = -(kb * t1 + kc * t3);
-  const T slope = p.sigmoid * (1.0f - p.sigmoid);
-  g.logit = opacity * p.kept * slope;
-  if (task.mip != 0.0f) {
-    const T thin_xx = p.xx - kSplatDilation, thin_yy = p.yy - kSplatDilation;
-    const T thin = larger_of(p.kept * p.kept * p.determinant, 1e-20f * one<T>());
-    const T pull = 0.5f * opacity * p.sigmoid * p.kept;
-    const T share = select(p.kept > 1.1e-6f * one<T>(), pull, zero<T>());
-    vxx += share * (thin_yy / thin - p.yy * over);
-    vyy += share * (thin_xx / thin - p.xx * over);
-    vxy += share * (p.xy * over - p.xy / thin);
-  }
-  T dq[6], dp[6], dturn[9];
-  for (int j = 0; j < 3; ++j) {
-    dq[j] = 2.0f * (vxx * p.spread[j] + vxy * p.spread[3 + j]);
-    dq[3 + j] = 2.0f * (vxy * p.spread[j] + vyy * p.spread[3 + j]);
-  }
-  for (int j = 0; j < 3; ++j) {
+// From dL/dQ, dL/d(x, y) and dL/ddepth to the parameters but for logit and colour; `local` and `rotation` are those of the
+// pose.
+template <class T, class Frame>
+VOLKIT_FN void splat_pull_frame(const SplatProjectTask& task, const Frame& p, const T* dq, const T* flat, T depth,
+                                SplatGrad<T>& g) {
+  constexpr int rows = Frame::kRows, axes = Frame::kAxes;
+  T dp[9] = {}, dturn[9] = {};
+  for (int j = 0; j < axes; ++j) {
     T own = zero<T>();
     for (int i = 0; i < 3; ++i) {
-      const T d = p.pose[i] * dq[j] + p.pose[3 + i] * dq[3 + j];
+      T d = zero<T>();
+      for (int r = 0; r < rows; ++r) {
+        d += p.pose[3 * r + i] * dq[axes * r + j];
+        dp[3 * r + i] += dq[axes * r + j] * (p.turn[3 * i + j] * p.scale[j]);
+      }
       own += d * p.turn[3 * i + j];
       dturn[3 * i + j] = d * p.scale[j];
     }
     g.log_scale[j] = own * p.scale[j];
   }
-  for (int i = 0; i < 3; ++i) {
-    dp[i] = dp[3 + i] = zero<T>();
-    for (int j = 0; j < 3; ++j) {
-      const T part = p.turn[3 * i + j] * p.scale[j];
-      dp[i] += dq[j] * part;
-      dp[3 + i] += dq[3 + j] * part;
-    }
-  }
   const float* w = task.pose;
   const T inverse = 1.0f / p.local[2], jx = task.fx * inverse, jy = task.fy * inverse;
-  // J = [[jx, 0, -jx tilt_x], [0, jy, -jy tilt_y]]
-  T j0 = zero<T>(), j1 = zero<T>(), j2x = zero<T>(), j2y = zero<T>();
+  // J = [[jx, 0, -jx tilt_x], [0, jy, -jy tilt_y], [0, 0, inverse]]
+  T j0 = zero<T>(), j1 = zero<T>(), j2x = zero<T>(), j2y = zero<T>(), j2 = zero<T>();
   for (int i = 0; i < 3; ++i) {
     j0 += dp[i] * w[i];
     j1 += dp[3 + i] * w[4 + i];
     j2x += dp[i] * w[8 + i];
     j2y += dp[3 + i] * w[8 + i];
+    j2 += dp[6 + i] * w[8 + i];
     g.rotation[i] = jx * dp[i];
     g.rotation[3 + i] = jy * dp[3 + i];
-    g.rotation[6 + i] = -(jx * p.tilt_x * dp[i] + jy * p.tilt_y * dp[3 + i]);
+    g.rotation[6 + i] = inverse * dp[6 + i] - (jx * p.tilt_x * dp[i] + jy * p.tilt_y * dp[3 + i]);
   }
   g.local[0] = jx * flat[0] - p.held_x * jx * inverse * j2x;
   g.local[1] = jy * flat[1] - p.held_y * jy * inverse * j2y;
   g.local[2] = depth - inverse * (jx * p.local[0] * flat[0] + jy * p.local[1] * flat[1]) -
-               inverse * (jx * j0 + jy * j1) + inverse * jx * p.tilt_x * (1.0f + p.held_x) * j2x +
+               inverse * (jx * j0 + jy * j1 + inverse * j2) + inverse * jx * p.tilt_x * (1.0f + p.held_x) * j2x +
                inverse * jy * p.tilt_y * (1.0f + p.held_y) * j2y;
   for (int j = 0; j < 3; ++j) g.mean[j] = w[j] * g.local[0] + w[4 + j] * g.local[1] + w[8 + j] * g.local[2];
   const T qw = p.unit[0], x = p.unit[1], y = p.unit[2], z = p.unit[3];

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 from volkit.distill.exact.colours import neighbours, spread_colours
 from volkit.geometry import Domain, morton_codes, rotations_of
@@ -53,7 +54,8 @@ def _of_splats(splats: Splats, pixel: float, generator: torch.Generator) -> Clou
     of A over all directions is a quarter of an ellipsoid's surface, divided by pi (Cauchy; Thomsen's formula).
     """
     count = min(max(POINTS // max(len(splats), 1), 1), MOST_POINTS)
-    scales = (splats.scales.square() + (0.0 if splats.config.mip else DILATION) * pixel * pixel).sqrt()
+    scales = functional.pad(splats.scales, (0, 3 - splats.log_scales.shape[1]))  # a surfel's third is none
+    scales = (scales.square() + (0.0 if splats.config.mip else DILATION) * pixel * pixel).sqrt()
     a, b, c = scales.pow(1.6075).unbind(-1)
     area = ((a * b + a * c + b * c) / 3.0).pow(1.0 / 1.6075)
     k = torch.arange(1, DILOGARITHM + 1, device=scales.device)
@@ -113,7 +115,7 @@ def voxels_of(cloud: Cloud, domain: Domain, resolution: int) -> Voxels:
     cells, sums = _deposited(cloud, domain, sizes, values)
     held = torch.zeros(1, 1, *sizes, device=cells.device)
     held.view(-1)[cells] = 1.0
-    nodes = torch.nn.functional.max_pool3d(held, 3, 1, 1).flatten().nonzero()[:, 0]
+    nodes = functional.max_pool3d(held, 3, 1, 1).flatten().nonzero()[:, 0]
     rows = torch.searchsorted(nodes, cells)
     density, harmonics = sums.new_zeros(len(nodes), 1), sums.new_zeros(len(nodes), sums.shape[1] - 1)
     density[rows] = sums[:, :1] / _volumes(domain, sizes, cells)[:, None]

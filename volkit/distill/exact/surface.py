@@ -88,7 +88,7 @@ def splats_on(splats: Splats, surface: Surface, generator: torch.Generator) -> N
     local = splats.world_from_local.inverse()
     means, normals = local.points(surface.positions[chosen]), local.vectors(surface.normals[chosen])
     apart = spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
-    scales = apart[:, None] * means.new_tensor([WIDE, WIDE, FLAT])
+    scales = apart[:, None] * means.new_tensor([WIDE, WIDE, FLAT][: splats.log_scales.shape[1]])
     splats.replaced({
         "means": means,
         "quaternions": _facing(normals),

@@ -6,14 +6,14 @@ import torch
 
 from volkit.ops import backend
 from volkit.ops.splat import reference
+from volkit.ops.splat.project import ELLIPSE, SURFEL
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Blended", "blend"]
 
 TILE = 16  # pixels a side
 CHUNKS = 8  # runs of splats that are listed at once; their lists are joined in order, so that any number gives the same
-HEADER = 8  # floats of a record before its channels
-SHAPE = 6  # floats of a pair's gradient before its channels: mean 2, conic 3, opacity 1
+HEADERS = {ELLIPSE: 8, SURFEL: 16}  # floats of a record before its channels
 
 
 class Blended(NamedTuple):
@@ -28,28 +28,42 @@ class Blended(NamedTuple):
 
 def blend(
     means: Float[Tensor, "splat 2"],
-    conics: Float[Tensor, "splat 3"],
+    shapes: Float[Tensor, "splat column"],
     opacities: Float[Tensor, " splat"],
     depths: Float[Tensor, " splat"],
     channels: Float[Tensor, "splat channel"],
     extents: Float[Tensor, "splat 2"],
     size: tuple[int, int],
+    *,
+    depth: bool = False,
 ) -> Blended:
     """Blend splats over each other; `size` is (width, height), pixel centres lie at integer + 0.5.
 
-    alpha_i = min(0.99, opacity_i exp(-d^T conic_i d / 2)), d from mean to pixel, 0 where below 1/255;
-    T_i = prod_{j<i} (1 - alpha_j) in the order of depth (of equal depths the first one first); channels =
-    sum T_i alpha_i c_i, opacity = 1 - prod (1 - alpha_i). A pixel is done before the splat that would leave
-    T <= 1e-4. Kerbl et al. 2023, section 6; the constants are those of gsplat.
+    With d from mean to pixel, alpha_i = min(0.99, opacity_i G_i), 0 where below 1/255; T_i = prod_{j<i} (1 - alpha_j)
+    in the order of depth (of equal depths the first one first); channels = sum T_i alpha_i c_i, opacity =
+    1 - prod (1 - alpha_i). A pixel is done before the splat that would leave T <= 1e-4. Kerbl et al. 2023, section 6;
+    the constants are those of gsplat.
 
-    Differentiable in means, conics, opacities and channels, through channels and opacity. Splats with extent 0
-    are not drawn. The same result at any number of threads. float64 takes the reference.
+    An ellipse (three columns of shape) has G = exp(-d^T conic d / 2). A surfel (six columns: P, k) is met by each
+    pixel's ray at (u, v) = h / (1 - k . h), h = P^-1 d, which is the intersection of 2DGS (Huang et al. 2024, equations
+    8 to 10) for planes through the projected centre, and G = max(exp(-(u^2 + v^2) / 2), exp(-|d|^2)): the object-space
+    low-pass filter of equation 11, its variance 1/2 pixel^2 as published. Where the ray meets the plane behind the
+    camera, or the surfel is seen on its edge and thinner than a thousandth of a pixel, only the filter draws.
+
+    `depth` appends depth as the last channel: that of an ellipse's centre, and that of where the ray meets a surfel
+    (of its centre where the filter draws); the median is of the same depths.
+
+    Differentiable in means, shapes, opacities and channels, through channels and opacity, and in depths where they are
+    a channel. Splats with extent 0 are not drawn. The same result at any number of threads. float64 takes the
+    reference.
     """
-    _check(means, conics, opacities, depths, channels, extents)
-    given = (means, conics, opacities, depths, channels, extents)
+    _check(means, shapes, opacities, depths, channels, extents)
+    if depth:
+        channels = torch.cat([channels, depths[:, None]], 1)
+    given = (means, shapes, opacities, depths, channels, extents)
     if backend.choose("splat", *given) == "reference":
-        return Blended(*reference.blend(*given, size))
-    planar, opacity, median, *_ = _blend(*given, *size)
+        return Blended(*reference.blend(*given, size, depth))
+    planar, opacity, median, *_ = _blend(*given, *size, depth)
     return Blended(planar.permute(1, 2, 0), opacity, median)
 
 
@@ -64,14 +78,14 @@ class Lists(NamedTuple):
 
 
 def _lists(given: list[Tensor], width: int, height: int) -> Lists:
-    means, channels = given[0], given[4]
+    means, shapes, channels = given[0], given[1], given[4]
     device = means.device
     order = torch.empty(means.shape[0], dtype=torch.int32, device=device)
     drawn = torch.zeros(1, dtype=torch.int64, device=device)
     scratch = torch.empty(3 * means.shape[0], dtype=torch.int32, device=device)
     _run("splat_order", given, (width, height), order=order, drawn=drawn, scratch=scratch)
     order = order[: int(drawn)]
-    stride = HEADER + -(-channels.shape[1] // 4) * 4
+    stride = _stride(shapes, channels)
     records = means.new_empty(len(order), stride)
     tiles = -(-width // TILE) * -(-height // TILE)
     counts = torch.zeros(CHUNKS, tiles, dtype=torch.int32, device=device)
@@ -86,34 +100,39 @@ def _lists(given: list[Tensor], width: int, height: int) -> Lists:
     return Lists(order, records, slots, ends, pairs)
 
 
+def _stride(shapes: Tensor, channels: Tensor) -> int:
+    return HEADERS[shapes.shape[1]] + -(-channels.shape[1] // 4) * 4
+
+
 @torch.library.custom_op("volkit::splat_blend", mutates_args=())
 def _blend(
     means: Tensor,
-    conics: Tensor,
+    shapes: Tensor,
     opacities: Tensor,
     depths: Tensor,
     channels: Tensor,
     extents: Tensor,
     width: int,
     height: int,
+    bent: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    given = [t.contiguous() for t in (means, conics, opacities, depths, channels, extents)]
+    given = [t.contiguous() for t in (means, shapes, opacities, depths, channels, extents)]
     lists = _lists(given, width, height)
     picture = means.new_empty(channels.shape[1], height, width)
     opacity, median = means.new_empty(height, width), means.new_empty(height, width)
     known = lists._asdict() | {"picture": picture, "opacity": opacity, "median": median}
-    _run("splat_blend", given, (width, height), **known)
+    _run("splat_blend", given, (width, height), bent=bent, **known)
     return picture, opacity, median, *lists  # pyright: ignore[reportReturnType]
 
 
 @_blend.register_fake
-def _(means, conics, opacities, depths, channels, extents, width, height):
+def _(means, shapes, opacities, depths, channels, extents, width, height, bent):
     sizes = torch.library.get_ctx()
     drawn, pairs = sizes.new_dynamic_size(), sizes.new_dynamic_size()
     tiles = -(-width // TILE) * -(-height // TILE)
     flat, whole = means.new_empty(height, width), means.new_empty(0, dtype=torch.int64)
     number = means.new_empty(0, dtype=torch.int32)
-    stride = HEADER + -(-channels.shape[1] // 4) * 4
+    stride = _stride(shapes, channels)
     return (means.new_empty(channels.shape[1], height, width), flat, flat.clone(), number.new_empty(drawn),
             means.new_empty(drawn, stride), whole.new_empty(drawn + 1), whole.new_empty(tiles + 1),
             number.new_empty(pairs, 2))  # fmt: skip
@@ -122,33 +141,35 @@ def _(means, conics, opacities, depths, channels, extents, width, height):
 @torch.library.custom_op("volkit::splat_blend_grad", mutates_args=())
 def _blend_grad(
     picture_grad: Tensor, opacity_grad: Tensor, picture: Tensor, opacity: Tensor, given: list[Tensor],
-    lists: list[Tensor],
+    lists: list[Tensor], bent: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     height, width = opacity.shape
     found = [torch.zeros_like(given[k]) for k in (0, 1, 2, 4)]
     known = Lists(*lists)._asdict() | {"picture": picture, "opacity": opacity}
-    pair_grads = picture.new_empty(len(known["list"]), SHAPE + picture.shape[0])
-    names = ("mean_grad", "conic_grad", "opacities_grad", "channels_grad")
+    shape = 2 + given[1].shape[1] + 1  # of mean, shape and opacity
+    pair_grads = picture.new_empty(len(known["list"]), shape + picture.shape[0])
+    names = ("mean_grad", "shape_grad", "opacities_grad", "channels_grad")
     grads = {"picture_grad": picture_grad.contiguous(), "opacity_grad": opacity_grad.contiguous()}
-    _run("splat_blend_grad", given, (width, height), **known, **grads, pair_grads=pair_grads,
+    _run("splat_blend_grad", given, (width, height), bent=bent, **known, **grads, pair_grads=pair_grads,
          **dict(zip(names, found, strict=True)))  # fmt: skip
     return tuple(found)  # pyright: ignore[reportReturnType]
 
 
 @_blend_grad.register_fake
-def _(picture_grad, opacity_grad, picture, opacity, given, lists):
+def _(picture_grad, opacity_grad, picture, opacity, given, lists, bent):
     return tuple(torch.empty_like(given[k]) for k in (0, 1, 2, 4))
 
 
 FIELDS = ("order", "drawn", "scratch", "records", "counts", "slots", "starts", "ends", "list", "picture", "opacity",
-          "median", "picture_grad", "opacity_grad", "pair_grads", "mean_grad", "conic_grad", "opacities_grad",
+          "median", "picture_grad", "opacity_grad", "pair_grads", "mean_grad", "shape_grad", "opacities_grad",
           "channels_grad")  # fmt: skip
 
 
-def _run(op: str, given: list[Tensor], size: tuple[int, int], **known: Tensor) -> None:
+def _run(op: str, given: list[Tensor], size: tuple[int, int], *, bent: bool = False, **known: Tensor) -> None:
     """Call a kernel with the fields of SplatBlendTask; those that an op does not use are null."""
     order = known["order"]
-    fields = [*map(backend.address, given), given[0].shape[0], len(order), given[4].shape[1], *size, TILE, CHUNKS]
+    fields = [*map(backend.address, given), given[0].shape[0], len(order), given[1].shape[1], given[4].shape[1]]
+    fields += [int(bent), *size, TILE, CHUNKS]
     fields += [backend.address(known.get(name)) for name in FIELDS]
     backend.run(op, "native" if order.device.type == "cpu" else "cuda", order.device, *fields)
 
@@ -156,23 +177,26 @@ def _run(op: str, given: list[Tensor], size: tuple[int, int], **known: Tensor) -
 def _keep(ctx, inputs, output) -> None:
     picture, opacity, median, *lists = output
     ctx.save_for_backward(*(t.contiguous() for t in inputs[:6]), picture, opacity, *lists)
+    ctx.bent = inputs[8]
     ctx.mark_non_differentiable(median, *lists)
 
 
 def _backward(ctx, picture_grad, opacity_grad, *_):
     given, (picture, opacity, *lists) = list(ctx.saved_tensors[:6]), ctx.saved_tensors[6:]
-    means, conics, opacities, channels = _blend_grad(picture_grad, opacity_grad, picture, opacity, given, lists)
-    return means, conics, opacities, None, channels, None, None, None
+    found = _blend_grad(picture_grad, opacity_grad, picture, opacity, given, lists, ctx.bent)
+    means, shapes, opacities, channels = found
+    return means, shapes, opacities, None, channels, None, None, None, None
 
 
 _blend.register_autograd(_backward, setup_context=_keep)
 
 
-def _check(means: Tensor, conics: Tensor, opacities: Tensor, depths: Tensor, channels: Tensor, extents: Tensor) -> None:
-    count = means.shape[0]
-    shapes = [list(t.shape) for t in (means, conics, opacities, depths, extents)]
-    if shapes != [[count, 2], [count, 3], [count], [count], [count, 2]] or channels.shape[:-1] != (count,):
+def _check(means: Tensor, shapes: Tensor, opacities: Tensor, depths: Tensor, channels: Tensor, extents: Tensor) -> None:
+    count, columns = means.shape[0], shapes.shape[-1]
+    found = [list(t.shape) for t in (means, shapes, opacities, depths, extents)]
+    wanted = [[count, 2], [count, columns], [count], [count], [count, 2]]
+    if found != wanted or columns not in HEADERS or channels.shape[:-1] != (count,):
         raise ValueError(
-            f"splats: blend takes means [splat, 2], conics [splat, 3], opacities and depths [splat], channels "
-            f"[splat, channel] and extents [splat, 2], got {shapes} and {list(channels.shape)}"
+            f"splats: blend takes means [splat, 2], shapes [splat, 3 or 6], opacities and depths [splat], channels "
+            f"[splat, channel] and extents [splat, 2], got {found} and {list(channels.shape)}"
         )

@@ -1,4 +1,5 @@
-"""3D Gaussians to ellipses on a picture plane (EWA splatting, Zwicker et al. 2001; 3DGS, Kerbl et al. 2023)."""
+"""Splats to a picture plane: 3D Gaussians to ellipses (EWA splatting, Zwicker et al. 2001; 3DGS, Kerbl et al. 2023),
+surfels to planes in perspective (2DGS, Huang et al. 2024)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Projected", "SplatView", "project"]
 
+ELLIPSE, SURFEL = 3, 6  # columns of their shapes
 SUMS = 15  # gradients of a camera: rotation 9, translation 3, centre 3
 BLOCK = 4096  # splats whose camera gradients are added up together, in an order that no thread changes
 
@@ -20,7 +22,7 @@ class Projected(NamedTuple):
     """Splats on the picture plane; culled ones have extent 0."""
 
     means: Float[Tensor, "splat 2"]  # pixels
-    conics: Float[Tensor, "splat 3"]  # inverse covariance (xx, xy, yy), 1 / pixel^2
+    shapes: Float[Tensor, "splat column"]  # of ellipses or of surfels: see `project`
     opacities: Float[Tensor, " splat"]
     depths: Float[Tensor, " splat"]  # along the viewing axis
     colours: Float[Tensor, "splat 3"]
@@ -47,21 +49,32 @@ class SplatView:
 def project(
     means: Float[Tensor, "splat 3"],
     quaternions: Float[Tensor, "splat 4"],
-    log_scales: Float[Tensor, "splat 3"],
+    log_scales: Float[Tensor, "splat axis"],
     logits: Float[Tensor, " splat"],
     sh_dc: Float[Tensor, "splat 1 3"],
     sh_rest: Float[Tensor, "splat basis 3"],
     view: SplatView,
 ) -> Projected:
-    """Project Gaussians; the arguments are the columns of an INRIA `.ply`, before their activations.
+    """Project splats, those with three scales as ellipses, those with two as surfels; the arguments are the columns of
+    an INRIA `.ply`, before their activations.
 
     With R from the unit quaternion (w, x, y, z), S = diag(exp(log_scale)), camera p = W m + t, and J the
-    Jacobian of perspective at p (p.x / p.z held within 1.3 pictures, as in 3DGS):
-    covariance = J W R S^2 R^T W^T J^T + 0.3 I, conic = covariance^-1, mean = (fx p.x / p.z + cx, fy p.y / p.z + cy),
-    colour = max(0, 0.5 + sh(unit(m - camera centre))). Opacity is sigmoid(logit), times
-    sqrt(det(covariance - 0.3 I) / det(covariance)) for a `mip` view. The extent is where opacity times the
-    Gaussian falls to 1/255 (gsplat's opacity-aware radius): sqrt(2 ln(255 opacity) covariance_ii). Culled: p.z
-    below near, opacity below 1/255, extents off the picture, and what is not finite.
+    Jacobian of perspective at p: mean = (fx p.x / p.z + cx, fy p.y / p.z + cy), colour = max(0, 0.5 + sh(unit(m -
+    camera centre))), opacity = sigmoid(logit).
+
+    An ellipse has covariance = J W R S^2 R^T W^T J^T + 0.3 I, with p.x / p.z in J held within 1.3 pictures as in 3DGS;
+    its shape is covariance^-1 (xx, xy, yy) in 1 / pixel^2. For a `mip` view opacity is multiplied by
+    sqrt(det(covariance - 0.3 I) / det(covariance)).
+
+    A surfel lies in the plane of its first two axes, p + u a + v b with (a, b) = W R S; its shape is
+    d(x, y, ln z) / d(u, v) at its centre, row by row: J (a, b), in pixels, and (a.z, b.z) / p.z. That is the transform
+    of 2DGS (equation 8), divided by the centre's depth. `mip` says nothing of surfels: their filter adds no opacity.
+
+    The extent is where opacity times the Gaussian falls to 1/255 (gsplat's opacity-aware radius):
+    sqrt(2 ln(255 opacity) covariance_ii). For a surfel covariance is g^2 J (a, b) (a, b)^T J^T + 0.5 I, which also holds
+    its filter, with g = 1 / (1 - |(a.z, b.z)| / p.z sqrt(2 ln(255 opacity))) for perspective; one that comes within a
+    thousandth of the camera's plane may be anywhere. Culled: p.z below near, opacity below 1/255, extents off the
+    picture, and what is not finite.
 
     Differentiable in all parameters and in the view's pose; extents are not. float64 takes the reference.
     """
@@ -85,26 +98,30 @@ def _project(
     settings: list[float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     count = means.shape[0]
-    results = _empty(means, count)
+    results = _empty(means, log_scales)
     given = [t.contiguous() for t in (means, quaternions, log_scales, logits, sh_dc, sh_rest, pose)]
     if count:
         _run("splat_project", given, settings, results, [None] * 12)
     return results
 
 
-def _empty(like: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    new = like.new_empty
-    return new(count, 2), new(count, 3), new(count), new(count), new(count, 3), new(count, 2)
+def _empty(means: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    new, (count, axes) = means.new_empty, log_scales.shape
+    return new(count, 2), new(count, _columns(axes)), new(count), new(count), new(count, 3), new(count, 2)
+
+
+def _columns(axes: int) -> int:
+    return ELLIPSE if axes == 3 else SURFEL
 
 
 @_project.register_fake
 def _(means, quaternions, log_scales, logits, sh_dc, sh_rest, pose, settings):
-    return _empty(means, means.shape[0])
+    return _empty(means, log_scales)
 
 
 def _run(op: str, given: list[Tensor], settings: list[float], results, grads) -> None:
     """Call a kernel with the fields of SplatProjectTask."""
-    fields = [*map(backend.address, given), given[0].shape[0], given[5].shape[1], *settings]
+    fields = [*map(backend.address, given), *given[2].shape, given[5].shape[1], *settings]
     fields += map(backend.address, (*results, *grads))
     backend.run(op, "native" if given[0].device.type == "cpu" else "cuda", given[0].device, *fields)
 
@@ -152,7 +169,8 @@ _project.register_autograd(_backward, setup_context=_keep)
 
 def _check(given: tuple[Tensor, ...]) -> None:
     count = given[0].shape[0]
-    wanted = ((count, 3), (count, 4), (count, 3), (count,), (count, 1, 3), (count, given[5].shape[1], 3))
+    axes = 2 if given[2].shape[-1] == 2 else 3
+    wanted = ((count, 3), (count, 4), (count, axes), (count,), (count, 1, 3), (count, given[5].shape[1], 3))
     names = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
     for name, tensor, shape in zip(names, given, wanted, strict=True):
         if tuple(tensor.shape) != shape:

@@ -13,9 +13,13 @@ from volkit.typing import Float, Tensor
 if TYPE_CHECKING:
     from volkit.ops.splat.project import SplatView
 
-__all__ = ["DILATION", "FAINTEST", "OPAQUEST", "STOP", "blend", "project"]
+__all__ = ["DILATION", "FAINTEST", "FILTER", "OPAQUEST", "STOP", "blend", "project"]
 
 DILATION = 0.3  # pixel^2 added to the covariance: no splat is thinner than a pixel (3DGS)
+FILTER = 0.5  # pixel^2, variance of the least that a surfel draws (2DGS: "FilterInvSquare = 2", gsplat)
+THIN = 1e-3  # pixels: a surfel that is thinner, seen on its edge, has no face
+HORIZON = 1e-3  # of the way to the camera's plane: a surfel that comes nearer may be anywhere
+ANYWHERE = 1e12  # pixel^2
 FAINTEST = 1.0 / 255.0  # alpha below this is not drawn (3DGS, gsplat)
 OPAQUEST = 0.99  # alpha is never above this: what is behind keeps a gradient (3DGS)
 STOP = 1e-4  # a pixel is done before the splat that would leave less light than this (3DGS, gsplat)
@@ -38,63 +42,87 @@ def project(
     local = means @ rotation.T + translation
     seen = local[:, 2] > view.near
     x, y, z = torch.where(seen[:, None], local, local.new_tensor([0.0, 0.0, 1.0])).unbind(-1)
-    jacobian = _jacobian(x, y, z, view)
-    spread = jacobian @ rotation @ rotations_of(quaternions) * log_scales.exp()[:, None, :]
-    thin = spread @ spread.transpose(1, 2)
-    xx, xy, yy = thin[:, 0, 0] + DILATION, thin[:, 0, 1], thin[:, 1, 1] + DILATION
-    determinant = xx * yy - xy * xy
-    conics = torch.stack([yy, -xy, xx], -1) / determinant[:, None]
-    opacity = torch.sigmoid(logits)
-    if view.mip:
-        kept = (thin[:, 0, 0] * thin[:, 1, 1] - thin[:, 0, 1].square()) / determinant
-        opacity = opacity * kept.clamp_min(1e-12).sqrt()
+    axes = rotation @ rotations_of(quaternions)[:, :, : log_scales.shape[1]] * log_scales.exp()[:, None, :]
+    sigmoid = torch.sigmoid(logits)
+    outline = _ellipses if log_scales.shape[1] == 3 else _surfels
+    shapes, opacity, variances = outline(axes, x, y, z, sigmoid, view)
     flat = torch.stack([fx * x / z + cx, fy * y / z + cy], -1)
-    reach = (2.0 * torch.log(opacity.detach() / FAINTEST)).clamp_min(0.0)
-    extents = (reach[:, None] * torch.stack([xx, yy], -1).detach()).sqrt()
+    extents = (_reach(opacity)[:, None] * variances).detach().sqrt()
     size = flat.new_tensor(view.size)
     on = ((flat + extents > 0) & (flat - extents < size)).all(-1) & seen & (opacity > FAINTEST)
-    on = on & torch.isfinite(torch.cat([flat, conics, extents], -1)).all(-1)
+    on = on & torch.isfinite(torch.cat([flat, shapes, extents], -1)).all(-1)
     direction = functional.normalize(means + translation @ rotation, dim=-1)
     degree = math.isqrt(sh_rest.shape[1] + 1) - 1
     basis = sh_basis(direction, degree)
     colour = torch.einsum("nb,nbc->nc", basis, torch.cat([sh_dc, sh_rest], 1)) + 0.5
     drawn = lambda value: torch.where(on.view(-1, *[1] * (value.dim() - 1)), value, 0.0)  # noqa: E731
-    return drawn(flat), drawn(conics), drawn(opacity), drawn(z), drawn(colour.clamp_min(0.0)), drawn(extents).detach()
+    return drawn(flat), drawn(shapes), drawn(opacity), drawn(z), drawn(colour.clamp_min(0.0)), drawn(extents).detach()
 
 
-def _jacobian(x: Tensor, y: Tensor, z: Tensor, view: "SplatView") -> Float[Tensor, "splat 2 3"]:
-    """Derivative of perspective, held where a direction is far off the picture: there it grows without bound."""
+def _reach(opacity: Tensor) -> Tensor:
+    """Squared distance, in standard deviations, at which alpha is 1/255."""
+    return (2.0 * torch.log(opacity.detach() / FAINTEST)).clamp_min(0.0)
+
+
+def _ellipses(
+    axes: Float[Tensor, "splat 3 3"], x: Tensor, y: Tensor, z: Tensor, sigmoid: Tensor, view: "SplatView"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Conics, opacities, variances on the picture. The Jacobian is held where a direction is far off the picture."""
     fx, fy, cx, cy = view.intrinsics
     width, height = view.size
     tilt_x = (x / z).clamp(-(cx / fx + MARGIN * width / (2 * fx)), (width - cx) / fx + MARGIN * width / (2 * fx))
     tilt_y = (y / z).clamp(-(cy / fy + MARGIN * height / (2 * fy)), (height - cy) / fy + MARGIN * height / (2 * fy))
-    nothing = torch.zeros_like(z)
+    spread = _jacobian(tilt_x, tilt_y, z, view) @ axes
+    thin = spread @ spread.transpose(1, 2)
+    xx, xy, yy = thin[:, 0, 0] + DILATION, thin[:, 0, 1], thin[:, 1, 1] + DILATION
+    determinant = xx * yy - xy * xy
+    conics = torch.stack([yy, -xy, xx], -1) / determinant[:, None]
+    if view.mip:
+        kept = (thin[:, 0, 0] * thin[:, 1, 1] - thin[:, 0, 1].square()) / determinant
+        sigmoid = sigmoid * kept.clamp_min(1e-12).sqrt()
+    return conics, sigmoid, torch.stack([xx, yy], -1)
+
+
+def _surfels(
+    axes: Float[Tensor, "splat 3 2"], x: Tensor, y: Tensor, z: Tensor, sigmoid: Tensor, view: "SplatView"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """d(x, y, ln z) / d(u, v), opacities, variances of what bounds them on the picture."""
+    flat, slope = _jacobian(x / z, y / z, z, view) @ axes, axes[:, 2:] / z[:, None, None]
+    far = 1.0 - _reach(sigmoid).sqrt() * slope[:, 0].norm(dim=-1)
+    bound = flat.square().sum(-1) / far.square()[:, None] + FILTER
+    shapes = torch.cat([flat, slope], 1).flatten(1)
+    return shapes, sigmoid, torch.where(far[:, None] > HORIZON, bound, ANYWHERE)
+
+
+def _jacobian(tilt_x: Tensor, tilt_y: Tensor, z: Tensor, view: "SplatView") -> Float[Tensor, "splat 2 3"]:
+    """Derivative of perspective at (tilt_x z, tilt_y z, z)."""
+    fx, fy, nothing = view.intrinsics[0], view.intrinsics[1], torch.zeros_like(z)
     rows = [fx / z, nothing, -fx * tilt_x / z, nothing, fy / z, -fy * tilt_y / z]
     return torch.stack(rows, -1).view(-1, 2, 3)
 
 
 def blend(
     means: Tensor,
-    conics: Tensor,
+    shapes: Tensor,
     opacities: Tensor,
     depths: Tensor,
     channels: Tensor,
     extents: Tensor,
     size: tuple[int, int],
+    bent: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `volkit.ops.splat.blend`."""
     width, height = size
     drawn = (extents[:, 0] > 0).nonzero()[:, 0]
     order = drawn[torch.argsort(depths[drawn].detach(), stable=True)]
-    means, conics, opacities, channels = means[order], conics[order], opacities[order], channels[order]
-    nearness = depths[order].detach()
+    means, shapes, opacities, channels = means[order], shapes[order], opacities[order], channels[order]
+    centres = depths[order].detach()
+    powers = _ellipse_powers if shapes.shape[1] == 3 else _surfel_powers
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     pixels = torch.stack([x, y], -1).view(-1, 2).to(means)
     parts = []
     for some in pixels.split(max(1, QUESTIONS // max(1, len(order)))):
-        dx, dy = (some[:, None] - means).unbind(-1)
-        a, b, c = conics.unbind(-1)
-        power = -0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy
+        power, farness = powers(some[:, None] - means, shapes)
         alpha = (opacities * power.exp()).clamp_max(OPAQUEST)
         alpha = torch.where(alpha >= FAINTEST, alpha, 0.0)
         left = torch.cumprod(1.0 - alpha, 1)
@@ -103,7 +131,31 @@ def blend(
         before = torch.cat([torch.ones_like(left[:, :1]), left[:, :-1]], 1)
         weights = before * alpha
         half = (before > 0.5) & (left <= 0.5)
-        median = torch.where(half.any(1), (half * nearness).sum(1), torch.inf)
-        parts.append((weights @ channels, weights.sum(1), median.detach()))
+        median = torch.where(half.any(1), (half * centres * farness).sum(1), torch.inf)
+        seen = weights @ channels
+        if bent:
+            seen = torch.cat([seen[:, :-1], (weights * farness) @ channels[:, -1:]], 1)
+        parts.append((seen, weights.sum(1), median.detach()))
     colour, opacity, median = (torch.cat(part) for part in zip(*parts, strict=True))
     return colour.view(height, width, -1), opacity.view(height, width), median.view(height, width)
+
+
+def _ellipse_powers(d: Float[Tensor, "pixel splat 2"], conics: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithm of the Gaussian at pixels, and depth there in depths of the centre."""
+    (dx, dy), (a, b, c) = d.unbind(-1), conics.unbind(-1)
+    return -0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy, torch.ones_like(dx)
+
+
+def _surfel_powers(d: Float[Tensor, "pixel splat 2"], shapes: Tensor) -> tuple[Tensor, Tensor]:
+    """As of ellipses, where the ray meets the plane; or of the filter, where that draws more."""
+    (dx, dy), (xu, xv, yu, yv, ku, kv) = d.unbind(-1), shapes.unbind(-1)
+    determinant = xu * yv - xv * yu
+    face = determinant.square() > THIN**2 * shapes[:, :4].square().sum(-1)
+    inverse = 1.0 / torch.where(face, determinant, 1.0)
+    hu, hv = (yv * dx - xv * dy) * inverse, (xu * dy - yu * dx) * inverse
+    nearness = 1.0 - ku * hu - kv * hv
+    met = face & (nearness > 0)
+    farness = 1.0 / torch.where(met, nearness, 1.0)
+    plane, blur = -0.5 * (hu.square() + hv.square()) * farness.square(), -0.5 / FILTER * (dx * dx + dy * dy)
+    met = met & (plane > blur)
+    return torch.where(met, plane, blur), torch.where(met, farness, 1.0)

@@ -1,0 +1,152 @@
+// Projected splats as blending reads them: an ellipse (a 3D Gaussian) or a surfel (a 2D Gaussian in space, which each
+// pixel's ray meets); splat_sight.h has their formulas.
+#pragma once
+
+#include "volkit/masks.h"
+
+namespace volkit {
+
+struct SplatBlendTask {
+  const float* flat;          // [splat, 2]
+  const float* shapes;        // [splat, column]: 3 of an ellipse, 6 of a surfel
+  const float* opacities;     // [splat]
+  const float* depths;        // [splat]
+  const float* channels;      // [splat, channel]
+  const float* extents;       // [splat, 2]
+  int64_t splats;
+  int64_t drawn_count;
+  int64_t columns;
+  int64_t channel_count;
+  int64_t bent;               // whether the last channel is depth, which a surfel shows where a ray meets it
+  int64_t width, height;
+  int64_t tile;
+  int64_t chunks;
+  int32_t* order;             // [drawn], near to far
+  int64_t* drawn;             // [1]: how many
+  int32_t* scratch;           // [3 splats]
+  float* records;             // [drawn, stride]
+  int32_t* counts;            // [chunk, tile]: pairs
+  int64_t* slots;             // [drawn + 1]: tiles of splat i in slots[i + 1], later their running sum
+  const int64_t* starts;      // [tile * chunk + 1]: where a chunk's part of a tile's list begins
+  const int64_t* ends;        // [tile + 1]
+  int32_t* list;              // [pair, 2]: place in order, number of the pair
+  float* picture;             // [channel, height, width]
+  float* opacity;             // [height, width]
+  float* median;              // [height, width]
+  const float* picture_grad;  // as picture
+  const float* opacity_grad;
+  float* pair_grads;          // [pair, 2 + column + 1 + channel]
+  float* mean_grad;           // [splat, 2]
+  float* shape_grad;          // [splat, column]
+  float* opacities_grad;      // [splat]
+  float* channels_grad;       // [splat, channel]
+};
+
+}  // namespace volkit
+
+namespace volkit::VOLKIT_ISA {
+
+constexpr float kLog2E = 1.44269504f;
+constexpr float kSplatFilter = 0.5f;     // pixel^2: variance of the filter of surfels (2DGS, gsplat)
+constexpr float kSplatThin = 1e-3f;      // pixels: a surfel that is thinner, seen on its edge, has no face
+constexpr float kSplatHorizon = 1e-3f;   // of the way to the camera's plane: a surfel that comes nearer may be anywhere
+constexpr float kSplatAnywhere = 1e12f;  // pixel^2
+
+// What a tile reads of a splat, in one or two cache lines; its channels follow.
+struct EllipseRecord {
+  static constexpr int kColumns = 3;
+  static constexpr bool kBends = false;
+  float x, y, a, b, c, opacity, faintest, depth;
+};
+
+// It begins with an ellipse that holds all that is drawn of it.
+struct SurfelRecord : EllipseRecord {
+  static constexpr int kColumns = 6;
+  static constexpr bool kBends = true;
+  float uu, uv, vu, vv, ku, kv;  // P^-1, kappa
+  float spare[2];
+};
+
+template <class Record> constexpr int kSplatPair = Record::kColumns + 3;  // floats of a pair's gradient before its channels
+
+VOLKIT_FN bool has_surfels(const SplatBlendTask& task) { return task.columns == SurfelRecord::kColumns; }
+VOLKIT_FN int64_t splat_header(const SplatBlendTask& task) {
+  return int64_t(has_surfels(task) ? sizeof(SurfelRecord) : sizeof(EllipseRecord)) / 4;
+}
+VOLKIT_FN int64_t splat_stride(const SplatBlendTask& task) { return splat_header(task) + (task.channel_count + 3) / 4 * 4; }
+
+#if defined(__CUDACC__)
+VOLKIT_FN float log2_of_one(float x) { return log2f(x); }
+#else
+VOLKIT_FN float log2_of_one(float x) { return __builtin_log2f(x); }
+#endif
+
+// By how much the variance of a surfel grows that bounds it in perspective: the ray that leaves it at sqrt(reach)
+// standard deviations towards the camera is 1 / (1 - sqrt(reach) |kappa|) times as far off on the picture. 0: anywhere.
+template <class T> VOLKIT_FN T surfel_growth(T reach, T ku, T kv) {
+  const T far = 1.0f - square_root(reach * (ku * ku + kv * kv));
+  return select(far > kSplatHorizon * one<T>(), 1.0f / (far * far), zero<T>());
+}
+
+VOLKIT_FN EllipseRecord ellipse_record(const SplatBlendTask& task, int64_t i, float xx, float xy, float yy) {
+  const float opacity = task.opacities[i];
+  return {task.flat[2 * i], task.flat[2 * i + 1], -0.5f * kLog2E * xx, -kLog2E * xy, -0.5f * kLog2E * yy,
+          opacity, -log2_of_one(opacity * 255.0f), task.depths[i]};
+}
+
+VOLKIT_FN SurfelRecord surfel_record(const SplatBlendTask& task, int64_t i) {
+  const float* s = task.shapes + SurfelRecord::kColumns * i;
+  const float determinant = s[0] * s[3] - s[1] * s[2];
+  const float reach = 2.0f / kLog2E * log2_of_one(task.opacities[i] * 255.0f);
+  const float growth = surfel_growth(reach, s[4], s[5]);
+  const float thin_xx = s[0] * s[0] + s[1] * s[1], thin_yy = s[2] * s[2] + s[3] * s[3];
+  const float xx = growth * thin_xx + kSplatFilter, yy = growth * thin_yy + kSplatFilter;
+  const float xy = growth * (s[0] * s[2] + s[1] * s[3]);
+  // Without the cancellation of xx yy - xy^2.
+  const float area = growth * determinant, over = 1.0f / (area * area + kSplatFilter * (xx + yy - kSplatFilter));
+  SurfelRecord r;
+  if (growth > 0.0f) {
+    static_cast<EllipseRecord&>(r) = ellipse_record(task, i, yy * over, -xy * over, xx * over);
+  } else {
+    static_cast<EllipseRecord&>(r) = ellipse_record(task, i, 1.0f / kSplatAnywhere, 0.0f, 1.0f / kSplatAnywhere);
+  }
+  // Without a face only the filter draws: pixels that lie on the thin line by chance must not show all of it.
+  const bool face = determinant * determinant > kSplatThin * kSplatThin * (thin_xx + thin_yy);
+  const float inverse = face ? 1.0f / determinant : 0.0f, nowhere = face ? 0.0f : 1e6f;
+  r.uu = s[3] * inverse + nowhere;
+  r.uv = -s[1] * inverse;
+  r.vu = -s[2] * inverse;
+  r.vv = s[0] * inverse + nowhere;
+  r.ku = face ? s[4] : 0.0f;
+  r.kv = face ? s[5] : 0.0f;
+  r.spare[0] = r.spare[1] = 0.0f;
+  return r;
+}
+
+// Writes the record of splat i and its channels to place k; returns the ellipse that holds it.
+VOLKIT_FN EllipseRecord splat_record(const SplatBlendTask& task, int64_t i, int64_t k) {
+  const int64_t header = splat_header(task), stride = splat_stride(task);
+  float* record = task.records + k * stride;
+  EllipseRecord bound;
+  if (has_surfels(task)) {
+    const SurfelRecord s = surfel_record(task, i);
+    __builtin_memcpy(record, &s, sizeof(s));
+    bound = s;
+  } else {
+    const float* conic = task.shapes + EllipseRecord::kColumns * i;
+    bound = ellipse_record(task, i, conic[0], conic[1], conic[2]);
+    __builtin_memcpy(record, &bound, sizeof(bound));
+  }
+  for (int64_t c = 0; c < stride - header; ++c) {
+    record[header + c] = c < task.channel_count ? task.channels[i * task.channel_count + c] : 0.0f;
+  }
+  return bound;
+}
+
+template <class Record> VOLKIT_FN Record read_record(const float* record) {
+  Record s;
+  __builtin_memcpy(&s, record, sizeof(s));
+  return s;
+}
+
+}  // namespace volkit::VOLKIT_ISA
