@@ -11,6 +11,7 @@ from volkit.cli import main
 from volkit.distill.densify import Chain, relocated, shake
 from volkit.distill.exact.flat import flattened
 from volkit.distill.exact.surface import Surface, splats_on
+from volkit.distill.merge import thin
 from volkit.fit import Budget, Fit, Regrown
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
@@ -278,6 +279,45 @@ def test_splats_become_surfels(fitted, capsys, tmp_path):
 def test_surfels_are_splats(fitted, capsys):
     words = ["convert", str(fitted / "splats.safetensors"), str(fitted / "b.safetensors"), "--to", "mlp", "--surfels"]
     assert main(words) == 1 and "--to splats" in capsys.readouterr().err
+
+
+def test_fewer_harmonics(fitted, capsys, tmp_path):
+    from volkit.io import load
+
+    source, target = str(fitted / "splats.safetensors"), tmp_path / "plain.ply"
+    _report(capsys, "convert", source, str(target), "--sh-degree", "1", "--budget", "20")
+    found = load(target)
+    assert isinstance(found, Splats) and found.config.degree == 1 and found.sh_rest.shape[1] == 3
+    assert main(["convert", source, str(target), "--sh-degree", "5", "--force"]) == 1
+    assert "0 to 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("surfels", [False, True])
+def test_equal_splats_are_joined_into_one_like_them(surfels):
+    """Two halves of a Gaussian give it back: mean, covariance with the spread of the halves, opacity by area."""
+    splats = SplatsConfig(count=2, surfels=surfels).build(Domain.cube(1.0), torch.Generator()).requires_grad_(False)
+    splats.means.copy_(torch.tensor([[0.3, 0.0, 0.0], [0.3, 0.2, 0.0]]))
+    splats.log_scales.copy_(torch.tensor([0.3, 0.1, 0.02][: splats.log_scales.shape[1]]).log().expand(2, -1))
+    splats.logits.fill_(0.0)
+    thin(splats, torch.tensor([1.0, 3.0]), 1, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(splats.means, torch.tensor([[0.3, 0.15, 0.0]]))
+    third = 0.0 if surfels else 0.02
+    # the spread of means 0.2 apart with shares 1/4 and 3/4 is 3/16 of its square
+    expected = torch.diag(torch.tensor([0.3, (0.01 + 0.04 * 3 / 16) ** 0.5, third]).square())
+    torch.testing.assert_close((splats.axes @ splats.axes.mT)[0], expected, atol=1e-6, rtol=1e-4)
+    power = 1.0 if surfels else 2 / 3
+    area = (0.1 / (0.01 + 0.04 * 3 / 16) ** 0.5) ** power
+    torch.testing.assert_close(splats.opacities, torch.tensor([min(2 * 0.5 * area, 0.99)]))
+
+
+def test_what_shows_nothing_goes_first():
+    splats = SplatsConfig(count=50).build(Domain.cube(1.0), torch.Generator().manual_seed(1)).requires_grad_(False)
+    light = torch.zeros(50)
+    light[:8] = 1.0
+    kept = splats.means[:8].clone()
+    thin(splats, light, 8, torch.Generator().manual_seed(0))
+    assert len(splats) == 8
+    assert torch.cdist(kept, splats.means).amin(1).max() < 1e-6  # joining with what shows nothing changes nothing
 
 
 def test_splats_to_a_field_and_back(fitted, capsys):

@@ -15,7 +15,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 REGION = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
+KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp", "splats")
+SOURCES = (*KINDS, "mesh")
 METHODS = ("volkit", "pvd", "pvd-al")
 
 Row = dict[str, Any]
@@ -54,7 +55,7 @@ def matrix() -> str:
     budgets = sorted({budget for _, _, budget in cells})
     lines = []
     for budget in budgets[:1]:
-        for source in KINDS:
+        for source in SOURCES:
             row = [cells.get((source, kind, budget)) for kind in KINDS]
             if any(row):
                 lines.append([source, *(_pair(cell) for cell in row)])
@@ -114,6 +115,17 @@ def conversions(method: str) -> dict[tuple[str, str, str], Row]:
     return {match.groups(): row for match, row in found.items() if match}
 
 
+def splats() -> str:
+    """Splats from photographs, from a field and from a mesh, and fields from splats."""
+    rows = [
+        [f"{source} to {kind}", budget, _number(row.get("psnr")), _number(row.get("psnr_to_source")), _megabytes(row),
+         _share(row)]
+        for name, row in results("splats").items()
+        for source, kind, budget in [name.split("-")]
+    ]  # fmt: skip
+    return table(["from, to", "budget", "PSNR, held-out photographs", "PSNR to the source", "MB", "CPU share"], rows)
+
+
 def ops() -> str:
     """Speeds of the native ops and of the whole training step, with the share of the bound where there is one."""
     rows = []
@@ -157,7 +169,7 @@ def _share(row: Row) -> str:
 
 
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
-          "scratch": scratch, "foreign": foreign}  # fmt: skip
+          "scratch": scratch, "foreign": foreign, "splats": splats}  # fmt: skip
 
 
 def filled(text: str) -> str:

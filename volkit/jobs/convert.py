@@ -1,7 +1,7 @@
 """`volkit convert`: a field of any architecture into a field of any other, with no photographs needed."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
-from volkit.jobs.sizes import suited
+from volkit.jobs.sizes import checked_degree, suited
 from volkit.jobs.trainees import Lesson, trainee_of_teacher
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
@@ -32,6 +32,7 @@ from volkit.representations import (
     Representation,
     RepresentationConfig,
     Splats,
+    SplatsConfig,
 )
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
@@ -68,6 +69,8 @@ class ConvertJob:
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     max_splats: int | None = None
     """How many splats there may be; by default all that a source of splats has, else 60000."""
+    sh_degree: int | None = None
+    """Degree of the spherical harmonics of splats, 0 to 4; by default that of a source of splats, else 3."""
     surfels: bool = False
     """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
     drop_bad: bool = False
@@ -160,22 +163,29 @@ class ConvertJob:
         if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
             kinds = ", ".join(k for k in REPRESENTATIONS if k not in TEACHERS_ONLY)
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
-        if self.surfels and kind != "splats":
-            raise ValueError("--surfels is a shape of splats; give it with --to splats")
-        flat = self.surfels
-        if isinstance(teacher, Splats) and kind == "splats":
-            flat = flat or teacher.config.surfels
-            if flat == teacher.config.surfels and len(teacher) <= (self.max_splats or len(teacher)):
-                return teacher
+        if kind != "splats" and (self.surfels or self.sh_degree is not None):
+            raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")
+        splats = self._splats(teacher)
+        if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
+            return teacher
         cameras = None if teacher.capture is None else teacher.capture.cameras
-        config = self.config or suited(
-            kind, teacher.domain, teacher.world_from_local, cameras, self.max_splats or MAX_SPLATS, surfels=flat
-        )
+        config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras, splats)
         student = config.build(teacher.domain, generator).placed_like(teacher)
         student.to(teacher.device)
         if isinstance(student, Field) and isinstance(teacher, Field):
             copy_occupancy(teacher, student)
         return student
+
+    def _splats(self, teacher: Representation) -> SplatsConfig:
+        """What splats are to be like: a source's own, but for what was asked for."""
+        own = teacher.config if isinstance(teacher, Splats) else SplatsConfig()
+        assert isinstance(own, SplatsConfig)
+        count = min(own.count, self.max_splats or own.count)
+        degree = own.degree if self.sh_degree is None else checked_degree(self.sh_degree)
+        if isinstance(teacher, Splats):
+            degree = min(degree, own.degree)
+        changed = replace(own, count=count, degree=degree, surfels=own.surfels or self.surfels)
+        return own if changed == own else replace(changed, extras=())
 
     def _photographs(self, device: torch.device) -> PixelTable | None:
         if self.photos is None:

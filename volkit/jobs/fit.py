@@ -1,7 +1,7 @@
 """`volkit fit`: from posed photographs to a radiance field."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,11 +20,18 @@ from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, over_white
 from volkit.jobs.progress import Progress
-from volkit.jobs.sizes import suited
+from volkit.jobs.sizes import checked_degree, suited
 from volkit.jobs.trainees import Pictures, trainee_of_pictures
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import REPRESENTATIONS, TEACHERS_ONLY, Capture, Representation, RepresentationConfig
+from volkit.representations import (
+    REPRESENTATIONS,
+    TEACHERS_ONLY,
+    Capture,
+    Representation,
+    RepresentationConfig,
+    SplatsConfig,
+)
 
 __all__ = ["FitJob"]
 
@@ -61,6 +68,8 @@ class FitJob:
     """Metres per unit of the dataset."""
     max_splats: int = 60_000
     """How many splats there may be, with --to splats."""
+    sh_degree: int = 3
+    """Degree of the spherical harmonics of splats, 0 to 4, with --to splats."""
     surfels: bool = False
     """Flat splats (2D Gaussians), with --to splats."""
     densify: Literal["mcmc", "classic"] = "mcmc"
@@ -135,9 +144,9 @@ class FitJob:
 
     def _scene(self, photographs: Photographs, generator) -> Representation:
         train = photographs.subset("train")
-        config = self.config or suited(
-            self.to, photographs.domain, Similarity(), train.cameras, self.max_splats, surfels=self.surfels
-        )
+        splats = SplatsConfig(degree=checked_degree(self.sh_degree), surfels=self.surfels)
+        splats = replace(splats, count=min(splats.count, self.max_splats))
+        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras, splats)
         field = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
         field.capture = Capture(

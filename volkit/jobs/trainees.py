@@ -10,6 +10,7 @@ from volkit.distill.exact.cloud import cells_of, cloud_of, voxels_of
 from volkit.distill.exact.flat import flattened
 from volkit.distill.exact.surface import splats_on, surface_points
 from volkit.distill.importance import contributions
+from volkit.distill.merge import thin
 from volkit.distill.pixels import Gains, PixelRung, PixelTable
 from volkit.distill.plan import Ladder, plan
 from volkit.distill.pvd import METHODS
@@ -20,7 +21,7 @@ from volkit.distill.splat_views import PhotographViews, TeacherViews
 from volkit.distill.student import Recipe, Stage, Student
 from volkit.distill.teacher_pixels import TeacherPixels
 from volkit.distill.views import distillation_cameras, windows
-from volkit.geometry import Cameras
+from volkit.geometry import Cameras, sh_count
 from volkit.jobs.devices import on_device
 from volkit.jobs.training import batch_samples
 from volkit.render.renderer import renderer_for
@@ -164,9 +165,10 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
     generator = on_device(generator, teacher.device)
     first = cameras[slice(0, START_VIEWS)].resized(START_SIZE)
     if isinstance(teacher, Splats):
-        most = contributions(teacher, first).topk(min(lesson.max_splats, len(teacher))).indices
-        columns = {name: getattr(teacher, name).detach()[most] for name in PARAMETERS}
-        student.replaced(flattened(columns) if student.config.surfels else columns)
+        wanted, columns = student.config, {name: getattr(teacher, name).detach() for name in PARAMETERS}
+        columns["sh_rest"] = columns["sh_rest"][:, : sh_count(wanted.degree) - 1]  # bands are orthogonal
+        student.replaced(flattened(columns) if wanted.surfels else columns)
+        thin(student, contributions(teacher, first), wanted.count, generator)
         return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
     looking = cameras if isinstance(teacher, Field) else first
     splats_on(student, surface_points(teacher, looking, len(student), generator), generator)

@@ -68,7 +68,8 @@ template <class F> VOLKIT_FN void splat_tiles(const SplatBlendTask& task, const 
     // A hundredth of a pixel of slack: rounding must not lose what the pixels themselves decide.
     const float low = s.x + x.low - 0.51f, high = s.x + x.high - 0.49f;
     if (high < 0.0f || low > float(task.width)) continue;
-    const int64_t left = int64_t(larger(low, 0.0f) / tile);
+    const float from = larger(low, 0.0f);
+    const int64_t left = (int64_t(from) + (float(int64_t(from)) < from)) / task.tile;  // of the first pixel's tile
     const int64_t right = smaller<int64_t>(wide - 1, int64_t(smaller(high, float(task.width)) / tile));
     for (int64_t column = left; column <= right; ++column) f(row * wide + column);
   }
