@@ -43,9 +43,9 @@ QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0)
 
 @dataclass(frozen=True)
 class DemoJob:
-    """Tour volkit: pictures of a bundled scene, a hash grid fitted to them, other forms distilled from it, and one back.
+    """Tour volkit: pictures of a bundled scene, a hash grid fitted to them, other forms made from it, and one back.
 
-    The hash grid becomes a tensor-VM, an MLP and Gaussian splats, and the splats become a hash grid again. Writes
+    The grid becomes a tensor-VM, an MLP and Gaussian splats, and the splats become a hash grid again. Writes
     report.html (pictures with error maps, dB over time, a table), report.json, the pictures and the scene files. Takes
     under 5 minutes on two cores. Example: volkit demo --scene lantern
     """
@@ -111,7 +111,7 @@ class DemoJob:
         backend = first["backend"]
         return Page(
             title=f"volkit demo: {self.scene.replace('_', ' ')}",
-            lead="A hash grid learned from pictures, then handed on without them: to other forms, and back from splats.",
+            lead="A hash grid learned from pictures, then handed on without them to other forms, and back from splats.",
             table=[_cells(row) for row in result["results"]],
             curves=curves,
             galleries=self._galleries(pictures, result["results"]),

@@ -24,7 +24,6 @@ from volkit.distill.views import distillation_cameras, windows
 from volkit.geometry import Cameras, sh_count
 from volkit.jobs.devices import on_device
 from volkit.jobs.training import batch_samples
-from volkit.render.renderer import renderer_for
 from volkit.representations import Field, Representation, Splats
 from volkit.representations.splats import PARAMETERS
 from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width
