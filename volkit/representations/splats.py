@@ -43,7 +43,8 @@ class Splats(Representation):
     """Gaussians, their parameters before activation as columns of an INRIA `.ply`.
 
     Standard deviations `exp(log_scales)` along the axes of the quaternion (w, x, y, z), three or, of surfels, the first
-    two; opacity `sigmoid(logits)`, colour `max(0, 0.5 + SH(direction))` with `sh_dc` [splat, 1, 3] and `sh_rest` [splat, basis, 3].
+    two; opacity `sigmoid(logits)`, colour `max(0, 0.5 + SH(direction))` with `sh_dc` [splat, 1, 3] and `sh_rest`
+    [splat, basis, 3].
     Layout: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`.
     """
 
