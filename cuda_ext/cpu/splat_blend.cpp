@@ -101,7 +101,8 @@ VOLKIT_FN Lanes get_row(const float* from, int columns) {
 
 VOLKIT_FN Lanes magnitude_of(Lanes x) { return larger_of(x, -x); }
 
-template <class Record, int kFixed> void blend_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* sums) {
+template <class Record, int kFixed>
+void blend_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* sums) {
   const int channels = channels_of(task, kFixed);
   Strip strip = open_strip(task, tile, shift);
   if (strip.columns <= 0) return;
@@ -112,7 +113,8 @@ template <class Record, int kFixed> void blend_strip(const SplatBlendTask& task,
       task, strip, [] {},
       [&](const Record& s, const auto& at, const float* values, int row, float, const SplatHit<Lanes>& hit) {
         for (int c = 0; c < channels; ++c) {
-          sums[row * channels + c] += hit.weight * (bends<Record>(task, c, channels) ? at.bent(values[c]) : broadcast(values[c]));
+          const Lanes value = bends<Record>(task, c, channels) ? at.bent(values[c]) : broadcast(values[c]);
+          sums[row * channels + c] += hit.weight * value;
         }
         const LanesI half = hit.drawn & (hit.before > 0.5f) & (hit.before - hit.weight <= 0.5f);
         median[row] = select(half, at.bent(s.depth), median[row]);
@@ -127,7 +129,8 @@ template <class Record, int kFixed> void blend_strip(const SplatBlendTask& task,
   }
 }
 
-template <class Record, int kFixed> void pull_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* scratch) {
+template <class Record, int kFixed>
+void pull_strip(const SplatBlendTask& task, int64_t tile, int64_t shift, Lanes* scratch) {
   const int channels = channels_of(task, kFixed);
   Strip strip = open_strip(task, tile, shift);
   if (strip.columns <= 0) return;

@@ -35,7 +35,7 @@ def _rotation(q: Tensor) -> Tensor:
 
 
 def _met(surfel: list[Tensor], view: SplatView) -> tuple[Tensor, Tensor]:
-    """Alpha and depth of one surfel at every pixel: `mean + u a + v b = z ray` solved for (u, v, z), then the filter."""
+    """Alpha and depth of one surfel at every pixel: `mean + u a + v b = z ray` solved for u, v, z; then the filter."""
     mean, quaternion, log_scales, logit = (t[0].double() for t in surfel[:4])
     fx, fy, cx, cy = view.intrinsics
     width, height = view.size

@@ -31,8 +31,8 @@ template <class T> VOLKIT_FN void splat_shape(const Surfel<T>& p, T* shape) {
 }
 
 template <class T>
-VOLKIT_FN void splat_pull(const SplatProjectTask& task, const Surfel<T>& p, const T* flat, const T* shape, T opacity, T depth,
-                          SplatGrad<T>& g) {
+VOLKIT_FN void splat_pull(const SplatProjectTask& task, const Surfel<T>& p, const T* flat, const T* shape, T opacity,
+                          T depth, SplatGrad<T>& g) {
   g.logit = opacity * p.sigmoid * (1.0f - p.sigmoid);
   splat_pull_frame(task, p, shape, flat, depth, g);
 }

@@ -5,7 +5,7 @@ from volkit.typing import Tensor
 
 __all__ = ["flattened"]
 
-# Turns by a third about (1, 1, 1): for a shortest axis x, y, z, those that let it be called z and keep the order.
+# Turns about (1, 1, 1): for each shortest axis the one that names it z and keeps the others in order.
 TURNS = ((0.5, 0.5, 0.5, 0.5), (0.5, -0.5, -0.5, -0.5), (1.0, 0.0, 0.0, 0.0))
 
 

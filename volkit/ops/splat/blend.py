@@ -63,7 +63,7 @@ def blend(
     given = (means, shapes, opacities, depths, channels, extents)
     if backend.choose("splat", *given) == "reference":
         return Blended(*reference.blend(*given, size, depth))
-    planar, opacity, median, *_ = _blend(*given, *size, depth)
+    planar, opacity, median, *_ = _blend(*given, [*size, int(depth)])
     return Blended(planar.permute(1, 2, 0), opacity, median)
 
 
@@ -112,11 +112,10 @@ def _blend(
     depths: Tensor,
     channels: Tensor,
     extents: Tensor,
-    width: int,
-    height: int,
-    bent: bool,
+    frame: list[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = [t.contiguous() for t in (means, shapes, opacities, depths, channels, extents)]
+    width, height, bent = frame
     lists = _lists(given, width, height)
     picture = means.new_empty(channels.shape[1], height, width)
     opacity, median = means.new_empty(height, width), means.new_empty(height, width)
@@ -126,7 +125,8 @@ def _blend(
 
 
 @_blend.register_fake
-def _(means, shapes, opacities, depths, channels, extents, width, height, bent):
+def _(means, shapes, opacities, depths, channels, extents, frame):
+    width, height, _ = frame
     sizes = torch.library.get_ctx()
     drawn, pairs = sizes.new_dynamic_size(), sizes.new_dynamic_size()
     tiles = -(-width // TILE) * -(-height // TILE)
@@ -141,7 +141,7 @@ def _(means, shapes, opacities, depths, channels, extents, width, height, bent):
 @torch.library.custom_op("volkit::splat_blend_grad", mutates_args=())
 def _blend_grad(
     picture_grad: Tensor, opacity_grad: Tensor, picture: Tensor, opacity: Tensor, given: list[Tensor],
-    lists: list[Tensor], bent: bool,
+    lists: list[Tensor], bent: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     height, width = opacity.shape
     found = [torch.zeros_like(given[k]) for k in (0, 1, 2, 4)]
@@ -165,11 +165,11 @@ FIELDS = ("order", "drawn", "scratch", "records", "counts", "slots", "starts", "
           "channels_grad")  # fmt: skip
 
 
-def _run(op: str, given: list[Tensor], size: tuple[int, int], *, bent: bool = False, **known: Tensor) -> None:
+def _run(op: str, given: list[Tensor], size: tuple[int, int], *, bent: int = 0, **known: Tensor) -> None:
     """Call a kernel with the fields of SplatBlendTask; those that an op does not use are null."""
     order = known["order"]
     fields = [*map(backend.address, given), given[0].shape[0], len(order), given[1].shape[1], given[4].shape[1]]
-    fields += [int(bent), *size, TILE, CHUNKS]
+    fields += [bent, *size, TILE, CHUNKS]
     fields += [backend.address(known.get(name)) for name in FIELDS]
     backend.run(op, "native" if order.device.type == "cpu" else "cuda", order.device, *fields)
 
@@ -177,7 +177,7 @@ def _run(op: str, given: list[Tensor], size: tuple[int, int], *, bent: bool = Fa
 def _keep(ctx, inputs, output) -> None:
     picture, opacity, median, *lists = output
     ctx.save_for_backward(*(t.contiguous() for t in inputs[:6]), picture, opacity, *lists)
-    ctx.bent = inputs[8]
+    ctx.bent = inputs[6][2]
     ctx.mark_non_differentiable(median, *lists)
 
 
@@ -185,7 +185,7 @@ def _backward(ctx, picture_grad, opacity_grad, *_):
     given, (picture, opacity, *lists) = list(ctx.saved_tensors[:6]), ctx.saved_tensors[6:]
     found = _blend_grad(picture_grad, opacity_grad, picture, opacity, given, lists, ctx.bent)
     means, shapes, opacities, channels = found
-    return means, shapes, opacities, None, channels, None, None, None, None
+    return means, shapes, opacities, None, channels, None, None
 
 
 _blend.register_autograd(_backward, setup_context=_keep)

@@ -71,10 +71,10 @@ def project(
     of 2DGS (equation 8), divided by the centre's depth. `mip` says nothing of surfels: their filter adds no opacity.
 
     The extent is where opacity times the Gaussian falls to 1/255 (gsplat's opacity-aware radius):
-    sqrt(2 ln(255 opacity) covariance_ii). For a surfel covariance is g^2 J (a, b) (a, b)^T J^T + 0.5 I, which also holds
-    its filter, with g = 1 / (1 - |(a.z, b.z)| / p.z sqrt(2 ln(255 opacity))) for perspective; one that comes within a
-    thousandth of the camera's plane may be anywhere. Culled: p.z below near, opacity below 1/255, extents off the
-    picture, and what is not finite.
+    sqrt(2 ln(255 opacity) covariance_ii). For a surfel covariance is g^2 J (a, b) (a, b)^T J^T + 0.5 I, which holds
+    its filter as well, with g = 1 / (1 - |(a.z, b.z)| / p.z sqrt(2 ln(255 opacity))) for perspective; one that comes
+    within a thousandth of the camera's plane may be anywhere. Culled: p.z below near, opacity below 1/255, extents
+    off the picture, and what is not finite.
 
     Differentiable in all parameters and in the view's pose; extents are not. float64 takes the reference.
     """
