@@ -1,8 +1,8 @@
 """The same splats in Mitsuba 3: ray-traced `ellipsoids` under the integrator `volprim_rf_basic`, LLVM backend.
 
 Needs `pip install mitsuba` and LLVM (Debian: libllvm19; DRJIT_LIBLLVM_PATH names the library where it is not found).
-Its response of a splat is the largest along the ray instead of the one on the picture plane, so that pictures are alike but
-not equal: times are told beside the PSNR of both to the truth.
+Its response of a splat is the largest along the ray instead of the one on the picture plane, so that pictures are alike
+but not equal: times are told beside the PSNR of one to the other.
 """
 
 import math

@@ -16,7 +16,7 @@ SIZE = (45, 37)  # neither side a multiple of a tile
 
 
 def _scene(count: int, degree: int = 2, seed: int = 0, axes: int = 3) -> tuple[Tensor, ...]:
-    """Splats (of two axes: surfels) at the origin, seen by `_view`; some behind the camera, off the picture or faint."""
+    """Splats (of two axes: surfels) at the origin, seen by `_view`; some behind the camera, beside it or faint."""
     generator = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     means = normal(count, 3)
