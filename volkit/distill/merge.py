@@ -20,8 +20,8 @@ def thin(splats: Splats, light: Float[Tensor, " splat"], most: int, generator: t
     """Leave out and join splats until there are at most `most`; `light` is what each gives to pictures.
 
     Pairs that are joined are neighbours on a Morton curve that starts elsewhere in each round; those that cost least
-    go first, `l_a l_b / (l_a + l_b) (|m_a - m_b|^2 / s^2 + 8 |c_a - c_b|^2)`. The joined splat has the light-weighted mean,
-    covariance (with the spread of the means) and harmonics of both, and their opacity by area.
+    go first, `l_a l_b / (l_a + l_b) (|m_a - m_b|^2 / s^2 + 8 |c_a - c_b|^2)`. The joined splat has the light-weighted
+    mean, covariance (with the spread of the means) and harmonics of both, and their opacity by area.
     """
     if len(splats) > most:
         kept = light.topk(min(len(splats), int(SPARE * most))).indices
