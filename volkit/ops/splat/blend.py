@@ -1,5 +1,6 @@
 """Projected splats to a picture: ordered by depth once, listed by tile, blended near to far."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -83,7 +84,7 @@ def _lists(given: list[Tensor], width: int, height: int) -> Lists:
     order = torch.empty(means.shape[0], dtype=torch.int32, device=device)
     drawn = torch.zeros(1, dtype=torch.int64, device=device)
     scratch = torch.empty(3 * means.shape[0], dtype=torch.int32, device=device)
-    _run("splat_order", given, (width, height), order=order, drawn=drawn, scratch=scratch)
+    _run("splat_order", given, (width, height, 0), order=order, drawn=drawn, scratch=scratch)
     order = order[: int(drawn)]
     stride = _stride(shapes, channels)
     records = means.new_empty(len(order), stride)
@@ -91,12 +92,12 @@ def _lists(given: list[Tensor], width: int, height: int) -> Lists:
     counts = torch.zeros(CHUNKS, tiles, dtype=torch.int32, device=device)
     slots = torch.zeros(len(order) + 1, dtype=torch.int64, device=device)
     known = {"order": order, "drawn": drawn, "records": records, "counts": counts, "slots": slots}
-    _run("splat_count", given, (width, height), **known)
+    _run("splat_count", given, (width, height, 0), **known)
     slots.cumsum_(0)
     starts = torch.nn.functional.pad(counts.t().reshape(-1).cumsum(0), (1, 0))
     ends = starts[::CHUNKS].contiguous()
     pairs = torch.empty(int(ends[-1]), 2, dtype=torch.int32, device=device)
-    _run("splat_list", given, (width, height), **known, starts=starts, list=pairs)
+    _run("splat_list", given, (width, height, 0), **known, starts=starts, list=pairs)
     return Lists(order, records, slots, ends, pairs)
 
 
@@ -115,12 +116,12 @@ def _blend(
     frame: list[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = [t.contiguous() for t in (means, shapes, opacities, depths, channels, extents)]
-    width, height, bent = frame
+    width, height, _ = frame
     lists = _lists(given, width, height)
     picture = means.new_empty(channels.shape[1], height, width)
     opacity, median = means.new_empty(height, width), means.new_empty(height, width)
     known = lists._asdict() | {"picture": picture, "opacity": opacity, "median": median}
-    _run("splat_blend", given, (width, height), bent=bent, **known)
+    _run("splat_blend", given, frame, **known)
     return picture, opacity, median, *lists  # pyright: ignore[reportReturnType]
 
 
@@ -150,7 +151,7 @@ def _blend_grad(
     pair_grads = picture.new_empty(len(known["list"]), shape + picture.shape[0])
     names = ("mean_grad", "shape_grad", "opacities_grad", "channels_grad")
     grads = {"picture_grad": picture_grad.contiguous(), "opacity_grad": opacity_grad.contiguous()}
-    _run("splat_blend_grad", given, (width, height), bent=bent, **known, **grads, pair_grads=pair_grads,
+    _run("splat_blend_grad", given, (width, height, bent), **known, **grads, pair_grads=pair_grads,
          **dict(zip(names, found, strict=True)))  # fmt: skip
     return tuple(found)  # pyright: ignore[reportReturnType]
 
@@ -165,11 +166,12 @@ FIELDS = ("order", "drawn", "scratch", "records", "counts", "slots", "starts", "
           "channels_grad")  # fmt: skip
 
 
-def _run(op: str, given: list[Tensor], size: tuple[int, int], *, bent: int = 0, **known: Tensor) -> None:
+def _run(op: str, given: list[Tensor], frame: Sequence[int], **known: Tensor) -> None:
     """Call a kernel with the fields of SplatBlendTask; those that an op does not use are null."""
     order = known["order"]
     fields = [*map(backend.address, given), given[0].shape[0], len(order), given[1].shape[1], given[4].shape[1]]
-    fields += [bent, *size, TILE, CHUNKS]
+    width, height, bent = frame
+    fields += [bent, width, height, TILE, CHUNKS]
     fields += [backend.address(known.get(name)) for name in FIELDS]
     backend.run(op, "native" if order.device.type == "cpu" else "cuda", order.device, *fields)
 
