@@ -1,5 +1,6 @@
 """How splats begin and multiply: where photographs agree, on points, by ranks that no weight of a loss moves."""
 
+import json
 import math
 
 import numpy as np
@@ -253,6 +254,4 @@ def test_classic_densification_learns(pictures, capsys):
     assert main([*words, "--max-splats", "3000", "--densify", "classic"]) == 0
     capsys.readouterr()
     assert main(["compare", str(pictures / "d.safetensors"), str(pictures / "pictures"), "--json"]) == 0
-    import json
-
     assert json.loads(capsys.readouterr().out)["psnr"] > 20.0  # an untrained start has 10; measured 22.6
