@@ -1,5 +1,6 @@
 """How splats begin and multiply: where photographs agree, on points, by ranks that no weight of a loss moves."""
 
+import json
 import math
 
 import numpy as np
@@ -249,10 +250,8 @@ def test_a_cloud_that_nobody_sees_is_refused(pictures, capsys):
 
 
 def test_classic_densification_learns(pictures, capsys):
-    words = ["fit", str(pictures / "pictures"), str(pictures / "d.safetensors"), "--to", "splats", "--budget", "200"]
+    words = ["fit", str(pictures / "pictures"), str(pictures / "d.safetensors"), "--to", "splats", "--budget", "400"]
     assert main([*words, "--max-splats", "3000", "--densify", "classic"]) == 0
     capsys.readouterr()
     assert main(["compare", str(pictures / "d.safetensors"), str(pictures / "pictures"), "--json"]) == 0
-    import json
-
-    assert json.loads(capsys.readouterr().out)["psnr"] > 20.0  # an untrained start has 10; 200 steps at 48 pixels
+    assert json.loads(capsys.readouterr().out)["psnr"] > 20.0  # an untrained start has 10; measured 22.6
