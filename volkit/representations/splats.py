@@ -20,8 +20,8 @@ SEEN = 3.0  # standard deviations that bounds reach: gsplat's largest radius is 
 @dataclass(frozen=True)
 class SplatsConfig:
     """How many splats, and of which degree their colour is; rates are about ten times 3DGS's, for budgets of
-    a thousand steps instead of thirty thousand, but that of means, in diagonals of the domain: five times as much costs
-    1.5 dB in half a minute, half of it 0.7."""
+    a thousand steps instead of thirty thousand, but that of means, in diagonals of the domain: half of it costs 0.7 dB
+    in half a minute."""
 
     kind: ClassVar[str] = "splats"
     count: int = 20_000
