@@ -1,13 +1,11 @@
 """Splats as a representation: drawn in any frame, trained, densified, converted both ways, looked into."""
 
-import json
 import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from volkit.cli import main
 from volkit.distill.densify import Chain, relocated, shake
 from volkit.distill.exact.flat import flattened
 from volkit.distill.exact.surface import Surface, splats_on
@@ -15,8 +13,6 @@ from volkit.distill.merge import thin
 from volkit.fit import Budget, Fit, Regrown
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
-from volkit.io import save
-from volkit.io.analytic_scene import bundled
 from volkit.render import renderer_for
 from volkit.render.splatting import SplatRenderer
 from volkit.representations import ParamGroup, Splats, SplatsConfig
@@ -235,63 +231,6 @@ def test_splats_lie_flat_on_what_was_seen():
     assert (0.5 + 0.28209479177387814 * splats.sh_dc).mean().item() == pytest.approx(0.25, abs=1e-5)
 
 
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
-    """Pictures of a bundled scene, splats fitted to them."""
-    folder = tmp_path_factory.mktemp("splats")
-    assert main(["render", str(bundled("primitives")), str(folder / "pictures"), "--size", "64"]) == 0
-    target = folder / "splats.safetensors"
-    words = ["fit", str(folder / "pictures"), str(target), "--to", "splats", "--budget", "250", "--max-splats", "4000"]
-    assert main(words) == 0
-    return folder
-
-
-def _report(capsys, *words: str) -> dict:
-    capsys.readouterr()
-    assert main([*words, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def test_fitted_splats_look_like_their_pictures(fitted, capsys):
-    report = _report(capsys, "compare", str(fitted / "splats.safetensors"), str(fitted / "pictures"))
-    assert report["psnr"] > 20.0  # an untrained start has 10; 250 steps at 64 pixels
-
-
-def test_surfels_are_fitted_and_stay_flat(fitted, capsys):
-    from volkit.io import load
-
-    target, fewer = fitted / "surfels.ply", fitted / "fewer.ply"
-    _report(capsys, "fit", str(fitted / "pictures"), str(target), "--to", "splats", "--surfels", "--budget", "250",
-            "--max-splats", "4000", "--force")  # fmt: skip
-    assert _report(capsys, "inspect", str(target))["surfels"] is True
-    assert _report(capsys, "compare", str(target), str(fitted / "pictures"))["psnr"] > 20.0  # as of 3D splats
-    _report(capsys, "convert", str(target), str(fewer), "--max-splats", "1500", "--budget", "30", "--force")
-    found = load(fewer)
-    assert isinstance(found, Splats) and found.config.surfels and len(found) == 1500
-
-
-def test_splats_become_surfels(fitted, capsys, tmp_path):
-    words = [str(fitted / "splats.safetensors"), str(tmp_path / "a.ply"), "--surfels", "--budget", "60"]
-    assert _report(capsys, "convert", *words)["psnr_to_source"] > 22.0  # 60 steps after flattening
-    assert _report(capsys, "inspect", str(tmp_path / "a.ply"))["surfels"] is True
-
-
-def test_surfels_are_splats(fitted, capsys):
-    words = ["convert", str(fitted / "splats.safetensors"), str(fitted / "b.safetensors"), "--to", "mlp", "--surfels"]
-    assert main(words) == 1 and "--to splats" in capsys.readouterr().err
-
-
-def test_fewer_harmonics(fitted, capsys, tmp_path):
-    from volkit.io import load
-
-    source, target = str(fitted / "splats.safetensors"), tmp_path / "plain.ply"
-    _report(capsys, "convert", source, str(target), "--sh-degree", "1", "--budget", "20")
-    found = load(target)
-    assert isinstance(found, Splats) and found.config.degree == 1 and found.sh_rest.shape[1] == 3
-    assert main(["convert", source, str(target), "--sh-degree", "5", "--force"]) == 1
-    assert "0 to 4" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("surfels", [False, True])
 def test_equal_splats_are_joined_into_one_like_them(surfels):
     """Two halves of a Gaussian give it back: mean, covariance with the spread of the halves, opacity by area."""
@@ -318,60 +257,3 @@ def test_what_shows_nothing_goes_first():
     thin(splats, light, 8, torch.Generator().manual_seed(0))
     assert len(splats) == 8
     assert torch.cdist(kept, splats.means).amin(1).max() < 1e-6  # joining with what shows nothing changes nothing
-
-
-def test_splats_to_a_field_and_back(fitted, capsys):
-    grid, again = fitted / "grid.safetensors", fitted / "again.ply"
-    report = _report(capsys, "convert", str(fitted / "splats.safetensors"), str(grid), "--to", "hash_grid",
-                     "--budget", "150", "--force")  # fmt: skip
-    assert report["from"] == "splats" and report["psnr_to_source"] > 22.0  # 150 steps; 12 where nothing is learnt
-    report = _report(capsys, "convert", str(grid), str(again), "--to", "splats", "--budget", "150", "--max-splats",
-                     "3000", "--force")  # fmt: skip
-    assert report["psnr_to_source"] > 22.0 and again.stat().st_size <= 3000 * 248 + 2000
-
-
-def test_splats_are_looked_into(fitted, capsys):
-    report = _report(capsys, "inspect", str(fitted / "splats.safetensors"))
-    assert report["kind"] == "splats" and 0 < report["count"] <= 4000 and report["degree"] == 3
-    assert len(report["opacity_histogram"]) == 10 and sum(report["opacity_histogram"]) == report["count"]
-    assert report["odd"]["not finite"] == 0
-
-
-def test_bad_splats_are_refused_or_dropped(capsys, tmp_path):
-    splats = _splats(20)
-    with torch.no_grad():
-        splats.means[3] = math.nan
-        splats.quaternions[5] = 0.0
-    save(splats, tmp_path / "a.ply")
-    assert main(["render", str(tmp_path / "a.ply"), str(tmp_path / "a.png")]) == 1
-    assert "2 splats" in capsys.readouterr().err
-    assert main(["render", str(tmp_path / "a.ply"), str(tmp_path / "a.png"), "--drop-bad"]) == 0
-    assert _report(capsys, "inspect", str(tmp_path / "a.ply"))["odd"]["not finite"] == 2
-
-
-def test_a_mere_change_of_format_keeps_every_splat(fitted, capsys, tmp_path):
-    from volkit.io import load
-
-    source = fitted / "splats.safetensors"
-    report = _report(capsys, "convert", str(source), str(tmp_path / "a.ply"))
-    assert report["steps"] == 0
-    ours, theirs = load(tmp_path / "a.ply"), load(source)
-    assert all(torch.equal(a, b) for a, b in zip(ours.columns, theirs.columns, strict=True))
-
-
-def test_fewer_splats_that_still_look_alike(fitted, capsys, tmp_path):
-    source = fitted / "splats.safetensors"
-    report = _report(capsys, "convert", str(source), str(tmp_path / "a.ply"), "--max-splats", "1500", "--budget", "60")
-    assert (tmp_path / "a.ply").stat().st_size <= 1500 * 248 + 2000
-    assert report["psnr_to_source"] > 24.0  # a third of the splats, 60 steps
-
-
-def test_edits_cut_and_move_splats(fitted, capsys, tmp_path):
-    from volkit.io import load
-
-    source, target = str(fitted / "splats.safetensors"), tmp_path / "a.ply"
-    words = ["--edit", "crop:sphere:0,0,0,0.5", "--edit", "scale:2", "--edit", "translate:1,0,0"]
-    _report(capsys, "convert", source, str(target), *words)
-    whole, part = load(source), load(target)
-    assert 0 < len(part) < len(whole)
-    assert ((part.means - torch.tensor([1.0, 0.0, 0.0])).norm(dim=-1) <= 1.0 + 1e-5).all()

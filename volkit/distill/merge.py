@@ -1,5 +1,7 @@
 """Fewer splats: those that show least are left out, neighbours that look alike are joined."""
 
+import math
+
 import torch
 
 from volkit.geometry import morton_codes, quaternion_of
@@ -24,7 +26,7 @@ def thin(splats: Splats, light: Float[Tensor, " splat"], most: int, generator: t
     mean, covariance (with the spread of the means) and harmonics of both, and their opacity by area.
     """
     if len(splats) > most:
-        kept = light.topk(min(len(splats), int(SPARE * most))).indices
+        kept = light.topk(min(len(splats), math.ceil(SPARE * most))).indices
         splats.kept(kept)
         light = light[kept]
     while len(splats) > most:

@@ -81,14 +81,16 @@ def places(
 
 
 @torch.no_grad()
-def begin_at(splats: Splats, world: Float[Tensor, "point 3"], colours: Float[Tensor, "point 3"]) -> None:
-    """Faint balls at points, each as wide as the next are away."""
+def begin_at(
+    splats: Splats, world: Float[Tensor, "point 3"], colours: Float[Tensor, "point 3"], generator: torch.Generator
+) -> None:
+    """Faint balls, or discs that look anywhere, at points, each as wide as the next are away."""
     means = splats.world_from_local.inverse().points(world)
     widths = WIDTH * spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
     splats.replaced({
         "means": means,
-        "quaternions": means.new_tensor([1.0, 0.0, 0.0, 0.0]).repeat(len(means), 1),
-        "log_scales": widths.log()[:, None].repeat(1, 3),
+        "quaternions": torch.randn(len(means), 4, generator=generator, device=means.device),
+        "log_scales": widths.log()[:, None].repeat(1, splats.log_scales.shape[1]),
         "logits": torch.full_like(widths, OPACITY).logit(),
         "sh_dc": ((colours - 0.5) / C0)[:, None],
         "sh_rest": means.new_zeros(len(means), splats.sh_rest.shape[1], 3),

@@ -105,7 +105,7 @@ def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Gen
     if seen.points is None:
         world, colours = places(scene, cameras, seen.images, seen.near, generator)
         if len(world):
-            begin_at(scene, world, colours)
+            begin_at(scene, world, colours, generator)
         return
     world = seen.points.to(scene.device)
     said = evidence(world, cameras, seen.images, seen.near)
@@ -114,7 +114,7 @@ def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Gen
         raise ValueError("start: no camera sees any of the points; are they in the frame of the dataset?")
     order = torch.randperm(len(kept), generator=generator, device=generator.device).to(kept.device)
     kept = kept[order[: scene.config.count]]
-    begin_at(scene, world[kept], said.colours[kept])
+    begin_at(scene, world[kept], said.colours[kept], generator)
 
 
 def trainee_of_teacher(
