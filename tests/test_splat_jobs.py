@@ -86,7 +86,7 @@ def test_splats_are_looked_into(fitted, capsys):
 
 
 def test_bad_splats_are_refused_or_dropped(capsys, tmp_path):
-    splats = _splats(20)
+    splats = SplatsConfig(20, 1).build(Domain.cube(1.0), torch.Generator())
     with torch.no_grad():
         splats.means[3] = math.nan
         splats.quaternions[5] = 0.0
