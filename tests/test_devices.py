@@ -70,7 +70,7 @@ def stepped(student: Student) -> None:
     fit = Fit(student, Budget(steps=3))
     with torch.device("meta"):
         fit.run()
-    assert fit.step == 3 and all(p.device.type == "cpu" for p in student.field.parameters())
+    assert fit.step == 3 and all(p.device.type == "cpu" for p in student.scene.parameters())
 
 
 @pytest.mark.parametrize("method", METHODS)

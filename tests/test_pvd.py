@@ -222,12 +222,12 @@ def test_every_kind_learns(teacher: Field, kind: str, method: str) -> None:
     small = PvdSettings(settings.feature_until, settings.point_until, active=settings.active, rays=256, samples=4096)
     trainee = pvd_student(_ladder(teacher, kind, 5), small)
     judge = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9)
-    before = judge.losses(trainee.field, _moment(0.9))["pixels"].item()
-    Fit(trainee, Budget(steps=80), pvd_schedule(trainee.field)).run()
-    after = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9).losses(trainee.field, _moment(0.9))["pixels"].item()
+    before = judge.losses(trainee.scene, _moment(0.9))["pixels"].item()
+    Fit(trainee, Budget(steps=80), pvd_schedule(trainee.scene)).run()
+    after = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9).losses(trainee.scene, _moment(0.9))["pixels"].item()
     # A clear gain: 80 steps of 256 rays converge nowhere, and lines and a plain network have hardly begun.
     assert math.isfinite(after) and after < {"mlp": 0.95, "tensor_cp": 0.9}.get(kind, 0.7) * before
-    assert torch.equal(trainee.field.occupancy, teacher.occupancy)  # frozen
+    assert torch.equal(trainee.scene.occupancy, teacher.occupancy)  # frozen
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(teacher: Field) -> None:
@@ -244,8 +244,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(teacher: Field) -> None:
     second = fresh()
     second.load_state(first.state())
     second.run()
-    for name, tensor in whole.trainee.field.state_dict().items():
-        assert torch.equal(tensor, second.trainee.field.state_dict()[name]), name
+    for name, tensor in whole.trainee.scene.state_dict().items():
+        assert torch.equal(tensor, second.trainee.scene.state_dict()[name]), name
 
 
 class _Stop(Exception):

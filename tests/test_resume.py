@@ -41,13 +41,13 @@ def test_resumed_work_is_the_same_work(photographs, kind, tmp_path, monkeypatch)
             write_state(path, fit.state())
 
     whole = fitted(photographs, kind)
-    started = {name: tuple(p.shape) for name, p in whole.trainee.field.named_parameters()}
+    started = {name: tuple(p.shape) for name, p in whole.trainee.scene.named_parameters()}
     whole.run([watch])
     resumed = fitted(photographs, kind)
     resumed.load_state(read_state(path))
     assert resumed.step == BREAK
     resumed.run()
-    ours, theirs = (dict(fit.trainee.field.named_parameters()) for fit in (resumed, whole))
+    ours, theirs = (dict(fit.trainee.scene.named_parameters()) for fit in (resumed, whole))
     assert {name: tuple(p.shape) for name, p in theirs.items()} != started  # it has grown before the break
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert all(ours[name].stride() == theirs[name].stride() for name in theirs)

@@ -42,7 +42,7 @@ class Student:
 
     def __init__(
         self,
-        field: Field,
+        scene: Field,
         stages: Sequence[Stage],
         generator: torch.Generator,
         grid: OccupancyGrid | None = None,
@@ -51,40 +51,35 @@ class Student:
     ) -> None:
         if not stages or stages[-1].until < 1.0:
             raise ValueError("student: the last stage must reach until = 1")
-        self.field, self.stages, self.generator, self.grid, self.beside = field, stages, generator, grid, beside
+        self.scene, self.stages, self.generator, self.grid, self.beside = scene, stages, generator, grid, beside
         self.recipe = recipe or Recipe()
-
-    @property
-    def scene(self) -> Field:
-        """What is trained."""
-        return self.field
 
     def losses(self, moment: Moment) -> dict[str, Tensor]:
         """Losses of the current stage, and now and then the representation's own penalties at their mean weight."""
         stage = next(s for s in self.stages if moment.fraction < s.until)
-        losses = stage.rung.losses(self.field, moment)
+        losses = stage.rung.losses(self.scene, moment)
         if self.recipe.own_penalties and moment.step % LAZINESS == 0:
-            penalties = self.field.penalties(self.generator)
+            penalties = self.scene.penalties(self.generator)
             losses |= {name: LAZINESS * penalty for name, penalty in penalties.items()}
         return losses
 
     def groups(self) -> list[ParamGroup]:
         """The field's parameters and those of what is trained beside it."""
         beside = [] if self.beside is None else [ParamGroup("beside", tuple(self.beside.parameters()), lr=1e-3)]
-        own = [replace(group, lr=self.recipe.rate * group.lr) for group in self.recipe.groups(self.field)]
+        own = [replace(group, lr=self.recipe.rate * group.lr) for group in self.recipe.groups(self.scene)]
         return own + beside
 
     def after_step(self, moment: Moment) -> Regrown | None:
         """Grow the field, then look again at where it is empty."""
-        grown = self.recipe.own_growth and self.field.refine(moment.fraction)
+        grown = self.recipe.own_growth and self.scene.refine(moment.fraction)
         if self.grid is not None:
-            self.grid.refresh(self.field, moment.step, self.generator)
+            self.grid.refresh(self.scene, moment.step, self.generator)
         return Regrown() if grown else None
 
     def state(self) -> dict[str, Any]:
         """Parameters, occupancy, rungs, randomness."""
         return {
-            "field": dict(self.field.state_dict()),
+            "scene": dict(self.scene.state_dict()),
             "beside": None if self.beside is None else dict(self.beside.state_dict()),
             "grid": None if self.grid is None else self.grid.state(),
             "rungs": [stage.rung.state() for stage in self.stages],
@@ -93,7 +88,7 @@ class Student:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up `state()`; a field that had grown by then takes the stored shapes."""
-        self.field.load_state_dict(state["field"])
+        self.scene.load_state_dict(state["scene"])
         if self.beside is not None:
             self.beside.load_state_dict(state["beside"])
         if self.grid is not None:

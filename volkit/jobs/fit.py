@@ -1,4 +1,4 @@
-"""`volkit fit`: from posed photographs to a radiance field."""
+"""`volkit fit`: from posed photographs to a scene of any kind."""
 
 import time
 from dataclasses import asdict, dataclass, replace
@@ -40,7 +40,7 @@ DENSIFY = {"mcmc": Chain, "classic": Classic}
 
 @dataclass(frozen=True)
 class FitJob:
-    """Fit a radiance field to posed photographs.
+    """Fit a radiance field or splats to posed photographs.
 
     DATA is a folder with transforms.json (Blender, nerfstudio, instant-ngp), a COLMAP model, LLFF poses, or a video
     with poses. Example: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
@@ -77,7 +77,7 @@ class FitJob:
     start: Path | None = None
     """A .ply of points, in the dataset's frame, where splats begin; by default the dataset's own points, if any."""
     seed: int = 0
-    """Same seed, same budget in steps, same machine: same field."""
+    """Same seed, same budget in steps, same machine: same scene."""
     device: Device = "cpu"
     """cpu, cuda, or auto: cuda where there is one."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
@@ -106,23 +106,23 @@ class FitJob:
         for note in photographs.notes:
             progress.note(note)
         generator = seeded(self.seed)
-        field = self._scene(photographs, generator).to(device)
+        scene = self._scene(photographs, generator).to(device)
         generator = on_device(generator, device)
         report = {"command": "fit", "source": str(self.data), "target": str(self.target), "kind": self.to,
-                  "parameters": count_parameters(field), "seed": self.seed, "device": device.type,
+                  "parameters": count_parameters(scene), "seed": self.seed, "device": device.type,
                   "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
             pixels = sum(image.numel() for image in photographs.images)
-            return report | estimate(field, budget, pixels, photographs.split.count("test") or len(photographs))
+            return report | estimate(scene, budget, pixels, photographs.split.count("test") or len(photographs))
         judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
         training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.stretch(f"fit {self.to}"):
             started = time.perf_counter()
-            student = self._trainee(field, photographs, generator)
+            student = self._trainee(scene, photographs, generator)
             fit = training.run(student, progress, judge.glance, spent=time.perf_counter() - started)
-        save(field, self.target)
+        save(scene, self.target)
         training.finish()
-        psnr = judge.mean_psnr(field, progress)
+        psnr = judge.mean_psnr(scene, progress)
         return report | {
             "seconds": round(fit.seconds, 2), "steps": fit.step, "psnr": psnr, "views": judge.label,
             "bytes": self.target.stat().st_size, "history": fit.history.rows, "notes": progress.notes,
@@ -147,13 +147,13 @@ class FitJob:
         splats = SplatsConfig(degree=checked_degree(self.sh_degree), surfels=self.surfels)
         splats = replace(splats, count=min(splats.count, self.max_splats))
         config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras, splats)
-        field = config.build(photographs.domain, generator)
+        scene = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
-        field.capture = Capture(
+        scene.capture = Capture(
             photographs.cameras, photographs.names, held_out, photographs.near, over_white(photographs)
         )
         assert len(train) > 0
-        return field
+        return scene
 
     def _trainee(self, scene: Representation, photographs: Photographs, generator) -> Student | SplatStudent:
         train = photographs.subset("train")

@@ -44,20 +44,13 @@ class SplatRenderer:
         """Pictures `[camera, height, width]` of cameras that share one size."""
         if len(cameras.size.unique(dim=0)) != 1:
             raise ValueError("render: cameras of one call must share one size; render them one by one")
-        return Picture.cat([self.view(subject, cameras, index)[0] for index in range(len(cameras))])
+        return Picture.cat([self._view(subject, cameras, index) for index in range(len(cameras))])
 
-    def view(
-        self, subject: Splats, cameras: Cameras, index: int, lens: LensMap | None = None
-    ) -> tuple[Picture, Projected]:
-        """One picture `[1, height, width]`, and the projected splats that it is made of.
-
-        `lens` is `lens_map(cameras, index)`, where it is at hand already.
-        """
+    def _view(self, subject: Splats, cameras: Cameras, index: int) -> Picture:
         if cameras.lens == PINHOLE:
             return self._pinhole(subject, cameras, index)
-        lens = lens or lens_map(cameras, index)
-        picture, flat = self._pinhole(subject, lens.camera, 0)
-        return lens.seen(picture), flat
+        lens = lens_map(cameras, index)
+        return lens.seen(self._pinhole(subject, lens.camera, 0))
 
     def painted(
         self,
@@ -69,7 +62,7 @@ class SplatRenderer:
     ) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"], Projected]:
         """Colours and a feature in further channels, opacity, and the projected splats: what learning needs, no more.
 
-        Both are premultiplied; `lens` is as in `view`.
+        Both are premultiplied; `lens` is `lens_map(cameras, index)`, where it is at hand already.
         """
         if cameras.lens != PINHOLE:
             lens = lens or lens_map(cameras, index)
@@ -82,7 +75,7 @@ class SplatRenderer:
             return seen.channels, seen.opacity, flat
         return lens.read(seen.channels[None])[0], lens.read(seen.opacity[None])[0], flat
 
-    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> tuple[Picture, Projected]:
+    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> Picture:
         view = splat_view(subject, cameras, index)
         flat = project(*subject.columns, view=view)
         channels = torch.cat([flat.colours, _normals(subject, view)], 1) if self.normals else flat.colours
@@ -94,7 +87,7 @@ class SplatRenderer:
         expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant
         normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
         median = torch.where(seen.opacity >= 0.5, seen.median * slant, torch.inf)
-        return Picture({"rgb": rgb[None]}, seen.opacity[None], expected[None], median[None], normal), flat
+        return Picture({"rgb": rgb[None]}, seen.opacity[None], expected[None], median[None], normal)
 
 
 def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:
