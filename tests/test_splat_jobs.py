@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from volkit.cli import main
+from volkit.geometry import Domain
 from volkit.io import save
 from volkit.io.analytic_scene import bundled
-from volkit.representations import Splats
+from volkit.representations import Splats, SplatsConfig
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """Projection, harmonics and tile lists beside gsplat's own torch functions."""
 
+import importlib
+from types import ModuleType
+
 import pytest
 import torch
 from grading import assert_grade
@@ -8,11 +11,15 @@ from torch import Tensor
 from volkit.ops.splat import SplatView, blend, project
 from volkit.ops.splat.blend import TILE, _lists
 
-gsplat = pytest.importorskip("gsplat.cuda._torch_impl")
-
 SIZE, INTRINSICS = (75, 58), (60.0, 63.0, 37.5, 28.0)
 TILES = (-(-SIZE[0] // TILE), -(-SIZE[1] // TILE))
 POSE = torch.tensor([[0.9211, 0, 0.3894, 0.1], [0, 1, 0, -0.2], [-0.3894, 0, 0.9211, 4.0]])
+
+
+@pytest.fixture(scope="module")
+def gsplat() -> ModuleType:
+    """At first use: other tests look at what is imported."""
+    return importlib.import_module("gsplat.cuda._torch_impl")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,7 @@ def splats() -> tuple[Tensor, ...]:
             0.3 * normal(500, 24, 3))  # fmt: skip
 
 
-def _theirs(splats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _theirs(gsplat: ModuleType, splats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     means, quaternions, log_scales = splats[:3]
     covariances, _ = gsplat._quat_scale_to_covar_preci(quaternions, log_scales.exp(), compute_preci=False)
     viewmat = torch.cat([POSE, torch.tensor([[0.0, 0, 0, 1]])])[None]
@@ -34,9 +41,9 @@ def _theirs(splats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("mip", [False, True])
-def test_projection(splats: tuple[Tensor, ...], mip: bool) -> None:
+def test_projection(gsplat: ModuleType, splats: tuple[Tensor, ...], mip: bool) -> None:
     seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE, mip=mip))
-    _, means, depths, conics, compensations = _theirs(splats)
+    _, means, depths, conics, compensations = _theirs(gsplat, splats)
     drawn = seen.extents[:, 0] > 0
     assert 200 < int(drawn.sum()) < 500
     opacities = splats[3].sigmoid() * (compensations if mip else 1.0)
@@ -46,7 +53,7 @@ def test_projection(splats: tuple[Tensor, ...], mip: bool) -> None:
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
-def test_harmonics(splats: tuple[Tensor, ...], degree: int) -> None:
+def test_harmonics(gsplat: ModuleType, splats: tuple[Tensor, ...], degree: int) -> None:
     *shape, constant, rest = splats
     rest = rest[:, : (degree + 1) ** 2 - 1]
     seen = project(*shape, constant, rest, SplatView(POSE, INTRINSICS, SIZE))
@@ -56,7 +63,7 @@ def test_harmonics(splats: tuple[Tensor, ...], degree: int) -> None:
     assert_grade(seen.colours[drawn], (colours + 0.5).clamp_min(0.0)[drawn], rtol=1e-4, l2=1e-5)
 
 
-def test_tile_lists(splats: tuple[Tensor, ...]) -> None:
+def test_tile_lists(gsplat: ModuleType, splats: tuple[Tensor, ...]) -> None:
     """Each of our pairs is one of theirs, in their order; a pair of theirs that we leave out touches no pixel."""
     seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE))
     given = [seen.means, seen.shapes, seen.opacities, seen.depths, seen.colours, seen.extents]
