@@ -1,6 +1,7 @@
 """Splats on the command line: fitted, converted both ways, thinned, looked into, edited."""
 
 import json
+import math
 
 import pytest
 import torch
