@@ -26,6 +26,7 @@ def measured(name: str, run: Callable[[], dict[str, Any]], produced: Path | None
     report = run()
     used = (_cpu_seconds() - cpu) / (time.perf_counter() - wall)
     report = {**report, "machine": _machine(), "cpu_share": round(used / (os.cpu_count() or 1), 3)}
+    report = {key: _placeless(value) if key in ("source", "target") else value for key, value in report.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(report, indent=1, default=str) + "\n")
@@ -44,6 +45,13 @@ def refuse_company() -> None:
     busy = others / (time.perf_counter() - start)
     if busy > BUSY:
         raise RuntimeError(f"measure: other processes use {busy:.2f} CPUs; wait until the machine is idle")
+
+
+def _placeless(paths: str | list[str]) -> str | list[str]:
+    """Names instead of absolute paths: what is kept says nothing of the machine's folders."""
+    if isinstance(paths, list):
+        return [str(_placeless(path)) for path in paths]
+    return Path(paths).name if Path(paths).is_absolute() else paths
 
 
 def _cpu_seconds() -> float:

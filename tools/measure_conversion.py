@@ -46,6 +46,8 @@ def main() -> None:
         "--checkpoint", type=Path, help="of others, a plain NeRF .ckpt: the teacher of the foreign part"
     )
     options = parser.parse_args()
+    if options.mesh is None:
+        options.sources = [source for source in options.sources if source != "mesh"]
     options.work.mkdir(parents=True, exist_ok=True)
     for part in options.parts:
         run = {"teachers": teachers, "matrix": matrix, "scratch": scratch, "baselines": baselines, "named": named,
@@ -73,6 +75,8 @@ def convert(options: argparse.Namespace, source: str, kind: str, method: str, bu
 
     def run() -> dict:
         report = job.run(Progress(quiet=True))
+        if source == "mesh":  # of which there are no photographs
+            return report
         compared = CompareJob(target, options.data).run(Progress(quiet=True))
         return {**report, "psnr": compared["psnr"], "ssim": compared["ssim"]}
 
@@ -109,7 +113,7 @@ def baselines(options: argparse.Namespace) -> None:
     for method in BASELINES:
         for source in options.sources:
             for kind in options.kinds:
-                if kind != source:
+                if kind != source and {source, kind} <= set(FIELDS):
                     convert(options, source, kind, method, options.budget)
 
 
