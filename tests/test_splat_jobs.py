@@ -59,6 +59,11 @@ def test_surfels_are_splats(fitted, capsys):
     assert main(words) == 1 and "--to splats" in capsys.readouterr().err
 
 
+def test_degrees_are_of_splats(fitted, capsys):
+    words = ["fit", str(fitted / "pictures"), str(fitted / "c.safetensors"), "--sh-degree", "1", "--budget", "2"]
+    assert main(words) == 1 and "--to splats" in capsys.readouterr().err
+
+
 def test_fewer_harmonics(fitted, capsys, tmp_path):
     from volkit.io import load
 

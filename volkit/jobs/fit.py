@@ -137,8 +137,8 @@ class FitJob:
         if self.to not in REPRESENTATIONS or self.to in TEACHERS_ONLY:
             kinds = ", ".join(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
-        if self.to != "splats" and (self.surfels or self.start is not None or self.densify != "mcmc"):
-            raise ValueError("--surfels, --start and --densify are for --to splats; leave them out here")
+        if self.to != "splats" and (self.surfels or self.start or self.densify != "mcmc" or self.sh_degree != 3):
+            raise ValueError("--surfels, --sh-degree, --start and --densify are for --to splats; leave them out here")
         if not self.dry_run:
             check_target(self.target, self.to)
 
