@@ -12,6 +12,7 @@ import volkit
 from volkit.geometry import Cameras
 from volkit.io.analytic_scene import bundled
 from volkit.metrics import psnr
+from volkit.ops import backend
 from volkit.ops.splat import SplatView, blend, project
 from volkit.render.splatting import splat_view
 from volkit.representations import Splats
@@ -44,15 +45,17 @@ def bench_splat(bench: Bench) -> Cases:
     """100 000 splats at 400x400 forward and backward, 500 000 at 800x800 forward; items are useful pairs."""
     cases: Cases = {}
     for count, size in SIZES:
-        splats = trained_splats(count if bench.points > 1 << 16 else 2000).requires_grad_()
+        splats = trained_splats(count if bench.points > 1 << 16 else 2000).to(bench.device).requires_grad_()
         assert splats.capture is not None
-        camera: Cameras = splats.capture.cameras[[0]].resized(size)
+        camera: Cameras = splats.capture.cameras[[0]].resized(size).to(bench.device)
         camera = camera if int(camera.size.max()) == size else _enlarged(camera, size)
         view = splat_view(splats, camera, 0)
         pairs = count_pairs(project(*splats.columns, view=view), view.size)
         variants = {"forward": torch.no_grad()(partial(_draw, splats, view))}
         if size == 400:
             variants["forward+backward"] = partial(_step, splats, view)
+            if not backend.library_missing("gsplat"):
+                variants["forward+backward, blended by gsplat"] = backend.use("gsplat")(partial(_step, splats, view))
         cases[f"{len(splats)} splats, {size}x{size}"] = bench.time(variants, pairs)
         if size == 400:
             _agree(splats, view)

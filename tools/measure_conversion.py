@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=KINDS, help="kinds of students")
     parser.add_argument("--mesh", type=Path, help="a textured mesh: the teacher of the cells from meshes")
     parser.add_argument("--seeds", type=int, default=3, help="of the named cells")
+    parser.add_argument("--methods", nargs="+", default=BASELINES, choices=BASELINES, help="of the published ones")
     parser.add_argument("--parts", nargs="+", default=("teachers", "matrix"), choices=PARTS)
     parser.add_argument(
         "--checkpoint", type=Path, help="of others, a plain NeRF .ckpt: the teacher of the foreign part"
@@ -110,7 +111,7 @@ def scratch(options: argparse.Namespace) -> None:
 
 def baselines(options: argparse.Namespace) -> None:
     """PVD and PVD-AL in the same engine, at the matrix's budget."""
-    for method in BASELINES:
+    for method in options.methods:
         for source in options.sources:
             for kind in options.kinds:
                 if kind != source and {source, kind} <= set(FIELDS):
@@ -122,7 +123,7 @@ def named(options: argparse.Namespace) -> None:
     for seed in range(options.seeds):
         for source, kind in NAMED:
             convert(options, source, kind, "volkit", "60s", seed)
-            for method in BASELINES:
+            for method in options.methods:
                 convert(options, source, kind, method, "10m", seed)
 
 

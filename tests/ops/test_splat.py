@@ -109,9 +109,10 @@ def _one(opacity: float, depth: float, colour: float, extent: float = 400.0) -> 
 def test_nearer_splats_cover_farther_ones(kind: str) -> None:
     far, near = _one(0.5, 2.0, 1.0), _one(0.25, 1.0, 0.0)
     with backend.use(kind):
-        picture = blend(*(torch.cat(pair) for pair in zip(far, near, strict=True)), (16, 16))
+        picture = blend(*(torch.cat(pair) for pair in zip(far, near, strict=True)), (16, 16), depth=True)
     # 0.75 of the light reaches the far one: exact in float32
-    torch.testing.assert_close(picture.channels, torch.full((16, 16, 1), 0.375), atol=1e-6, rtol=0)
+    colour, depth = torch.tensor(0.375), torch.tensor(0.25 * 1.0 + 0.375 * 2.0)
+    torch.testing.assert_close(picture.channels, torch.stack([colour, depth]).expand(16, 16, 2), atol=1e-6, rtol=0)
     torch.testing.assert_close(picture.opacity, torch.full((16, 16), 0.625), atol=1e-6, rtol=0)
     assert picture.median.eq(2.0).all()
 
@@ -141,7 +142,7 @@ def test_the_number_of_threads_changes_nothing(axes: int) -> None:
         given, view = _leaves(_scene(5000, axes=axes), torch.float32), _view()
         view.camera_from_world.requires_grad_()
         seen = project(*given, view)
-        picture = blend(*seen, SIZE)
+        picture = blend(*seen, SIZE, depth=True)
         (picture.channels.square().sum() + picture.opacity.sum()).backward()
         found.append([*picture, *(t.grad for t in given), view.camera_from_world.grad])
     torch.set_num_threads(threads)
@@ -152,8 +153,8 @@ def test_the_number_of_threads_changes_nothing(axes: int) -> None:
 def test_nothing_to_draw(axes: int) -> None:
     given, view = _leaves(_scene(0, axes=axes), torch.float32), _view()
     seen = project(*given, view)
-    picture = blend(*seen, SIZE)
-    assert picture.opacity.eq(0).all() and picture.median.isinf().all() and picture.channels.shape == (37, 45, 3)
+    picture = blend(*seen, SIZE, depth=True)
+    assert picture.opacity.eq(0).all() and picture.median.isinf().all() and picture.channels.shape == (37, 45, 4)
     (picture.channels.sum() + picture.opacity.sum()).backward()
 
 

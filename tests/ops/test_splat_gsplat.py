@@ -1,6 +1,7 @@
-"""Projection, harmonics and tile lists beside gsplat's own torch functions."""
+"""Projection, harmonics and tile lists beside gsplat's own torch functions; and its kernels where a GPU has them."""
 
 import importlib
+import inspect
 from types import ModuleType
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from grading import assert_grade
 from torch import Tensor
 
-from volkit.ops.splat import SplatView, blend, project
-from volkit.ops.splat.blend import TILE, _lists
+from volkit.ops import backend
+from volkit.ops.splat import Blended, SplatView, blend, project, reference
+from volkit.ops.splat.blend import _lists
+from volkit.ops.splat.by_gsplat import TILE, by_gsplat
 
 SIZE, INTRINSICS = (75, 58), (60.0, 63.0, 37.5, 28.0)
 TILES = (-(-SIZE[0] // TILE), -(-SIZE[1] // TILE))
@@ -86,3 +89,58 @@ def test_tile_lists(gsplat: ModuleType, splats: tuple[Tensor, ...]) -> None:
             x, y = tile % TILES[0] * TILE, tile // TILES[0] * TILE
             assert not opacity[y : y + TILE, x : x + TILE].any()
     assert left_out
+
+
+def _given(splats: tuple[Tensor, ...], device: str = "cpu") -> list[Tensor]:
+    seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE))
+    given = [seen.means, seen.shapes, seen.opacities.clamp_max(0.95), seen.depths, seen.colours, seen.extents]
+    return [t.to(device).detach().requires_grad_(k in (0, 1, 2, 4)) for k, t in enumerate(given)]
+
+
+def test_their_kernels_are_called_as_they_wish(gsplat: ModuleType, splats: tuple[Tensor, ...], monkeypatch) -> None:
+    """No GPU: their lists in torch, and for their rasteriser a stand-in with its signature that reads those lists."""
+    library = importlib.import_module("gsplat")
+    signature = inspect.signature(library.rasterize_to_pixels)
+
+    def rasterize(*arguments):
+        told = signature.bind(*arguments).arguments
+        begins, listed = told["isect_offsets"], told["flatten_ids"]
+        assert begins.shape == (1, TILES[1], TILES[0]) and told["tile_size"] == TILE
+        assert (told["image_width"], told["image_height"]) == SIZE
+        shown = listed.unique().long()
+        means, conics, channels, opacities = (told[k][0] for k in ("means2d", "conics", "colors", "opacities"))
+        depths, ones = given[3], torch.zeros(len(means), 2)
+        ones[shown] = 1.0
+        seen = reference.blend(means, conics, opacities, depths, channels, ones, SIZE, False)
+        return seen[0][None], seen[1][None, ..., None]
+
+    monkeypatch.setattr(library, "isect_tiles", gsplat._isect_tiles)
+    monkeypatch.setattr(library, "isect_offset_encode", gsplat._isect_offset_encode)
+    monkeypatch.setattr(library, "rasterize_to_pixels", rasterize)
+    given = _given(splats)
+    found = by_gsplat(*given, SIZE)
+    for theirs, ours in zip(found, blend(*given, SIZE)[:2], strict=True):
+        assert theirs.shape == ours.shape
+        # float32 exponentials: an alpha of 1/255 may fall on either side
+        assert_grade(theirs, ours, rtol=1e-3, fail_ratio=2e-3, l2=1e-3)
+
+
+@pytest.mark.parametrize("choice", ["cuda", "gsplat"])
+def test_kernels_of_a_gpu(splats: tuple[Tensor, ...], choice: backend.Choice) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    found: list[list[Tensor]] = []
+    for device, kind in (("cuda", choice), ("cpu", "reference")):
+        given = _given(splats, device)
+        with backend.use(kind):
+            seen: Blended = blend(*given, SIZE)
+        (seen.channels.square().sum() + seen.opacity.sum()).backward()
+        found.append([t.cpu() for t in (seen.channels, seen.opacity, *(given[k].grad for k in (0, 1, 2, 4)))])
+    for theirs, truth in zip(*found, strict=True):
+        # float32, and an alpha of 1/255 may fall on either side
+        assert_grade(theirs, truth, rtol=2e-3, fail_ratio=2e-3, l2=1e-3)
+
+
+def test_a_gpu_is_needed(splats: tuple[Tensor, ...]) -> None:
+    with backend.use("gsplat"), pytest.raises(RuntimeError, match="'gsplat' was forced but the tensors are on cpu"):
+        blend(*_given(splats), SIZE)

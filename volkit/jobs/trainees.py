@@ -167,7 +167,8 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
         wanted, columns = student.config, {name: getattr(teacher, name).detach() for name in PARAMETERS}
         columns["sh_rest"] = columns["sh_rest"][:, : sh_count(wanted.degree) - 1]  # bands are orthogonal
         student.replaced(flattened(columns) if wanted.surfels else columns)
-        thin(student, contributions(teacher, first), wanted.count, generator)
+        if len(student) > wanted.count:
+            thin(student, contributions(teacher, first), wanted.count, generator)
         return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
     looking = cameras if isinstance(teacher, Field) else first
     splats_on(student, surface_points(teacher, looking, len(student), generator), generator)

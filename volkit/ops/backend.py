@@ -1,7 +1,8 @@
 """Which implementation an op runs: `reference` (plain torch), `native` (CPU kernels) or `cuda`.
 
 `auto`, the default, follows the device of the tensors. A forced choice, `with backend.use("native")` or the
-environment variable VOLKIT_BACKEND, raises where it cannot be honoured. Nothing falls back silently.
+environment variable VOLKIT_BACKEND, raises where it cannot be honoured. Nothing falls back silently. The choice
+`gsplat` is `cuda` with splats blended by that library, see `ops.splat.blend`.
 """
 
 import os
@@ -24,12 +25,13 @@ __all__ = [
     "library_missing",
     "native_missing",
     "run",
+    "splats_by_gsplat",
     "use",
     "use_isa",
 ]
 
 Kind = Literal["reference", "native", "cuda"]
-Choice = Literal["auto", "reference", "native", "cuda"]
+Choice = Literal["auto", "reference", "native", "cuda", "gsplat"]
 
 try:
     from volkit.ops import _native  # pyright: ignore[reportAttributeAccessIssue]
@@ -80,13 +82,22 @@ def choose(op: str, *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.f
             _warn_once(f"volkit runs its plain torch reference on {device.type}, many times slower: {missing}")
             return "reference"
         return kind
-    if choice != kind:
+    if choice != kind and not (choice == "gsplat" and kind == "cuda"):
         raise RuntimeError(f"{op}: backend '{choice}' was forced but the tensors are on {device}; move them")
     if missing:
         raise RuntimeError(f"{op}: backend '{choice}' was forced but {missing}")
     if odd is not None:
         raise RuntimeError(f"{op}: the {choice} kernel takes {_names(dtypes)}, not {odd}; convert, or use 'reference'")
     return kind
+
+
+def splats_by_gsplat() -> bool:
+    """Whether gsplat was chosen to blend splats; raises RuntimeError where it was and cannot be used."""
+    if _choice() != "gsplat":
+        return False
+    if missing := library_missing("gsplat"):
+        raise RuntimeError(f"splat: backend 'gsplat' was forced but {missing}")
+    return True
 
 
 def run(op: str, kind: Kind, device: torch.device, *arguments: int | float) -> None:

@@ -82,6 +82,7 @@ class SplatRenderer:
         seen = blend(
             flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size, depth=True
         )
+        assert seen.median is not None
         rgb, *rest, depth = seen.channels.split([3, 3, 1] if self.normals else [3, 1], -1)
         slant = _slant(view, depth) * subject.world_from_local.scale
         expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant

@@ -7,12 +7,12 @@ import torch
 
 from volkit.ops import backend
 from volkit.ops.splat import reference
+from volkit.ops.splat.by_gsplat import TILE, by_gsplat
 from volkit.ops.splat.project import ELLIPSE, SURFEL
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Blended", "blend"]
 
-TILE = 16  # pixels a side
 CHUNKS = 8  # runs of splats that are listed at once; their lists are joined in order, so that any number gives the same
 HEADERS = {ELLIPSE: 8, SURFEL: 16}  # floats of a record before its channels
 
@@ -22,9 +22,8 @@ class Blended(NamedTuple):
 
     channels: Float[Tensor, "height width channel"]
     opacity: Float[Tensor, "height width"]
-    median: Float[
-        Tensor, "height width"
-    ]  # depth of the splat at which half of the light is gone, inf where it never is
+    # depth of the splat at which half of the light is gone, inf where it never is; None where no depth was asked for
+    median: Float[Tensor, "height width"] | None
 
 
 def blend(
@@ -42,8 +41,8 @@ def blend(
 
     With d from mean to pixel, alpha_i = min(0.99, opacity_i G_i), 0 where below 1/255; T_i = prod_{j<i} (1 - alpha_j)
     in the order of depth (of equal depths the first one first); channels = sum T_i alpha_i c_i, opacity =
-    1 - prod (1 - alpha_i). A pixel is done before the splat that would leave T <= 1e-4. Kerbl et al. 2023, section 6;
-    the constants are those of gsplat.
+    1 - prod (1 - alpha_i). A pixel is done before the splat that would leave T <= 1e-4. Kerbl et al. 2023, section 6,
+    whose constants these are.
 
     An ellipse (three columns of shape) has G = exp(-d^T conic d / 2). A surfel (six columns: P, k) is met by each
     pixel's ray at (u, v) = h / (1 - k . h), h = P^-1 d, which is the intersection of 2DGS (Huang et al. 2024, equations
@@ -56,16 +55,21 @@ def blend(
 
     Differentiable in means, shapes, opacities and channels, through channels and opacity, and in depths where they are
     a channel. Splats with extent 0 are not drawn. The same result at any number of threads. float64 takes the
-    reference.
+    reference. Where the backend `gsplat` was chosen that library blends ellipses without depth, on CUDA; it has no
+    median for them.
     """
     _check(means, shapes, opacities, depths, channels, extents)
     if depth:
         channels = torch.cat([channels, depths[:, None]], 1)
     given = (means, shapes, opacities, depths, channels, extents)
     if backend.choose("splat", *given) == "reference":
-        return Blended(*reference.blend(*given, size, depth))
-    planar, opacity, median, *_ = _blend(*given, [*size, int(depth)])
-    return Blended(planar.permute(1, 2, 0), opacity, median)
+        channels, opacity, median = reference.blend(*given, size, depth)
+    elif backend.splats_by_gsplat() and shapes.shape[1] == ELLIPSE and not depth:
+        return Blended(*by_gsplat(*given, size), None)
+    else:
+        planar, opacity, median, *_ = _blend(*given, [*size, int(depth)])
+        channels = planar.permute(1, 2, 0)
+    return Blended(channels, opacity, median if depth else None)
 
 
 class Lists(NamedTuple):
