@@ -125,6 +125,7 @@ def test_their_kernels_are_called_as_they_wish(gsplat: ModuleType, splats: tuple
         assert_grade(theirs, ours, rtol=1e-3, fail_ratio=2e-3, l2=1e-3)
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("choice", ["cuda", "gsplat"])
 def test_kernels_of_a_gpu(splats: tuple[Tensor, ...], choice: backend.Choice) -> None:
     if not torch.cuda.is_available():
