@@ -162,4 +162,4 @@ class FitJob:
             points = photographs.world_from_file.points(read_points(self.start))
         seen = Pictures(train.cameras, train.images, train.masks, train.near, points)
         densify = DENSIFY[self.densify](self.max_splats)
-        return trainee_of_pictures(scene, seen, generator, exposure=self.exposure, densify=densify)
+        return trainee_of_pictures(scene, seen, generator, densify, exposure=self.exposure)

@@ -71,17 +71,15 @@ def trainee_of_pictures(
     scene: Representation,
     seen: Pictures,
     generator: torch.Generator,
+    densify: Densify,
     *,
     exposure: bool = False,
-    densify: Densify | None = None,
 ) -> Student | SplatStudent:
-    """A trainee that learns a scene from posed pictures alone; `densify` is for splats."""
+    """A trainee that learns a scene from posed pictures alone; `densify` is for splats, `exposure` for fields."""
     cameras = seen.cameras.to(scene.device)
     if isinstance(scene, Splats):
         _begin(scene, cameras, seen, generator)
-        return SplatStudent(
-            scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify or Chain(len(scene))
-        )
+        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify)
     assert isinstance(scene, Field)
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
