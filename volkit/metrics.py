@@ -11,7 +11,19 @@ import torch
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["FLIP_PIXELS_PER_DEGREE", "Scores", "flip", "mean_scores", "psnr", "quantised", "score", "ssim", "ssim_map"]
+__all__ = [
+    "FLIP_PIXELS_PER_DEGREE",
+    "Scores",
+    "SurfaceScores",
+    "flip",
+    "mean_scores",
+    "psnr",
+    "quantised",
+    "score",
+    "ssim",
+    "ssim_map",
+    "surface_distances",
+]
 
 FLIP_PIXELS_PER_DEGREE = 67.0  # a 0.7 m wide 4K display seen from 0.7 m: the published default
 WINDOW, SIGMA = 11, 1.5
@@ -110,3 +122,22 @@ def _same_shape(prediction: Tensor, truth: Tensor) -> None:
     if prediction.shape != truth.shape or prediction.ndim != 3 or prediction.shape[-1] != 3:
         shapes = f"{tuple(prediction.shape)} and {tuple(truth.shape)}"
         raise ValueError(f"metrics: pictures must be [height, width, 3] and of one size, got {shapes}")
+
+
+@dataclass(frozen=True)
+class SurfaceScores:
+    """`chamfer`: mean of both mean distances; `f_score`: harmonic mean of the shares that lie within a bound."""
+
+    chamfer: float
+    f_score: float
+
+
+def surface_distances(mine: Float[Tensor, "point 3"], truth: Float[Tensor, "other 3"], bound: float) -> SurfaceScores:
+    """How far points drawn evenly on two surfaces are from the nearest of the other (Tanks and Temples, 2017)."""
+    from scipy.spatial import KDTree
+
+    there = torch.from_numpy(KDTree(truth.numpy()).query(mine.numpy())[0])
+    back = torch.from_numpy(KDTree(mine.numpy()).query(truth.numpy())[0])
+    precision, recall = float((there < bound).double().mean()), float((back < bound).double().mean())
+    both = 2.0 * precision * recall / max(precision + recall, 1e-12)
+    return SurfaceScores(float(0.5 * (there.mean() + back.mean())), both)

@@ -89,6 +89,15 @@ class Mesh(Representation):
             raise ValueError(f"mesh: faces name vertices {int(self.faces.min())} to {int(self.faces.max())}, "
                              f"there are {len(self.vertices)}")  # fmt: skip
 
+    @property
+    def normals(self) -> Float[Tensor, "vertex 3"]:
+        """Unit normals of vertices, local frame: the mean of their faces' by area."""
+        a, b, c = self.vertices[self.faces.long()].unbind(1)
+        sums = torch.zeros_like(self.vertices)
+        spans = torch.linalg.cross(b - a, c - a)
+        sums.index_add_(0, self.faces.long().flatten(), spans.repeat_interleave(3, 0))
+        return functional.normalize(sums, dim=-1)
+
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]
     ) -> Float[Tensor, "point 4"]:
