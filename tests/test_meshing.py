@@ -75,8 +75,9 @@ def test_fewer_faces_stay_on_the_ball() -> None:
     ball = _ball(cells=64)
     few = simplified(smoothed(ball), 500)
     assert 400 < len(few) <= 500
+    points, _ = few.sampled(5000, torch.Generator().manual_seed(0))
     # 500 equal triangles of a unit ball have sides of 0.24, and sagittas of 0.24^2 / 8
-    assert (few.vertices.norm(dim=-1) - 1).abs().max() < 0.01
+    assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
     with pytest.raises(ValueError, match="--faces 3: a solid has at least 4"):
         simplified(ball, 3)
 

@@ -41,8 +41,8 @@ class Lattice:
     def points(self, blocks: Int[Tensor, "block 3"]) -> tuple[Int[Tensor, "point 3"], Float[Tensor, "point 3"]]:
         """Indices and positions of all points of some blocks."""
         step = torch.arange(BLOCK)
-        inner = torch.stack(torch.meshgrid(step, step, step, indexing="ij"), -1).view(-1, 3)
-        index = (blocks[:, None] * BLOCK + inner).view(-1, 3)
+        inner = torch.stack(torch.meshgrid(step, step, step, indexing="ij"), -1).reshape(-1, 3)
+        index = (blocks[:, None] * BLOCK + inner).reshape(-1, 3)
         index = index[(index < torch.tensor(self.shape)).all(-1)]
         return index, torch.tensor(self.lower) + self.spacing * index
 
@@ -72,8 +72,10 @@ def zero_surface(
     volume[tuple(index.unbind(-1))] = values
     known = None
     if empty is None:
-        known = torch.zeros(lattice.shape, dtype=torch.bool)
-        known[tuple(index.unbind(-1))] = True
+        unknown = torch.ones(lattice.shape)
+        unknown[tuple(index.unbind(-1))] = 0.0
+        # whatever corner of a cube the mask is read at, none of the others is unknown
+        known = torch.nn.functional.max_pool3d(unknown[None, None], 3, 1, 1)[0, 0] == 0
     if not bool((values > 0).any()) or not bool((values < 0).any() or empty is not None):
         raise ValueError("mesh: the scene has no surface; look at it with volkit render")
     found = marching_cubes(

@@ -24,10 +24,10 @@ class Atlas:
 
     def texels(self, size: int) -> tuple[Int[Tensor, " texel"], Int[Tensor, " texel"], Float[Tensor, "texel 3"]]:
         """Flat numbers of the texels whose centres lie on a face, that face, and where on it."""
-        flat = torch.cat([self.corner_uv, torch.zeros(len(self.corner_uv), 3, 1)], -1).view(-1, 3) * size
+        flat = torch.cat([self.corner_uv, torch.zeros(len(self.corner_uv), 3, 1)], -1).reshape(-1, 3) * size
         faces = torch.arange(len(flat)).view(-1, 3)
         x, y = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="xy")
-        above = torch.stack([x, y, torch.ones_like(x)], -1).view(-1, 3)
+        above = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
         face, where, _ = first_hits(flat, faces, Rays(above, above.new_tensor([0.0, 0.0, -1.0]).expand_as(above)))
         texel = (face >= 0).nonzero()[:, 0]
         return texel, face[texel].long(), where[texel]
