@@ -126,18 +126,33 @@ def _same_shape(prediction: Tensor, truth: Tensor) -> None:
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """`chamfer`: mean of both mean distances; `f_score`: harmonic mean of the shares that lie within a bound."""
+    """`chamfer`: mean of both mean distances; `f_score`: harmonic mean of the shares that lie within a bound;
+    `normals`: mean cosine between a point's normal and that of the nearest point on the other."""
 
     chamfer: float
     f_score: float
+    normals: float
 
 
-def surface_distances(mine: Float[Tensor, "point 3"], truth: Float[Tensor, "other 3"], bound: float) -> SurfaceScores:
-    """How far points drawn evenly on two surfaces are from the nearest of the other (Tanks and Temples, 2017)."""
-    from scipy.spatial import KDTree
+Oriented = tuple[Float[Tensor, "point 3"], Float[Tensor, "point 3"]]
 
-    there = torch.from_numpy(KDTree(truth.numpy()).query(mine.numpy())[0])
-    back = torch.from_numpy(KDTree(mine.numpy()).query(truth.numpy())[0])
+
+def surface_distances(mine: Oriented, truth: Oriented, bound: float) -> SurfaceScores:
+    """How far points with unit normals, drawn evenly on two surfaces, are from the nearest of the other.
+
+    Chamfer in the points' unit; F-score as in Tanks and Temples (Knapitsch et al. 2017), section 4.
+    """
+    there, theirs = _nearest(mine[0], truth[0])
+    back, ours = _nearest(truth[0], mine[0])
     precision, recall = float((there < bound).double().mean()), float((back < bound).double().mean())
     both = 2.0 * precision * recall / max(precision + recall, 1e-12)
-    return SurfaceScores(float(0.5 * (there.mean() + back.mean())), both)
+    alike = (mine[1] * truth[1][theirs]).sum(-1).mean() + (truth[1] * mine[1][ours]).sum(-1).mean()
+    return SurfaceScores(float(0.5 * (there.mean() + back.mean())), both, float(0.5 * alike))
+
+
+def _nearest(points: Float[Tensor, "point 3"], others: Float[Tensor, "other 3"]) -> tuple[Tensor, Tensor]:
+    """Distance to the nearest of the others, and which that is."""
+    from scipy.spatial import KDTree
+
+    distance, index = KDTree(others.numpy()).query(points.numpy())
+    return torch.from_numpy(distance), torch.from_numpy(index)

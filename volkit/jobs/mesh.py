@@ -75,6 +75,6 @@ def _surface(scene: Representation, plan: MeshPlan, cameras, looks, generator: t
 def _apart(surface: Triangles, dense: Triangles, generator: torch.Generator) -> dict[str, float]:
     """Chamfer distance in shares of the diagonal, and F-score at 1 % of it, to the dense surface."""
     diagonal = float((dense.vertices.amax(0) - dense.vertices.amin(0)).norm())
-    (mine, _), (theirs, _) = (s.sampled(POINTS, generator) for s in (surface, dense))
-    found = surface_distances(mine / diagonal, theirs / diagonal, NEAR)
-    return {"chamfer_to_dense": found.chamfer, "f_score_to_dense": found.f_score}
+    mine, theirs = (s.sampled(POINTS, generator) for s in (surface, dense))
+    found = surface_distances(mine, theirs, NEAR * diagonal)
+    return {"chamfer_to_dense": found.chamfer / diagonal, "f_score_to_dense": found.f_score}

@@ -12,7 +12,7 @@ from volkit.typing import Float, Tensor, UInt8
 __all__ = ["baked"]
 
 SLANT = 0.2  # cosine to a surface below which a view says little of its colour
-SHARPNESS = 4  # power of that cosine in a view's weight
+SHARPNESS = 2  # power of that cosine in a view's weight
 NEARNESS = 0.01  # of the box's diagonal, by which a texel may miss the depth that the source shows
 
 
@@ -20,7 +20,7 @@ NEARNESS = 0.01  # of the box's diagonal, by which a texel may miss the depth th
 def baked(scene: Representation, atlas: Atlas, cameras: Cameras, size: int) -> UInt8[Tensor, "height width 4"]:
     """Base colour without light of its own: the mean over the views that see a texel, those that face it first.
 
-    A view counts by `cos^4 / distance^2` where the source's median depth is the texel's own; texels that nobody sees
+    A view counts by `cos^2 / distance^2` where the source's median depth is the texel's own; texels that nobody sees
     take the colour of the nearest that is seen, and so do the gutters between charts.
     """
     texel, face, where = atlas.texels(size)

@@ -1,5 +1,7 @@
 """The surface of a field: where its density is what it is at the depths that cameras see."""
 
+import math
+
 import torch
 
 from volkit.geometry import Cameras, morton_cells
@@ -10,17 +12,21 @@ from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.occupancy_bits import unpack_bits
 from volkit.typing import Float, Tensor
 
-__all__ = ["field_surface", "opaque_density"]
+__all__ = ["at_half_light", "field_surface", "opaque_density"]
 
 RAYS = 1 << 14
 OPAQUE = 0.9  # opacity of rays that say where a surface is
+SOFT = 0.01  # share of the surface that may be less dense than the level: at the median one, cloth had holes
+REACH = 3.0  # lattice spacings, to either side of a vertex, in which half of the light must go
+STEPS = 24  # of that way
 CHUNK = 1 << 18  # points asked at once
 STEEPEST = 3.0  # of log(density / level): what is far from the surface must not move it
 
 
 @torch.no_grad()
 def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -> float:
-    """The level of a field's surface: the median density where rays of world-frame cameras lose half of their light.
+    """The level of a field's surface: of the densities where rays of world-frame cameras lose half of their light, that
+    below which SOFT of them lie.
 
     ValueError where no ray ends in the field.
     """
@@ -31,12 +37,14 @@ def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -
     if not len(ended):
         raise ValueError("mesh: no camera sees a surface in the field; look at it with volkit render")
     world = torch.addcmul(rays.origins[ended], rays.directions[ended], seen.median[ended, None])
-    return float(field.density(field.world_from_local.inverse().points(world)).median().clamp_min(1e-6))
+    density = field.density(field.world_from_local.inverse().points(world))
+    return float(density.quantile(SOFT).clamp_min(1e-6))
 
 
 @torch.no_grad()
 def field_surface(field: Field, level: float, cells: int) -> Triangles:
-    """Marching cubes of log(density / level) on the blocks of a lattice that may hold matter; local frame.
+    """Marching cubes of log(density / level) on the blocks of a lattice that may hold matter, then moved to where light
+    goes (`at_half_light`); local frame.
 
     `cells` counts intervals along the longest side of the occupied part of the field's inner box.
     """
@@ -52,7 +60,29 @@ def field_surface(field: Field, level: float, cells: int) -> Triangles:
     lattice = lattice_over((middle.amin(0) - cell).maximum(lower), (middle.amax(0) + cell).minimum(upper), cells)
     index, positions = lattice.points(lattice.near(middle.cpu(), cell).nonzero())
     parts = [_steepness(field, some, level) for some in positions.to(field.device).split(CHUNK)]
-    return zero_surface(lattice, index, _closed(lattice, index, torch.cat(parts)), -STEEPEST)
+    surface = zero_surface(lattice, index, _closed(lattice, index, torch.cat(parts)), -STEEPEST)
+    return at_half_light(field, surface, lattice.spacing)
+
+
+@torch.no_grad()
+def at_half_light(field: Field, surface: Triangles, spacing: float) -> Triangles:
+    """Vertices moved along their normals to where a ray from outside loses half of its light, which is what is seen.
+
+    `spacing` is that of the lattice, local frame; a vertex at which too little is lost stays.
+    """
+    normals, step = surface.normals, 2.0 * REACH * spacing / STEPS
+    depth = torch.zeros(len(surface.vertices))
+    thickness, done = torch.zeros_like(depth), torch.zeros_like(depth, dtype=torch.bool)
+    for k in range(STEPS):
+        height = REACH * spacing - (k + 0.5) * step
+        parts = (surface.vertices + height * normals).to(field.device).split(CHUNK)
+        more = torch.cat([field.density(some).float().cpu() for some in parts]) * step
+        left = math.log(2.0) - thickness
+        ends = ~done & (more >= left)
+        depth[ends] = height + 0.5 * step - step * (left / more.clamp_min(1e-12))[ends]
+        done |= ends
+        thickness += more
+    return Triangles(surface.vertices + torch.where(done, depth, 0.0)[:, None] * normals, surface.faces)
 
 
 def _steepness(field: Field, positions: Float[Tensor, "point 3"], level: float) -> Float[Tensor, " point"]:
