@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from volkit import cli
-from volkit.geometry import Cameras, Domain
-from volkit.io import load
+from volkit.geometry import Cameras, Domain, Similarity
+from volkit.geometry.triangles import Triangles
+from volkit.io import load, save
 from volkit.io.analytic_scene import bundled
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.lattice import lattice_over, zero_surface
 from volkit.meshing.simplify import simplified, smoothed
-from volkit.meshing.triangles import Triangles
 from volkit.meshing.unwrap import unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
 from volkit.representations import AnalyticField, Mesh
@@ -64,8 +64,6 @@ def test_what_nobody_sees_goes() -> None:
         faces.append(part.faces + offset)
         offset += len(part.vertices)
     whole = Triangles(torch.cat([p.vertices for p in parts]), torch.cat(faces))
-    from volkit.geometry import Similarity
-
     seen = seen_faces(whole, Similarity(), _around())
     clean = without_crumbs(without_insides(whole, seen))
     assert (clean.vertices.norm(dim=-1) - 1).abs().max() < 2e-3 and len(clean) == len(outer)
@@ -80,6 +78,13 @@ def test_fewer_faces_stay_on_the_ball() -> None:
     assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
     with pytest.raises(ValueError, match="--faces 3: a solid has at least 4"):
         simplified(ball, 3)
+
+
+def test_folded_faces_have_a_normal() -> None:
+    corners = torch.tensor([[0.0, 0, 0], [1e-5, 0, 0], [0, 1e-5, 0], [0, 0, 1]])
+    folded = Triangles(corners, torch.tensor([[0, 1, 2], [2, 1, 0], [3, 3, 3]]))
+    # float32 after float64: an ulp
+    torch.testing.assert_close(folded.normals.norm(dim=-1), torch.ones(4), atol=1e-6, rtol=0)
 
 
 def test_charts_do_not_overlap() -> None:
@@ -147,8 +152,6 @@ def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said
 
 
 def test_written_colours_come_back(tmp_path: Path) -> None:
-    from volkit.io import save
-
     square = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     uv = torch.tensor([[0.0, 1], [1, 1], [1, 0], [0, 0]])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])

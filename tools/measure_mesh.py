@@ -12,6 +12,7 @@ import torch
 from cells import measured
 
 import volkit
+from volkit.geometry.triangles import Triangles
 from volkit.io.analytic_scene import bundled
 from volkit.jobs.compare import CompareJob
 from volkit.jobs.convert import ConvertJob
@@ -19,7 +20,6 @@ from volkit.jobs.fit import FitJob
 from volkit.jobs.progress import Progress
 from volkit.jobs.render import RenderJob
 from volkit.meshing.lattice import lattice_over, zero_surface
-from volkit.meshing.triangles import Triangles
 from volkit.meshing.visible import seen_faces
 from volkit.metrics import surface_distances
 from volkit.representations import AnalyticField, Mesh

@@ -54,7 +54,7 @@ def _part(mesh: Mesh, name: str) -> Any:
 
     place = UP.inverse() @ mesh.world_from_local
     vertices = place.points(mesh.vertices.double())
-    normals = place.vectors(mesh.normals.double())
+    normals = place.vectors(mesh.triangles.normals.double())
     if not mesh.config.texture[0]:
         return trimesh.Trimesh(
             vertices.numpy(), mesh.faces.numpy(), vertex_normals=normals.numpy(), vertex_colors=mesh.colours.numpy(),

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from volkit.distill.views import distillation_cameras
+from volkit.geometry.triangles import Triangles
 from volkit.jobs.progress import Progress
 from volkit.meshing.bake import baked
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.isosurface import field_surface, opaque_density
 from volkit.meshing.simplify import simplified, smoothed
-from volkit.meshing.triangles import Triangles
 from volkit.meshing.unwrap import unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
 from volkit.metrics import surface_distances

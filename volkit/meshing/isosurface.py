@@ -5,8 +5,8 @@ import math
 import torch
 
 from volkit.geometry import Cameras, morton_cells
+from volkit.geometry.triangles import Triangles
 from volkit.meshing.lattice import Lattice, lattice_over, zero_surface
-from volkit.meshing.triangles import Triangles
 from volkit.render.volume import VolumeRenderer
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.occupancy_bits import unpack_bits

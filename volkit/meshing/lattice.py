@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from volkit.meshing.triangles import Triangles
+from volkit.geometry.triangles import Triangles
 from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Lattice", "lattice_over", "zero_surface"]

@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.meshing.triangles import Triangles
+from volkit.geometry.triangles import Triangles
 
 __all__ = ["simplified", "smoothed"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from volkit.geometry import Rays
-from volkit.meshing.triangles import Triangles
+from volkit.geometry.triangles import Triangles
 from volkit.render.surface import first_hits
 from volkit.typing import Float, Int, Tensor
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from volkit.geometry import Cameras, Similarity
-from volkit.meshing.triangles import Triangles
+from volkit.geometry.triangles import Triangles
 from volkit.render.surface import first_hits
 from volkit.typing import Bool, Tensor
 

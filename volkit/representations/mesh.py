@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Domain, Similarity
+from volkit.geometry.triangles import Triangles
 from volkit.representations.representation import ParamGroup, Representation
 from volkit.typing import Float, Int, Tensor, UInt8
 
@@ -90,13 +91,9 @@ class Mesh(Representation):
                              f"there are {len(self.vertices)}")  # fmt: skip
 
     @property
-    def normals(self) -> Float[Tensor, "vertex 3"]:
-        """Unit normals of vertices, local frame: the mean of their faces' by area."""
-        a, b, c = self.vertices[self.faces.long()].unbind(1)
-        sums = torch.zeros_like(self.vertices)
-        spans = torch.linalg.cross(b - a, c - a)
-        sums.index_add_(0, self.faces.long().flatten(), spans.repeat_interleave(3, 0))
-        return functional.normalize(sums, dim=-1)
+    def triangles(self) -> Triangles:
+        """Its vertices and faces, local frame."""
+        return Triangles(self.vertices, self.faces.long())
 
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]

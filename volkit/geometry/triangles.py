@@ -1,4 +1,4 @@
-"""Bare triangles, as every step of meshing hands them on."""
+"""Bare triangles: what there is to say of them without colours."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,8 @@ from torch.nn import functional
 from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Triangles"]
+
+CANCELLED = 1e-3  # of the area about a vertex: a fold, whose normals point both ways
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,16 @@ class Triangles:
 
     @property
     def normals(self) -> Float[Tensor, "vertex 3"]:
-        """Unit normals of vertices, the mean of their faces' by area."""
-        sums = torch.zeros_like(self.vertices)
-        sums.index_add_(0, self.faces.flatten(), self.spans.repeat_interleave(3, 0))
-        return functional.normalize(sums, dim=-1)
+        """Unit normals of vertices, the mean of their faces' by area; where those cancel, that of one of them."""
+        at, spans = self.faces.flatten(), self.spans.double().repeat_interleave(3, 0)
+        lengths = spans.norm(dim=-1, keepdim=True)
+        sums = spans.new_zeros(len(self.vertices), 4).index_add_(0, at, torch.cat([spans, lengths], 1))
+        mean, total = sums.split([3, 1], -1)
+        some = mean.new_tensor([0.0, 0.0, 1.0]).repeat(len(mean), 1)
+        real = lengths[:, 0] > 0
+        some[at[real]] = spans[real] / lengths[real]
+        cancelled = mean.norm(dim=-1, keepdim=True) <= CANCELLED * total
+        return torch.where(cancelled, some, functional.normalize(mean, dim=-1, eps=1e-300)).float()
 
     def kept(self, wanted: Bool[Tensor, " face"]) -> "Triangles":
         """Some of the faces, and the vertices that they name."""
