@@ -125,6 +125,18 @@ def splats() -> str:
     return table(["from, to", "budget", "PSNR, held-out photographs", "PSNR to the source", "MB", "CPU share"], rows)
 
 
+def meshes() -> str:
+    """Meshes beside the truth: their shape, and pictures of them."""
+    rows = [
+        [name.replace("-", " to "), f"{row['triangles']:,}", _percent(row.get("chamfer")),
+         _number(row.get("f_score"), 3), _number(row.get("normals"), 3), _number(row.get("psnr_to_source")),
+         _number(row.get("psnr")), _number(row["seconds"], 0), _megabytes(row)]
+        for name, row in results("meshes").items()
+    ]  # fmt: skip
+    head = ["from, by way of, to", "faces", "chamfer", "F-score", "normals", "PSNR to the source", "PSNR, photographs"]
+    return table([*head, "seconds", "MB"], rows)
+
+
 def ops() -> str:
     """Speeds of the native ops and of the whole training step, with the share of the bound where there is one."""
     rows = []
@@ -155,6 +167,10 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
 def _pair(cell: Row | None) -> str:
     return "-" if cell is None else f"{_number(cell.get('psnr'))} ({_number(cell.get('psnr_to_source'), 1)})"
 
@@ -168,7 +184,8 @@ def _share(row: Row) -> str:
 
 
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
-          "scratch": scratch, "foreign": foreign, "splats": splats}  # fmt: skip
+          "scratch": scratch, "foreign": foreign, "splats": splats,
+          "meshes": meshes}  # fmt: skip
 
 
 def filled(text: str) -> str:

@@ -11,7 +11,19 @@ import torch
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["FLIP_PIXELS_PER_DEGREE", "Scores", "flip", "mean_scores", "psnr", "quantised", "score", "ssim", "ssim_map"]
+__all__ = [
+    "FLIP_PIXELS_PER_DEGREE",
+    "Scores",
+    "SurfaceScores",
+    "flip",
+    "mean_scores",
+    "psnr",
+    "quantised",
+    "score",
+    "ssim",
+    "ssim_map",
+    "surface_distances",
+]
 
 FLIP_PIXELS_PER_DEGREE = 67.0  # a 0.7 m wide 4K display seen from 0.7 m: the published default
 WINDOW, SIGMA = 11, 1.5
@@ -110,3 +122,37 @@ def _same_shape(prediction: Tensor, truth: Tensor) -> None:
     if prediction.shape != truth.shape or prediction.ndim != 3 or prediction.shape[-1] != 3:
         shapes = f"{tuple(prediction.shape)} and {tuple(truth.shape)}"
         raise ValueError(f"metrics: pictures must be [height, width, 3] and of one size, got {shapes}")
+
+
+@dataclass(frozen=True)
+class SurfaceScores:
+    """`chamfer`: mean of both mean distances; `f_score`: harmonic mean of the shares that lie within a bound;
+    `normals`: mean cosine between a point's normal and that of the nearest point on the other."""
+
+    chamfer: float
+    f_score: float
+    normals: float
+
+
+Oriented = tuple[Float[Tensor, "point 3"], Float[Tensor, "point 3"]]
+
+
+def surface_distances(mine: Oriented, truth: Oriented, bound: float) -> SurfaceScores:
+    """How far points with unit normals, drawn evenly on two surfaces, are from the nearest of the other.
+
+    Chamfer in the points' unit; F-score as in Tanks and Temples (Knapitsch et al. 2017), section 4.
+    """
+    there, theirs = _nearest(mine[0], truth[0])
+    back, ours = _nearest(truth[0], mine[0])
+    precision, recall = float((there < bound).double().mean()), float((back < bound).double().mean())
+    both = 2.0 * precision * recall / max(precision + recall, 1e-12)
+    alike = (mine[1] * truth[1][theirs]).sum(-1).mean() + (truth[1] * mine[1][ours]).sum(-1).mean()
+    return SurfaceScores(float(0.5 * (there.mean() + back.mean())), both, float(0.5 * alike))
+
+
+def _nearest(points: Float[Tensor, "point 3"], others: Float[Tensor, "other 3"]) -> tuple[Tensor, Tensor]:
+    """Distance to the nearest of the others, and which that is."""
+    from scipy.spatial import KDTree
+
+    distance, index = KDTree(others.numpy()).query(points.numpy())
+    return torch.from_numpy(distance), torch.from_numpy(index)

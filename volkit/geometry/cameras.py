@@ -89,6 +89,12 @@ class Cameras:
         pixels = torch.stack([x, y], -1).reshape(-1, 2).to(self.intrinsics.dtype)
         return self.rays(torch.full((width * height,), camera, device=device), pixels)
 
+    def random_rays(self, count: int, generator: torch.Generator) -> Rays:
+        """Rays through random places of random pictures, world frame."""
+        camera = torch.randint(len(self), (count,), generator=generator, device=self.size.device)
+        pixels = torch.rand(count, 2, generator=generator, device=self.size.device) * self.size[camera]
+        return self.rays(camera, pixels)
+
     def project(
         self, camera: int, positions: Float[Tensor, "point 3"]
     ) -> tuple[Float[Tensor, "point 2"], Float[Tensor, " point"]]:

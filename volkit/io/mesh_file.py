@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.geometry import Similarity
 from volkit.io.format import Format, FormatError
+from volkit.io.mesh_writer import UP, write_gltf, write_obj
 from volkit.representations.mesh import Mesh
 from volkit.typing import Tensor
 
 __all__ = ["GLTF", "OBJ"]
 
-UP = Similarity(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)))  # glTF's +Y up to +Z up
 LARGEST = 1 << 31  # bytes
 
 
@@ -104,5 +103,6 @@ def _times_linear(texture: np.ndarray, factor: np.ndarray) -> np.ndarray:
     return (coded * 255.0).round().clip(0, 255).astype(np.uint8)
 
 
-GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, None, "shape and base colour, without light")
-OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, None, "shape and base colour, without light")
+KEEPS = "shape and base colour, without light"
+GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write_gltf, KEEPS)
+OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_obj, KEEPS)

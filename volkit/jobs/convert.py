@@ -14,10 +14,12 @@ from volkit.distill.pvd_start import pvd_schedule
 from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
 from volkit.io import check_target, save
+from volkit.io.formats import format_for
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, flat_colour
+from volkit.jobs.mesh import MeshPlan, mesh_of
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import checked_degree, suited
@@ -54,7 +56,7 @@ class ConvertJob:
     paths: tuple[Path, ...]
     """SOURCE... TARGET: the last is a folder, or the first is the source and the rest are targets."""
     to: str | None = None
-    """Kind of representation; by default the source's own."""
+    """Kind of representation, or mesh; by default the source's own, where the target's format holds it."""
     method: Literal["volkit", "pvd", "pvd-al"] = "volkit"
     """volkit: closed-form start, cached answers, error-driven rays; pvd, pvd-al: the published methods."""
     budget: str = "60s"
@@ -73,6 +75,12 @@ class ConvertJob:
     """Degree of the spherical harmonics of splats, 0 to 4; by default that of a source of splats, else 3."""
     surfels: bool = False
     """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
+    faces: int = 50_000
+    """How many triangles a mesh may have, with --to mesh."""
+    texture: int = 2048
+    """Texels a side of a mesh's texture."""
+    cells: int = 256
+    """How finely a mesh's surface is sought: lattice intervals along the longest side."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -113,7 +121,10 @@ class ConvertJob:
             raise FileExistsError(f"{target}: exists already; --force overwrites it")
         generator = seeded(self.seed)
         teacher = self._teacher(sources, generator, progress)
-        student = self._student(teacher, generator)
+        kind = self._kind(teacher, target)
+        if kind == "mesh":
+            return self._mesh(sources, teacher, target, generator, progress)
+        student = self._student(kind, teacher, generator)
         if (self.photos or self.method != "volkit") and not (isinstance(teacher, Field) and isinstance(student, Field)):
             raise ValueError("--photos and --method pvd are for conversions between fields; leave them out here")
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
@@ -142,6 +153,23 @@ class ConvertJob:
             "bytes": target.stat().st_size, "history": fit.history.rows, "notes": progress.notes,
         }  # fmt: skip
 
+    def _mesh(
+        self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress
+    ) -> dict[str, Any]:
+        """Extract, write, measure: nothing is learnt, so that there is no budget."""
+        check_target(target, "mesh")
+        if self.dry_run:
+            raise ValueError("--dry-run is not known for meshes; leave it out")
+        started = time.perf_counter()
+        mesh, found = mesh_of(teacher, MeshPlan(self.faces, self.texture, self.cells, self.size), generator, progress)
+        save(mesh, target)
+        seconds = round(time.perf_counter() - started, 2)
+        psnr = self._judge(teacher, generator, None).mean_psnr(mesh, progress)
+        return {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
+                "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": "cpu",
+                "backend": backend.describe(), "seconds": seconds, "psnr_to_source": psnr,
+                "bytes": target.stat().st_size, "notes": progress.notes} | found  # fmt: skip
+
     def _purpose(self, target: Path) -> str:
         ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
@@ -158,10 +186,20 @@ class ConvertJob:
             fill_occupancy(whole, stride_for(whole.domain), look, visible=somewhere)
         return whole
 
-    def _student(self, teacher: Representation, generator: torch.Generator) -> Representation:
-        kind = self.to or teacher.config.kind
+    def _kind(self, teacher: Representation, target: Path) -> str:
+        """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""
+        plain = ConvertJob(())
+        shaped = any(getattr(self, name) != getattr(plain, name) for name in ("faces", "texture", "cells"))
+        if shaped and self.to not in (None, "mesh"):
+            raise ValueError("--faces, --texture and --cells are about meshes; give them with --to mesh")
+        if self.to or shaped:
+            return self.to or "mesh"
+        holds = format_for(target).holds
+        return teacher.config.kind if teacher.config.kind in holds else holds[0]
+
+    def _student(self, kind: str, teacher: Representation, generator: torch.Generator) -> Representation:
         if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
-            kinds = ", ".join(k for k in REPRESENTATIONS if k not in TEACHERS_ONLY)
+            kinds = ", ".join(k for k in (*REPRESENTATIONS, "mesh") if k not in TEACHERS_ONLY or k == "mesh")
             raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
         if kind != "splats" and (self.surfels or self.sh_degree is not None):
             raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")

@@ -12,7 +12,7 @@ from volkit.render.picture import Picture
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["MeshRenderer"]
+__all__ = ["MeshRenderer", "first_hits"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,9 @@ class MeshRenderer:
         """Pictures `[camera, height, width]` of cameras that share one size."""
         if len(cameras.size.unique(dim=0)) != 1:
             raise ValueError("render: cameras of one call must share one size; render them one by one")
-        tree = _tree(subject.vertices, subject.faces)
-        return Picture.cat([self._view(subject, tree, cameras, index) for index in range(len(cameras))])
+        return Picture.cat([self._view(subject, cameras, index) for index in range(len(cameras))])
 
-    def _view(self, mesh: Mesh, tree: Any, cameras: Cameras, index: int) -> Picture:
+    def _view(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
         width, height = cameras.size[index].tolist()
         n, place = self.rays_across, mesh.world_from_local
         part = (torch.arange(n) + 0.5) / n
@@ -42,7 +41,7 @@ class MeshRenderer:
         )  # fmt: skip
         pixels = torch.stack([x, y], -1).view(-1, 2)
         rays = place.inverse().rays(cameras.rays(torch.full((len(pixels),), index), pixels))
-        face, barycentric, depth = _hits(tree, rays)
+        face, barycentric, depth = first_hits(mesh.vertices, mesh.faces, rays)
         hit = (face >= 0).nonzero()[:, 0]
         rgba = mesh.base_colour(face[hit], barycentric[hit])
         corners = mesh.vertices[mesh.faces[face[hit]].long()]
@@ -61,6 +60,16 @@ class MeshRenderer:
         return Picture({"rgb": rgb}, opacity, far, median, functional.normalize(facing, dim=-1))
 
 
+def first_hits(
+    vertices: Float[Tensor, "vertex 3"], faces: Int[Tensor, "face 3"], rays: Rays
+) -> tuple[Int[Tensor, " ray"], Float[Tensor, "ray 3"], Float[Tensor, " ray"]]:
+    """The first face along each ray (-1: none), where on it, and how far."""
+    found = _tree(vertices, faces).run(rays.origins.float().numpy(), rays.directions.float().numpy(), output=True)
+    face = torch.from_numpy(found["primID"]).int()
+    u, v = torch.from_numpy(found["u"]), torch.from_numpy(found["v"])
+    return face, torch.stack([1.0 - u - v, u, v], -1), torch.from_numpy(found["tfar"])
+
+
 @lru_cache(maxsize=1)  # pictures of one mesh follow each other, and a large one takes seconds to sort
 def _tree(vertices: Tensor, faces: Tensor) -> Any:
     try:
@@ -71,11 +80,3 @@ def _tree(vertices: Tensor, faces: Tensor) -> Any:
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene
-
-
-def _hits(tree: Any, rays: Rays) -> tuple[Int[Tensor, " ray"], Float[Tensor, "ray 3"], Float[Tensor, " ray"]]:
-    """The first face along each ray (-1: none), where on it, and how far."""
-    found = tree.run(rays.origins.float().numpy(), rays.directions.float().numpy(), output=True)
-    face = torch.from_numpy(found["primID"]).int()
-    u, v = torch.from_numpy(found["u"]), torch.from_numpy(found["v"])
-    return face, torch.stack([1.0 - u - v, u, v], -1), torch.from_numpy(found["tfar"])

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Domain, Similarity
+from volkit.geometry.triangles import Triangles
 from volkit.representations.representation import ParamGroup, Representation
 from volkit.typing import Float, Int, Tensor, UInt8
 
@@ -88,6 +89,11 @@ class Mesh(Representation):
         if len(self.faces) and not (int(self.faces.min()) >= 0 and int(self.faces.max()) < len(self.vertices)):
             raise ValueError(f"mesh: faces name vertices {int(self.faces.min())} to {int(self.faces.max())}, "
                              f"there are {len(self.vertices)}")  # fmt: skip
+
+    @property
+    def triangles(self) -> Triangles:
+        """Its vertices and faces, local frame."""
+        return Triangles(self.vertices, self.faces.long())
 
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]

@@ -49,19 +49,12 @@ def surface_points(teacher: Representation, cameras: Cameras, count: int, genera
         return Surface.cat(parts)
     parts, found = [], 0
     for _ in range(ROUNDS):
-        rays = _random_rays(cameras, 2 * count, generator)
+        rays = cameras.random_rays(2 * count, generator)
         parts.append(_seen(VolumeRenderer(normals=True).rays(teacher, rays), rays))
         found += len(parts[-1])
         if found >= count:
             break
     return Surface.cat(parts)
-
-
-def _random_rays(cameras: Cameras, count: int, generator: torch.Generator) -> Rays:
-    device = cameras.size.device
-    camera = torch.randint(len(cameras), (count,), generator=generator, device=device)
-    pixels = torch.rand(count, 2, generator=generator, device=device) * cameras.size[camera]
-    return cameras.rays(camera, pixels)
 
 
 def _seen(picture: Picture, rays: Rays) -> Surface:

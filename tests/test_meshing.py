@@ -1,0 +1,167 @@
+"""Meshes made of scenes: known shapes come back, with their colours, in files that others open."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from volkit import cli
+from volkit.geometry import Cameras, Domain, Similarity
+from volkit.geometry.triangles import Triangles
+from volkit.io import load, save
+from volkit.io.analytic_scene import bundled
+from volkit.meshing.fusion import fused_surface
+from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.simplify import simplified, smoothed
+from volkit.meshing.unwrap import unwrapped
+from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
+from volkit.representations import AnalyticField, Mesh
+
+trimesh = pytest.importorskip("trimesh")
+
+
+def _ball(radius: float = 1.0, middle: float = 0.0, cells: int = 32) -> Triangles:
+    lattice = lattice_over(torch.full((3,), -1.2), torch.full((3,), 1.2), cells)
+    everywhere = torch.ones(lattice.blocks, dtype=torch.bool).nonzero()
+    index, points = lattice.points(everywhere)
+    return zero_surface(lattice, index, radius - (points - middle).norm(dim=-1), None)
+
+
+def _around(count: int = 24, size: int = 96) -> Cameras:
+    turn = torch.arange(count) * math.pi * (3 - math.sqrt(5))
+    height = 1 - 2 * (torch.arange(count) + 0.5) / count
+    ring = (1 - height**2).sqrt()
+    centres = 4.0 * torch.stack([ring * turn.cos(), ring * turn.sin(), height], -1)
+    return Cameras.looking_at(centres, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 1.2 * size, (size, size))
+
+
+def test_a_ball_on_a_lattice() -> None:
+    ball = _ball()
+    # linear between points of a function that is nearly linear: h^2 / 8 of curvature 1, h = 0.075
+    assert (ball.vertices.norm(dim=-1) - 1).abs().max() < 2e-3
+    outward = torch.nn.functional.normalize(ball.corners.mean(1), dim=-1)
+    assert ((ball.spans * outward).sum(-1) > 0).all()
+    assert trimesh.Trimesh(ball.vertices.numpy(), ball.faces.numpy(), process=False).is_watertight
+    assert float(ball.areas.sum()) == pytest.approx(4 * math.pi, rel=1e-2)  # chords of arcs of 0.075
+
+
+def test_only_blocks_that_are_known_are_drawn() -> None:
+    lattice = lattice_over(torch.full((3,), -1.2), torch.full((3,), 1.2), 64)
+    point = torch.tensor([[0.0, 0.0, 1.0]])
+    index, points = lattice.points(lattice.near(point, 0.1).nonzero())
+    part = zero_surface(lattice, index, 1 - points.norm(dim=-1), None)
+    assert part.vertices[:, 2].min() > 0 and (part.vertices.norm(dim=-1) - 1).abs().max() < 1e-3
+
+
+def test_what_nobody_sees_goes() -> None:
+    outer, inner = _ball(1.0), _ball(0.5)
+    crumb = Triangles(0.02 * _ball(1.0, cells=8).vertices + 1.15, _ball(1.0, cells=8).faces)
+    parts, offset, faces = [outer, inner, crumb], 0, []
+    for part in parts:
+        faces.append(part.faces + offset)
+        offset += len(part.vertices)
+    whole = Triangles(torch.cat([p.vertices for p in parts]), torch.cat(faces))
+    seen = seen_faces(whole, Similarity(), _around())
+    clean = without_crumbs(without_insides(whole, seen))
+    assert (clean.vertices.norm(dim=-1) - 1).abs().max() < 2e-3 and len(clean) == len(outer)
+
+
+def test_fewer_faces_stay_on_the_ball() -> None:
+    ball = _ball(cells=64)
+    few = simplified(smoothed(ball), 500)
+    assert 400 < len(few) <= 500
+    points, _ = few.sampled(5000, torch.Generator().manual_seed(0))
+    # 500 equal triangles of a unit ball have sides of 0.24, and sagittas of 0.24^2 / 8
+    assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
+    with pytest.raises(ValueError, match="--faces 3: a solid has at least 4"):
+        simplified(ball, 3)
+
+
+def test_folded_faces_have_a_normal() -> None:
+    corners = torch.tensor([[0.0, 0, 0], [1e-5, 0, 0], [0, 1e-5, 0], [0, 0, 1]])
+    folded = Triangles(corners, torch.tensor([[0, 1, 2], [2, 1, 0], [3, 3, 3]]))
+    # float32 after float64: an ulp
+    torch.testing.assert_close(folded.normals.norm(dim=-1), torch.ones(4), atol=1e-6, rtol=0)
+
+
+def test_charts_do_not_overlap() -> None:
+    atlas = unwrapped(simplified(_ball(), 1000), 256)
+    texel, face, where = atlas.texels(256)
+    uv = (atlas.corner_uv[face] * where[..., None]).sum(1)
+    assert atlas.corner_uv.min() >= 0 and atlas.corner_uv.max() <= 1
+    row, column = texel // 256, texel % 256
+    centre = torch.stack([column + 0.5, row + 0.5], -1) / 256
+    torch.testing.assert_close(uv, centre, atol=1e-4, rtol=0)  # float32 barycentrics of texels
+    a, b, c = (atlas.corner_uv * 256).unbind(1)
+    areas = 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+    # where charts overlapped, fewer texels than their areas' sum would be met; borders count as half a texel
+    assert len(texel) == pytest.approx(float(areas.abs().sum()), rel=0.02)
+
+
+def test_depths_are_fused() -> None:
+    ball = _ball(cells=64)
+    mesh = Mesh.of(ball.vertices, ball.faces)
+    found = fused_surface(mesh, Domain.cube(1.2), _around(48, 128), 64)
+    # pixels are 0.03 wide at the ball, and depth is the mean over them
+    assert (found.vertices.norm(dim=-1) - 1).abs().mean() < 0.01
+    assert float(found.areas.sum()) == pytest.approx(4 * math.pi, rel=0.05)
+
+
+def _told(capsys) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
+    scene, target = bundled("primitives"), tmp_path / "scene.glb"
+    line = ["convert", str(scene), str(target), "--faces", "4000", "--texture", "256", "--cells", "96", "--size", "96"]
+    assert cli.main([*line, "--json"]) == 0
+    report = _told(capsys)
+    assert report["kind"] == "mesh" and 0 < report["triangles"] <= 4000
+    truth, mesh = load(scene), load(target)
+    assert isinstance(truth, AnalyticField) and isinstance(mesh, Mesh)
+    back = truth.world_from_local.inverse().points(mesh.world_from_local.points(mesh.vertices))
+    away = truth.signed_distance(back).abs()
+    # half a lattice interval of 1/96 of the box, and sharp edges that a lattice rounds
+    assert float(away.median()) < 0.005 * truth.domain.diagonal
+    assert report["psnr_to_source"] > 22.0  # 256 texels for the whole scene; a white picture has less than 15
+    whole = trimesh.load_scene(target)
+    assert len(whole.to_mesh().faces) == report["triangles"]
+
+
+def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
+    target = tmp_path / "scene.obj"
+    line = ["convert", str(bundled("primitives")), str(target), "--faces", "500", "--texture", "64", "--cells", "48"]
+    assert cli.main([*line, "--size", "64", "--json"]) == 0
+    report = _told(capsys)
+    mesh = load(target)
+    assert isinstance(mesh, Mesh) and len(mesh.faces) == report["triangles"] and mesh.texture.shape[:2] == (64, 64)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".obj", ".mtl", ".png"}
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--to", "voxels", "--faces", "9"], "are about meshes"), (["--faces", "3"], "at least 4"),
+])  # fmt: skip
+def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said: str) -> None:
+    target = tmp_path / ("a.glb" if "--to" not in options else "a.safetensors")
+    line = ["convert", str(bundled("primitives")), str(target), "--cells", "32", "--size", "48"]
+    assert cli.main([*line, *options]) == 1
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_written_colours_come_back(tmp_path: Path) -> None:
+    square = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    uv = torch.tensor([[0.0, 1], [1, 1], [1, 0], [0, 0]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    texture = torch.randint(256, (8, 8, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    texture[..., 3] = 255
+    mesh = Mesh.of(square, faces, corner_uv=uv[faces], texture=texture)
+    for name in ("a.glb", "a.obj"):
+        save(mesh, tmp_path / name)
+        again = load(tmp_path / name)
+        assert isinstance(again, Mesh) and np.array_equal(again.texture.numpy(), texture.numpy())
+        world = again.world_from_local.points(again.vertices)[again.faces.long()]
+        torch.testing.assert_close(world, square[faces], atol=1e-6, rtol=0)  # float32 through a turn
+        torch.testing.assert_close(again.corner_uv, uv[faces], atol=1e-6, rtol=0)  # written as float32

@@ -1,0 +1,98 @@
+"""Meshes beside the truth: bundled scenes with exact shape, a mesh made by others, a dataset of photographs.
+
+python tools/measure_mesh.py ../shared/data/images/chair --mesh ../shared/data/meshes/spot/spot.obj
+
+Every cell is a file under tools/results/meshes/; a run that was stopped goes on with the cells that are missing.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from cells import measured
+
+import volkit
+from volkit.geometry.triangles import Triangles
+from volkit.io.analytic_scene import bundled
+from volkit.jobs.compare import CompareJob
+from volkit.jobs.convert import ConvertJob
+from volkit.jobs.fit import FitJob
+from volkit.jobs.progress import Progress
+from volkit.jobs.render import RenderJob
+from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.visible import seen_faces
+from volkit.metrics import surface_distances
+from volkit.representations import AnalyticField, Mesh
+
+SCENES = ("primitives", "still_life", "lantern")
+SIZE = 400
+POINTS = 100_000
+QUIET = Progress(quiet=True)
+
+
+def main() -> None:
+    """Make what has no result yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="dataset of posed photographs")
+    parser.add_argument("--mesh", type=Path, help="a textured mesh: by way of splats back to a mesh")
+    parser.add_argument("--work", type=Path, default=Path("out/meshes"))
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    for name in SCENES:
+        measured(f"meshes/{name}-hash_grid-mesh", lambda name=name: from_scene(options.work, name))
+    if options.mesh is not None:
+        measured("meshes/mesh-splats-mesh", lambda: from_mesh(options.work, options.mesh))
+    measured("meshes/photographs-hash_grid-mesh", lambda: from_photographs(options.work, options.data))
+
+
+def from_scene(work: Path, name: str) -> dict:
+    """Pictures of an analytic scene, a hash grid fitted to them, its mesh beside the exact surface that they show."""
+    pictures, field, target = work / name, work / f"{name}.safetensors", work / f"{name}.glb"
+    RenderJob(bundled(name), pictures, size=SIZE, force=True).run(QUIET)
+    FitJob(pictures, field, to="hash_grid", budget="60s", force=True).run(QUIET)
+    report = ConvertJob((field, target), to="mesh", force=True).run(QUIET)
+    truth = volkit.load(bundled(name))
+    assert isinstance(truth, AnalyticField)
+    lattice = lattice_over(torch.tensor(truth.domain.lower), torch.tensor(truth.domain.upper), 320)
+    index, points = lattice.points(torch.ones(lattice.blocks).nonzero())
+    exact = zero_surface(lattice, index, -truth.signed_distance(points), None)
+    capture = volkit.load(field).capture
+    assert capture is not None
+    exact = exact.kept(seen_faces(exact, truth.world_from_local, capture.cameras))
+    return report | beside(target, Triangles(truth.world_from_local.points(exact.vertices), exact.faces))
+
+
+def from_mesh(work: Path, source: Path) -> dict:
+    """A mesh to splats to a mesh."""
+    splats, target = work / "splats.ply", work / "splats.glb"
+    ConvertJob((source, splats), to="splats", budget="60s", size=SIZE, force=True).run(QUIET)
+    report = ConvertJob((splats, target), to="mesh", faces=20_000, force=True).run(QUIET)
+    return report | beside(target, in_world(volkit.load(source)))
+
+
+def from_photographs(work: Path, data: Path) -> dict:
+    """A field fitted to photographs, and its mesh, both on the held-out ones."""
+    field, target = work / "photographs.safetensors", work / "photographs.glb"
+    fit = FitJob(data, field, to="hash_grid", size=SIZE, budget="60s", force=True).run(QUIET)
+    report = ConvertJob((field, target), to="mesh", force=True).run(QUIET)
+    compared = CompareJob(target, data, size=SIZE).run(QUIET)
+    return report | {"psnr_field": fit["psnr"], "psnr": compared["psnr"]}
+
+
+def in_world(mesh: object) -> Triangles:
+    """A mesh's triangles in the world frame."""
+    assert isinstance(mesh, Mesh)
+    return Triangles(mesh.world_from_local.points(mesh.vertices), mesh.faces.long())
+
+
+def beside(target: Path, truth: Triangles) -> dict:
+    """Distances in shares of the diagonal, F-score at 1 % of it, and likeness of normals."""
+    generator = torch.Generator().manual_seed(0)
+    diagonal = float((truth.vertices.amax(0) - truth.vertices.amin(0)).norm())
+    mine, theirs = in_world(volkit.load(target)).sampled(POINTS, generator), truth.sampled(POINTS, generator)
+    found = surface_distances(mine, theirs, 0.01 * diagonal)
+    return {"chamfer": found.chamfer / diagonal, "f_score": found.f_score, "normals": found.normals}
+
+
+if __name__ == "__main__":
+    main()

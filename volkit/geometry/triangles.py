@@ -1,0 +1,68 @@
+"""Bare triangles: what there is to say of them without colours."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from volkit.typing import Bool, Float, Int, Tensor
+
+__all__ = ["Triangles"]
+
+CANCELLED = 1e-3  # of the area about a vertex: a fold, whose normals point both ways
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """Vertices in a scene's local frame and faces that name them, counter-clockwise seen from outside."""
+
+    vertices: Float[Tensor, "vertex 3"]
+    faces: Int[Tensor, "face 3"]
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @property
+    def corners(self) -> Float[Tensor, "face 3 3"]:
+        """Positions of each face's vertices."""
+        return self.vertices[self.faces]
+
+    @property
+    def spans(self) -> Float[Tensor, "face 3"]:
+        """Normals of faces, twice their areas long."""
+        a, b, c = self.corners.unbind(1)
+        return torch.linalg.cross(b - a, c - a)
+
+    @property
+    def areas(self) -> Float[Tensor, " face"]:
+        """Areas of faces."""
+        return 0.5 * self.spans.norm(dim=-1)
+
+    @property
+    def normals(self) -> Float[Tensor, "vertex 3"]:
+        """Unit normals of vertices, the mean of their faces' by area; where those cancel, that of one of them."""
+        at, spans = self.faces.flatten(), self.spans.double().repeat_interleave(3, 0)
+        lengths = spans.norm(dim=-1, keepdim=True)
+        sums = spans.new_zeros(len(self.vertices), 4).index_add_(0, at, torch.cat([spans, lengths], 1))
+        mean, total = sums.split([3, 1], -1)
+        some = mean.new_tensor([0.0, 0.0, 1.0]).repeat(len(mean), 1)
+        real = lengths[:, 0] > 0
+        some[at[real]] = spans[real] / lengths[real]
+        cancelled = mean.norm(dim=-1, keepdim=True) <= CANCELLED * total
+        return torch.where(cancelled, some, functional.normalize(mean, dim=-1, eps=1e-300)).float()
+
+    def kept(self, wanted: Bool[Tensor, " face"]) -> "Triangles":
+        """Some of the faces, and the vertices that they name."""
+        faces = self.faces[wanted]
+        used, faces = faces.unique(return_inverse=True)
+        return Triangles(self.vertices[used], faces)
+
+    def sampled(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Points drawn evenly by area, and the unit normals of their faces."""
+        edges = self.areas.double().cumsum(0)
+        draw = torch.rand(count, generator=generator, dtype=torch.float64) * edges[-1]
+        face = torch.searchsorted(edges, draw).clamp_max(len(self) - 1)
+        u, v = torch.rand(2, count, 1, generator=generator)
+        u, v = torch.where(u + v > 1.0, 1.0 - u, u), torch.where(u + v > 1.0, 1.0 - v, v)
+        a, b, c = self.corners[face].unbind(1)
+        return a + u * (b - a) + v * (c - a), functional.normalize(self.spans[face], dim=-1)

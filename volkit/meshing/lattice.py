@@ -1,0 +1,85 @@
+"""A lattice over a box, of which only some blocks are asked, and the surface where its values change sign."""
+
+from dataclasses import dataclass
+
+import torch
+
+from volkit.geometry.triangles import Triangles
+from volkit.typing import Bool, Float, Int, Tensor
+
+__all__ = ["Lattice", "lattice_over", "zero_surface"]
+
+BLOCK = 16  # points a side
+MOST = 1 << 29  # points: 2 GiB of values
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Points `lower + spacing (i, j, k)`, `shape` of them, in blocks of 16 a side."""
+
+    lower: tuple[float, float, float]
+    spacing: float
+    shape: tuple[int, int, int]
+
+    @property
+    def blocks(self) -> tuple[int, int, int]:
+        """Blocks along each axis."""
+        x, y, z = (-(-n // BLOCK) for n in self.shape)
+        return x, y, z
+
+    def near(self, positions: Float[Tensor, "point 3"], reach: float) -> Bool[Tensor, "x y z"]:
+        """Blocks that hold a point, or come within `reach` of one along the axes."""
+        marked = torch.zeros(self.blocks, dtype=torch.bool)
+        last = torch.tensor(self.blocks) - 1
+        for corner in range(27):
+            shift = torch.tensor([corner % 3, corner // 3 % 3, corner // 9]) - 1.0
+            cell = (positions + reach * shift - positions.new_tensor(self.lower)) / (self.spacing * BLOCK)
+            inside = ((cell >= 0) & (cell < last + 1)).all(-1)
+            marked[tuple(cell[inside].long().minimum(last).unbind(-1))] = True
+        return marked
+
+    def points(self, blocks: Int[Tensor, "block 3"]) -> tuple[Int[Tensor, "point 3"], Float[Tensor, "point 3"]]:
+        """Indices and positions of all points of some blocks."""
+        step = torch.arange(BLOCK)
+        inner = torch.stack(torch.meshgrid(step, step, step, indexing="ij"), -1).reshape(-1, 3)
+        index = (blocks[:, None] * BLOCK + inner).reshape(-1, 3)
+        index = index[(index < torch.tensor(self.shape)).all(-1)]
+        return index, torch.tensor(self.lower) + self.spacing * index
+
+
+def lattice_over(lower: Tensor, upper: Tensor, cells: int) -> Lattice:
+    """A lattice with `cells` intervals along the longest side of a box; ValueError where memory would not hold it."""
+    spacing = float((upper - lower).max()) / cells
+    if not spacing > 0:
+        raise ValueError("mesh: the scene has no extent; look at it with volkit inspect")
+    x, y, z = (int(n) + 2 for n in ((upper - lower) / spacing).ceil().tolist())
+    if x * y * z > MOST:
+        raise ValueError(f"mesh: {cells} cells a side make {x * y * z:,} lattice points; give fewer with --cells")
+    return Lattice(tuple(lower.tolist()), spacing, (x, y, z))
+
+
+def zero_surface(
+    lattice: Lattice, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"], empty: float | None
+) -> Triangles:
+    """Marching cubes (Lewiner et al. 2003, scikit-image) where values pass from below zero, outside, to above.
+
+    Points that were not asked are `empty`; without such a value no surface is drawn beside them. ValueError where
+    there is none at all.
+    """
+    from skimage.measure import marching_cubes
+
+    volume = torch.full(lattice.shape, -1.0 if empty is None else empty)
+    volume[tuple(index.unbind(-1))] = values
+    known = None
+    if empty is None:
+        unknown = torch.ones(lattice.shape)
+        unknown[tuple(index.unbind(-1))] = 0.0
+        # whatever corner of a cube the mask is read at, none of the others is unknown
+        known = torch.nn.functional.max_pool3d(unknown[None, None], 3, 1, 1)[0, 0] == 0
+    if not bool((values > 0).any()) or not bool((values < 0).any() or empty is not None):
+        raise ValueError("mesh: the scene has no surface; look at it with volkit render")
+    found = marching_cubes(
+        volume.numpy(), 0.0, mask=None if known is None else known.numpy(), gradient_direction="ascent"
+    )
+    vertices, faces = torch.from_numpy(found[0].copy()), torch.from_numpy(found[1].astype("int64"))
+    return Triangles(torch.tensor(lattice.lower) + lattice.spacing * vertices, faces)

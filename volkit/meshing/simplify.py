@@ -1,0 +1,36 @@
+"""Fewer faces by quadric errors (Garland and Heckbert 1997), and how far that went from the dense surface."""
+
+import torch
+
+from volkit.geometry.triangles import Triangles
+
+__all__ = ["simplified", "smoothed"]
+
+FEWEST = 4  # faces of anything closed
+ROUNDS, SHRINK, GROW = 3, 0.5, -0.53  # Taubin 1995: what the first half smooths in, the second brings back out
+
+
+def simplified(surface: Triangles, faces: int) -> Triangles:
+    """At most `faces` faces by fast-simplification; ValueError for a budget that holds no solid."""
+    import fast_simplification
+
+    if faces < FEWEST:
+        raise ValueError(f"--faces {faces}: a solid has at least {FEWEST} faces")
+    if len(surface) <= faces:
+        return surface
+    found = fast_simplification.simplify(surface.vertices.numpy(), surface.faces.int().numpy(), target_count=faces)
+    points, kept = found[0], found[1]
+    thin = Triangles(torch.from_numpy(points).float(), torch.from_numpy(kept).long())
+    return thin.kept(thin.areas > 0)
+
+
+def smoothed(surface: Triangles) -> Triangles:
+    """A surface without the steps of its lattice, of the same size."""
+    edges = torch.cat([surface.faces[:, [0, 1]], surface.faces[:, [1, 2]], surface.faces[:, [2, 0]]])
+    ends = torch.cat([edges, edges.flip(1)]).unique(dim=0)
+    count = torch.bincount(ends[:, 0], minlength=len(surface.vertices)).clamp_min(1)[:, None]
+    vertices = surface.vertices
+    for step in [SHRINK, GROW] * ROUNDS:
+        mean = torch.zeros_like(vertices).index_add_(0, ends[:, 0], vertices[ends[:, 1]]) / count
+        vertices = vertices + step * (mean - vertices)
+    return Triangles(vertices, surface.faces)

@@ -1,0 +1,53 @@
+"""Faces laid out on one texture without overlap, and where each texel lies on the surface."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from volkit.geometry import Rays
+from volkit.geometry.triangles import Triangles
+from volkit.render.surface import first_hits
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["Atlas", "unwrapped"]
+
+GUTTER = 4  # texels between charts, and as many about the atlas
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """uv of each face's corners, as glTF has them (v runs down from the upper left corner)."""
+
+    surface: Triangles
+    corner_uv: Float[Tensor, "face 3 2"]
+
+    def texels(self, size: int) -> tuple[Int[Tensor, " texel"], Int[Tensor, " texel"], Float[Tensor, "texel 3"]]:
+        """Flat numbers of the texels whose centres lie on a face, that face, and where on it."""
+        flat = torch.cat([self.corner_uv, torch.zeros(len(self.corner_uv), 3, 1)], -1).reshape(-1, 3) * size
+        faces = torch.arange(len(flat)).view(-1, 3)
+        x, y = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="xy")
+        above = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+        face, where, _ = first_hits(flat, faces, Rays(above, above.new_tensor([0.0, 0.0, -1.0]).expand_as(above)))
+        texel = (face >= 0).nonzero()[:, 0]
+        return texel, face[texel].long(), where[texel]
+
+    def density(self, size: int) -> float:
+        """Texels along a local unit, mean over the surface."""
+        a, b, c = (self.corner_uv * size).unbind(1)
+        flat = 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).abs().sum()
+        return float((flat / self.surface.areas.sum()).sqrt())
+
+
+def unwrapped(surface: Triangles, size: int) -> Atlas:
+    """Charts and their packing by xatlas."""
+    import xatlas
+
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(surface.vertices.numpy(), surface.faces.numpy().astype(np.uint32))
+    packing = xatlas.PackOptions()
+    packing.resolution, packing.padding, packing.bilinear = size, GUTTER, True
+    atlas.generate(pack_options=packing)
+    rows, faces, uv = atlas.get_mesh(0)
+    rows, faces = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
+    return Atlas(Triangles(surface.vertices, rows[faces]), torch.from_numpy(uv)[faces])
