@@ -11,6 +11,8 @@ from rival_splat import count_pairs, tiled
 import volkit
 from volkit.geometry import Cameras
 from volkit.io.analytic_scene import bundled
+from volkit.jobs.fit import FitJob
+from volkit.jobs.progress import Progress
 from volkit.metrics import psnr
 from volkit.ops import backend
 from volkit.ops.splat import SplatView, blend, project
@@ -30,7 +32,7 @@ def trained_splats(count: int) -> Splats:
     if not target.exists():
         if not pictures.exists():
             volkit.render(bundled("still_life"), pictures, size=400)
-        volkit.fit(pictures, target, to="splats", budget="120s", max_splats=100_000)
+        FitJob(pictures, target, to="splats", budget="120s", max_splats=100_000).run(Progress(quiet=True))
     splats = volkit.load(target)
     assert isinstance(splats, Splats)
     rows, first = torch.arange(count), len(splats)
