@@ -1,4 +1,4 @@
-"""`volkit convert`: a field of any architecture into a field of any other, with no photographs needed."""
+"""`volkit convert`: a scene of any kind into any other, or into a mesh, with no photographs needed."""
 
 import time
 from dataclasses import asdict, dataclass, replace
@@ -47,10 +47,11 @@ JUDGED = 8  # held-out views that the result is compared on
 
 @dataclass(frozen=True)
 class ConvertJob:
-    """Convert a scene into another representation by distillation.
+    """Convert a scene into another representation by distillation, or extract a textured mesh from it.
 
     The student answers to its teacher, not to photographs; --photos adds a last stage on photographs, in which it may
     pass its teacher. Example: volkit convert chair.safetensors chair_vm.safetensors --to tensor_vm --budget 60s
+    A mesh is extracted, not learnt: volkit convert chair.safetensors chair.glb --faces 20000
     """
 
     paths: tuple[Path, ...]
