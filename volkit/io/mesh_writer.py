@@ -11,6 +11,7 @@ from volkit.geometry import Similarity
 from volkit.io.atomic import written_whole
 from volkit.io.format import FormatError
 from volkit.representations.mesh import Mesh
+from volkit.representations.representation import Representation
 from volkit.typing import Int, Tensor
 
 __all__ = ["UP", "write_gltf", "write_obj"]
@@ -19,7 +20,7 @@ UP = Similarity(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)))  # glTF's 
 ARRAY, ELEMENTS = 34962, 34963  # glTF: what a buffer view is for
 
 
-def write_gltf(mesh: Mesh, path: Path) -> None:
+def write_gltf(mesh: Representation, path: Path) -> None:
     """One binary glTF: positions, normals, uv and base colour, smooth and not metallic; metres as the world has."""
     if path.suffix.lower() != ".glb":
         raise FormatError(path, "only the binary form of glTF is written", "name the target .glb")
@@ -31,7 +32,7 @@ def write_gltf(mesh: Mesh, path: Path) -> None:
         place.write_bytes(data)
 
 
-def write_obj(mesh: Mesh, path: Path) -> None:
+def write_obj(mesh: Representation, path: Path) -> None:
     """Positions, normals, uv; material and texture lie beside it under its name."""
     from trimesh.exchange.obj import export_obj
 
@@ -45,13 +46,14 @@ def write_obj(mesh: Mesh, path: Path) -> None:
         place.write_text(text, encoding="utf-8")
 
 
-def _part(mesh: Mesh, name: str) -> Any:
+def _part(mesh: Representation, name: str) -> Any:
     """One of trimesh's meshes, every corner of a seam a vertex of its own, in the frame of glTF."""
     import trimesh
     from PIL import Image
     from trimesh.visual import TextureVisuals
     from trimesh.visual.material import PBRMaterial
 
+    assert isinstance(mesh, Mesh)
     place = UP.inverse() @ mesh.world_from_local
     vertices = place.points(mesh.vertices.double())
     normals = place.vectors(mesh.triangles.normals.double())
