@@ -92,12 +92,17 @@ def test_a_full_disk_at_the_preview(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path, field):
-    (tmp_path / PLACE).write_bytes(b"half")
+    def killed() -> None:
+        (tmp_path / PLACE).mkdir()
+        for name in ("a.safetensors", ".tmpOfALibrary"):
+            (tmp_path / PLACE / name).write_bytes(b"half")
+
+    killed()
     with written_whole(tmp_path / "a.safetensors") as place:
-        assert place.name == PLACE and place.read_bytes() == b""
+        assert place == tmp_path / PLACE / "a.safetensors" and place.read_bytes() == b""
         place.write_bytes(b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
-    (tmp_path / PLACE).write_bytes(b"half")
+    killed()
     save(field, tmp_path / "a.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"] and load(tmp_path / "a.safetensors")
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,9 +27,9 @@ FIXES = {
 def written_whole(path: Path | str) -> Iterator[Path]:
     """Give a place beside `path` to write to; it becomes `path` at the end, or vanishes when anything goes wrong.
 
-    The place is `.NAME.writing.part`, on the same disk so that the change is one rename, and apart from `NAME.part`,
-    where unfinished jobs keep their state. What a killed writer left there is removed. OSError and failures to write
-    become FormatError.
+    The place lies in a folder `.NAME.writing.part`, on the same disk so that the change is one rename, and apart from
+    `NAME.part`, where unfinished jobs keep their state. What a killed writer, or a library with temporary files of its
+    own, left in the folder is removed with it. OSError and failures to write become FormatError.
     """
     path = Path(path)
     with _place_beside(path) as place:
@@ -47,14 +48,16 @@ def check_writable(path: Path | str) -> None:
 
 @contextmanager
 def _place_beside(path: Path) -> Iterator[Path]:
-    place = path.with_name(f".{path.name}.writing.part")
+    folder = path.with_name(f".{path.name}.writing.part")
+    place = folder / path.name
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder")
         # A rename would replace a file that its owner protects.
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, "is read-only")
-        _removed(place)
+        _removed(folder)
+        folder.mkdir()
         place.touch()
         yield place
     except FormatError:
@@ -63,7 +66,7 @@ def _place_beside(path: Path) -> Iterator[Path]:
         fix = FIXES.get(error.errno or 0, "check the disk and the path")
         raise FormatError(path, f"cannot be written ({error.strerror or error})", fix) from None
     finally:
-        _removed(place)
+        _removed(folder)
 
 
 def _synchronise(folder: Path) -> None:
@@ -77,9 +80,6 @@ def _synchronise(folder: Path) -> None:
             os.close(handle)
 
 
-def _removed(place: Path) -> None:
-    try:
-        place.unlink(missing_ok=True)
-    except OSError:
-        # Where the folder itself cannot be written to, nothing was left behind either.
-        return
+def _removed(folder: Path) -> None:
+    # Where the folder about it cannot be written to, nothing was left behind either.
+    shutil.rmtree(folder, ignore_errors=True)
