@@ -143,6 +143,7 @@ def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
 
 @pytest.mark.parametrize(("options", "said"), [
     (["--to", "voxels", "--faces", "9"], "are about meshes"), (["--faces", "3"], "at least 4"),
+    (["--budget", "5s"], "extracted, not learnt"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said: str) -> None:
     target = tmp_path / ("a.glb" if "--to" not in options else "a.safetensors")

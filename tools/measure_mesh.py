@@ -82,7 +82,7 @@ def from_photographs(work: Path, data: Path) -> dict:
 def in_world(mesh: object) -> Triangles:
     """A mesh's triangles in the world frame."""
     assert isinstance(mesh, Mesh)
-    return Triangles(mesh.world_from_local.points(mesh.vertices), mesh.faces.long())
+    return Triangles(mesh.world_from_local.points(mesh.vertices), mesh.triangles.faces)
 
 
 def beside(target: Path, truth: Triangles) -> dict:

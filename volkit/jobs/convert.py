@@ -42,6 +42,7 @@ from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpac
 __all__ = ["ConvertJob"]
 
 MAX_SPLATS = 60_000  # of a field
+LEARNING = ("budget", "method", "photos", "max_splats", "sh_degree", "surfels", "resume", "preview", "dry_run")
 JUDGED = 8  # held-out views that the result is compared on
 
 
@@ -158,9 +159,14 @@ class ConvertJob:
         self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress
     ) -> dict[str, Any]:
         """Extract, write, measure: nothing is learnt, so that there is no budget."""
+        if self._asked(
+            "budget", "method", "photos", "max_splats", "sh_degree", "surfels", "resume", "preview", "dry_run"
+        ):
+            raise ValueError(
+                "a mesh is extracted, not learnt: leave out --budget, --method, --photos, --max-splats, --sh-degree, "
+                "--surfels, --resume, --preview and --dry-run"
+            )
         check_target(target, "mesh")
-        if self.dry_run:
-            raise ValueError("--dry-run is not known for meshes; leave it out")
         started = time.perf_counter()
         mesh, found = mesh_of(teacher, MeshPlan(self.faces, self.texture, self.cells, self.size), generator, progress)
         save(mesh, target)
@@ -189,14 +195,18 @@ class ConvertJob:
 
     def _kind(self, teacher: Representation, target: Path) -> str:
         """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""
-        plain = ConvertJob(())
-        shaped = any(getattr(self, name) != getattr(plain, name) for name in ("faces", "texture", "cells"))
+        shaped = self._asked("faces", "texture", "cells")
         if shaped and self.to not in (None, "mesh"):
             raise ValueError("--faces, --texture and --cells are about meshes; give them with --to mesh")
         if self.to or shaped:
             return self.to or "mesh"
         holds = format_for(target).holds
         return teacher.config.kind if teacher.config.kind in holds else holds[0]
+
+    def _asked(self, *names: str) -> bool:
+        """Whether any of these options is not as it is by default."""
+        plain = ConvertJob(())
+        return any(getattr(self, name) != getattr(plain, name) for name in names)
 
     def _student(self, kind: str, teacher: Representation, generator: torch.Generator) -> Representation:
         if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:

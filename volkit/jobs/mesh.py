@@ -32,10 +32,10 @@ NEAR = 0.01  # of the diagonal, of an F-score
 class MeshPlan:
     """What a mesh is to be like."""
 
-    faces: int = 50_000
-    texture: int = 2048
-    cells: int = 256
-    size: int | None = None
+    faces: int
+    texture: int  # texels a side
+    cells: int  # of the lattice, along the longest side
+    size: int | None  # of the pictures asked for, by default that of the scene's cameras
 
 
 def mesh_of(
