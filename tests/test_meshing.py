@@ -15,7 +15,7 @@ from volkit.io import load, save
 from volkit.io.analytic_scene import bundled
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.lattice import lattice_over, zero_surface
-from volkit.meshing.simplify import simplified, smoothed
+from volkit.meshing.simplify import levels_of_detail, simplified, smoothed
 from volkit.meshing.unwrap import unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
 from volkit.representations import AnalyticField, Mesh
@@ -76,8 +76,9 @@ def test_fewer_faces_stay_on_the_ball() -> None:
     points, _ = few.sampled(5000, torch.Generator().manual_seed(0))
     # 500 equal triangles of a unit ball have sides of 0.24, and sagittas of 0.24^2 / 8
     assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
-    with pytest.raises(ValueError, match="--faces 3: a solid has at least 4"):
-        simplified(ball, 3)
+    assert [len(level) for level in levels_of_detail(ball, 1600, 3)] == pytest.approx([1600, 400, 100], abs=4)
+    with pytest.raises(ValueError, match="--faces 3 --lods 1: the last level would have fewer than 4"):
+        levels_of_detail(ball, 3, 1)
 
 
 def test_folded_faces_have_a_normal() -> None:
@@ -87,18 +88,21 @@ def test_folded_faces_have_a_normal() -> None:
     torch.testing.assert_close(folded.normals.norm(dim=-1), torch.ones(4), atol=1e-6, rtol=0)
 
 
-def test_charts_do_not_overlap() -> None:
-    atlas = unwrapped(simplified(_ball(), 1000), 256)
-    texel, face, where = atlas.texels(256)
-    uv = (atlas.corner_uv[face] * where[..., None]).sum(1)
-    assert atlas.corner_uv.min() >= 0 and atlas.corner_uv.max() <= 1
-    row, column = texel // 256, texel % 256
-    centre = torch.stack([column + 0.5, row + 0.5], -1) / 256
-    torch.testing.assert_close(uv, centre, atol=1e-4, rtol=0)  # float32 barycentrics of texels
-    a, b, c = (atlas.corner_uv * 256).unbind(1)
-    areas = 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+def test_charts_of_no_level_overlap() -> None:
+    atlases = unwrapped(levels_of_detail(_ball(), 1000, 2), 256)
+    met, texels = 0.0, []
+    for atlas in atlases:
+        texel, face, where = atlas.texels(256)
+        uv = (atlas.corner_uv[face] * where[..., None]).sum(1)
+        assert atlas.corner_uv.min() >= 0 and atlas.corner_uv.max() <= 1
+        centre = torch.stack([texel % 256 + 0.5, texel // 256 + 0.5], -1) / 256
+        torch.testing.assert_close(uv, centre, atol=1e-4, rtol=0)  # float32 barycentrics of texels
+        a, b, c = (atlas.corner_uv * 256).unbind(1)
+        met += float((0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])).abs().sum())
+        texels.append(texel)
     # where charts overlapped, fewer texels than their areas' sum would be met; borders count as half a texel
-    assert len(texel) == pytest.approx(float(areas.abs().sum()), rel=0.02)
+    assert len(torch.cat(texels).unique()) == pytest.approx(met, rel=0.02)
+    assert atlases[0].density(256) == pytest.approx(2 * atlases[1].density(256), rel=0.1)  # coarse: half as fine
 
 
 def test_depths_are_fused() -> None:
@@ -142,7 +146,7 @@ def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    (["--to", "voxels", "--faces", "9"], "are about meshes"), (["--faces", "3"], "at least 4"),
+    (["--to", "voxels", "--faces", "9"], "about meshes alone: --faces"), (["--faces", "3"], "fewer than 4 faces"),
     (["--budget", "5s"], "extracted, not learnt"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said: str) -> None:

@@ -17,6 +17,7 @@ from volkit.io.analytic_scene import bundled
 from volkit.jobs.compare import CompareJob
 from volkit.jobs.convert import ConvertJob
 from volkit.jobs.fit import FitJob
+from volkit.jobs.mesh import MeshOptions
 from volkit.jobs.progress import Progress
 from volkit.jobs.render import RenderJob
 from volkit.meshing.lattice import lattice_over, zero_surface
@@ -66,7 +67,7 @@ def from_mesh(work: Path, source: Path) -> dict:
     """A mesh to splats to a mesh."""
     splats, target = work / "splats.ply", work / "splats.glb"
     ConvertJob((source, splats), to="splats", budget="60s", size=SIZE, force=True).run(QUIET)
-    report = ConvertJob((splats, target), to="mesh", faces=20_000, force=True).run(QUIET)
+    report = ConvertJob((splats, target), to="mesh", mesh=MeshOptions(faces=20_000), force=True).run(QUIET)
     return report | beside(target, in_world(volkit.load(source)))
 
 

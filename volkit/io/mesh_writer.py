@@ -8,16 +8,23 @@ import torch
 
 from volkit import __version__
 from volkit.geometry import Similarity
+from volkit.io.asset import Asset, Style
 from volkit.io.atomic import written_whole
 from volkit.io.format import FormatError
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 from volkit.typing import Int, Tensor
 
-__all__ = ["UP", "write_gltf", "write_obj"]
+__all__ = ["UP", "write_asset", "write_gltf", "write_obj"]
 
 UP = Similarity(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)))  # glTF's +Y up to +Z up
 ARRAY, ELEMENTS = 34962, 34963  # glTF: what a buffer view is for
+
+
+def write_asset(asset: Asset, path: Path, style: Style) -> None:
+    """An asset in the format that the path's suffix names."""
+    write = write_obj if path.suffix.lower() == ".obj" else write_gltf
+    write(asset.levels[0], path)
 
 
 def write_gltf(mesh: Representation, path: Path) -> None:

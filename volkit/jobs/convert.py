@@ -1,7 +1,7 @@
 """`volkit convert`: a scene of any kind into any other, or into a mesh, with no photographs needed."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +15,12 @@ from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.io.formats import format_for
+from volkit.io.mesh_writer import write_asset
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import Judge, flat_colour
-from volkit.jobs.mesh import MeshPlan, mesh_of
+from volkit.jobs.mesh import MeshOptions, asset_of
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import checked_degree, suited
@@ -77,12 +78,8 @@ class ConvertJob:
     """Degree of the spherical harmonics of splats, 0 to 4; by default that of a source of splats, else 3."""
     surfels: bool = False
     """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
-    faces: int = 50_000
-    """How many triangles a mesh may have, with --to mesh."""
-    texture: int = 2048
-    """Texels a side of a mesh's texture."""
-    cells: int = 256
-    """How finely a mesh's surface is sought: lattice intervals along the longest side."""
+    mesh: MeshOptions = field(default_factory=MeshOptions)
+    """With --to mesh."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -159,19 +156,17 @@ class ConvertJob:
         self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress
     ) -> dict[str, Any]:
         """Extract, write, measure: nothing is learnt, so that there is no budget."""
-        if self._asked(
-            "budget", "method", "photos", "max_splats", "sh_degree", "surfels", "resume", "preview", "dry_run"
-        ):
+        if self._asked(*LEARNING):
             raise ValueError(
                 "a mesh is extracted, not learnt: leave out --budget, --method, --photos, --max-splats, --sh-degree, "
                 "--surfels, --resume, --preview and --dry-run"
             )
         check_target(target, "mesh")
         started = time.perf_counter()
-        mesh, found = mesh_of(teacher, MeshPlan(self.faces, self.texture, self.cells, self.size), generator, progress)
-        save(mesh, target)
+        asset, found = asset_of(teacher, self.mesh, self.size, generator, progress)
+        write_asset(asset, target, self.mesh.style)
         seconds = round(time.perf_counter() - started, 2)
-        psnr = self._judge(teacher, generator, None).mean_psnr(mesh, progress)
+        psnr = self._judge(teacher, generator, None).mean_psnr(asset.levels[0], progress)
         return {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                 "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": "cpu",
                 "backend": backend.describe(), "seconds": seconds, "psnr_to_source": psnr,
@@ -195,9 +190,11 @@ class ConvertJob:
 
     def _kind(self, teacher: Representation, target: Path) -> str:
         """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""
-        shaped = self._asked("faces", "texture", "cells")
+        shaped = self._asked("mesh")
         if shaped and self.to not in (None, "mesh"):
-            raise ValueError("--faces, --texture and --cells are about meshes; give them with --to mesh")
+            given = [f.name for f in fields(self.mesh) if getattr(self.mesh, f.name) != f.default]
+            named = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise ValueError(f"about meshes alone: {named}; give them with --to mesh")
         if self.to or shaped:
             return self.to or "mesh"
         holds = format_for(target).holds

@@ -1,5 +1,7 @@
 """The colour of each texel, from pictures of the source that see it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -17,17 +19,17 @@ NEARNESS = 0.01  # of the box's diagonal, by which a texel may miss the depth th
 
 
 @torch.no_grad()
-def baked(scene: Representation, atlas: Atlas, cameras: Cameras, size: int) -> UInt8[Tensor, "height width 4"]:
+def baked(
+    scene: Representation, atlases: Sequence[Atlas], cameras: Cameras, size: int
+) -> UInt8[Tensor, "height width 4"]:
     """Base colour without light of its own: the mean over the views that see a texel, those that face it first.
 
     A view counts by `cos^2 / distance^2` where the source's median depth is the texel's own; texels that nobody sees
     take the colour of the nearest that is seen, and so do the gutters between charts.
     """
-    texel, face, where = atlas.texels(size)
     place = scene.world_from_local
-    world = place.points((atlas.surface.corners[face] * where[..., None]).sum(1))
-    normal = place.vectors((atlas.surface.normals[atlas.surface.faces[face]] * where[..., None]).sum(1))
-    normal = torch.nn.functional.normalize(normal, dim=-1)
+    texel, local, normal = (torch.cat(parts) for parts in zip(*(_points(a, size) for a in atlases), strict=True))
+    world, normal = place.points(local), torch.nn.functional.normalize(place.vectors(normal), dim=-1)
     reach = NEARNESS * scene.domain.diagonal * place.scale
     sums = torch.zeros(len(texel), 4)
     for index in range(len(cameras)):
@@ -40,6 +42,13 @@ def baked(scene: Representation, atlas: Atlas, cameras: Cameras, size: int) -> U
     filled = torch.zeros(size * size, dtype=torch.bool)
     filled[texel[known]] = True
     return _spread(picture.view(size, size, 3), filled.view(size, size))
+
+
+def _points(atlas: Atlas, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Texels of a level, where they lie and which way they look, local frame."""
+    texel, face, where = atlas.texels(size)
+    normals = atlas.surface.normals[atlas.surface.faces[face]]
+    return texel, (atlas.surface.corners[face] * where[..., None]).sum(1), (normals * where[..., None]).sum(1)
 
 
 def _look(scene: Representation, camera: Cameras, world: Tensor, normal: Tensor, reach: float, sums: Tensor) -> None:

@@ -4,18 +4,24 @@ import torch
 
 from volkit.geometry.triangles import Triangles
 
-__all__ = ["simplified", "smoothed"]
+__all__ = ["levels_of_detail", "simplified", "smoothed"]
 
 FEWEST = 4  # faces of anything closed
+FEWER = 4  # times, from one level of detail to the next: half as fine along each side
 ROUNDS, SHRINK, GROW = 3, 0.5, -0.53  # Taubin 1995: what the first half smooths in, the second brings back out
 
 
+def levels_of_detail(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ...]:
+    """At most `faces` faces, then a quarter as many for each further level; ValueError where that leaves no solid."""
+    if faces < FEWEST * FEWER ** (count - 1):
+        raise ValueError(f"--faces {faces} --lods {count}: the last level would have fewer than {FEWEST} faces")
+    return tuple(simplified(dense, faces // FEWER**level) for level in range(count))
+
+
 def simplified(surface: Triangles, faces: int) -> Triangles:
-    """At most `faces` faces by fast-simplification; ValueError for a budget that holds no solid."""
+    """At most `faces` faces by fast-simplification."""
     import fast_simplification
 
-    if faces < FEWEST:
-        raise ValueError(f"--faces {faces}: a solid has at least {FEWEST} faces")
     if len(surface) <= faces:
         return surface
     found = fast_simplification.simplify(surface.vertices.numpy(), surface.faces.int().numpy(), target_count=faces)

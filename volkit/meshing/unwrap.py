@@ -1,5 +1,6 @@
-"""Faces laid out on one texture without overlap, and where each texel lies on the surface."""
+"""Levels of one surface laid out side by side on one texture without overlap, and where each texel lies on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from volkit.typing import Float, Int, Tensor
 __all__ = ["Atlas", "unwrapped"]
 
 GUTTER = 4  # texels between charts, and as many about the atlas
+FINER = 2.0  # texels along a length of a level, by those of the next: coarse levels are seen from afar
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,20 @@ class Atlas:
         return float((flat / self.surface.areas.sum()).sqrt())
 
 
-def unwrapped(surface: Triangles, size: int) -> Atlas:
-    """Charts and their packing by xatlas."""
+def unwrapped(levels: Sequence[Triangles], size: int) -> tuple[Atlas, ...]:
+    """Charts of all levels and their packing by xatlas: each level's half as fine as those of the one before it."""
     import xatlas
 
     atlas = xatlas.Atlas()
-    atlas.add_mesh(surface.vertices.numpy(), surface.faces.numpy().astype(np.uint32))
+    for number, level in enumerate(levels):
+        atlas.add_mesh((level.vertices / FINER**number).numpy(), level.faces.numpy().astype(np.uint32))
     packing = xatlas.PackOptions()
     packing.resolution, packing.padding, packing.bilinear = size, GUTTER, True
     atlas.generate(pack_options=packing)
-    rows, faces, uv = atlas.get_mesh(0)
-    rows, faces = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
-    return Atlas(Triangles(surface.vertices, rows[faces]), torch.from_numpy(uv)[faces])
+    return tuple(_laid_out(level, *atlas.get_mesh(number)) for number, level in enumerate(levels))
+
+
+def _laid_out(level: Triangles, rows: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Atlas:
+    """xatlas splits vertices at seams: its faces by the rows that they came from."""
+    origin, named = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
+    return Atlas(Triangles(level.vertices, origin[named]), torch.from_numpy(uv)[named])
