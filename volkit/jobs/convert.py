@@ -24,7 +24,7 @@ from volkit.jobs.mesh import MeshOptions, asset_of
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import checked_degree, suited
-from volkit.jobs.trainees import Lesson, trainee_of_teacher
+from volkit.jobs.trainees import Lesson, answer_bytes, trainee_of_teacher
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import (
@@ -131,7 +131,9 @@ class ConvertJob:
                   "parameters": count_parameters(student), "seed": self.seed, "device": device.type,
                   "backend": backend.describe()}  # fmt: skip
         if self.dry_run:
-            return report | estimate(student, budget, 0, JUDGED, teacher=teacher)
+            return report | estimate(
+                student, budget, 0, JUDGED, teacher=teacher, answers=answer_bytes(teacher, student, self.size)
+            )
         check_target(target, student.config.kind)
         if student is teacher:
             save(student, target)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from volkit.distill.cache import CacheSize
 from volkit.fit import MOMENTS, Budget
 from volkit.jobs.measure import GLANCE_VIEWS
 from volkit.jobs.training import EVALUATIONS, batch_samples
@@ -20,16 +19,21 @@ ACTIVATIONS = {
     "planes": 1_200,
     "splats": 200,
 }
-ANSWER = 40  # bytes of a cached sample: interval, ray, density, colour, light
 
 
 def estimate(
-    scene: Representation, budget: Budget, pictures: int, views: int, *, teacher: Representation | None = None
+    scene: Representation,
+    budget: Budget,
+    pictures: int,
+    views: int,
+    *,
+    teacher: Representation | None = None,
+    answers: int = 0,
 ) -> dict[str, Any]:
     """Memory by what it is for, and time, both in words; and `memory_bytes`, their sum.
 
-    `pictures` are the bytes of decoded photographs, `views` are judged in the end. A scene that grows is counted as it
-    starts.
+    `pictures` are the bytes of decoded photographs, `answers` those of what a teacher is asked, `views` are judged in
+    the end. A scene that grows is counted as it starts.
     """
     groups = [(group, sum(p.numel() for p in group.parameters)) for group in scene.param_groups()]
     parameters = 4 * sum(count for _, count in groups)
@@ -41,9 +45,8 @@ def estimate(
         "batch": ACTIVATIONS.get(scene.config.kind, 2_000) * batch_samples(scene.config.kind),
     }
     if teacher is not None:
-        size = CacheSize()
         parts["teacher"] = 4 * sum(p.numel() for p in teacher.parameters())
-        parts["answers"] = ANSWER * size.batches * size.samples
+        parts["answers"] = answers
     total = sum(parts.values())
     spent = f"{budget.seconds:g} s" if budget.seconds else f"{budget.steps} steps"
     looks = min(EVALUATIONS * GLANCE_VIEWS, EVALUATIONS * views) + views

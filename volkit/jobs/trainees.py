@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from volkit.distill.cache import CacheSize
 from volkit.distill.densify import Chain, Densify
 from volkit.distill.exact import exact
 from volkit.distill.exact.cloud import cells_of, cloud_of, voxels_of
@@ -31,12 +32,13 @@ from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Lesson", "Pictures", "trainee_of_pictures", "trainee_of_teacher"]
+__all__ = ["Lesson", "Pictures", "answer_bytes", "trainee_of_pictures", "trainee_of_teacher"]
 
 VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usual capture
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
 PIECES, PIECE = 480, 200  # of pictures, and how wide: as many pixels as 120 pictures of 400, and 77 MB of memory
 MODEL = 128  # cells a side of the model of a teacher's density
+ANSWER = 40  # bytes of a cached sample: interval, ray, density, colour, light
 START_VIEWS = 24  # of those that splats are laid on or chosen by, where whole pictures are drawn
 START_SIZE = 200  # longest side of the pictures that splats are laid on
 
@@ -125,6 +127,15 @@ def trainee_of_teacher(
     if isinstance(teacher, Field):
         return _field(teacher, student, lesson, generator)
     return _pictured(teacher, student, lesson, generator)
+
+
+def answer_bytes(teacher: Representation, student: Representation, size: int | None) -> int:
+    """What is kept of a teacher's answers while its student learns: samples, pieces of pictures or whole ones."""
+    if isinstance(student, Splats):
+        first = distillation_cameras(teacher, 1, size, torch.Generator())[[0]]
+        return WHOLE_VIEWS * int(first.size.prod()) * 8  # four channels, 16 bits each
+    cache = CacheSize()
+    return ANSWER * cache.batches * cache.samples if isinstance(teacher, Field) else 4 * PIECES * PIECE**2
 
 
 def _pictured(teacher: Representation, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
