@@ -78,7 +78,7 @@ def _run(name: str, arguments: list[str]) -> int:
     try:
         report = job.run(Progress(quiet=speech.json))
         print(json.dumps(report, allow_nan=False, default=str) if speech.json else summary(report))
-        return 0
+        return 1 if report.get("failed") else 0
     except Exception as error:
         if speech.debug:
             raise

@@ -16,6 +16,7 @@ from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.io.formats import format_for
 from volkit.io.mesh_writer import write_asset
+from volkit.jobs.batch import in_folder, run_all
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
@@ -80,6 +81,10 @@ class ConvertJob:
     """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
     mesh: MeshOptions = field(default_factory=MeshOptions)
     """With --to mesh."""
+    format: str | None = None
+    """Suffix of the targets where the last path is a folder: glb, ply, safetensors."""
+    jobs: int = 1
+    """How many conversions go on at once, where there are several; they share the cores."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -100,9 +105,13 @@ class ConvertJob:
     """Write TARGET.png, a held-out view, as the conversion goes on."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
-        """Convert, write, measure, report; several results are listed under `results`."""
-        results = [self._one(sources, target, progress) for sources, target in self._pairs()]
-        return results[0] if len(results) == 1 else {"command": "convert", "results": results}
+        """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
+        pairs = self._pairs()
+        if len(pairs) == 1:
+            return self._one(*pairs[0], progress)
+        alone = [replace(self, paths=(*sources, target)) for sources, target in pairs]
+        results = run_all([(one.paths[-1], one.run) for one in alone], self.jobs, progress)
+        return {"command": "convert", "results": results, "failed": sum("error" in result for result in results)}
 
     def _pairs(self) -> list[tuple[tuple[Path, ...], Path]]:
         if len(self.paths) < 2:
@@ -110,8 +119,11 @@ class ConvertJob:
         *sources, last = self.paths
         if self.compose:
             return [(tuple(sources), last)]
-        if last.is_dir():
-            return [((source,), last / source.with_suffix(".safetensors").name) for source in sources]
+        if last.is_dir() or (self.format and not last.suffix):
+            suffix = self.format or ("glb" if self._wants_mesh else "safetensors")
+            targets = in_folder(sources, last, suffix.removeprefix("."))
+            last.mkdir(parents=True, exist_ok=True)
+            return [((source,), target) for source, target in zip(sources, targets, strict=True)]
         return [((self.paths[0],), target) for target in self.paths[1:]]
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: Progress) -> dict[str, Any]:
@@ -192,15 +204,18 @@ class ConvertJob:
 
     def _kind(self, teacher: Representation, target: Path) -> str:
         """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""
-        shaped = self._asked("mesh")
-        if shaped and self.to not in (None, "mesh"):
+        if self._asked("mesh") and self.to not in (None, "mesh"):
             given = [f.name for f in fields(self.mesh) if getattr(self.mesh, f.name) != f.default]
             named = ", ".join("--" + name.replace("_", "-") for name in given)
             raise ValueError(f"about meshes alone: {named}; give them with --to mesh")
-        if self.to or shaped:
+        if self.to or self._wants_mesh:
             return self.to or "mesh"
         holds = format_for(target).holds
         return teacher.config.kind if teacher.config.kind in holds else holds[0]
+
+    @property
+    def _wants_mesh(self) -> bool:
+        return self.to == "mesh" or self._asked("mesh")
 
     def _asked(self, *names: str) -> bool:
         """Whether any of these options is not as it is by default."""

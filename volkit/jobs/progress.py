@@ -18,6 +18,7 @@ class Progress:
 
     def __init__(self, quiet: bool = False) -> None:
         self.notes: list[str] = []
+        self.quiet = quiet
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._shown: dict[str, float | None] = {}
         self._bar: Bar | None = None
@@ -26,7 +27,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Tell the user something once."""
         self.notes.append(text)
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def stretch(self, title: str) -> Self:
         """Begin a stretch of work: `with progress.stretch("fit"): ... progress.advance(...)`."""
@@ -51,7 +52,7 @@ class Progress:
         """Move the bar to a fraction of the whole."""
         self._shown.update(values)
         if self._bar is None:
-            if self._console.quiet or time.monotonic() - self._started < PATIENCE:
+            if self.quiet or time.monotonic() - self._started < PATIENCE:
                 return
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
             self._bar = Bar(*columns, console=self._console, transient=True, refresh_per_second=4)

@@ -41,7 +41,7 @@ def _said(value: Any) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    names = [name for name in rows[0] if not isinstance(rows[0][name], dict | list)]
+    names = list(dict.fromkeys(n for row in rows for n, v in row.items() if not isinstance(v, dict | list)))
     cells = [[_words(n) for n in names], *([_said(row.get(n)) for n in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

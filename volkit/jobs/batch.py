@@ -1,0 +1,60 @@
+"""Many conversions by one command: what fails is told, and the rest goes on."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.jobs.progress import Progress
+
+__all__ = ["in_folder", "run_all"]
+
+BLAMED = (ValueError, OSError, RuntimeError, ArithmeticError)  # what a scene or the machine can be the reason of
+
+Run = Callable[[Progress], dict[str, Any]]
+
+
+def in_folder(sources: Sequence[Path], folder: Path, suffix: str) -> list[Path]:
+    """Targets named as their sources are; ValueError where two would be the same file."""
+    targets = [folder / f"{source.stem}.{suffix}" for source in sources]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise ValueError(f"{target}: two sources would be written there; rename one of them")
+    return targets
+
+
+def run_all(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) -> list[dict[str, Any]]:
+    """Reports of all runs in their order, `jobs` of them at once; of a run that fails: `target` and `error`."""
+    if jobs < 1:
+        raise ValueError(f"--jobs {jobs}: at least one conversion goes on at a time")
+    reports: list[dict[str, Any]] = [{} for _ in named]
+    for done, (index, report) in enumerate(_finished(named, jobs, progress), 1):
+        reports[index] = report
+        said = report.get("error") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
+        progress.note(f"{done}/{len(named)} {named[index][0]}: {said}")
+    return reports
+
+
+def _finished(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each run's place and report as it ends."""
+    if jobs == 1:
+        for index, (target, run) in enumerate(named):
+            yield index, _tried(target, run, Progress(quiet=progress.quiet))
+        return
+    # spawned, not forked: threads of torch do not outlive a fork
+    context, share = multiprocessing.get_context("spawn"), max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (share,)) as pool:
+        places = {pool.submit(_tried, target, run): index for index, (target, run) in enumerate(named)}
+        for future in as_completed(places):
+            yield places[future], future.result()
+
+
+def _tried(target: Path, run: Run, progress: Progress | None = None) -> dict[str, Any]:
+    try:
+        return run(progress or Progress(quiet=True))
+    except BLAMED as error:
+        return {"target": str(target), "error": " ".join(str(error).split())}
