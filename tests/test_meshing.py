@@ -121,9 +121,13 @@ def _told(capsys) -> dict:
 def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
     scene, target = bundled("primitives"), tmp_path / "scene.glb"
     line = ["convert", str(scene), str(target), "--faces", "4000", "--texture", "256", "--cells", "96", "--size", "96"]
-    assert cli.main([*line, "--json"]) == 0
+    page = tmp_path / "scene.html"
+    assert cli.main([*line, "--lods", "2", "--report", str(page), "--json"]) == 0
     report = _told(capsys)
     assert report["kind"] == "mesh" and 0 < report["triangles"] <= 4000
+    assert len(report["levels"]) == 2 and report["levels"][1]["triangles"] <= 1000
+    # three views beside the source with error maps, normals, charts, edges of two levels
+    assert page.read_text().count("data:image/png") == 3 * 3 + 4
     truth, mesh = load(scene), load(target)
     assert isinstance(truth, AnalyticField) and isinstance(mesh, Mesh)
     back = truth.world_from_local.inverse().points(mesh.world_from_local.points(mesh.vertices))

@@ -11,17 +11,18 @@ import tyro
 from volkit.data import load_photographs
 from volkit.distill.pixels import PixelTable
 from volkit.distill.pvd_start import pvd_schedule
-from volkit.distill.views import distillation_cameras
 from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.io.formats import format_for
 from volkit.io.mesh_writer import write_asset
 from volkit.jobs.batch import in_folder, run_all
+from volkit.jobs.convert_report import write_report
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
-from volkit.jobs.measure import Judge, flat_colour
+from volkit.jobs.measure import JUDGED, Judge
 from volkit.jobs.mesh import MeshOptions, asset_of
+from volkit.jobs.mesh_figures import mesh_figures
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import checked_degree, suited
@@ -45,7 +46,6 @@ __all__ = ["ConvertJob"]
 
 MAX_SPLATS = 60_000  # of a field
 LEARNING = ("budget", "method", "photos", "max_splats", "sh_degree", "surfels", "resume", "preview", "dry_run")
-JUDGED = 8  # held-out views that the result is compared on
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ class ConvertJob:
     """Suffix of the targets where the last path is a folder: glb, ply, safetensors."""
     jobs: int = 1
     """How many conversions go on at once, where there are several; they share the cores."""
+    report: Path | None = None
+    """Write what was done and lost as a page with pictures (.html) or as JSON (.json)."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -109,6 +111,8 @@ class ConvertJob:
         pairs = self._pairs()
         if len(pairs) == 1:
             return self._one(*pairs[0], progress)
+        if self.report is not None:
+            raise ValueError("--report is for one conversion; --json tells of several")
         alone = [replace(self, paths=(*sources, target)) for sources, target in pairs]
         results = run_all([(one.paths[-1], one.run) for one in alone], self.jobs, progress)
         return {"command": "convert", "results": results, "failed": sum("error" in result for result in results)}
@@ -128,8 +132,9 @@ class ConvertJob:
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: Progress) -> dict[str, Any]:
         budget, device = Budget.parse(self.budget), chosen_device(self.device)
-        if target.exists() and not self.force and not self.dry_run:
-            raise FileExistsError(f"{target}: exists already; --force overwrites it")
+        for path in (target, self.report):
+            if path is not None and path.exists() and not self.force and not self.dry_run:
+                raise FileExistsError(f"{path}: exists already; --force overwrites it")
         generator = seeded(self.seed)
         teacher = self._teacher(sources, generator, progress)
         kind = self._kind(teacher, target)
@@ -151,7 +156,7 @@ class ConvertJob:
             save(student, target)
             return report | {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "bytes": target.stat().st_size,
                              "history": [], "notes": progress.notes}  # fmt: skip
-        judge = self._judge(teacher, generator, target.with_suffix(".png") if self.preview else None)
+        judge = Judge.of_scene(teacher, self.size, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)
         with progress.stretch(f"convert to {student.config.kind}"):
@@ -161,10 +166,13 @@ class ConvertJob:
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
         save(student, target)
         training.finish()
-        return report | {
+        report |= {
             "seconds": round(fit.seconds, 2), "steps": fit.step, "psnr_to_source": judge.mean_psnr(student, progress),
             "bytes": target.stat().st_size, "history": fit.history.rows, "notes": progress.notes,
         }  # fmt: skip
+        if self.report is not None:
+            write_report(self.report, report, student, judge)
+        return report
 
     def _mesh(
         self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress
@@ -178,16 +186,19 @@ class ConvertJob:
         check_target(target, "mesh")
         started = time.perf_counter()
         asset, found = asset_of(teacher, self.mesh, self.size, generator, progress)
+        judge = Judge.of_scene(teacher, self.size, generator)
+        psnr = judge.mean_psnr(asset.levels[0], progress)
         write_asset(asset, target, self.mesh.style)
-        seconds = round(time.perf_counter() - started, 2)
-        psnr = self._judge(teacher, generator, None).mean_psnr(asset.levels[0], progress)
-        return {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
-                "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": "cpu",
-                "backend": backend.describe(), "seconds": seconds, "psnr_to_source": psnr,
-                "bytes": target.stat().st_size, "notes": progress.notes} | found  # fmt: skip
+        report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
+                  "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": "cpu",
+                  "backend": backend.describe(), "seconds": round(time.perf_counter() - started, 2),
+                  "psnr_to_source": psnr, "bytes": target.stat().st_size, "notes": progress.notes} | found  # fmt: skip
+        if self.report is not None:
+            write_report(self.report, report, asset.levels[0], judge, mesh_figures(asset, judge.cameras[[0]]))
+        return report
 
     def _purpose(self, target: Path) -> str:
-        ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator, progress: Progress) -> Representation:
@@ -255,16 +266,3 @@ class ConvertJob:
             return None
         train = load_photographs(self.photos, self.size).subset("train")
         return PixelTable(train.cameras.to(device), train.images, train.masks)
-
-    def _judge(self, teacher: Representation, generator: torch.Generator, preview: Path | None) -> Judge:
-        """The teacher's pictures from held-out views of its capture, else from views of their own."""
-        capture = teacher.capture
-        if capture is not None and capture.held_out:
-            held = [i for i, name in enumerate(capture.names) if name in set(capture.held_out)]
-            cameras = capture.cameras[held[:: max(1, len(held) // JUDGED)][:JUDGED]]
-            cameras = cameras if self.size is None else cameras.resized(self.size)
-        else:
-            cameras = distillation_cameras(teacher, JUDGED, self.size, generator)[slice(0, JUDGED)]
-        background = (capture.background if capture else None) or (1.0, 1.0, 1.0)
-        truth = tuple(flat_colour(teacher, cameras[[i]], background) for i in range(len(cameras)))
-        return Judge(cameras, truth, "source", background, preview)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from volkit.data import Photographs
+from volkit.distill.views import distillation_cameras
 from volkit.geometry import Cameras
 from volkit.io.atomic import written_whole
 from volkit.jobs.progress import Progress
@@ -15,9 +16,10 @@ from volkit.render.renderer import Renderer, renderer_for
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["Judge", "flat_colour", "laid_over", "over_white"]
+__all__ = ["JUDGED", "Judge", "flat_colour", "laid_over", "over_white"]
 
 GLANCE_VIEWS = 2  # views judged on the way
+JUDGED = 8  # of a source, when a conversion is done
 WHITE = (1.0, 1.0, 1.0)
 
 
@@ -61,6 +63,22 @@ class Judge:
         background = over_white(photographs) or (0.0, 0.0, 0.0)
         truth = tuple(laid_over(image, background) for image in views.images)
         return cls(views.cameras, truth, label, background, preview)
+
+    @classmethod
+    def of_scene(
+        cls, scene: Representation, size: int | None, generator: torch.Generator, preview: Path | None = None
+    ) -> "Judge":
+        """A scene's own pictures from held-out views of its capture, else from views made up."""
+        capture = scene.capture
+        if capture is not None and capture.held_out:
+            held = [i for i, name in enumerate(capture.names) if name in set(capture.held_out)]
+            cameras = capture.cameras[held[:: max(1, len(held) // JUDGED)][:JUDGED]]
+            cameras = cameras if size is None else cameras.resized(size)
+        else:
+            cameras = distillation_cameras(scene, JUDGED, size, generator)[slice(0, JUDGED)]
+        background = (capture.background if capture else None) or WHITE
+        truth = tuple(flat_colour(scene, cameras[[i]], background) for i in range(len(cameras)))
+        return cls(cameras, truth, "source", background, preview)
 
     def glance(self, scene: Representation) -> float | None:
         """Mean PSNR over a few views spread over the set; writes the preview."""

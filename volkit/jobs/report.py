@@ -29,6 +29,7 @@ svg{width:100%;height:auto;background:#fff;border:1px solid #e8e5dc;border-radiu
 svg text{font:12px system-ui,sans-serif;fill:#6b7279}svg .grid{stroke:#efece4}
 .views{display:grid;gap:10px}figure{margin:0}img{width:100%;display:block;border-radius:8px;image-rendering:auto}
 .row{display:grid;gap:10px;grid-auto-flow:column;grid-auto-columns:minmax(0,1fr)}
+.grid{display:grid;gap:10px;grid-template-columns:repeat(auto-fill,minmax(320px,1fr))}
 figcaption{font-size:13px;color:#6b7279;padding:5px 2px 10px}.truth{border:1px solid #e8e5dc}
 .scale{height:10px;border-radius:5px;max-width:320px;margin-top:4px}footer{margin-top:48px;color:#8a9198;font-size:13px}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;font-size:14px}dt{color:#6b7279}dd{margin:0}
@@ -62,6 +63,7 @@ class Page:
     table: Sequence[dict[str, str]]
     curves: dict[str, Series] = field(default_factory=dict)
     galleries: Sequence[Gallery] = ()
+    figures: dict[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
 
 
@@ -88,6 +90,9 @@ def write_page(path: Path, page: Page) -> None:
         parts += ["<h2>Quality over time</h2>", curves(page.curves, "seconds of optimisation", "PSNR in dB")]
     if page.galleries:
         parts += ["<h2>Held-out views</h2>", _legend(), *(_gallery(g) for g in page.galleries)]
+    if page.figures:
+        pictures = "".join(_figure(rgb, caption) for caption, rgb in page.figures.items())
+        parts += ["<h2>Close up</h2>", f'<div class="grid">{pictures}</div>']
     if page.facts:
         rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts.items())
         parts.append(f"<h2>How it was made</h2><dl>{rows}</dl>")

@@ -5,7 +5,7 @@ from typing import Any
 __all__ = ["summary"]
 
 LONGEST_LIST = 12
-HIDDEN = {"history", "command", "tensors", "config"}  # long, and in the JSON
+HIDDEN = {"history", "command", "tensors", "config", "backend"}  # long, and in the JSON
 
 
 def summary(report: dict[str, Any]) -> str:
