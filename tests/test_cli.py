@@ -203,9 +203,11 @@ def test_channels_orbit_and_cameras(capsys, scene, pictures, tmp_path):
 def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch):
     from volkit.jobs import demo
 
-    monkeypatch.setattr(demo, "QUICK", demo.Effort(size=16, fit="12", convert="6", quality=4.0))
+    monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", "6", 4.0, faces=500, texture=64, cells=32))
     found = report(capsys, "demo", "--quick", "--scene", "primitives", "--out", tmp_path / "demo")
-    assert [row["name"] for row in found["results"]] == ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again"]
+    made = ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again", "mesh"]
+    assert [row["name"] for row in found["results"]] == made
+    assert (tmp_path / "demo" / "scene.glb").read_bytes()[:4] == b"glTF"
     page = (tmp_path / "demo" / "report.html").read_text()
     assert page.count("<img") >= 15 and "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
     kept = json.loads((tmp_path / "demo" / "report.json").read_text())

@@ -14,7 +14,7 @@ __all__ = ["COMMANDS", "main"]
 
 # What each command is for. `volkit.jobs.NAME` holds `NameJob`, imported only when it is called: torch takes a second.
 COMMANDS = {
-    "demo": "the whole tour in minutes: pictures of a bundled scene, a fit, two conversions, a report",
+    "demo": "the whole tour in minutes: pictures of a bundled scene, a fit, conversions, a mesh, a report",
     "fit": "posed photographs to a radiance field",
     "convert": "a scene to another representation, or to a mesh, with no photographs needed",
     "render": "pictures or a video of a scene, or a dataset that other tools train on",

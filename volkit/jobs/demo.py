@@ -13,6 +13,7 @@ from volkit.jobs.compare import CompareJob
 from volkit.jobs.convert import ConvertJob
 from volkit.jobs.fit import FitJob
 from volkit.jobs.measure import WHITE, flat_colour, laid_over
+from volkit.jobs.mesh import MeshOptions
 from volkit.jobs.opening import open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.render import RenderJob
@@ -22,32 +23,37 @@ __all__ = ["DemoJob"]
 
 FIRST = "hash_grid"
 FILES = {FIRST: "hash_grid.safetensors", "tensor_vm": "tensor_vm.safetensors", "mlp": "mlp.safetensors",
-         "splats": "splats.ply", "hash_grid again": "hash_grid_again.safetensors"}  # fmt: skip
+         "splats": "splats.ply", "hash_grid again": "hash_grid_again.safetensors", "mesh": "scene.glb"}  # fmt: skip
 CONVERSIONS = ((FIRST, "tensor_vm"), (FIRST, "mlp"), (FIRST, "splats"), ("splats", "hash_grid again"))
+MESH = (FIRST, "mesh")
 SHOWN = 3  # held-out views on the page
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much the tour takes: picture size in pixels, seconds of the fit and of each conversion."""
+    """How much the tour takes: picture size in pixels, seconds of the fit and of each conversion, and the mesh."""
 
     size: int
     fit: str
     convert: str
-    quality: float = 1.0
+    quality: float
+    faces: int
+    texture: int
+    cells: int
 
 
-FULL = Effort(size=144, fit="40s", convert="25s", quality=1.5)  # under 5 minutes on two cores, everything included
-QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0)
+# under 5 minutes on two cores, everything included
+FULL = Effort(size=144, fit="40s", convert="25s", quality=1.5, faces=20_000, texture=1024, cells=192)
+QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0, faces=2_000, texture=256, cells=48)
 
 
 @dataclass(frozen=True)
 class DemoJob:
     """Tour volkit: pictures of a bundled scene, a hash grid fitted to them, other forms made from it, and one back.
 
-    The grid becomes a tensor-VM, an MLP and Gaussian splats, and the splats become a hash grid again. Writes
-    report.html (pictures with error maps, dB over time, a table), report.json, the pictures and the scene files. Takes
-    under 5 minutes on two cores. Example: volkit demo --scene lantern
+    The grid becomes a tensor-VM, an MLP and Gaussian splats, the splats become a hash grid again, and scene.glb is a
+    textured mesh of it. Writes report.html (pictures with error maps, dB over time, a table), report.json, the pictures
+    and the scene files. Takes under 5 minutes on two cores. Example: volkit demo --scene lantern
     """
 
     out: Path = Path("out/demo")
@@ -74,6 +80,10 @@ class DemoJob:
         progress.note(f"3/4 convert it to tensor_vm, mlp and splats, and the splats back ({effort.convert} each)")
         for source, target in CONVERSIONS:
             reports[target] = self._convert(source, target, effort, progress)
+        try:
+            reports["mesh"] = self._extract(effort, progress)
+        except (RuntimeError, ValueError) as error:  # no libraries for meshes, or a fit so short that it is all fog
+            progress.note(f"scene.glb is left out: {error}")
         progress.note("4/4 compare with held-out pictures, write the report")
         rows = [self._row(name, report, pictures, progress) for name, report in reports.items()]
         seconds = round(time.monotonic() - started, 1)
@@ -99,9 +109,14 @@ class DemoJob:
             progress
         )
 
+    def _extract(self, effort: Effort, progress: Progress) -> dict[str, Any]:
+        mesh = MeshOptions(faces=effort.faces, texture=effort.texture, cells=effort.cells)
+        paths = (self._file(FIRST), self._file("mesh"))
+        return ConvertJob(paths, to="mesh", mesh=mesh, size=effort.size, seed=self.seed, force=True).run(progress)
+
     def _row(self, name: str, report: dict[str, Any], pictures: Path, progress: Progress) -> dict[str, Any]:
         compared = CompareJob(self._file(name), pictures, split="test").run(progress)
-        source = next((source for source, target in CONVERSIONS if target == name), "pictures")
+        source = next((source for source, target in (*CONVERSIONS, MESH) if target == name), "pictures")
         row = {"name": name, "from": source, **{key: compared[key] for key in ("psnr", "ssim", "flip")}}
         to_source = report.get("psnr_to_source")
         return row | {"psnr_to_source": to_source, "seconds": report["seconds"], "bytes": report["bytes"]}
@@ -111,7 +126,7 @@ class DemoJob:
         backend = first["backend"]
         return Page(
             title=f"volkit demo: {self.scene.replace('_', ' ')}",
-            lead="A hash grid learned from pictures, then handed on without them to other forms, and back from splats.",
+            lead="A hash grid learned from pictures, then handed on without them: to other forms, back, and to a mesh.",
             table=[_cells(row) for row in result["results"]],
             curves=curves,
             galleries=self._galleries(pictures, result["results"]),
@@ -136,7 +151,7 @@ class DemoJob:
 
 
 def _curve(report: dict[str, Any]) -> list[tuple[float, float]]:
-    return [(row["seconds"], row["psnr"]) for row in report["history"] if row.get("psnr") is not None]
+    return [(row["seconds"], row["psnr"]) for row in report.get("history", []) if row.get("psnr") is not None]
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:
