@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from volkit.data.area import area_average
-from volkit.data.decoders import srgb_from_linear
 from volkit.data.pictures import read_mask, read_picture, read_pictures, size_of_picture
 from volkit.io import FormatError
+from volkit.io.srgb import srgb_from_linear
 
 
 def noise(height, width, channels, seed=0, dtype=np.uint8):

@@ -6,17 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from volkit.io.format import FormatError
+from volkit.io.srgb import srgb_from_linear
 
-__all__ = ["exr_pixels", "exr_size", "png16_layout", "png16_pixels", "srgb_from_linear"]
+__all__ = ["exr_pixels", "exr_size", "png16_layout", "png16_pixels"]
 
 # PNG colour type (section 11.2.1 of the PNG specification) to ffmpeg's name and channel count at 16 bits.
 PNG16 = {0: ("gray16be", 1), 2: ("rgb48be", 3), 4: ("ya16be", 2), 6: ("rgba64be", 4)}
-
-
-def srgb_from_linear(linear: np.ndarray) -> np.ndarray:
-    """Display-referred sRGB of linear light, both in [0, 1] (IEC 61966-2-1)."""
-    linear = np.clip(linear, 0.0, 1.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def png16_layout(path: Path) -> tuple[str, int] | None:

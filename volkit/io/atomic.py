@@ -4,12 +4,12 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from volkit.io.format import FormatError
 
-__all__ = ["check_writable", "written_whole"]
+__all__ = ["check_writable", "write_together", "written_whole"]
 
 FIXES = {
     errno.ENOSPC: "free some space",
@@ -38,6 +38,13 @@ def written_whole(path: Path | str) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(place, path)
         _synchronise(path.parent)
+
+
+def write_together(path: Path, data: bytes, beside: dict[str, bytes]) -> None:
+    """One file and those that it names, by their names: all are on the disk before the first is seen, it comes last."""
+    with ExitStack() as stack:
+        for name, part in {path.name: data, **beside}.items():
+            stack.enter_context(written_whole(path.with_name(name))).write_bytes(part)
 
 
 def check_writable(path: Path | str) -> None:

@@ -17,6 +17,9 @@ ROWS = (
     splat_ply.FORMAT,
     mesh_file.GLTF,
     mesh_file.OBJ,
+    mesh_file.PLY,
+    mesh_file.STL,
+    mesh_file.USD,
 )
 FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
 
@@ -55,7 +58,7 @@ def check_target(path: Path | str, kind: str, format: str | None = None) -> None
 
 
 def _writer(path: Path, kind: str, format: str | None) -> Format:
-    row = format_for(path, format)
+    row = format_for(path, format, kind)
     if row.write is None:
         raise FormatError(path, f"the format {row.name} can only be read", f"write {_writable(kind)}")
     if kind not in row.holds:
@@ -63,16 +66,15 @@ def _writer(path: Path, kind: str, format: str | None) -> Format:
     return row
 
 
-def format_for(path: Path, name: str | None = None) -> Format:
-    """The format by name, or by the path's suffix."""
+def format_for(path: Path, name: str | None = None, kind: str | None = None) -> Format:
+    """The format by name, or by the path's suffix; of several by one suffix the first that holds the kind."""
     if name is not None:
         if name not in FORMATS:
             raise FormatError(path, f"there is no format '{name}'", f"known: {', '.join(FORMATS)}")
         return FORMATS[name]
-    for row in FORMATS.values():
-        if path.name.lower().endswith(row.suffixes):
-            return row
-    suffixes = ", ".join(suffix for row in FORMATS.values() for suffix in row.suffixes)
+    if named := [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]:
+        return next((row for row in named if kind in row.holds), named[0])
+    suffixes = ", ".join(dict.fromkeys(suffix for row in FORMATS.values() for suffix in row.suffixes))
     raise FormatError(path, f"the suffix '{path.suffix}' names no format", f"use one of {suffixes}")
 
 

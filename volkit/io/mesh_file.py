@@ -1,20 +1,27 @@
-"""Textured meshes, `.glb`, `.gltf` and `.obj`, by trimesh: read as what they look like without light."""
+"""Meshes in files: `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD, read as what they look like without light."""
 
 import struct
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from volkit.geometry import Similarity
 from volkit.io.format import Format, FormatError
-from volkit.io.mesh_writer import UP, write_gltf, write_obj
+from volkit.io.gltf_reader import gltf_parts
+from volkit.io.mesh_rows import UP
+from volkit.io.mesh_writer import write_mesh
+from volkit.io.usd_reader import usd_frame, usd_parts
 from volkit.representations.mesh import Mesh
 from volkit.typing import Tensor
 
-__all__ = ["GLTF", "OBJ"]
+__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
 
 LARGEST = 1 << 31  # bytes
+DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, AssertionError, struct.error)
 
 
 def sniff_gltf(path: Path) -> bool:
@@ -29,6 +36,26 @@ def sniff_obj(path: Path) -> bool:
     return path.suffix.lower() == ".obj" and any(line.startswith(b"v ") for line in head.splitlines())
 
 
+def sniff_ply(path: Path) -> bool:
+    """Whether the header names faces: splats and clouds have none."""
+    head = _head(path)
+    return head.startswith(b"ply") and b"element face" in head.partition(b"end_header")[0]
+
+
+def sniff_stl(path: Path) -> bool:
+    """Whether the file is as long as its count of faces says, or begins as text."""
+    head = _head(path)
+    if head.lstrip().startswith(b"solid") and b"facet" in head:
+        return True
+    return len(head) >= 84 and 84 + 50 * int.from_bytes(head[80:84], "little") == path.stat().st_size
+
+
+def sniff_usd(path: Path) -> bool:
+    """Whether the file begins as a crate or as text, or is an archive by that name."""
+    head = _head(path)
+    return head.startswith((b"PXR-USDC", b"#usda")) or (path.suffix.lower() == ".usdz" and head.startswith(b"PK"))
+
+
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -39,70 +66,99 @@ def _head(path: Path) -> bytes:
 
 def read_gltf(path: Path) -> Mesh:
     """A mesh in the file's own frame; the world's +Z is the file's +Y."""
-    mesh = _read(path, "glb" if _head(path)[:4] == b"glTF" else "gltf")
-    mesh.world_from_local = UP
-    return mesh
+    return _read(path, "gltf", gltf_parts, UP)
 
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
-    mesh = _read(path, "obj")
-    mesh.world_from_local = UP
+    return _read(path, "obj", _by_trimesh("obj"), UP)
+
+
+def read_ply(path: Path) -> Mesh:
+    """A mesh in the file's own frame, which says nothing of what is up: taken for +Z, as scanners have it."""
+    return _read(path, "ply", _by_trimesh("ply"), Similarity())
+
+
+def read_stl(path: Path) -> Mesh:
+    """A mesh in the file's own frame, +Z up as printers have it; corners at one place become one vertex."""
+    return _read(path, "stl", _by_trimesh("stl"), Similarity())
+
+
+def read_usd(path: Path) -> Mesh:
+    """A mesh in the stage's frame, which says what is up and how long its unit is."""
+    if find_spec("pxr") is None:
+        raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
+    mesh = _read(path, "usd", usd_parts, UP)
+    mesh.world_from_local = usd_frame(path)
     return mesh
 
 
-def _read(path: Path, kind: str) -> Mesh:
-    try:
+def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
+    def parts(path: Path) -> list[Any]:
         import trimesh
-    except ImportError:
-        raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'") from None
+
+        whole = trimesh.load_scene(path, file_type=kind, process=False).to_mesh()
+        if kind == "stl":
+            whole.merge_vertices()
+        return [whole]
+
+    return parts
+
+
+def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
+    if find_spec("trimesh") is None:
+        raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
     if path.stat().st_size > LARGEST:
         raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
     try:
-        whole = trimesh.load_scene(path, file_type=kind, process=False).to_mesh()
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, struct.error) as error:
+        vertices, faces, looks = _joined(parts(path))
+    except FormatError:
+        raise
+    except DAMAGED as error:
         raise FormatError(path, f"cannot be read as {kind}: {error}", "export it again") from None
-    faces, vertices = torch.from_numpy(np.array(whole.faces)), torch.from_numpy(np.array(whole.vertices)).float()
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
         raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
-    mesh = Mesh.of(vertices, faces, **_looks(whole, faces))
-    mesh.check()
+    mesh = Mesh.of(vertices, faces, **looks)
+    mesh.world_from_local = world_from_file
+    try:
+        mesh.check()
+    except ValueError as error:
+        raise FormatError(path, str(error), "export it again") from None
     return mesh
 
 
-def _looks(whole: Any, faces: Tensor) -> dict[str, Tensor]:
-    """Texture and corner uv, or vertex colours."""
+def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """All parts as one, their textures on one picture; texture and corner uv, or vertex colours."""
+    import trimesh
+
+    if not parts:
+        return torch.zeros(0, 3), torch.zeros(0, 3), {}
+    whole = parts[0] if len(parts) == 1 else trimesh.util.concatenate(parts)
+    faces, vertices = torch.from_numpy(np.array(whole.faces)), torch.from_numpy(np.array(whole.vertices)).float()
     visual = whole.visual
     if visual.kind == "texture" and visual.uv is not None:
         material = visual.material
         image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
         if image is not None:
-            texture = np.array(image.convert("RGBA"))
-            factor = getattr(material, "baseColorFactor", None)
-            if factor is not None:
-                texture = _times_linear(texture, np.asarray(factor, np.float64) / 255.0)
             uv = torch.from_numpy(np.array(visual.uv)).float()
             uv[:, 1] = 1.0 - uv[:, 1]  # trimesh's v runs up
-            return {"corner_uv": uv[faces], "texture": torch.from_numpy(texture)}
-    colours = visual.to_color().vertex_colors if visual.kind == "texture" else visual.vertex_colors
-    return {"colours": torch.from_numpy(np.array(colours, np.uint8))}
+            return (
+                vertices,
+                faces,
+                {"corner_uv": uv[faces], "texture": torch.from_numpy(np.array(image.convert("RGBA")))},
+            )
+    if visual.kind == "texture":  # without a picture, or without uv: one colour
+        colours = np.tile(visual.material.main_color, (len(vertices), 1))
+    else:
+        colours = visual.vertex_colors
+    return vertices, faces, {"colours": torch.from_numpy(np.array(colours, np.uint8))}
 
 
-def _times_linear(texture: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """glTF multiplies a base colour by its factor in linear light."""
-    if (factor[:4] >= 1.0).all():
-        return texture
-    value = texture / 255.0
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    linear[..., 3] = value[..., 3]
-    linear *= factor
-    coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-12) ** (1 / 2.4) - 0.055)
-    coded[..., 3] = linear[..., 3]
-    return (coded * 255.0).round().clip(0, 255).astype(np.uint8)
-
-
-KEEPS = "shape and base colour, without light"
-GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write_gltf, KEEPS)
-OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_obj, KEEPS)
+WHOLE = "shape and base colour, without light"
+GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write_mesh, WHOLE)
+OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_mesh, WHOLE)
+PLY = Format("mesh_ply", (".ply",), ("mesh",), sniff_ply, read_ply, write_mesh, "shape and colours of vertices")
+STL = Format("stl", (".stl",), ("mesh",), sniff_stl, read_stl, write_mesh, "shape alone")
+USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh",), sniff_usd, read_usd, write_mesh, WHOLE)

@@ -1,0 +1,234 @@
+"""Assets in files: what is written comes back as the finest level, in every format, for every engine, packed or not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("trimesh")
+
+from engines.assets import PLACE, STYLES, asset, ball, coloured
+
+from volkit.io import FormatError, load, save
+from volkit.io.asset import Asset, Style
+from volkit.io.gltf_container import packed, unpacked
+from volkit.io.mesh_writer import WRITERS, write_asset
+from volkit.representations import Mesh
+
+WHOLE = asset()
+FINEST = WHOLE.levels[0]
+
+
+def _same_surface(found: Mesh, wanted: Mesh, within: float) -> None:
+    """The same triangles in the world, in any order: by their centres, sorted."""
+    assert isinstance(found, Mesh) and len(found.faces) == len(wanted.faces)
+    ours, theirs = (m.world_from_local.points(m.vertices.double())[m.faces.long()] for m in (found, wanted))
+    nearest = torch.cdist(ours.mean(1), theirs.mean(1)).min(1)
+    assert nearest.values.max() < within and len(nearest.indices.unique()) == len(wanted.faces)
+    turned = [torch.linalg.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0]) for c in (ours, theirs[nearest.indices])]
+    assert (torch.cosine_similarity(*turned, dim=-1) > 0.9).all()  # outside is outside
+
+
+def _same_colours(found: Mesh, wanted: Mesh, within: float) -> None:
+    """At the middle of each face, in mean and at the worst twentieth."""
+    ours, theirs = (m.world_from_local.points(m.vertices.double())[m.faces.long()].mean(1) for m in (found, wanted))
+    nearest = torch.cdist(theirs, ours).argmin(1)
+    middle = torch.full((len(wanted.faces), 3), 1 / 3)
+    each = torch.arange(len(wanted.faces))
+    away = (found.base_colour(nearest, middle) - wanted.base_colour(each, middle)).abs()
+    assert float(away.quantile(0.95)) < within
+
+
+@pytest.mark.parametrize("style", STYLES, ids=str)
+def test_gltf_comes_back(tmp_path: Path, style: Style) -> None:
+    write_asset(WHOLE, tmp_path / "ball.glb", style)
+    again = load(tmp_path / "ball.glb")
+    packing = (
+        3.0 * 2**-14 if style.draco else 3.0 * 2**-16 if style.quantize else 1e-6
+    )  # 3 units across; a lattice step
+    _same_surface(again, FINEST, packing)
+    _same_colours(again, FINEST, 1e-3 if style.picture == "png" and not style.draco else 0.03)  # JPEG's and WebP's loss
+    assert again.texture.shape == FINEST.texture.shape
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_every_format_comes_back(tmp_path: Path, suffix: str) -> None:
+    if suffix.startswith(".usd"):
+        pytest.importorskip("pxr")
+    path = tmp_path / f"ball{suffix}"
+    write_asset(WHOLE, path, Style())
+    again = load(path)
+    _same_surface(again, FINEST, 1e-5)  # float32, and nine digits of text
+    if suffix != ".stl":
+        _same_colours(again, FINEST, 0.02 if suffix == ".ply" else 1e-3)  # vertices instead of texels
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".gltf", ".obj", ".ply", ".usdz"])
+@pytest.mark.parametrize("style", [Style(), Style(draco=True), Style(quantize=True)], ids=str)
+def test_vertex_colours_come_back(tmp_path: Path, suffix: str, style: Style) -> None:
+    if suffix == ".usdz":
+        pytest.importorskip("pxr")
+    mesh = coloured(3)
+    write_asset(Asset((mesh,)), tmp_path / f"ball{suffix}", style)
+    again = load(tmp_path / f"ball{suffix}")
+    _same_surface(again, mesh, 3.0 * 2**-14)
+    _same_colours(again, mesh, 0.51 / 255)  # rounded to bytes once more
+
+
+def test_vertex_colours_of_gltf_are_linear(tmp_path: Path) -> None:
+    grey = torch.full((3, 4), 188, dtype=torch.uint8)
+    grey[:, 3] = 255
+    save(Mesh.of(torch.eye(3), torch.tensor([[0, 1, 2]]), colours=grey), tmp_path / "a.glb")
+    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
+    start = tree["bufferViews"][accessor["bufferView"]]["byteOffset"]
+    light = np.frombuffer(buffer[start : start + 8], np.uint16) / 65535
+    assert light[0] == pytest.approx(0.503, abs=1e-3) and light[3] == 1.0  # sRGB 188 is half of the light
+
+
+def test_levels_solids_and_notes(tmp_path: Path) -> None:
+    write_asset(WHOLE, tmp_path / "ball.glb", Style())
+    tree, _ = unpacked(tmp_path / "ball.glb")
+    nodes = tree["nodes"]
+    assert [n["name"] for n in nodes[:3]] == ["ball_LOD0", "ball_LOD1", "ball_LOD2"] and len(tree["materials"]) == 1
+    assert nodes[0]["extensions"]["MSFT_lod"]["ids"] == [1, 2]
+    assert nodes[0]["extras"]["MSFT_screencoverage"] == [0.25, 0.0625, 0.0]
+    assert tree["scenes"][tree["scene"]]["nodes"] == [0]  # a reader that knows no levels shows one
+    assert tree["asset"]["extras"]["source"] == "a ball" and tree["asset"]["extras"]["unit"] == "metre"
+    attributes = tree["meshes"][0]["primitives"][0]["attributes"]
+    assert set(attributes) == {"POSITION", "NORMAL", "TEXCOORD_0", "TEXCOORD_1"}
+    assert {a["componentType"] for a in tree["accessors"] if a["type"] == "SCALAR"} == {5123}  # short indices
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [("unreal", "UCX_ball_LOD0_00"), ("godot", "ball_00-convcolonly"), ("unity", "ball_collider_00")],
+)
+def test_solids_bear_the_names_that_engines_look_for(tmp_path: Path, engine, name: str) -> None:
+    write_asset(WHOLE, tmp_path / "ball.glb", Style(engine))
+    tree, _ = unpacked(tmp_path / "ball.glb")
+    number = next(k for k, node in enumerate(tree["nodes"]) if node["name"] == name)
+    assert tree["meshes"][tree["nodes"][number]["mesh"]]["name"] == name
+    assert (number in tree["scenes"][0]["nodes"]) == (engine in ("unreal", "godot"))
+
+
+def test_files_beside(tmp_path: Path) -> None:
+    write_asset(WHOLE, tmp_path / "ball.gltf", Style(picture="jpeg"))
+    names = {"ball.gltf", "ball.bin", "ball_baseColor.jpg", "ball_normal.png", "ball_occlusion.jpg"}
+    assert {p.name for p in tmp_path.iterdir()} == names
+    _same_surface(load(tmp_path / "ball.gltf"), FINEST, 1e-6)
+    (tmp_path / "ball.bin").unlink()
+    with pytest.raises(FormatError, match=r"names ball\.bin, which is not there"):
+        load(tmp_path / "ball.gltf")
+
+
+def test_all_files_or_none(tmp_path: Path, monkeypatch) -> None:
+    real = Path.write_bytes
+
+    def failing(path: Path, data: bytes) -> int:
+        if path.name.endswith(".png"):
+            raise OSError(28, "No space left on device")
+        return real(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", failing)
+    for suffix in (".gltf", ".obj"):
+        with pytest.raises(FormatError, match="free some space"):
+            write_asset(WHOLE, tmp_path / f"ball{suffix}", Style())
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("style", "suffix", "said"), [
+    (Style("godot", draco=True), ".glb", "godot reads no glTF with draco"),
+    (Style(draco=True, quantize=True), ".glb", "Draco quantizes by itself"),
+    (Style(picture="webp"), ".usdz", "PNG and JPEG"), (Style(), ".fbx", "not written as '.fbx'"),
+])  # fmt: skip
+def test_what_cannot_be_is_said(tmp_path: Path, style: Style, suffix: str, said: str) -> None:
+    with pytest.raises(FormatError, match=said):
+        write_asset(WHOLE, tmp_path / f"a{suffix}", style)
+    assert not list(tmp_path.iterdir())
+
+
+def test_transparent_texels(tmp_path: Path) -> None:
+    mesh = ball(2)
+    mesh.texture[:, :96, 3] = 100
+    whole = Asset((mesh,))
+    write_asset(whole, tmp_path / "a.glb", Style())
+    assert torch.equal(load(tmp_path / "a.glb").texture, mesh.texture)
+    assert unpacked(tmp_path / "a.glb")[0]["materials"][0]["alphaMode"] == "BLEND"
+    with pytest.raises(FormatError, match="JPEG cannot hold"):
+        write_asset(whole, tmp_path / "b.glb", Style(picture="jpeg"))
+
+
+def test_unlit_is_said(tmp_path: Path) -> None:
+    write_asset(asset(lit=False), tmp_path / "a.glb", Style())
+    tree, _ = unpacked(tmp_path / "a.glb")
+    assert "KHR_materials_unlit" in tree["extensionsUsed"]
+    assert tree["materials"][0]["extensions"] == {"KHR_materials_unlit": {}}
+
+
+def test_a_ply_is_what_it_holds(tmp_path: Path) -> None:
+    save(coloured(2), tmp_path / "mesh.ply")
+    assert isinstance(load(tmp_path / "mesh.ply"), Mesh)
+    head = (
+        b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    )
+    (tmp_path / "cloud.ply").write_bytes(head + b"0 0 0\n")
+    with pytest.raises(FormatError, match="not Gaussian splats"):
+        load(tmp_path / "cloud.ply")
+
+
+def _tree_of(tmp_path: Path, **change) -> Path:
+    """One triangle, its tree changed."""
+    save(ball(1), tmp_path / "a.glb")
+    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    (tmp_path / "b.glb").write_bytes(packed(tree | change, buffer))
+    return tmp_path / "b.glb"
+
+
+@pytest.mark.parametrize("change", [
+    {"extensionsRequired": ["EXT_meshopt_compression"]}, {"nodes": [{"children": [0]}]}, {"accessors": []},
+    {"scenes": [{"nodes": [7]}]}, {"asset": {"version": "1.0"}}, {"nodes": []},
+    {"bufferViews": [{"buffer": 0, "byteLength": 4}] * 9},
+], ids=lambda change: next(iter(change)))  # fmt: skip
+def test_damaged_trees_are_refused(tmp_path: Path, change: dict) -> None:
+    with pytest.raises(FormatError, match=r"b\.glb"):
+        load(_tree_of(tmp_path, **change))
+
+
+def test_placed_parts_of_others(tmp_path: Path) -> None:
+    """A node within a node, turned and mirrored; a placed texture; a factor, which is linear."""
+    wanted = ball(2)
+    save(wanted, tmp_path / "a.glb")
+    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    tree["nodes"] = [{"children": [1], "translation": [1, 2, 3], "rotation": [0, 2**-0.5, 0, 2**-0.5]},
+                     {"mesh": 0, "scale": [-2, 2, 2]}]  # fmt: skip
+    surface = tree["materials"][0]["pbrMetallicRoughness"]
+    surface["baseColorFactor"] = [0.5, 0.5, 0.5, 1.0]
+    turned = {"offset": [0.0, 1.0], "rotation": np.pi / 2, "scale": [0.5, 0.5]}  # the example of the extension's text
+    surface["baseColorTexture"]["extensions"] = {"KHR_texture_transform": turned}
+    (tmp_path / "b.glb").write_bytes(packed(tree, buffer))
+    plain, placed = load(tmp_path / "a.glb"), load(tmp_path / "b.glb")
+    x, y, z = plain.vertices.unbind(-1)
+    moved = torch.stack([2 * z + 1, 2 * y + 2, 2 * x + 3], -1)  # mirrored x, then a quarter turn about y
+    torch.testing.assert_close(placed.vertices, moved, atol=1e-5, rtol=0)  # float32 through float64
+    assert torch.equal(placed.faces, plain.faces.flip(1))
+    u, v = plain.corner_uv.flip(1).unbind(-1)
+    torch.testing.assert_close(placed.corner_uv, torch.stack([0.5 * v, 1.0 - 0.5 * u], -1), atol=1e-6, rtol=0)
+    light = (plain.texture[..., :3] / 255.0) ** 2.2  # sRGB is nearly a power
+    coded = (placed.texture[..., :3] / 255.0) ** 2.2
+    assert (coded - 0.5 * light).abs().max() < 0.02
+
+
+def test_no_levels_but_the_finest_of_others(tmp_path: Path) -> None:
+    """Levels and solids side by side in a scene, as exporters of other programs put them."""
+    write_asset(replace(WHOLE, normal_map=None, occlusion=None), tmp_path / "a.glb", Style("unreal"))
+    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    tree["scenes"] = [{"nodes": list(range(len(tree["nodes"])))}]
+    (tmp_path / "b.glb").write_bytes(packed(tree, buffer))
+    assert len(load(tmp_path / "b.glb").faces) == len(FINEST.faces)
+    assert json.dumps(tree)  # plain JSON all through
+    assert PLACE.scale == 1.5
