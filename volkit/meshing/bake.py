@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from volkit.geometry import Cameras
+from volkit.meshing.gutter import spread
 from volkit.meshing.unwrap import Atlas
 from volkit.render.renderer import renderer_for
 from volkit.representations.representation import Representation
@@ -41,7 +41,9 @@ def baked(
     picture[texel[known]] = sums[known, :3] / sums[known, 3:]
     filled = torch.zeros(size * size, dtype=torch.bool)
     filled[texel[known]] = True
-    return _spread(picture.view(size, size, 3), filled.view(size, size))
+    whole = spread(picture.view(size, size, 3), filled.view(size, size))
+    opaque = torch.ones(size, size, 1)
+    return (torch.cat([whole.clamp(0.0, 1.0), opaque], -1) * 255.0).round().to(torch.uint8)
 
 
 def _points(atlas: Atlas, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,14 +81,3 @@ def _between(image: Float[Tensor, "height width channel"], pixels: Float[Tensor,
     grid = (2.0 * pixels / size - 1.0)[None, None]
     found = torch.nn.functional.grid_sample(image.permute(2, 0, 1)[None], grid, align_corners=False)
     return found[0, :, 0].T
-
-
-def _spread(picture: Float[Tensor, "height width 3"], filled: Tensor) -> UInt8[Tensor, "height width 4"]:
-    """Every texel that is empty takes the nearest that is not."""
-    from scipy.ndimage import distance_transform_edt
-
-    found = distance_transform_edt(~filled.numpy(), return_distances=False, return_indices=True)
-    rows, columns = np.asarray(found)
-    whole = picture[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
-    opaque = torch.ones(*whole.shape[:2], 1)
-    return (torch.cat([whole.clamp(0.0, 1.0), opaque], -1) * 255.0).round().to(torch.uint8)

@@ -55,6 +55,8 @@ def unwrapped(levels: Sequence[Triangles], size: int) -> tuple[Atlas, ...]:
 
 
 def _laid_out(level: Triangles, rows: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Atlas:
-    """xatlas splits vertices at seams: its faces by the rows that they came from."""
+    """xatlas splits vertices at seams: its faces by the rows that they came from. Its v runs up: pictures are not
+    mirrored."""
     origin, named = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
-    return Atlas(Triangles(level.vertices, origin[named]), torch.from_numpy(uv)[named])
+    down = torch.from_numpy(uv * [1.0, -1.0] + [0.0, 1.0]).float()
+    return Atlas(Triangles(level.vertices, origin[named]), down[named])

@@ -1,0 +1,115 @@
+"""Solids that engines collide with: closed, convex, few of them."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from volkit.geometry.triangles import Triangles
+from volkit.meshing.simplify import simplified
+from volkit.typing import Float, Tensor
+
+__all__ = ["ColliderShape", "colliders"]
+
+ColliderShape = Literal["convex", "hulls", "box"]
+
+# PhysX takes 255 vertices (PxConvexMeshDesc::vertexLimit), Unity 255 triangles (manual, Mesh Collider): 2 V - 4 of them
+VERTICES = 128
+PIECE_VERTICES = 64  # PhysX on a GPU (PxConvexMeshDesc, note)
+PIECES = 32
+FACES = 8_000  # that a solid is cut up at: more cost minutes and move no cut
+CONCAVITY = 0.05  # of the unit cube, that a piece may keep (Wei et al. 2022, section 6)
+THIN = 1e-3  # of the diagonal: what is flat gets as much body
+UPRIGHT = 1.1  # volumes of the best box that one along the axes may have: it is the one that people expect
+
+
+def colliders(surface: Triangles, shape: ColliderShape, seed: int = 0) -> tuple[Triangles, ...]:
+    """One convex hull, at most 32 hulls that follow the shape (CoACD, Wei et al. 2022), or the smallest box.
+
+    A hull has at most 128 vertices, one of several at most 64; all lie about the surface's frame, faces outward.
+    """
+    if not len(surface):
+        raise ValueError("collider: the surface has no faces")
+    if shape == "box":
+        return (_box(surface),)
+    if shape == "convex":
+        return (_hull(surface.vertices[surface.faces.unique()], VERTICES),)
+    return _pieces(surface, seed)
+
+
+def _pieces(surface: Triangles, seed: int) -> tuple[Triangles, ...]:
+    """Hulls of the parts of an approximate convex decomposition."""
+    import coacd
+
+    if _body(surface.vertices)[1] is not None:
+        return (_hull(surface.vertices[surface.faces.unique()], PIECE_VERTICES),)
+    solid = simplified(surface, FACES)
+    coacd.set_log_level("error")
+    parts = coacd.run_coacd(
+        coacd.Mesh(solid.vertices.double().numpy(), solid.faces.numpy()), threshold=CONCAVITY,
+        max_convex_hull=PIECES, decimate=True, max_ch_vertex=PIECE_VERTICES, seed=seed,
+    )  # fmt: skip
+    return tuple(_hull(torch.from_numpy(np.asarray(points)).float(), PIECE_VERTICES) for points, _ in parts)
+
+
+def _hull(points: Float[Tensor, "point 3"], most: int) -> Triangles:
+    """The convex hull of points, or of those of its vertices that, farthest first, matter most to it."""
+    from scipy.spatial import ConvexHull
+
+    places, thin = _body(points)
+    if thin is not None:
+        places = np.concatenate([places + thin, places - thin])
+    places = places[ConvexHull(places).vertices]
+    if len(places) > most:
+        axes = np.concatenate([places.argmin(0), places.argmax(0)])
+        chosen = list(dict.fromkeys(axes.tolist()))
+        chosen = _spanning(places, chosen)
+        while len(chosen) < most:
+            planes = ConvexHull(places[chosen]).equations
+            outside = (places @ planes[:, :3].T + planes[:, 3]).max(1)
+            outside[chosen] = -np.inf
+            chosen.append(int(outside.argmax()))
+        places = places[chosen]
+    hull = ConvexHull(places)
+    faces = hull.simplices.astype(np.int64)
+    corners = places[faces]
+    inward = (np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) * hull.equations[:, :3]).sum(1) < 0
+    faces[inward] = faces[inward][:, ::-1]
+    solid = Triangles(torch.from_numpy(places).float(), torch.from_numpy(faces))
+    return solid.kept(torch.ones(len(faces), dtype=torch.bool))
+
+
+def _spanning(places: np.ndarray, chosen: list[int]) -> list[int]:
+    """Points farthest along and across what is chosen, until they are not all in one plane."""
+    middle = places[chosen].mean(0)
+    for _ in range(4 - np.linalg.matrix_rank(places[chosen] - middle, tol=1e-6 * np.ptp(places))):
+        _, _, ways = np.linalg.svd(places[chosen] - middle)
+        across = np.abs((places - middle) @ ways[-1])
+        chosen = list(dict.fromkeys([*chosen, int(across.argmax())]))
+    return chosen
+
+
+def _body(points: Float[Tensor, "point 3"]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points in double precision, and where they lie in one plane, half of the thickness that they are given."""
+    places = points.double().numpy()
+    _, spread, ways = np.linalg.svd(places - places.mean(0), full_matrices=False)
+    diagonal = float(np.linalg.norm(np.ptp(places, axis=0)))
+    flat = spread[-1] / len(places) ** 0.5 < 0.1 * THIN * diagonal
+    return places, 0.5 * THIN * diagonal * ways[-1] if flat else None
+
+
+def _box(surface: Triangles) -> Triangles:
+    """The smallest box in any direction, or the one along the axes where that is hardly larger."""
+    import trimesh
+
+    points = surface.vertices[surface.faces.unique()].double()
+    hull = _hull(points.float(), VERTICES).vertices.double()  # says which way; all points say how far
+    way = torch.from_numpy(trimesh.bounds.oriented_bounds(hull.numpy())[0])[:3, :3]
+    low, high = points.amin(0), points.amax(0)
+    turned = points @ way.T
+    least = turned.amax(0) - turned.amin(0)
+    if float((high - low).prod()) <= UPRIGHT * float(least.prod()):
+        way, turned = torch.eye(3, dtype=torch.float64), points
+    low, high = turned.amin(0), turned.amax(0)
+    bits = torch.tensor([[i & 1, i >> 1 & 1, i >> 2] for i in range(8)]) - 0.5
+    return _hull(((0.5 * (low + high) + bits * (high - low)) @ way).float(), 8)

@@ -1,0 +1,136 @@
+"""What a level lost of the dense surface, kept in pictures: its normals, and how much of the sky it sees."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from volkit.geometry import Rays
+from volkit.geometry.triangles import Triangles
+from volkit.meshing.gutter import spread
+from volkit.meshing.tangents import corner_tangents
+from volkit.meshing.unwrap import Atlas
+from volkit.render.surface import first_hits
+from volkit.typing import Float, Int, Tensor, UInt8
+
+__all__ = ["normal_map", "occlusion_map"]
+
+REACH = 0.03  # of the dense surface's diagonal, within which it is sought before a level and behind it
+CHUNK = 1 << 18  # texels at once
+ROUNDING = 0.51  # of a step of 8 bits: a flat texel is 128, 128, 255, whatever the last bit of a float says
+COARSER = 4  # texels a side that share one look at the sky
+LOOKS = 64  # rays of it
+FAR = 0.15  # of the diagonal: what is farther shades nothing, else rooms were black
+LIFT = 1e-4  # of the diagonal, off the surface that a look starts from
+
+Spot = tuple[Float[Tensor, "texel 3"], Float[Tensor, "texel 3"]]
+
+
+def normal_map(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8[Tensor, "height width 3"]:
+    """The dense surface's normals in the tangent space of each texel, as glTF reads them: `2 c / 255 - 1`, +Y up.
+
+    `n ~ x T + y w N x T + z N` with tangent and normal as interpolated, not made unit again (Mikkelsen 2008).
+    """
+    picture = torch.tensor([0.0, 0.0, 1.0]).repeat(size * size, 1)
+    filled = torch.zeros(size * size, dtype=torch.bool)
+    for atlas in atlases:
+        texel, face, where = atlas.texels(size)
+        tangents, sign = (part.float() for part in corner_tangents(atlas))
+        normals = atlas.surface.normals[atlas.surface.faces]
+        filled[texel] = True
+        for rows in torch.arange(len(texel)).split(CHUNK):
+            on, share = face[rows], where[rows][..., None]
+            t, n = (tangents[on] * share).sum(1), (normals[on] * share).sum(1)
+            b = sign[on][:, None] * torch.linalg.cross(n, t)
+            _, meant = _beneath(atlas, dense, on, where[rows])
+            # Cramer's rule: t and n are no longer at right angles between vertices
+            inner = [(meant * torch.linalg.cross(*pair)).sum(-1) for pair in ((b, n), (n, t), (t, b))]
+            volume = (t * torch.linalg.cross(b, n)).sum(-1)
+            found = functional.normalize(torch.stack(inner, -1) * volume.sign()[:, None], dim=-1)
+            # where tangent and normal lie in one line there is no frame, and behind the level nothing can be said
+            picture[texel[rows]] = torch.where(found[:, 2:] > 0, found, picture.new_tensor([0.0, 0.0, 1.0]))
+    whole = spread(picture.view(size, size, 3), filled.view(size, size))
+    return (127.5 * whole + 127.5 + ROUNDING).floor().clamp(0, 255).to(torch.uint8)
+
+
+def occlusion_map(
+    atlases: Sequence[Atlas], dense: Triangles, size: int, generator: torch.Generator
+) -> UInt8[Tensor, "height width"]:
+    """The share of the sky over a texel that is free, by the cosine; what shades counts less the farther it is.
+
+    `1 - mean of max(0, 1 - t / far)` over rays; one texel of 4 x 4 is asked, those between are linear.
+    """
+    coarse = max(size // COARSER, 1)
+    value, known = torch.zeros(coarse * coarse), torch.zeros(coarse * coarse)
+    for atlas in atlases:
+        texel, face, where = atlas.texels(coarse)
+        for rows in torch.arange(len(texel)).split(CHUNK):
+            value[texel[rows]] = _free(dense, _beneath(atlas, dense, face[rows], where[rows]), generator)
+        known[texel] = 1.0
+    share = torch.stack([value, known]).view(1, 2, coarse, coarse)
+    fine = functional.interpolate(share, (size, size), mode="bilinear", align_corners=False)[0]
+    covered = torch.zeros(size * size, dtype=torch.bool)
+    for atlas in atlases:
+        covered[atlas.texels(size)[0]] = True
+    certain = covered.view(size, size) & (fine[1] > 0)
+    if not bool(certain.any()):
+        return torch.full((size, size), 255, dtype=torch.uint8)
+    whole = spread((fine[0] / fine[1].clamp_min(1e-6))[..., None], certain)[..., 0]
+    return (255.0 * whole).round().clamp(0, 255).to(torch.uint8)
+
+
+def _beneath(atlas: Atlas, dense: Triangles, face: Int[Tensor, " texel"], where: Float[Tensor, "texel 3"]) -> Spot:
+    """Where the dense surface lies nearest along a level's normals, and its own normal there, interpolated.
+
+    Where no ray meets it from the right side: its nearest vertex.
+    """
+    surface, share = atlas.surface, where[..., None]
+    start = (surface.corners[face] * share).sum(1)
+    out = functional.normalize((surface.normals[surface.faces[face]] * share).sum(1), dim=-1)
+    reach = REACH * _diagonal(dense)
+    normals = dense.normals
+    best, at, normal = torch.full((len(start),), reach), start.clone(), torch.zeros_like(out)
+    for way in (out, -out):
+        hit, on, far = first_hits(dense.vertices, dense.faces, Rays(start, way))
+        rows = ((hit >= 0) & (far < best)).nonzero()[:, 0]
+        there = (normals[dense.faces[hit[rows].long()]] * on[rows][..., None]).sum(1)
+        fits = (there * out[rows]).sum(-1) > 0
+        rows, there = rows[fits], there[fits]
+        best[rows], normal[rows] = far[rows], there
+        at[rows] = start[rows] + far[rows, None] * way[rows]
+    lost = (normal == 0).all(-1).nonzero()[:, 0]
+    if len(lost):
+        from scipy.spatial import KDTree
+
+        nearest = torch.from_numpy(KDTree(dense.vertices.numpy()).query(start[lost].numpy())[1])
+        fits = (normals[nearest] * out[lost]).sum(-1, keepdim=True) > 0
+        at[lost], normal[lost] = dense.vertices[nearest], torch.where(fits, normals[nearest], out[lost])
+    return at, functional.normalize(normal, dim=-1)
+
+
+def _free(dense: Triangles, spot: Spot, generator: torch.Generator) -> Float[Tensor, " texel"]:
+    """What is free over places on the dense surface: a spiral of rays by the cosine, turned at random at each."""
+    diagonal, k = _diagonal(dense), torch.arange(LOOKS)
+    height, turn = (1.0 - (k + 0.5) / LOOKS).sqrt(), k * math.pi * (3.0 - math.sqrt(5.0))
+    found = []
+    for at, normal in zip(*(part.split(CHUNK // LOOKS) for part in spot), strict=True):
+        angle = turn + 2.0 * math.pi * torch.rand(len(at), 1, generator=generator)
+        flat = (1.0 - height**2).sqrt()
+        side = functional.normalize(torch.linalg.cross(normal, _least(normal)), dim=-1)
+        basis = torch.stack([side, torch.linalg.cross(normal, side), normal], 1)
+        ways = torch.stack([flat * angle.cos(), flat * angle.sin(), height.expand(len(at), -1)], -1) @ basis
+        origins = (at + LIFT * diagonal * normal)[:, None].expand_as(ways)
+        hit, _, far = first_hits(dense.vertices, dense.faces, Rays(origins.reshape(-1, 3), ways.reshape(-1, 3)))
+        shade = torch.where(hit >= 0, (1.0 - far / (FAR * diagonal)).clamp_min(0.0), 0.0)
+        found.append(1.0 - shade.view(len(at), LOOKS).mean(1))
+    return torch.cat(found)
+
+
+def _least(normal: Float[Tensor, "texel 3"]) -> Float[Tensor, "texel 3"]:
+    """The axis that each normal is farthest from."""
+    return functional.one_hot(normal.abs().argmin(-1), 3).to(normal)
+
+
+def _diagonal(surface: Triangles) -> float:
+    return float((surface.vertices.amax(0) - surface.vertices.amin(0)).norm())
