@@ -13,6 +13,7 @@ from volkit.ops import AdamRule, HashLevels, MlpShape, adam_, backend, fused_mlp
 from volkit.ops.composite import composite
 from volkit.ops.march import Lattice, Stride, march
 from volkit.ops.plane_sample import Factor, plane_sample
+from volkit.ops.raster import antialias, opposite_corners, rasterise
 from volkit.ops.splat import SplatView, blend, project
 from volkit.ops.voxel_sample import voxel_sample
 
@@ -117,10 +118,31 @@ def _blended(axes: int) -> Case:
     return Case(leaves, (seen.depths, seen.extents), run, 2e-3, 3e-3)
 
 
+def _rastered() -> Case:
+    """A wavy sheet that hides parts of itself, turned so that its outline lies in the picture."""
+    side = torch.linspace(-1.5, 1.5, 24)
+    y, x = torch.meshgrid(side, side, indexing="ij")
+    z = 3 + 0.9 * x + 0.5 * (4 * y).sin()
+    points = torch.stack([20 * x + 22.3 * z, 14 * y + 18.6 * z, z], -1).view(-1, 3)
+    index = torch.arange(24 * 24).view(24, 24)
+    a, b, c, d = (i.flatten() for i in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
+    faces = torch.cat([torch.stack([a, b, c], -1), torch.stack([a, c, d], -1)])
+
+    def run(points, faces):
+        seen = rasterise(points, faces, SIZE)
+        near = torch.where(seen.face >= 0, 1 / seen.depth, 0.0)
+        colour = torch.cat([seen.barycentric, near[..., None]], -1)
+        return seen.barycentric, near, antialias(colour, seen, points, faces, opposite_corners(faces))
+
+    # float32 of faces seen on their edge; a pixel within rounding of an edge may show the other face
+    return Case((points,), (faces,), run, 1e-2, 5e-3, 2e-2)
+
+
 CASES = {
     "hash_encode": _hash, "fused_mlp float32": lambda: _mlp("float32"), "fused_mlp bfloat16": lambda: _mlp("bfloat16"),
     "plane_sample vm": lambda: _planes(VM, 16), "plane_sample cp": lambda: _planes(CP, 48), "voxel_sample": _voxels,
-    "composite": _rays, "project splats": lambda: _projected(3), "project surfels": lambda: _projected(2),
+    "composite": _rays, "rasterise": _rastered,
+    "project splats": lambda: _projected(3), "project surfels": lambda: _projected(2),
     "blend splats": lambda: _blended(3), "blend surfels": lambda: _blended(2),
 }  # fmt: skip
 

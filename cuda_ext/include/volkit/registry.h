@@ -9,6 +9,7 @@
 #include "volkit/hash_encode.h"
 #include "volkit/march.h"
 #include "volkit/plane_sample.h"
+#include "volkit/raster.h"
 #include "volkit/splat_blend.h"
 #include "volkit/splat_project.h"
 #include "volkit/voxel_sample.h"
@@ -27,6 +28,9 @@
   VOLKIT_OP(plane_sample, PlaneTask)                \
   VOLKIT_OP(plane_sample_factor_grad, PlaneTask)    \
   VOLKIT_OP(plane_sample_position_grad, PlaneTask)  \
+  VOLKIT_OP(raster, RasterTask)                     \
+  VOLKIT_OP(raster_edges, RasterTask)               \
+  VOLKIT_OP(raster_grad, RasterTask)                \
   VOLKIT_OP(splat_blend, SplatBlendTask)            \
   VOLKIT_OP(splat_blend_grad, SplatBlendTask)       \
   VOLKIT_OP(splat_count, SplatBlendTask)            \

@@ -1,0 +1,6 @@
+"""Triangles on a picture plane: `rasterise` says what each pixel shows, `antialias` smooths where surfaces end."""
+
+from volkit.ops.raster.antialias import antialias, opposite_corners
+from volkit.ops.raster.rasterise import Rastered, rasterise
+
+__all__ = ["Rastered", "antialias", "opposite_corners", "rasterise"]

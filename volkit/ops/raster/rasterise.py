@@ -1,0 +1,111 @@
+"""Triangles to pixels: which face each shows, where on it, and how far."""
+
+from typing import NamedTuple
+
+import torch
+
+from volkit.ops import backend
+from volkit.ops.raster import reference
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["RECORD", "Rastered", "check_triangles", "rasterise", "run"]
+
+RECORD = 16  # floats that pixels read of a face
+FIELDS = ("records", "keys", "face", "barycentric", "depth", "barycentric_grad", "depth_grad", "sums", "corners_grad",
+          "opposite", "edges")  # fmt: skip
+
+
+class Rastered(NamedTuple):
+    """What the pixels of a picture show; `records` is what `antialias` reads of the faces."""
+
+    face: Int[Tensor, "height width"]  # -1 where there is none
+    barycentric: Float[Tensor, "height width 3"]  # perspective-correct; 0 where there is no face
+    depth: Float[Tensor, "height width"]  # along the viewing axis; inf where there is no face
+    records: Float[Tensor, "face 16"]
+
+
+def rasterise(
+    points: Float[Tensor, "vertex 3"], faces: Int[Tensor, "face 3"], size: tuple[int, int], *, near: float = 1e-2
+) -> Rastered:
+    """Draw triangles, both sides of them; `size` is (width, height), pixel centres lie at integer + 0.5.
+
+    Points are homogeneous pixels h = (w x, w y, w), with depth w along the viewing axis: K (R m + t) of a pinhole
+    camera. A pixel p = (x, y, 1) meets the plane of a face at b' = [h0 h1 h2]^-1 p, depth = 1 / sum b'_i, barycentric
+    b_i = depth b'_i, and is inside where b' >= 0 (Olano and Greer 1997), so that faces that pass beside or behind the
+    camera need no clipping. What is nearer than `near` is not drawn; of equal depths the first face is. A face counts
+    as 1e-4 pixels wider than it is, so that no pixel falls between neighbours. Faces without area, or with a corner
+    that is not finite, are not drawn.
+
+    Differentiable in points through barycentric and depth, for the faces that are seen: dL/dh_i = -b'_i
+    [h0 h1 h2]^-T dL/db'. Which face is seen has no derivative: `antialias` makes one. The same result at any number of
+    threads; on CUDA last bits of gradients depend on the order of additions. float64 takes the reference.
+    """
+    check_triangles(points, faces)
+    corners = points.index_select(0, faces.flatten()).view(-1, 3, 3)
+    if backend.choose("raster", points) == "reference":
+        return Rastered(*reference.rasterise(corners, size, near))
+    barycentric, depth, face, records = _raster(corners, list(size), near)
+    return Rastered(face, barycentric, depth, records)
+
+
+@torch.library.custom_op("volkit::raster", mutates_args=())
+def _raster(corners: Tensor, size: list[int], near: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    barycentric, depth, face, records = _empty(corners, size)
+    keys = depth.new_zeros(depth.shape, dtype=torch.int64) if depth.is_cuda else None
+    known = {"barycentric": barycentric, "depth": depth, "face": face, "records": records, "keys": keys}
+    run("raster", corners.contiguous(), size, near, **known)
+    return barycentric, depth, face, records
+
+
+def _empty(corners: Tensor, size: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    (width, height), new = size, corners.new_empty
+    return new(height, width, 3), new(height, width), new(height, width, dtype=torch.int32), new(len(corners), RECORD)
+
+
+@_raster.register_fake
+def _(corners, size, near):
+    return _empty(corners, size)
+
+
+@torch.library.custom_op("volkit::raster_grad", mutates_args=())
+def _raster_grad(grads: list[Tensor], seen: list[Tensor]) -> Tensor:
+    barycentric, depth, face, records = seen
+    found = records.new_empty(len(records), 3, 3)
+    known = {"barycentric": barycentric, "depth": depth, "face": face, "records": records,
+             "barycentric_grad": grads[0].contiguous(), "depth_grad": grads[1].contiguous(),
+             "sums": records.new_zeros(len(records), 9), "corners_grad": found}  # fmt: skip
+    run("raster_grad", found, [face.shape[1], face.shape[0]], 0.0, **known)
+    return found
+
+
+@_raster_grad.register_fake
+def _(grads, seen):
+    return seen[3].new_empty(len(seen[3]), 3, 3)
+
+
+def run(op: str, corners: Tensor, size: list[int], near: float, **known: Tensor | None) -> None:
+    """Call a kernel with the fields of RasterTask; those that it does not use are null."""
+    fields = [backend.address(corners), len(corners), *size, near]
+    fields += [backend.address(known.get(name)) for name in FIELDS]
+    backend.run(op, "cuda" if corners.is_cuda else "native", corners.device, *fields)
+
+
+def _keep(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*output)
+    ctx.mark_non_differentiable(*output[2:])
+
+
+def _backward(ctx, barycentric_grad, depth_grad, *_):
+    return _raster_grad([barycentric_grad, depth_grad], list(ctx.saved_tensors)), None, None
+
+
+_raster.register_autograd(_backward, setup_context=_keep)
+
+
+def check_triangles(points: Tensor, faces: Tensor) -> None:
+    """Raise ValueError where faces are not three numbers of points each."""
+    if points.dim() != 2 or points.shape[1] != 3 or faces.dim() != 2 or faces.shape[1] != 3:
+        raise ValueError(f"raster: points are [vertex, 3] and faces [face, 3], got {list(points.shape)} and "
+                         f"{list(faces.shape)}")  # fmt: skip
+    if len(faces) and not (int(faces.min()) >= 0 and int(faces.max()) < len(points)):
+        raise ValueError(f"raster: faces name points {int(faces.min())} to {int(faces.max())}, there are {len(points)}")
