@@ -17,7 +17,7 @@ from volkit.io.analytic_scene import bundled
 from volkit.jobs.compare import CompareJob
 from volkit.jobs.convert import ConvertJob
 from volkit.jobs.fit import FitJob
-from volkit.jobs.mesh import MeshOptions
+from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.progress import Progress
 from volkit.jobs.render import RenderJob
 from volkit.meshing.lattice import lattice_over, zero_surface

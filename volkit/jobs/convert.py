@@ -21,8 +21,9 @@ from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
 from volkit.jobs.measure import JUDGED, Judge
-from volkit.jobs.mesh import MeshOptions, asset_of
+from volkit.jobs.mesh import asset_of, dressed, on_ground
 from volkit.jobs.mesh_figures import mesh_figures
+from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.sizes import checked_degree, suited
@@ -34,6 +35,7 @@ from volkit.representations import (
     TEACHERS_ONLY,
     Composed,
     Field,
+    Mesh,
     Representation,
     RepresentationConfig,
     Splats,
@@ -185,14 +187,20 @@ class ConvertJob:
             )
         check_target(target, "mesh")
         started = time.perf_counter()
-        asset, found = asset_of(teacher, self.mesh, self.size, generator, progress)
+        if isinstance(teacher, Mesh) and self.to is None and not self.mesh.remakes:
+            asset, found = dressed(teacher, self.mesh)
+        else:
+            asset, found = asset_of(teacher, self.mesh, self.size, generator, progress)
         judge = Judge.of_scene(teacher, self.size, generator)
         psnr = judge.mean_psnr(asset.levels[0], progress)
-        write_asset(asset, target, self.mesh.style)
+        asset = on_ground(asset) if self.mesh.pivot == "ground" else asset
+        made_from = {"source": [s.name for s in sources], "kind": teacher.config.kind, "psnr_to_source": psnr}
+        write_asset(replace(asset, extras=made_from), target, self.mesh.style)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": "cpu",
                   "backend": backend.describe(), "seconds": round(time.perf_counter() - started, 2),
-                  "psnr_to_source": psnr, "bytes": target.stat().st_size, "notes": progress.notes} | found  # fmt: skip
+                  "psnr_to_source": psnr, "bytes": target.stat().st_size, "notes": progress.notes,
+                  "stages": progress.seconds} | found  # fmt: skip
         if self.report is not None:
             write_report(self.report, report, asset.levels[0], judge, mesh_figures(asset, judge.cameras[[0]]))
         return report

@@ -13,7 +13,7 @@ from volkit.jobs.compare import CompareJob
 from volkit.jobs.convert import ConvertJob
 from volkit.jobs.fit import FitJob
 from volkit.jobs.measure import WHITE, flat_colour, laid_over
-from volkit.jobs.mesh import MeshOptions
+from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.opening import open_scene
 from volkit.jobs.progress import Progress
 from volkit.jobs.render import RenderJob

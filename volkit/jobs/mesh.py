@@ -1,19 +1,24 @@
 """An asset made of any scene: surface, levels of detail, one texture; how far each step went is told."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from volkit.distill.views import distillation_cameras
-from volkit.geometry import Cameras
+from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
-from volkit.io.asset import Asset, Style
+from volkit.io.asset import Asset
+from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.progress import Progress
 from volkit.meshing.bake import baked
+from volkit.meshing.colliders import colliders
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.isosurface import field_surface, opaque_density
+from volkit.meshing.maps import normal_map, occlusion_map
 from volkit.meshing.simplify import levels_of_detail, smoothed
 from volkit.meshing.unwrap import Atlas, unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
@@ -22,32 +27,15 @@ from volkit.representations import Field, Mesh, Representation, Splats
 from volkit.representations.splat_extent import core
 from volkit.typing import Tensor
 
-__all__ = ["MeshOptions", "asset_of"]
+__all__ = ["asset_of", "dressed", "on_ground"]
 
 LIBRARIES = ("embreex", "fast_simplification", "scipy", "skimage", "trimesh", "xatlas")
 VIEWS = 160  # cameras that say what is seen
 LOOKS = 64  # of them, pictures that depth and colour come from
 POINTS = 50_000  # drawn to compare surfaces
 NEAR = 0.01  # of the diagonal, of an F-score
-
-
-@dataclass(frozen=True)
-class MeshOptions:
-    """What a mesh is to be like, with --to mesh."""
-
-    faces: int = 50_000
-    """How many triangles a mesh may have."""
-    texture: int = 2048
-    """Texels a side of a mesh's texture."""
-    cells: int = 256
-    """How finely a mesh's surface is sought: lattice intervals along the longest side."""
-    lods: int = 1
-    """Levels of detail, each with a quarter of the faces of the one before it, on the same texture."""
-
-    @property
-    def style(self) -> Style:
-        """How the file is written."""
-        return Style()
+LARGEST = 16384  # texels a side
+LIGHTMAP = 1024  # texels a side of a map of light, for which gutters are kept
 
 
 def asset_of(
@@ -56,6 +44,7 @@ def asset_of(
     """An asset in the scene's own frame, and what was measured on the way; `size` is that of the pictures asked for."""
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
         raise RuntimeError(f"--to mesh needs {', '.join(missing)}; pip install 'volkit[mesh]'")
+    _check(options)
     cameras = distillation_cameras(scene, VIEWS, size, generator)
     looks = cameras[torch.randperm(len(cameras), generator=generator)[:LOOKS]]
     with progress.stretch("surface"):
@@ -66,12 +55,72 @@ def asset_of(
         atlases = unwrapped(surfaces, options.texture)
     with progress.stretch("bake"):
         texture = baked(scene, atlases, looks, options.texture)
-    asset = Asset(tuple(_mesh(scene, atlas, texture) for atlas in atlases))
-    return asset, {
+    with progress.stretch("maps"):
+        asset = Asset(
+            levels=tuple(_mesh(scene, atlas, texture) for atlas in atlases),
+            colliders=() if options.collider == "none" else colliders(surfaces[0], options.collider),
+            normal_map=None if options.maps == "colour" else normal_map(atlases, dense, options.texture),
+            occlusion=occlusion_map(atlases, dense, options.texture, generator) if options.maps == "all" else None,
+            unlit=options.lit,
+            lightmap_uv=tuple(unwrapped([level], LIGHTMAP)[0].corner_uv for level in surfaces)
+            if options.lightmap
+            else (),
+        )
+    return asset, _told(asset, atlases, dense, options.texture, generator)
+
+
+def dressed(mesh: Mesh, options: MeshOptions) -> tuple[Asset, dict[str, Any]]:
+    """A mesh as it is, with the colliders that were asked for."""
+    solids = () if options.collider == "none" else colliders(mesh.triangles, options.collider)
+    return Asset((mesh,), solids), {"triangles": len(mesh.faces), "vertices": len(mesh.vertices)}
+
+
+def on_ground(asset: Asset) -> Asset:
+    """The asset moved so that the middle of its box, at its lowest point, is the world's origin."""
+    place = asset.levels[0].world_from_local
+    world = place.points(asset.levels[0].vertices.double())
+    low, high = world.amin(0), world.amax(0)
+    ground = torch.cat([0.5 * (low + high)[:2], low[2:]])
+    moved = Similarity(translation=tuple((-ground).tolist())) @ place
+    levels = tuple(copy(level) for level in asset.levels)
+    for level in levels:
+        level.world_from_local = moved
+    return replace(asset, levels=levels)
+
+
+def _check(options: MeshOptions) -> None:
+    if options.texture < 16 or options.texture & (options.texture - 1):
+        raise ValueError(f"--texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
+    if options.texture > LARGEST:
+        raise ValueError(f"--texture {options.texture}: at most {LARGEST}, which most graphics cards take")
+
+
+def _lightmaps(surfaces: Sequence[Triangles]) -> tuple[Tensor, ...]:
+    """A set of uv for each level by itself."""
+    return tuple(unwrapped([surface], LIGHTMAP)[0].corner_uv for surface in surfaces)
+
+
+def _told(
+    asset: Asset, atlases: Sequence[Atlas], dense: Triangles, size: int, generator: torch.Generator
+) -> dict[str, Any]:
+    """Figures of the asset and of each of its levels."""
+    surfaces = [atlas.surface for atlas in atlases]
+    return {
         "triangles": len(surfaces[0]), "vertices": len(surfaces[0].vertices), "dense_triangles": len(dense),
-        "texture": options.texture, "texels_per_unit": round(atlases[0].density(options.texture), 1),
-        "levels": [{"triangles": len(level)} | _apart(level, dense, generator) for level in surfaces],
+        "texture": size, "colliders": len(asset.colliders), "levels": [
+            {"triangles": len(surface), "texels_per_unit": round(atlas.density(size), 1)}
+            | _sound(surface) | _apart(surface, dense, generator)
+            for atlas, surface in zip(atlases, surfaces, strict=True)
+        ],
     }  # fmt: skip
+
+
+def _sound(surface: Triangles) -> dict[str, Any]:
+    """Whether it is closed, and in how many pieces."""
+    import trimesh
+
+    whole = trimesh.Trimesh(surface.vertices.numpy(), surface.faces.numpy(), process=False)
+    return {"watertight": bool(whole.is_watertight), "components": int(whole.body_count)}
 
 
 def _surface(

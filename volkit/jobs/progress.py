@@ -18,6 +18,7 @@ class Progress:
 
     def __init__(self, quiet: bool = False) -> None:
         self.notes: list[str] = []
+        self.seconds: dict[str, float] = {}  # that each stretch took
         self.quiet = quiet
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._shown: dict[str, float | None] = {}
@@ -40,6 +41,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.seconds[self._title] = round(time.monotonic() - self._started, 2)
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
