@@ -11,24 +11,28 @@
 namespace volkit::VOLKIT_ISA {
 namespace {
 
-constexpr int kAhead = 6;  // records fetched before they are needed
+constexpr int kAhead = 6;  // records, and places for sums, fetched before they are needed
 
 template <class Record> struct Pull {
   static constexpr int kSums = PairSums<Record, Lanes>::kCount;
   const SplatBlendTask& task;
 
-  // `scratch`: gradients of pixels [block, channel], then the sums of one pair.
+  // `scratch`: gradients of pixels [block, channel], then the sums of one pair where their number was not compiled.
   template <int kFixed> void run(const Tile& tile, Lanes* scratch) const {
     const int channels = kFixed ? kFixed : int(task.channel_count), width = kSums + channels;
     Lanes left[kBlocks], behind[kBlocks];
+    Lanes held[kFixed ? kSums + kFixed : 1];
     Lanes* grads = scratch;
-    Lanes* found = scratch + kBlocks * channels;
+    Lanes* found = kFixed ? held : scratch + kBlocks * channels;
     for (int b = 0; b < kBlocks; ++b) left[b] = block_light(tile, b), behind[b] = open_block(tile, b, grads + b * channels);
     uint32_t lit = kAllBlocks;
     const int64_t stride = splat_stride(task), end = task.ends[tile.at + 1];
     for (int64_t pair = task.ends[tile.at]; pair < end; ++pair) {
       float* to = task.pair_sums + int64_t(task.list[2 * pair + 1]) * width;
-      if (pair + kAhead < end) fetch_record(task, pair + kAhead, stride);
+      if (pair + kAhead < end) {
+        fetch_record(task, pair + kAhead, stride);
+        __builtin_prefetch(task.pair_sums + int64_t(task.list[2 * (pair + kAhead) + 1]) * width, 1);
+      }
       const float* at = task.records + task.list[2 * pair] * stride;
       uint32_t reached = lit ? reached_blocks(tile, record_at<EllipseRecord>(at)) & lit : 0;
       if (!reached) {
@@ -36,8 +40,7 @@ template <class Record> struct Pull {
         continue;
       }
       PairSums<Record, Lanes> own;
-      Lanes held[kFixed ? kFixed : 1];
-      Lanes* colours = kFixed ? held : found + kSums;
+      Lanes* colours = found + kSums;
       for (int c = 0; c < channels; ++c) colours[c] = Lanes{};
       for (; reached; reached &= reached - 1) {
         const int b = lowest_bit(reached);
@@ -45,8 +48,7 @@ template <class Record> struct Pull {
         if (!lane_bits(above(left[b], 0.0f))) lit &= ~(1u << b);
       }
       for (int i = 0; i < kSums; ++i) found[i] = own.sums[i];
-      for (int c = 0; c < kFixed; ++c) found[kSums + c] = held[c];
-      sums(found, width, to);
+      sums(found, kFixed ? kSums + kFixed : width, to);
     }
   }
 
@@ -90,10 +92,22 @@ template <class Record> struct Pull {
   }
 };
 
+void fetch_splat(const SplatBlendTask& task, int64_t i) {
+  __builtin_prefetch(task.records + i * splat_stride(task));
+  __builtin_prefetch(task.opacities + i);
+  __builtin_prefetch(task.mean_grad + 2 * i, 1);
+  __builtin_prefetch(task.shape_grad + task.columns * i, 1);
+  __builtin_prefetch(task.opacities_grad + i, 1);
+  __builtin_prefetch(task.channels_grad + task.channel_count * i, 1);
+}
+
 template <class Record> void pull(const SplatBlendTask& task) {
   over_tiles(task, (kBlocks + 1) * task.channel_count + Pull<Record>::kSums, Pull<Record>{task});
 #pragma omp parallel for schedule(static)
-  for (int64_t k = 0; k < task.drawn_count; ++k) splat_gather_pairs<Record>(task, k);
+  for (int64_t k = 0; k < task.drawn_count; ++k) {
+    if (k + kAhead < task.drawn_count) fetch_splat(task, task.order[k + kAhead]);
+    splat_gather_pairs<Record>(task, k);
+  }
 }
 
 }  // namespace

@@ -69,12 +69,7 @@ VOLKIT_FN void sums(const Lanes* from, int count, float* to) {
     const int here = count - first < kLanes ? count - first : kLanes;
     Lanes x[kLanes];
     for (int i = 0; i < kLanes; ++i) x[i] = i < here ? from[first + i] : Lanes{};
-    const Lanes found = fold_all<kLanes>(x);
-    if (here == kLanes) {
-      *reinterpret_cast<LanesMemory*>(to + first) = found;
-    } else {
-      __builtin_memcpy(to + first, &found, 4 * here);
-    }
+    store_first(to + first, fold_all<kLanes>(x), here);
   }
 }
 
