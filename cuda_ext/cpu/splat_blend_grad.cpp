@@ -20,11 +20,13 @@ template <class Record> struct Pull {
   // `scratch`: gradients of pixels [block, channel], then the sums of one pair where their number was not compiled.
   template <int kFixed> void run(const Tile& tile, Lanes* scratch) const {
     const int channels = kFixed ? kFixed : int(task.channel_count), width = kSums + channels;
-    Lanes left[kBlocks], behind[kBlocks];
+    Lanes left[kBlocks], behind[kBlocks], x[kAcross], y[kBlocks / kAcross];
     Lanes held[kFixed ? kSums + kFixed : 1];
     Lanes* grads = scratch;
     Lanes* found = kFixed ? held : scratch + kBlocks * channels;
     for (int b = 0; b < kBlocks; ++b) left[b] = block_light(tile, b), behind[b] = open_block(tile, b, grads + b * channels);
+    for (int i = 0; i < kAcross; ++i) x[i] = block_x(tile, i);
+    for (int i = 0; i < kBlocks / kAcross; ++i) y[i] = block_y(tile, i * kAcross);
     uint32_t lit = kAllBlocks;
     const int64_t stride = splat_stride(task), end = task.ends[tile.at + 1];
     for (int64_t pair = task.ends[tile.at]; pair < end; ++pair) {
@@ -34,7 +36,8 @@ template <class Record> struct Pull {
         __builtin_prefetch(task.pair_sums + int64_t(task.list[2 * (pair + kAhead) + 1]) * width, 1);
       }
       const float* at = task.records + task.list[2 * pair] * stride;
-      uint32_t reached = lit ? reached_blocks(tile, record_at<EllipseRecord>(at)) & lit : 0;
+      const Record& s = record_at<Record>(at);
+      uint32_t reached = lit ? reached_blocks(tile, s) & lit : 0;
       if (!reached) {
         for (int i = 0; i < width; ++i) to[i] = 0.0f;
         continue;
@@ -44,7 +47,8 @@ template <class Record> struct Pull {
       for (int c = 0; c < channels; ++c) colours[c] = Lanes{};
       for (; reached; reached &= reached - 1) {
         const int b = lowest_bit(reached);
-        visit<kFixed>(tile, b, at, left[b], behind[b], grads + b * channels, own, colours);
+        const Sight<Record, Lanes> sight(s, x[b % kAcross] - s.x, y[b / kAcross] - s.y);
+        visit<kFixed>(sight, values_of<Record>(at), left[b], behind[b], grads + b * channels, own, colours);
         if (!lane_bits(above(left[b], 0.0f))) lit &= ~(1u << b);
       }
       for (int i = 0; i < kSums; ++i) found[i] = own.sums[i];
@@ -65,12 +69,9 @@ template <class Record> struct Pull {
   }
 
   template <int kFixed>
-  VOLKIT_FN void visit(const Tile& tile, int b, const float* at, Lanes& left, Lanes& behind, const Lanes* grads,
-                       PairSums<Record, Lanes>& own, Lanes* colours) const {
+  VOLKIT_FN void visit(const Sight<Record, Lanes>& sight, const float* values, Lanes& left, Lanes& behind,
+                       const Lanes* grads, PairSums<Record, Lanes>& own, Lanes* colours) const {
     const int channels = kFixed ? kFixed : int(task.channel_count);
-    const Record& s = record_at<Record>(at);
-    const float* values = values_of<Record>(at);
-    const Sight<Record, Lanes> sight(s, block_x(tile, b) - s.x, block_y(tile, b) - s.y);
     const SplatHit<Lanes> hit = splat_hit(sight.power, left);
     left = hit.left;
     Lanes seen{}, bent{};

@@ -50,25 +50,30 @@ VOLKIT_FN uint32_t reached_blocks(const Tile& tile, const EllipseRecord& s) {
   return bits;
 }
 
-// Calls f(place in the plane, lane, count) for each row of a block that is inside the picture.
+// Calls f(place in the plane, lane, bytes) for each row of a block that is inside the picture; most are whole.
 template <class F> VOLKIT_FN void block_rows(const Tile& tile, int64_t width, int block, const F& f) {
   const int x = block % kAcross * kBlockWide, y = block / kAcross * kBlockTall;
   const int columns = smaller(kBlockWide, tile.columns - x), rows = smaller(kBlockTall, tile.rows - y);
-  for (int row = 0; row < rows && columns > 0; ++row) f(tile.first + (y + row) * width + x, row * kBlockWide, columns);
+  const int64_t first = tile.first + y * width + x;
+  if (columns == kBlockWide && rows == kBlockTall) {
+    for (int row = 0; row < kBlockTall; ++row) f(first + row * width, row * kBlockWide, 4 * kBlockWide);
+  } else {
+    for (int row = 0; row < rows && columns > 0; ++row) f(first + row * width, row * kBlockWide, 4 * columns);
+  }
 }
 
 VOLKIT_FN void put_block(const Tile& tile, int64_t width, int block, Lanes value, float* plane) {
   float values[kLanes];
   store(values, value);
-  block_rows(tile, width, block, [&](int64_t at, int lane, int count) {
-    for (int i = 0; i < count; ++i) plane[at + i] = values[lane + i];
+  block_rows(tile, width, block, [&](int64_t at, int lane, int bytes) __attribute__((always_inline)) {
+    __builtin_memcpy(plane + at, values + lane, bytes);
   });
 }
 
 VOLKIT_FN Lanes get_block(const Tile& tile, int64_t width, int block, const float* plane) {
   float values[kLanes] = {};
-  block_rows(tile, width, block, [&](int64_t at, int lane, int count) {
-    for (int i = 0; i < count; ++i) values[lane + i] = plane[at + i];
+  block_rows(tile, width, block, [&](int64_t at, int lane, int bytes) __attribute__((always_inline)) {
+    __builtin_memcpy(values + lane, plane + at, bytes);
   });
   return load(values);
 }
