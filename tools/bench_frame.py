@@ -37,6 +37,7 @@ class Bench:
     repeats: int
     points: int
     generator: torch.Generator
+    warm_up: int = 3
 
     def rand(self, *shape: int) -> torch.Tensor:
         """Uniform numbers on the device."""
@@ -44,11 +45,11 @@ class Bench:
 
     def time(self, variants: dict[str, Callable[[], object]], items: int) -> dict[str, dict[str, Any]]:
         """Time variants of the same work."""
-        return measure(variants, items, self.device, repeats=self.repeats)
+        return measure(variants, items, self.device, repeats=self.repeats, warm_up=self.warm_up)
 
     def brief(self) -> "Bench":
         """The same with a few repeats, for what takes seconds."""
-        return replace(self, repeats=min(self.repeats, 3))
+        return replace(self, repeats=min(self.repeats, 3), warm_up=1)
 
 
 def agree(compute: Callable[[], torch.Tensor], tolerance: float) -> None:
