@@ -21,7 +21,7 @@ import torch
 from volkit import __version__
 from volkit.ops import backend
 
-__all__ = ["Bench", "Cases", "agree", "busy_cores", "machine_facts", "measure", "save"]
+__all__ = ["Bench", "Cases", "agree", "busy_cores", "machine_facts", "measure", "save", "summary"]
 
 RESULTS = Path(__file__).parent / "results"
 IDLE = 0.15  # cores that others may use before a run is refused
@@ -37,6 +37,7 @@ class Bench:
     repeats: int
     points: int
     generator: torch.Generator
+    warm_up: int = 3
 
     def rand(self, *shape: int) -> torch.Tensor:
         """Uniform numbers on the device."""
@@ -44,11 +45,11 @@ class Bench:
 
     def time(self, variants: dict[str, Callable[[], object]], items: int) -> dict[str, dict[str, Any]]:
         """Time variants of the same work."""
-        return measure(variants, items, self.device, repeats=self.repeats)
+        return measure(variants, items, self.device, repeats=self.repeats, warm_up=self.warm_up)
 
     def brief(self) -> "Bench":
         """The same with a few repeats, for what takes seconds."""
-        return replace(self, repeats=min(self.repeats, 3))
+        return replace(self, repeats=min(self.repeats, 3), warm_up=1)
 
 
 def agree(compute: Callable[[], torch.Tensor], tolerance: float) -> None:
@@ -109,7 +110,10 @@ def measure(
             _settle(device)
             walls[name].append(time.perf_counter() - wall)
             processors[name].append(time.process_time() - own)
-    return {name: _summary(walls[name], processors[name], items) for name in variants}
+    return {
+        name: summary(walls[name], items) | {"cpu_ms": round(sorted(own)[len(own) // 2] * 1e3, 4)}
+        for name, own in processors.items()
+    }
 
 
 def save(name: str, device: torch.device, sections: dict[str, object]) -> Path:
@@ -125,15 +129,14 @@ def save(name: str, device: torch.device, sections: dict[str, object]) -> Path:
     return path
 
 
-def _summary(walls: list[float], processors: list[float], items: int) -> dict[str, float]:
+def summary(walls: list[float], items: int) -> dict[str, float]:
+    """Median and quantiles of wall clock in milliseconds, and million items a second."""
     ordered = sorted(walls)
     median = ordered[len(ordered) // 2]
-    own = sorted(processors)[len(processors) // 2]
     return {
         "median_ms": round(median * 1e3, 4),
         "p10_ms": round(ordered[len(ordered) // 10] * 1e3, 4),
         "p90_ms": round(ordered[-1 - len(ordered) // 10] * 1e3, 4),
-        "cpu_ms": round(own * 1e3, 4),
         "million_per_s": round(items / median / 1e6, 5),
     }
 

@@ -109,6 +109,9 @@ BOUNDS = {
     ("step", "", "volkit bfloat16"): 4.6,
     ("step", "", "volkit float32"): 3.0,
     ("voxel_sample", "", "forward+backward"): 13.0,
+    ("splat", "100000 splats, 400x400, blending alone", "forward"): 5900.0,
+    ("splat", "100000 splats, 400x400, blending alone", "backward"): 2600.0,
+    ("splat", "500000 splats, 800x800, blending alone", "forward"): 5900.0,
 }
 
 SECTIONS: dict[str, Callable[[Bench], Cases]] = {

@@ -1,11 +1,15 @@
 """Sections of bench_ops about splats: a trained scene rasterised, forward and backward, beside plain torch."""
 
 import importlib.util
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import torch
-from bench_frame import Bench, Cases
+from bench_frame import Bench, Cases, summary
 from rival_splat import count_pairs, tiled
 
 import volkit
@@ -59,6 +63,9 @@ def bench_splat(bench: Bench) -> Cases:
             if not backend.library_missing("gsplat"):
                 variants["forward+backward, blended by gsplat"] = backend.use("gsplat")(partial(_step, splats, view))
         cases[f"{len(splats)} splats, {size}x{size}"] = bench.time(variants, pairs)
+        cases[f"{len(splats)} splats, {size}x{size}, blending alone"] = _blending(
+            bench, list(variants.values())[-1], pairs
+        )
         if size == 400:
             _agree(splats, view)
             plain = {"forward+backward": partial(_plain, splats, view)}
@@ -67,20 +74,54 @@ def bench_splat(bench: Bench) -> Cases:
     return cases
 
 
+def _blending(bench: Bench, step: Callable[[], object], pairs: int) -> dict[str, dict]:
+    """The kernels that go through the pairs, timed inside the whole: what the bounds are of."""
+    walls: dict[str, list[float]] = defaultdict(list)
+    with _kernels_timed(walls):
+        for _ in range(bench.repeats):
+            step()
+    names = {"forward": "splat_blend", "backward": "splat_blend_grad"}
+    return {name: summary(walls[op], pairs) for name, op in names.items() if op in walls}
+
+
+@contextmanager
+def _kernels_timed(walls: dict[str, list[float]]) -> Iterator[None]:
+    run = backend.run
+
+    def timed(op: str, kind: backend.Kind, device: torch.device, *fields: int | float) -> None:
+        began = time.perf_counter()
+        run(op, kind, device, *fields)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        walls[op].append(time.perf_counter() - began)
+
+    backend.run = timed
+    try:
+        yield
+    finally:
+        backend.run = run
+
+
 def _beside_mitsuba(bench: Bench, splats: Splats, camera: Cameras) -> Cases:
-    """Pictures an eighth as wide, which is what Mitsuba draws in seconds; PSNR between the two pictures beside."""
+    """The middle eighth of the picture, which Mitsuba draws in seconds; PSNR between the two pictures beside."""
     if importlib.util.find_spec("mitsuba") is None:
         return {"Mitsuba 3": {"forward+backward": {"why": "pip install mitsuba, and LLVM (Debian: libllvm19)"}}}
     from rival_mitsuba import MitsubaSplats
 
-    small = camera.resized(int(camera.size.max()) // 8)
+    small = _middle(camera, int(camera.size.max()) // 8)
     view, rival = splat_view(splats, small, 0), MitsubaSplats(splats, small)
     pairs = count_pairs(project(*splats.columns, view=view), view.size)
     with torch.no_grad():
         alike = psnr(_draw(splats, view)[0], rival.picture())
     times = bench.time({"forward+backward": partial(_step, splats, view), "Mitsuba 3": rival.step}, pairs)
     times["Mitsuba 3"]["psnr_to_ours"] = round(float(alike), 2)
-    return {f"{len(splats)} splats, {view.size[0]}x{view.size[1]}": times}
+    return {f"{len(splats)} splats, the middle {view.size[0]}x{view.size[1]}": times}
+
+
+def _middle(camera: Cameras, size: int) -> Cameras:
+    shift = (camera.size - size).div(2, rounding_mode="floor")
+    intrinsics = camera.intrinsics - torch.cat([torch.zeros_like(shift), shift], 1)
+    return Cameras(camera.world_from_camera, intrinsics, torch.full_like(camera.size, size))
 
 
 def _enlarged(camera: Cameras, size: int) -> Cameras:

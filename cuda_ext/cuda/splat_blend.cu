@@ -47,21 +47,21 @@ template <class Record> __global__ void __launch_bounds__(kThreads) blend_kernel
     if (__syncthreads_and(pixel.left <= 0.0f)) break;
     if (first + threadIdx.x < pixel.end) {
       places[threadIdx.x] = task.list[2 * (first + threadIdx.x)];
-      records[threadIdx.x] = read_record<Record>(task.records + places[threadIdx.x] * stride);
+      records[threadIdx.x] = record_at<Record>(task.records + places[threadIdx.x] * stride);
     }
     __syncthreads();
     const int count = int(smaller<int64_t>(kThreads, pixel.end - first));
     for (int k = 0; k < count && pixel.left > 0.0f; ++k) {
       const Record& s = records[k];
-      Sight<Record, float> at(s, pixel.x - s.x);
-      const SplatHit<float> hit = splat_hit(at.power(s, pixel.y - s.y), s.opacity, s.faintest, pixel.left);
+      const Sight<Record, float> at(s, pixel.x - s.x, pixel.y - s.y);
+      const SplatHit<float> hit = splat_hit(at.power, pixel.left);
       pixel.left = hit.left;
       if (!hit.drawn) continue;
-      const float* values = task.records + places[k] * stride + sizeof(Record) / sizeof(float);
+      const float* values = values_of<Record>(task.records + places[k] * stride);
       for (int64_t c = 0; c < task.channel_count; ++c) {
         task.picture[c * plane + pixel.at] += hit.weight * (bends<Record>(task, c) ? at.bent(values[c]) : values[c]);
       }
-      if (hit.before > 0.5f && hit.before - hit.weight <= 0.5f) median = at.bent(s.depth);
+      if (task.bent && hit.before > 0.5f && hit.before - hit.weight <= 0.5f) median = at.bent(values[task.channel_count - 1]);
     }
   }
   if (!pixel.inside) return;
@@ -76,7 +76,6 @@ __device__ float warp_sum(float x) {
 
 template <class Record> __global__ void __launch_bounds__(kThreads) pull_kernel(const SplatBlendTask task) {
   using Sums = PairSums<Record, float>;
-  constexpr int shape = kSplatPair<Record>;
   extern __shared__ float partial[];  // [warp, sum + channel]
   Pixel pixel = open_pixel(task);
   const int64_t plane = task.width * task.height, stride = splat_stride(task);
@@ -91,45 +90,35 @@ template <class Record> __global__ void __launch_bounds__(kThreads) pull_kernel(
   }
   for (int64_t k = pixel.begin; k < pixel.end; ++k) {
     const float* record = task.records + task.list[2 * k] * stride;
-    const Record s = read_record<Record>(record);
-    Sight<Record, float> at(s, pixel.x - s.x);
-    const float dy = pixel.y - s.y;
-    const SplatHit<float> hit = splat_hit(at.power(s, dy), s.opacity, s.faintest, pixel.left);
+    const Record s = record_at<Record>(record);
+    const Sight<Record, float> at(s, pixel.x - s.x, pixel.y - s.y);
+    const SplatHit<float> hit = splat_hit(at.power, pixel.left);
     const bool drawn = hit.drawn;
     pixel.left = hit.left;
     float seen = 0.0f, bent = 0.0f;
     for (int c = 0; c < channels; ++c) {
       const float grad = drawn ? task.picture_grad[c * plane + pixel.at] : 0.0f;
       const bool own = bends<Record>(task, c);
-      const float value = record[sizeof(Record) / sizeof(float) + c], here = own ? at.bent(value) : value;
+      const float value = values_of<Record>(record)[c], here = own ? at.bent(value) : value;
       seen += grad * here;
       if (own) bent = grad * hit.weight * here;
       const float total = warp_sum(own ? at.bent(grad * hit.weight) : grad * hit.weight);
       if (first_lane) partial[warp * width + Sums::kCount + c] = total;
     }
-    behind -= hit.weight * seen;
-    const float pull = hit.before * seen - behind / (1.0f - hit.alpha);
+    const float shown = hit.weight * seen;
+    behind -= shown;
     Sums pair;
-    pair.add(at, dy, drawn && hit.alpha < kSplatOpaquest ? pull * hit.alpha : 0.0f, bent);
-    float parts[Sums::kCount];
-    pair.parts(at.dx, parts);
+    pair.add(at, hit.free ? shown - behind * (hit.alpha / (1.0f - hit.alpha)) : 0.0f, bent);
     for (int i = 0; i < Sums::kCount; ++i) {
-      const float total = warp_sum(parts[i]);
+      const float total = warp_sum(pair.sums[i]);
       if (first_lane) partial[warp * width + i] = total;
     }
     __syncthreads();
-    float* to = task.pair_grads + int64_t(task.list[2 * k + 1]) * (shape + channels);
-    for (int i = threadIdx.x; i < channels; i += kThreads) {
+    float* to = task.pair_sums + int64_t(task.list[2 * k + 1]) * width;
+    for (int i = threadIdx.x; i < width; i += kThreads) {
       float total = 0.0f;
-      for (int w = 0; w < kWarps; ++w) total += partial[w * width + Sums::kCount + i];
-      to[shape + i] = total;
-    }
-    if (threadIdx.x == kThreads - 1) {
-      float sums[Sums::kCount] = {};
-      for (int w = 0; w < kWarps; ++w) {
-        for (int i = 0; i < Sums::kCount; ++i) sums[i] += partial[w * width + i];
-      }
-      pair_grad(s, sums, to);
+      for (int w = 0; w < kWarps; ++w) total += partial[w * width + i];
+      to[i] = total;
     }
     __syncthreads();
   }

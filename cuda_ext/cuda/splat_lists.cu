@@ -39,9 +39,10 @@ __global__ void key_kernel(const SplatBlendTask task, uint32_t* keys, int32_t* v
 __global__ void count_kernel(const SplatBlendTask task) {
   const int64_t k = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (k >= task.drawn_count) return;
-  const EllipseRecord s = splat_record(task, task.order[k], k);
+  const int64_t i = task.order[k];
+  put_record(task, i);
   int64_t pairs = 0;
-  splat_tiles(task, s, half_height(s), [&](int64_t at) {
+  splat_tiles<float>(task, record_at<EllipseRecord>(task.records + i * splat_stride(task)), task.extents + 2 * i, [&](int64_t at) {
     atomicAdd(task.counts + at, 1);
     ++pairs;
   });
@@ -51,11 +52,11 @@ __global__ void count_kernel(const SplatBlendTask task) {
 __global__ void pair_kernel(const SplatBlendTask task, int32_t* tiles, int32_t* places) {
   const int64_t k = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (k >= task.drawn_count) return;
-  const EllipseRecord s = read_record<EllipseRecord>(task.records + k * splat_stride(task));
+  const int64_t i = task.order[k];
   int64_t slot = task.slots[k];
-  splat_tiles(task, s, half_height(s), [&](int64_t at) {
+  splat_tiles<float>(task, record_at<EllipseRecord>(task.records + i * splat_stride(task)), task.extents + 2 * i, [&](int64_t at) {
     tiles[slot] = static_cast<int32_t>(at);
-    places[slot] = static_cast<int32_t>(k);
+    places[slot] = static_cast<int32_t>(i);
     ++slot;
   });
 }

@@ -50,6 +50,13 @@ using LaneSequence = Sequence<0, 1, 2, 3, 4, 5, 6, 7>;
 VOLKIT_FN Lanes load(const float* from) { return *reinterpret_cast<const LanesMemory*>(from); }
 VOLKIT_FN void store(float* to, Lanes x) { *reinterpret_cast<LanesMemory*>(to) = x; }
 VOLKIT_FN void store(uint32_t* to, LanesU x) { *reinterpret_cast<LanesUMemory*>(to) = x; }
+VOLKIT_FN void store_first(float* to, Lanes x, int count) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1u), (__m512)x);
+#else
+  __builtin_memcpy(to, &x, 4 * count);
+#endif
+}
 VOLKIT_FN Lanes broadcast(float x) { return x - Lanes{}; }
 
 VOLKIT_FN float square_root(float x) { return __builtin_sqrtf(x); }

@@ -32,6 +32,7 @@ VOLKIT_FN uint32_t word_at(const void* words, uint32_t index) { return static_ca
 #if defined(__CUDACC__)
 
 VOLKIT_FN float exp2_of(float x) { return exp2f(x); }
+VOLKIT_FN float exp2_near(float x) { return exp2f(x); }
 VOLKIT_FN float log2_of(float x) { return log2f(x); }
 
 #else
@@ -68,18 +69,20 @@ VOLKIT_FN LanesI to_int(Lanes x) { return __builtin_convertvector(x, LanesI); }
 VOLKIT_FN Lanes to_float(LanesI x) { return __builtin_convertvector(x, Lanes); }
 VOLKIT_FN LanesU word_at(const void* words, LanesU index) { return gather_words<1>(words, index); }
 
-// 2^x for |x| < 126, to 2 ulp: the nearest integer goes to the exponent, the rest into the series of e^(x ln 2).
-VOLKIT_FN Lanes exp2_of(Lanes x) {
-  x = smaller_of(larger_of(x, broadcast(-126.0f)), broadcast(126.0f));
-  const Lanes magic = broadcast(12582912.0f), whole = (x + magic) - magic, r = (x - whole) * 0.69314718f;
-  Lanes p = broadcast(1.38888889e-3f);
-  p = p * r + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
+// 2^x for |x| < 126 to 2e-7, anything elsewhere: the nearest integer, which adding 1.5 * 2^23 leaves in the lowest bits,
+// goes to the exponent, the rest into the polynomial of least relative error on [-1/2, 1/2] that is 1 at 0.
+VOLKIT_FN Lanes exp2_near(Lanes x) {
+  const Lanes shifted = x + 12582912.0f, r = x - (shifted - 12582912.0f);
+  Lanes p = broadcast(1.32647e-3f);
+  p = p * r + 9.67151e-3f;
+  p = p * r + 5.550734e-2f;
+  p = p * r + 2.4022242e-1f;
+  p = p * r + 6.9314698e-1f;
   p = p * r + 1.0f;
-  return (p * r + 1.0f) * (Lanes)((__builtin_convertvector(whole, LanesI) + 127) << 23);
+  return (Lanes)((LanesI)p + ((LanesI)shifted << 23));
 }
+
+VOLKIT_FN Lanes exp2_of(Lanes x) { return exp2_near(smaller_of(larger_of(x, broadcast(-126.0f)), broadcast(126.0f))); }
 
 // log2 of a normal x > 0, to 1e-7: the exponent, and log(m) = 2 atanh((m - 1) / (m + 1)) for m in [0.7, 1.4].
 VOLKIT_FN Lanes log2_of(Lanes x) {

@@ -23,19 +23,19 @@ struct SplatBlendTask {
   int64_t chunks;
   int32_t* order;             // [drawn], near to far
   int64_t* drawn;             // [1]: how many
-  int32_t* scratch;           // [3 splats]
-  float* records;             // [drawn, stride]
+  int32_t* scratch;           // [4 splats]
+  float* records;             // [splat, stride]; of splats that are not drawn anything
   int32_t* counts;            // [chunk, tile]: pairs
-  int64_t* slots;             // [drawn + 1]: tiles of splat i in slots[i + 1], later their running sum
+  int64_t* slots;             // [drawn + 1]: tiles of the splat at place k in slots[k + 1], later their running sum
   const int64_t* starts;      // [tile * chunk + 1]: where a chunk's part of a tile's list begins
   const int64_t* ends;        // [tile + 1]
-  int32_t* list;              // [pair, 2]: place in order, number of the pair
+  int32_t* list;              // [pair, 2]: number of the splat, number of the pair
   float* picture;             // [channel, height, width]
   float* opacity;             // [height, width]
   float* median;              // [height, width]
   const float* picture_grad;  // as picture
   const float* opacity_grad;
-  float* pair_grads;          // [pair, 2 + column + 1 + channel]
+  float* pair_sums;           // [pair, sum + channel]: see splat_sight.h
   float* mean_grad;           // [splat, 2]
   float* shape_grad;          // [splat, column]
   float* opacities_grad;      // [splat]
@@ -51,12 +51,15 @@ constexpr float kSplatFilter = 0.5f;     // pixel^2: variance of the filter of s
 constexpr float kSplatThin = 1e-3f;      // pixels: a surfel that is thinner, seen on its edge, has no face
 constexpr float kSplatHorizon = 1e-3f;   // of the way to the camera's plane: a surfel that comes nearer may be anywhere
 constexpr float kSplatAnywhere = 1e12f;  // pixel^2
+constexpr float kSplatFaintestPower = -7.99435344f;  // log2(1/255): alpha below that is not drawn (3DGS, gsplat)
 
-// What a tile reads of a splat, in one or two cache lines; its channels follow.
+// What a tile reads of a splat, in one or two cache lines; its channels follow. The logarithm of alpha to base 2 is
+// lift + a dx^2 + b dx dy + c dy^2.
 struct EllipseRecord {
   static constexpr int kColumns = 3;
   static constexpr bool kBends = false;
-  float x, y, a, b, c, opacity, faintest, depth;
+  float x, y, a, b, c, lift;
+  float rise, run;  // -b / 2c, -b / 2a: where the ellipse is highest above some dx, farthest beside some dy
 };
 
 // It begins with an ellipse that holds all that is drawn of it.
@@ -66,8 +69,6 @@ struct SurfelRecord : EllipseRecord {
   float uu, uv, vu, vv, ku, kv;  // P^-1, kappa
   float spare[2];
 };
-
-template <class Record> constexpr int kSplatPair = Record::kColumns + 3;  // floats of a pair's gradient before its channels
 
 VOLKIT_FN bool has_surfels(const SplatBlendTask& task) { return task.columns == SurfelRecord::kColumns; }
 VOLKIT_FN int64_t splat_header(const SplatBlendTask& task) {
@@ -89,9 +90,8 @@ template <class T> VOLKIT_FN T surfel_growth(T reach, T ku, T kv) {
 }
 
 VOLKIT_FN EllipseRecord ellipse_record(const SplatBlendTask& task, int64_t i, float xx, float xy, float yy) {
-  const float opacity = task.opacities[i];
-  return {task.flat[2 * i], task.flat[2 * i + 1], -0.5f * kLog2E * xx, -kLog2E * xy, -0.5f * kLog2E * yy,
-          opacity, -log2_of_one(opacity * 255.0f), task.depths[i]};
+  return {task.flat[2 * i],  task.flat[2 * i + 1],           -0.5f * kLog2E * xx, -kLog2E * xy, -0.5f * kLog2E * yy,
+          log2_of_one(task.opacities[i]), -xy / yy, -xy / xx};
 }
 
 VOLKIT_FN SurfelRecord surfel_record(const SplatBlendTask& task, int64_t i) {
@@ -123,30 +123,21 @@ VOLKIT_FN SurfelRecord surfel_record(const SplatBlendTask& task, int64_t i) {
   return r;
 }
 
-// Writes the record of splat i and its channels to place k; returns the ellipse that holds it.
-VOLKIT_FN EllipseRecord splat_record(const SplatBlendTask& task, int64_t i, int64_t k) {
-  const int64_t header = splat_header(task), stride = splat_stride(task);
-  float* record = task.records + k * stride;
-  EllipseRecord bound;
+// Writes the record of splat i, and its channels behind it.
+VOLKIT_FN void put_record(const SplatBlendTask& task, int64_t i) {
+  const int64_t channels = task.channel_count;
+  float* record = task.records + i * splat_stride(task);
   if (has_surfels(task)) {
-    const SurfelRecord s = surfel_record(task, i);
-    __builtin_memcpy(record, &s, sizeof(s));
-    bound = s;
+    *reinterpret_cast<SurfelRecord*>(record) = surfel_record(task, i);
   } else {
     const float* conic = task.shapes + EllipseRecord::kColumns * i;
-    bound = ellipse_record(task, i, conic[0], conic[1], conic[2]);
-    __builtin_memcpy(record, &bound, sizeof(bound));
+    *reinterpret_cast<EllipseRecord*>(record) = ellipse_record(task, i, conic[0], conic[1], conic[2]);
   }
-  for (int64_t c = 0; c < stride - header; ++c) {
-    record[header + c] = c < task.channel_count ? task.channels[i * task.channel_count + c] : 0.0f;
-  }
-  return bound;
+  float* values = record + splat_header(task);
+  for (int64_t c = 0; c < channels; ++c) values[c] = task.channels[i * channels + c];
 }
 
-template <class Record> VOLKIT_FN Record read_record(const float* record) {
-  Record s;
-  __builtin_memcpy(&s, record, sizeof(s));
-  return s;
-}
+template <class Record> VOLKIT_FN const Record& record_at(const float* at) { return *reinterpret_cast<const Record*>(at); }
+template <class Record> VOLKIT_FN const float* values_of(const float* at) { return at + sizeof(Record) / sizeof(float); }
 
 }  // namespace volkit::VOLKIT_ISA

@@ -1,7 +1,7 @@
 // The two shapes of a projected splat, as blending asks for them: an ellipse (a 3D Gaussian) and a surfel (a 2D Gaussian
 // in space, met by each pixel's ray). For d from the splat's centre to a pixel:
 //
-//   ellipse  q = A dx^2 + B dx dy + C dy^2
+//   ellipse  q = a dx^2 + b dx dy + c dy^2
 //   surfel   h = P^-1 d, rho = 1 / (1 - kappa . h), (u, v) = rho h, z = depth rho: where the ray meets the plane;
 //            q = -log2(e) min((u^2 + v^2) / 2, |d|^2)
 //
@@ -9,38 +9,37 @@
 // depth is depth (1 + kappa . (u, v)) and (u, v) = (1 + kappa . (u, v)) h, from which rho follows.
 #pragma once
 
+#include "volkit/predicates.h"
 #include "volkit/splat_records.h"
 
 namespace volkit::VOLKIT_ISA {
 
-// A splat as some pixels see it: those of a column once, those of a row of it by `power`.
+// A splat as some pixels see it, d = (dx, dy) from its centre; `power` is the logarithm of alpha to base 2.
 template <class Record, class T> struct Sight;
 
 template <class T> struct Sight<EllipseRecord, T> {
-  T dx, base, slope;
+  T dx, dy, power;
 
-  VOLKIT_FN Sight(const EllipseRecord& s, T dx) : dx(dx), base(s.a * dx * dx), slope(s.b * dx) {}
-  VOLKIT_FN T power(const EllipseRecord& s, float dy) { return base + dy * (slope + s.c * dy); }
+  VOLKIT_FN Sight(const EllipseRecord& s, T dx, T dy)
+      : dx(dx), dy(dy), power((s.a * dx + s.b * dy) * dx + (s.c * dy * dy + s.lift)) {}
   // A value that goes with depth, here.
   template <class V> VOLKIT_FN T bent(V value) const { return value * one<T>(); }
 };
 
 template <class T> struct Sight<SurfelRecord, T> {
-  T dx, u0, v0, blur;
-  T u, v, rho;  // rho is 1 where the filter draws: there the splat is as far away as its centre
-  typename LaneKind<T>::Mask met;
+  T dx, dy, u, v, rho, power;  // rho is 1 where the filter draws: there the splat is as far away as its centre
+  Predicate<T> met;
 
-  VOLKIT_FN Sight(const SurfelRecord& s, T dx) : dx(dx), u0(s.uu * dx), v0(s.vu * dx), blur(-kLog2E * dx * dx) {}
-  VOLKIT_FN T power(const SurfelRecord& s, float dy) {
-    const T hu = u0 + s.uv * dy, hv = v0 + s.vv * dy, nearness = 1.0f - (s.ku * hu + s.kv * hv);
-    const auto front = nearness > zero<T>();
+  VOLKIT_FN Sight(const SurfelRecord& s, T dx, T dy) : dx(dx), dy(dy) {
+    const T hu = s.uu * dx + s.uv * dy, hv = s.vu * dx + s.vv * dy, nearness = 1.0f - (s.ku * hu + s.kv * hv);
+    const auto front = above(nearness, zero<T>());
     rho = 1.0f / select(front, nearness, one<T>());
     u = hu * rho;
     v = hv * rho;
-    const T plane = -0.5f * kLog2E * (u * u + v * v), filter = blur - kLog2E * dy * dy;
-    met = front & (plane > filter);
+    const T plane = -0.5f * kLog2E * (u * u + v * v), filter = -kLog2E * (dx * dx + dy * dy);
+    met = front & above(plane, filter);
     rho = select(met, rho, one<T>());
-    return select(met, plane, filter);
+    power = select(met, plane, filter) + s.lift;
   }
   template <class V> VOLKIT_FN T bent(V value) const { return value * rho; }
 };
@@ -51,64 +50,54 @@ template <class Record, class T> struct PairSums;
 
 template <class T> struct PairSums<EllipseRecord, T> {
   static constexpr int kCount = 6;
-  T gain = zero<T>(), tilt = zero<T>(), bend = zero<T>();
+  T sums[kCount] = {};  // g dx, g dy, g dx^2, g dx dy, g dy^2, g
 
-  VOLKIT_FN void add(const Sight<EllipseRecord, T>&, float dy, T g, T) {
-    gain += g;
-    tilt += g * dy;
-    bend += g * (dy * dy);
-  }
-  // g dx, g dy, g dx^2, g dx dy, g dy^2, g
-  VOLKIT_FN void parts(T dx, T* to) const {
-    to[0] = gain * dx;
-    to[1] = tilt;
-    to[2] = to[0] * dx;
-    to[3] = tilt * dx;
-    to[4] = bend;
-    to[5] = gain;
+  VOLKIT_FN void add(const Sight<EllipseRecord, T>& at, T g, T) {
+    const T gx = g * at.dx, gy = g * at.dy;
+    sums[0] += gx;
+    sums[1] += gy;
+    sums[2] += gx * at.dx;
+    sums[3] += gx * at.dy;
+    sums[4] += gy * at.dy;
+    sums[5] += g;
   }
 };
 
 template <class T> struct PairSums<SurfelRecord, T> {
   static constexpr int kCount = 11;
-  T uu = zero<T>(), uv = zero<T>(), vv = zero<T>(), eu = zero<T>(), ev = zero<T>();
-  T pu = zero<T>(), pv = zero<T>(), pe = zero<T>(), blur = zero<T>(), tilt = zero<T>(), gain = zero<T>();
+  T sums[kCount] = {};  // (dL/dh h^T) in two parts 5, dL/dh in two parts 3, filtered g d 2, g
 
   // E = dL/dln(rho) = z dL/dz - g (u^2 + v^2); dL/dh = rho (E kappa - g (u, v)), dL/dkappa = E (u, v).
-  VOLKIT_FN void add(const Sight<SurfelRecord, T>& at, float dy, T g, T bent) {
+  VOLKIT_FN void add(const Sight<SurfelRecord, T>& at, T g, T bent) {
     const T u = select(at.met, at.u, zero<T>()), v = select(at.met, at.v, zero<T>()), gu = g * u, gv = g * v;
     const T e = select(at.met, bent, zero<T>()) - (gu * u + gv * v), filtered = select(at.met, zero<T>(), g);
-    uu += gu * u;
-    uv += gu * v;
-    vv += gv * v;
-    eu += e * u;
-    ev += e * v;
-    pu += gu * at.rho;
-    pv += gv * at.rho;
-    pe += e * at.rho;
-    blur += filtered;
-    tilt += filtered * dy;
-    gain += g;
-  }
-  VOLKIT_FN void parts(T dx, T* to) const {
-    const T all[kCount] = {uu, uv, vv, eu, ev, pu, pv, pe, blur * dx, tilt, gain};
-    for (int i = 0; i < kCount; ++i) to[i] = all[i];
+    sums[0] += gu * u;
+    sums[1] += gu * v;
+    sums[2] += gv * v;
+    sums[3] += e * u;
+    sums[4] += e * v;
+    sums[5] += gu * at.rho;
+    sums[6] += gv * at.rho;
+    sums[7] += e * at.rho;
+    sums[8] += filtered * at.dx;
+    sums[9] += filtered * at.dy;
+    sums[10] += g;
   }
 };
 
-// From the summed parts to a pair's gradient: centre, shape, opacity.
-VOLKIT_FN void pair_grad(const EllipseRecord& s, const float* sums, float* grad) {
+// From a splat's sums to its gradient: centre, shape, opacity.
+VOLKIT_FN void splat_grad(const EllipseRecord& s, float opacity, const float* sums, float* grad) {
   const float a = s.a * (-2.0f / kLog2E), b = s.b * (-1.0f / kLog2E), c = s.c * (-2.0f / kLog2E);
   grad[0] = a * sums[0] + b * sums[1];
   grad[1] = b * sums[0] + c * sums[1];
   grad[2] = -0.5f * sums[2];
   grad[3] = -sums[3];
   grad[4] = -0.5f * sums[4];
-  grad[5] = sums[5] / s.opacity;
+  grad[5] = sums[5] / opacity;
 }
 
 // dL/dcentre = -P^-T sum dL/dh and twice g d of the filter, dL/dP = -P^-T sum dL/dh h^T.
-VOLKIT_FN void pair_grad(const SurfelRecord& s, const float* sums, float* grad) {
+VOLKIT_FN void splat_grad(const SurfelRecord& s, float opacity, const float* sums, float* grad) {
   const float hu = s.ku * sums[7] - sums[5], hv = s.kv * sums[7] - sums[6];
   const float guu = s.ku * sums[3] - sums[0], guv = s.ku * sums[4] - sums[1];
   const float gvu = s.kv * sums[3] - sums[1], gvv = s.kv * sums[4] - sums[2];
@@ -120,7 +109,7 @@ VOLKIT_FN void pair_grad(const SurfelRecord& s, const float* sums, float* grad) 
   grad[5] = -(s.uv * guv + s.vv * gvv);
   grad[6] = sums[3];
   grad[7] = sums[4];
-  grad[8] = sums[10] / s.opacity;
+  grad[8] = sums[10] / opacity;
 }
 
 }  // namespace volkit::VOLKIT_ISA

@@ -15,6 +15,7 @@ __all__ = ["Blended", "blend"]
 
 CHUNKS = 8  # runs of splats that are listed at once; their lists are joined in order, so that any number gives the same
 HEADERS = {ELLIPSE: 8, SURFEL: 16}  # floats of a record before its channels
+SUMS = {ELLIPSE: 6, SURFEL: 11}  # what a pair of splat and tile gathers on the way back, before its channels
 
 
 class Blended(NamedTuple):
@@ -76,10 +77,10 @@ class Lists(NamedTuple):
     """Which splats cover which tile, near to far."""
 
     order: Int[Tensor, " drawn"]  # numbers of the drawn splats, near to far
-    records: Float[Tensor, "drawn word"]  # what blending reads of them, in that order
-    slots: Int[Tensor, " ends"]  # a splat's pairs with tiles are numbered from here
+    records: Float[Tensor, "splat word"]  # what blending reads of a splat
+    slots: Int[Tensor, " ends"]  # in that order, a splat's pairs with tiles are numbered from here
     ends: Int[Tensor, " ends"]  # a tile's list begins here
-    list: Int[Tensor, "pair 2"]  # place in `order`, number of the pair
+    list: Int[Tensor, "pair 2"]  # number of the splat, number of the pair
 
 
 def _lists(given: list[Tensor], width: int, height: int) -> Lists:
@@ -87,11 +88,10 @@ def _lists(given: list[Tensor], width: int, height: int) -> Lists:
     device = means.device
     order = torch.empty(means.shape[0], dtype=torch.int32, device=device)
     drawn = torch.zeros(1, dtype=torch.int64, device=device)
-    scratch = torch.empty(3 * means.shape[0], dtype=torch.int32, device=device)
+    scratch = torch.empty(4 * means.shape[0], dtype=torch.int32, device=device)
     _run("splat_order", given, (width, height, 0), order=order, drawn=drawn, scratch=scratch)
     order = order[: int(drawn)]
-    stride = _stride(shapes, channels)
-    records = means.new_empty(len(order), stride)
+    records = means.new_empty(len(means), _stride(shapes, channels))
     tiles = -(-width // TILE) * -(-height // TILE)
     counts = torch.zeros(CHUNKS, tiles, dtype=torch.int32, device=device)
     slots = torch.zeros(len(order) + 1, dtype=torch.int64, device=device)
@@ -137,9 +137,9 @@ def _(means, shapes, opacities, depths, channels, extents, frame):
     tiles = -(-width // TILE) * -(-height // TILE)
     flat, whole = means.new_empty(height, width), means.new_empty(0, dtype=torch.int64)
     number = means.new_empty(0, dtype=torch.int32)
-    stride = _stride(shapes, channels)
+    records = means.new_empty(len(means), _stride(shapes, channels))
     return (means.new_empty(channels.shape[1], height, width), flat, flat.clone(), number.new_empty(drawn),
-            means.new_empty(drawn, stride), whole.new_empty(drawn + 1), whole.new_empty(tiles + 1),
+            records, whole.new_empty(drawn + 1), whole.new_empty(tiles + 1),
             number.new_empty(pairs, 2))  # fmt: skip
 
 
@@ -151,11 +151,10 @@ def _blend_grad(
     height, width = opacity.shape
     found = [torch.zeros_like(given[k]) for k in (0, 1, 2, 4)]
     known = Lists(*lists)._asdict() | {"picture": picture, "opacity": opacity}
-    shape = 2 + given[1].shape[1] + 1  # of mean, shape and opacity
-    pair_grads = picture.new_empty(len(known["list"]), shape + picture.shape[0])
+    pair_sums = picture.new_empty(len(known["list"]), SUMS[given[1].shape[1]] + picture.shape[0])
     names = ("mean_grad", "shape_grad", "opacities_grad", "channels_grad")
     grads = {"picture_grad": picture_grad.contiguous(), "opacity_grad": opacity_grad.contiguous()}
-    _run("splat_blend_grad", given, (width, height, bent), **known, **grads, pair_grads=pair_grads,
+    _run("splat_blend_grad", given, (width, height, bent), **known, **grads, pair_sums=pair_sums,
          **dict(zip(names, found, strict=True)))  # fmt: skip
     return tuple(found)  # pyright: ignore[reportReturnType]
 
@@ -166,7 +165,7 @@ def _(picture_grad, opacity_grad, picture, opacity, given, lists, bent):
 
 
 FIELDS = ("order", "drawn", "scratch", "records", "counts", "slots", "starts", "ends", "list", "picture", "opacity",
-          "median", "picture_grad", "opacity_grad", "pair_grads", "mean_grad", "shape_grad", "opacities_grad",
+          "median", "picture_grad", "opacity_grad", "pair_sums", "mean_grad", "shape_grad", "opacities_grad",
           "channels_grad")  # fmt: skip
 
 
