@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.lattice import lattice_over, surface_of
 from volkit.typing import Int, Tensor
 
 __all__ = ["Repairs", "cleaned", "closed"]
@@ -153,15 +153,13 @@ def _drawn_anew(surface: Triangles, cells: int) -> Triangles:
     count = int(SAMPLES * float(surface.areas.sum()) / lattice.spacing**2) + 1
     points, _ = surface.sampled(count, torch.Generator().manual_seed(0))
     index, positions = lattice.points(lattice.near(points, 2.0 * lattice.spacing).nonzero())
-    away = torch.full(lattice.shape, torch.inf)
     found, _ = KDTree(points.numpy()).query(positions.numpy(), distance_upper_bound=3.0 * SKIN * lattice.spacing)
-    away[tuple(index.unbind(-1))] = torch.from_numpy(found).float()
+    away = lattice.filled(index, torch.from_numpy(found).float(), torch.inf)
     skin = SKIN * lattice.spacing
     pools = torch.from_numpy(label((away > skin).numpy())[0])
     wet = pools == pools[0, 0, 0]  # the box is wider than the surface: its corner is outside
     depth = torch.where(wet | (away <= skin), (skin - away).clamp_min(-skin), skin)
-    everywhere = torch.ones(lattice.shape, dtype=torch.bool).nonzero()
-    shell = zero_surface(lattice, everywhere, depth.flatten(), None)
+    shell = surface_of(lattice, depth)
     return Triangles(shell.vertices - 0.5 * skin * shell.normals, shell.faces)
 
 
