@@ -27,7 +27,7 @@ def _ball(radius: float = 1.0, middle: float = 0.0, cells: int = 32) -> Triangle
     lattice = lattice_over(torch.full((3,), -1.2), torch.full((3,), 1.2), cells)
     everywhere = torch.ones(lattice.blocks, dtype=torch.bool).nonzero()
     index, points = lattice.points(everywhere)
-    return zero_surface(lattice, index, radius - (points - middle).norm(dim=-1), None)
+    return zero_surface(lattice, index, radius - (points - middle).norm(dim=-1))
 
 
 def _around(count: int = 24, size: int = 96) -> Cameras:
@@ -52,7 +52,7 @@ def test_only_blocks_that_are_known_are_drawn() -> None:
     lattice = lattice_over(torch.full((3,), -1.2), torch.full((3,), 1.2), 64)
     point = torch.tensor([[0.0, 0.0, 1.0]])
     index, points = lattice.points(lattice.near(point, 0.1).nonzero())
-    part = zero_surface(lattice, index, 1 - points.norm(dim=-1), None)
+    part = zero_surface(lattice, index, 1 - points.norm(dim=-1))
     assert part.vertices[:, 2].min() > 0 and (part.vertices.norm(dim=-1) - 1).abs().max() < 1e-3
 
 

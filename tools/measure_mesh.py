@@ -56,7 +56,7 @@ def from_scene(work: Path, name: str) -> dict:
     assert isinstance(truth, AnalyticField)
     lattice = lattice_over(torch.tensor(truth.domain.lower), torch.tensor(truth.domain.upper), 320)
     index, points = lattice.points(torch.ones(lattice.blocks).nonzero())
-    exact = zero_surface(lattice, index, -truth.signed_distance(points), None)
+    exact = zero_surface(lattice, index, -truth.signed_distance(points))
     capture = volkit.load(field).capture
     assert capture is not None
     exact = exact.kept(seen_faces(exact, truth.world_from_local, capture.cameras))

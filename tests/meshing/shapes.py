@@ -15,7 +15,7 @@ def ball(radius=1.0, middle=0.0, cells: int = 32) -> Triangles:
     index, points = lattice.points(torch.ones(lattice.blocks, dtype=torch.bool).nonzero())
     away = points - middle
     size = radius(torch.nn.functional.normalize(away, dim=-1)) if callable(radius) else radius
-    return zero_surface(lattice, index, size - away.norm(dim=-1), None)
+    return zero_surface(lattice, index, size - away.norm(dim=-1))
 
 
 def box(extent=(1.0, 1.0, 1.0), middle=(0.0, 0.0, 0.0)) -> Triangles:

@@ -1,8 +1,10 @@
 """The colour of each texel, from pictures of the source that see it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 from volkit.geometry import Cameras
 from volkit.meshing.gutter import spread
@@ -16,34 +18,46 @@ __all__ = ["baked"]
 SLANT = 0.2  # cosine to a surface below which a view says little of its colour
 SHARPNESS = 2  # power of that cosine in a view's weight
 NEARNESS = 0.01  # of the box's diagonal, by which a texel may miss the depth that the source shows
+CHUNK = 1 << 16  # texels at once: 64 views of them are 64 MiB
+STEPS = 4  # towards the geometric median (Weiszfeld 1937)
+NARROW = 0.02  # in colour: what is nearer to the median than this counts as if it were there
+TREE = 200_000  # places that unseen texels take their colour from
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture of the source: colour and opacity in half precision, and where its light ends."""
+
+    camera: Cameras
+    seen: Float[Tensor, "4 height width"]
+    depth: Float[Tensor, "height width"]
 
 
 @torch.no_grad()
 def baked(
-    scene: Representation, atlases: Sequence[Atlas], cameras: Cameras, size: int
+    scene: Representation, atlases: Sequence[Atlas], cameras: Cameras, size: int, *, lit: bool = False
 ) -> UInt8[Tensor, "height width 4"]:
-    """Base colour without light of its own: the mean over the views that see a texel, those that face it first.
+    """Base colour: the geometric median over the views that see a texel, which sheen and what stands before it do not
+    move; or, `lit`, their mean, which is nearest to what is seen.
 
-    A view counts by `cos^2 / distance^2` where the source's median depth is the texel's own; texels that nobody sees
-    take the colour of the nearest that is seen, and so do the gutters between charts.
+    A view counts by `cos^2 / distance^2` where the source's median depth is the texel's own. Texels that nobody sees
+    take the colour of the nearest that is seen, gutters between charts that of the nearest on the texture.
     """
     place = scene.world_from_local
     texel, local, normal = (torch.cat(parts) for parts in zip(*(_points(a, size) for a in atlases), strict=True))
-    world, normal = place.points(local), torch.nn.functional.normalize(place.vectors(normal), dim=-1)
+    world, normal = place.points(local), functional.normalize(place.vectors(normal), dim=-1)
     reach = NEARNESS * scene.domain.diagonal * place.scale
-    sums = torch.zeros(len(texel), 4)
-    for index in range(len(cameras)):
-        _look(scene, cameras[[index]], world, normal, reach, sums)
-    picture = torch.zeros(size * size, 3)
-    known = sums[:, 3] > 0
+    views = [_view(scene, cameras[[index]]) for index in range(len(cameras))]
+    parts = [_colour(views, world[rows], normal[rows], reach, lit) for rows in torch.arange(len(texel)).split(CHUNK)]
+    colour = torch.cat([part[0] for part in parts])
+    known = torch.cat([part[1] for part in parts])
     if not bool(known.any()):
         raise ValueError("mesh: no camera sees the surface; look at the scene with volkit render")
-    picture[texel[known]] = sums[known, :3] / sums[known, 3:]
-    filled = torch.zeros(size * size, dtype=torch.bool)
-    filled[texel[known]] = True
-    whole = spread(picture.view(size, size, 3), filled.view(size, size))
-    opaque = torch.ones(size, size, 1)
-    return (torch.cat([whole.clamp(0.0, 1.0), opaque], -1) * 255.0).round().to(torch.uint8)
+    colour[~known] = colour[known][_nearest(world[known], world[~known])]
+    picture, filled = torch.ones(size * size, 4), torch.zeros(size * size, dtype=torch.bool)
+    picture[texel, :3], filled[texel] = colour.clamp(0.0, 1.0), True
+    whole = spread(picture.view(size, size, 4), filled.view(size, size))
+    return (whole * 255.0).round().to(torch.uint8)
 
 
 def _points(atlas: Atlas, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,31 +67,57 @@ def _points(atlas: Atlas, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return texel, (atlas.surface.corners[face] * where[..., None]).sum(1), (normals * where[..., None]).sum(1)
 
 
-def _look(scene: Representation, camera: Cameras, world: Tensor, normal: Tensor, reach: float, sums: Tensor) -> None:
-    """Add one view of the texels that it sees: weighted colour and weight."""
+def _view(scene: Representation, camera: Cameras) -> View:
+    picture = renderer_for(scene)(scene, camera)
+    assert picture.median is not None
+    seen = torch.cat([picture.rgb[0], picture.opacity[0, ..., None]], -1)
+    return View(camera, seen.permute(2, 0, 1).half().cpu(), picture.median[0].cpu())
+
+
+def _colour(views: list[View], world: Tensor, normal: Tensor, reach: float, lit: bool) -> tuple[Tensor, Tensor]:
+    """Colours of texels, and whether any view knows them."""
+    colours, weights = torch.zeros(len(views), len(world), 3), torch.zeros(len(views), len(world))
+    for index, view in enumerate(views):
+        rows, rgb, weight = _look(view, world, normal, reach)
+        colours[index, rows], weights[index, rows] = rgb, weight
+    known = (weights > 0).any(0)
+    middle = _mean(colours, weights)
+    for _ in range(0 if lit else STEPS):
+        away = (colours - middle).norm(dim=-1)
+        middle = _mean(colours, weights / (away + NARROW))
+    return middle, known
+
+
+def _mean(colours: Float[Tensor, "view texel 3"], weights: Float[Tensor, "view texel"]) -> Float[Tensor, "texel 3"]:
+    return torch.einsum("vtc,vt->tc", colours, weights) / weights.sum(0).clamp_min(1e-12)[:, None]
+
+
+def _look(view: View, world: Tensor, normal: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The texels that one view sees, their colours in it, and how much it knows of them."""
+    camera = view.camera
     away = camera.centres[0] - world
     distance = away.norm(dim=-1)
     slant = (away * normal).sum(-1) / distance.clamp_min(1e-9)
     pixels, ahead = camera.project(0, world)
     inside = ((pixels >= 0.5) & (pixels < camera.size[0] - 0.5)).all(-1) & (ahead > 0) & (slant > SLANT)
     rows = inside.nonzero()[:, 0]
-    if not len(rows):
-        return
-    picture = renderer_for(scene)(scene, camera)
-    assert picture.median is not None
-    seen = torch.cat([picture.rgb[0], picture.opacity[0, ..., None]], -1)
     column, row = pixels[rows].long().unbind(-1)
-    near = (picture.median[0, row, column] - distance[rows]).abs() < reach
-    rows = rows[near]
-    value = _between(seen, pixels[rows])
-    weight = (slant[rows] ** SHARPNESS / distance[rows].square() * value[:, 3])[:, None]
-    rgb = value[:, :3] / value[:, 3:].clamp_min(1e-3)
-    sums.index_add_(0, rows, torch.cat([rgb * weight, weight], 1))
+    rows = rows[(view.depth[row, column] - distance[rows]).abs() < reach]
+    rgb, opacity = _between(view.seen, pixels[rows]).split([3, 1], -1)
+    weight = slant[rows] ** SHARPNESS / distance[rows].square() * opacity[:, 0]
+    return rows, rgb / opacity.clamp_min(1e-3), weight
 
 
-def _between(image: Float[Tensor, "height width channel"], pixels: Float[Tensor, "point 2"]) -> Tensor:
+def _between(image: Float[Tensor, "channel height width"], pixels: Float[Tensor, "point 2"]) -> Tensor:
     """An image between its pixels, whose centres are at integer + 0.5."""
-    size = pixels.new_tensor([image.shape[1], image.shape[0]])
+    size = pixels.new_tensor([image.shape[2], image.shape[1]])
     grid = (2.0 * pixels / size - 1.0)[None, None]
-    found = torch.nn.functional.grid_sample(image.permute(2, 0, 1)[None], grid, align_corners=False)
-    return found[0, :, 0].T
+    return functional.grid_sample(image[None].float(), grid, align_corners=False)[0, :, 0].T
+
+
+def _nearest(known: Float[Tensor, "place 3"], asked: Float[Tensor, "texel 3"]) -> Tensor:
+    """Which of the known places is nearest to each that is asked; of very many, every so manieth."""
+    from scipy.spatial import KDTree
+
+    stride = -(-len(known) // TREE)
+    return stride * torch.from_numpy(KDTree(known[::stride].numpy()).query(asked.numpy())[1])

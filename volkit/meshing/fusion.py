@@ -42,7 +42,7 @@ def fused_surface(scene: Representation, box: Domain, cameras: Cameras, cells: i
         _fuse(world, cameras, number, depth.cpu(), band, sums, weights)
     known = weights >= SEEN_BY
     distance = -sums[known] / weights[known]  # positive inside
-    return zero_surface(lattice, index[known], distance, None)
+    return zero_surface(lattice, index[known], distance)
 
 
 def _depth(scene: Representation, camera: Cameras) -> Float[Tensor, "height width"]:

@@ -1,26 +1,24 @@
 """The surface of a field: where its density is what it is at the depths that cameras see."""
 
-import math
-
 import torch
 
 from volkit.geometry import Cameras, morton_cells
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.lattice import Lattice, lattice_over, zero_surface
+from volkit.meshing.lattice import Lattice, lattice_over, surface_of
+from volkit.meshing.solid import solid_inside
 from volkit.render.volume import VolumeRenderer
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.occupancy_bits import unpack_bits
-from volkit.typing import Float, Tensor
+from volkit.typing import Float, Int, Tensor
 
-__all__ = ["at_half_light", "field_surface", "opaque_density"]
+__all__ = ["field_surface", "opaque_density"]
 
 RAYS = 1 << 14
 OPAQUE = 0.9  # opacity of rays that say where a surface is
 SOFT = 0.01  # share of the surface that may be less dense than the level: at the median one, cloth had holes
-REACH = 3.0  # lattice spacings, to either side of a vertex, in which half of the light must go
-STEPS = 24  # of that way
 CHUNK = 1 << 18  # points asked at once
 STEEPEST = 3.0  # of log(density / level): what is far from the surface must not move it
+BLUR = 1.0  # lattice spacings, deviation of a Gaussian: a hash grid's density is rough as its finest cells are
 
 
 @torch.no_grad()
@@ -43,11 +41,13 @@ def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -
 
 @torch.no_grad()
 def field_surface(field: Field, level: float, cells: int) -> Triangles:
-    """Marching cubes of log(density / level) on the blocks of a lattice that may hold matter, then moved to where light
-    goes (`at_half_light`); local frame.
+    """Marching cubes of log(density / level), smoothed, on a lattice over the blocks that may hold matter; local frame.
 
-    `cells` counts intervals along the longest side of the occupied part of the field's inner box.
+    What neither the cameras of its capture nor the outside lead to is taken for full. `cells` counts intervals along
+    the longest side of the occupied part of the field's inner box.
     """
+    from scipy.ndimage import gaussian_filter
+
     occupied = morton_cells(unpack_bits(field.occupancy).nonzero()[:, 0])
     middle = field.domain.local_from_unit((occupied + 0.5) / OCCUPANCY_RESOLUTION)
     lower, upper = (middle.new_tensor(end) for end in (field.bounds().lower, field.bounds().upper))
@@ -60,34 +60,23 @@ def field_surface(field: Field, level: float, cells: int) -> Triangles:
     lattice = lattice_over((middle.amin(0) - cell).maximum(lower), (middle.amax(0) + cell).minimum(upper), cells)
     index, positions = lattice.points(lattice.near(middle.cpu(), cell).nonzero())
     parts = [_steepness(field, some, level) for some in positions.to(field.device).split(CHUNK)]
-    surface = zero_surface(lattice, index, _closed(lattice, index, torch.cat(parts)), -STEEPEST)
-    return at_half_light(field, surface, lattice.spacing)
-
-
-@torch.no_grad()
-def at_half_light(field: Field, surface: Triangles, spacing: float) -> Triangles:
-    """Vertices moved along their normals to where a ray from outside loses half of its light, which is what is seen.
-
-    `spacing` is that of the lattice, local frame; a vertex at which too little is lost stays.
-    """
-    normals, step = surface.normals, 2.0 * REACH * spacing / STEPS
-    depth = torch.zeros(len(surface.vertices))
-    thickness, done = torch.zeros_like(depth), torch.zeros_like(depth, dtype=torch.bool)
-    for k in range(STEPS):
-        height = REACH * spacing - (k + 0.5) * step
-        parts = (surface.vertices + height * normals).to(field.device).split(CHUNK)
-        more = torch.cat([field.density(some).float().cpu() for some in parts]) * step
-        left = math.log(2.0) - thickness
-        ends = ~done & (more >= left)
-        depth[ends] = height + 0.5 * step - step * (left / more.clamp_min(1e-12))[ends]
-        done |= ends
-        thickness += more
-    return Triangles(surface.vertices + torch.where(done, depth, 0.0)[:, None] * normals, surface.faces)
+    values = lattice.filled(index, _closed(lattice, index, torch.cat(parts)), -STEEPEST)
+    values = solid_inside(values, _stands(field, lattice), STEEPEST)
+    return surface_of(lattice, torch.from_numpy(gaussian_filter(values.numpy(), BLUR)))
 
 
 def _steepness(field: Field, positions: Float[Tensor, "point 3"], level: float) -> Float[Tensor, " point"]:
     density = field.density(positions).float().clamp_min(1e-9)
     return (density / level).log().clamp(-STEEPEST, STEEPEST).cpu()
+
+
+def _stands(field: Field, lattice: Lattice) -> Int[Tensor, "place 3"]:
+    """The lattice points next to where cameras stood, of those that stood in it."""
+    if field.capture is None:
+        return torch.zeros(0, 3, dtype=torch.long)
+    stood = field.world_from_local.inverse().points(field.capture.cameras.centres.cpu())
+    index = ((stood - torch.tensor(lattice.lower)) / lattice.spacing).round().long()
+    return index[((index >= 0) & (index < torch.tensor(lattice.shape))).all(-1)]
 
 
 def _closed(lattice: Lattice, index: Tensor, values: Tensor) -> Tensor:

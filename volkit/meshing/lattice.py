@@ -7,7 +7,7 @@ import torch
 from volkit.geometry.triangles import Triangles
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["Lattice", "lattice_over", "zero_surface"]
+__all__ = ["Lattice", "lattice_over", "surface_of", "zero_surface"]
 
 BLOCK = 16  # points a side
 MOST = 1 << 29  # points: 2 GiB of values
@@ -46,6 +46,14 @@ class Lattice:
         index = index[(index < torch.tensor(self.shape)).all(-1)]
         return index, torch.tensor(self.lower) + self.spacing * index
 
+    def filled(
+        self, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"], empty: float
+    ) -> Float[Tensor, "x y z"]:
+        """Values of all points: those that are given, and `empty`."""
+        volume = torch.full(self.shape, empty)
+        volume[tuple(index.unbind(-1))] = values
+        return volume
+
 
 def lattice_over(lower: Tensor, upper: Tensor, cells: int) -> Lattice:
     """A lattice with `cells` intervals along the longest side of a box; ValueError where memory would not hold it."""
@@ -58,28 +66,29 @@ def lattice_over(lower: Tensor, upper: Tensor, cells: int) -> Lattice:
     return Lattice(tuple(lower.tolist()), spacing, (x, y, z))
 
 
-def zero_surface(
-    lattice: Lattice, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"], empty: float | None
+def zero_surface(lattice: Lattice, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"]) -> Triangles:
+    """As `surface_of`, where only some points were asked; no surface is drawn beside the others."""
+    known = lattice.filled(index, torch.ones(len(index)), 0.0)
+    return surface_of(lattice, lattice.filled(index, values, -1.0), known > 0)
+
+
+def surface_of(
+    lattice: Lattice, values: Float[Tensor, "x y z"], known: Bool[Tensor, "x y z"] | None = None
 ) -> Triangles:
     """Marching cubes (Lewiner et al. 2003, scikit-image) where values pass from below zero, outside, to above.
 
-    Points that were not asked are `empty`; without such a value no surface is drawn beside them. ValueError where
-    there is none at all.
+    ValueError where there is none at all.
     """
     from skimage.measure import marching_cubes
 
-    volume = torch.full(lattice.shape, -1.0 if empty is None else empty)
-    volume[tuple(index.unbind(-1))] = values
-    known = None
-    if empty is None:
-        unknown = torch.ones(lattice.shape)
-        unknown[tuple(index.unbind(-1))] = 0.0
+    if known is not None:
         # whatever corner of a cube the mask is read at, none of the others is unknown
-        known = torch.nn.functional.max_pool3d(unknown[None, None], 3, 1, 1)[0, 0] == 0
-    if not bool((values > 0).any()) or not bool((values < 0).any() or empty is not None):
+        known = torch.nn.functional.max_pool3d((~known)[None, None].float(), 3, 1, 1)[0, 0] == 0
+    asked = values if known is None else values[known]
+    if not bool((asked > 0).any()) or not bool((asked < 0).any()):
         raise ValueError("mesh: the scene has no surface; look at it with volkit render")
     found = marching_cubes(
-        volume.numpy(), 0.0, mask=None if known is None else known.numpy(), gradient_direction="ascent"
+        values.numpy(), 0.0, mask=None if known is None else known.numpy(), gradient_direction="ascent"
     )
     vertices, faces = torch.from_numpy(found[0].copy()), torch.from_numpy(found[1].astype("int64"))
     return Triangles(torch.tensor(lattice.lower) + lattice.spacing * vertices, faces)

@@ -1,0 +1,85 @@
+"""Colours of textures: those of a known scene come back, whatever stands before it in some views."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from shapes import around, ball
+
+from volkit.geometry import Cameras, Similarity
+from volkit.geometry.triangles import Triangles
+from volkit.meshing import bake
+from volkit.meshing.bake import baked
+from volkit.meshing.simplify import simplified
+from volkit.meshing.unwrap import Atlas, unwrapped
+from volkit.render.picture import Picture
+from volkit.render.surface import MeshRenderer
+from volkit.representations import Mesh
+
+pytest.importorskip("embreex")
+SIZE = 256
+
+
+def _colours(points: torch.Tensor) -> torch.Tensor:
+    rgb = (0.5 + 0.4 * torch.nn.functional.normalize(points, dim=-1)) * 255
+    return torch.cat([rgb.round(), torch.full((len(points), 1), 255.0)], 1).to(torch.uint8)
+
+
+def _atlas(surface: Triangles) -> Atlas:
+    return unwrapped([simplified(surface, 2000)], SIZE)[0]
+
+
+def _error(texture: torch.Tensor, atlas: Atlas) -> torch.Tensor:
+    texel, face, where = atlas.texels(SIZE)
+    at = (atlas.surface.corners[face] * where[..., None]).sum(1)
+    truth = 0.5 + 0.4 * torch.nn.functional.normalize(at, dim=-1)
+    return (texture.view(-1, 4)[texel, :3].float() / 255 - truth).abs().amax(-1)
+
+
+@pytest.mark.parametrize("lit", [False, True])
+def test_colours_come_back(lit: bool) -> None:
+    whole = ball(cells=48)
+    mesh = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices))
+    mesh.world_from_local = Similarity(((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), (0.1, 0.0, -0.2), 1.1)
+    atlas = _atlas(whole)
+    error = _error(baked(mesh, [atlas], around(24, 128), SIZE, lit=lit), atlas)
+    # a pixel is 0.03 wide, over which colour changes by 0.012; 8 bits twice
+    assert float(error.max()) < 0.03 and float(error.mean()) < 0.006
+
+
+def test_sheen_in_few_views_moves_the_mean_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ball(cells=48)
+    mesh, atlas = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices)), _atlas(whole)
+    cameras = around(64, 96)
+
+    def glossy(scene: Mesh, camera: Cameras) -> Picture:
+        """Every fourth view is white."""
+        picture = MeshRenderer()(scene, camera)
+        fourth = int((cameras.centres - camera.centres).norm(dim=-1).argmin()) % 4 == 0
+        return (
+            replace(picture, channels={"rgb": picture.opacity[..., None].expand_as(picture.rgb)}) if fourth else picture
+        )
+
+    monkeypatch.setattr(bake, "renderer_for", lambda scene: glossy)
+    diffuse, lit = (_error(baked(mesh, [atlas], cameras, SIZE, lit=lit), atlas) for lit in (False, True))
+    # a fourth of the way to white, 0.1 of colour and more; four steps to the median leave a third of that
+    assert float(diffuse.mean()) < 0.05 < 0.1 < float(lit.mean())
+
+
+def test_what_nobody_sees_takes_the_nearest_colour() -> None:
+    whole = ball(cells=48)
+    mesh, atlas = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices)), _atlas(whole)
+    above = around(24, 128)[:6]
+    texture = baked(mesh, [atlas], above, SIZE)
+    texel, face, where = atlas.texels(SIZE)
+    below = (atlas.surface.corners[face] * where[..., None]).sum(1)[:, 2] < -0.7
+    blue = texture.view(-1, 4)[texel[below], 2].float() / 255
+    # from above one sees down to where the slant is 0.2 at most; unseen texels have its colour, not that of any chart
+    assert float(blue.max()) < 0.6 and float(blue.min()) > 0.2
+
+
+def test_a_surface_that_nobody_sees_is_said() -> None:
+    whole = ball()
+    away = Mesh.of(whole.vertices + 100.0, whole.faces)
+    with pytest.raises(ValueError, match="no camera sees the surface"):
+        baked(away, [_atlas(whole)], around(4, 32), SIZE)
