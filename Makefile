@@ -1,4 +1,5 @@
 # make demo, make test, make lint, make bench, make fuzz, make wheel: each sets up what it needs, in .venv.
+# make engines adds, in .engines, programs that open what is written; without them their tests are skipped.
 # Needs Python 3.11 to 3.13 with venv and headers, a C++ compiler and make. PYTHON=... overrules the choice.
 
 VENV := .venv
@@ -12,7 +13,7 @@ NATIVE := $(shell find cuda_ext -type f)
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL = $(if $(UV),UV_FIND_LINKS="$$PIP_FIND_LINKS" $(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: demo test lint bench fuzz wheel clean
+.PHONY: demo test lint bench fuzz wheel engines clean
 
 demo: $(STAMP)
 	$(BIN)/volkit demo
@@ -40,8 +41,29 @@ wheel: $(STAMP)
 	$(PYTHON) -m venv $$place/env && cd $$place && env/bin/python -m pip install --quiet -c $$lock $$wheel && \
 	env/bin/volkit doctor && env/bin/volkit demo --quick && test -s out/demo/report.html
 
+# Khronos' validator (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3 (Debian's, without root).
+# Each is best effort: what is not to be had is said.
+GODOT_PARTS = apt-cache depends godot3-server | sed -n 's/^ *Depends: //p' | grep -vx 'libc6\|libgcc-s1\|libstdc++6'
+engines: .engines/node_modules/gltf-validator .engines/bpy/.installed .engines/godot/usr/bin/godot3-server
+
+.engines/node_modules/gltf-validator:
+	mkdir -p .engines
+	npm install --silent --no-audit --no-fund --prefix .engines gltf-validator@2.0.0-dev.3.10 \
+	|| echo "engines: no glTF validator; it needs npm and its registry" >&2
+
+.engines/bpy/.installed:
+	mkdir -p .engines
+	python3.11 -m venv --clear .engines/bpy && .engines/bpy/bin/pip install --quiet bpy==5.0.1 && touch $@ \
+	|| echo "engines: no Blender; bpy 5.0.1 needs Python 3.11, and numpy before 2 in its own environment" >&2
+
+.engines/godot/usr/bin/godot3-server:
+	mkdir -p .engines/godot
+	cd .engines/godot && apt-get download --quiet=2 godot3-server libbrotli1 $$($(GODOT_PARTS)) \
+	&& for part in *.deb; do dpkg -x $$part . || exit 1; done \
+	|| echo "engines: no Godot; godot3-server is Debian's, apt-get update may be needed first" >&2
+
 clean:
-	rm -rf $(VENV) build dist out
+	rm -rf $(VENV) .engines build dist out
 
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@test -n "$(PYTHON)" || { echo "volkit needs Python 3.11 to 3.13 with venv: apt-get install python3-venv python3-dev" >&2; exit 1; }

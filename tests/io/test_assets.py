@@ -7,9 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("trimesh")
-
 from engines.assets import PLACE, STYLES, asset, ball, coloured
 
 from volkit.io import FormatError, load, save
@@ -56,8 +53,6 @@ def test_gltf_comes_back(tmp_path: Path, style: Style) -> None:
 
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_every_format_comes_back(tmp_path: Path, suffix: str) -> None:
-    if suffix.startswith(".usd"):
-        pytest.importorskip("pxr")
     path = tmp_path / f"ball{suffix}"
     write_asset(WHOLE, path, Style())
     again = load(path)
@@ -70,8 +65,6 @@ def test_every_format_comes_back(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", [".glb", ".gltf", ".obj", ".ply", ".usdz"])
 @pytest.mark.parametrize("style", [Style(), Style(draco=True), Style(quantize=True)], ids=str)
 def test_vertex_colours_come_back(tmp_path: Path, suffix: str, style: Style) -> None:
-    if suffix == ".usdz":
-        pytest.importorskip("pxr")
     mesh = coloured(3)
     write_asset(Asset((mesh,)), tmp_path / f"ball{suffix}", style)
     again = load(tmp_path / f"ball{suffix}")

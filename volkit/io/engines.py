@@ -2,7 +2,8 @@
 
 Levels are `NAME_LOD0` (fine) to `NAME_LODn`, as Unity and Unreal name them. Only the finest stands in the scene; the
 others hang on it by MSFT_lod (Khronos' vendor extension; read by UnityGLTF, glTFRuntime for Unreal and Babylon.js), so
-that a reader without it (glTFast, Godot, Blender, Unreal's own) shows one level, never all at once.
+that a reader without it (glTFast, Blender, Unreal's own) shows one level, never all at once. For Godot only the finest
+is written: Godot 4 makes levels of its own on import, and Godot 3 draws nodes that stand in no scene as well.
 
 Colliders are convex meshes without material:
 - unreal: `UCX_MESH_00`, imported as collision of MESH (Interchange: bImportCollisionAccordingToMeshName);
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 
 from volkit.io.asset import Engine, Style
 
-__all__ = ["collider_name", "colliders_in_scene", "level_names", "unreadable", "unseen"]
+__all__ = ["collider_name", "colliders_in_scene", "level_names", "makes_levels", "unreadable", "unseen"]
 
 COLLIDER = re.compile(r"^(UCX|UBX|UCP|USP)_|[-$_](conv)?colonly$|_collider_\d+$", re.IGNORECASE)
 LEVEL = re.compile(r"^(?P<stem>.*)_LOD(?P<number>\d+)$", re.IGNORECASE)
@@ -41,6 +42,11 @@ def collider_name(engine: Engine, stem: str, finest: str, number: int) -> str:
 def colliders_in_scene(engine: Engine) -> bool:
     """Whether the engine takes colliders out of the scene by their names."""
     return engine in ("unreal", "godot")
+
+
+def makes_levels(engine: Engine) -> bool:
+    """Whether the engine wants the finest level alone."""
+    return engine == "godot"
 
 
 def unreadable(style: Style) -> list[str]:

@@ -17,6 +17,7 @@ SHAPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 MOST_SHORT = 65535  # rows; the index 65535 itself means something else to graphics cards
 # A texel of 4096 across an atlas is a quarter as wide as a step of 14 bits; normals to 0.1 degrees.
 POSITION_BITS, UV_BITS, NORMAL_BITS, DRACO_EFFORT = 14, 14, 11, 7
+GENERIC = {10: "COLOR_0", 11: "TEXCOORD_1", 12: "TANGENT"}  # what Draco has no kind for, by numbers of ours
 
 Attributes = dict[str, tuple[np.ndarray, bool]]  # by glTF's name: values, and whether integers mean shares of 1
 
@@ -114,7 +115,7 @@ class GltfBuilder:
         self.uses("KHR_draco_mesh_compression", required=True)
         # Floats throughout: DracoPy 2.2 gives 16 bits back as 32.
         values = {n: (a / 65535.0 if shares else a).astype(np.float32) for n, (a, shares) in attributes.items()}
-        others = {10 + k: values[name] for k, name in enumerate(("COLOR_0", "TEXCOORD_1")) if name in values}
+        others = {number: values[name] for number, name in GENERIC.items() if name in values}
         known = {DracoPy.AttributeType.POSITION: "POSITION", DracoPy.AttributeType.NORMAL: "NORMAL",
                  DracoPy.AttributeType.TEX_COORD: "TEXCOORD_0"}  # fmt: skip
         uv = values.get("TEXCOORD_0")
@@ -125,8 +126,7 @@ class GltfBuilder:
             tex_coord_quantization_bits=UV_BITS, normal_quantization_bits=NORMAL_BITS,
         )  # fmt: skip
         decoded = DracoPy.decode(data)
-        generic = {10: "COLOR_0", 11: "TEXCOORD_1"}
-        ids = {known.get(a["attribute_type"]) or generic[a["unique_id"]]: a for a in decoded.attributes}
+        ids = {known.get(a["attribute_type"]) or GENERIC[a["unique_id"]]: a for a in decoded.attributes}
         accessors = {}
         for name, attribute in ids.items():
             accessors[name] = self._accessor(
@@ -140,10 +140,13 @@ class GltfBuilder:
 
 def _attributes(rows: MeshRows, lattice: Lattice | None) -> Attributes:
     if lattice is None:
-        coded = {"POSITION": (rows.positions, False), "NORMAL": (rows.normals, False)}
+        coded = {"POSITION": (rows.positions, False)}
     else:
         numbers = ((rows.positions - lattice.low) / lattice.step).round().clip(0, 65535).astype(np.uint16)
-        coded = {"POSITION": (numbers, False), "NORMAL": ((127 * rows.normals).round().astype(np.int8), True)}
+        coded = {"POSITION": (numbers, False)}
+    for name, units in (("NORMAL", rows.normals), ("TANGENT", rows.tangents)):
+        if units is not None:
+            coded[name] = (units, False) if lattice is None else ((127 * units).round().astype(np.int8), True)
     for name, uv in (("TEXCOORD_0", rows.uv), ("TEXCOORD_1", rows.lightmap_uv)):
         if uv is not None:
             short = lattice is not None and float(uv.min()) >= 0.0 and float(uv.max()) <= 1.0

@@ -1,7 +1,7 @@
 """Assets as `.glb`, and as `.gltf` with its buffer and pictures beside it: metres, +Y up, front +Z as the scene has it.
 
-One material and one set of pictures for all levels. Tangents are left out: readers compute them as MikkTSpace does, as
-glTF asks of them where they are absent.
+One material and one set of pictures for all levels. Tangents are written with a normal map, which means nothing without
+them, and left out otherwise.
 """
 
 import json
@@ -14,7 +14,7 @@ import torch
 from volkit.io.asset import Asset, Style
 from volkit.io.asset_pictures import PictureFile, picture_files, see_through
 from volkit.io.atomic import write_together
-from volkit.io.engines import collider_name, colliders_in_scene, level_names, unreadable
+from volkit.io.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
 from volkit.io.format import FormatError
 from volkit.io.gltf_builder import GltfBuilder, Lattice
 from volkit.io.gltf_container import packed
@@ -33,10 +33,10 @@ def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.picture)
     material = _material(built, asset, path.stem, pictures, binary)
     _nodes(built, asset, path.stem, style, material)
-    built.tree["buffers"] = [{"byteLength": len(built.blob)}]
+    buffer = {"byteLength": len(built.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
+    built.tree["buffers"] = [buffer]
     if binary:
         return write_together(path, packed(built.tree, bytes(built.blob)), {})
-    built.tree["buffers"][0]["uri"] = f"{path.stem}.bin"
     beside = {picture.named(path.stem): picture.data for picture in pictures}
     text = json.dumps(built.tree, indent=1).encode()
     write_together(path, text, beside | {f"{path.stem}.bin": bytes(built.blob)})
@@ -86,8 +86,10 @@ def _texture(built: GltfBuilder, picture: PictureFile, name: str, binary: bool) 
 def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
     """The finest level in the scene, the others behind it, solids where the engine looks for them."""
     place = UP.inverse() @ asset.levels[0].world_from_local
-    lightmaps = asset.lightmap_uv or (None,) * len(asset.levels)
-    parts = [mesh_rows(mesh, place, uv) for mesh, uv in zip(asset.levels, lightmaps, strict=True)]
+    levels = asset.levels[:1] if makes_levels(style.engine) else asset.levels
+    lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
+    bumpy = asset.normal_map is not None
+    parts = [mesh_rows(mesh, place, uv, bumpy) for mesh, uv in zip(levels, lightmaps, strict=True)]
     lattice = Lattice.over(parts) if style.quantize else None
     names, nodes = level_names(stem, len(parts)), []
     for name, rows in zip(names, parts, strict=True):

@@ -135,7 +135,7 @@ def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
 
     if not parts:
         return torch.zeros(0, 3), torch.zeros(0, 3), {}
-    whole = parts[0] if len(parts) == 1 else trimesh.util.concatenate(parts)
+    whole: Any = parts[0] if len(parts) == 1 else trimesh.util.concatenate(parts)
     faces, vertices = torch.from_numpy(np.array(whole.faces)), torch.from_numpy(np.array(whole.vertices)).float()
     visual = whole.visual
     if visual.kind == "texture" and visual.uv is not None:

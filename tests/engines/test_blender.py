@@ -1,0 +1,86 @@
+"""Blender opens every file, finds its parts under their names, and draws it as we do."""
+
+import numpy as np
+import pytest
+import torch
+from engines.assets import PLACE, STYLES, asset
+from engines.clients import seen_by_blender
+from PIL import Image
+
+from volkit.geometry import Cameras
+from volkit.io.asset import Style
+from volkit.io.mesh_writer import write_asset
+from volkit.metrics import psnr
+from volkit.render import renderer_for
+
+SIZE, FOCAL = 160, 260.0
+OTHERS = (".obj", ".ply", ".stl", ".usdz", ".usdc")
+
+
+def _camera() -> Cameras:
+    place = torch.tensor([[4.0, -5.0, 3.5]])
+    middle = torch.tensor(PLACE.translation)
+    return Cameras.looking_at(place + middle, middle, torch.tensor([0.0, 0.0, 1.0]), FOCAL, (SIZE, SIZE))
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory) -> dict:
+    """All files, opened in one process; each engine's plain one and each packing drawn."""
+    folder, whole, camera = tmp_path_factory.mktemp("blender"), asset(), _camera()
+    jobs = []
+    for number, style in enumerate(STYLES):
+        path = folder / f"{number}.glb"
+        write_asset(whole, path, style)
+        jobs.append({"path": str(path)})
+        if style.engine == "blender" or style == Style(style.engine):
+            jobs[-1] |= {
+                "picture": str(path.with_suffix(".png")), "focal": FOCAL, "size": SIZE,
+                "world_from_camera": [*camera.world_from_camera[0].tolist(), [0, 0, 0, 1]],
+            }  # fmt: skip
+    for suffix in OTHERS:
+        write_asset(whole, folder / f"ball{suffix}", Style())
+        jobs.append({"path": str(folder / f"ball{suffix}")})
+    found = seen_by_blender(jobs, folder)
+    return {job["path"]: (job, told) for job, told in zip(jobs, found, strict=True)}
+
+
+@pytest.mark.parametrize("number", range(len(STYLES)), ids=lambda number: str(STYLES[number]))
+def test_parts_have_their_names(seen: dict, number: int) -> None:
+    engine, told = STYLES[number].engine, next(t for p, (_, t) in seen.items() if p.endswith(f"/{number}.glb"))
+    shown = {name for name, mesh in told["meshes"].items() if mesh["shown"]}
+    solids = {"unreal": {f"UCX_{number}_LOD0_{k:02d}" for k in (0, 1)},
+              "godot": {f"{number}_{k:02d}-convcolonly" for k in (0, 1)}}.get(engine, set())  # fmt: skip
+    name = str(number) if engine == "godot" else f"{number}_LOD0"
+    assert shown == {name} | solids
+    finest = told["meshes"][name]
+    assert finest["faces"] == 5120 and finest["materials"] == [str(number)] and finest["uv"] == 2
+    assert sorted(told["images"].values()) == [[64, 64], [64, 64], [192, 192]]
+    _same_box(finest)
+
+
+@pytest.mark.parametrize("suffix", OTHERS)
+def test_other_formats(seen: dict, suffix: str) -> None:
+    told = next(t for p, (_, t) in seen.items() if p.endswith(f"ball{suffix}"))
+    (finest,) = [m for m in told["meshes"].values() if m["faces"] == 5120]
+    assert finest["materials"] or suffix in (".ply", ".stl")
+    assert finest["uv"] or finest["colours"] or suffix == ".stl"
+    _same_box(finest)
+
+
+def _same_box(told: dict) -> None:
+    """Blender's world is ours: +Z up, metres."""
+    mesh = asset().levels[0]
+    world = mesh.world_from_local.points(mesh.vertices)
+    for side, wanted in (("low", world.amin(0)), ("high", world.amax(0))):
+        assert told[side] == pytest.approx(wanted.tolist(), abs=1e-3)  # a step of Draco's 14 bits over 3 metres
+
+
+def test_pictures_are_ours(seen: dict) -> None:
+    mesh, camera = asset().levels[0], _camera()
+    ours = renderer_for(mesh)(mesh, camera)
+    wanted = ours.rgb[0] + (1.0 - ours.opacity[0, ..., None])
+    drawn = {path: job["picture"] for path, (job, _) in seen.items() if "picture" in job}
+    assert len(drawn) == 13
+    for number, picture in drawn.items():
+        theirs = torch.from_numpy(np.array(Image.open(picture).convert("RGB"))).float() / 255.0
+        assert psnr(theirs, wanted) > 28.0, number
