@@ -7,7 +7,7 @@ import torch
 from test_meshing import _around, _ball
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.large_steps import LargeSteps
+from volkit.meshing.large_steps import LargeSteps, unturned
 from volkit.meshing.paint import Paint
 from volkit.meshing.refine import refined
 from volkit.meshing.textured import TexturedSurface, homogeneous
@@ -72,6 +72,16 @@ def test_noise_of_each_step_does_not_turn_faces() -> None:
     assert ((after.spans * ball.spans).sum(-1) > 0)[ball.areas > 0.1 * ball.areas.mean()].all()
 
 
+def test_faces_that_turned_over_go_back() -> None:
+    ball = _ball(cells=20)
+    vertices = ball.vertices + 0.02 * torch.randn(ball.vertices.shape, generator=torch.Generator().manual_seed(2))
+    vertices[ball.faces[0]] = -vertices[ball.faces[0]].roll(1, 0)
+    assert ((Triangles(vertices, ball.faces).spans * ball.spans).sum(-1) < 0).any()
+    after = unturned(ball, vertices)
+    assert ((after.spans * ball.spans).sum(-1) >= 0).all()
+    assert (after.vertices == vertices).all(-1).float().mean() > 0.5  # others stay where they went
+
+
 def test_texels_are_found_and_neighbours_stay(atlas: Atlas) -> None:
     truth = _striped(atlas)
     surface, paint = TexturedSurface.of(atlas, (SIDE, SIDE)), Paint(_grey())
@@ -97,15 +107,15 @@ def test_a_ball_grows_to_its_picture_within_its_time(atlas: Atlas) -> None:
     truth = Mesh.of(1.1 * atlas.surface.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv,
                     texture=_striped(atlas))  # fmt: skip
     started, told = time.perf_counter(), []
-    found = refined(truth, atlas, _grey(), _around(30), 12.0, torch.Generator().manual_seed(0),
+    found = refined(truth, atlas, _grey(), _around(30), 8.0, torch.Generator().manual_seed(0),
                     lambda fraction, **_: told.append(fraction))  # fmt: skip
-    assert time.perf_counter() - started < 16.0  # a step, the last judgement and the gutter come on top
+    assert time.perf_counter() - started < 12.0  # a step, the last judgement and the gutter come on top
     assert told == sorted(told) and told[-1] > 0.9
-    assert found.psnr_after > found.psnr_before + 8.0  # measured: 10
+    assert found.psnr_after > found.psnr_before + 6.0  # measured: 10 in 12 s
     radius = found.atlas.surface.vertices.norm(dim=-1)
     assert float(radius.mean()) == pytest.approx(1.1, abs=0.02)  # a pixel is 0.035
     assert torch.equal(found.atlas.surface.faces, atlas.surface.faces)
-    assert ((found.atlas.surface.spans * atlas.surface.spans).sum(-1) > 0).all()
+    assert ((found.atlas.surface.spans * atlas.surface.spans).sum(-1) >= 0).all()
 
 
 def test_what_no_camera_sees_cannot_learn(atlas: Atlas) -> None:

@@ -8,9 +8,9 @@ import torch
 from volkit.geometry.triangles import Triangles
 from volkit.typing import Float, Tensor
 
-__all__ = ["LargeSteps"]
+__all__ = ["LargeSteps", "unturned"]
 
-SMOOTHNESS = 10.0  # lambda: edges over which a step is spread, squared
+SMOOTHNESS = 3.0  # lambda: edges over which a step is spread, squared; 10 cost 0.1 dB on a chair of 50 000 faces
 RATE = 0.05  # of a mean edge: the first step's length before it is spread
 BETAS = (0.9, 0.99)
 
@@ -50,3 +50,15 @@ class LargeSteps:
     def _spread(self, value: Float[Tensor, "vertex 3"]) -> Float[Tensor, "vertex 3"]:
         """(I + lambda L)^-1 of it."""
         return torch.from_numpy(self._factors.solve(value.double().numpy())).float()
+
+
+def unturned(before: Triangles, vertices: Float[Tensor, "vertex 3"]) -> Triangles:
+    """A surface whose vertices were moved: where a face turned over its vertices go back, until none is turned."""
+    vertices = vertices.clone()
+    while True:
+        after = Triangles(vertices, before.faces)
+        turned = (after.spans * before.spans).sum(-1) < 0
+        if not bool(turned.any()):
+            return after
+        rows = before.faces[turned].unique()
+        vertices[rows] = before.vertices[rows]

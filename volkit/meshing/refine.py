@@ -10,7 +10,7 @@ import torch
 from volkit.geometry import Cameras
 from volkit.geometry.lens import PINHOLE
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.large_steps import LargeSteps
+from volkit.meshing.large_steps import LargeSteps, unturned
 from volkit.meshing.paint import Paint
 from volkit.meshing.textured import TexturedSurface, homogeneous
 from volkit.meshing.unwrap import Atlas
@@ -62,8 +62,9 @@ def refined(
 
     The loss is the squared difference of pictures over black and over white, so that the source's opacity is held
     against the surface's coverage, outlines antialiased (Laine et al. 2020). Vertices take large steps (Nicolet et al.
-    2021), texels those of least squares; uv and faces stay, and so do texels of other atlases on the texture. The time
-    counts pictures of the source and the judgement. `advance` is told the share of time that is spent, and `psnr`.
+    2021), and no face is left turned over; texels take those of least squares. uv and faces stay, and so do texels of
+    other atlases on the texture. The time counts pictures of the source and all but the last judgement. `advance` is
+    told the share of time that is spent, and `psnr`. ValueError where no camera sees the surface.
     """
     started = time.perf_counter()
     spent = lambda: (time.perf_counter() - started) / seconds  # noqa: E731
@@ -88,6 +89,7 @@ def refined(
         error = _learnt(surface, shape, paint, looks[order.pop()], way, steps)
         steps += 1
         advance(min(now, 1.0), psnr=-10.0 * math.log10(max(error, 1e-12)))
+    shape.vertices = unturned(atlas.surface, shape.vertices).vertices
     after = _judged(surface, shape, paint, judges)
     moved = Atlas(Triangles(shape.vertices, atlas.surface.faces), atlas.corner_uv)
     own = atlas.texels(texture.shape[0])[0]
