@@ -1,0 +1,65 @@
+"""Texels that make pictures alike: least squares over all views, a running mean of Gauss-Newton's diagonal steps."""
+
+import torch
+
+from volkit.meshing.textured import Drawn
+from volkit.meshing.unwrap import GUTTER
+from volkit.typing import Float, Int, Tensor, UInt8
+
+__all__ = ["Paint"]
+
+VIEWS = 10  # of a step
+PRIOR = 0.05  # samples that the first texture counts for: what is hardly seen stays as it was
+
+
+class Paint:
+    """Texels in display-referred colour, in which pictures are linear.
+
+    With A from texels to samples and d what pictures lack, a step adds A^T d / A^T 1 (Gilbert 1972, SIRT), both sums
+    over views of the past that fade. Texels that no picture shows stay as they were.
+    """
+
+    def __init__(self, texture: UInt8[Tensor, "height width 4"]) -> None:
+        self._texture = texture
+        self.texels: Float[Tensor, "texel 3"] = texture[..., :3].reshape(-1, 3).float() / 255.0
+        self._start = self.texels.clone()
+        self._lack, self._weight = torch.zeros_like(self.texels), torch.zeros(len(self.texels))
+        self._total, self._views = torch.zeros(len(self.texels)), 0
+
+    def see(self, drawn: Drawn, lack: Float[Tensor, "height width 3"], fading: float) -> None:
+        """Take in what a picture lacks; every few of them texels change. `fading` is what the past keeps of its weight
+        then."""
+        missing = lack.reshape(-1, 3)[drawn.pixel]
+        texel, weight = drawn.texel.flatten(), drawn.weight
+        self._lack.index_add_(0, texel, (missing[:, None] * weight[..., None]).view(-1, 3))
+        self._weight.index_add_(0, texel, weight.flatten())
+        self._views += 1
+        if self._views == VIEWS:
+            self._change(fading)
+
+    def _change(self, fading: float) -> None:
+        self._total.mul_(fading).add_(self._weight)
+        seen = (self._weight > 0).nonzero()[:, 0]
+        back = (1.0 - fading) * PRIOR * (self._start[seen] - self.texels[seen])
+        step = (self._lack[seen] + back) / (self._total[seen, None] + PRIOR)
+        self.texels[seen] = (self.texels[seen] + step).clamp_(0.0, 1.0)
+        self._lack.zero_()
+        self._weight.zero_()
+        self._views = 0
+
+    def texture(self, own: Int[Tensor, " texel"]) -> UInt8[Tensor, "height width 4"]:
+        """The texture as it is now. The surface's `own` texels are spread half a gutter about themselves; those
+        farther away belong to nobody, or to other surfaces, and stay."""
+        from scipy.ndimage import distance_transform_edt
+
+        height, width = self._texture.shape[:2]
+        empty = torch.ones(height * width, dtype=torch.bool)
+        empty[own] = False
+        found = distance_transform_edt(empty.view(height, width).numpy(), return_indices=True)
+        assert found is not None
+        far, nearest = found
+        rows, columns = torch.from_numpy(nearest).long()
+        image = self.texels.view(height, width, 3)[rows, columns]
+        changed = (torch.from_numpy(far) <= GUTTER / 2)[..., None]
+        colours = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+        return torch.cat([torch.where(changed, colours, self._texture[..., :3]), self._texture[..., 3:]], -1)

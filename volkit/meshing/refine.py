@@ -1,0 +1,153 @@
+"""A mesh whose pictures are more like those of its source: vertices and texels learn from them together."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from volkit.geometry import Cameras
+from volkit.geometry.lens import PINHOLE
+from volkit.geometry.triangles import Triangles
+from volkit.meshing.large_steps import LargeSteps, unturned
+from volkit.meshing.paint import Paint
+from volkit.meshing.textured import TexturedSurface, homogeneous
+from volkit.meshing.unwrap import Atlas
+from volkit.metrics import psnr
+from volkit.render.renderer import renderer_for
+from volkit.representations.representation import Representation
+from volkit.typing import Float, Tensor, UInt8
+
+__all__ = ["Refined", "refined"]
+
+LOOKING = 0.35  # of the time, at most, goes into pictures of the source
+HELD_OUT, JUDGES = 10, 8  # every so-manieth camera is held out, at most so many
+MARGIN = 8  # pixels about the surface that are looked at
+WARM_UP, LAST = 20, 0.02  # steps until vertices move at full rate; share of it at the end
+FORGETTING, REMEMBERING = 0.8, 0.95  # what the past of texels keeps while vertices move, and once they hardly do
+SETTLED = 0.6  # of the way: from here on
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What came out, and mean PSNR over white to the source from cameras that were not learnt from."""
+
+    atlas: Atlas
+    texture: UInt8[Tensor, "height width 4"]
+    psnr_before: float
+    psnr_after: float
+    views: int  # pictures that were learnt from
+    steps: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one camera, in the surface's frame, sees of the source."""
+
+    camera: Cameras
+    rgba: UInt8[Tensor, "height width 4"]  # premultiplied
+
+
+def refined(
+    scene: Representation,
+    atlas: Atlas,
+    texture: UInt8[Tensor, "height width 4"],
+    cameras: Cameras,
+    seconds: float,
+    generator: torch.Generator,
+    advance: Callable[..., None] = lambda fraction, **values: None,
+) -> Refined:
+    """Vertices and the texels of one atlas after `seconds` of learning from the source, which world-frame cameras see.
+
+    The loss is the squared difference of pictures over black and over white, so that the source's opacity is held
+    against the surface's coverage, outlines antialiased (Laine et al. 2020). Vertices take large steps (Nicolet et al.
+    2021), and no face is left turned over; texels take those of least squares. uv and faces stay, and so do texels of
+    other atlases on the texture. The time counts pictures of the source and all but the last judgement. `advance` is
+    told the share of time that is spent, and `psnr`. ValueError where no camera sees the surface.
+    """
+    started = time.perf_counter()
+    spent = lambda: (time.perf_counter() - started) / seconds  # noqa: E731
+    surface = TexturedSurface.of(atlas, (texture.shape[1], texture.shape[0]))
+    cameras = replace(cameras, lens=PINHOLE, coefficients=None)
+    held_out = torch.arange(0, len(cameras), HELD_OUT)[:JUDGES]
+    judges = [_look(scene, cameras[[i]]) for i in held_out.tolist()]
+    looks: list[Look] = []
+    for i in torch.randperm(len(cameras), generator=generator).tolist():
+        if i not in held_out and (spent() < LOOKING or not looks):
+            window = _window(atlas.surface, scene, cameras[[i]])
+            looks += [_look(scene, window)] if window else []
+            advance(min(spent(), 1.0))
+    if not looks:
+        raise ValueError("mesh: no camera sees the surface; look at the scene with volkit render")
+    shape, paint = LargeSteps(atlas.surface), Paint(texture)
+    before, began, steps = _judged(surface, shape, paint, judges), spent(), 0
+    order: list[int] = []
+    while (now := spent()) < 1.0 or not steps:
+        order = order or torch.randperm(len(looks), generator=generator).tolist()
+        way = min((now - began) / max(1.0 - began, 1e-9), 1.0)
+        error = _learnt(surface, shape, paint, looks[order.pop()], way, steps)
+        steps += 1
+        advance(min(now, 1.0), psnr=-10.0 * math.log10(max(error, 1e-12)))
+    shape.vertices = unturned(atlas.surface, shape.vertices).vertices
+    after = _judged(surface, shape, paint, judges)
+    moved = Atlas(Triangles(shape.vertices, atlas.surface.faces), atlas.corner_uv)
+    own = atlas.texels(texture.shape[0])[0]
+    return Refined(moved, paint.texture(own), before, after, len(looks), steps)
+
+
+def _learnt(surface: TexturedSurface, shape: LargeSteps, paint: Paint, look: Look, way: float, steps: int) -> float:
+    """One step from one picture; its squared error over white before that."""
+    vertices = shape.vertices.detach().requires_grad_()
+    drawn = surface.draw(vertices, paint.texels, look.camera)
+    lack = look.rgba.float() / 255.0 - drawn.picture
+    on_black, on_white = lack[..., :3], lack[..., :3] - lack[..., 3:]
+    (on_black.square().sum() + on_white.square().sum()).backward()
+    assert vertices.grad is not None
+    rate = LAST + (1.0 - LAST) * 0.5 * (1.0 + math.cos(math.pi * way))
+    shape.step(vertices.grad, rate * min(1.0, (steps + 1) / WARM_UP))
+    with torch.no_grad():
+        paint.see(drawn, 0.5 * (on_black + on_white), FORGETTING if way < SETTLED else REMEMBERING)
+    return float(on_white.detach().square().mean())
+
+
+@torch.no_grad()
+def _look(scene: Representation, camera: Cameras) -> Look:
+    seen = renderer_for(scene)(scene, camera)
+    rgba = torch.cat([seen.rgb[0], seen.opacity[0, ..., None]], -1)
+    rgba = (rgba.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu()
+    return Look(camera.moved(scene.world_from_local.inverse()), rgba)
+
+
+def _window(surface: Triangles, scene: Representation, camera: Cameras) -> Cameras | None:
+    """The part of a camera's picture that a surface may reach; None where it does not reach it at all."""
+    local = camera.moved(scene.world_from_local.inverse())
+    points = homogeneous(surface.vertices, local)
+    ahead = points[:, 2] > 0
+    if not bool(ahead.any()):
+        return None
+    size = camera.size[0]
+    low, high = torch.zeros_like(size), size
+    if bool(ahead.all()):
+        flat = points[:, :2] / points[:, 2:]
+        low = (flat.amin(0) - MARGIN).floor().clamp_min(0).minimum(size).long()
+        high = (flat.amax(0) + MARGIN).ceil().clamp_min(0).minimum(size).long()
+    if bool((high <= low).any()):
+        return None
+    focal, centre = camera.intrinsics.split(2, -1)
+    return replace(camera, intrinsics=torch.cat([focal, centre - low], -1), size=(high - low)[None])
+
+
+@torch.no_grad()
+def _judged(surface: TexturedSurface, shape: LargeSteps, paint: Paint, judges: list[Look]) -> float:
+    """Mean PSNR over white, in dB."""
+    found = []
+    for look in judges:
+        mine, theirs = (_over_white(p) for p in (surface.draw(shape.vertices, paint.texels, look.camera).picture,
+                                                 look.rgba.float() / 255.0))  # fmt: skip
+        found.append(psnr(mine, theirs) or math.inf)
+    return sum(found) / len(found)
+
+
+def _over_white(rgba: Float[Tensor, "height width 4"]) -> Float[Tensor, "height width 3"]:
+    return rgba[..., :3] + 1.0 - rgba[..., 3:]

@@ -1,0 +1,81 @@
+"""A textured surface as a camera sees it: differentiable in its vertices, linear in its texels."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+
+from volkit.geometry import Cameras
+from volkit.meshing.unwrap import Atlas
+from volkit.ops.raster import antialias, opposite_corners, rasterise
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["Drawn", "TexturedSurface"]
+
+ACROSS = 2  # samples of a pixel, in each direction
+NEAR = 1e-3  # of the surface's diagonal: what is nearer to a camera is not drawn
+
+
+class Drawn(NamedTuple):
+    """A picture, and which texels make which of its pixels."""
+
+    picture: Float[Tensor, "height width 4"]  # colour premultiplied by opacity, and opacity
+    pixel: Int[Tensor, " sample"]
+    texel: Int[Tensor, "sample 4"]
+    weight: Float[Tensor, "sample 4"]
+
+
+@dataclass(frozen=True)
+class TexturedSurface:
+    """All of an unwrapped surface that stays as it is while vertices and texels change."""
+
+    faces: Int[Tensor, "face 3"]
+    opposite: Int[Tensor, "face 3"]
+    corner_uv: Float[Tensor, "face 3 2"]
+    size: tuple[int, int]  # width and height of the texture
+    near: float
+
+    @classmethod
+    def of(cls, atlas: Atlas, size: tuple[int, int]) -> Self:
+        """An atlas with a texture of that width and height."""
+        faces, vertices = atlas.surface.faces, atlas.surface.vertices
+        diagonal = float((vertices.amax(0) - vertices.amin(0)).norm())
+        return cls(faces, opposite_corners(faces), atlas.corner_uv, size, NEAR * diagonal)
+
+    def draw(self, vertices: Float[Tensor, "vertex 3"], texels: Float[Tensor, "texel 3"], camera: Cameras) -> Drawn:
+        """What one pinhole camera of the surface's frame sees: four samples a pixel, outlines smoothed."""
+        width, height = camera.size[0].tolist()
+        across = (ACROSS * width, ACROSS * height)
+        points = homogeneous(vertices, camera, ACROSS)
+        seen = rasterise(points, self.faces, across, near=self.near)
+        face = seen.face.flatten()
+        sample = (face >= 0).nonzero()[:, 0]
+        where = seen.barycentric.flatten(0, 1)[sample]
+        texel, weight = self._between((self.corner_uv[face[sample].long()] * where[..., None]).sum(1))
+        colour = (texels[texel] * weight[..., None]).sum(1)
+        opaque = torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
+        flat = colour.new_zeros(len(face), 4).index_copy(0, sample, opaque)
+        smooth = antialias(flat.view(*across[::-1], 4), seen, points, self.faces, self.opposite)
+        picture = smooth.view(height, ACROSS, width, ACROSS, 4).mean((1, 3))
+        row, column = sample.div(across[0] * ACROSS, rounding_mode="floor"), sample % across[0]
+        pixel = row * width + column.div(ACROSS, rounding_mode="floor")
+        return Drawn(picture, pixel, texel, weight.detach())
+
+    def _between(self, uv: Float[Tensor, "sample 2"]) -> tuple[Int[Tensor, "sample 4"], Float[Tensor, "sample 4"]]:
+        """The four texels about each place, centred at integer + 0.5, and their bilinear weights."""
+        width, height = self.size
+        place = uv * uv.new_tensor(self.size) - 0.5
+        low = place.detach().floor()
+        x, y = (place - low).unbind(-1)
+        left, top = low.long().unbind(-1)
+        left, right = left.clamp(0, width - 1), (left + 1).clamp(0, width - 1)
+        top, bottom = top.clamp(0, height - 1) * width, (top + 1).clamp(0, height - 1) * width
+        texel = torch.stack([top + left, top + right, bottom + left, bottom + right], -1)
+        return texel, torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], -1)
+
+
+def homogeneous(points: Float[Tensor, "point 3"], camera: Cameras, across: int = 1) -> Float[Tensor, "point 3"]:
+    """Points (w x, w y, w) of one pinhole camera's picture, `across` samples a pixel in each direction."""
+    pose, (fx, fy, cx, cy) = camera.world_from_camera[0], (across * camera.intrinsics[0]).tolist()
+    x, y, z = ((points - pose[:, 3]) @ pose[:, :3]).unbind(-1)
+    return torch.stack([fx * x + cx * z, fy * y + cy * z, z], -1)
