@@ -19,9 +19,11 @@ from volkit.meshing.colliders import colliders
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.isosurface import field_surface, opaque_density
 from volkit.meshing.maps import normal_map, occlusion_map
+from volkit.meshing.refine import refined
 from volkit.meshing.simplify import levels_of_detail, smoothed
 from volkit.meshing.unwrap import Atlas, unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
+from volkit.meshing.watertight import closed
 from volkit.metrics import surface_distances
 from volkit.representations import Field, Mesh, Representation, Splats
 from volkit.representations.splat_extent import core
@@ -49,12 +51,20 @@ def asset_of(
     looks = cameras[torch.randperm(len(cameras), generator=generator)[:LOOKS]]
     with progress.stretch("surface"):
         dense = _surface(scene, options.cells, cameras, looks, generator)
+        dense = closed(dense) if options.watertight else dense
     with progress.stretch("simplify"):
         surfaces = levels_of_detail(dense, options.faces, options.lods)
     with progress.stretch("unwrap"):
         atlases = unwrapped(surfaces, options.texture)
     with progress.stretch("bake"):
-        texture = baked(scene, atlases, looks, options.texture)
+        texture = baked(scene, atlases, looks, options.texture, lit=options.lit)
+    found: dict[str, Any] = {}
+    if options.refine > 0:
+        with progress.stretch("refine"):
+            better = refined(scene, atlases[0], texture, cameras, options.refine, generator, progress.advance)
+        atlases, texture = (better.atlas, *atlases[1:]), better.texture
+        found["refined"] = {"psnr_before": better.psnr_before, "psnr_after": better.psnr_after,
+                            "steps": better.steps, "pictures": better.views}  # fmt: skip
     with progress.stretch("maps"):
         asset = Asset(
             levels=tuple(_mesh(scene, atlas, texture) for atlas in atlases),
@@ -62,11 +72,9 @@ def asset_of(
             normal_map=None if options.maps == "colour" else normal_map(atlases, dense, options.texture),
             occlusion=occlusion_map(atlases, dense, options.texture, generator) if options.maps == "all" else None,
             unlit=options.lit,
-            lightmap_uv=tuple(unwrapped([level], LIGHTMAP)[0].corner_uv for level in surfaces)
-            if options.lightmap
-            else (),
+            lightmap_uv=_lightmaps(surfaces) if options.lightmap else (),
         )
-    return asset, _told(asset, atlases, dense, options.texture, generator)
+    return asset, _told(asset, atlases, dense, options.texture, generator) | found
 
 
 def dressed(mesh: Mesh, options: MeshOptions) -> tuple[Asset, dict[str, Any]]:
@@ -93,11 +101,6 @@ def _check(options: MeshOptions) -> None:
         raise ValueError(f"--texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
     if options.texture > LARGEST:
         raise ValueError(f"--texture {options.texture}: at most {LARGEST}, which most graphics cards take")
-
-
-def _lightmaps(surfaces: Sequence[Triangles]) -> tuple[Tensor, ...]:
-    """A set of uv for each level by itself."""
-    return tuple(unwrapped([surface], LIGHTMAP)[0].corner_uv for surface in surfaces)
 
 
 def _told(

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Rays
+from volkit.geometry.tangents import corner_tangents
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.gutter import spread
-from volkit.meshing.tangents import corner_tangents
 from volkit.meshing.unwrap import Atlas
 from volkit.render.surface import first_hits
 from volkit.typing import Float, Int, Tensor, UInt8
@@ -36,13 +36,13 @@ def normal_map(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8[T
     filled = torch.zeros(size * size, dtype=torch.bool)
     for atlas in atlases:
         texel, face, where = atlas.texels(size)
-        tangents, sign = (part.float() for part in corner_tangents(atlas))
+        tangents, sign = corner_tangents(atlas.surface, atlas.corner_uv).split([3, 1], -1)
         normals = atlas.surface.normals[atlas.surface.faces]
         filled[texel] = True
         for rows in torch.arange(len(texel)).split(CHUNK):
             on, share = face[rows], where[rows][..., None]
             t, n = (tangents[on] * share).sum(1), (normals[on] * share).sum(1)
-            b = sign[on][:, None] * torch.linalg.cross(n, t)
+            b = sign[on, 0] * torch.linalg.cross(n, t)
             _, meant = _beneath(atlas, dense, on, where[rows])
             # Cramer's rule: t and n are no longer at right angles between vertices
             inner = [(meant * torch.linalg.cross(*pair)).sum(-1) for pair in ((b, n), (n, t), (t, b))]
