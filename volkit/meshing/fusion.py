@@ -13,6 +13,7 @@ __all__ = ["fused_surface"]
 
 BAND = 4.0  # lattice spacings, in front of a depth and behind it, within which it is believed
 SEEN_BY = 2.0  # cameras, at least: one alone is as often a floater
+GRAZING = 0.1  # least weight of a view, by the cosine to the surface: depths that slant are wrong by more
 
 
 @torch.no_grad()
@@ -20,13 +21,14 @@ def fused_surface(scene: Representation, box: Domain, cameras: Cameras, cells: i
     """Marching cubes of the mean truncated distance to the median depths that world-frame cameras see; local frame.
 
     A lattice point in front of a depth is empty, by as much as it lies in front; one that lies more than the band
-    behind it says nothing. Pictures that show nothing empty what they see. Only blocks near some depth are asked.
+    behind it says nothing. Pictures that show nothing empty what they see. A view counts by the cosine between its ray
+    and the normal that it shows, of surfels that of their planes. Only blocks near some depth are asked.
     """
     place, lower, upper = scene.world_from_local, torch.tensor(box.lower), torch.tensor(box.upper)
     lattice = lattice_over(lower, upper, cells)
-    depths = [_depth(scene, cameras[[index]]) for index in range(len(cameras))]
+    views = [_view(scene, cameras[[index]]) for index in range(len(cameras))]
     found = []
-    for index, depth in enumerate(depths):
+    for index, (depth, _) in enumerate(views):
         rays = place.inverse().rays(cameras.picture_rays(index))
         hit = torch.isfinite(depth).flatten().nonzero()[:, 0]
         found.append(torch.addcmul(rays.origins[hit], rays.directions[hit], depth.flatten()[hit, None] / place.scale))
@@ -37,30 +39,34 @@ def fused_surface(scene: Representation, box: Domain, cameras: Cameras, cells: i
     index, local = lattice.points(lattice.near(points, BAND * lattice.spacing).nonzero())
     world = place.points(local)
     band = BAND * lattice.spacing * place.scale
-    sums, weights = torch.zeros(len(world)), torch.zeros(len(world))
-    for number, depth in enumerate(depths):
-        _fuse(world, cameras, number, depth.cpu(), band, sums, weights)
-    known = weights >= SEEN_BY
-    distance = -sums[known] / weights[known]  # positive inside
+    sums = torch.zeros(3, len(world))  # weighted distance, weight, cameras
+    for number, view in enumerate(views):
+        _fuse(world, cameras, number, view, band, sums)
+    known = sums[2] >= SEEN_BY
+    distance = -sums[0, known] / sums[1, known]  # positive inside
     return zero_surface(lattice, index[known], distance)
 
 
-def _depth(scene: Representation, camera: Cameras) -> Float[Tensor, "height width"]:
-    seen = renderer_for(scene)(scene, camera)
-    assert seen.median is not None
-    return seen.median[0]
+def _view(
+    scene: Representation, camera: Cameras
+) -> tuple[Float[Tensor, "height width"], Float[Tensor, "height width"]]:
+    """Median depth, and how much it is worth."""
+    seen = renderer_for(scene, normals=True)(scene, camera)
+    assert seen.median is not None and seen.normal is not None
+    depth, normal = seen.median[0].cpu(), seen.normal[0].cpu()
+    cosine = (normal * camera.picture_rays(0).directions.view_as(normal)).sum(-1).abs()
+    return depth, torch.where(depth.isfinite(), cosine.clamp_min(GRAZING), 1.0)
 
 
-def _fuse(
-    world: Tensor, cameras: Cameras, number: int, depth: Tensor, band: float, sums: Tensor, weights: Tensor
-) -> None:
+def _fuse(world: Tensor, cameras: Cameras, number: int, view: tuple[Tensor, Tensor], band: float, sums: Tensor) -> None:
     """Add what one camera says of the points."""
+    depth, worth = view
     pixels, ahead = cameras.project(number, world)
     inside = ((pixels >= 0) & (pixels < cameras.size[number])).all(-1) & (ahead > 0)
     rows = inside.nonzero()[:, 0]
     column, row = pixels[rows].long().unbind(-1)
     away = (world[rows] - cameras.centres[number]).norm(dim=-1)
-    ahead = ((depth[row, column] - away) / band).clamp_max(1.0)
-    near = (ahead >= -1.0).nonzero()[:, 0]
-    sums.index_add_(0, rows[near], ahead[near])
-    weights.index_add_(0, rows[near], torch.ones(len(near)))
+    free = ((depth[row, column] - away) / band).clamp_max(1.0)
+    near = (free >= -1.0).nonzero()[:, 0]
+    weight = worth[row[near], column[near]]
+    sums.index_add_(1, rows[near], torch.stack([weight * free[near], weight, torch.ones_like(weight)]))

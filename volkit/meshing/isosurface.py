@@ -18,7 +18,7 @@ OPAQUE = 0.9  # opacity of rays that say where a surface is
 SOFT = 0.01  # share of the surface that may be less dense than the level: at the median one, cloth had holes
 CHUNK = 1 << 18  # points asked at once
 STEEPEST = 3.0  # of log(density / level): what is far from the surface must not move it
-BLUR = 1.0  # lattice spacings, deviation of a Gaussian: a hash grid's density is rough as its finest cells are
+BLUR = 0.8  # lattice spacings, deviation of a Gaussian: density is rough as a grid is fine; 1 thins what is thin
 
 
 @torch.no_grad()
