@@ -93,7 +93,7 @@ def test_levels_solids_and_notes(tmp_path: Path) -> None:
     assert tree["scenes"][tree["scene"]]["nodes"] == [0]  # a reader that knows no levels shows one
     assert tree["asset"]["extras"]["source"] == "a ball" and tree["asset"]["extras"]["unit"] == "metre"
     attributes = tree["meshes"][0]["primitives"][0]["attributes"]
-    assert set(attributes) == {"POSITION", "NORMAL", "TEXCOORD_0", "TEXCOORD_1"}
+    assert set(attributes) == {"POSITION", "NORMAL", "TANGENT", "TEXCOORD_0", "TEXCOORD_1"}
     assert {a["componentType"] for a in tree["accessors"] if a["type"] == "SCALAR"} == {5123}  # short indices
 
 
