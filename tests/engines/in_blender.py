@@ -1,6 +1,7 @@
 """Runs in Blender's own Python: opens files, says what is in them, and draws them as they are without light.
 
-Arguments: a file of jobs `{path, picture?, world_from_camera?, focal?, size?}`, and where to write what was seen.
+Arguments: a file of jobs `{path, tangents?, picture?, world_from_camera?, focal?, size?}`, and where to write what was
+seen.
 """
 
 import json
@@ -45,6 +46,18 @@ def told():
     }
 
 
+def tangents():
+    """Place, uv (v up) and tangent with sign of each corner of the only mesh, by Blender's own copy of MikkTSpace."""
+    shape = next(o for o in bpy.data.objects if o.type == "MESH")
+    mesh = shape.data
+    mesh.calc_tangents(uvmap=mesh.uv_layers[0].name)
+    return [
+        [*(shape.matrix_world @ mesh.vertices[loop.vertex_index].co), *mesh.uv_layers[0].data[loop.index].uv,
+         *(shape.matrix_world.to_3x3() @ loop.tangent), loop.bitangent_sign]
+        for loop in mesh.loops
+    ]  # fmt: skip
+
+
 def without_light(material):
     """Base colour as emission."""
     nodes, links = material.node_tree.nodes, material.node_tree.links
@@ -87,7 +100,7 @@ def drawn(job):
 seen = []
 for job in json.loads(Path(sys.argv[1]).read_text()):
     opened(job["path"])
-    seen.append(told())
+    seen.append(told() | ({"tangents": tangents()} if "tangents" in job else {}))
     if "picture" in job:
         drawn(job)
 Path(sys.argv[2]).write_text(json.dumps(seen))

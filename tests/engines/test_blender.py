@@ -1,14 +1,17 @@
 """Blender opens every file, finds its parts under their names, and draws it as we do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from engines.assets import PLACE, STYLES, asset
+from engines.assets import PLACE, STYLES, asset, ball
 from engines.clients import seen_by_blender
 from PIL import Image
 
 from volkit.geometry import Cameras
-from volkit.io.asset import Style
+from volkit.geometry.tangents import corner_tangents
+from volkit.io.asset import Asset, Style
 from volkit.io.mesh_writer import write_asset
 from volkit.metrics import psnr
 from volkit.render import renderer_for
@@ -73,6 +76,21 @@ def _same_box(told: dict) -> None:
     world = mesh.world_from_local.points(mesh.vertices)
     for side, wanted in (("low", world.amin(0)), ("high", world.amax(0))):
         assert told[side] == pytest.approx(wanted.tolist(), abs=1e-3)  # a step of Draco's 14 bits over 3 metres
+
+
+def test_tangents_are_mikktspace(tmp_path: Path) -> None:
+    """Blender computes them anew, by the code of their inventor, from the positions, normals and uv of the file."""
+    mesh = ball(2)
+    write_asset(Asset((mesh,)), tmp_path / "ball.glb", Style())
+    (told,) = seen_by_blender([{"path": str(tmp_path / "ball.glb"), "tangents": True}], tmp_path)
+    place, uv, theirs, sign = torch.tensor(told["tangents"]).split([3, 2, 3, 1], -1)
+    corners = mesh.world_from_local.points(mesh.triangles.corners)
+    flipped = mesh.corner_uv * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, 1.0])
+    ours = corner_tangents(mesh.triangles, mesh.corner_uv).view(-1, 4)
+    match = torch.cdist(torch.cat([place, uv], 1), torch.cat([corners, flipped], -1).view(-1, 5)).argmin(1)
+    assert torch.equal(ours[match, 3:], sign)
+    # Blender's normals are kept in 16 bits; where charts meet at one uv the corner of another face may be matched
+    assert (ours[match, :3] * theirs).sum(-1).quantile(0.02) > 0.999
 
 
 def test_pictures_are_ours(seen: dict) -> None:

@@ -93,7 +93,7 @@ def test_levels_solids_and_notes(tmp_path: Path) -> None:
     assert tree["scenes"][tree["scene"]]["nodes"] == [0]  # a reader that knows no levels shows one
     assert tree["asset"]["extras"]["source"] == "a ball" and tree["asset"]["extras"]["unit"] == "metre"
     attributes = tree["meshes"][0]["primitives"][0]["attributes"]
-    assert set(attributes) == {"POSITION", "NORMAL", "TEXCOORD_0", "TEXCOORD_1"}
+    assert set(attributes) == {"POSITION", "NORMAL", "TANGENT", "TEXCOORD_0", "TEXCOORD_1"}
     assert {a["componentType"] for a in tree["accessors"] if a["type"] == "SCALAR"} == {5123}  # short indices
 
 
@@ -190,6 +190,22 @@ def _tree_of(tmp_path: Path, **change) -> Path:
 def test_damaged_trees_are_refused(tmp_path: Path, change: dict) -> None:
     with pytest.raises(FormatError, match=r"b\.glb"):
         load(_tree_of(tmp_path, **change))
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".ply", ".stl", ".usdc", ".usdz"])
+def test_damaged_bytes_are_refused_or_read(tmp_path: Path, suffix: str) -> None:
+    """Bytes changed and files cut at random places: a FormatError, or a mesh."""
+    path, luck = tmp_path / f"a{suffix}", np.random.default_rng(0)
+    write_asset(Asset((ball(1),)), path, Style(draco=suffix == ".glb"))
+    whole = path.read_bytes()
+    for _ in range(40):
+        data = np.frombuffer(whole, np.uint8)[: luck.integers(1, len(whole)) if luck.random() < 0.3 else None].copy()
+        data[luck.integers(min(len(data), 4000), size=3)] = luck.integers(256, size=3)
+        path.write_bytes(data.tobytes())
+        try:
+            assert isinstance(load(path), Mesh)
+        except FormatError as error:
+            assert str(error).startswith(str(path))
 
 
 def test_placed_parts_of_others(tmp_path: Path) -> None:

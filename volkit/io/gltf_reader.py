@@ -102,13 +102,18 @@ class _Reader:
             values = raw[name] if name in raw else self._values(accessor)
             if accessor.get("normalized"):
                 values = np.maximum(values / np.iinfo(COMPONENTS[accessor["componentType"]]).max, -1.0)
+            if name == "indices" and values.dtype.kind == "f":
+                raise ValueError("indices are not whole numbers")
             found[name] = values.astype(np.int64 if name == "indices" else np.float64)
         return found
 
     def _unpacked(self, packed: dict[str, Any]) -> dict[str, np.ndarray]:
         import DracoPy
 
-        mesh = DracoPy.decode(bytes(self._view(packed["bufferView"])))
+        try:
+            mesh = DracoPy.decode(self._view(packed["bufferView"]))
+        except Exception as error:  # DracoPy's own have no common kind
+            raise ValueError(f"Draco: {error}") from None
         names = {number: name for name, number in packed["attributes"].items()}
         known = [a for a in mesh.attributes if a["unique_id"] in names]
         return {names[a["unique_id"]]: a["data"] for a in known} | {"indices": np.asarray(mesh.faces)}

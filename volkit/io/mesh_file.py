@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from volkit.typing import Tensor
 
 __all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
 
+Found = TypeVar("Found")
 LARGEST = 1 << 31  # bytes
 DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, AssertionError, struct.error)
 
@@ -88,9 +89,7 @@ def read_usd(path: Path) -> Mesh:
     """A mesh in the stage's frame, which says what is up and how long its unit is."""
     if find_spec("pxr") is None:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
-    mesh = _read(path, "usd", usd_parts, UP)
-    mesh.world_from_local = usd_frame(path)
-    return mesh
+    return _read(path, "usd", usd_parts, _understood(path, "usd", usd_frame))
 
 
 def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
@@ -110,12 +109,7 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
         raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
     if path.stat().st_size > LARGEST:
         raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
-    try:
-        vertices, faces, looks = _joined(parts(path))
-    except FormatError:
-        raise
-    except DAMAGED as error:
-        raise FormatError(path, f"cannot be read as {kind}: {error}", "export it again") from None
+    vertices, faces, looks = _understood(path, kind, lambda path: _joined(parts(path)))
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
@@ -127,6 +121,16 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
     except ValueError as error:
         raise FormatError(path, str(error), "export it again") from None
     return mesh
+
+
+def _understood(path: Path, kind: str, read: Callable[[Path], Found]) -> Found:
+    """What a library reads, or its complaint as ours."""
+    try:
+        return read(path)
+    except FormatError:
+        raise
+    except DAMAGED as error:
+        raise FormatError(path, f"cannot be read as {kind}: {error}", "export it again") from None
 
 
 def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

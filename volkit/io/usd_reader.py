@@ -3,6 +3,8 @@
 # usd-core fills its modules at run time.
 # pyright: reportAttributeAccessIssue=false
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from volkit.io.srgb import srgb_from_linear
 
 __all__ = ["usd_frame", "usd_parts"]
 
+MOST = 1 << 26  # values in an array; a damaged file promises any number
+
 Y_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 Z_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -21,30 +25,32 @@ def usd_frame(path: Path) -> Similarity:
     """The world, +Z up in metres, from the stage's frame and unit."""
     from pxr import UsdGeom
 
-    stage = _opened(path)
-    up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
-    return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+    with _opened(path) as stage:
+        up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
+        return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
 
 
 def usd_parts(path: Path) -> list[Any]:
     """One of trimesh's meshes for each mesh of the stage, in the stage's frame."""
     from pxr import Usd, UsdGeom
 
-    stage = _opened(path)
-    meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
-    seen = [
-        mesh
-        for mesh in meshes
-        if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
-    ]
-    return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().Get()]
+    with _opened(path) as stage:
+        meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
+        seen = [
+            mesh
+            for mesh in meshes
+            if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
+        ]
+        return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The stage; what usd-core complains of while it is read becomes ValueError."""
     from pxr import Tf, Usd
 
     try:
-        return Usd.Stage.Open(str(path))
+        yield Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
         raise ValueError(str(error).splitlines()[-1].strip()) from None
 
@@ -56,12 +62,14 @@ def _part(mesh: Any) -> Any:
     from trimesh.visual.material import PBRMaterial
 
     to_stage = np.array(mesh.ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
-    points = np.array(mesh.GetPointsAttr().Get(), np.float64) @ to_stage[:3, :3].T + to_stage[:3, 3]
-    counts = np.array(mesh.GetFaceVertexCountsAttr().Get())
+    points = _array(mesh.GetPointsAttr()).astype(np.float64) @ to_stage[:3, :3].T + to_stage[:3, 3]
+    counts = _array(mesh.GetFaceVertexCountsAttr())
+    indices = _array(mesh.GetFaceVertexIndicesAttr())
+    if counts.min() < 0 or counts.sum(dtype=np.int64) != len(indices):
+        raise ValueError(f"{mesh.GetPath()} has {len(indices)} corners, and its faces do not add up to that")
     at = _fans(counts)  # corners, by their place in the list of all
     if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != (np.linalg.det(to_stage[:3, :3]) < 0):
         at = at[:, ::-1]
-    indices = np.array(mesh.GetFaceVertexIndicesAttr().Get())
     corners = points[indices[at]].reshape(-1, 3)  # each corner a vertex of its own
     faces = np.arange(len(corners)).reshape(-1, 3)
     image, colour, name = _look(mesh)
@@ -82,6 +90,13 @@ def _part(mesh: Any) -> Any:
         whole = trimesh.Trimesh(corners, faces, vertex_colors=colours.round().astype(np.uint8), process=False)
     whole.merge_vertices()
     return whole
+
+
+def _array(attribute: Any) -> np.ndarray:
+    values = attribute.Get()
+    if values is None or not 0 < len(values) < MOST:
+        raise ValueError(f"{attribute.GetPath()} has {0 if values is None else len(values)} values")
+    return np.array(values)
 
 
 def _fans(counts: np.ndarray) -> np.ndarray:
