@@ -103,6 +103,11 @@ def _check(options: MeshOptions) -> None:
         raise ValueError(f"--texture {options.texture}: at most {LARGEST}, which most graphics cards take")
 
 
+def _lightmaps(surfaces: Sequence[Triangles]) -> tuple[Tensor, ...]:
+    """A set of uv for each level by itself."""
+    return tuple(unwrapped([surface], LIGHTMAP)[0].corner_uv for surface in surfaces)
+
+
 def _told(
     asset: Asset, atlases: Sequence[Atlas], dense: Triangles, size: int, generator: torch.Generator
 ) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """A lattice over a box, of which only some blocks are asked, and the surface where its values change sign."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from volkit.geometry.triangles import Triangles
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["Lattice", "lattice_over", "surface_of", "zero_surface"]
+__all__ = ["Lattice", "lattice_over", "pieces", "surface_of", "zero_surface"]
 
 BLOCK = 16  # points a side
 MOST = 1 << 29  # points: 2 GiB of values
@@ -92,3 +93,11 @@ def surface_of(
     )
     vertices, faces = torch.from_numpy(found[0].copy()), torch.from_numpy(found[1].astype("int64"))
     return Triangles(torch.tensor(lattice.lower) + lattice.spacing * vertices, faces)
+
+
+def pieces(mask: Bool[Tensor, "x y z"]) -> Int[Tensor, "x y z"]:
+    """Numbers, from 1, of the pieces of a mask whose points touch along the axes; 0 outside it."""
+    from scipy.ndimage import label
+
+    found: Any = label(mask.numpy())
+    return torch.from_numpy(found[0])

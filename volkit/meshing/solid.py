@@ -16,8 +16,6 @@ def solid_inside(values: Float[Tensor, "x y z"], free: Int[Tensor, "place 3"], f
     A ball of the tunnel's radius must pass (morphological closing); within that radius of where it comes, nothing is
     changed.
     """
-    from scipy.ndimage import label
-
     pad = TUNNEL + 1
     matter = functional.pad(values > 0, (pad,) * 6)
     pools = torch.zeros(matter.shape, dtype=torch.int32)

@@ -144,7 +144,6 @@ def _loops(faces: Int[Tensor, "face 3"]) -> list[Int[Tensor, " vertex"]]:
 
 def _drawn_anew(surface: Triangles, cells: int) -> Triangles:
     """The outside of what stops water: marching cubes of the distance to the surface, on its wet side alone."""
-    from scipy.ndimage import label
     from scipy.spatial import KDTree
 
     low, high = surface.vertices.amin(0), surface.vertices.amax(0)
