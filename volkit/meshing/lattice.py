@@ -1,7 +1,6 @@
 """A lattice over a box, of which only some blocks are asked, and the surface where its values change sign."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -99,5 +98,6 @@ def pieces(mask: Bool[Tensor, "x y z"]) -> Int[Tensor, "x y z"]:
     """Numbers, from 1, of the pieces of a mask whose points touch along the axes; 0 outside it."""
     from scipy.ndimage import label
 
-    found: Any = label(mask.numpy())
-    return torch.from_numpy(found[0])
+    numbers = torch.zeros(mask.shape, dtype=torch.int32)
+    label(mask.numpy(), output=numbers.numpy())
+    return numbers

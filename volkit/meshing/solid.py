@@ -18,8 +18,7 @@ def solid_inside(values: Float[Tensor, "x y z"], free: Int[Tensor, "place 3"], f
     """
     pad = TUNNEL + 1
     matter = functional.pad(values > 0, (pad,) * 6)
-    pools = torch.zeros(matter.shape, dtype=torch.int32)
-    label(~_wider(matter, TUNNEL).numpy(), output=pools.numpy())
+    pools = pieces(~_wider(matter, TUNNEL))
     reached = pools[tuple((free + pad).unbind(-1))].unique()
     outside = torch.isin(pools, torch.cat([reached[reached > 0], pools[:1, 0, 0]]).unique())
     inner = (slice(pad, -pad),) * 3

@@ -155,8 +155,7 @@ def _drawn_anew(surface: Triangles, cells: int) -> Triangles:
     found, _ = KDTree(points.numpy()).query(positions.numpy(), distance_upper_bound=3.0 * SKIN * lattice.spacing)
     away = lattice.filled(index, torch.from_numpy(found).float(), torch.inf)
     skin = SKIN * lattice.spacing
-    pools = torch.zeros(lattice.shape, dtype=torch.int32)
-    label((away > skin).numpy(), output=pools.numpy())
+    pools = pieces(away > skin)
     wet = pools == pools[0, 0, 0]  # the box is wider than the surface: its corner is outside
     depth = torch.where(wet | (away <= skin), (skin - away).clamp_min(-skin), skin)
     shell = surface_of(lattice, depth)
