@@ -141,8 +141,8 @@ class GltfBuilder:
 def _attributes(rows: MeshRows, lattice: Lattice | None) -> Attributes:
     coded: Attributes = {"POSITION": (rows.positions, False)}
     if lattice is not None:
-        numbers = ((rows.positions - lattice.low) / lattice.step).round().clip(0, 65535).astype(np.uint16)
-        coded["POSITION"] = (numbers, False)
+        numbers = ((rows.positions - lattice.low) / lattice.step).round().clip(0, 65535)
+        coded["POSITION"] = (numbers.astype(np.uint16), False)
     for name, units in (("NORMAL", rows.normals), ("TANGENT", rows.tangents)):
         if units is not None:
             coded[name] = (units, False) if lattice is None else ((127 * units).round().astype(np.int8), True)

@@ -229,7 +229,7 @@ class ConvertJob:
             raise ValueError(f"about meshes alone: {named}; give them with --to mesh")
         if self.to or self._wants_mesh:
             return self.to or "mesh"
-        holds = format_for(target).holds
+        holds = format_for(target, kind=teacher.config.kind).holds
         return teacher.config.kind if teacher.config.kind in holds else holds[0]
 
     @property

@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional
 
+from volkit.meshing.lattice import pieces
 from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["solid_inside"]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.lattice import lattice_over, surface_of
+from volkit.meshing.lattice import lattice_over, pieces, surface_of
 from volkit.typing import Int, Tensor
 
 __all__ = ["Repairs", "cleaned", "closed"]
