@@ -11,14 +11,14 @@ from volkit.meshing.gutter import spread
 from volkit.meshing.unwrap import Atlas
 from volkit.render.renderer import renderer_for
 from volkit.representations.representation import Representation
-from volkit.typing import Float, Tensor, UInt8
+from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["baked"]
 
 SLANT = 0.2  # cosine to a surface below which a view says little of its colour
 SHARPNESS = 2  # power of that cosine in a view's weight
 NEARNESS = 0.01  # of the box's diagonal, by which a texel may miss the depth that the source shows
-CHUNK = 1 << 16  # texels at once: 64 views of them are 64 MiB
+CHUNK = 1 << 16  # texels at once: what 64 views tell of them is at most 80 MiB
 STEPS = 4  # towards the geometric median (Weiszfeld 1937)
 NARROW = 0.02  # in colour: what is nearer to the median than this counts as if it were there
 TREE = 200_000  # places that unseen texels take their colour from
@@ -76,20 +76,22 @@ def _view(scene: Representation, camera: Cameras) -> View:
 
 def _colour(views: list[View], world: Tensor, normal: Tensor, reach: float, lit: bool) -> tuple[Tensor, Tensor]:
     """Colours of texels, and whether any view knows them."""
-    colours, weights = torch.zeros(len(views), len(world), 3), torch.zeros(len(views), len(world))
-    for index, view in enumerate(views):
-        rows, rgb, weight = _look(view, world, normal, reach)
-        colours[index, rows], weights[index, rows] = rgb, weight
-    known = (weights > 0).any(0)
-    middle = _mean(colours, weights)
+    looks = zip(*(_look(view, world, normal, reach) for view in views), strict=True)
+    rows, colours, weights = (torch.cat(parts) for parts in looks)
+    middle, known = _means(rows, colours, weights, len(world))
     for _ in range(0 if lit else STEPS):
-        away = (colours - middle).norm(dim=-1)
-        middle = _mean(colours, weights / (away + NARROW))
+        away = (colours - middle[rows]).norm(dim=-1)
+        middle, _ = _means(rows, colours, weights / (away + NARROW), len(world))
     return middle, known
 
 
-def _mean(colours: Float[Tensor, "view texel 3"], weights: Float[Tensor, "view texel"]) -> Float[Tensor, "texel 3"]:
-    return torch.einsum("vtc,vt->tc", colours, weights) / weights.sum(0).clamp_min(1e-12)[:, None]
+def _means(
+    rows: Int[Tensor, " look"], colours: Float[Tensor, "look 3"], weights: Float[Tensor, " look"], count: int
+) -> tuple[Float[Tensor, "texel 3"], Bool[Tensor, " texel"]]:
+    """Weighted mean of the looks at each texel, and which have any."""
+    weight = weights[:, None]
+    sums = torch.zeros(count, 4).index_add_(0, rows, torch.cat([colours * weight, weight], 1))
+    return sums[:, :3] / sums[:, 3:].clamp_min(1e-12), sums[:, 3] > 0
 
 
 def _look(view: View, world: Tensor, normal: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor]:
