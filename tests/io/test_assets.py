@@ -62,8 +62,11 @@ def test_every_format_comes_back(tmp_path: Path, suffix: str) -> None:
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
 
 
-@pytest.mark.parametrize("suffix", [".glb", ".gltf", ".obj", ".ply", ".usdz"])
-@pytest.mark.parametrize("style", [Style(), Style(draco=True), Style(quantize=True)], ids=str)
+PLAIN = [(suffix, Style()) for suffix in (".glb", ".gltf", ".obj", ".ply", ".usdz")]
+SMALLER = [(suffix, style) for suffix in (".glb", ".gltf") for style in (Style(draco=True), Style(quantize=True))]
+
+
+@pytest.mark.parametrize(("suffix", "style"), [*PLAIN, *SMALLER], ids=str)
 def test_vertex_colours_come_back(tmp_path: Path, suffix: str, style: Style) -> None:
     mesh = coloured(3)
     write_asset(Asset((mesh,)), tmp_path / f"ball{suffix}", style)
@@ -180,6 +183,16 @@ def _tree_of(tmp_path: Path, **change) -> Path:
     tree, (buffer,) = unpacked(tmp_path / "a.glb")
     (tmp_path / "b.glb").write_bytes(packed(tree | change, buffer))
     return tmp_path / "b.glb"
+
+
+@pytest.mark.parametrize(("suffix", "style", "said"), [
+    (".obj", Style(draco=True), "are glTF's"), (".stl", Style(quantize=True), "are glTF's"),
+    (".glb", Style("godot", draco=True), "godot reads no glTF with draco"),
+    (".usdz", Style(picture="webp"), "PNG and JPEG"), (".fbx", Style(), "not written as"),
+])  # fmt: skip
+def test_styles_are_refused_before_the_work(tmp_path: Path, suffix: str, style: Style, said: str) -> None:
+    with pytest.raises(FormatError, match=said):
+        check_style(tmp_path / f"a{suffix}", style)
 
 
 @pytest.mark.parametrize("change", [

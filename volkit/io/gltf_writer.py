@@ -21,14 +21,16 @@ from volkit.io.gltf_container import packed
 from volkit.io.mesh_rows import UP, mesh_rows
 from volkit.representations.mesh import Mesh
 
-__all__ = ["write_gltf"]
+__all__ = ["check_gltf", "write_gltf"]
 
 SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, over a pyramid
 
 
 def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     """All of the asset in the form that the suffix names; see `engines` for names."""
-    _check(asset, path, style)
+    check_gltf(path, style)
+    if style.picture == "jpeg" and see_through(asset):
+        raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
     built = GltfBuilder({"name": path.stem, "unit": "metre", "up": "+Y"} | asset.extras)
     binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.picture)
     material = _material(built, asset, path.stem, pictures, binary)
@@ -42,15 +44,14 @@ def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     write_together(path, text, beside | {f"{path.stem}.bin": bytes(built.blob)})
 
 
-def _check(asset: Asset, path: Path, style: Style) -> None:
+def check_gltf(path: Path, style: Style) -> None:
+    """FormatError where the engine reads no such glTF, or none can be made."""
     if refused := unreadable(style):
         raise FormatError(path, f"{style.engine} reads no glTF with {' and '.join(refused)}", "leave it out")
     if style.draco and style.quantize:
         raise FormatError(path, "Draco quantizes by itself", "choose one of draco and quantize")
     if style.draco and find_spec("DracoPy") is None:
         raise FormatError(path, "DracoPy is not installed", "pip install 'volkit[mesh]'")
-    if style.picture == "jpeg" and see_through(asset):
-        raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
 
 
 def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[PictureFile], binary: bool) -> int:

@@ -6,26 +6,41 @@ from pathlib import Path
 from volkit.io.asset import Asset, Style
 from volkit.io.bare_writer import write_ply, write_stl
 from volkit.io.format import FormatError
-from volkit.io.gltf_writer import write_gltf
+from volkit.io.gltf_writer import check_gltf, write_gltf
 from volkit.io.obj_writer import write_obj
-from volkit.io.usd_writer import write_usd
+from volkit.io.usd_writer import check_usd, write_usd
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 
-__all__ = ["write_asset", "write_mesh"]
+__all__ = ["check_style", "write_asset", "write_mesh"]
 
-WRITERS: dict[str, Callable[[Asset, Path, Style], None]] = {
-    ".glb": write_gltf, ".gltf": write_gltf, ".obj": write_obj, ".ply": write_ply, ".stl": write_stl,
-    ".usdz": write_usd, ".usdc": write_usd, ".usda": write_usd, ".usd": write_usd,
+
+def _check_bare(path: Path, style: Style) -> None:
+    if style.draco or style.quantize:
+        raise FormatError(path, "Draco and quantized arrays are glTF's", "leave them out, or write .glb")
+
+
+GLTF, OBJ, PLY, STL, USD = (
+    (write_gltf, check_gltf), (write_obj, _check_bare), (write_ply, _check_bare), (write_stl, _check_bare),
+    (write_usd, check_usd),
+)  # fmt: skip
+WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, Style], None]]] = {
+    ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
+    ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
 }  # fmt: skip
+
+
+def check_style(path: Path, style: Style) -> None:
+    """Raise the FormatError with which `write_asset` would fail whatever the asset, before the work is done."""
+    if path.suffix.lower() not in WRITERS:
+        raise FormatError(path, f"meshes are not written as '{path.suffix}'", f"use one of {', '.join(WRITERS)}")
+    WRITERS[path.suffix.lower()][1](path, style)
 
 
 def write_asset(asset: Asset, path: Path, style: Style) -> None:
     """An asset as its suffix says; glTF and USD hold all of it, the others the finest level."""
-    write = WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise FormatError(path, f"meshes are not written as '{path.suffix}'", f"use one of {', '.join(WRITERS)}")
-    write(asset, path, style)
+    check_style(path, style)
+    WRITERS[path.suffix.lower()][0](asset, path, style)
 
 
 def write_mesh(mesh: Representation, path: Path) -> None:

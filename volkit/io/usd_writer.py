@@ -26,17 +26,22 @@ from volkit.io.mesh_rows import UP
 from volkit.io.srgb import linear_from_srgb
 from volkit.representations.mesh import Mesh
 
-__all__ = ["write_usd"]
+__all__ = ["check_usd", "write_usd"]
 
-LIMIT = "USD's preview surfaces read PNG and JPEG"
+
+def check_usd(path: Path, style: Style) -> None:
+    """FormatError where USD cannot be written, or not so."""
+    if find_spec("pxr") is None:
+        raise FormatError(path, "usd-core is not installed", "pip install 'volkit[usd]'")
+    if style.picture == "webp":
+        raise FormatError(path, "USD's preview surfaces read PNG and JPEG", "choose one of them")
+    if style.draco or style.quantize:
+        raise FormatError(path, "Draco and quantized arrays are glTF's", "leave them out, or write .glb")
 
 
 def write_usd(asset: Asset, path: Path, style: Style) -> None:
     """All of the asset, in the form that the suffix names."""
-    if find_spec("pxr") is None:
-        raise FormatError(path, "usd-core is not installed", "pip install 'volkit[usd]'")
-    if style.picture == "webp":
-        raise FormatError(path, LIMIT, "choose one of them")
+    check_usd(path, style)
     from pxr import UsdUtils
 
     pictures = picture_files(asset, style.picture)

@@ -14,7 +14,7 @@ from volkit.distill.pvd_start import pvd_schedule
 from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.io.formats import format_for
-from volkit.io.mesh_writer import write_asset
+from volkit.io.mesh_writer import check_style, write_asset
 from volkit.jobs.batch import in_folder, run_all
 from volkit.jobs.convert_report import write_report
 from volkit.jobs.devices import Device, chosen_device, on_device
@@ -186,6 +186,9 @@ class ConvertJob:
                 "--surfels, --resume, --preview and --dry-run"
             )
         check_target(target, "mesh")
+        check_style(target, self.mesh.style)
+        if self.mesh.engine == "godot" and self.mesh.lods > 1:
+            progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
         started = time.perf_counter()
         if isinstance(teacher, Mesh) and self.to is None and not self.mesh.remakes:
             asset, found = dressed(teacher, self.mesh)

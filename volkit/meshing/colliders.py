@@ -17,8 +17,9 @@ ColliderShape = Literal["convex", "hulls", "box"]
 VERTICES = 128
 PIECE_VERTICES = 64  # PhysX on a GPU (PxConvexMeshDesc, note)
 PIECES = 32
-FACES = 8_000  # that a solid is cut up at: more cost minutes and move no cut
 CONCAVITY = 0.05  # of the unit cube, that a piece may keep (Wei et al. 2022, section 6)
+# A chair comes out as as many hulls of the same volume in 30 s as by their 150 searches on a grid of 50 in 100 s.
+FACES, SEARCHES, GRID = 3_000, 50, 30
 THIN = 1e-3  # of the diagonal: what is flat gets as much body
 UPRIGHT = 1.1  # volumes of the best box that one along the axes may have: it is the one that people expect
 
@@ -48,6 +49,7 @@ def _pieces(surface: Triangles, seed: int) -> tuple[Triangles, ...]:
     parts = coacd.run_coacd(
         coacd.Mesh(solid.vertices.double().numpy(), solid.faces.numpy()), threshold=CONCAVITY,
         max_convex_hull=PIECES, decimate=True, max_ch_vertex=PIECE_VERTICES, seed=seed,
+        mcts_iterations=SEARCHES, preprocess_resolution=GRID,
     )  # fmt: skip
     return tuple(_hull(torch.from_numpy(np.asarray(points)).float(), PIECE_VERTICES) for points, _ in parts)
 
