@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
 
 __version__ = "0.1.0"
 
-__all__ = ["compare", "convert", "fit", "load", "render", "save"]
+__all__ = ["compare", "convert", "extract_mesh", "fit", "load", "render", "save"]
 
 Name = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
@@ -79,6 +79,29 @@ def convert(
     last = None if photos is None else Path(photos)
     paths = (Path(source), Path(target))
     return ConvertJob(paths, to=to, budget=budget, photos=last, edit=edit, device=device, force=force).run(Progress())
+
+
+def extract_mesh(
+    source: Name,
+    target: Name,
+    faces: int = 50_000,
+    lods: int = 1,
+    refine: float = 0.0,
+    collider: Literal["none", "box", "convex", "hulls"] = "none",
+    engine: Literal["gltf", "unity", "unreal", "godot", "blender"] = "gltf",
+    force: bool = False,
+) -> Report:
+    """Make a textured mesh of a scene and write it; reports `triangles`, `psnr_to_source`, `seconds`, `levels`, ...
+
+    `faces` is the most triangles, `lods` levels of detail share the texture, `refine` is seconds of learning from the
+    source's pictures, `collider` solids are named as `engine` expects.
+    """
+    from volkit.jobs.convert import ConvertJob
+    from volkit.jobs.mesh_options import MeshOptions
+    from volkit.jobs.progress import Progress
+
+    mesh = MeshOptions(faces=faces, lods=lods, refine=refine, collider=collider, engine=engine)
+    return ConvertJob((Path(source), Path(target)), to="mesh", mesh=mesh, force=force).run(Progress())
 
 
 def render(

@@ -14,35 +14,29 @@ from volkit.distill.pvd_start import pvd_schedule
 from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.io.formats import format_for
-from volkit.io.mesh_writer import check_style, write_asset
 from volkit.jobs.batch import in_folder, run_all
 from volkit.jobs.convert_report import write_report
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
+from volkit.jobs.extract import extract
 from volkit.jobs.measure import JUDGED, Judge
-from volkit.jobs.mesh import asset_of, dressed, on_ground
 from volkit.jobs.mesh_figures import mesh_figures
 from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
-from volkit.jobs.sizes import checked_degree, suited
+from volkit.jobs.students import splats_like, student_of
 from volkit.jobs.trainees import Lesson, answer_bytes, trainee_of_teacher
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
 from volkit.representations import (
-    REPRESENTATIONS,
-    TEACHERS_ONLY,
     Composed,
     Field,
-    Mesh,
     Representation,
     RepresentationConfig,
-    Splats,
-    SplatsConfig,
 )
 from volkit.sampling.occupancy import stride_for
-from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy, unpack_bits
+from volkit.sampling.occupancy_grid import fill_occupancy, unpack_bits
 
 __all__ = ["ConvertJob"]
 
@@ -56,7 +50,8 @@ class ConvertJob:
 
     The student answers to its teacher, not to photographs; --photos adds a last stage on photographs, in which it may
     pass its teacher. Example: volkit convert chair.safetensors chair_vm.safetensors --to tensor_vm --budget 60s
-    A mesh is extracted, not learnt: volkit convert chair.safetensors chair.glb --faces 20000
+    A mesh is extracted, not learnt: volkit convert chair.safetensors chair.glb --faces 20000 --lods 3 --collider hulls
+    A source that is a mesh keeps its surface and texture unless one of the mesh options asks for other ones.
     """
 
     paths: tuple[Path, ...]
@@ -142,7 +137,10 @@ class ConvertJob:
         kind = self._kind(teacher, target)
         if kind == "mesh":
             return self._mesh(sources, teacher, target, generator, progress)
-        student = self._student(kind, teacher, generator)
+        if kind != "splats" and (self.surfels or self.sh_degree is not None):
+            raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")
+        wanted = splats_like(teacher, self.max_splats, self.sh_degree, self.surfels)
+        student = student_of(kind, teacher, wanted, self.config, generator)
         if (self.photos or self.method != "volkit") and not (isinstance(teacher, Field) and isinstance(student, Field)):
             raise ValueError("--photos and --method pvd are for conversions between fields; leave them out here")
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
@@ -185,25 +183,10 @@ class ConvertJob:
                 "a mesh is extracted, not learnt: leave out --budget, --method, --photos, --max-splats, --sh-degree, "
                 "--surfels, --resume, --preview and --dry-run"
             )
-        check_target(target, "mesh")
-        check_style(target, self.mesh.style)
-        if self.mesh.engine == "godot" and self.mesh.lods > 1:
-            progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
-        started = time.perf_counter()
-        if isinstance(teacher, Mesh) and self.to is None and not self.mesh.remakes:
-            asset, found = dressed(teacher, self.mesh)
-        else:
-            asset, found = asset_of(teacher, self.mesh, self.size, generator, progress)
-        judge = Judge.of_scene(teacher, self.size, generator)
-        psnr = judge.mean_psnr(asset.levels[0], progress)
-        asset = on_ground(asset) if self.mesh.pivot == "ground" else asset
-        made_from = {"source": [s.name for s in sources], "kind": teacher.config.kind, "psnr_to_source": psnr}
-        write_asset(replace(asset, extras=made_from), target, self.mesh.style)
+        told, asset, judge = extract(teacher, sources, target, self.mesh, self.size, generator, progress)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
-                  "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": "cpu",
-                  "backend": backend.describe(), "seconds": round(time.perf_counter() - started, 2),
-                  "psnr_to_source": psnr, "bytes": target.stat().st_size, "notes": progress.notes,
-                  "stages": progress.seconds} | found  # fmt: skip
+                  "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": teacher.device.type,
+                  "backend": backend.describe(), "notes": progress.notes} | told  # fmt: skip
         if self.report is not None:
             write_report(self.report, report, asset.levels[0], judge, mesh_figures(asset, judge.cameras[[0]]))
         return report
@@ -243,34 +226,6 @@ class ConvertJob:
         """Whether any of these options is not as it is by default."""
         plain = ConvertJob(())
         return any(getattr(self, name) != getattr(plain, name) for name in names)
-
-    def _student(self, kind: str, teacher: Representation, generator: torch.Generator) -> Representation:
-        if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
-            kinds = ", ".join(k for k in (*REPRESENTATIONS, "mesh") if k not in TEACHERS_ONLY or k == "mesh")
-            raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
-        if kind != "splats" and (self.surfels or self.sh_degree is not None):
-            raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")
-        splats = self._splats(teacher)
-        if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
-            return teacher
-        cameras = None if teacher.capture is None else teacher.capture.cameras
-        config = self.config or suited(kind, teacher.domain, teacher.world_from_local, cameras, splats)
-        student = config.build(teacher.domain, generator).placed_like(teacher)
-        student.to(teacher.device)
-        if isinstance(student, Field) and isinstance(teacher, Field):
-            copy_occupancy(teacher, student)
-        return student
-
-    def _splats(self, teacher: Representation) -> SplatsConfig:
-        """What splats are to be like: a source's own, but for what was asked for."""
-        own = teacher.config if isinstance(teacher, Splats) else SplatsConfig()
-        assert isinstance(own, SplatsConfig)
-        count = min(own.count, self.max_splats or own.count)
-        degree = own.degree if self.sh_degree is None else checked_degree(self.sh_degree)
-        if isinstance(teacher, Splats):
-            degree = min(degree, own.degree)
-        changed = replace(own, count=count, degree=degree, surfels=own.surfels or self.surfels)
-        return own if changed == own else replace(changed, extras=())
 
     def _photographs(self, device: torch.device) -> PixelTable | None:
         if self.photos is None:

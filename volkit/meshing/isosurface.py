@@ -28,7 +28,7 @@ def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -
 
     ValueError where no ray ends in the field.
     """
-    rays = cameras.random_rays(RAYS, generator)
+    rays = cameras.random_rays(RAYS, generator).to(field.device)
     seen = VolumeRenderer().rays(field, rays)
     assert seen.median is not None
     ended = (torch.isfinite(seen.median) & (seen.opacity > OPAQUE)).nonzero()[:, 0]

@@ -1,0 +1,52 @@
+"""A mesh made, measured against its source and written."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.io import check_target
+from volkit.io.asset import Asset
+from volkit.io.mesh_writer import check_style, write_asset
+from volkit.jobs.measure import Judge
+from volkit.jobs.mesh import asset_of, dressed, on_ground
+from volkit.jobs.mesh_options import MeshOptions
+from volkit.jobs.progress import Progress
+from volkit.representations import Mesh, Representation
+
+__all__ = ["extract"]
+
+
+def extract(
+    scene: Representation,
+    sources: Sequence[Path],
+    target: Path,
+    options: MeshOptions,
+    size: int | None,
+    generator: torch.Generator,
+    progress: Progress,
+) -> tuple[dict[str, Any], Asset, Judge]:
+    """What was measured, the asset before it was moved to its pivot, and the pictures of `scene` it was held against.
+
+    A mesh whose surface and texture no option changes is written as it is. `size` is that of pictures asked for.
+    """
+    check_target(target, "mesh")
+    check_style(target, options.style)
+    if options.engine == "godot" and options.lods > 1:
+        progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
+    started = time.perf_counter()
+    if isinstance(scene, Mesh) and not options.remakes:
+        asset, found = dressed(scene, options)
+    else:
+        asset, found = asset_of(scene, options, size, generator, progress)
+    judge = Judge.of_scene(scene, size, generator)
+    psnr = judge.mean_psnr(asset.levels[0], progress)
+    extras = {"source": [s.name for s in sources], "kind": scene.config.kind, "psnr_to_source": psnr}
+    placed = on_ground(asset) if options.pivot == "ground" else asset
+    write_asset(replace(placed, extras=extras), target, options.style)
+    spent = round(time.perf_counter() - started, 2)
+    told = {"seconds": spent, "psnr_to_source": psnr, "bytes": target.stat().st_size, "stages": progress.seconds}
+    return told | found, asset, judge
