@@ -6,6 +6,7 @@ Every cell is a file under tools/results/meshes/; a run that was stopped goes on
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +28,13 @@ from volkit.representations import AnalyticField, Mesh
 
 SCENES = ("primitives", "still_life", "lantern")
 SIZE = 400
-POINTS = 100_000
+POINTS, SPLATS = 100_000, 100_000
+ASSETS = {
+    "mesh": ("hash_grid", "120s", MeshOptions()),
+    "mesh, lit": ("hash_grid", "120s", MeshOptions(lit=True)),
+    "mesh, refined for 120 s": ("hash_grid", "120s", MeshOptions(refine=120.0)),
+    "mesh, 3 levels, hulls": ("splats", "2m", MeshOptions(faces=20_000, lods=3, collider="hulls")),
+}
 QUIET = Progress(quiet=True)
 
 
@@ -43,7 +50,9 @@ def main() -> None:
         measured(f"meshes/{name}-hash_grid-mesh", lambda name=name: from_scene(options.work, name))
     if options.mesh is not None:
         measured("meshes/mesh-splats-mesh", lambda: from_mesh(options.work, options.mesh))
-    measured("meshes/photographs-hash_grid-mesh", lambda: from_photographs(options.work, options.data))
+    for name, (kind, budget, mesh) in ASSETS.items():
+        job = partial(from_photographs, options.work, options.data, kind, budget, mesh)
+        measured(f"meshes/photographs-{kind}-{name}", job)
 
 
 def from_scene(work: Path, name: str) -> dict:
@@ -71,13 +80,17 @@ def from_mesh(work: Path, source: Path) -> dict:
     return report | beside(target, in_world(volkit.load(source)))
 
 
-def from_photographs(work: Path, data: Path) -> dict:
-    """A field fitted to photographs, and its mesh, both on the held-out ones."""
-    field, target = work / "photographs.safetensors", work / "photographs.glb"
-    fit = FitJob(data, field, to="hash_grid", size=SIZE, budget="60s", force=True).run(QUIET)
-    report = ConvertJob((field, target), to="mesh", force=True).run(QUIET)
-    compared = CompareJob(target, data, size=SIZE).run(QUIET)
-    return report | {"psnr_field": fit["psnr"], "psnr": compared["psnr"]}
+def from_photographs(work: Path, data: Path, kind: str, budget: str, options: MeshOptions) -> dict:
+    """A scene fitted to photographs, and its mesh, both on the held-out ones."""
+    source, target = work / f"photographs-{kind}.safetensors", work / f"photographs-{kind}.glb"
+    if not source.exists():
+        FitJob(data, source, to=kind, size=SIZE, budget=budget, max_splats=SPLATS).run(QUIET)
+    report = ConvertJob((source, target), to="mesh", mesh=options, force=True).run(QUIET)
+    seen = {
+        name: CompareJob(path, data, size=SIZE).run(QUIET)["psnr"]
+        for name, path in (("source", source), ("mesh", target))
+    }
+    return report | {"psnr_of_source": seen["source"], "psnr": seen["mesh"]}
 
 
 def in_world(mesh: object) -> Triangles:

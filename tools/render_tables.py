@@ -130,11 +130,11 @@ def meshes() -> str:
     rows = [
         [name.replace("-", " to "), f"{row['triangles']:,}", _percent(row.get("chamfer")),
          _number(row.get("f_score"), 3), _number(row.get("normals"), 3), _number(row.get("psnr_to_source")),
-         _number(row.get("psnr")), _number(row["seconds"], 0), _megabytes(row)]
+         _number(row.get("psnr")), _number(row.get("psnr_of_source")), _number(row["seconds"], 0), _megabytes(row)]
         for name, row in results("meshes").items()
     ]  # fmt: skip
     head = ["from, by way of, to", "faces", "chamfer", "F-score", "normals", "PSNR to the source", "PSNR, photographs"]
-    return table([*head, "seconds", "MB"], rows)
+    return table([*head, "of the source", "seconds", "MB"], rows)
 
 
 def ops() -> str:
