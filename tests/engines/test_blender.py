@@ -11,8 +11,8 @@ from PIL import Image
 
 from volkit.geometry import Cameras
 from volkit.geometry.tangents import corner_tangents
-from volkit.io.asset import Asset, Style
-from volkit.io.mesh_writer import write_asset
+from volkit.io.assets.asset import Asset, Style
+from volkit.io.assets.writer import write_asset
 from volkit.metrics import psnr
 from volkit.render import renderer_for
 

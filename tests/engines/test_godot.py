@@ -6,9 +6,9 @@ import pytest
 from engines.assets import asset
 from engines.clients import seen_by_godot
 
-from volkit.io.asset import Style
-from volkit.io.mesh_rows import UP
-from volkit.io.mesh_writer import write_asset
+from volkit.io.assets.asset import Style
+from volkit.io.assets.rows import UP
+from volkit.io.assets.writer import write_asset
 
 
 def test_assets_are_imported(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity
+from volkit.io.assets.gltf_reader import gltf_parts
+from volkit.io.assets.rows import UP
+from volkit.io.assets.usd_reader import usd_frame, usd_parts
+from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError
-from volkit.io.gltf_reader import gltf_parts
-from volkit.io.mesh_rows import UP
-from volkit.io.mesh_writer import write_mesh
-from volkit.io.usd_reader import usd_frame, usd_parts
 from volkit.representations.mesh import Mesh
 from volkit.typing import Tensor
 

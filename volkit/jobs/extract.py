@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from volkit.io import check_target
-from volkit.io.asset import Asset
-from volkit.io.mesh_writer import check_style, write_asset
+from volkit.io.assets.asset import Asset
+from volkit.io.assets.writer import check_style, write_asset
 from volkit.jobs.measure import Judge
 from volkit.jobs.mesh import asset_of, dressed, on_ground
 from volkit.jobs.mesh_options import MeshOptions

@@ -11,7 +11,7 @@ import torch
 from volkit.distill.views import distillation_cameras
 from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
-from volkit.io.asset import Asset
+from volkit.io.assets.asset import Asset
 from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.progress import Progress
 from volkit.meshing.bake import baked

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Cameras, Rays
-from volkit.io.asset import Asset
+from volkit.io.assets.asset import Asset
 from volkit.render.surface import first_hits
 from volkit.representations import Mesh
 from volkit.typing import Float, Tensor

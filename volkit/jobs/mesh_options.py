@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from volkit.io.asset import Engine, Picture, Style
+from volkit.io.assets.asset import Engine, Picture, Style
 
 __all__ = ["MeshOptions"]
 

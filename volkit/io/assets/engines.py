@@ -15,7 +15,7 @@ Colliders are convex meshes without material:
 import re
 from collections.abc import Iterable
 
-from volkit.io.asset import Engine, Style
+from volkit.io.assets.asset import Engine, Style
 
 __all__ = ["collider_name", "colliders_in_scene", "level_names", "makes_levels", "unreadable", "unseen"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from plyfile import PlyData, PlyElement
 
-from volkit.io.asset import Asset, Style
+from volkit.io.assets.asset import Asset, Style
 from volkit.io.atomic import written_whole
 from volkit.representations.mesh import Mesh
 from volkit.typing import Tensor, UInt8

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from volkit import __version__
-from volkit.io.mesh_rows import MeshRows
+from volkit.io.assets.rows import MeshRows
 from volkit.io.srgb import linear_from_srgb
 
 __all__ = ["GltfBuilder", "Lattice"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volkit.io.asset import Asset, Style
-from volkit.io.asset_pictures import PictureFile, picture_files
+from volkit.io.assets.asset import Asset, Style
+from volkit.io.assets.pictures import PictureFile, picture_files
+from volkit.io.assets.rows import UP
 from volkit.io.atomic import write_together
-from volkit.io.mesh_rows import UP
 from volkit.typing import Tensor
 
 __all__ = ["write_obj"]

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from volkit.io.asset import Asset, Style
-from volkit.io.bare_writer import write_ply, write_stl
+from volkit.io.assets.asset import Asset, Style
+from volkit.io.assets.bare_writer import write_ply, write_stl
+from volkit.io.assets.gltf_writer import check_gltf, write_gltf
+from volkit.io.assets.obj_writer import write_obj
+from volkit.io.assets.usd_writer import check_usd, write_usd
 from volkit.io.format import FormatError
-from volkit.io.gltf_writer import check_gltf, write_gltf
-from volkit.io.obj_writer import write_obj
-from volkit.io.usd_writer import check_usd, write_usd
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 

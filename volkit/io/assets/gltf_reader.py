@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from volkit.io.engines import unseen
+from volkit.io.assets.engines import unseen
+from volkit.io.assets.gltf_container import payload, unpacked
 from volkit.io.format import FormatError
-from volkit.io.gltf_container import payload, unpacked
 from volkit.io.srgb import linear_from_srgb, srgb_from_linear
 
 __all__ = ["gltf_parts"]

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from volkit.io.asset import Asset, Style
-from volkit.io.asset_pictures import PictureFile, picture_files, see_through
+from volkit.io.assets.asset import Asset, Style
+from volkit.io.assets.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
+from volkit.io.assets.gltf_builder import GltfBuilder, Lattice
+from volkit.io.assets.gltf_container import packed
+from volkit.io.assets.pictures import PictureFile, picture_files, see_through
+from volkit.io.assets.rows import UP, mesh_rows
 from volkit.io.atomic import write_together
-from volkit.io.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
 from volkit.io.format import FormatError
-from volkit.io.gltf_builder import GltfBuilder, Lattice
-from volkit.io.gltf_container import packed
-from volkit.io.mesh_rows import UP, mesh_rows
 from volkit.representations.mesh import Mesh
 
 __all__ = ["check_gltf", "write_gltf"]

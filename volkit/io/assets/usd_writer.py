@@ -17,12 +17,12 @@ import torch
 
 from volkit import __version__
 from volkit.geometry.triangles import Triangles
-from volkit.io.asset import Asset, Style
-from volkit.io.asset_pictures import PictureFile, picture_files
+from volkit.io.assets.asset import Asset, Style
+from volkit.io.assets.engines import collider_name
+from volkit.io.assets.pictures import PictureFile, picture_files
+from volkit.io.assets.rows import UP
 from volkit.io.atomic import write_together, written_whole
-from volkit.io.engines import collider_name
 from volkit.io.format import FormatError
-from volkit.io.mesh_rows import UP
 from volkit.io.srgb import linear_from_srgb
 from volkit.representations.mesh import Mesh
 

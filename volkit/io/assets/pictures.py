@@ -5,7 +5,7 @@ from io import BytesIO
 
 import numpy as np
 
-from volkit.io.asset import Asset, Picture
+from volkit.io.assets.asset import Asset, Picture
 
 __all__ = ["PictureFile", "picture_files", "see_through"]
 

@@ -1,0 +1,1 @@
+"""Meshes as files: what an engine loads, and the formats that hold it."""
