@@ -60,7 +60,9 @@ def expected(method, prior, conditions, theta, t, *, critic=None, nodes=48):
     """`E_{t, ε}[g(θ)]` at every θ: the mean over the times and Gauss-Hermite quadrature over the noise."""
     noise, weights = (torch.from_numpy(v) for v in hermegauss(nodes))
     theta = torch.as_tensor(theta, dtype=torch.float64)
-    row, time, node = (v.flatten() for v in torch.meshgrid(*(torch.arange(len(v)) for v in (theta, t, noise)), indexing="ij"))
+    row, time, node = (
+        v.flatten() for v in torch.meshgrid(*(torch.arange(len(v)) for v in (theta, t, noise)), indexing="ij")
+    )
     g = directions(Guidance(prior, method, critic), conditions, theta[row], t[time], noise[node])
     return (g.view(len(theta), len(t), nodes) @ weights).mean(1) / weights.sum()
 

@@ -133,7 +133,9 @@ def test_t7_esd_keeps_the_spread_that_its_formula_says(t, view_free, spread):
     [(1.0, 0.5, one, 0.132), (1.0, 0.5, sigma_squared, 0.0), (0.09, 0.5, one, 0.0), (0.09, 0.9, one, 0.0535)],
 )
 def test_t7_esd_over_all_times_collapses_narrow_modes(variance, view_free, weight, spread):
-    assert spread_at_rest(variance, view_free, torch.arange(20, 981), weight) == pytest.approx(spread, abs=6e-4)  # the last printed digit
+    assert spread_at_rest(variance, view_free, torch.arange(20, 981), weight) == pytest.approx(
+        spread, abs=6e-4
+    )  # the last printed digit
 
 
 def test_t9_dds_moves_by_the_difference_of_the_words_and_has_no_variance():

@@ -48,10 +48,15 @@ def pictures(views=4, seed=0):
 
 
 PRIOR = MixturePrior(
-    pictures(3, 1).movedim(-1, 1), torch.tensor([0.1, 0.2, 0.05], dtype=torch.float64), ("cat", "dog", "blur"), torch.eye(3).double()
+    pictures(3, 1).movedim(-1, 1),
+    torch.tensor([0.1, 0.2, 0.05], dtype=torch.float64),
+    ("cat", "dog", "blur"),
+    torch.eye(3).double(),
 )
 RENDERS = pictures()
-CRITIC = MixturePrior(RENDERS.movedim(-1, 1), torch.zeros(4, dtype=torch.float64), directions=torch.eye(3).double()[[0, 1, 2, 0]])
+CRITIC = MixturePrior(
+    RENDERS.movedim(-1, 1), torch.zeros(4, dtype=torch.float64), directions=torch.eye(3).double()[[0, 1, 2, 0]]
+)
 CAMERA = torch.eye(3).double()[[0, 1, 2, 0]]
 WORDS = Conditions(
     PRIOR.embed(["cat"]),
@@ -250,8 +255,15 @@ def test_t15_two_routes_to_one_method(fraction):
     same(as_coefficients, sds(7.5), fraction=fraction)
     same(Method(combine=PerpNeg(7.5), second=SampledNoise()), sds(7.5), fraction=fraction)
     same(Method(combine=RandomScale(7.5, 7.5)), sds(7.5), fraction=fraction, critic=None)
-    same(Method(InvertedNoise(3), NoSecond(), Cfg(3.0)), Method(InvertedNoise(3), NoSecond(), Linear(prompt=3.0, null=-2.0)))
-    same(Method(second=Critic(view_free=1.0)), Method(second=Critic(view_free=0.4)), conditions=replace(WORDS, critic=Condition()))
+    same(
+        Method(InvertedNoise(3), NoSecond(), Cfg(3.0)),
+        Method(InvertedNoise(3), NoSecond(), Linear(prompt=3.0, null=-2.0)),
+    )
+    same(
+        Method(second=Critic(view_free=1.0)),
+        Method(second=Critic(view_free=0.4)),
+        conditions=replace(WORDS, critic=Condition()),
+    )
 
 
 def test_weights_are_what_their_names_say():

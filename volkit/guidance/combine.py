@@ -25,7 +25,7 @@ class Cfg:
     """`ε_∅ + s (ε_y - ε_∅)` (Ho and Salimans 2021, in the form of diffusers: s = 1 is the prompt alone).
 
     `rescale` φ draws the standard deviation of the denoised picture towards that of the prompt alone,
-    `x̂0 ← φ x̂0 std(x̂0_y) / std(x̂0) + (1 - φ) x̂0` over the views of a group (Lin et al. 2023, equation 15; MVDream).
+    `x̂0 ← φ x̂0 std(x̂0_y) / std(x̂0) + (1 - φ) x̂0` over the views of a group (Lin et al. 2023, section 3.4; MVDream).
     """
 
     scale: float | Ramp = 7.5
@@ -56,7 +56,7 @@ def _rescaled(ask: Asking, guided: Tensor, prompt: Tensor, amount: float) -> Ten
 
 @dataclass(frozen=True)
 class RandomScale:
-    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB, SNOOPI, section 4.1)."""
+    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI)."""
 
     low: float
     high: float
@@ -69,7 +69,7 @@ class RandomScale:
 
 @dataclass(frozen=True)
 class Linear:
-    """`c_y ε_y + c_neg ε_neg + c_∅ ε_∅ + c_src ε_src + c_ε ε`, each coefficient a number or a ramp (CSD, section 4.2)."""
+    """`c_y ε_y + c_neg ε_neg + c_∅ ε_∅ + c_src ε_src + c_ε ε`, each a number or a ramp (after the authors of CSD)."""
 
     prompt: float | Ramp = 0.0
     negative: float | Ramp = 0.0
@@ -93,7 +93,7 @@ class PerpNeg:
     """`ε_∅ + s (e₊ + Σ_i w_i e_i^⊥)` with `e = ε - ε_∅`, `e_i^⊥ = e_i - ⟨e_i, e₊⟩ / ‖e₊‖² e₊`.
 
     What other sides of the object would look like is pushed away (w < 0) only where it does not speak against the
-    prompt itself (Perp-Neg, Armandpour et al. 2023, equation 9).
+    prompt itself (Perp-Neg, Armandpour et al. 2023).
     """
 
     scale: float | Ramp = 7.5
@@ -104,7 +104,8 @@ class PerpNeg:
         prompt, null, *others = ask.here("prompt", "null", *beside)
         main = prompt - null
         direction = main
-        for weight, other in zip(ask.conditions.beside_weights if beside else (), others, strict=True):
+        weights = () if ask.conditions.beside_weights is None else ask.conditions.beside_weights
+        for weight, other in zip(weights, others, strict=True):
             away = other - null
             along = _dot(away, main) / _dot(main, main).clamp_min(torch.finfo(main.dtype).tiny)
             direction = direction + weight.to(main).view(-1, *(1,) * (main.ndim - 1)) * (away - along * main)
@@ -115,7 +116,7 @@ class PerpNeg:
 class MinNorm:
     """The shortest vector between `c = λ (ε_y - ε_∅)` and `d = ε_∅`: a step along it harms neither of the two.
 
-    `a c + (1 - a) d` with `a = clip(⟨d - c, d⟩ / ‖d - c‖², 0, 1)` (Balanced SD, PlacidDreamer, equation 14; MGDA).
+    `a c + (1 - a) d` with `a = clip(⟨d - c, d⟩ / ‖d - c‖², 0, 1)` (Balanced SD; MGDA, Désidéri 2012).
     """
 
     scale: float = 15.0

@@ -60,11 +60,10 @@ class Conditions:
         """The condition of a term: `prompt`, `null`, `negative`, `source`, `critic` or `beside0`, ..."""
         if name.startswith("beside"):
             return self.beside[int(name.removeprefix("beside"))]
-        fallback = {"negative": self.null, "critic": self.prompt}.get(name)
-        found = getattr(self, name)
-        if found is None and fallback is None:
+        found = getattr(self, name) or {"negative": self.null, "critic": self.prompt}.get(name)
+        if found is None:
             raise ValueError(f"this method asks about '{name}' and the conditions have none: give conditions.{name}")
-        return fallback if found is None else found
+        return found
 
     def told(self, change: Callable[[Condition], Condition]) -> Self:
         """Tell every condition something more, for example the same camera."""

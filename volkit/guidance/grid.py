@@ -14,7 +14,7 @@ __all__ = ["GridPrior"]
 class GridPrior:
     """A prior around another: `rows x columns` neighbouring views are laid out as one picture before it is asked.
 
-    The grid score of LD (arXiv 2411.13536, section 3.3) and BoostDream's (arXiv 2401.16764): no training, and a plain
+    The grid score of LD (arXiv 2411.13536) and BoostDream's (arXiv 2401.16764): no training, and a plain
     prior of pictures makes the views agree.
     """
 
@@ -39,9 +39,7 @@ class GridPrior:
             raise ValueError(f"a grid of {cells} views was given {len(pictures)}: give a multiple")
         _, height, width, channels = pictures.shape
         table = pictures.view(-1, self.rows, self.columns, height, width, channels)
-        return self.prior.encode(
-            table.transpose(2, 3).reshape(-1, self.rows * height, self.columns * width, channels)
-        )
+        return self.prior.encode(table.transpose(2, 3).reshape(-1, self.rows * height, self.columns * width, channels))
 
     def decode(self, x: Float[Tensor, "grid ..."]) -> Float[Tensor, "view height width 3"]:
         """Decode the grids and cut them up."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import torch
+from torch.nn.functional import interpolate
 
 from volkit.guidance.asking import Asking
 from volkit.guidance.combine import Cfg, Combination
@@ -38,7 +39,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Seen:
-    """One step's verdict. `gradient` is `∂L/∂pictures` of `L = ½ Σ ‖x - sg(x - g)‖² / views`, x the encoded pictures."""
+    """One step's verdict. `gradient` is `∂L/∂pictures` of `L = ½ Σ ‖x - sg(x - g)‖² / views`, x what was encoded."""
 
     gradient: Float[Tensor, "view height width 3"]
     direction: Tensor  # g in the prior's space
@@ -114,12 +115,20 @@ class Guidance:
         return weight.to(ask.at.x).view(-1, *(1,) * (ask.at.x.ndim - 1))
 
     def _picture_term(self, pictures: Tensor, ask: Asking, combined: Tensor) -> Tensor:
-        """`λ w (α / σ) (picture - decode(x̂0))` (HiFA, equation 5)."""
+        """`λ w (α / σ) (picture - decode(x̂0))` (HiFA)."""
         schedule = self.prior.schedule
         with torch.no_grad():
-            clean = self.prior.decode(schedule.clean(ask.at.x, combined, ask.at.t))
+            clean = _resized(self.prior.decode(schedule.clean(ask.at.x, combined, ask.at.t)), pictures)
             alpha, sigma = schedule.at(ask.at.t.repeat_interleave(len(clean) // len(ask.at.t)), clean)
             return self.method.picture * self.method.weight(alpha, sigma) * alpha / sigma * (pictures - clean)
+
+
+def _resized(clean: Tensor, pictures: Tensor) -> Tensor:
+    """A prior decodes at its own size."""
+    if clean.shape == pictures.shape:
+        return clean
+    size = pictures.shape[1:3]
+    return interpolate(clean.movedim(-1, 1), size, mode="bilinear", align_corners=False).movedim(1, -1)
 
 
 def _kind(part: object) -> str:

@@ -42,7 +42,7 @@ class RandomNoise:
     """`x_t = α x + σ ε`, ε ~ N(0, 1): of its own for every view, or the `same` over all of them.
 
     With `later` there is a second place: the same x and ε at `t + later (t - t_min)`, t_min = .02 T
-    (Asynchronous SD, ScaleDreamer, equation 8).
+    (Asynchronous SD, ScaleDreamer).
     """
 
     same: bool = False
@@ -78,7 +78,7 @@ class FixedNoise:
 
 @dataclass(frozen=True)
 class SharedNoise:
-    """The second place is what there was at the start, under the same noise and at the same time (DDS, section 4)."""
+    """The second place is what there was at the start, under the same noise and at the same time (DDS)."""
 
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
@@ -98,9 +98,9 @@ class InvertedNoise:
     """Noise found by running the prior's own flow backwards (DDIM inversion, Song et al. 2021, equation 14).
 
     From the clean x in at most `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`, where ε_s is guided by
-    `scale`: 0 is the null words alone (ISM, equation 9), -6.5 is SDI (its code says -7.5). With `interval` the last
+    `scale`: 0 is the null words alone (ISM), -6.5 is SDI (its code says -7.5). With `interval` the last
     stride is that share of all times (ISM's δ_T) and its beginning is the second place. `eta` of the noise is then
-    replaced by a random one, `√(1 - η²) ε + η n` (SDI, section 5).
+    replaced by a random one, `√(1 - η²) ε + η n` (SDI).
     """
 
     steps: int = 10

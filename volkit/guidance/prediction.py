@@ -22,9 +22,7 @@ PREDICTIONS = {
     "v_prediction": Prediction(
         lambda out, x_t, alpha, sigma: alpha * out + sigma * x_t, lambda x, eps, alpha, sigma: alpha * eps - sigma * x
     ),
-    "sample": Prediction(
-        lambda out, x_t, alpha, sigma: (x_t - alpha * out) / sigma, lambda x, eps, alpha, sigma: x
-    ),
+    "sample": Prediction(lambda out, x_t, alpha, sigma: (x_t - alpha * out) / sigma, lambda x, eps, alpha, sigma: x),
     "flow_prediction": Prediction(
         lambda out, x_t, alpha, sigma: x_t + alpha * out, lambda x, eps, alpha, sigma: eps - x
     ),

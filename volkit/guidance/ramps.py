@@ -47,7 +47,7 @@ class Times(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """t ~ U{low T, ..., high T}, of its own for every view or `shared` by all (DreamFusion, section 3: .02 to .98)."""
+    """t ~ U{low T, ..., high T}, of its own for every view or `shared` by all (DreamFusion: .02 to .98)."""
 
     low: float | Ramp = 0.02
     high: float | Ramp = 0.98
@@ -70,7 +70,7 @@ class Uniform:
 class Descending:
     """`t = high - (high - low) fraction^power`: noise first, detail last.
 
-    Power 1/2 is HiFA, equation 9; power 1 is SDI, section 5.
+    Power 1/2 is HiFA; power 1 is SDI.
     """
 
     high: float = 0.98

@@ -39,11 +39,10 @@ class NoSecond:
 
 @dataclass(frozen=True)
 class Critic:
-    """A network that knows what renders look like: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD, equation 13).
+    """A network that knows what renders look like: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD).
 
     λ, `view_free`, is the share of the prediction that is not told the camera; 0 is VSD. `scale` guides the critic as
-    the prior is guided (SwiftBrush). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the critic learns (Adversarial SD,
-    equation 10). `controlled` tells the critic the same control picture as the prior (LG-VSD).
+    the prior is guided (SwiftBrush). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the critic learns (Adversarial SD). `controlled` tells the critic the same control picture as the prior (LG-VSD).
     """
 
     view_free: float = 0.0
@@ -67,7 +66,7 @@ class Critic:
 
 @dataclass(frozen=True)
 class NegativeWords:
-    """`ε_neg` at times from `since` T on, nothing before: there ε_∅ alone already points to the domain (NFSD, equation 8)."""
+    """`ε_neg` from `since` T on, nothing before: there ε_∅ alone points to the domain (NFSD)."""
 
     since: float = 0.2
 
@@ -79,7 +78,7 @@ class NegativeWords:
 
 @dataclass(frozen=True)
 class PriorElsewhere:
-    """The prior at the path's second place: earlier under the null words (ISM), later under the prompt (Asynchronous SD)."""
+    """The prior at the path's second place: earlier without words (ISM), later with the prompt (Asynchronous SD)."""
 
     words: Literal["prompt", "null"]
 
@@ -90,7 +89,7 @@ class PriorElsewhere:
 
 @dataclass(frozen=True)
 class SourceBranch:
-    """The guided prediction for what there was at the start, under its own words (DDS, equation 3)."""
+    """The guided prediction for what there was at the start, under its own words (DDS)."""
 
     scale: float = 7.5
 

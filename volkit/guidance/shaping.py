@@ -11,6 +11,9 @@ from volkit.typing import Tensor
 __all__ = ["Clip", "Mirror", "RankWeighing", "Shaping"]
 
 
+GROWING = Ramp(((0.0, 0.5), (1.0, 2.0)))
+
+
 class Shaping(Protocol):
     """From one direction to another of the same shape."""
 
@@ -21,9 +24,9 @@ class Shaping(Protocol):
 
 @dataclass(frozen=True)
 class Clip:
-    """No element beyond ±limit; the limit grows with the run (Debiased SDS, section 4.1: .5 to 2)."""
+    """No element beyond ±limit; the limit grows with the run (Debiased SDS, arXiv 2303.15413: .5 to 2)."""
 
-    limit: float | Ramp = Ramp(((0.0, 0.5), (1.0, 2.0)))
+    limit: float | Ramp = GROWING
 
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
         """Clamp."""
@@ -33,9 +36,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class Mirror:
-    """Views 2i and 2i+1 look from mirrored sides and share what they learn, one mirrored (LD, section 3.3).
+    """Views 2i and 2i+1 look from mirrored sides and share what they learn, one mirrored (LD, arXiv 2411.13536).
 
-    `g_a ← (g_a + flip(g_b)) / 2` and the reverse, for subjects that are symmetric; the last axis is the picture's width.
+    `g_a ← (g_a + flip(g_b)) / 2` and the reverse, for symmetric subjects; the last axis is the width.
     """
 
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
@@ -49,7 +52,7 @@ class Mirror:
 
 @dataclass(frozen=True)
 class RankWeighing:
-    """Singular value i of every channel, a matrix, is multiplied by `1 / (1 + i)^power` (LD, section 3.3).
+    """Singular value i of every channel, a matrix, is multiplied by `1 / (1 + i)^power` (LD, arXiv 2411.13536).
 
     The coarse ranks carry shape and colour, the fine ones noise. Power 0 changes nothing.
     """

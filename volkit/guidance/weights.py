@@ -37,7 +37,7 @@ def sigma_over_alpha(alpha: Tensor, sigma: Tensor) -> Tensor:
 
 
 def alpha_over_sigma(alpha: Tensor, sigma: Tensor) -> Tensor:
-    """`w = α / σ`: then `w ε = -∂ log p_t / ∂x` (LD, equation 5)."""
+    """`w = α / σ`: then `w ε = -∂ log p_t / ∂x` (LD)."""
     return alpha / sigma
 
 

@@ -40,7 +40,7 @@ class PixelCodec:
 
 @dataclass(frozen=True)
 class LatentCodec:
-    """`x = (E(2 p - 1) - shift) scale`: the mean of an `AutoencoderKL`'s posterior (Rombach et al. 2022, section 3.1).
+    """`x = (E(2 p - 1) - shift) scale`: the mean of an `AutoencoderKL`'s posterior (Rombach et al. 2022).
 
     Without its noise, a step is a function of the pictures. `scale` and `shift` are the autoencoder's own.
     """

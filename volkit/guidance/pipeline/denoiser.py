@@ -16,7 +16,10 @@ __all__ = ["DENOISERS", "Denoiser", "FluxDenoiser", "PlainDenoiser", "Sd3Denoise
 class Denoiser(Protocol):
     """A network and what it wants to be told."""
 
-    network: Any
+    @property
+    def network(self) -> Any:
+        """The module itself."""
+        ...
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
         """Its prediction, in its own language and precision; `at.x` has its precision."""
@@ -95,7 +98,7 @@ class Sd3Denoiser:
 
 @dataclass(frozen=True)
 class FluxDenoiser:
-    """`FluxTransformer2DModel`: told τ; 2x2 latents are one token. A network distilled with guidance is told 1, none."""
+    """`FluxTransformer2DModel`: told τ; 2x2 latents are one token. Distilled guidance is 1, none."""
 
     network: Any
     control: Any = None
@@ -105,7 +108,8 @@ class FluxDenoiser:
         views, channels, height, width = at.x.shape
         rows, columns = height // 2, width // 2
         tokens = at.x.view(views, channels, rows, 2, columns, 2).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
-        places = torch.cartesian_prod(torch.zeros(1), torch.arange(rows), torch.arange(columns)).to(at.x)
+        axes = (torch.arange(length) for length in (1, rows, columns))
+        places = torch.cartesian_prod(*axes).to(at.x)
         assert condition.text is not None
         output = self.network(
             tokens,

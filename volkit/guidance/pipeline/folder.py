@@ -73,12 +73,16 @@ def open_folder(name: str | Path) -> Folder:
     if not listing.is_file():
         raise FileNotFoundError(f"{path}: no model_index.json; give the folder of a whole pipeline, not of one part")
     entries = json.loads(listing.read_text(encoding="utf-8"))
-    index = {part: tuple(kind) for part, kind in entries.items() if isinstance(kind, list) and len(kind) == 2 and kind[0]}
+    index = {
+        part: tuple(kind) for part, kind in entries.items() if isinstance(kind, list) and len(kind) == 2 and kind[0]
+    }
     index = {part: kind for part, kind in index.items() if part not in UNUSED}
     index["pipeline"] = ("diffusers", entries.get("_class_name", ""))
     folder = Folder(path, index)
     if folder.denoiser not in index:
-        raise FileNotFoundError(f"{listing}: names neither 'unet' nor 'transformer', so that nothing here predicts noise")
+        raise FileNotFoundError(
+            f"{listing}: names neither 'unet' nor 'transformer', so that nothing here predicts noise"
+        )
     for part in sorted(set(index) - {"pipeline"}):
         _check(path / part)
     return folder

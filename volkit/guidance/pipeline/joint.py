@@ -1,4 +1,4 @@
-"""Attention over several views at once (MVDream, arXiv 2308.16512, section 3.2)."""
+"""Attention over several views at once (MVDream, arXiv 2308.16512)."""
 
 from dataclasses import dataclass
 from typing import Any

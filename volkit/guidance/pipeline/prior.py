@@ -69,7 +69,7 @@ def open_prior(
     name: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    extras: Extras = Extras(),
+    extras: Extras | None = None,
     size: int | None = None,
 ) -> PipelinePrior:
     """Load a pipeline from a local folder or by hub name; `size` is that of its pictures if not the network's own.
@@ -81,13 +81,13 @@ def open_prior(
     if kind not in DENOISERS:
         raise ValueError(f"{folder.path}: cannot ask a {kind}; known are {', '.join(DENOISERS)}")
     schedule, prediction = _schedule(folder)
-    network = _frozen(folder.load(folder.denoiser, torch_dtype=dtype), device)
+    network = _frozen(folder.load(folder.denoiser, dtype=dtype), device)
     config = folder.config(folder.denoiser)
     views = int(config.get("views", 1))
-    control = _extended(network, extras, device, dtype)
+    control = _extended(network, extras or Extras(), device, dtype)
     if views > 1:
         attend_jointly(network, views)
-    codec = _codec(folder, device, dtype, size or config["sample_size"] * _downscale(folder))
+    codec = _codec(folder, device, dtype, size or _native(config) * _downscale(folder))
     words = Words(folder, device, dtype)
     return PipelinePrior(DENOISERS[kind](network, control), codec, words, schedule.to(device), prediction, views)
 
@@ -112,6 +112,11 @@ def _schedule(folder: Folder) -> tuple[NoiseSchedule, str]:
     return NoiseSchedule.of_cumulated(scheduler.alphas_cumprod), prediction
 
 
+def _native(config: dict[str, Any]) -> int:
+    """The side of what the network was trained on; Flux does not say, its pipeline does: 128."""
+    return config.get("sample_size") or 128
+
+
 def _downscale(folder: Folder) -> int:
     return 2 ** (len(folder.config("vae")["block_out_channels"]) - 1) if "vae" in folder.index else 1
 
@@ -121,7 +126,7 @@ def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int) 
         return PixelCodec(size)
     # SDXL's autoencoder overflows in float16, and its configuration says so.
     wide = dtype == torch.float16 and folder.config("vae").get("force_upcast", False)
-    return LatentCodec(_frozen(folder.load("vae", torch_dtype=torch.float32 if wide else dtype), device), size)
+    return LatentCodec(_frozen(folder.load("vae", dtype=torch.float32 if wide else dtype), device), size)
 
 
 def _extended(network: Any, extras: Extras, device: torch.device, dtype: torch.dtype) -> Any:
@@ -139,7 +144,7 @@ def _extended(network: Any, extras: Extras, device: torch.device, dtype: torch.d
         _frozen(network.to(dtype), device)
     if extras.control is None:
         return None
-    return _frozen(library("diffusers").ControlNetModel.from_pretrained(extras.control, torch_dtype=dtype), device)
+    return _frozen(library("diffusers").ControlNetModel.from_pretrained(extras.control, dtype=dtype), device)
 
 
 def _tensors(path: str | Path) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ class Words:
     def _by_encoder(self, texts: list[str]) -> list[Condition]:
         """One tokenizer and one encoder: the last hidden states (SD 1 and 2: CLIP, IF: T5)."""
         tokenizer = self.folder.load("tokenizer")
-        encoder = self.folder.load("text_encoder", torch_dtype=self.dtype).to(self.device).eval()
+        encoder = self.folder.load("text_encoder", dtype=self.dtype).to(self.device).eval()
         length = min(tokenizer.model_max_length, 77)  # what both kinds were trained with; T5 itself knows no limit
         tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         masked = {"attention_mask": tokens.attention_mask.to(self.device)} if _wants_mask(encoder) else {}
@@ -49,7 +49,7 @@ class Words:
         """Several encoders: joined as the pipeline itself joins them (SDXL, SD3, Flux)."""
         kind = getattr(library("diffusers"), self.folder.index["pipeline"][1])
         absent: dict[str, Any] = {part: None for part in (self.folder.denoiser, "vae")}
-        pipeline = kind.from_pretrained(self.folder.path, torch_dtype=self.dtype, **absent).to(self.device)
+        pipeline = kind.from_pretrained(self.folder.path, dtype=self.dtype, **absent).to(self.device)
         more: dict[str, Any] = {"prompt_2": None, "device": self.device}
         if self.folder.index["pipeline"][1].startswith("StableDiffusion"):
             more["do_classifier_free_guidance"] = False
