@@ -144,6 +144,11 @@ def test_every_network_can_have_one(kind, tmp_path):
     assert guidance.step(pictures, conditions, seeded()).loss > 0
 
 
+def test_a_network_that_cannot_learn_says_so(tmp_path):
+    with pytest.raises(ValueError, match="a UNet2DModel takes no low-rank weights"):
+        LoraPrior(open_prior(small_pipelines.plain(tmp_path)), seeded())
+
+
 def test_methods_without_a_critic_say_so(folder):
     prior, told = opened(folder)
     with pytest.raises(ValueError, match="only methods with a critic"):

@@ -148,9 +148,7 @@ def test_words_are_embedded_once_and_encoders_dropped(folders, monkeypatch):
     from volkit.guidance.pipeline.folder import Folder
 
     loaded, load = [], Folder.load
-    monkeypatch.setattr(
-        Folder, "load", lambda self, part, **options: loaded.append(part) or load(self, part, **options)
-    )
+    monkeypatch.setattr(Folder, "load", lambda self, part, dtype=None: loaded.append(part) or load(self, part, dtype))
     prior = open_prior(folders("latent"))
     first = prior.embed(["a ball", "", "a ball"])
     assert loaded.count("text_encoder") == 1 and torch.equal(first.text[0], first.text[2])

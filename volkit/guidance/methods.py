@@ -92,7 +92,8 @@ def adversarial_sd(scale: float = 7.5, anti_prior: float = -0.75) -> Method:
 def asynchronous_sd(scale: float = 7.5, later: float = 0.1) -> Method:
     """Asynchronous score distillation: `g = σ² (ε_s(x_t, t) - ε_p(x_{t+Δ}, t + Δ, y))`.
 
-    ScaleDreamer, arXiv 2407.02040. The same ε at both times, `Δ = .1 (t - t_min)`: the prior at a noisier time stands in for the critic.
+    ScaleDreamer, arXiv 2407.02040. The same ε at both times, `Δ = .1 (t - t_min)`: the prior at a noisier time stands
+    in for the critic.
     """
     return Method(RandomNoise(later=later), PriorElsewhere("prompt"), Cfg(scale))
 
@@ -100,7 +101,8 @@ def asynchronous_sd(scale: float = 7.5, later: float = 0.1) -> Method:
 def bootstrapped_sd(scale: float = 2.0) -> Method:
     """Bootstrapped score distillation: VSD whose prior is itself trained on the asset's renders.
 
-    DreamCraft3D, arXiv 2310.16818. The prior of the guidance is a `LoraPrior` that learns them; t_max falls from .5 to .2 over 5k steps.
+    DreamCraft3D, arXiv 2310.16818. The prior of the guidance is a `LoraPrior` that learns them; t_max falls from .5 to
+    .2 over 5k steps.
     """
     return Method(combine=Cfg(scale), second=Critic(), times=Uniform(0.05, Ramp(((0.0, 0.5), (1.0, 0.2)))))
 
@@ -163,7 +165,8 @@ def sdi(scale: float = 7.5) -> Method:
 def sds_bridge(scale: float = 40.0) -> Method:
     """Score distillation as a bridge: SDS, then for the last half `g = σ² s (ε_y - ε_src)`.
 
-    arXiv 2406.09417. The source words describe what is wrong with what there is, see `prompts.FLAWS`; 500 of 1000 steps in pictures.
+    arXiv 2406.09417. The source words describe what is wrong with what there is, see `prompts.FLAWS`; 500 of 1000
+    steps in pictures.
     """
     coefficients = Linear(
         prompt=scale,

@@ -95,7 +95,7 @@ class SharedNoise:
 
 @dataclass(frozen=True)
 class InvertedNoise:
-    """Noise found by running the prior's own flow backwards (DDIM inversion, Song et al. 2021, equation 14).
+    """Noise found by running the prior's own flow backwards (DDIM inversion, Song et al. 2021).
 
     From the clean x in at most `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`, where ε_s is guided by
     `scale`: 0 is the null words alone (ISM), -6.5 is SDI (its code says -7.5). With `interval` the last

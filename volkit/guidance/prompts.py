@@ -34,7 +34,7 @@ class Prompts:
     """The words of a run.
 
     `sides` adds the side that a camera sees; `perp_neg` asks about the other sides too. `contradicting` words are left
-    out of the prompt on the sides given (prompt debiasing, arXiv 2303.15413, section 4.2, with the words said here
+    out of the prompt on the sides given (prompt debiasing, arXiv 2303.15413, with the words said here
     where the paper asks a language model).
     """
 

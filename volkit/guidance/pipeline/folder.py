@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 __all__ = ["Folder", "library", "locate", "open_folder"]
 
 CONFIGS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
@@ -38,13 +40,13 @@ class Folder:
         """What a part's configuration says."""
         return json.loads(next(self.path / part / n for n in CONFIGS if (self.path / part / n).is_file()).read_text())
 
-    def load(self, part: str, **options: Any) -> Any:
-        """A part with its weights."""
+    def load(self, part: str, dtype: torch.dtype | None = None) -> Any:
+        """A part with its weights, in a precision where it has any."""
         owner, name = self.index[part]
         kind = getattr(library(owner), name, None)
         if kind is None:
             raise ValueError(f"{self.path}: part '{part}' is a {owner}.{name}, which this {owner} does not have")
-        return kind.from_pretrained(self.path / part, **options)
+        return kind.from_pretrained(self.path / part, **({} if dtype is None else {"dtype": dtype}))
 
 
 def locate(name: str | Path) -> Path:

@@ -16,12 +16,16 @@ class JointAttention:
     within: Any  # the processor for a single picture
 
     def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **more: Any
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
     ) -> Tensor:
         """Lay the views end to end, attend, cut them apart."""
         rows, tokens, width = hidden_states.shape
         joined = hidden_states.reshape(rows // self.views, self.views * tokens, width)
-        return self.within(attn, joined, encoder_hidden_states, **more).reshape(rows, tokens, width)
+        return self.within(attn, joined, encoder_hidden_states, attention_mask).reshape(rows, tokens, width)
 
 
 def attend_jointly(network: Any, views: int) -> None:

@@ -38,6 +38,9 @@ class LoraPrior:
     ) -> None:
         self.prior, self.name = prior, name
         network = prior.denoiser.network
+        if not hasattr(network, "add_adapter"):
+            kind = type(network).__name__
+            raise ValueError(f"a {kind} takes no low-rank weights: a critic needs a prior that is told words")
         config = library("peft").LoraConfig(r=rank, lora_alpha=rank, target_modules=ATTENTION)
         network.add_adapter(config, adapter_name=name)
         # Low-rank weights in single precision, whatever the network's: steps of 1e-4 vanish in half.
