@@ -10,7 +10,6 @@ import torch
 
 from volkit.guidance import METHODS, Condition, Conditions, Guidance, Noised, NoiseSchedule
 from volkit.guidance.pipeline import open_prior
-from volkit.guidance.pipeline.prior import Extras
 from volkit.guidance.prediction import PREDICTIONS
 
 KINDS = ("latent", "pixels", "wide", "sd3", "flux", "plain")
@@ -207,57 +206,3 @@ def test_joint_views_are_seen_together(folders, tmp_path):
     assert len(set(seen.t.tolist())) == 1
     with pytest.raises(ValueError, match="4 views at once and was given 3"):
         Guidance(joint, METHODS["sds"]()).step(pictures(3), conditions(joint, "pixels"), seeded())
-
-
-def test_controlnet_lora_and_image_prompts(folders, tmp_path):
-    from diffusers import ControlNetModel
-    from peft import LoraConfig, get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    folder = folders("latent")
-    plain = open_prior(folder)
-    unet, told = plain.denoiser.network, conditions(plain, "latent").prompt
-    torch.manual_seed(1)
-    control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
-    for module in control.controlnet_down_blocks:  # they begin at zero
-        torch.nn.init.normal_(module.weight, std=0.1)
-    control.save_pretrained(tmp_path / "control")
-    at = Noised(torch.randn(1, 4, 16, 16, generator=seeded()), torch.tensor([400]))
-    normals = torch.rand(1, 3, 32, 32, generator=seeded(2))
-
-    learner = small_pipelines.unet()
-    learner.add_adapter(LoraConfig(r=4, target_modules=["to_q", "to_v"], init_lora_weights="gaussian"))
-    weights = {n: torch.randn(w.shape, generator=seeded(3)) for n, w in get_peft_model_state_dict(learner).items()}
-    save_file({f"unet.{name}": w for name, w in weights.items()}, tmp_path / "lora.safetensors")
-    save_file(image_prompt_weights(unet), tmp_path / "image.safetensors")
-
-    with torch.no_grad():
-        said = plain.eps(at, told)
-        controlled = open_prior(folder, extras=Extras(control=tmp_path / "control"))
-        assert torch.equal(controlled.eps(at, told), said)  # no control picture, no control
-        assert (controlled.eps(at, replace(told, control=normals)) - said).abs().max() > 1e-3
-        tuned = open_prior(folder, extras=Extras(lora=tmp_path / "lora.safetensors"))
-        assert (tuned.eps(at, told) - said).abs().max() > 1e-3
-        learner.load_state_dict(unet.state_dict(), strict=False)
-        seen = open_prior(folder, extras=Extras(image_prompt=tmp_path / "image.safetensors"))
-        image = torch.randn(1, 1, 20, generator=seeded(4))
-        other = seen.eps(at, replace(told, image=image))
-        assert (other - seen.eps(at, told)).abs().max() > 1e-4
-
-
-def image_prompt_weights(unet, embed=20, tokens=4):
-    """An IP-Adapter with random weights for a network: its projection, then keys and values of each cross-attention."""
-    width, generator = unet.config.cross_attention_dim, seeded(6)
-    found = {
-        "image_proj.proj.weight": torch.randn(tokens * width, embed, generator=generator),
-        "image_proj.proj.bias": torch.zeros(tokens * width),
-        "image_proj.norm.weight": torch.ones(width),
-        "image_proj.norm.bias": torch.zeros(width),
-    }
-    for index, name in enumerate(unet.attn_processors):
-        if ".attn2." in name:
-            inner = unet.get_submodule(name.removesuffix(".processor")).inner_dim
-            for letter in "kv":
-                key = f"ip_adapter.{index}.to_{letter}_ip.weight"
-                found[key] = torch.randn(inner, width, generator=generator)
-    return found

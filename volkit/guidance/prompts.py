@@ -75,7 +75,7 @@ def conditions_for(
     )
     if not prompts.perp_neg:
         return conditions
-    overhead = torch.tensor([side == "overhead" for side in sides])
+    overhead = torch.tensor([side == "overhead" for side in sides], device=azimuth.device)
     return _with_other_sides(conditions, prior, prompts, azimuth, overhead)
 
 

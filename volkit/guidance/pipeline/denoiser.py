@@ -31,7 +31,6 @@ class PlainDenoiser:
     """`UNet2DModel`: pictures and times, no words."""
 
     network: Any
-    control: Any = None
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
         """Predict."""
@@ -88,7 +87,6 @@ class Sd3Denoiser:
     """`SD3Transformer2DModel`: told τ in thousandths (Esser et al. 2024)."""
 
     network: Any
-    control: Any = None
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
         """Predict."""
@@ -101,7 +99,6 @@ class FluxDenoiser:
     """`FluxTransformer2DModel`: told τ; 2x2 latents are one token. Distilled guidance is 1, none."""
 
     network: Any
-    control: Any = None
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
         """Predict."""
@@ -129,7 +126,7 @@ def _picture(tokens: Float[Tensor, "view token four_channel"], rows: int, column
 
 
 # By the class that a pipeline's index names.
-DENOISERS: dict[str, Callable[[Any, Any], Denoiser]] = {
+DENOISERS: dict[str, Callable[[Any], Denoiser]] = {
     "UNet2DModel": PlainDenoiser,
     "UNet2DConditionModel": UnetDenoiser,
     "SD3Transformer2DModel": Sd3Denoiser,

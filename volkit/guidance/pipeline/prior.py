@@ -9,8 +9,9 @@ import torch
 
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
+from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_lora, control_network
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
-from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser
+from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
 from volkit.guidance.pipeline.joint import attend_jointly
 from volkit.guidance.pipeline.words import Words
@@ -18,16 +19,7 @@ from volkit.guidance.prediction import PREDICTIONS
 from volkit.guidance.prior import Noised
 from volkit.typing import Float, Tensor
 
-__all__ = ["Extras", "PipelinePrior", "open_prior"]
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What is added to a pipeline: folders or files of a ControlNet, of LoRA weights, of an IP-Adapter."""
-
-    control: str | Path | None = None
-    lora: str | Path | None = None
-    image_prompt: str | Path | None = None
+__all__ = ["PipelinePrior", "open_prior"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ def open_prior(
     name: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    extras: Extras | None = None,
+    additions: Additions | None = None,
     size: int | None = None,
 ) -> PipelinePrior:
     """Load a pipeline from a local folder or by hub name; `size` is that of its pictures if not the network's own.
@@ -81,15 +73,16 @@ def open_prior(
     if kind not in DENOISERS:
         raise ValueError(f"{folder.path}: cannot ask a {kind}; known are {', '.join(DENOISERS)}")
     schedule, prediction = _schedule(folder)
-    network = _frozen(folder.load(folder.denoiser, dtype=dtype), device)
+    denoiser = _extended(folder.load(folder.denoiser, dtype), additions or Additions(), dtype)
+    for network in (denoiser.network, getattr(denoiser, "control", None)):
+        if network is not None:
+            _frozen(network, device)
     config = folder.config(folder.denoiser)
     views = int(config.get("views", 1))
-    control = _extended(network, extras or Extras(), device, dtype)
     if views > 1:
-        attend_jointly(network, views)
+        attend_jointly(denoiser.network, views)
     codec = _codec(folder, device, dtype, size or _native(config) * _downscale(folder))
-    words = Words(folder, device, dtype)
-    return PipelinePrior(DENOISERS[kind](network, control), codec, words, schedule.to(device), prediction, views)
+    return PipelinePrior(denoiser, codec, Words(folder, device, dtype), schedule.to(device), prediction, views)
 
 
 def _frozen(network: Any, device: torch.device) -> Any:
@@ -126,32 +119,19 @@ def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int) 
         return PixelCodec(size)
     # SDXL's autoencoder overflows in float16, and its configuration says so.
     wide = dtype == torch.float16 and folder.config("vae").get("force_upcast", False)
-    return LatentCodec(_frozen(folder.load("vae", dtype=torch.float32 if wide else dtype), device), size)
+    return LatentCodec(_frozen(folder.load("vae", torch.float32 if wide else dtype), device), size)
 
 
-def _extended(network: Any, extras: Extras, device: torch.device, dtype: torch.dtype) -> Any:
-    """Load LoRA weights and an IP-Adapter into the network; the ControlNet, if there is one, is returned."""
-    if extras.lora is not None:
-        network.load_lora_adapter(_tensors(extras.lora), prefix=None)
-        network.fuse_lora()
-        network.unload_lora()
-    if extras.image_prompt is not None:
-        parts: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
-        for name, tensor in _tensors(extras.image_prompt).items():
-            part, rest = name.split(".", 1)
-            parts[part][rest] = tensor
-        network._load_ip_adapter_weights([parts])
-        _frozen(network.to(dtype), device)
-    if extras.control is None:
-        return None
-    return _frozen(library("diffusers").ControlNetModel.from_pretrained(extras.control, dtype=dtype), device)
-
-
-def _tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, without the name of the part that they belong to."""
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of weights; give a .safetensors file")
-    return {name.removeprefix("unet.").removeprefix("transformer."): t for name, t in load_file(path).items()}
+def _extended(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:
+    """The network with what is added to it, under its call."""
+    kind = type(network).__name__
+    if (additions.control or additions.image_prompt) and kind != "UNet2DConditionModel":
+        raise ValueError(f"a ControlNet or an IP-Adapter goes on a UNet2DConditionModel, and this is a {kind}")
+    if additions.lora:
+        add_lora(network, additions.lora)
+    if additions.image_prompt:
+        add_image_prompt(network, additions.image_prompt)
+        network.to(dtype)
+    if additions.control:
+        return UnetDenoiser(network, control_network(additions.control, dtype))
+    return DENOISERS[kind](network)
