@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -150,3 +152,34 @@ def test_without_the_libraries_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(RuntimeError, match=r"a real prior needs .*; pip install 'volkit\[generate\]'"):
         open_prior("someone/some-model")
+
+
+def test_words_that_a_prior_never_saw_are_named(folder):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from volkit.guidance.pipeline import open_prior
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "a": 2, "red": 3, "ball": 4}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    shutil.rmtree(folder / "tokenizer")
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>", model_max_length=8)
+    fast.save_pretrained(folder / "tokenizer")
+    changed(folder, "model_index.json", tokenizer=["transformers", "PreTrainedTokenizerFast"])
+    prior = open_prior(folder)
+    assert prior.embed(["a red ball", ""]).text.shape == (2, 8, 32)
+    with pytest.raises(ValueError, match="'a blue cube' has words that this prior never saw: blue, cube"):
+        prior.embed(["a blue cube"])
+
+
+def test_a_prompt_that_is_too_long_is_said(whole):
+    from volkit.guidance.pipeline import open_prior
+
+    with pytest.warns(UserWarning, match="has 102 tokens; this prior reads the first 77"):
+        open_prior(whole).embed(["a " * 100])
+
+
+def test_heavy_libraries_are_imported_at_first_use():
+    heavy = "{'diffusers', 'transformers', 'peft', 'huggingface_hub'}"
+    code = f"import sys, volkit.guidance.pipeline; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -34,7 +34,9 @@ def test_it_comes_to_the_exact_ratio():
         at = Noised(prior.schedule.noised(x, torch.randn(x.shape, generator=generator), t), t)
         with torch.no_grad():
             found, true = learnt.raw(at), exact(at, Condition(), Condition())
-        assert torch.corrcoef(torch.stack([found, true]))[0, 1] > 0.9  # an untrained one is below .3 in either sign
+        assert (
+            torch.corrcoef(torch.stack([found, true]))[0, 1] > 0.9
+        )  # untrained ones of six seeds lie between -.25 and .4
         assert learnt(at, Condition(), Condition()).exp().mean().sub(1.0).abs() < 1e-4  # normalised
 
 

@@ -87,13 +87,12 @@ class Guidance:
                 direction = shape(direction, fraction)
             alpha, sigma = self.prior.schedule.at(t, x)
             g = self.method.weight(alpha, sigma) * self._density_weight(ask) * direction
-        where = f"step {step}, times {t.tolist()}"
-        _finite(combined, f"the combination, {_kind(self.method.combine)} of {_kind(self.prior)}", where)
-        _finite(g, f"the second score, {_kind(self.method.second)}, or the weight", where)
+        _check(combined, f"the combination, {_kind(self.method.combine)} of {_kind(self.prior)}", step, t)
+        _check(g, f"the second score, {_kind(self.method.second)}, or the weight", step, t)
         (gradient,) = torch.autograd.grad(encoded, leaf, g)
         if self.method.picture:
             gradient = gradient + self._picture_term(pictures, ask, combined)
-        _finite(gradient, "the way back through the encoder", where)
+        _check(gradient, "the way back through the encoder", step, t)
         return Seen(gradient / len(pictures), g, t, ask.at.x)
 
     def _times(self, count: int, fraction: float, generator: torch.Generator) -> Int[Tensor, " group"]:
@@ -135,10 +134,11 @@ def _kind(part: object) -> str:
     return type(part).__name__
 
 
-def _finite(values: Tensor, part: str, where: str) -> None:
-    broken = int((~torch.isfinite(values)).sum())
-    if broken:
+def _check(values: Tensor, part: str, step: int, t: Tensor) -> None:
+    finite = torch.isfinite(values)
+    if not finite.all():
+        broken = f"{int((~finite).sum())} of {values.numel()} numbers"
         raise FloatingPointError(
-            f"guidance, {where}: {part} is not finite in {broken} of {values.numel()} numbers: "
+            f"guidance, step {step}, times {t.tolist()}: {part} is not finite in {broken}: "
             "lower the guidance scale or the learning rate, or use float32"
         )

@@ -100,7 +100,7 @@ class InvertedNoise:
     From the clean x in at most `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`, where ε_s is guided by
     `scale`: 0 is the null words alone (ISM), -6.5 is SDI (its code says -7.5). With `interval` the last
     stride is that share of all times (ISM's δ_T) and its beginning is the second place. `eta` of the noise is then
-    replaced by a random one, `√(1 - η²) ε + η n` (SDI).
+    replaced by a random one, `√(1 - η²) ε + η n` (in the spirit of SDI).
     """
 
     steps: int = 10

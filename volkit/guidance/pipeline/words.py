@@ -1,6 +1,7 @@
 """From words to what a network is told: each text is embedded once, and the encoders are dropped after."""
 
 import gc
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,8 @@ class Words:
         tokenizer = self.folder.load("tokenizer")
         encoder = self.folder.load("text_encoder", dtype=self.dtype).to(self.device).eval()
         length = min(tokenizer.model_max_length, 77)  # what both kinds were trained with; T5 itself knows no limit
+        for text in texts:
+            _heed(tokenizer, text, length)
         tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         masked = {"attention_mask": tokens.attention_mask.to(self.device)} if _wants_mask(encoder) else {}
         hidden = encoder(tokens.input_ids.to(self.device), **masked).last_hidden_state
@@ -58,6 +61,20 @@ class Words:
         embedded = [pipeline.encode_prompt(text, **more) for text in texts]
         # SDXL and SD3 return (words, negative words, pooled, negative pooled), Flux (words, pooled, places of words).
         return [Condition(text=e[0], pooled=e[1 if isinstance(e[1], Tensor) else 2]) for e in embedded]
+
+
+def _heed(tokenizer: Any, text: str, length: int) -> None:
+    """Refuse words that the tokenizer never saw; say when a prompt is longer than what is read."""
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown not in (tokenizer.eos_token_id, tokenizer.pad_token_id):  # CLIP's are one
+        words = [word for word in text.split() if unknown in tokenizer(word, add_special_tokens=False).input_ids]
+        if words:
+            raise ValueError(f"the prompt '{text}' has words that this prior never saw: {', '.join(words)}")
+    count = len(tokenizer(text).input_ids)
+    if count > length:
+        warnings.warn(
+            f"the prompt '{text[:40]}...' has {count} tokens; this prior reads the first {length}", stacklevel=2
+        )
 
 
 def _wants_mask(encoder: Any) -> bool:
