@@ -206,3 +206,26 @@ def test_joint_views_are_seen_together(folders, tmp_path):
     assert len(set(seen.t.tolist())) == 1
     with pytest.raises(ValueError, match="4 views at once and was given 3"):
         Guidance(joint, METHODS["sds"]()).step(pictures(3), conditions(joint, "pixels"), seeded())
+
+
+def test_transformers_are_asked_as_their_own_pipelines_ask_them(folders):
+    """`ε = x_t + (1 - τ) v`: SD3 is told τ in thousandths; Flux is told τ, and diffusers packs its latents."""
+    from diffusers import FluxPipeline
+
+    x, t = torch.randn(2, 4, 16, 12, generator=seeded()), torch.tensor([399, 699])
+    tau = torch.tensor([0.4, 0.7])
+    for kind in WORDLESS:
+        prior = open_prior(folders(kind), size=small_pipelines.SIDE)
+        told, network = conditions(prior, kind).prompt.rows(2), prior.denoiser.network
+        with torch.no_grad():
+            if kind == "sd3":
+                v = network(x, told.text, told.pooled, 1000.0 * tau).sample
+            else:
+                packed = FluxPipeline._pack_latents(x, 2, 4, 16, 12)
+                places = FluxPipeline._prepare_latent_image_ids(2, 8, 6, "cpu", torch.float32)
+                said = network(
+                    packed, told.text, told.pooled, tau, places, torch.zeros(5, 3), guidance=torch.ones(2)
+                ).sample
+                v = FluxPipeline._unpack_latents(said, 16 * 8, 12 * 8, 8)
+            expected = x + (1.0 - tau).view(2, 1, 1, 1) * v
+            torch.testing.assert_close(prior.eps(Noised(x, t), told), expected, rtol=1e-4, atol=1e-5)  # float32
