@@ -18,8 +18,11 @@ __all__ = ["DoctorJob"]
 
 EXTRAS = {
     "OpenEXR": ("EXR pictures", "pip install 'volkit[exr]'"),
+    "diffusers": ("real diffusion priors", "pip install 'volkit[generate]'"),
     "flip-evaluator": ("the FLIP metric of volkit compare", "pip install 'volkit[metrics]'"),
     "imageio-ffmpeg": ("videos", "pip install imageio-ffmpeg"),
+    "peft": ("critics of diffusion priors", "pip install 'volkit[generate]'"),
+    "transformers": ("the words of diffusion priors", "pip install 'volkit[generate]'"),
 }
 
 

@@ -1,0 +1,57 @@
+"""What a diffusion prior says about a picture: `g = w(t) h(r) A[ Σ_k c_k ε_k(x_t^k, t_k, cond_k) ]`."""
+
+from volkit.guidance.combine import Cfg, Linear, MinNorm, PerpNeg, RandomScale
+from volkit.guidance.condition import Condition, Conditions
+from volkit.guidance.grid import GridPrior
+from volkit.guidance.guidance import Guidance, Method, Seen
+from volkit.guidance.methods import METHODS
+from volkit.guidance.mixture import MixturePrior
+from volkit.guidance.noise_schedule import NoiseSchedule
+from volkit.guidance.paths import FixedNoise, InvertedNoise, RandomNoise, SharedNoise, Trajectory
+from volkit.guidance.prior import Noised, Prior, Score
+from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
+from volkit.guidance.ratio import ExactRatio, LogRatio
+from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SampledNoise, SourceBranch
+from volkit.guidance.shaping import Clip, Mirror, RankWeighing
+from volkit.guidance.weights import WEIGHTS
+
+__all__ = [
+    "METHODS",
+    "WEIGHTS",
+    "Cfg",
+    "Clip",
+    "Condition",
+    "Conditions",
+    "Critic",
+    "Descending",
+    "ExactRatio",
+    "FixedNoise",
+    "GridPrior",
+    "Guidance",
+    "InvertedNoise",
+    "Linear",
+    "LogRatio",
+    "Method",
+    "MinNorm",
+    "Mirror",
+    "MixturePrior",
+    "NegativeWords",
+    "NoSecond",
+    "NoiseSchedule",
+    "Noised",
+    "PerpNeg",
+    "Prior",
+    "PriorElsewhere",
+    "Ramp",
+    "RandomNoise",
+    "RandomScale",
+    "RankWeighing",
+    "SampledNoise",
+    "Score",
+    "Seen",
+    "SharedNoise",
+    "SourceBranch",
+    "Trajectory",
+    "Uniform",
+    "switch",
+]

@@ -1,0 +1,56 @@
+"""The predictions of one step: each is asked for once, and what is asked together runs as one batch."""
+
+import torch
+
+from volkit.guidance.condition import Condition, Conditions
+from volkit.guidance.paths import Trajectory
+from volkit.guidance.prior import Noised, Prior, Score
+from volkit.typing import Tensor
+
+__all__ = ["Asking"]
+
+
+class Asking:
+    """What combinations and second scores of one step may know."""
+
+    def __init__(
+        self,
+        prior: Prior,
+        critic: Score | None,
+        conditions: Conditions,
+        trajectory: Trajectory,
+        fraction: float,
+        generator: torch.Generator,
+    ) -> None:
+        self.prior, self.conditions = prior, conditions
+        self.at, self.noise = trajectory.at, trajectory.noise
+        self.fraction, self.generator = fraction, generator
+        self._critic, self._second = critic, trajectory.second
+        self._known: dict[tuple[str, str], Tensor] = {("second", k): eps for k, eps in trajectory.known.items()}
+
+    @property
+    def critic(self) -> Score:
+        """The network that follows the renders."""
+        if self._critic is None:
+            raise ValueError("this method needs a critic: build Guidance(prior, method, critic)")
+        return self._critic
+
+    def here(self, *names: str) -> list[Tensor]:
+        """ε of the prior at the noised batch under the named conditions."""
+        return self._asked("here", self.at, names)
+
+    def second(self, *names: str) -> list[Tensor]:
+        """ε of the prior at the path's second place under the named conditions."""
+        if self._second is None:
+            raise ValueError("this second score needs a path with a second place: RandomNoise(later=...), SharedNoise")
+        return self._asked("second", self._second, names)
+
+    def _asked(self, place: str, at: Noised, names: tuple[str, ...]) -> list[Tensor]:
+        new = [name for name in names if (place, name) not in self._known]
+        if new:
+            count = len(at.x)
+            condition = Condition.cat([self.conditions.named(name).rows(count) for name in new])
+            many = Noised(at.x.repeat(len(new), *(1,) * (at.x.ndim - 1)), at.t.repeat(len(new)))
+            for name, eps in zip(new, self.prior.eps(many, condition).split(count), strict=True):
+                self._known[place, name] = eps
+        return [self._known[place, name] for name in names]

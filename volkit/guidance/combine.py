@@ -1,0 +1,136 @@
+"""How the predictions of a step become one direction: the third of the five parts."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from volkit.guidance.asking import Asking
+from volkit.guidance.ramps import Ramp, value
+from volkit.typing import Tensor
+
+__all__ = ["Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "RandomScale"]
+
+
+class Combination(Protocol):
+    """From what was asked to a guided prediction."""
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """Shaped like the noised batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cfg:
+    """`ε_∅ + s (ε_y - ε_∅)` (Ho and Salimans 2021, in the form of diffusers: s = 1 is the prompt alone).
+
+    `rescale` φ draws the standard deviation of the denoised picture towards that of the prompt alone,
+    `x̂0 ← φ x̂0 std(x̂0_y) / std(x̂0) + (1 - φ) x̂0` over the views of a group (Lin et al. 2023, section 3.4; MVDream).
+    """
+
+    scale: float | Ramp = 7.5
+    rescale: float = 0.0
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """The guided prediction."""
+        scale = value(self.scale, ask.fraction)
+        if scale == 1.0:
+            return ask.here("prompt")[0]
+        prompt, null = ask.here("prompt", "null")
+        guided = null + scale * (prompt - null)
+        return _rescaled(ask, guided, prompt, self.rescale) if self.rescale else guided
+
+
+def _rescaled(ask: Asking, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
+    schedule, views = ask.prior.schedule, ask.prior.views
+
+    def spread(clean: Tensor) -> Tensor:
+        std = clean.reshape(len(clean) // views, -1).std(-1).repeat_interleave(views)
+        return std.view(-1, *(1,) * (clean.ndim - 1))
+
+    clean = schedule.clean(ask.at.x, guided, ask.at.t)
+    ratio = spread(schedule.clean(ask.at.x, prompt, ask.at.t)) / spread(clean)
+    alpha, sigma = schedule.at(ask.at.t, ask.at.x)
+    return (ask.at.x - alpha * clean * (1.0 + amount * (ratio - 1.0))) / sigma
+
+
+@dataclass(frozen=True)
+class RandomScale:
+    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI)."""
+
+    low: float
+    high: float
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """The guided prediction."""
+        drawn = torch.rand((), generator=ask.generator, device=ask.generator.device)
+        return Cfg(self.low + (self.high - self.low) * float(drawn))(ask)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """`c_y ε_y + c_neg ε_neg + c_∅ ε_∅ + c_src ε_src + c_ε ε`, each a number or a ramp (after the authors of CSD)."""
+
+    prompt: float | Ramp = 0.0
+    negative: float | Ramp = 0.0
+    null: float | Ramp = 0.0
+    source: float | Ramp = 0.0
+    noise: float | Ramp = 0.0
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """The sum of the terms whose coefficient is not zero now."""
+        names = ("prompt", "negative", "null", "source")
+        now = {name: value(getattr(self, name), ask.fraction) for name in names}
+        asked = [name for name in names if now[name]]
+        total = value(self.noise, ask.fraction) * ask.noise
+        for name, eps in zip(asked, ask.here(*asked), strict=True):
+            total = total + now[name] * eps
+        return total
+
+
+@dataclass(frozen=True)
+class PerpNeg:
+    """`ε_∅ + s (e₊ + Σ_i w_i e_i^⊥)` with `e = ε - ε_∅`, `e_i^⊥ = e_i - ⟨e_i, e₊⟩ / ‖e₊‖² e₊`.
+
+    What other sides of the object would look like is pushed away (w < 0) only where it does not speak against the
+    prompt itself (Perp-Neg, Armandpour et al. 2023).
+    """
+
+    scale: float | Ramp = 7.5
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """The guided prediction."""
+        beside = [f"beside{i}" for i in range(len(ask.conditions.beside))]
+        prompt, null, *others = ask.here("prompt", "null", *beside)
+        main = prompt - null
+        direction = main
+        weights = () if ask.conditions.beside_weights is None else ask.conditions.beside_weights
+        for weight, other in zip(weights, others, strict=True):
+            away = other - null
+            along = _dot(away, main) / _dot(main, main).clamp_min(torch.finfo(main.dtype).tiny)
+            direction = direction + weight.to(main).view(-1, *(1,) * (main.ndim - 1)) * (away - along * main)
+        return null + value(self.scale, ask.fraction) * direction
+
+
+@dataclass(frozen=True)
+class MinNorm:
+    """The shortest vector between `c = λ (ε_y - ε_∅)` and `d = ε_∅`: a step along it harms neither of the two.
+
+    `a c + (1 - a) d` with `a = clip(⟨d - c, d⟩ / ‖d - c‖², 0, 1)` (Balanced SD; MGDA, Désidéri 2012).
+    """
+
+    scale: float = 15.0
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """The balanced direction."""
+        prompt, null = ask.here("prompt", "null")
+        wanted = self.scale * (prompt - null)
+        apart = null - wanted
+        share = _dot(apart, null) / _dot(apart, apart).clamp_min(torch.finfo(null.dtype).tiny)
+        share = share.clamp(0.0, 1.0)
+        return share * wanted + (1.0 - share) * null
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product per view, shaped to multiply."""
+    return (a * b).sum(tuple(range(1, a.ndim)), keepdim=True)

@@ -1,0 +1,72 @@
+"""What a prior is told besides the noised picture."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+
+from volkit.typing import Float, Tensor
+
+__all__ = ["Condition", "Conditions"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One answer to "a picture of what?", a row a view; what is None the prior is not told."""
+
+    text: Float[Tensor, "view ..."] | None = None  # hidden states of the words; for a mixture log weights
+    pooled: Float[Tensor, "view width"] | None = None  # the words in one vector, where a prior wants that too
+    camera: Float[Tensor, "view number"] | None = None
+    control: Float[Tensor, "view channel height width"] | None = None  # normals, depth or edges, in [0, 1]
+    image: Float[Tensor, "view token width"] | None = None  # an embedded picture that stands beside the words
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Apply a function to every member that is there."""
+        members = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: change(member) for name, member in members.items() if member is not None})
+
+    def rows(self, views: int) -> Self:
+        """A row for each of `views` views, where one row is given for all."""
+        return self.mapped(lambda m: m.expand(views, *m.shape[1:]) if len(m) == 1 else m)
+
+    @staticmethod
+    def cat(parts: "Sequence[Condition]") -> "Condition":
+        """One below the other; all must have the same members."""
+        joined = {}
+        for name in (f.name for f in fields(Condition)):
+            members = [getattr(part, name) for part in parts]
+            given = [member for member in members if member is not None]
+            if given and len(given) < len(members):
+                raise ValueError(f"conditions: '{name}' is given for {len(given)} of {len(members)}; give it for all")
+            joined[name] = torch.cat(given) if given else None
+        return Condition(**joined)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Everything that the terms of one step may ask the prior about, by the name of the term."""
+
+    prompt: Condition
+    null: Condition
+    negative: Condition | None = None  # the null words where it is not given
+    source: Condition | None = None  # words for what there is now
+    beside: tuple[Condition, ...] = ()  # the same words from other sides, for Perp-Neg
+    beside_weights: Float[Tensor, "beside view"] | None = None
+    critic: Condition | None = None  # words without a side, and the camera; the prompt where it is not given
+    source_pictures: Float[Tensor, "view height width 3"] | None = None  # what there was at the start
+
+    def named(self, name: str) -> Condition:
+        """The condition of a term: `prompt`, `null`, `negative`, `source`, `critic` or `beside0`, ..."""
+        if name.startswith("beside"):
+            return self.beside[int(name.removeprefix("beside"))]
+        found = getattr(self, name) or {"negative": self.null, "critic": self.prompt}.get(name)
+        if found is None:
+            raise ValueError(f"this method asks about '{name}' and the conditions have none: give conditions.{name}")
+        return found
+
+    def told(self, change: Callable[[Condition], Condition]) -> Self:
+        """Tell every condition something more, for example the same camera."""
+        single = {n: getattr(self, n) for n in ("prompt", "null", "negative", "source", "critic")}
+        told = {name: change(condition) for name, condition in single.items() if condition is not None}
+        return replace(self, **told, beside=tuple(change(condition) for condition in self.beside))

@@ -1,0 +1,144 @@
+"""What a diffusion prior says about pictures, as a gradient: one formula, five parts."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.functional import interpolate
+
+from volkit.guidance.asking import Asking
+from volkit.guidance.combine import Cfg, Combination
+from volkit.guidance.condition import Conditions
+from volkit.guidance.paths import NoisePath, RandomNoise
+from volkit.guidance.prior import Prior, Score
+from volkit.guidance.ramps import Times, Uniform
+from volkit.guidance.ratio import Divergence, LogRatio, density_weight
+from volkit.guidance.second_scores import SampledNoise, SecondScore
+from volkit.guidance.shaping import Shaping
+from volkit.guidance.weights import Weight, sigma_squared
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["Guidance", "Method", "Seen"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """The five parts of a rule: noise path, second score, combination, weight, times; and what shapes the direction.
+
+    `picture` adds HiFA's term on the decoded picture with that weight; `divergence` weighs by `h(p_t / q_t)`.
+    """
+
+    path: NoisePath = field(default_factory=RandomNoise)
+    second: SecondScore = field(default_factory=SampledNoise)
+    combine: Combination = field(default_factory=Cfg)
+    weight: Weight = sigma_squared
+    times: Times = field(default_factory=Uniform)
+    shaping: tuple[Shaping, ...] = ()
+    picture: float = 0.0
+    divergence: Divergence = "reverse_kl"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One step's verdict. `gradient` is `∂L/∂pictures` of `L = ½ Σ ‖x - sg(x - g)‖² / views`, x what was encoded."""
+
+    gradient: Float[Tensor, "view height width 3"]
+    direction: Tensor  # g in the prior's space
+    t: Int[Tensor, " group"]
+    noised: Tensor
+
+    @property
+    def loss(self) -> float:
+        """The value of L: how far the prior wants the pictures to go."""
+        return 0.5 * float(self.direction.square().sum()) / len(self.gradient)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """`g = w(t) h(r) A[ combination - second score ]`, the gradient of a rule of score distillation.
+
+    `step` is pure given its arguments. A critic is trained beside it, see `critic_loss`.
+    """
+
+    prior: Prior
+    method: Method
+    critic: Score | None = None
+    log_ratio: LogRatio | None = None
+
+    def step(
+        self,
+        pictures: Float[Tensor, "view height width 3"],
+        conditions: Conditions,
+        generator: torch.Generator,
+        step: int = 0,
+        fraction: float = 0.0,
+    ) -> Seen:
+        """What the prior says about display-referred pictures at a step of the run, with this share of it spent."""
+        with torch.enable_grad():
+            leaf = pictures.detach().requires_grad_()
+            encoded = self.prior.encode(leaf)
+        x = encoded.detach()
+        with torch.no_grad():
+            t = self._times(len(x), fraction, generator)
+            trajectory = self.method.path(self.prior, x, t, conditions, generator)
+            ask = Asking(self.prior, self.critic, conditions, trajectory, fraction, generator)
+            combined = self.method.combine(ask)
+            direction = combined - self.method.second(ask)
+            for shape in self.method.shaping:
+                direction = shape(direction, fraction)
+            alpha, sigma = self.prior.schedule.at(t, x)
+            g = self.method.weight(alpha, sigma) * self._density_weight(ask) * direction
+        _check(combined, f"the combination, {_kind(self.method.combine)} of {_kind(self.prior)}", step, t)
+        _check(g, f"the second score, {_kind(self.method.second)}, or the weight", step, t)
+        (gradient,) = torch.autograd.grad(encoded, leaf, g)
+        if self.method.picture:
+            gradient = gradient + self._picture_term(pictures, ask, combined)
+        _check(gradient, "the way back through the encoder", step, t)
+        return Seen(gradient / len(pictures), g, t, ask.at.x)
+
+    def _times(self, count: int, fraction: float, generator: torch.Generator) -> Int[Tensor, " group"]:
+        """Views that the prior sees as one object share a time."""
+        together = self.prior.views
+        if count % together:
+            raise ValueError(f"this prior sees {together} views at once and was given {count}: give a multiple")
+        drawn = self.method.times(self.prior.schedule, count // together, fraction, generator)
+        return drawn.repeat_interleave(together)
+
+    def _density_weight(self, ask: Asking) -> Tensor | float:
+        if self.method.divergence == "reverse_kl":
+            return 1.0
+        if self.log_ratio is None:
+            raise ValueError(f"{self.method.divergence} weighs by p_t / q_t: build Guidance(..., log_ratio=...)")
+        count = len(ask.at.x)
+        prompt, critic = (ask.conditions.named(name).rows(count) for name in ("prompt", "critic"))
+        weight = density_weight(self.method.divergence, self.log_ratio(ask.at, prompt, critic))
+        return weight.to(ask.at.x).view(-1, *(1,) * (ask.at.x.ndim - 1))
+
+    def _picture_term(self, pictures: Tensor, ask: Asking, combined: Tensor) -> Tensor:
+        """`λ w (α / σ) (picture - decode(x̂0))` (HiFA)."""
+        schedule = self.prior.schedule
+        with torch.no_grad():
+            clean = _resized(self.prior.decode(schedule.clean(ask.at.x, combined, ask.at.t)), pictures)
+            alpha, sigma = schedule.at(ask.at.t.repeat_interleave(len(clean) // len(ask.at.t)), clean)
+            return self.method.picture * self.method.weight(alpha, sigma) * alpha / sigma * (pictures - clean)
+
+
+def _resized(clean: Tensor, pictures: Tensor) -> Tensor:
+    """A prior decodes at its own size."""
+    if clean.shape == pictures.shape:
+        return clean
+    size = pictures.shape[1:3]
+    return interpolate(clean.movedim(-1, 1), size, mode="bilinear", align_corners=False).movedim(1, -1)
+
+
+def _kind(part: object) -> str:
+    return type(part).__name__
+
+
+def _check(values: Tensor, part: str, step: int, t: Tensor) -> None:
+    finite = torch.isfinite(values)
+    if not finite.all():
+        broken = f"{int((~finite).sum())} of {values.numel()} numbers"
+        raise FloatingPointError(
+            f"guidance, step {step}, times {t.tolist()}: {part} is not finite in {broken}: "
+            "lower the guidance scale or the learning rate, or use float32"
+        )

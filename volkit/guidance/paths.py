@@ -1,0 +1,149 @@
+"""How noise comes into a picture: the first of the five parts."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from volkit.guidance.condition import Conditions
+from volkit.guidance.noise_schedule import NoiseSchedule
+from volkit.guidance.prior import Noised, Prior
+from volkit.typing import Int, Tensor
+
+__all__ = ["FixedNoise", "InvertedNoise", "NoisePath", "RandomNoise", "SharedNoise", "Trajectory"]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Where a path led: the noised batch, the noise that it calls true, and a second place where a score may be asked.
+
+    `known` are scores of the second place that the path has asked for anyhow, by condition.
+    """
+
+    at: Noised
+    noise: Tensor
+    second: Noised | None = None
+    known: dict[str, Tensor] = field(default_factory=dict)
+
+
+class NoisePath(Protocol):
+    """From a clean batch to a noised one."""
+
+    def __call__(
+        self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
+    ) -> Trajectory:
+        """Noise `x` up to the times `t`."""
+        ...
+
+
+@dataclass(frozen=True)
+class RandomNoise:
+    """`x_t = α x + σ ε`, ε ~ N(0, 1): of its own for every view, or the `same` over all of them.
+
+    With `later` there is a second place: the same x and ε at `t + later (t - t_min)`, t_min = .02 T
+    (Asynchronous SD, ScaleDreamer).
+    """
+
+    same: bool = False
+    later: float = 0.0
+
+    def __call__(
+        self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
+    ) -> Trajectory:
+        """Draw the noise."""
+        del conditions
+        noise = _drawn(x[:1] if self.same else x, generator).expand_as(x)
+        at = Noised(prior.schedule.noised(x, noise, t), t)
+        if not self.later:
+            return Trajectory(at, noise)
+        steps = len(prior.schedule)
+        after = (t + self.later * (t - 0.02 * steps).clamp_min(0)).long().clamp_max(steps - 1)
+        return Trajectory(at, noise, Noised(prior.schedule.noised(x, noise, after), after))
+
+
+@dataclass(frozen=True)
+class FixedNoise:
+    """The given ε at every step (one noise of a view for all steps keeps what it asks for consistent)."""
+
+    noise: Tensor
+
+    def __call__(
+        self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
+    ) -> Trajectory:
+        """Add it."""
+        del conditions, generator
+        return Trajectory(Noised(prior.schedule.noised(x, self.noise, t), t), self.noise)
+
+
+@dataclass(frozen=True)
+class SharedNoise:
+    """The second place is what there was at the start, under the same noise and at the same time (DDS)."""
+
+    def __call__(
+        self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
+    ) -> Trajectory:
+        """Draw the noise."""
+        if conditions.source_pictures is None:
+            raise ValueError("this method compares with what there was at the start: give conditions.source_pictures")
+        noise = _drawn(x, generator)
+        source = prior.encode(conditions.source_pictures)
+        return Trajectory(
+            Noised(prior.schedule.noised(x, noise, t), t), noise, Noised(prior.schedule.noised(source, noise, t), t)
+        )
+
+
+@dataclass(frozen=True)
+class InvertedNoise:
+    """Noise found by running the prior's own flow backwards (DDIM inversion, Song et al. 2021).
+
+    From the clean x in at most `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`, where ε_s is guided by
+    `scale`: 0 is the null words alone (ISM), -6.5 is SDI (its code says -7.5). With `interval` the last
+    stride is that share of all times (ISM's δ_T) and its beginning is the second place. `eta` of the noise is then
+    replaced by a random one, `√(1 - η²) ε + η n` (in the spirit of SDI).
+    """
+
+    steps: int = 10
+    scale: float = 0.0
+    interval: float = 0.0
+    eta: float = 0.0
+
+    def __call__(
+        self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
+    ) -> Trajectory:
+        """Walk from x to the times t."""
+        schedule = prior.schedule
+        start = (t - round(self.interval * len(schedule))).clamp_min(0) if self.interval else t
+        here, noise = Noised(x, torch.zeros_like(t)), torch.zeros_like(x)
+        clean = x
+        for k in range(1, self.steps + 1):
+            noise = self._guided(prior, here, conditions)
+            clean = x if k == 1 else schedule.clean(here.x, noise, here.t)
+            there = (start * k).div(self.steps, rounding_mode="floor")
+            here = Noised(schedule.noised(clean, noise, there), there)
+        if self.interval:
+            noise = self._guided(prior, here, conditions)
+            at = Noised(schedule.noised(schedule.clean(here.x, noise, here.t), noise, t), t)
+            return Trajectory(at, _between(schedule, x, at), here, {} if self.scale else {"null": noise})
+        noise = _between(schedule, x, here)
+        if self.eta:
+            noise = math.sqrt(1.0 - self.eta**2) * noise + self.eta * _drawn(x, generator)
+            here = Noised(schedule.noised(x, noise, t), t)
+        return Trajectory(here, noise)
+
+    def _guided(self, prior: Prior, here: Noised, conditions: Conditions) -> Tensor:
+        null = prior.eps(here, conditions.null.rows(len(here.x)))
+        if not self.scale:
+            return null
+        return null + self.scale * (prior.eps(here, conditions.prompt.rows(len(here.x))) - null)
+
+
+def _between(schedule: NoiseSchedule, x: Tensor, at: Noised) -> Tensor:
+    """The noise that leads from x to a noised batch: `(x_t - α x) / σ`."""
+    alpha, sigma = schedule.at(at.t, x)
+    return (at.x - alpha * x) / sigma
+
+
+def _drawn(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise shaped like x, drawn where the generator lives."""
+    return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)

@@ -1,0 +1,71 @@
+"""Between pictures and the space where a network knows noise; both ways differentiable."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.nn.functional import interpolate
+
+from volkit.typing import Float, Tensor
+
+__all__ = ["Codec", "LatentCodec", "PixelCodec"]
+
+
+class Codec(Protocol):
+    """Encodes and decodes."""
+
+    def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
+        """From display-referred pictures."""
+        ...
+
+    def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
+        """Back to them."""
+        ...
+
+
+@dataclass(frozen=True)
+class PixelCodec:
+    """`x = 2 p - 1`, channels first, at the network's own size."""
+
+    size: int
+
+    def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view 3 row column"]:
+        """Resize and centre."""
+        return 2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0
+
+    def decode(self, x: Float[Tensor, "view 3 row column"]) -> Float[Tensor, "view height width 3"]:
+        """Back to [0, 1]."""
+        return (0.5 * (x + 1.0)).movedim(1, -1)
+
+
+@dataclass(frozen=True)
+class LatentCodec:
+    """`x = (E(2 p - 1) - shift) scale`: the mean of an `AutoencoderKL`'s posterior (Rombach et al. 2022).
+
+    Without its noise, a step is a function of the pictures. `scale` and `shift` are the autoencoder's own.
+    """
+
+    autoencoder: Any
+    size: int
+
+    def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
+        """Resize, centre, encode."""
+        centred = 2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0
+        mean = self.autoencoder.encode(centred.to(self.autoencoder.dtype)).latent_dist.mean.to(pictures.dtype)
+        return (mean - self._shift) * self.autoencoder.config.scaling_factor
+
+    def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
+        """Decode to [0, 1]."""
+        latent = x / self.autoencoder.config.scaling_factor + self._shift
+        decoded = self.autoencoder.decode(latent.to(self.autoencoder.dtype)).sample.to(x.dtype)
+        return (0.5 * (decoded + 1.0)).movedim(1, -1)
+
+    @property
+    def _shift(self) -> float:
+        return self.autoencoder.config.shift_factor or 0.0
+
+
+def _resized(x: Float[Tensor, "view 3 height width"], size: int) -> Tensor:
+    if x.shape[-2:] == torch.Size((size, size)):
+        return x
+    return interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,137 @@
+"""A pipeline of diffusers as a prior: whatever its network predicts, what comes out is ε."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.guidance.condition import Condition
+from volkit.guidance.noise_schedule import NoiseSchedule
+from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_lora, control_network
+from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
+from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
+from volkit.guidance.pipeline.folder import Folder, library, open_folder
+from volkit.guidance.pipeline.joint import attend_jointly
+from volkit.guidance.pipeline.words import Words
+from volkit.guidance.prediction import PREDICTIONS
+from volkit.guidance.prior import Noised
+from volkit.typing import Float, Tensor
+
+__all__ = ["PipelinePrior", "open_prior"]
+
+
+@dataclass(frozen=True)
+class PipelinePrior:
+    """A frozen network with its words, its space of pictures and its noise schedule.
+
+    The network runs in its own precision; what comes in and goes out keeps that of the pictures.
+    """
+
+    denoiser: Denoiser
+    codec: Codec
+    words: Words
+    schedule: NoiseSchedule
+    prediction: str = "epsilon"
+    views: int = 1
+
+    def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
+        """Into the space of the network."""
+        return self.codec.encode(pictures)
+
+    def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
+        """Back to pictures."""
+        return self.codec.decode(x)
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """What the network is told for these texts, a row each."""
+        return self.words(texts)
+
+    def eps(self, at: Noised, condition: Condition) -> Tensor:
+        """The network's prediction, turned into ε."""
+        dtype = self.denoiser.network.dtype
+        told = condition.rows(len(at.x)).mapped(lambda member: member.to(at.x.device, dtype))
+        output = self.denoiser(Noised(at.x.to(dtype), at.t), told).to(at.x.dtype)
+        alpha, sigma = self.schedule.at(at.t, at.x)
+        return PREDICTIONS[self.prediction].eps(output, at.x, alpha, sigma)
+
+
+def open_prior(
+    name: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    additions: Additions | None = None,
+    size: int | None = None,
+) -> PipelinePrior:
+    """Load a pipeline from a local folder or by hub name; `size` is that of its pictures if not the network's own.
+
+    A network whose configuration says `"views": n` sees n neighbouring views jointly.
+    """
+    folder, device = open_folder(name), torch.device(device)
+    kind = folder.index[folder.denoiser][1]
+    if kind not in DENOISERS:
+        raise ValueError(f"{folder.path}: cannot ask a {kind}; known are {', '.join(DENOISERS)}")
+    schedule, prediction = _schedule(folder)
+    denoiser = _extended(folder.load(folder.denoiser, dtype), additions or Additions(), dtype)
+    for network in (denoiser.network, getattr(denoiser, "control", None)):
+        if network is not None:
+            _frozen(network, device)
+    config = folder.config(folder.denoiser)
+    views = int(config.get("views", 1))
+    if views > 1:
+        attend_jointly(denoiser.network, views)
+    codec = _codec(folder, device, dtype, size or _native(config) * _downscale(folder))
+    return PipelinePrior(denoiser, codec, Words(folder, device, dtype), schedule.to(device), prediction, views)
+
+
+def _frozen(network: Any, device: torch.device) -> Any:
+    return network.to(device).eval().requires_grad_(False)
+
+
+def _schedule(folder: Folder) -> tuple[NoiseSchedule, str]:
+    """α, σ and the language of the predictions, from the scheduler's configuration."""
+    config = folder.config("scheduler")
+    if "FlowMatch" in folder.index["scheduler"][1]:
+        return NoiseSchedule.rectified_flow(config["num_train_timesteps"]), "flow_prediction"
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in PREDICTIONS:
+        raise ValueError(
+            f"{folder.path}/scheduler: prediction type '{prediction}' is unknown; known are {', '.join(PREDICTIONS)}"
+        )
+    if prediction == "flow_prediction":
+        return NoiseSchedule.rectified_flow(config["num_train_timesteps"]), prediction
+    scheduler = library("diffusers").DDPMScheduler.from_config(config)
+    return NoiseSchedule.of_cumulated(scheduler.alphas_cumprod), prediction
+
+
+def _native(config: dict[str, Any]) -> int:
+    """The side of what the network was trained on; Flux does not say, its pipeline does: 128."""
+    return config.get("sample_size") or 128
+
+
+def _downscale(folder: Folder) -> int:
+    return 2 ** (len(folder.config("vae")["block_out_channels"]) - 1) if "vae" in folder.index else 1
+
+
+def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int) -> Codec:
+    if "vae" not in folder.index:
+        return PixelCodec(size)
+    # SDXL's autoencoder overflows in float16, and its configuration says so.
+    wide = dtype == torch.float16 and folder.config("vae").get("force_upcast", False)
+    return LatentCodec(_frozen(folder.load("vae", torch.float32 if wide else dtype), device), size)
+
+
+def _extended(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:
+    """The network with what is added to it, under its call."""
+    kind = type(network).__name__
+    if (additions.control or additions.image_prompt) and kind != "UNet2DConditionModel":
+        raise ValueError(f"a ControlNet or an IP-Adapter goes on a UNet2DConditionModel, and this is a {kind}")
+    if additions.lora:
+        add_lora(network, additions.lora)
+    if additions.image_prompt:
+        add_image_prompt(network, additions.image_prompt)
+        network.to(dtype)
+    if additions.control:
+        return UnetDenoiser(network, control_network(additions.control, dtype))
+    return DENOISERS[kind](network)

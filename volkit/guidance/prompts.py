@@ -1,0 +1,141 @@
+"""From words and cameras to what a step asks: sides of an object, their opposites, words that contradict them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import torch
+
+from volkit.geometry import Cameras
+from volkit.guidance.condition import Condition, Conditions
+from volkit.typing import Float, Tensor
+
+__all__ = ["FLAWS", "NEGATIVE", "Prompts", "camera_numbers", "conditions_for", "side_of"]
+
+Side = Literal["front", "side", "back", "overhead"]
+SUFFIX: dict[Side, str] = {"front": "front view", "side": "side view", "back": "back view", "overhead": "overhead view"}
+SIDES: tuple[Side, Side, Side] = ("front", "side", "back")
+# What NFSD's and SDS-Bridge's authors write for what they do not want (arXiv 2310.17590, 2406.09417).
+NEGATIVE = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
+FLAWS = "oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
+# Perp-Neg (arXiv 2304.04968, appendix, as threestudio has it): a, b, c of the weights `a e^(-b r) + c` by which a
+# side is pushed away; r is 1 where a camera looks straight at the first side of its pair, 0 at the second.
+FRONT_OF_FRONT_SIDE = SIDE_OF_FRONT_SIDE = (4.0, 0.5, -2.426)
+SIDE_OF_SIDE_BACK, FRONT_OF_SIDE_BACK = (1.0, 0.5, -0.606), (1.0, 0.5, 0.967)
+
+
+class _Embeds(Protocol):
+    def embed(self, texts: Sequence[str]) -> Condition: ...
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The words of a run.
+
+    `sides` adds the side that a camera sees; `perp_neg` asks about the other sides too. `contradicting` words are left
+    out of the prompt on the sides given (prompt debiasing, arXiv 2303.15413, with the words said here
+    where the paper asks a language model).
+    """
+
+    text: str
+    negative: str = ""
+    source: str = ""
+    sides: bool = True
+    perp_neg: bool = False
+    contradicting: Mapping[str, tuple[Side, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError('the prompt is empty: say what it shall be, for example "a red ball on a blue box"')
+
+    def seen_from(self, side: Side) -> str:
+        """The prompt for a side."""
+        if not self.sides:
+            return self.text
+        against = {word for word, sides in (self.contradicting or {}).items() if side in sides}
+        kept = " ".join(word for word in self.text.split() if word.strip(",.").lower() not in against)
+        return f"{kept}, {SUFFIX[side]}"
+
+
+def conditions_for(
+    prior: _Embeds, prompts: Prompts, cameras: Cameras, front: tuple[float, float, float] = (0.0, -1.0, 0.0)
+) -> Conditions:
+    """What a step asks about pictures of an object at the origin whose face looks along `front`."""
+    azimuth, elevation = _angles(cameras, front)
+    sides: list[Side] = [side_of(a, e) for a, e in zip(azimuth.tolist(), elevation.tolist(), strict=True)]
+    prompt = prior.embed([prompts.seen_from(side) for side in sides])
+    count = len(sides)
+    conditions = Conditions(
+        prompt,
+        prior.embed([""] * count),
+        negative=prior.embed([prompts.negative] * count) if prompts.negative else None,
+        source=prior.embed([prompts.source] * count) if prompts.source else None,
+        critic=prior.embed([prompts.text] * count),
+    )
+    if not prompts.perp_neg:
+        return conditions
+    overhead = torch.tensor([side == "overhead" for side in sides], device=azimuth.device)
+    return _with_other_sides(conditions, prior, prompts, azimuth, overhead)
+
+
+def side_of(azimuth: float, elevation: float) -> Side:
+    """Overhead above 60°, front within 45° of the front, back beyond 135°, side between (after DreamFusion)."""
+    if elevation > math.radians(60.0):
+        return "overhead"
+    away = abs(azimuth)
+    return "front" if away < math.radians(45.0) else "back" if away > math.radians(135.0) else "side"
+
+
+def camera_numbers(cameras: Cameras) -> Float[Tensor, "camera 16"]:
+    """The pose as sixteen numbers, world from camera row by row, as ProlificDreamer's critic is told it."""
+    last = cameras.world_from_camera.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(cameras), 1, 4)
+    return torch.cat([cameras.world_from_camera, last], 1).flatten(1)
+
+
+def _angles(cameras: Cameras, front: tuple[float, float, float]) -> tuple[Tensor, Tensor]:
+    """Azimuth from the front in (-π, π], and elevation, of the cameras around the origin."""
+    x, y, z = cameras.centres.unbind(-1)
+    azimuth = torch.atan2(y, x) - math.atan2(front[1], front[0])
+    return torch.atan2(azimuth.sin(), azimuth.cos()), torch.atan2(z, torch.hypot(x, y))
+
+
+def _with_other_sides(
+    conditions: Conditions, prior: _Embeds, prompts: Prompts, azimuth: Tensor, overhead: Tensor
+) -> Conditions:
+    """Embeddings are mixed between neighbouring sides; front and side are pushed away by how little they are seen."""
+    front, side, back = (prior.embed([prompts.seen_from(s)] * len(azimuth)) for s in SIDES)
+    quarter = azimuth.abs() / (0.5 * math.pi)
+    ahead = quarter < 1.0
+    share = torch.where(ahead, 1.0 - quarter, 2.0 - quarter)
+    between = _choose(ahead, _mix(share, front, side), _mix(share, side, back))
+    weights = torch.stack(
+        [
+            torch.where(ahead, _falling(FRONT_OF_FRONT_SIDE, share), _falling(FRONT_OF_SIDE_BACK, share)),
+            torch.where(ahead, _falling(SIDE_OF_FRONT_SIDE, 1.0 - share), _falling(SIDE_OF_SIDE_BACK, share)),
+        ]
+    )
+    prompt = _choose(overhead, conditions.prompt, between)
+    return replace(conditions, prompt=prompt, beside=(front, side), beside_weights=-weights * ~overhead)
+
+
+def _falling(curve: tuple[float, float, float], share: Tensor) -> Tensor:
+    scale, rate, shift = curve
+    return scale * torch.exp(-rate * share) + shift
+
+
+def _mix(share: Float[Tensor, " view"], first: Condition, second: Condition) -> Condition:
+    """`r first + (1 - r) second`, by members and views."""
+    return _by_view(lambda r, a, b: r.to(a) * a + (1.0 - r.to(a)) * b, share, first, second)
+
+
+def _choose(where: Tensor, first: Condition, second: Condition) -> Condition:
+    return _by_view(torch.where, where, first, second)
+
+
+def _by_view(rule: Callable[[Tensor, Tensor, Tensor], Tensor], by: Tensor, a: Condition, b: Condition) -> Condition:
+    members = {name: (getattr(a, name), getattr(b, name)) for name in ("text", "pooled")}
+    joined = {
+        n: rule(by.view(-1, *(1,) * (x.ndim - 1)).to(x.device), x, y) for n, (x, y) in members.items() if x is not None
+    }
+    return replace(a, **joined)

@@ -1,0 +1,53 @@
+"""How much a place of the noised space counts for an f-divergence: h(r), r = p_t / q_t."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+
+from volkit.guidance.condition import Condition
+from volkit.guidance.prior import Noised
+from volkit.typing import Float, Tensor
+
+__all__ = ["DIVERGENCES", "Divergence", "ExactRatio", "LogRatio", "density_weight"]
+
+Divergence = Literal["reverse_kl", "soft_reverse_kl", "jensen_shannon", "hellinger", "forward_kl", "jeffreys"]
+
+# h(r) = f''(1/r) / r², as a function of log r (f-distill, Xu et al. 2025).
+DIVERGENCES = {
+    "reverse_kl": torch.ones_like,
+    "soft_reverse_kl": lambda log_r: torch.sigmoid(-log_r),
+    "jensen_shannon": torch.sigmoid,
+    "hellinger": lambda log_r: 0.25 * (0.5 * log_r).exp(),
+    "forward_kl": torch.exp,
+    "jeffreys": lambda log_r: 1.0 + log_r.exp(),
+}
+
+
+class LogRatio(Protocol):
+    """Whatever can say how much likelier a noised batch is under the prior than among the renders."""
+
+    def __call__(self, at: Noised, prompt: Condition, critic: Condition) -> Float[Tensor, " view"]:
+        """`log p_t(x_t) - log q_t(x_t)`."""
+        ...
+
+
+class _Density(Protocol):
+    def log_density(self, at: Noised, condition: Condition) -> Float[Tensor, " view"]: ...
+
+
+@dataclass(frozen=True)
+class ExactRatio:
+    """The ratio of two known densities, for mixtures."""
+
+    prior: _Density
+    critic: _Density
+
+    def __call__(self, at: Noised, prompt: Condition, critic: Condition) -> Float[Tensor, " view"]:
+        """Their difference of logarithms."""
+        return self.prior.log_density(at, prompt) - self.critic.log_density(at, critic)
+
+
+def density_weight(divergence: Divergence, log_ratio: Float[Tensor, " view"]) -> Float[Tensor, " view"]:
+    """`h(r)`."""
+    return DIVERGENCES[divergence](log_ratio)
