@@ -67,8 +67,8 @@ def test_hulls_follow_a_shape() -> None:
     pytest.importorskip("coacd")
     whole, parts = colliders(_ell(), "convex"), colliders(_ell(), "hulls")
     volume = lambda solids: sum(trimesh.Trimesh(s.vertices.numpy(), s.faces.numpy()).volume for s in solids)  # noqa: E731
-    # the boxes hold 0.64 together, their hull about 1.2
-    assert len(parts) > 1 and volume(parts) < 0.75 < volume(whole)
+    # the boxes hold 0.64 together, their hull about 1.2; the grid of 50 that the cuts are made on thickens the arms
+    assert len(parts) > 1 and volume(parts) < 0.8 < volume(whole)
     again = colliders(_ell(), "hulls")
     assert all(torch.equal(a.vertices, b.vertices) for a, b in zip(parts, again, strict=True))
 
