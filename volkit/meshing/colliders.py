@@ -17,8 +17,8 @@ ColliderShape = Literal["convex", "hulls", "box"]
 VERTICES = 128
 PIECE_VERTICES = 64  # PhysX on a GPU (PxConvexMeshDesc, note)
 PIECES = 32
-# Wei et al. 2022, section 6, keep 0.05 of the unit cube and search 150 times: 100 s for a chair of 8000 faces, which comes
-# out as as many hulls of the same volume in 27 s by these.
+# Wei et al. 2022, section 6, keep 0.05 of the unit cube and search 150 times: 100 s for a chair of 8000 faces, which
+# comes out as as many hulls of the same volume in 27 s by these.
 FACES, CONCAVITY, SEARCHES = 3_000, 0.08, 50
 CONVEX = 0.98  # of its hull's volume, from which on a surface is its own hull
 THIN = 1e-3  # of the diagonal: what is flat gets as much body
