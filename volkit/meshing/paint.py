@@ -2,6 +2,7 @@
 
 import torch
 
+from volkit.meshing.gutter import nearest
 from volkit.meshing.textured import Drawn
 from volkit.meshing.unwrap import GUTTER
 from volkit.typing import Float, Int, Tensor, UInt8
@@ -50,16 +51,11 @@ class Paint:
     def texture(self, own: Int[Tensor, " texel"]) -> UInt8[Tensor, "height width 4"]:
         """The texture as it is now. The surface's `own` texels are spread half a gutter about themselves; those
         farther away belong to nobody, or to other surfaces, and stay."""
-        from scipy.ndimage import distance_transform_edt
-
         height, width = self._texture.shape[:2]
-        empty = torch.ones(height * width, dtype=torch.bool)
-        empty[own] = False
-        found = distance_transform_edt(empty.view(height, width).numpy(), return_indices=True)
-        assert found is not None
-        far, nearest = found
-        rows, columns = torch.from_numpy(nearest).long()
+        filled = torch.zeros(height * width, dtype=torch.bool)
+        filled[own] = True
+        rows, columns, far = nearest(filled.view(height, width))
         image = self.texels.view(height, width, 3)[rows, columns]
-        changed = (torch.from_numpy(far) <= GUTTER / 2)[..., None]
+        changed = (far <= GUTTER / 2)[..., None]
         colours = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
         return torch.cat([torch.where(changed, colours, self._texture[..., :3]), self._texture[..., 3:]], -1)
