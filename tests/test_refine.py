@@ -22,7 +22,7 @@ SIDE = 256
 @pytest.fixture(scope="module")
 def atlas() -> Atlas:
     pytest.importorskip("xatlas")
-    return unwrapped(_ball(cells=20), SIDE)
+    return unwrapped([_ball(cells=20)], SIDE)[0]
 
 
 def _striped(atlas: Atlas) -> torch.Tensor:
