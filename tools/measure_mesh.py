@@ -31,9 +31,9 @@ SIZE = 400
 POINTS, SPLATS = 100_000, 100_000
 ASSETS = {
     "mesh": ("hash_grid", "120s", MeshOptions()),
-    "mesh, lit": ("hash_grid", "120s", MeshOptions(lit=True)),
-    "mesh, refined for 120 s": ("hash_grid", "120s", MeshOptions(refine=120.0)),
-    "mesh, 3 levels, hulls": ("splats", "2m", MeshOptions(faces=20_000, lods=3, collider="hulls")),
+    "mesh_lit": ("hash_grid", "120s", MeshOptions(lit=True)),
+    "mesh_refined_120s": ("hash_grid", "120s", MeshOptions(refine=120.0)),
+    "mesh_3_levels_hulls": ("splats", "2m", MeshOptions(faces=20_000, lods=3, collider="hulls")),
 }
 QUIET = Progress(quiet=True)
 
@@ -46,13 +46,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/meshes"))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    for name in SCENES:
-        measured(f"meshes/{name}-hash_grid-mesh", lambda name=name: from_scene(options.work, name))
-    if options.mesh is not None:
-        measured("meshes/mesh-splats-mesh", lambda: from_mesh(options.work, options.mesh))
     for name, (kind, budget, mesh) in ASSETS.items():
         job = partial(from_photographs, options.work, options.data, kind, budget, mesh)
         measured(f"meshes/photographs-{kind}-{name}", job)
+    if options.mesh is not None:
+        measured("meshes/mesh-splats-mesh", lambda: from_mesh(options.work, options.mesh))
+    for name in SCENES:
+        measured(f"meshes/{name}-hash_grid-mesh", lambda name=name: from_scene(options.work, name))
 
 
 def from_scene(work: Path, name: str) -> dict:
