@@ -37,6 +37,7 @@ def extract(
     check_style(target, options.style)
     if options.engine == "godot" and options.lods > 1:
         progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
+    progress.seconds.clear()  # of an earlier job
     started = time.perf_counter()
     if isinstance(scene, Mesh) and not options.remakes:
         asset, found = dressed(scene, options)
