@@ -57,3 +57,14 @@ def test_two_sources_of_one_name_are_refused(tmp_path: Path, capsys) -> None:
     line = ["convert", str(tmp_path / "x/a.json"), str(tmp_path / "y/a.json"), str(tmp_path / "out"), "--format", "obj"]
     assert cli.main([*line, *SMALL]) == 1
     assert "two sources would be written there" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["a.glb", "--format", "obj"], "--format is for a folder"),
+    (["a.glb", "--report", "a.txt"], "name it .html or .json"),
+])  # fmt: skip
+def test_what_cannot_be_done_is_said_before_the_work(tmp_path: Path, capsys, options: list[str], said: str) -> None:
+    target, *rest = options
+    rest = [str(tmp_path / word) if word.startswith("a.") else word for word in rest]
+    assert cli.main(["convert", str(bundled("primitives")), str(tmp_path / target), *rest, *SMALL]) == 1
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())

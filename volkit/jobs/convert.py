@@ -15,7 +15,7 @@ from volkit.fit import Budget
 from volkit.io import check_target, save
 from volkit.io.formats import format_for
 from volkit.jobs.batch import in_folder, run_all
-from volkit.jobs.convert_report import write_report
+from volkit.jobs.convert_report import check_report, write_report
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
@@ -110,7 +110,7 @@ class ConvertJob:
             return self._one(*pairs[0], progress)
         if self.report is not None:
             raise ValueError("--report is for one conversion; --json tells of several")
-        alone = [replace(self, paths=(*sources, target)) for sources, target in pairs]
+        alone = [replace(self, paths=(*sources, target), format=None) for sources, target in pairs]
         results = run_all([(one.paths[-1], one.run) for one in alone], self.jobs, progress)
         return {"command": "convert", "results": results, "failed": sum("error" in result for result in results)}
 
@@ -120,11 +120,14 @@ class ConvertJob:
         *sources, last = self.paths
         if self.compose:
             return [(tuple(sources), last)]
-        if last.is_dir() or (self.format and not last.suffix):
+        if last.is_dir() or (not last.suffix and (self.format or len(sources) > 1)):
             suffix = self.format or ("glb" if self._wants_mesh else "safetensors")
             targets = in_folder(sources, last, suffix.removeprefix("."))
-            last.mkdir(parents=True, exist_ok=True)
+            if not self.dry_run:
+                last.mkdir(parents=True, exist_ok=True)
             return [((source,), target) for source, target in zip(sources, targets, strict=True)]
+        if self.format is not None:
+            raise ValueError(f"--format is for a folder; {last} says by its suffix what it is")
         return [((self.paths[0],), target) for target in self.paths[1:]]
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: Progress) -> dict[str, Any]:
@@ -132,6 +135,8 @@ class ConvertJob:
         for path in (target, self.report):
             if path is not None and path.exists() and not self.force and not self.dry_run:
                 raise FileExistsError(f"{path}: exists already; --force overwrites it")
+        if self.report is not None:
+            check_report(self.report)
         generator = seeded(self.seed)
         teacher = self._teacher(sources, generator, progress)
         kind = self._kind(teacher, target)
@@ -154,8 +159,11 @@ class ConvertJob:
         check_target(target, student.config.kind)
         if student is teacher:
             save(student, target)
-            return report | {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "bytes": target.stat().st_size,
-                             "history": [], "notes": progress.notes}  # fmt: skip
+            report |= {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "bytes": target.stat().st_size,
+                       "history": [], "notes": progress.notes}  # fmt: skip
+            if self.report is not None:
+                write_report(self.report, report, student, Judge.of_scene(teacher, self.size, generator))
+            return report
         judge = Judge.of_scene(teacher, self.size, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)

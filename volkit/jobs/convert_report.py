@@ -4,16 +4,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from volkit.io.atomic import written_whole
+from volkit.io.atomic import check_writable, written_whole
 from volkit.jobs.measure import Judge, flat_colour
 from volkit.jobs.report import Column, Gallery, Page, write_page
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["write_report"]
+__all__ = ["check_report", "write_report"]
 
 SHOWN = 3  # held-out views
 ROW = ("kind", "psnr_to_source", "seconds", "bytes")
+
+
+def check_report(path: Path) -> None:
+    """Raise what `write_report` would, before the work is done."""
+    if path.suffix not in (".html", ".json"):
+        raise ValueError(f"{path}: a report is a page or JSON; name it .html or .json")
+    check_writable(path)
 
 
 def write_report(
@@ -28,8 +35,6 @@ def write_report(
         with written_whole(path) as place:
             place.write_text(json.dumps(report, indent=1, allow_nan=False, default=str), encoding="utf-8")
         return
-    if path.suffix != ".html":
-        raise ValueError(f"{path}: a report is a page or JSON; name it .html or .json")
     history = report.get("history") or []
     curve = [(row["seconds"], row["psnr"]) for row in history if row.get("psnr") is not None]
     page = Page(

@@ -31,7 +31,7 @@ from volkit.typing import Tensor
 
 __all__ = ["asset_of", "dressed", "on_ground"]
 
-LIBRARIES = ("embreex", "fast_simplification", "scipy", "skimage", "trimesh", "xatlas")
+LIBRARIES = ("coacd", "embreex", "fast_simplification", "manifold3d", "scipy", "skimage", "trimesh", "xatlas")
 VIEWS = 160  # cameras that say what is seen
 LOOKS = 64  # of them, pictures that depth and colour come from
 POINTS = 50_000  # drawn to compare surfaces
