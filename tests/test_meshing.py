@@ -142,8 +142,9 @@ def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
 def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
     target = tmp_path / "scene.obj"
     line = ["convert", str(bundled("primitives")), str(target), "--faces", "500", "--texture", "64", "--cells", "48"]
-    assert cli.main([*line, "--size", "64", "--json"]) == 0
+    assert cli.main([*line, "--size", "64", "--watertight", "--json"]) == 0
     report = _told(capsys)
+    assert report["levels"][0]["watertight"] and report["triangles"] <= 500
     mesh = load(target)
     assert isinstance(mesh, Mesh) and len(mesh.faces) == report["triangles"] and mesh.texture.shape[:2] == (64, 64)
     assert {p.suffix for p in tmp_path.iterdir()} == {".obj", ".mtl", ".png"}

@@ -54,6 +54,8 @@ def asset_of(
         dense = closed(dense) if options.watertight else dense
     with progress.stretch("simplify"):
         surfaces = levels_of_detail(dense, options.faces, options.lods)
+        if options.watertight:  # fewer faces may leave gaps
+            surfaces = tuple(closed(surface) for surface in surfaces)
     with progress.stretch("unwrap"):
         atlases = unwrapped(surfaces, options.texture)
     with progress.stretch("bake"):

@@ -29,7 +29,7 @@ class MeshOptions:
     lit: bool = False
     """Keep the light of the capture in the texture, and say that the mesh is to be shown without lamps."""
     watertight: bool = False
-    """Close the surface, for physics and for printing."""
+    """Close the surface, for physics and for printing; faces that fill gaps come on top of --faces."""
     lightmap: bool = False
     """Give each level a second set of uv without overlap, which engines bake light into."""
     collider: Literal["none", "box", "convex", "hulls"] = "none"

@@ -19,15 +19,18 @@ def levels_of_detail(dense: Triangles, faces: int, count: int) -> tuple[Triangle
 
 
 def simplified(surface: Triangles, faces: int) -> Triangles:
-    """At most `faces` faces by fast-simplification."""
+    """At most `faces` faces by fast-simplification, which stops short at times and then goes on from what it made."""
     import fast_simplification
 
-    if len(surface) <= faces:
-        return surface
-    found = fast_simplification.simplify(surface.vertices.numpy(), surface.faces.int().numpy(), target_count=faces)
-    points, kept = found[0], found[1]
-    thin = Triangles(torch.from_numpy(points).float(), torch.from_numpy(kept).long())
-    return thin.kept(thin.areas > 0)
+    while len(surface) > faces:
+        found = fast_simplification.simplify(surface.vertices.numpy(), surface.faces.int().numpy(), target_count=faces)
+        points, kept = found[0], found[1]
+        fewer = Triangles(torch.from_numpy(points).float(), torch.from_numpy(kept).long())
+        fewer = fewer.kept(fewer.areas > 0)
+        if not 0 < len(fewer) < len(surface):
+            raise ValueError(f"--faces {faces}: the surface cannot be drawn with fewer than {len(surface)} faces")
+        surface = fewer
+    return surface
 
 
 def smoothed(surface: Triangles) -> Triangles:
