@@ -157,14 +157,30 @@ class ConvertJob:
                 student, budget, 0, JUDGED, teacher=teacher, answers=answer_bytes(teacher, student, self.size)
             )
         check_target(target, student.config.kind)
+        judge = None
         if student is teacher:
             save(student, target)
-            report |= {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "bytes": target.stat().st_size,
-                       "history": [], "notes": progress.notes}  # fmt: skip
-            if self.report is not None:
-                write_report(self.report, report, student, Judge.of_scene(teacher, self.size, generator))
-            return report
-        judge = Judge.of_scene(teacher, self.size, generator, target.with_suffix(".png") if self.preview else None)
+            report |= {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "history": []}
+        else:
+            preview = target.with_suffix(".png") if self.preview else None
+            judge = Judge.of_scene(teacher, self.size, generator, preview)
+            report |= self._distil(teacher, student, target, judge, generator, progress)
+        report |= {"bytes": target.stat().st_size, "notes": progress.notes}
+        if self.report is not None:
+            write_report(self.report, report, student, judge or Judge.of_scene(teacher, self.size, generator))
+        return report
+
+    def _distil(
+        self,
+        teacher: Representation,
+        student: Representation,
+        target: Path,
+        judge: Judge,
+        generator,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Teach the student within the budget, write it, and measure it beside its teacher."""
+        budget = Budget.parse(self.budget)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)
         with progress.stretch(f"convert to {student.config.kind}"):
@@ -174,13 +190,8 @@ class ConvertJob:
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
         save(student, target)
         training.finish()
-        report |= {
-            "seconds": round(fit.seconds, 2), "steps": fit.step, "psnr_to_source": judge.mean_psnr(student, progress),
-            "bytes": target.stat().st_size, "history": fit.history.rows, "notes": progress.notes,
-        }  # fmt: skip
-        if self.report is not None:
-            write_report(self.report, report, student, judge)
-        return report
+        return {"seconds": round(fit.seconds, 2), "steps": fit.step,
+                "psnr_to_source": judge.mean_psnr(student, progress), "history": fit.history.rows}  # fmt: skip
 
     def _mesh(
         self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress
