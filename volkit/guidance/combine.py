@@ -9,7 +9,7 @@ from volkit.guidance.asking import Asking
 from volkit.guidance.ramps import Ramp, value
 from volkit.typing import Tensor
 
-__all__ = ["Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "RandomScale"]
+__all__ = ["Bounded", "Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "RandomScale"]
 
 
 class Combination(Protocol):
@@ -39,6 +39,25 @@ class Cfg:
         prompt, null = ask.here("prompt", "null")
         guided = null + scale * (prompt - null)
         return _rescaled(ask, guided, prompt, self.rescale) if self.rescale else guided
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """The prediction of another combination, with `x̂0` kept where pixels lie: in [-limit, limit].
+
+    `ε ← (x_t - α clip(x̂0)) / σ`: what guidance adds beyond black and white would only saturate (static thresholding,
+    Saharia et al. 2022, section 2.3). For combinations that predict noise, in pixel space.
+    """
+
+    combine: Combination
+    limit: float = 1.0
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """The bounded prediction."""
+        schedule, eps = ask.prior.schedule, self.combine(ask)
+        clean = schedule.clean(ask.at.x, eps, ask.at.t)
+        alpha, sigma = schedule.at(ask.at.t, ask.at.x)
+        return (ask.at.x - alpha * clean.clamp(-self.limit, self.limit)) / sigma
 
 
 def _rescaled(ask: Asking, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:

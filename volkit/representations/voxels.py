@@ -144,6 +144,11 @@ class Voxels(Field):
         links[mask] = torch.arange(len(grid), dtype=torch.int32, device=self.device)
         self.links = links
 
+    @property
+    def centres(self) -> Float[Tensor, "row 3"]:
+        """Where the voxel of each row is, local frame."""
+        return self.domain.local_from_unit((self._voxels() + 0.5) / self._voxels().new_tensor(self.links.shape))
+
     def check(self) -> None:
         """Raise ValueError unless every link is -1 or a row of its own."""
         rows = len(self.density_data)

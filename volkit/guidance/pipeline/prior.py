@@ -10,6 +10,7 @@ import torch
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_lora, control_network
+from volkit.guidance.pipeline.advice import Advice
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
@@ -20,6 +21,8 @@ from volkit.guidance.prior import Noised
 from volkit.typing import Float, Tensor
 
 __all__ = ["PipelinePrior", "open_prior"]
+
+ADVICE = Advice()
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class PipelinePrior:
     schedule: NoiseSchedule
     prediction: str = "epsilon"
     views: int = 1
+    advice: Advice = ADVICE
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Into the space of the network."""
@@ -82,7 +86,8 @@ def open_prior(
     if views > 1:
         attend_jointly(denoiser.network, views)
     codec = _codec(folder, device, dtype, size or _native(config) * _downscale(folder))
-    return PipelinePrior(denoiser, codec, Words(folder, device, dtype), schedule.to(device), prediction, views)
+    words, schedule = Words(folder, device, dtype), schedule.to(device)
+    return PipelinePrior(denoiser, codec, words, schedule, prediction, views, Advice.of(folder.path))
 
 
 def _frozen(network: Any, device: torch.device) -> Any:

@@ -1,0 +1,112 @@
+"""The last rung: pictures of a step, what the prior says about them, and the way back to who sat for them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from volkit.distill.score.around import Around
+from volkit.distill.score.learners import Learner
+from volkit.distill.score.sitter import Sitter, Sitting
+from volkit.fit import Moment
+from volkit.geometry import Cameras
+from volkit.guidance.condition import Conditions
+from volkit.guidance.guidance import Guidance
+from volkit.typing import Float, Tensor
+
+__all__ = ["Asked", "ScoreRung"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a step asks about its pictures: `words` are those of a prompt from these sides, `camera` the numbers that
+    tell cameras and backgrounds to a prior that takes them; `source` draws what there was at the start.
+    """
+
+    words: Callable[[Cameras], Conditions]
+    camera: Callable[[Cameras, Tensor], Tensor] | None = None
+    source: Callable[[Cameras, Tensor], Tensor] | None = None
+    background: tuple[float, float, float] | None = None  # None: a colour of its own for every view
+
+    def about(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Conditions:
+        """Conditions for pictures by these cameras over these colours."""
+        conditions = self.words(cameras)
+        if self.camera is not None:
+            numbers = self.camera(cameras, background)
+            conditions = conditions.told(lambda condition: replace(condition, camera=numbers))
+        if self.source is not None:
+            with torch.no_grad():
+                conditions = replace(conditions, source_pictures=self.source(cameras, background))
+        return conditions
+
+    def colours(self, count: int, together: int, generator: torch.Generator) -> Float[Tensor, "view 3"]:
+        """A background for each view, the same for views that are seen together."""
+        if self.background is not None:
+            return torch.tensor(self.background, device=generator.device).expand(count, 3)
+        drawn = torch.rand(count // together, 3, generator=generator, device=generator.device)
+        return drawn.repeat_interleave(together, 0)
+
+
+class ScoreRung:
+    """`L = Σ pictures · sg(g)`, g what the guidance says about `views` pictures of every sitter.
+
+    The value of the loss `prior` is `½ Σ |x - x̂|² / views` in the prior's space, its gradient that of the rule.
+    All sitters are particles of one distribution: what learns beside them sees the pictures of all.
+    """
+
+    def __init__(
+        self,
+        guidance: Guidance,
+        asked: Asked,
+        around: Around,
+        views: int,
+        generator: torch.Generator,
+        learners: Sequence[Learner] = (),
+    ) -> None:
+        self.guidance, self.asked, self.around, self.views = guidance, asked, around, views
+        self.generator, self.learners = generator, learners
+
+    def losses(self, sitters: Sequence[Sitter], moment: Moment) -> dict[str, Tensor]:
+        """The prior's loss, the sitters' penalties, and the losses of whatever learns beside them."""
+        together, generator = self.guidance.prior.views, self.generator
+        cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in sitters]
+        sittings = [sitter.draw(seen, moment) for sitter, seen in zip(sitters, cameras, strict=True)]
+        colours = self.asked.colours(self.views * len(sitters), together, generator)
+        pictures = torch.cat([s.over(c) for s, c in zip(sittings, colours.split(self.views), strict=True)])
+        _check(pictures, moment)
+        conditions = self.asked.about(Cameras.cat(cameras), colours)
+        seen = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
+        pull = (pictures * seen.gradient).sum() * len(sitters)  # each as if it sat alone
+        losses = {"prior": pull + (seen.loss - pull.detach())}
+        for sitter, error in zip(sitters, seen.gradient.norm(dim=-1).split(self.views), strict=True):
+            if (blame := sitter.blame(error)) is not None:
+                losses["prior"] = losses["prior"] + blame
+        losses |= _summed(sittings)
+        for learner in self.learners:
+            losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
+        return losses
+
+    def state(self) -> dict[str, Any]:
+        """What learns beside the sitters."""
+        return {learner.name: [p.detach() for p in learner.parameters()] for learner in self.learners}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up `state()`."""
+        for learner in self.learners:
+            for parameter, stored in zip(learner.parameters(), state[learner.name], strict=True):
+                parameter.data.copy_(stored)
+
+
+def _summed(sittings: Sequence[Sitting]) -> dict[str, Tensor]:
+    """Penalties of all sitters by name."""
+    names = dict.fromkeys(name for sitting in sittings for name in sitting.penalties)
+    return {name: torch.stack([s.penalties[name] for s in sittings]).sum() for name in names}
+
+
+def _check(pictures: Tensor, moment: Moment) -> None:
+    if not torch.isfinite(pictures).all():
+        raise FloatingPointError(
+            f"step {moment.step}: the pictures of the scene are not finite, so that its own parameters are not: lower "
+            "the guidance scale"
+        )

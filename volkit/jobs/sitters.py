@@ -1,0 +1,86 @@
+"""Who sits for a prior: a representation of the kind that was asked for, as fine as the prior can see."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from volkit.distill.densify import Chain
+from volkit.distill.score import Around, FieldSitter, Penalties, Sitter, SplatSitter
+from volkit.distill.score.begin import begin
+from volkit.geometry import Domain
+from volkit.guidance.ramps import Ramp
+from volkit.representations import (
+    REPRESENTATIONS,
+    TEACHERS_ONLY,
+    Field,
+    HashGridConfig,
+    MlpConfig,
+    PlanesConfig,
+    RepresentationConfig,
+    Splats,
+    SplatsConfig,
+    TensorCPConfig,
+    TensorVMConfig,
+    VoxelsConfig,
+)
+
+__all__ = ["LEARNABLE", "generated_config", "sitter_of"]
+
+LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
+COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
+FINEST = 2.5  # cells of its last level for a pixel
+SAMPLES = 2.0  # on a ray, for a pixel's width
+
+
+def pixels_across(around: Around, domain: Domain) -> float:
+    """How many pixels the domain's longest edge is wide in the last pictures, in the middle of the ranges."""
+    size = around.size.corners[-1][1] if isinstance(around.size, Ramp) else around.size
+    half_view = math.radians(0.25 * sum(around.field_of_view))
+    return max(domain.extent) * 0.5 * size / math.tan(half_view) / (0.5 * sum(around.distance))
+
+
+def generated_config(kind: str, across: float) -> RepresentationConfig:
+    """Sizes for an object of so many pixels: no finer than a prior's pictures, and matte where a kind can be.
+
+    A colour that depends on the direction would let every view have an object of its own.
+    """
+    cells = max(16, round(across))
+    if kind == "hash_grid":
+        levels = 1 + max(2, math.ceil(math.log(FINEST * across / COARSEST) / math.log(GROWTH)))
+        return HashGridConfig(
+            levels=levels, features=4, log2_table=15, base_resolution=COARSEST, per_level_scale=GROWTH, width=32,
+            sh_degree=0, products="float32", lr=2e-2, network_lr=5e-3,
+        )  # fmt: skip
+    small: dict[str, RepresentationConfig] = {
+        "mlp": MlpConfig(layers=3, width=64, skip=0, position_bands=5, view_directions=False),
+        "voxels": VoxelsConfig(resolution=cells + cells // 2, start=cells + cells // 2, tv_density=0.0, tv_sh=0.0),
+        "tensor_vm": TensorVMConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
+        "tensor_cp": TensorCPConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
+        "planes": PlanesConfig(resolution=max(16, cells // 2), scales=(1, 2), channels=16, tv=0.0),
+        "splats": SplatsConfig(count=1000, degree=0),
+    }
+    return small[kind]
+
+
+def sitter_of(
+    kind: str,
+    around: Around,
+    half: float,
+    penalties: Penalties,
+    generator: torch.Generator,
+    config: RepresentationConfig | None = None,
+    most: int = 20_000,
+) -> Sitter:
+    """A grey fog of a kind in the cube of that half edge; `most` splats, as many as there can be."""
+    domain = Domain.cube(half)
+    across = pixels_across(around, domain)
+    config = config or generated_config(kind, across)
+    if isinstance(config, SplatsConfig):
+        config = replace(config, count=min(config.count, most))
+    scene = config.build(domain, generator)
+    assert isinstance(scene, Field | Splats)
+    begin(scene, generator)
+    if isinstance(scene, Splats):
+        return SplatSitter(scene, penalties, Chain(most))
+    return FieldSitter(scene, penalties, generator, max(24, round(SAMPLES * across)))
