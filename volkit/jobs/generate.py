@@ -4,28 +4,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
-from volkit.distill.score import Around, Penalties, ScoreRung, ScoreStudent
-from volkit.fit import Budget, Fit
+from volkit.distill.score import Around, Penalties, ScoreRung
+from volkit.fit import Budget
+from volkit.geometry import Domain
 from volkit.guidance.pipeline import PipelinePrior
 from volkit.guidance.ramps import Ramp
 from volkit.io import check_target, format_for, save
 from volkit.jobs.devices import Device, chosen_device, on_device
+from volkit.jobs.distillation import Distillation, Done, MeshStages, meshed
 from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
-from volkit.jobs.measure import write_picture
 from volkit.jobs.progress import Progress
-from volkit.jobs.sitters import LEARNABLE, sitter_of
+from volkit.jobs.sitters import LEARNABLE, pixels_across, sitter_of
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.render.renderer import renderer_for
-from volkit.representations import Representation, RepresentationConfig
+from volkit.representations import RepresentationConfig
 
 __all__ = ["GenerateJob"]
 
 DEFAULT = "hash_grid"
-SHOWN, SHOWN_SIZE = 4, 128  # views of a preview, pixels a side of each
+PREFERRED = ("mesh", "splats")  # where the target's format holds no field
+KINDS = (*LEARNABLE, "mesh")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class GenerateJob:
     target: Path
     """File to write; its suffix names the format: .safetensors a field, .ply splats."""
     to: str | None = None
-    """Kind of representation: hash_grid, voxels, planes, tensor_vm, tensor_cp, mlp, splats; by default hash_grid, or
-    what the target's format holds."""
+    """Kind of representation: hash_grid, voxels, planes, tensor_vm, tensor_cp, mlp, splats, mesh; by default that of
+    the target's format: .safetensors hash_grid, .ply splats, .glb mesh. A mesh is first a field."""
     prior: str | None = None
     """Folder or hub name of a diffusion model; by default the toy prior that comes with volkit."""
     method: str = "sds"
@@ -72,6 +72,10 @@ class GenerateJob:
     """How many assets are made together, with one critic; TARGET-2, TARGET-3, ... are the others."""
     max_splats: int = 20_000
     """How many splats there may be, with --to splats."""
+    faces: int = 5_000
+    """How many triangles a mesh may have, with --to mesh."""
+    texture: int | None = None
+    """Texels a side of a mesh's texture, a power of two; by default eight for each pixel that the prior sees."""
     opacity: float = 0.0
     """Weight of emptiness: fog goes where the prior does not mind."""
     entropy: float = 0.0
@@ -103,54 +107,47 @@ class GenerateJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Distil, write, report."""
-        budget, device, kind = Budget.parse(self.budget), chosen_device(self.device), self._kind()
+        device, kind = chosen_device(self.device), self._kind()
         self._check(kind)
-        rule = self._rule()
-        generator = seeded(self.seed)
+        rule, generator = self._rule(), seeded(self.seed)
         with progress.stretch("prior"):
             prior = opened(self.prior, device, self.precision)
             asked = asked_about(rule, prior, grid=self.grid)
-        around, views = self._around(prior), self.views or prior.advice.views
+        around = self._around(prior)
+        coarse = DEFAULT if kind == "mesh" else kind
         sitters = [
-            sitter_of(kind, around, prior.advice.half, self._penalties(), generator, self.config, self.max_splats)
+            sitter_of(coarse, around, prior.advice.half, self._penalties(), generator, self.config, self.max_splats)
             for _ in range(self.particles)
         ]
         generator = on_device(generator, device)
         guidance, learners = guided(rule, prior, generator, grid=self.grid)
-        rung = ScoreRung(guidance, asked, around, views, generator, learners)
-        training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
+        rung = ScoreRung(guidance, asked, around, self.views or prior.advice.views, generator, learners)
+        preview = self.target.with_suffix(".png") if self.preview else None
+        distillation = Distillation(rung, preview)
+        training = Training(
+            self.target, Budget.parse(self.budget), self._purpose(), self.resume, self.checkpoint_seconds
+        )
         with progress.stretch(f"generate {kind}"):
-            fit = self._trained(training, ScoreStudent(sitters, rung, generator), around, progress)
-        for target, sitter in zip(self._targets(), sitters, strict=True):
-            sitter.scene.provenance = {"prompt": self.prompt, "prior": self._prior_name, "method": self.method}
-            save(sitter.scene, target)
+            if kind == "mesh":
+                done = meshed(distillation, sitters, training, self._mesh_stages(around, prior.advice.half), progress)
+            else:
+                done = distillation.train(sitters, training, progress)
+        return self._written(done, training, kind, rung.views, progress)
+
+    def _written(self, done: Done, training: Training, kind: str, views: int, progress: Progress) -> dict[str, Any]:
+        """Write the assets; tell what was done."""
+        for target, scene in zip(self._targets(), done.scenes, strict=True):
+            scene.provenance = {"prompt": self.prompt, "prior": self._prior_name, "method": self.method}
+            save(scene, target)
         training.finish()
         return {
             "command": "generate", "prompt": self.prompt, "target": [str(t) for t in self._targets()], "kind": kind,
-            "prior": self._prior_name, "method": self.method, "seconds": round(fit.seconds, 2), "steps": fit.step,
-            "ms_per_step": round(1e3 * fit.seconds / max(fit.step, 1), 1), "views": views, "seed": self.seed,
-            "parameters": count_parameters(sitters[0].scene), "bytes": self.target.stat().st_size,
-            "device": device.type, "backend": backend.describe(), "history": fit.history.rows,
+            "prior": self._prior_name, "method": self.method, "seconds": round(done.seconds, 2), "steps": done.steps,
+            "ms_per_step": round(1e3 * done.seconds / max(done.steps, 1), 1), "views": views, "seed": self.seed,
+            "parameters": count_parameters(done.scenes[0]), "bytes": self.target.stat().st_size,
+            "device": self.device, "backend": backend.describe(), "history": done.history,
             "notes": progress.notes,
         }  # fmt: skip
-
-    def _trained(self, training: Training, student: ScoreStudent, around: Around, progress: Progress) -> Fit:
-        """Optimise; when memory runs out, say what to lower."""
-        looks = around.middle(SHOWN, SHOWN_SIZE)
-
-        def glance(scene: Representation) -> None:
-            if self.preview:
-                write_picture(self.target.with_suffix(".png"), row_of_views(scene, looks))
-
-        try:
-            return training.run(student, progress, glance)
-        except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
-            if isinstance(error, MemoryError) or "memory" in str(error).lower():
-                raise RuntimeError(
-                    f"out of memory: lower --views (now {student.rung.views}) or --size (now {around.size}), give "
-                    f"--precision float16, or a smaller prior; {training.part} holds the last good state"
-                ) from error
-            raise
 
     @property
     def _prior_name(self) -> str:
@@ -159,12 +156,12 @@ class GenerateJob:
     def _kind(self) -> str:
         """What was asked for, else a field, else what the format holds."""
         if self.to is not None:
-            if self.to not in LEARNABLE:
-                kinds = ", ".join(LEARNABLE)
+            if self.to not in KINDS:
+                kinds = ", ".join(KINDS)
                 raise ValueError(f"--to {self.to}: there is no such kind to generate; choose one of {kinds}")
             return self.to
         holds = format_for(self.target, kind=DEFAULT).holds
-        return DEFAULT if DEFAULT in holds else next((kind for kind in LEARNABLE if kind in holds), DEFAULT)
+        return DEFAULT if DEFAULT in holds else next((kind for kind in PREFERRED if kind in holds), DEFAULT)
 
     def _check(self, kind: str) -> None:
         """Whatever is wrong with the target or the options is said before the work begins."""
@@ -191,6 +188,9 @@ class GenerateJob:
     def _penalties(self) -> Penalties:
         return Penalties(self.opacity, self.entropy, self.distortion, self.orientation, self.smoothness)
 
+    def _mesh_stages(self, around: Around, half: float) -> MeshStages:
+        return MeshStages(self.faces, self.texture, pixels_across(around, Domain.cube(half)), self._penalties())
+
     def _targets(self) -> list[Path]:
         """Where particles go."""
         more = [self.target.with_stem(f"{self.target.stem}-{i}") for i in range(2, self.particles + 1)]
@@ -199,9 +199,3 @@ class GenerateJob:
     def _purpose(self) -> str:
         ignored = {"resume", "force", "checkpoint_seconds", "preview"}
         return " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in ignored)
-
-
-def row_of_views(scene: Representation, cameras) -> torch.Tensor:
-    """Pictures over white, side by side."""
-    picture = renderer_for(scene)(scene, cameras.to(scene.device))
-    return torch.cat(list(picture.over(picture.opacity.new_ones(3)).cpu()), 1)

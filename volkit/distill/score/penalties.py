@@ -1,4 +1,4 @@
-"""What is said against a field besides the prior: fog, matter that lies scattered, surfaces that look away or are rough.
+"""What is said against a field besides the prior: fog, scattered matter, surfaces that look away or are rough.
 
 Each is a sum over rays; who weighs them knows how many pictures the rays make.
 """
