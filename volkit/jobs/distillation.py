@@ -125,7 +125,10 @@ def _mesh(scene: Representation, stages: MeshStages, rung: ScoreRung, progress: 
     assert isinstance(scene, Field)
     size = 4 * round(stages.across)
     frozen = scene.requires_grad_(False)
-    return asset_of(frozen, stages.options(), size, torch.Generator().manual_seed(0), progress)[0].levels[0]
+    try:
+        return asset_of(frozen, stages.options(), size, torch.Generator().manual_seed(0), progress)[0].levels[0]
+    except ValueError as error:  # fog has no surface
+        raise ValueError(f"nothing solid has come about in the field yet: give a larger --budget ({error})") from error
 
 
 def _stored(tensors: dict[str, Tensor]) -> Mesh:

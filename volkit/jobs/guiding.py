@@ -7,14 +7,14 @@ from typing import Literal
 import torch
 
 from volkit.distill.score import Asked, CriticLearner, Learner, PersonalLearner, RatioLearner
-from volkit.geometry import Cameras
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg
 from volkit.guidance.condition import Conditions
 from volkit.guidance.discriminator import Discriminator
 from volkit.guidance.pipeline import Advice, LoraPrior, PipelinePrior, open_prior
 from volkit.guidance.pipeline.codec import PixelCodec
-from volkit.guidance.prompts import FLAWS, NEGATIVE, Prompts, camera_numbers, conditions_for
+from volkit.guidance.prompts import FLAWS, NEGATIVE, Prompts, conditions_for
 from volkit.guidance.sample import sample
+from volkit.guidance.telling import TELLERS
 from volkit.io.bundled import bundled_folder
 from volkit.jobs.usage import UsageError
 from volkit.typing import Tensor
@@ -118,10 +118,3 @@ def _drawn(prior: PipelinePrior, rule: Rule, generator: torch.Generator) -> Tens
     words = prior.embed([rule.prompt]).rows(DRAWN), prior.embed([""]).rows(DRAWN)
     blank = prior.encode(torch.zeros(1, prior.codec.size, prior.codec.size, 3, device=prior.schedule.alpha.device))
     return sample(prior, (DRAWN, *blank.shape[1:]), Conditions(*words), generator, Cfg(1.0), STRIDES)
-
-
-def _pose(cameras: Cameras, background: Tensor) -> Tensor:
-    return camera_numbers(cameras)
-
-
-TELLERS = {"pose": _pose}

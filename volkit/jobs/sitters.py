@@ -30,7 +30,7 @@ __all__ = ["LEARNABLE", "generated_config", "pixels_across", "sitter_of"]
 LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
 COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
 FINEST = 2.5  # cells of its last level for a pixel
-SAMPLES = 2.0  # on a ray, for a pixel's width
+SAMPLES = 1.5  # on a ray, for a pixel's width
 
 
 def pixels_across(around: Around, domain: Domain) -> float:

@@ -28,6 +28,7 @@ from volkit.typing import Tensor
 __all__ = ["FieldSitter"]
 
 ACROSS = 48  # samples along the domain's longest edge, at least; 24 are not enough for pictures of 32 pixels
+EVERY = 64  # steps between looks at where nothing is
 OPEN = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
 
 
@@ -86,7 +87,7 @@ class FieldSitter:
     def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
         """Grow, then look where nothing is, once it is settled where the object is."""
         grown = self.scene.refine(moment.fraction)
-        if moment.fraction >= OPEN:
+        if moment.fraction >= OPEN and moment.step % EVERY == 0:
             self.grid.refresh(self.scene, moment.step, generator)
         return Regrown() if grown else None
 
