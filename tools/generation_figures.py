@@ -40,7 +40,7 @@ def seen(scene: Representation, cameras: Cameras) -> tuple[Float[Tensor, "view h
 
 
 def figures(scene: Representation, prompt: str, around: Around) -> dict[str, Any]:
-    """What the tables show: `psnr` (mean of views, dB), `iou`, `rank` of the exact object, `azimuth` of a front mark."""
+    """`psnr` and `iou` over eight views, `rank` of the exact object among captions, `azimuth` of a front mark."""
     caption, cameras = parse(prompt), around.middle(VIEWS, SIZE, ELEVATION)
     ours, opacity = seen(scene, cameras)
     truth = _exact([caption], cameras)

@@ -46,6 +46,7 @@ def generated_config(kind: str, across: float) -> RepresentationConfig:
     A colour that depends on the direction would let every view have an object of its own.
     """
     cells = max(16, round(across))
+    fine = cells + cells // 2
     if kind == "hash_grid":
         levels = 1 + max(2, math.ceil(math.log(FINEST * across / COARSEST) / math.log(GROWTH)))
         return HashGridConfig(
@@ -54,7 +55,7 @@ def generated_config(kind: str, across: float) -> RepresentationConfig:
         )  # fmt: skip
     small: dict[str, RepresentationConfig] = {
         "mlp": MlpConfig(layers=3, width=64, skip=0, position_bands=5, view_directions=False),
-        "voxels": VoxelsConfig(resolution=cells + cells // 2, start=cells + cells // 2, tv_density=0.0, tv_sh=0.0),
+        "voxels": VoxelsConfig(resolution=fine, start=fine, sh_degree=0, tv_density=0.0, tv_sh=0.0),
         "tensor_vm": TensorVMConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
         "tensor_cp": TensorCPConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
         "planes": PlanesConfig(resolution=max(16, cells // 2), scales=(1, 2), channels=16, tv=0.0),
