@@ -1,5 +1,6 @@
 """A pipeline of diffusers as a prior: whatever its network predicts, what comes out is ε."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +82,10 @@ def open_prior(
     for network in (denoiser.network, getattr(denoiser, "control", None)):
         if network is not None:
             _frozen(network, device)
-    config = folder.config(folder.denoiser)
-    views = int(config.get("views", 1))
+    views = int(folder.config(folder.denoiser).get("views", 1))
     if views > 1:
         attend_jointly(denoiser.network, views)
-    codec = _codec(folder, device, dtype, size or _native(config) * _downscale(folder))
+    codec = _codec(folder, device, dtype, size)
     words, schedule = Words(folder, device, dtype), schedule.to(device)
     return PipelinePrior(denoiser, codec, words, schedule, prediction, views, Advice.of(folder.path))
 
@@ -115,16 +115,16 @@ def _native(config: dict[str, Any]) -> int:
     return config.get("sample_size") or 128
 
 
-def _downscale(folder: Folder) -> int:
-    return 2 ** (len(folder.config("vae")["block_out_channels"]) - 1) if "vae" in folder.index else 1
-
-
-def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int) -> Codec:
+def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int | None) -> Codec:
+    """An autoencoder where there is one; else pixels, folded where a network takes a multiple of their channels."""
+    config = folder.config(folder.denoiser)
     if "vae" not in folder.index:
-        return PixelCodec(size)
+        block = math.isqrt(config["in_channels"] // 3)
+        return PixelCodec(size or block * _native(config), block)
+    side = size or _native(config) * 2 ** (len(folder.config("vae")["block_out_channels"]) - 1)
     # SDXL's autoencoder overflows in float16, and its configuration says so.
     wide = dtype == torch.float16 and folder.config("vae").get("force_upcast", False)
-    return LatentCodec(_frozen(folder.load("vae", torch.float32 if wide else dtype), device), size)
+    return LatentCodec(_frozen(folder.load("vae", torch.float32 if wide else dtype), device), side)
 
 
 def _extended(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:
