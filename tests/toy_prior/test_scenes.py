@@ -3,18 +3,11 @@
 import math
 import random
 
-import pytest
 import torch
 from toy.grammar import draw, parse, plain_captions
-from toy.rendering import render
 from toy.scenes import REACH, exact_scene
-from toy.solids import MEETINGS
-from toy.views import cameras_at, even_views, web_views
 
 from volkit.geometry import Domain
-from volkit.render.renderer import renderer_for
-from volkit.representations.analytic import trace
-from volkit.representations.analytic.shapes import signed_distance
 
 SIZES = {
     "sphere": (0.4,),

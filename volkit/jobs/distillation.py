@@ -1,6 +1,6 @@
 """Runs of the score rung: of whatever sits; and of meshes, which are fields first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,9 +55,13 @@ class Distillation:
     rung: ScoreRung
     preview: Path | None = None
 
+    def changed(self, change: Callable[[ScoreRung], ScoreRung]) -> "Distillation":
+        """With another rung."""
+        return replace(self, rung=change(self.rung))
+
     def train(self, sitters: Sequence[Sitter], training: Training, progress: Progress) -> Done:
         """Optimise; when memory runs out, say what to lower."""
-        looks = self.rung.around.middle(SHOWN, SHOWN_SIZE)
+        looks = self.rung.around.middle(SHOWN, SHOWN_SIZE).moved(self.rung.place)
 
         def glance(scene: Representation) -> None:
             if self.preview is not None:
@@ -108,8 +112,7 @@ def meshed(
         meshes = [_stored(tensors) for tensors in left["meshes"]]
         first = Done((), left["steps"], left["seconds"], [])
     sat = [MeshSitter(mesh, stages.penalties, settled=stages.shape) for mesh in meshes]
-    rung = later(distillation.rung)
-    return first.then(replace(distillation, rung=rung).train(sat, replace(second, beside=left), progress))
+    return first.then(distillation.changed(later).train(sat, replace(second, beside=left), progress))
 
 
 def later(rung: ScoreRung) -> ScoreRung:
@@ -118,7 +121,7 @@ def later(rung: ScoreRung) -> ScoreRung:
     if not isinstance(method.times, Uniform):
         return rung
     guidance = replace(rung.guidance, method=replace(method, times=replace(method.times, high=LATE)))
-    return ScoreRung(guidance, rung.asked, rung.around, rung.views, rung.generator, rung.learners)
+    return ScoreRung(guidance, rung.asked, rung.around, rung.views, rung.generator, rung.learners, rung.place)
 
 
 def _mesh(scene: Representation, stages: MeshStages, rung: ScoreRung, progress: Progress) -> Mesh:

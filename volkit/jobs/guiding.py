@@ -1,5 +1,6 @@
 """From words and options to a guidance: which prior, which rule, what learns beside it, what a step asks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 import torch
 
 from volkit.distill.score import Asked, CriticLearner, Learner, PersonalLearner, RatioLearner
+from volkit.geometry import Cameras
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg
 from volkit.guidance.condition import Conditions
 from volkit.guidance.discriminator import Discriminator
@@ -100,8 +102,13 @@ def guided(
     return Guidance(seen, method, critic, ratio), learners
 
 
-def asked_about(rule: Rule, prior: PipelinePrior, *, grid: bool = False) -> Asked:
-    """Words by sides, cameras in the prior's language. ValueError for words that it never saw."""
+def asked_about(
+    rule: Rule, prior: PipelinePrior, pictures: Callable[[Cameras, Tensor], Tensor] | None = None, *, grid: bool = False
+) -> Asked:
+    """Words by sides, cameras in the prior's language; `pictures` are of what there was at the start.
+
+    ValueError for words that the prior never saw.
+    """
     by_words = rule.sides in ("words", "perp_neg") or (rule.sides == "auto" and prior.advice.sides)
     negative = rule.negative or (NEGATIVE if rule.method in ("nfsd", "csd") and prior.advice.sides else "")
     source = rule.source or (FLAWS if rule.method == "sds_bridge" and prior.advice.sides else "")
@@ -109,8 +116,8 @@ def asked_about(rule: Rule, prior: PipelinePrior, *, grid: bool = False) -> Aske
     prior.embed([prompts.text, *(text for text in (negative, source) if text)])
     if grid:  # one prompt for all views of a picture of pictures
         condition = prior.embed([prompts.text]), prior.embed([""])
-        return Asked(lambda cameras: Conditions(*condition))
-    return Asked(lambda cameras: conditions_for(prior, prompts, cameras), TELLERS[prior.advice.camera])
+        return Asked(lambda cameras: Conditions(*condition), source=pictures)
+    return Asked(lambda cameras: conditions_for(prior, prompts, cameras), TELLERS[prior.advice.camera], pictures)
 
 
 def _drawn(prior: PipelinePrior, rule: Rule, generator: torch.Generator) -> Tensor:

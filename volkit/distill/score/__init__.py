@@ -4,7 +4,7 @@ from volkit.distill.score.around import Around
 from volkit.distill.score.field_sitter import FieldSitter
 from volkit.distill.score.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.distill.score.penalties import Penalties
-from volkit.distill.score.rung import Asked, ScoreRung
+from volkit.distill.score.rung import Asked, ScoreRung, wish
 from volkit.distill.score.sitter import Sitter, Sitting
 from volkit.distill.score.splat_sitter import SplatSitter
 from volkit.distill.score.student import ScoreStudent
@@ -23,4 +23,5 @@ __all__ = [
     "Sitter",
     "Sitting",
     "SplatSitter",
+    "wish",
 ]

@@ -5,17 +5,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from volkit.distill.score.around import Around
 from volkit.distill.score.learners import Learner
 from volkit.distill.score.sitter import Sitter, Sitting
 from volkit.fit import Moment
-from volkit.geometry import Cameras
+from volkit.geometry import Cameras, Similarity
 from volkit.guidance.condition import Conditions
 from volkit.guidance.guidance import Guidance
 from volkit.typing import Float, Tensor
 
-__all__ = ["Asked", "ScoreRung"]
+__all__ = ["Asked", "ScoreRung", "wish"]
+
+IN_PLACE = Similarity()
+ABOUT = 5  # pixels about a pixel that speak for it
+TOUCHED = 0.35
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Asked:
     camera: Callable[[Cameras, Tensor], Tensor] | None = None
     source: Callable[[Cameras, Tensor], Tensor] | None = None
     background: tuple[float, float, float] | None = None  # None: a colour of its own for every view
+    hold: float = 0.0  # of what there was at the start, where the prior does not ask for a change
 
     def about(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Conditions:
         """Conditions for pictures by these cameras over these colours."""
@@ -52,7 +58,8 @@ class ScoreRung:
     """`L = Σ pictures · sg(g)`, g what the guidance says about `views` pictures of every sitter.
 
     The value of the loss `prior` is `½ Σ |x - x̂|² / views` in the prior's space, its gradient that of the rule.
-    All sitters are particles of one distribution: what learns beside them sees the pictures of all.
+    All sitters are particles of one distribution: what learns beside them sees the pictures of all. `place` is world
+    from the prior's frame, in which it is told its cameras.
     """
 
     def __init__(
@@ -63,15 +70,17 @@ class ScoreRung:
         views: int,
         generator: torch.Generator,
         learners: Sequence[Learner] = (),
+        place: Similarity = IN_PLACE,
     ) -> None:
         self.guidance, self.asked, self.around, self.views = guidance, asked, around, views
-        self.generator, self.learners = generator, learners
+        self.generator, self.learners, self.place = generator, learners, place
 
     def losses(self, sitters: Sequence[Sitter], moment: Moment) -> dict[str, Tensor]:
         """The prior's loss, the sitters' penalties, and the losses of whatever learns beside them."""
         together, generator = self.guidance.prior.views, self.generator
         cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in sitters]
-        sittings = [sitter.draw(seen, moment) for sitter, seen in zip(sitters, cameras, strict=True)]
+        placed = [seen.moved(self.place) for seen in cameras]
+        sittings = [sitter.draw(seen, moment) for sitter, seen in zip(sitters, placed, strict=True)]
         colours = self.asked.colours(self.views * len(sitters), together, generator)
         pictures = torch.cat([s.over(c) for s, c in zip(sittings, colours.split(self.views), strict=True)])
         _check(pictures, moment)
@@ -83,6 +92,10 @@ class ScoreRung:
             if (blame := sitter.blame(error)) is not None:
                 losses["prior"] = losses["prior"] + blame
         losses |= _summed(sittings)
+        if self.asked.hold and conditions.source_pictures is not None:
+            kept = 1.0 - wish(seen.gradient)
+            away = (pictures - conditions.source_pictures).square().sum(-1)
+            losses["held"] = self.asked.hold * (kept * away).sum() / self.views
         for learner in self.learners:
             losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
         return losses
@@ -96,6 +109,15 @@ class ScoreRung:
         for learner in self.learners:
             for parameter, stored in zip(learner.parameters(), state[learner.name], strict=True):
                 parameter.data.copy_(stored)
+
+
+def wish(gradient: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view height width"]:
+    """How much of each pixel a guidance asks to change, 0 to 1: its gradient's length about the pixel, of the largest
+    in the picture, 1 from TOUCHED on.
+    """
+    length = gradient.norm(dim=-1)
+    smooth = functional.avg_pool2d(length[:, None], ABOUT, 1, ABOUT // 2)[:, 0]
+    return (smooth / smooth.amax((1, 2), keepdim=True).clamp_min(1e-12) / TOUCHED).clamp_max(1.0)
 
 
 def _summed(sittings: Sequence[Sitting]) -> dict[str, Tensor]:
