@@ -111,7 +111,6 @@ def generate(
     prior: str | None = None,
     method: str = "sds",
     budget: str = "2m",
-    seed: int = 0,
     device: Device = "cpu",
     force: bool = False,
 ) -> Report:
@@ -124,7 +123,7 @@ def generate(
     from volkit.jobs.progress import Progress
 
     job = GenerateJob(
-        prompt, Path(target), to=to, prior=prior, method=method, budget=budget, seed=seed, device=device, force=force
+        prompt, Path(target), to=to, prior=prior, method=method, budget=budget, device=device, force=force
     )
     return job.run(Progress())
 

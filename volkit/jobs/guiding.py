@@ -9,7 +9,7 @@ import torch
 
 from volkit.distill.score import Asked, CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.geometry import Cameras
-from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg
+from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
 from volkit.guidance.condition import Conditions
 from volkit.guidance.discriminator import Discriminator
 from volkit.guidance.pipeline import Advice, LoraPrior, PipelinePrior, open_prior
@@ -67,8 +67,11 @@ def method_of(rule: Rule, advice: Advice, *, pixels: bool) -> Method:
         own = parameters["scale"].default
         scale = rule.scale if rule.scale is not None else min(own, advice.scale or own)
         method = make(scale)  # pyright: ignore[reportCallIssue]
-    weight = rule.weight or (advice.weight if rule.method == "sds" else None)
+    plain = rule.method == "sds"  # every other name stands for what was published under it
+    weight = rule.weight or (advice.weight if plain else None)
     method = method if weight is None else replace(method, weight=WEIGHTS[weight])
+    if plain and advice.times is not None:
+        method = replace(method, times=Uniform(*advice.times))
     if rule.sides == "perp_neg":
         if not isinstance(method.combine, Cfg):
             raise UsageError(f"--sides perp_neg: {rule.method} does not combine by a guidance scale alone")

@@ -20,6 +20,7 @@ class Advice:
 
     scale: float | None = None  # the most guidance; None: every method's own
     weight: str | None = None  # w(t) for `sds`; None: the published σ²
+    times: tuple[float, float] | None = None  # of the diffusion, in shares, for `sds`; None: .02 to .98
     bounded: bool = False  # whether x̂0 is kept in [-1, 1], where pixels lie
     views: int = 4  # of a step
     size: int = 64  # pixels a side of the pictures that are drawn; the prior enlarges them to its own
