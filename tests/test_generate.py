@@ -12,7 +12,7 @@ from volkit.guidance import METHODS, Cfg, Conditions, Guidance, Method, MixtureP
 from volkit.guidance.ratio import ExactRatio
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.jobs.mesh_sitter import MeshSitter
-from volkit.jobs.sitters import LEARNABLE, sitter_of
+from volkit.jobs.sitters import LEARNABLE, scene_of, sitter_of
 from volkit.metrics import psnr
 from volkit.representations import Mesh
 
@@ -82,7 +82,11 @@ def sphere():
 def sitter(kind, generator):
     if kind == "mesh":
         return MeshSitter(sphere(), Penalties(smoothness=0.01))
-    return sitter_of(kind, AROUND, 1.0, Penalties(), generator, most=400)
+    return begun(kind, Penalties(), generator)
+
+
+def begun(kind, penalties, generator):
+    return sitter_of(scene_of(kind, AROUND, 1.0, generator, most=400), AROUND, penalties, generator, 400)
 
 
 def student(kind, method, generator, count=1, views=4):
@@ -143,7 +147,7 @@ def test_particles_learn_apart():
 def test_penalties_are_named_and_differentiable():
     generator = seeded()
     penalties = Penalties(opacity=1.0, entropy=1.0, distortion=1.0, orientation=1.0, smoothness=1.0)
-    one = sitter_of("hash_grid", AROUND, 1.0, penalties, generator)
+    one = begun("hash_grid", penalties, generator)
     said = one.draw(AROUND.middle(2, SIZE), Moment(0, 0.0, 0.0)).penalties
     assert set(said) == {"opacity", "entropy", "distortion", "orientation", "smoothness"}
     for name, term in said.items():
@@ -185,4 +189,4 @@ def test_parameters_that_are_not_numbers_are_not_kept(tmp_path):
 
 
 def test_domains_follow_the_advice():
-    assert sitter_of("voxels", AROUND, 2.5, Penalties(), seeded()).scene.domain == Domain.cube(2.5)
+    assert scene_of("voxels", AROUND, 2.5, seeded()).domain == Domain.cube(2.5)

@@ -106,7 +106,7 @@ def meshed(
     second = replace(second, resume=left is not None)
     if left is None:
         first = distillation.train(sitters, replace(training, budget=_part(training.budget, stages.field)), progress)
-        meshes = [_mesh(scene, stages, distillation.rung, progress) for scene in first.scenes]
+        meshes = [_mesh(scene, stages, progress) for scene in first.scenes]
         left = {"meshes": [dict(mesh.state_dict()) for mesh in meshes], "steps": first.steps, "seconds": first.seconds}
     else:
         meshes = [_stored(tensors) for tensors in left["meshes"]]
@@ -124,7 +124,7 @@ def later(rung: ScoreRung) -> ScoreRung:
     return ScoreRung(guidance, rung.asked, rung.around, rung.views, rung.generator, rung.learners, rung.place)
 
 
-def _mesh(scene: Representation, stages: MeshStages, rung: ScoreRung, progress: Progress) -> Mesh:
+def _mesh(scene: Representation, stages: MeshStages, progress: Progress) -> Mesh:
     assert isinstance(scene, Field)
     size = 4 * round(stages.across)
     frozen = scene.requires_grad_(False)

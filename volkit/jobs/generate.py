@@ -13,7 +13,7 @@ from volkit.jobs.asking import Asking
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.distillation import MeshStages, meshed
 from volkit.jobs.progress import Progress
-from volkit.jobs.sitters import LEARNABLE, pixels_across, sitter_of
+from volkit.jobs.sitters import LEARNABLE, pixels_across, scene_of, sitter_of
 from volkit.jobs.training import seeded
 from volkit.representations import RepresentationConfig
 
@@ -60,11 +60,12 @@ class GenerateJob(Asking):
         generator, prior = seeded(self.seed), self.opened(device, progress)
         around, half = self.around(prior), prior.advice.half
         coarse = DEFAULT if kind == "mesh" else kind
-        sitters = [
-            sitter_of(coarse, around, half, self.penalties(), generator, self.config, self.max_splats)
+        scenes = [
+            scene_of(coarse, around, half, generator, self.config, self.max_splats).to(device)
             for _ in range(self.particles)
         ]
         generator = on_device(generator, device)
+        sitters = [sitter_of(scene, around, self.penalties(), generator, self.max_splats) for scene in scenes]
         distillation = self.distillation(self.prompt, prior, around, self.target, generator)
         training = self.training(self.target)
         with progress.stretch(f"generate {kind}"):

@@ -25,11 +25,12 @@ from volkit.representations import (
     VoxelsConfig,
 )
 
-__all__ = ["LEARNABLE", "generated_config", "pixels_across", "sitter_of"]
+__all__ = ["LEARNABLE", "generated_config", "pixels_across", "scene_of", "sitter_of"]
 
 LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
 COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
 FINEST = 2.5  # cells of its last level for a pixel
+MOST_SPLATS = 20_000
 SAMPLES = 1.5  # on a ray, for a pixel's width
 
 
@@ -64,24 +65,34 @@ def generated_config(kind: str, across: float) -> RepresentationConfig:
     return small[kind]
 
 
-def sitter_of(
+def scene_of(
     kind: str,
     around: Around,
     half: float,
-    penalties: Penalties,
     generator: torch.Generator,
     config: RepresentationConfig | None = None,
-    most: int = 20_000,
-) -> Sitter:
-    """A grey fog of a kind in the cube of that half edge; `most` splats, as many as there can be."""
+    most: int = MOST_SPLATS,
+) -> Field | Splats:
+    """An untrained scene of a kind, on the CPU, in the cube of that half edge; `most` splats."""
     domain = Domain.cube(half)
-    across = pixels_across(around, domain)
-    config = config or generated_config(kind, across)
+    config = config or generated_config(kind, pixels_across(around, domain))
     if isinstance(config, SplatsConfig):
         config = replace(config, count=min(config.count, most))
     scene = config.build(domain, generator)
     assert isinstance(scene, Field | Splats)
+    return scene
+
+
+def sitter_of(
+    scene: Field | Splats,
+    around: Around,
+    penalties: Penalties,
+    generator: torch.Generator,
+    most: int = MOST_SPLATS,
+) -> Sitter:
+    """An untrained scene as a grey fog that learns, where it is; of splats there will be `most`."""
     begin(scene, generator)
     if isinstance(scene, Splats):
         return SplatSitter(scene, penalties, Chain(most))
-    return FieldSitter(scene, penalties, generator, max(24, round(SAMPLES * across)))
+    samples = max(24, round(SAMPLES * pixels_across(around, scene.domain)))
+    return FieldSitter(scene, penalties, generator, samples)
