@@ -16,6 +16,8 @@ shown.
 
 import argparse
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", choices=list(RATES), default="pixels32")
     parser.add_argument("--minutes", type=float, default=60.0, help="of CPU time, earlier runs included (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, captions, cameras and noise")
+    parser.add_argument("--batch", type=int, default=64, help="pictures of a step")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "toy_prior", help="where states and logs lie")
     parser.add_argument("--out", type=Path, default=ROOT / "scenes" / "toy_prior", help="where MODEL/ is written")
@@ -50,23 +53,28 @@ def train(options: argparse.Namespace) -> None:
     model, target, vae = MODELS[options.model], options.out / options.model, None
     codec, seconds = PixelCodec(model.side, model.block), 60.0 * options.minutes
     if model.latent:
-        first = Reconstruction(model, options.seed)
-        learn(first, _course(options, "autoencoder", AUTOENCODER * seconds, lambda: None))
+        first = Reconstruction(model, options.seed, max(1, options.batch // 4))
+        learn(first, _course(options, "autoencoder", AUTOENCODER * seconds, lambda log: None))
         seconds -= AUTOENCODER * seconds
         codec, vae = first.settle(), first.network
-    learner = Denoising(model, codec, options.seed)
+    learner = Denoising(model, codec, options.seed, options.batch)
     if model.start:
         learner.parts.load(options.out / model.start)
-    learn(learner, _course(options, options.model, seconds, lambda: save(target, model, learner.parts, vae)))
+
+    def show(log: Path) -> None:
+        save(target, model, learner.parts, vae)
+        shutil.copy(log, target / "training.jsonl")
+
+    learn(learner, _course(options, options.model, seconds, show))
 
 
-def _course(options: argparse.Namespace, name: str, seconds: float, show):
-    from toy.denoising import BATCH
+def _course(options: argparse.Namespace, name: str, seconds: float, show: Callable[[Path], None]):
     from toy.learning import Course
 
     options.work.mkdir(parents=True, exist_ok=True)
     state, log = options.work / f"{name}.pt", options.work / f"{name}.jsonl"
-    return Course(seconds, RATES.get(name, 1e-3), state, log, BATCH, show)
+    log.touch()
+    return Course(seconds, RATES.get(name, 1e-3), state, log, lambda: show(log))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.joint import attend_jointly
 from volkit.typing import Tensor
 
-__all__ = ["BATCH", "Denoising", "Reconstruction"]
+__all__ = ["Denoising", "Reconstruction"]
 
-BATCH = 64
 SEEDS = 1 << 24  # batches of one run; runs with other seeds never show the same
 KL, EDGES = 1e-6, 1.0  # weights of a posterior's width and of differences between neighbouring pixels
 
@@ -26,6 +25,7 @@ class Denoising:
     model: Model
     codec: Codec
     seed: int = 0
+    batch: int = 64
     parts: Parts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,12 +44,12 @@ class Denoising:
 
     def loss(self, step: int) -> Tensor:
         """Of the batch of a step."""
-        batch = shown(self.model, BATCH, self.seed * SEEDS + step, self.never)
+        batch = shown(self.model, self.batch, self.seed * SEEDS + step, self.never)
         generator = torch.Generator().manual_seed(self.seed * SEEDS + step)
         with torch.no_grad():
             clean = self.codec.encode(batch.pictures)
         noise = torch.randn(clean.shape, generator=generator)
-        groups = BATCH // self.model.views
+        groups = self.batch // self.model.views
         t = torch.randint(len(self.schedule.alpha), (groups,), generator=generator).repeat_interleave(self.model.views)
         return (
             (self.predicted(clean, noise, t, batch.words, batch.numbers) - self.velocity(clean, noise, t))
@@ -77,6 +77,7 @@ class Reconstruction:
 
     model: Model
     seed: int = 0
+    batch: int = 16
     network: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +91,7 @@ class Reconstruction:
 
     def loss(self, step: int) -> Tensor:
         """Of the batch of a step."""
-        batch = shown(self.model, BATCH // 4, (self.seed + 1) * SEEDS + step, held_out())
+        batch = shown(self.model, self.batch, (self.seed + 1) * SEEDS + step, held_out())
         x = PixelCodec(self.model.side).encode(batch.pictures).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = self.network.encode(x).latent_dist

@@ -23,7 +23,9 @@ LOGGED = 50  # steps
 
 
 class Learner(Protocol):
-    """Networks with a loss."""
+    """Networks with a loss, and how many pictures a batch of theirs has."""
+
+    batch: int
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -46,7 +48,6 @@ class Course:
     rate: float
     state: Path
     log: Path
-    batch: int
     show: Callable[[], None]
 
 
@@ -55,8 +56,8 @@ def learn(learner: Learner, course: Course) -> None:
     parameters = [p for module in learner.modules.values() for p in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, course.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = [p.detach().clone() for p in parameters]
-    step, spent, seen = _resumed(course, learner, optimiser, average), 0.0, []
-    step, before = step
+    step, before = _resumed(course, learner, optimiser, average)
+    spent, seen = before, []
     start = saved = time.process_time()
     while (spent := before + time.process_time() - start) < course.seconds:
         rate = course.rate * _share(step, spent / course.seconds)
@@ -73,7 +74,7 @@ def learn(learner: Learner, course: Course) -> None:
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1.0 - keep)
         seen.append(float(loss.detach()))
         if step % LOGGED == 0:
-            _log(course, step, spent, rate, seen)
+            _log(course, learner, (step, spent, rate), seen)
             seen = []
         if time.process_time() - saved > SAVED:
             saved = time.process_time()
@@ -87,8 +88,9 @@ def _share(step: int, fraction: float) -> float:
     return falling * min(1.0, (step + 1) / WARM_UP)
 
 
-def _log(course: Course, step: int, spent: float, rate: float, seen: list[float]) -> None:
-    entry = {"step": step, "pictures": step * course.batch, "cpu_seconds": round(spent, 1), "rate": round(rate, 6)}
+def _log(course: Course, learner: Learner, at: tuple[int, float, float], seen: list[float]) -> None:
+    step, spent, rate = at
+    entry = {"step": step, "pictures": step * learner.batch, "cpu_seconds": round(spent, 1), "rate": round(rate, 6)}
     with course.log.open("a") as log:
         log.write(json.dumps(entry | {"loss": round(sum(seen) / len(seen), 5)}) + "\n")
 
@@ -108,7 +110,7 @@ def _save(course: Course, learner: Learner, optimiser: Any, average: list[Tensor
 
 
 def _resumed(course: Course, learner: Learner, optimiser: Any, average: list[Tensor]) -> tuple[int, float]:
-    """Steps and seconds that an earlier run has behind it."""
+    """Steps and seconds that an earlier run has behind it; what it logged after its last checkpoint is forgotten."""
     if not course.state.is_file():
         return 0, 0.0
     state = torch.load(course.state, weights_only=True)
@@ -116,6 +118,8 @@ def _resumed(course: Course, learner: Learner, optimiser: Any, average: list[Ten
         module.load_state_dict(state["weights"][name])
     optimiser.load_state_dict(state["optimiser"])
     _put(average, state["average"])
+    entries = course.log.read_text().splitlines(keepends=True) if course.log.is_file() else []
+    course.log.write_text("".join(entry for entry in entries if json.loads(entry)["step"] <= state["at"][0]))
     return state["at"]
 
 

@@ -1,20 +1,22 @@
 """Exact pictures of thousands of small analytic scenes at once, one camera each: where a ray first meets a solid.
 
-Spheres, boxes, cylinders, cones and capsules by closed forms, tori by walking the distance. For scenes of upright
-solids without shadows, in solid colours or stripes, which is what the captions mean.
+For scenes of upright solids with sharp edges under one light without shadows, which is what captions mean. Colours are
+those of the analytic room: `shaded` and `albedo` of its `appearance`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
+from torch.nn.functional import avg_pool2d
 
 from toy.solids import MEETINGS
 from volkit.geometry import Cameras
-from volkit.representations.analytic import AnalyticConfig, Light, Primitive
+from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture
 from volkit.representations.analytic.appearance import Surface, albedo, shaded
 from volkit.representations.analytic.shapes import reach
-from volkit.typing import Float, Int, Tensor
+from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Pictures", "render"]
 
@@ -31,122 +33,125 @@ class Pictures:
     def over(
         self, background: Float[Tensor, "3"] | Float[Tensor, "picture 3"]
     ) -> Float[Tensor, "picture height width 3"]:
-        """Over a ground, or one each."""
+        """Over one ground, or over one each."""
         ground = background.expand(len(self.rgb), 3)[:, None, None]
         return self.rgb + (1.0 - self.opacity)[..., None] * ground
 
 
-def render(scenes: Sequence[AnalyticConfig], cameras: Cameras, per_edge: int = 2) -> Pictures:
-    """A square picture of each scene by its own pinhole camera, from `per_edge²` rays a pixel."""
-    side = int(cameras.size[0, 0])
-    together = max(1, RAYS // (side * per_edge) ** 2)
-    parts = [
-        _part(scenes[i : i + together], cameras[slice(i, i + together)], side, per_edge)
-        for i in range(0, len(scenes), together)
-    ]
-    return Pictures(torch.cat([part.rgb for part in parts]), torch.cat([part.opacity for part in parts]))
+@dataclass(frozen=True)
+class Met:
+    """What is nearest on every ray so far, planar: how far it is, which solid, its normal."""
+
+    way: Float[Tensor, " ray"]
+    owner: Int[Tensor, " ray"]
+    normal: Float[Tensor, "3 ray"]
+
+
+@dataclass(frozen=True)
+class Solids:
+    """The primitives of all scenes one after the other, and whose they are."""
+
+    primitives: list[Primitive]
+    scene: Int[Tensor, " solid"]
+
+    def of(self, shape: str) -> list[Int[Tensor, " chosen"]]:
+        """Indices of those of one shape, in lists with at most one of each scene."""
+        mine = torch.tensor([i for i, solid in enumerate(self.primitives) if solid.shape == shape])
+        again = torch.zeros_like(mine, dtype=torch.bool)
+        again[1:] = self.scene[mine[1:]] == self.scene[mine[:-1]]
+        return [mine[~again], mine[again]] if again.any() else [mine]
 
 
 @torch.no_grad()
-def _part(scenes: Sequence[AnalyticConfig], cameras: Cameras, side: int, per_edge: int) -> Pictures:
-    edge = side * per_edge
-    directions = _directions(cameras, edge, per_edge)
-    origins = cameras.centres
-    first = torch.full((len(scenes), edge * edge), torch.inf)
-    owner = torch.zeros_like(first, dtype=torch.long)
-    normal = torch.zeros(3, len(scenes), edge * edge)
-    solids = [(scene, solid) for scene, config in enumerate(scenes) for solid in config.primitives]
-    for shape in sorted({solid.shape for _, solid in solids}):
-        mine = [i for i, (_, solid) in enumerate(solids) if solid.shape == shape]
-        _meet(shape, solids, mine, (origins, directions), (first, owner, normal))
-    hit = torch.isfinite(first)
-    ray = hit.flatten().nonzero()[:, 0]
-    d = torch.stack([axis.flatten()[ray] for axis in directions], -1)
-    n = torch.stack([axis.flatten()[ray] for axis in normal], -1)
-    at = origins[ray // (edge * edge)] + first.flatten()[ray, None] * d
-    colour = torch.zeros(hit.numel(), 3)
-    colour[ray] = _shaded(solids, scenes[0].light, owner.flatten()[ray], (at, n, d))
-    rgb = colour.view(len(scenes), side, per_edge, side, per_edge, 3).mean((2, 4))
-    return Pictures(rgb, hit.float().view(len(scenes), side, per_edge, side, per_edge).mean((2, 4)))
+def render(scenes: Sequence[AnalyticConfig], cameras: Cameras, per_edge: int = 2) -> Pictures:
+    """A square picture of each scene by its own pinhole camera, `per_edge²` rays a pixel; at most two solids each."""
+    side = int(cameras.size[0, 0])
+    together = max(1, RAYS // (side * per_edge) ** 2)
+    parts = [
+        _part(scenes[i : i + together], cameras[slice(i, i + together)], side * per_edge)
+        for i in range(0, len(scenes), together)
+    ]
+    rgb, opacity = avg_pool2d(torch.cat(parts), per_edge).split([3, 1], 1)
+    return Pictures(rgb.movedim(1, -1), opacity[:, 0])
 
 
-def _directions(cameras: Cameras, edge: int, per_edge: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit directions, planar: three of [picture, ray]."""
-    focal, centre = cameras.intrinsics[:, :2, None], cameras.intrinsics[:, 2:, None]
-    steps = (torch.arange(edge) + 0.5) / per_edge
-    x, y = (steps - centre[:, 0]) / focal[:, 0], (steps - centre[:, 1]) / focal[:, 1]
-    length = (1.0 + x[:, None, :] ** 2 + y[:, :, None] ** 2).sqrt()
-    turned = cameras.world_from_camera[:, :, :3]
-    planes = (
-        (
-            turned[:, i, 0, None, None] * x[:, None]
-            + turned[:, i, 1, None, None] * y[..., None]
-            + turned[:, i, 2, None, None]
-        )
-        for i in range(3)
+def _part(scenes: Sequence[AnalyticConfig], cameras: Cameras, edge: int) -> Float[Tensor, "picture 4 edge edge"]:
+    """Colour and opacity, a ray a pixel."""
+    directions, origins, rays = _directions(cameras, edge), cameras.centres, len(scenes) * edge * edge
+    counts = torch.tensor([len(scene.primitives) for scene in scenes])
+    solids = Solids(
+        [s for scene in scenes for s in scene.primitives], torch.arange(len(scenes)).repeat_interleave(counts)
     )
-    a, b, c = ((plane / length).flatten(1) for plane in planes)
-    return a, b, c
+    met = Met(torch.full((rays,), torch.inf), torch.zeros(rays, dtype=torch.long), torch.zeros(3, rays))
+    for shape in sorted({solid.shape for solid in solids.primitives}):
+        for chosen in solids.of(shape):
+            _meet(shape, chosen, solids, (origins, directions), met)
+    ray = torch.isfinite(met.way).nonzero()[:, 0]
+    d = directions.flatten(1)[:, ray].t()
+    at = origins[ray // (edge * edge)] + met.way[ray, None] * d
+    picture = torch.zeros(len(scenes), edge * edge, 4)
+    colour = _shaded(solids, scenes[0].light, met.owner[ray], (at, met.normal[:, ray].t(), d))
+    picture.view(-1, 4)[ray] = torch.cat([colour, torch.ones(len(ray), 1)], -1)
+    return picture.view(len(scenes), edge, edge, 4).movedim(-1, 1)
 
 
-def _meet(
-    shape: str,
-    solids: list[tuple[int, Primitive]],
-    mine: list[int],
-    rays: tuple[Tensor, tuple[Tensor, ...]],
-    nearest: tuple[Tensor, Tensor, Tensor],
-) -> None:
-    """Let all solids of one shape be met; what is nearer than what was met before takes its place."""
+def _directions(cameras: Cameras, edge: int) -> Float[Tensor, "3 picture ray"]:
+    """Unit directions of an even lattice of rays over square pictures."""
+    focal, centre = cameras.intrinsics[:, None, :2], cameras.intrinsics[:, None, 2:]
+    steps = (torch.arange(edge) + 0.5) * (cameras.size[0, 0] / edge)
+    x, y = ((steps[:, None] - centre) / focal).unbind(-1)
+    length = (1.0 + x[:, None, :] ** 2 + y[:, :, None] ** 2).sqrt()
+    right, down, ahead = cameras.world_from_camera[:, :, :3].permute(2, 1, 0)[..., None, None]
+    return ((right * x[:, None, :] + down * y[:, :, None] + ahead) / length).flatten(2)
+
+
+def _meet(shape: str, chosen: Int[Tensor, " solid"], solids: Solids, rays: tuple[Tensor, Tensor], met: Met) -> None:
+    """Let rays meet solids of one shape; what is nearer than what was met before takes its place."""
     origins, directions = rays
-    first, owner, normal = nearest
-    scene = torch.tensor([solids[i][0] for i in mine])
-    place = torch.tensor([solids[i][1].placed.translation for i in mine])
-    size = torch.tensor([solids[i][1].size for i in mine])
-    far = torch.tensor([reach(shape, solids[i][1].size) for i in mine])
-    o = origins[scene] - place
-    d = [axis[scene] for axis in directions]
-    along = -sum(o[:, i, None] * d[i] for i in range(3))
-    close = (o * o).sum(-1, keepdim=True) - along * along < (far * far)[:, None]
-    row, ray = close.nonzero(as_tuple=True)
-    local_d = tuple(axis[row, ray] for axis in d)
+    mine, scene = [solids.primitives[i] for i in chosen.tolist()], solids.scene[chosen]
+    o = origins[scene] - torch.tensor([solid.placed.translation for solid in mine])
+    row, ray, start = _close(o, directions[:, scene], torch.tensor([reach(shape, solid.size) for solid in mine]))
+    d = directions[:, scene[row], ray]
     # From the point closest to the middle on, so that rounding is that of the solid's size and not of the way to it.
-    start = along[row, ray]
-    local_o = tuple(o[row, i] + start * local_d[i] for i in range(3))
-    t, n = MEETINGS[shape](local_o, local_d, size[row].unbind(-1))
-    index = scene[row] * first.shape[1] + ray
-    met = start + t
-    # Scenes may have several solids of one shape: one after the other, as each ray may be written once.
-    for turn in _turns(scene):
-        here = turn[row] & (met < first.view(-1)[index])
-        where = index[here]
-        first.view(-1)[where] = met[here]
-        owner.view(-1)[where] = torch.tensor(mine)[row[here]]
-        for i in range(3):
-            normal[i].view(-1)[where] = n[i][here]
+    local = o[row].t() + start * d
+    way, normal = MEETINGS[shape](local.unbind(0), d.unbind(0), torch.tensor([s.size for s in mine])[row].unbind(-1))
+    index, way = scene[row] * directions.shape[2] + ray, start + way
+    nearer = way < met.way[index]
+    index = index[nearer]
+    met.way[index], met.owner[index] = way[nearer], chosen[row[nearer]]
+    met.normal[:, index] = torch.stack(normal)[:, nearer]
 
 
-def _turns(scene: Int[Tensor, " solid"]) -> list[Tensor]:
-    """Masks over solids, each with at most one solid of a scene."""
-    seen: dict[int, int] = {}
-    order = []
-    for s in scene.tolist():
-        seen[s] = seen.get(s, -1) + 1
-        order.append(seen[s])
-    return [torch.tensor([o == k for o in order]) for k in range(max(order) + 1)]
+def _close(o: Tensor, d: Float[Tensor, "3 solid ray"], far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of solids and rays that come closer than `far` to their middles, and how far along that is."""
+    along = -(o[:, 0, None] * d[0] + o[:, 1, None] * d[1] + o[:, 2, None] * d[2])
+    row, ray = (along * along > (o * o).sum(-1, keepdim=True) - (far * far)[:, None]).nonzero(as_tuple=True)
+    return row, ray, along[row, ray]
 
 
 def _shaded(
-    solids: list[tuple[int, Primitive]], light: Light, owner: Int[Tensor, " point"], hits: tuple[Tensor, ...]
+    solids: Solids, light: Light, owner: Int[Tensor, " point"], hits: tuple[Tensor, Tensor, Tensor]
 ) -> Float[Tensor, "point 3"]:
     at, normal, direction = hits
-    flat = torch.cat([albedo(solid.texture, at.new_zeros(1, 3)) for _, solid in solids])
-    colour = flat[owner]
-    textures = [solid.texture for _, solid in solids]
-    for index, (_, solid) in enumerate(solids):
-        if solid.texture.pattern != "solid":
-            mine = (owner == index).nonzero()[:, 0]
-            colour[mine] = albedo(solid.texture, at[mine] - at.new_tensor(solid.placed.translation))
+    textures = [solid.texture for solid in solids.primitives]
+    colour = torch.cat([_plain(texture) for texture in textures])[owner]
+    patterned = torch.tensor([texture.pattern != "solid" for texture in textures])
+    _paint(colour, at, solids, owner, patterned)
     gloss = at.new_tensor([texture.gloss for texture in textures])[owner]
     shininess = at.new_tensor([texture.shininess for texture in textures])[owner]
     full = torch.ones_like(gloss)
     return shaded(Surface(colour, normal, direction, full, full, gloss, shininess), light)
+
+
+def _paint(colour: Tensor, at: Tensor, solids: Solids, owner: Tensor, patterned: Bool[Tensor, " solid"]) -> None:
+    """Put the patterns of solids that have one into their points' colours."""
+    some = patterned[owner].nonzero()[:, 0]
+    theirs = owner[some]
+    for index in patterned.nonzero()[:, 0].tolist():
+        solid, here = solids.primitives[index], some[theirs == index]
+        colour[here] = albedo(solid.texture, at[here] - at.new_tensor(solid.placed.translation))
+
+
+@lru_cache(maxsize=64)
+def _plain(texture: Texture) -> Float[Tensor, "1 3"]:
+    return albedo(texture, torch.zeros(1, 3))
