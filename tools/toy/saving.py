@@ -38,7 +38,7 @@ def save(folder: Path, model: Model, parts: Parts, vae: Any = None) -> None:
 
 def _advice(model: Model) -> dict[str, Any]:
     return {
-        "scale": 5.0,
+        "scale": 1.5,
         "weight": "sigma_over_alpha",
         "bounded": True,
         "size": model.side,
