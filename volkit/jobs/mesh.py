@@ -34,6 +34,7 @@ __all__ = ["asset_of", "dressed", "on_ground"]
 LIBRARIES = ("coacd", "embreex", "fast_simplification", "manifold3d", "scipy", "skimage", "trimesh", "xatlas")
 VIEWS = 160  # cameras that say what is seen
 LOOKS = 64  # of them, pictures that depth and colour come from
+AROUND = 0.2  # of its edges, on either side of a scene's box: what is seen little of, such as feet, stands out of it
 POINTS = 50_000  # drawn to compare surfaces
 NEAR = 0.01  # of the diagonal, of an F-score
 LARGEST = 16384  # texels a side
@@ -140,7 +141,7 @@ def _surface(
         dense = field_surface(scene, opaque_density(scene, cameras, generator), cells)
     else:
         box = core(scene) if isinstance(scene, Splats) else scene.bounds()
-        dense = fused_surface(scene, box, looks, cells)
+        dense = fused_surface(scene, box.grown(AROUND), looks, cells)
     dense = smoothed(dense)
     return without_crumbs(without_insides(dense, seen_faces(dense, scene.world_from_local, cameras)))
 
