@@ -35,11 +35,12 @@ def simplified(surface: Triangles, faces: int) -> Triangles:
 
 def smoothed(surface: Triangles) -> Triangles:
     """A surface without the steps of its lattice, of the same size."""
-    edges = torch.cat([surface.faces[:, [0, 1]], surface.faces[:, [1, 2]], surface.faces[:, [2, 0]]])
-    ends = torch.cat([edges, edges.flip(1)]).unique(dim=0)
-    count = torch.bincount(ends[:, 0], minlength=len(surface.vertices)).clamp_min(1)[:, None]
-    vertices = surface.vertices
+    vertices, many = surface.vertices, len(surface.vertices)
+    start, end = surface.faces.flatten(), surface.faces.roll(-1, 1).flatten()
+    edges = torch.cat([start * many + end, end * many + start]).unique()  # as numbers: rows take ten times as long
+    one, other = edges.div(many, rounding_mode="floor"), edges % many
+    count = torch.bincount(one, minlength=many).clamp_min(1)[:, None]
     for step in [SHRINK, GROW] * ROUNDS:
-        mean = torch.zeros_like(vertices).index_add_(0, ends[:, 0], vertices[ends[:, 1]]) / count
+        mean = torch.zeros_like(vertices).index_add_(0, one, vertices[other]) / count
         vertices = vertices + step * (mean - vertices)
     return Triangles(vertices, surface.faces)
