@@ -13,6 +13,8 @@ from volkit.geometry import Cameras, Domain, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io import load, save
 from volkit.io.analytic_scene import bundled
+from volkit.jobs import mesh as mesh_job
+from volkit.jobs.memory import free_memory
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.lattice import lattice_over, zero_surface
 from volkit.meshing.simplify import levels_of_detail, simplified, smoothed
@@ -152,6 +154,7 @@ def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
 
 @pytest.mark.parametrize(("options", "said"), [
     (["--to", "voxels", "--faces", "9"], "about meshes alone: --faces"), (["--faces", "3"], "fewer than 4 faces"),
+    (["--texture", "65536"], "at most 16384"), (["--texture", "100"], "power of two"),
     (["--budget", "5s"], "extracted, not learnt"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said: str) -> None:
@@ -159,6 +162,15 @@ def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said
     line = ["convert", str(bundled("primitives")), str(target), "--cells", "32", "--size", "48"]
     assert cli.main([*line, *options]) == 1
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_texture_that_memory_does_not_hold_is_refused(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(mesh_job, "free_memory", lambda: 1 << 30)
+    line = ["convert", str(bundled("primitives")), str(tmp_path / "a.glb"), "--texture", "8192"]
+    assert cli.main(line) == 1
+    said = capsys.readouterr().err
+    assert "--texture 8192: needs some 12.5 GiB of memory, 1.0 are free" in said and not list(tmp_path.iterdir())
+    assert free_memory() > 1 << 20
 
 
 def test_written_colours_come_back(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import torch
 
 from volkit.geometry.triangles import Triangles
 
-__all__ = ["levels_of_detail", "simplified", "smoothed"]
+__all__ = ["check_levels", "levels_of_detail", "simplified", "smoothed"]
 
 FEWEST = 4  # faces of anything closed
 FEWER = 4  # times, from one level of detail to the next: half as fine along each side
@@ -12,10 +12,15 @@ ROUNDS, SHRINK, GROW = 3, 0.5, -0.53  # Taubin 1995: what the first half smooths
 
 
 def levels_of_detail(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ...]:
-    """At most `faces` faces, then a quarter as many for each further level; ValueError where that leaves no solid."""
-    if faces < FEWEST * FEWER ** (count - 1):
-        raise ValueError(f"--faces {faces} --lods {count}: the last level would have fewer than {FEWEST} faces")
+    """At most `faces` faces, then a quarter as many for each further level."""
+    check_levels(faces, count)
     return tuple(simplified(dense, faces // FEWER**level) for level in range(count))
+
+
+def check_levels(faces: int, count: int) -> None:
+    """ValueError where so many levels of detail leave no solid."""
+    if count < 1 or faces < FEWEST * FEWER ** (count - 1):
+        raise ValueError(f"--faces {faces} --lods {count}: the last level would have fewer than {FEWEST} faces")
 
 
 def simplified(surface: Triangles, faces: int) -> Triangles:
