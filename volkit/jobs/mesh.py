@@ -81,8 +81,14 @@ def asset_of(
     return asset, _told(asset, atlases, dense, options.texture, generator) | found
 
 
-def dressed(mesh: Mesh, options: MeshOptions) -> tuple[Asset, dict[str, Any]]:
-    """A mesh as it is, with the colliders that were asked for."""
+def dressed(mesh: Mesh, options: MeshOptions, progress: Progress) -> tuple[Asset, dict[str, Any]]:
+    """A mesh as it is but for faces without area, with the colliders that were asked for."""
+    whole = mesh.triangles.areas > 0
+    if not bool(whole.any()):
+        raise ValueError("mesh: no face has an area; look at the scene with volkit inspect")
+    if not bool(whole.all()):
+        progress.note(f"{int((~whole).sum())} faces without area are left out")
+        mesh = mesh.with_faces(whole)
     solids = () if options.collider == "none" else colliders(mesh.triangles, options.collider)
     return Asset((mesh,), solids), {"triangles": len(mesh.faces), "vertices": len(mesh.vertices)}
 
