@@ -10,7 +10,7 @@ import torch
 from shapes import around, ball, joined
 
 from volkit import cli
-from volkit.geometry import Domain, Similarity
+from volkit.geometry import Domain, Rays, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io import load, save
 from volkit.io.analytic_scene import bundled
@@ -21,7 +21,9 @@ from volkit.meshing.lattice import lattice_over, zero_surface
 from volkit.meshing.simplify import levels_of_detail, simplified, smoothed
 from volkit.meshing.unwrap import unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
+from volkit.render.surface import first_hits
 from volkit.representations import AnalyticField, Mesh
+from volkit.representations.splats import SplatsConfig
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -96,6 +98,20 @@ def test_depths_are_fused() -> None:
     # pixels are 0.03 wide at the ball, and depth is the mean over them
     assert (found.vertices.norm(dim=-1) - 1).abs().mean() < 0.01
     assert float(found.areas.sum()) == pytest.approx(4 * math.pi, rel=0.05)
+
+
+def test_what_is_fuzzy_has_no_pits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scene = SplatsConfig(count=3000, degree=0).build(Domain.cube(1.2), generator)
+    outward = torch.nn.functional.normalize(torch.randn(3000, 3, generator=generator), dim=-1)
+    with torch.no_grad():  # half opaque all through a shell: each camera loses half of its light elsewhere
+        scene.means.copy_(outward * (0.5 + 0.5 * torch.rand(3000, 1, generator=generator)))
+        scene.log_scales.fill_(math.log(0.04))
+        scene.logits.zero_()
+    found = fused_surface(scene, Domain.cube(1.2), around(48, 128), 64)
+    face = first_hits(found.vertices, found.faces, Rays(3.0 * outward, -outward))[0].long()
+    met = (face >= 0) & ((found.spans[face.clamp_min(0)] * outward).sum(-1) > 0)
+    assert met.float().mean() > 0.999  # 0.983 where what lies deeper than the band says nothing
 
 
 def _told(capsys) -> dict:

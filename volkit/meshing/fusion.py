@@ -17,7 +17,9 @@ BAND = 4.0  # lattice spacings, in front of a depth and behind it, within which 
 DEEP, HIDDEN = 4.0, 0.15  # bands behind a depth up to which a point still counts as inside, and how much
 SEEN_BY = 2.0  # cameras, at least: one alone is as often a floater
 GRAZING = 0.1  # least weight of a view, by the cosine to the surface: depths that slant are wrong by more
-SHARP = 0.5  # bands between the median depth and the mean one at which a view counts half: light is lost over a distance
+SHARP = (
+    0.5  # bands between the median depth and the mean one at which a view counts half: light is lost over a distance
+)
 
 
 @torch.no_grad()
