@@ -1,7 +1,9 @@
 """Many conversions by one command: all that can be made is made, and what cannot is told."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,15 +37,28 @@ def test_one_bad_file_stops_no_other(tmp_path: Path, capsys) -> None:
     assert sorted(p.name for p in out.iterdir()) == ["a.glb", "b.glb"] and load(out / "a.glb").config.kind == "mesh"
 
 
-def test_one_after_the_other() -> None:
-    def runs(progress: Progress) -> dict:
-        return {"bytes": 1, "seconds": 0.5}
+def _runs(progress: Progress) -> dict:
+    return {"bytes": 1, "seconds": 0.5}
 
+
+def _is_killed(progress: Progress) -> dict:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def test_one_that_is_killed_takes_no_other_with_it() -> None:
+    named = [(Path("a"), _runs), (Path("b"), _is_killed), (Path("c"), _runs), (Path("d"), _runs)]
+    reports = run_all(named, 2, Progress(quiet=True))
+    assert "its process was killed" in reports[1].pop("error") and reports[1] == {"target": "b"}
+    assert reports[0] == reports[2] == reports[3] == {"bytes": 1, "seconds": 0.5}
+
+
+def test_one_after_the_other() -> None:
     def fails(progress: Progress) -> dict:
         raise OSError("no\nroom")
 
     progress = Progress(quiet=True)
-    reports = run_all([(Path("a"), fails), (Path("b"), runs)], 1, progress)
+    reports = run_all([(Path("a"), fails), (Path("b"), _runs)], 1, progress)
     assert reports == [{"target": "a", "error": "no room"}, {"bytes": 1, "seconds": 0.5}]
     assert progress.notes == ["1/2 a: no room", "2/2 b: 1 bytes in 0 s"]
     with pytest.raises(ValueError, match="--jobs 0"):

@@ -71,6 +71,10 @@ def test_moving_the_world_moves_cameras_with_it():
     assert torch.allclose(before, after, atol=1e-2, rtol=1e-4)  # float32 pixels, positions near the camera plane
 
 
+def test_a_domain_grows_by_shares_of_its_edges():
+    assert Domain((0.0, -1.0, 2.0), (1.0, 1.0, 6.0)).grown(0.5) == Domain((-0.5, -2.0, 0.0), (1.5, 2.0, 8.0))
+
+
 @pytest.mark.parametrize("contracted", [False, True])
 def test_domain_maps_invert(contracted):
     domain = Domain((-1.0, -2.0, 0.0), (3.0, 1.0, 2.0), contracted)

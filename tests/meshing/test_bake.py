@@ -37,7 +37,9 @@ def _error(texture: torch.Tensor, atlas: Atlas) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("lit", [False, True])
-def test_colours_come_back(lit: bool) -> None:
+@pytest.mark.parametrize("fine", [0.0, 1e9])  # one of four texels is asked, or each
+def test_colours_come_back(lit: bool, fine: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bake, "FINE", fine)
     whole = ball(cells=48)
     mesh = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices))
     mesh.world_from_local = Similarity(((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), (0.1, 0.0, -0.2), 1.1)
@@ -45,6 +47,16 @@ def test_colours_come_back(lit: bool) -> None:
     error = _error(baked(mesh, [atlas], around(24, 128), SIZE, lit=lit), atlas)
     # a pixel is 0.03 wide, over which colour changes by 0.012; 8 bits twice
     assert float(error.max()) < 0.03 and float(error.mean()) < 0.006
+
+
+def test_needless_texels_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, asked = ball(cells=24), []
+    mesh, atlas = Mesh.of(whole.vertices, whole.faces), _atlas(whole)
+    points = bake._points
+    monkeypatch.setattr(bake, "_points", lambda atlas, size: asked.append(size) or points(atlas, size))
+    for pixels in (32, 256):  # 13 and 102 along a unit at a distance of 3; half of the texels are some 22
+        baked(mesh, [atlas], around(8, pixels), SIZE)
+    assert asked == [SIZE // 2, SIZE]
 
 
 def test_sheen_in_few_views_moves_the_mean_alone(monkeypatch: pytest.MonkeyPatch) -> None:

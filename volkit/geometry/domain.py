@@ -63,6 +63,12 @@ class Domain:
         x, y, z = self.centre
         return Domain((x - half, y - half, z - half), (x + half, y + half, z + half), self.contracted)
 
+    def grown(self, share: float) -> "Domain":
+        """The box with this share of each edge more on either side."""
+        x, y, z = self.centre
+        a, b, c = ((0.5 + share) * edge for edge in self.extent)
+        return Domain((x - a, y - b, z - c), (x + a, y + b, z + c), self.contracted)
+
     def unit_from_local(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Map local positions to the unit cube; outside a box the result leaves [0, 1]."""
         lower = positions.new_tensor(self.lower)

@@ -72,6 +72,7 @@ def read_gltf(path: Path) -> Mesh:
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
+    _understood(path, "obj", _check_pictures)
     return _read(path, "obj", _by_trimesh("obj"), UP)
 
 
@@ -90,6 +91,30 @@ def read_usd(path: Path) -> Mesh:
     if find_spec("pxr") is None:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
     return _read(path, "usd", usd_parts, _understood(path, "usd", usd_frame))
+
+
+def _check_pictures(path: Path) -> None:
+    """FormatError where a material or a picture of colours that an .obj names is not there: it would be grey."""
+    materials = [_beside(path, path, name) for name in _named(path, b"mtllib")]
+    for material in materials:
+        for name in _named(material, b"map_Kd"):
+            _beside(path, material, name)
+
+
+def _named(path: Path, key: bytes) -> list[str]:
+    """What lines of a text file that begin with a word name after it."""
+    with path.open("rb") as file:
+        lines = [line.split(None, 1) for line in file if line.lstrip().startswith(key)]
+    return [line[1].decode(errors="replace").strip() for line in lines if len(line) == 2]
+
+
+def _beside(path: Path, where: Path, name: str) -> Path:
+    """A file by its name, which may have options before it."""
+    for words in (name, name.split()[-1]):
+        found = where.parent / words.replace("\\", "/")
+        if found.is_file():
+            return found
+    raise FormatError(path, f"names {name}, which is not there", "keep the files of an .obj together")
 
 
 def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:

@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,33 @@ def _finished(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) 
         for index, (target, run) in enumerate(named):
             yield index, _tried(target, run, Progress(quiet=progress.quiet))
         return
-    # spawned, not forked: threads of torch do not outlive a fork
-    context, share = multiprocessing.get_context("spawn"), max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (share,)) as pool:
-        places = {pool.submit(_tried, target, run): index for index, (target, run) in enumerate(named)}
+    share = max(1, (os.cpu_count() or 1) // jobs)
+    threads = ThreadPoolExecutor(jobs)
+    try:
+        places = {threads.submit(_alone, target, run, share): index for index, (target, run) in enumerate(named)}
         for future in as_completed(places):
             yield places[future], future.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _alone(target: Path, run: Run, threads: int) -> dict[str, Any]:
+    """The report of a run in a process of its own: one that is killed takes no other with it."""
+    # spawned, not forked: threads of torch do not outlive a fork
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as pool:
+        try:
+            return pool.submit(_tried, target, run).result()
+        except BrokenProcessPool:
+            return _failed(target, "its process was killed, as happens when memory runs out; give fewer --jobs")
 
 
 def _tried(target: Path, run: Run, progress: Progress | None = None) -> dict[str, Any]:
     try:
         return run(progress or Progress(quiet=True))
     except BLAMED as error:
-        return {"target": str(target), "error": " ".join(str(error).split())}
+        return _failed(target, str(error))
+
+
+def _failed(target: Path, why: str) -> dict[str, Any]:
+    return {"target": str(target), "error": " ".join(why.split())}

@@ -40,7 +40,7 @@ def extract(
     progress.seconds.clear()  # of an earlier job
     started = time.perf_counter()
     if isinstance(scene, Mesh) and not options.remakes:
-        asset, found = dressed(scene, options)
+        asset, found = dressed(scene, options, progress)
     else:
         asset, found = asset_of(scene, options, size, generator, progress)
     judge = Judge.of_scene(scene, size, generator)

@@ -12,6 +12,7 @@ from volkit.distill.views import distillation_cameras
 from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io.assets.asset import Asset
+from volkit.jobs.memory import free_memory
 from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.progress import Progress
 from volkit.meshing.bake import baked
@@ -20,7 +21,7 @@ from volkit.meshing.fusion import fused_surface
 from volkit.meshing.isosurface import field_surface, opaque_density
 from volkit.meshing.maps import normal_map, occlusion_map
 from volkit.meshing.refine import refined
-from volkit.meshing.simplify import levels_of_detail, smoothed
+from volkit.meshing.simplify import check_levels, levels_of_detail, smoothed
 from volkit.meshing.unwrap import Atlas, unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
 from volkit.meshing.watertight import closed
@@ -34,9 +35,11 @@ __all__ = ["asset_of", "dressed", "on_ground"]
 LIBRARIES = ("coacd", "embreex", "fast_simplification", "manifold3d", "scipy", "skimage", "trimesh", "xatlas")
 VIEWS = 160  # cameras that say what is seen
 LOOKS = 64  # of them, pictures that depth and colour come from
+AROUND = 0.2  # of its edges, on either side of a scene's box: what is seen little of, such as feet, stands out of it
 POINTS = 50_000  # drawn to compare surfaces
 NEAR = 0.01  # of the diagonal, of an F-score
 LARGEST = 16384  # texels a side
+TEXEL = 200  # bytes that one takes while a texture is made
 LIGHTMAP = 1024  # texels a side of a map of light, for which gutters are kept
 
 
@@ -79,8 +82,14 @@ def asset_of(
     return asset, _told(asset, atlases, dense, options.texture, generator) | found
 
 
-def dressed(mesh: Mesh, options: MeshOptions) -> tuple[Asset, dict[str, Any]]:
-    """A mesh as it is, with the colliders that were asked for."""
+def dressed(mesh: Mesh, options: MeshOptions, progress: Progress) -> tuple[Asset, dict[str, Any]]:
+    """A mesh as it is but for faces without area, with the colliders that were asked for."""
+    whole = mesh.triangles.areas > 0
+    if not bool(whole.any()):
+        raise ValueError("mesh: no face has an area; look at the scene with volkit inspect")
+    if not bool(whole.all()):
+        progress.note(f"{int((~whole).sum())} faces without area are left out")
+        mesh = mesh.with_faces(whole)
     solids = () if options.collider == "none" else colliders(mesh.triangles, options.collider)
     return Asset((mesh,), solids), {"triangles": len(mesh.faces), "vertices": len(mesh.vertices)}
 
@@ -99,10 +108,16 @@ def on_ground(asset: Asset) -> Asset:
 
 
 def _check(options: MeshOptions) -> None:
+    """ValueError for what no scene can have, before any is asked."""
+    check_levels(options.faces, options.lods)
     if options.texture < 16 or options.texture & (options.texture - 1):
         raise ValueError(f"--texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
     if options.texture > LARGEST:
         raise ValueError(f"--texture {options.texture}: at most {LARGEST}, which most graphics cards take")
+    needed, there = (count / 2**30 for count in (TEXEL * options.texture**2, free_memory()))
+    if needed > there:
+        raise ValueError(f"--texture {options.texture}: needs some {needed:.1f} GiB of memory, {there:.1f} are free; "
+                         "give half as many texels a side")  # fmt: skip
 
 
 def _lightmaps(surfaces: Sequence[Triangles]) -> tuple[Tensor, ...]:
@@ -140,7 +155,7 @@ def _surface(
         dense = field_surface(scene, opaque_density(scene, cameras, generator), cells)
     else:
         box = core(scene) if isinstance(scene, Splats) else scene.bounds()
-        dense = fused_surface(scene, box, looks, cells)
+        dense = fused_surface(scene, box.grown(AROUND), looks, cells)
     dense = smoothed(dense)
     return without_crumbs(without_insides(dense, seen_faces(dense, scene.world_from_local, cameras)))
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Cameras
-from volkit.meshing.gutter import spread
+from volkit.meshing.gutter import finer, spread
 from volkit.meshing.unwrap import Atlas
 from volkit.render.renderer import renderer_for
 from volkit.representations.representation import Representation
@@ -21,6 +21,7 @@ NEARNESS = 0.01  # of the box's diagonal, by which a texel may miss the depth th
 CHUNK = 1 << 16  # texels at once: what 64 views tell of them is at most 80 MiB
 STEPS = 4  # towards the geometric median (Weiszfeld 1937)
 NARROW = 0.02  # in colour: what is nearer to the median than this counts as if it were there
+FINE = 1.5  # texels along a pixel, from which on more tell nothing: of 2 by 2 one is asked; gutters allow no more
 TREE = 200_000  # places that unseen texels take their colour from
 
 
@@ -44,7 +45,9 @@ def baked(
     take the colour of the nearest that is seen, gutters between charts that of the nearest on the texture.
     """
     place = scene.world_from_local
-    texel, local, normal = (torch.cat(parts) for parts in zip(*(_points(a, size) for a in atlases), strict=True))
+    enough = FINE * _pixels(atlases[0], cameras.moved(place.inverse()))
+    asked = size // 2 if atlases[0].density(size // 2) > enough else size
+    texel, local, normal = (torch.cat(parts) for parts in zip(*(_points(a, asked) for a in atlases), strict=True))
     world, normal = place.points(local), functional.normalize(place.vectors(normal), dim=-1)
     reach = NEARNESS * scene.domain.diagonal * place.scale
     views = [_view(scene, cameras[[index]]) for index in range(len(cameras))]
@@ -54,10 +57,17 @@ def baked(
     if not bool(known.any()):
         raise ValueError("mesh: no camera sees the surface; look at the scene with volkit render")
     colour[~known] = colour[known][_nearest(world[known], world[~known])]
-    picture, filled = torch.ones(size * size, 4), torch.zeros(size * size, dtype=torch.bool)
+    picture, filled = torch.ones(asked * asked, 4), torch.zeros(asked * asked, dtype=torch.bool)
     picture[texel, :3], filled[texel] = colour.clamp(0.0, 1.0), True
-    whole = spread(picture.view(size, size, 4), filled.view(size, size))
+    picture, filled = picture.view(asked, asked, 4), filled.view(asked, asked)
+    whole = spread(picture, filled) if asked == size else finer(picture, filled, size)
     return (whole * 255.0).round().to(torch.uint8)
+
+
+def _pixels(atlas: Atlas, cameras: Cameras) -> float:
+    """Pixels along a local unit of the surface, where local-frame cameras are nearest to it."""
+    near = torch.stack([(atlas.surface.vertices - centre).norm(dim=-1).amin() for centre in cameras.centres])
+    return float((cameras.intrinsics[:, 0] / near.clamp_min(1e-9)).amax())
 
 
 def _points(atlas: Atlas, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,13 +86,25 @@ def _view(scene: Representation, camera: Cameras) -> View:
 
 def _colour(views: list[View], world: Tensor, normal: Tensor, reach: float, lit: bool) -> tuple[Tensor, Tensor]:
     """Colours of texels, and whether any view knows them."""
-    looks = zip(*(_look(view, world, normal, reach) for view in views), strict=True)
+    slants, distances = _faced(torch.cat([view.camera.centres for view in views]), world, normal)
+    each = zip(views, slants, distances, strict=True)
+    looks = zip(*(_look(view, world, slant, distance, reach) for view, slant, distance in each), strict=True)
     rows, colours, weights = (torch.cat(parts) for parts in looks)
     middle, known = _means(rows, colours, weights, len(world))
     for _ in range(0 if lit else STEPS):
         away = (colours - middle[rows]).norm(dim=-1)
         middle, _ = _means(rows, colours, weights / (away + NARROW), len(world))
     return middle, known
+
+
+def _faced(
+    centres: Float[Tensor, "camera 3"], world: Float[Tensor, "texel 3"], normal: Float[Tensor, "texel 3"]
+) -> tuple[Float[Tensor, "camera texel"], Float[Tensor, "camera texel"]]:
+    """Cosine between the normal and the way to each camera, and how far that is."""
+    middle = world.mean(0)  # products of what is far from the origin would cancel
+    centres, world = centres - middle, world - middle
+    distance = torch.cdist(centres, world).clamp_min(1e-9)
+    return (centres @ normal.T - (world * normal).sum(-1)) / distance, distance
 
 
 def _means(
@@ -94,18 +116,18 @@ def _means(
     return sums[:, :3] / sums[:, 3:].clamp_min(1e-12), sums[:, 3] > 0
 
 
-def _look(view: View, world: Tensor, normal: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+def _look(
+    view: View, world: Tensor, slant: Float[Tensor, " texel"], distance: Float[Tensor, " texel"], reach: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """The texels that one view sees, their colours in it, and how much it knows of them."""
-    camera = view.camera
-    away = camera.centres[0] - world
-    distance = away.norm(dim=-1)
-    slant = (away * normal).sum(-1) / distance.clamp_min(1e-9)
-    pixels, ahead = camera.project(0, world)
-    inside = ((pixels >= 0.5) & (pixels < camera.size[0] - 0.5)).all(-1) & (ahead > 0) & (slant > SLANT)
-    rows = inside.nonzero()[:, 0]
-    column, row = pixels[rows].long().unbind(-1)
-    rows = rows[(view.depth[row, column] - distance[rows]).abs() < reach]
-    rgb, opacity = _between(view.seen, pixels[rows]).split([3, 1], -1)
+    camera, faced = view.camera, (slant > SLANT).nonzero()[:, 0]
+    pixels, ahead = camera.project(0, world[faced])
+    inside = ((pixels >= 0.5) & (pixels < camera.size[0] - 0.5)).all(-1) & (ahead > 0)
+    rows, pixels = faced[inside], pixels[inside]
+    column, row = pixels.long().unbind(-1)
+    ends = (view.depth[row, column] - distance[rows]).abs() < reach
+    rows, pixels = rows[ends], pixels[ends]
+    rgb, opacity = _between(view.seen, pixels).split([3, 1], -1)
     weight = slant[rows] ** SHARPNESS / distance[rows].square() * opacity[:, 0]
     return rows, rgb / opacity.clamp_min(1e-3), weight
 

@@ -9,13 +9,13 @@ from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Lattice", "lattice_over", "pieces", "surface_of", "zero_surface"]
 
-BLOCK = 16  # points a side
+BLOCK = 8  # points a side
 MOST = 1 << 29  # points: 2 GiB of values
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Points `lower + spacing (i, j, k)`, `shape` of them, in blocks of 16 a side."""
+    """Points `lower + spacing (i, j, k)`, `shape` of them, in blocks of 8 a side."""
 
     lower: tuple[float, float, float]
     spacing: float

@@ -9,7 +9,7 @@ from torch.nn import functional
 from volkit.geometry import Rays
 from volkit.geometry.tangents import corner_tangents
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.gutter import spread
+from volkit.meshing.gutter import finer, spread
 from volkit.meshing.unwrap import Atlas
 from volkit.render.surface import first_hits
 from volkit.typing import Float, Int, Tensor, UInt8
@@ -62,21 +62,15 @@ def occlusion_map(
     `1 - mean of max(0, 1 - t / far)` over rays; one texel of 4 x 4 is asked, those between are linear.
     """
     coarse = max(size // COARSER, 1)
-    value, known = torch.zeros(coarse * coarse), torch.zeros(coarse * coarse)
+    value, known = torch.zeros(coarse * coarse), torch.zeros(coarse * coarse, dtype=torch.bool)
     for atlas in atlases:
         texel, face, where = atlas.texels(coarse)
         for rows in torch.arange(len(texel)).split(CHUNK):
             value[texel[rows]] = _free(dense, _beneath(atlas, dense, face[rows], where[rows]), generator)
-        known[texel] = 1.0
-    share = torch.stack([value, known]).view(1, 2, coarse, coarse)
-    fine = functional.interpolate(share, (size, size), mode="bilinear", align_corners=False)[0]
-    covered = torch.zeros(size * size, dtype=torch.bool)
-    for atlas in atlases:
-        covered[atlas.texels(size)[0]] = True
-    certain = covered.view(size, size) & (fine[1] > 0)
-    if not bool(certain.any()):
+        known[texel] = True
+    if not bool(known.any()):
         return torch.full((size, size), 255, dtype=torch.uint8)
-    whole = spread((fine[0] / fine[1].clamp_min(1e-6))[..., None], certain)[..., 0]
+    whole = finer(value.view(coarse, coarse, 1), known.view(coarse, coarse), size)[..., 0]
     return (255.0 * whole).round().clamp(0, 255).to(torch.uint8)
 
 

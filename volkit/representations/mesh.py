@@ -9,7 +9,7 @@ from torch.nn import functional
 from volkit.geometry import Domain, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.representations.representation import ParamGroup, Representation
-from volkit.typing import Float, Int, Tensor, UInt8
+from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["Mesh", "MeshConfig"]
 
@@ -94,6 +94,12 @@ class Mesh(Representation):
     def triangles(self) -> Triangles:
         """Its vertices and faces, local frame."""
         return Triangles(self.vertices, self.faces.long())
+
+    def with_faces(self, wanted: Bool[Tensor, " face"]) -> "Mesh":
+        """The same with fewer faces."""
+        looks = {"corner_uv": self.corner_uv[wanted], "texture": self.texture} if self.config.texture[0] else {}
+        mesh = Mesh.of(self.vertices, self.faces[wanted], colours=self.colours, **looks)
+        return mesh.placed_like(self)
 
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]

@@ -98,6 +98,40 @@ def test_faces_that_lead_nowhere_are_refused(tmp_path):
         load(tmp_path / "a.safetensors")
 
 
+def test_faces_without_area_are_left_out(tmp_path, capsys):
+    mesh = _square()
+    whole = Mesh.of(mesh.vertices, torch.cat([mesh.faces, torch.tensor([[0, 0, 1], [2, 2, 2]], dtype=torch.int32)]))
+    save(whole, tmp_path / "a.safetensors")
+    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.glb"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["notes"] == ["2 faces without area are left out"] and report["triangles"] == 2
+    whole.faces[:] = 1
+    save(whole, tmp_path / "c.safetensors")
+    assert main(["convert", str(tmp_path / "c.safetensors"), str(tmp_path / "d.glb")]) == 1
+    assert "no face has an area" in capsys.readouterr().err and not (tmp_path / "d.glb").exists()
+
+
+@pytest.mark.parametrize("missing", ["a.mtl", "a_baseColor.png"])
+def test_missing_pictures_are_named(tmp_path, missing):
+    uv = torch.rand(2, 3, 2, generator=torch.Generator().manual_seed(0))
+    save(_square(corner_uv=uv, texture=torch.full((4, 4, 4), 255, dtype=torch.uint8)), tmp_path / "a.obj")
+    load(tmp_path / "a.obj")
+    (tmp_path / missing).unlink()
+    with pytest.raises(FormatError, match=f"names {missing}, which is not there; keep the files"):
+        load(tmp_path / "a.obj")
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".glb", ".ply"])
+def test_vertices_that_are_not_finite_are_refused(tmp_path, suffix):
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    ball.vertices[3] = float("nan")
+    ball.export(tmp_path / f"a{suffix}")
+    with pytest.raises(FormatError, match="has vertices that are not finite; clean the mesh first"):
+        load(tmp_path / f"a{suffix}")
+
+
 @pytest.mark.parametrize("kind", ["splats", "hash_grid"])
 def test_a_mesh_teaches(tmp_path, capsys, kind):
     import trimesh

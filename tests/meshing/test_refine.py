@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from test_meshing import _around, _ball
+from shapes import around, ball
 
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.large_steps import LargeSteps, unturned
@@ -22,7 +22,7 @@ SIDE = 256
 @pytest.fixture(scope="module")
 def atlas() -> Atlas:
     pytest.importorskip("xatlas")
-    return unwrapped([_ball(cells=20)], SIDE)[0]
+    return unwrapped([ball(cells=20)], SIDE)[0]
 
 
 def _striped(atlas: Atlas) -> torch.Tensor:
@@ -40,7 +40,7 @@ def _grey() -> torch.Tensor:
 
 
 def test_a_textured_surface_is_drawn_as_the_renderer_draws_it(atlas: Atlas) -> None:
-    camera, texture = _around(3)[[1]], _striped(atlas)
+    camera, texture = around(3)[[1]], _striped(atlas)
     surface = TexturedSurface.of(atlas, (SIDE, SIDE))
     mine = surface.draw(atlas.surface.vertices, texture[..., :3].reshape(-1, 3) / 255.0, camera).picture
     mesh = Mesh.of(atlas.surface.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
@@ -52,7 +52,7 @@ def test_a_textured_surface_is_drawn_as_the_renderer_draws_it(atlas: Atlas) -> N
 
 
 def test_points_on_pictures_are_where_cameras_project_them(atlas: Atlas) -> None:
-    camera = _around(3)[[2]]
+    camera = around(3)[[2]]
     points = homogeneous(atlas.surface.vertices, camera)
     pixels, ahead = camera.project(0, atlas.surface.vertices)
     torch.testing.assert_close(points[:, :2] / points[:, 2:], pixels, rtol=1e-5, atol=1e-3)  # float32 of 100 pixels
@@ -60,25 +60,25 @@ def test_points_on_pictures_are_where_cameras_project_them(atlas: Atlas) -> None
 
 
 def test_noise_of_each_step_does_not_turn_faces() -> None:
-    ball, generator = _ball(cells=20), torch.Generator().manual_seed(1)
-    shape, target = LargeSteps(ball), ball.vertices + torch.tensor([0.0, 0.0, 0.1])
+    whole, generator = ball(cells=20), torch.Generator().manual_seed(1)
+    shape, target = LargeSteps(whole), whole.vertices + torch.tensor([0.0, 0.0, 0.1])
     for _ in range(200):
         noise = torch.randn(target.shape, generator=generator)  # thrice the whole way
         shape.step(shape.vertices - target + 0.3 * noise, 0.3)
-    moved = shape.vertices - ball.vertices
+    moved = shape.vertices - whole.vertices
     assert float(moved.mean(0)[2]) == pytest.approx(0.1, abs=0.03)  # Adam swings about its end by some steps' length
-    after = Triangles(shape.vertices, ball.faces)
+    after = Triangles(shape.vertices, whole.faces)
     # marching cubes leaves some faces that are nearly points
-    assert ((after.spans * ball.spans).sum(-1) > 0)[ball.areas > 0.1 * ball.areas.mean()].all()
+    assert ((after.spans * whole.spans).sum(-1) > 0)[whole.areas > 0.1 * whole.areas.mean()].all()
 
 
 def test_faces_that_turned_over_go_back() -> None:
-    ball = _ball(cells=20)
-    vertices = ball.vertices + 0.02 * torch.randn(ball.vertices.shape, generator=torch.Generator().manual_seed(2))
-    vertices[ball.faces[0]] = -vertices[ball.faces[0]].roll(1, 0)
-    assert ((Triangles(vertices, ball.faces).spans * ball.spans).sum(-1) < 0).any()
-    after = unturned(ball, vertices)
-    assert ((after.spans * ball.spans).sum(-1) >= 0).all()
+    whole = ball(cells=20)
+    vertices = whole.vertices + 0.02 * torch.randn(whole.vertices.shape, generator=torch.Generator().manual_seed(2))
+    vertices[whole.faces[0]] = -vertices[whole.faces[0]].roll(1, 0)
+    assert ((Triangles(vertices, whole.faces).spans * whole.spans).sum(-1) < 0).any()
+    after = unturned(whole, vertices)
+    assert ((after.spans * whole.spans).sum(-1) >= 0).all()
     assert (after.vertices == vertices).all(-1).float().mean() > 0.5  # others stay where they went
 
 
@@ -86,7 +86,7 @@ def test_texels_are_found_and_neighbours_stay(atlas: Atlas) -> None:
     truth = _striped(atlas)
     surface, paint = TexturedSurface.of(atlas, (SIDE, SIDE)), Paint(_grey())
     wanted = truth[..., :3].reshape(-1, 3) / 255.0
-    cameras = _around(40)
+    cameras = around(40)
     for _ in range(3):
         for index in range(len(cameras)):
             seen = surface.draw(atlas.surface.vertices, wanted, cameras[[index]]).picture
@@ -107,7 +107,7 @@ def test_a_ball_grows_to_its_picture_within_its_time(atlas: Atlas) -> None:
     truth = Mesh.of(1.1 * atlas.surface.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv,
                     texture=_striped(atlas))  # fmt: skip
     started, told = time.perf_counter(), []
-    found = refined(truth, atlas, _grey(), _around(30), 8.0, torch.Generator().manual_seed(0),
+    found = refined(truth, atlas, _grey(), around(30), 8.0, torch.Generator().manual_seed(0),
                     lambda fraction, **_: told.append(fraction))  # fmt: skip
     assert time.perf_counter() - started < 12.0  # a step, the last judgement and the gutter come on top
     assert told == sorted(told) and told[-1] > 0.9
@@ -120,7 +120,7 @@ def test_a_ball_grows_to_its_picture_within_its_time(atlas: Atlas) -> None:
 
 def test_what_no_camera_sees_cannot_learn(atlas: Atlas) -> None:
     mesh = Mesh.of(atlas.surface.vertices, atlas.surface.faces)
-    away = _around(12)
+    away = around(12)
     away = away.__class__(away.world_from_camera * torch.tensor([-1.0, 1, -1, 1]), away.intrinsics, away.size)
     with pytest.raises(ValueError, match="no camera sees the surface"):
         refined(mesh, atlas, _grey(), away, 1.0, torch.Generator().manual_seed(0))

@@ -7,45 +7,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shapes import around, ball, joined
 
 from volkit import cli
-from volkit.geometry import Cameras, Domain, Similarity
+from volkit.geometry import Domain, Rays, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io import load, save
 from volkit.io.analytic_scene import bundled
+from volkit.jobs import mesh as mesh_job
+from volkit.jobs.memory import free_memory
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.lattice import lattice_over, zero_surface
 from volkit.meshing.simplify import levels_of_detail, simplified, smoothed
 from volkit.meshing.unwrap import unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
+from volkit.render.surface import first_hits
 from volkit.representations import AnalyticField, Mesh
+from volkit.representations.splats import SplatsConfig
 
 trimesh = pytest.importorskip("trimesh")
 
 
-def _ball(radius: float = 1.0, middle: float = 0.0, cells: int = 32) -> Triangles:
-    lattice = lattice_over(torch.full((3,), -1.2), torch.full((3,), 1.2), cells)
-    everywhere = torch.ones(lattice.blocks, dtype=torch.bool).nonzero()
-    index, points = lattice.points(everywhere)
-    return zero_surface(lattice, index, radius - (points - middle).norm(dim=-1))
-
-
-def _around(count: int = 24, size: int = 96) -> Cameras:
-    turn = torch.arange(count) * math.pi * (3 - math.sqrt(5))
-    height = 1 - 2 * (torch.arange(count) + 0.5) / count
-    ring = (1 - height**2).sqrt()
-    centres = 4.0 * torch.stack([ring * turn.cos(), ring * turn.sin(), height], -1)
-    return Cameras.looking_at(centres, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 1.2 * size, (size, size))
-
-
 def test_a_ball_on_a_lattice() -> None:
-    ball = _ball()
+    whole = ball()
     # linear between points of a function that is nearly linear: h^2 / 8 of curvature 1, h = 0.075
-    assert (ball.vertices.norm(dim=-1) - 1).abs().max() < 2e-3
-    outward = torch.nn.functional.normalize(ball.corners.mean(1), dim=-1)
-    assert ((ball.spans * outward).sum(-1) > 0).all()
-    assert trimesh.Trimesh(ball.vertices.numpy(), ball.faces.numpy(), process=False).is_watertight
-    assert float(ball.areas.sum()) == pytest.approx(4 * math.pi, rel=1e-2)  # chords of arcs of 0.075
+    assert (whole.vertices.norm(dim=-1) - 1).abs().max() < 2e-3
+    outward = torch.nn.functional.normalize(whole.corners.mean(1), dim=-1)
+    assert ((whole.spans * outward).sum(-1) > 0).all()
+    assert trimesh.Trimesh(whole.vertices.numpy(), whole.faces.numpy(), process=False).is_watertight
+    assert float(whole.areas.sum()) == pytest.approx(4 * math.pi, rel=1e-2)  # chords of arcs of 0.075
 
 
 def test_only_blocks_that_are_known_are_drawn() -> None:
@@ -57,28 +47,24 @@ def test_only_blocks_that_are_known_are_drawn() -> None:
 
 
 def test_what_nobody_sees_goes() -> None:
-    outer, inner = _ball(1.0), _ball(0.5)
-    crumb = Triangles(0.02 * _ball(1.0, cells=8).vertices + 1.15, _ball(1.0, cells=8).faces)
-    parts, offset, faces = [outer, inner, crumb], 0, []
-    for part in parts:
-        faces.append(part.faces + offset)
-        offset += len(part.vertices)
-    whole = Triangles(torch.cat([p.vertices for p in parts]), torch.cat(faces))
-    seen = seen_faces(whole, Similarity(), _around())
+    outer, inner = ball(1.0), ball(0.5)
+    crumb = Triangles(0.02 * ball(1.0, cells=8).vertices + 1.15, ball(1.0, cells=8).faces)
+    whole = joined(outer, inner, crumb)
+    seen = seen_faces(whole, Similarity(), around())
     clean = without_crumbs(without_insides(whole, seen))
     assert (clean.vertices.norm(dim=-1) - 1).abs().max() < 2e-3 and len(clean) == len(outer)
 
 
 def test_fewer_faces_stay_on_the_ball() -> None:
-    ball = _ball(cells=64)
-    few = simplified(smoothed(ball), 500)
+    dense = ball(cells=64)
+    few = simplified(smoothed(dense), 500)
     assert 400 < len(few) <= 500
     points, _ = few.sampled(5000, torch.Generator().manual_seed(0))
     # 500 equal triangles of a unit ball have sides of 0.24, and sagittas of 0.24^2 / 8
     assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
-    assert [len(level) for level in levels_of_detail(ball, 1600, 3)] == pytest.approx([1600, 400, 100], abs=4)
+    assert [len(level) for level in levels_of_detail(dense, 1600, 3)] == pytest.approx([1600, 400, 100], abs=4)
     with pytest.raises(ValueError, match="--faces 3 --lods 1: the last level would have fewer than 4"):
-        levels_of_detail(ball, 3, 1)
+        levels_of_detail(dense, 3, 1)
 
 
 def test_folded_faces_have_a_normal() -> None:
@@ -89,7 +75,7 @@ def test_folded_faces_have_a_normal() -> None:
 
 
 def test_charts_of_no_level_overlap() -> None:
-    atlases = unwrapped(levels_of_detail(_ball(), 1000, 2), 256)
+    atlases = unwrapped(levels_of_detail(ball(), 1000, 2), 256)
     met, texels = 0.0, []
     for atlas in atlases:
         texel, face, where = atlas.texels(256)
@@ -106,12 +92,26 @@ def test_charts_of_no_level_overlap() -> None:
 
 
 def test_depths_are_fused() -> None:
-    ball = _ball(cells=64)
-    mesh = Mesh.of(ball.vertices, ball.faces)
-    found = fused_surface(mesh, Domain.cube(1.2), _around(48, 128), 64)
+    whole = ball(cells=64)
+    mesh = Mesh.of(whole.vertices, whole.faces)
+    found = fused_surface(mesh, Domain.cube(1.2), around(48, 128), 64)
     # pixels are 0.03 wide at the ball, and depth is the mean over them
     assert (found.vertices.norm(dim=-1) - 1).abs().mean() < 0.01
     assert float(found.areas.sum()) == pytest.approx(4 * math.pi, rel=0.05)
+
+
+def test_what_is_fuzzy_has_no_pits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scene = SplatsConfig(count=3000, degree=0).build(Domain.cube(1.2), generator)
+    outward = torch.nn.functional.normalize(torch.randn(3000, 3, generator=generator), dim=-1)
+    with torch.no_grad():  # half opaque all through a shell: each camera loses half of its light elsewhere
+        scene.means.copy_(outward * (0.5 + 0.5 * torch.rand(3000, 1, generator=generator)))
+        scene.log_scales.fill_(math.log(0.04))
+        scene.logits.zero_()
+    found = fused_surface(scene, Domain.cube(1.2), around(48, 128), 64)
+    face = first_hits(found.vertices, found.faces, Rays(3.0 * outward, -outward))[0].long()
+    met = (face >= 0) & ((found.spans[face.clamp_min(0)] * outward).sum(-1) > 0)
+    assert met.float().mean() > 0.999  # 0.983 where what lies deeper than the band says nothing
 
 
 def _told(capsys) -> dict:
@@ -152,6 +152,7 @@ def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
 
 @pytest.mark.parametrize(("options", "said"), [
     (["--to", "voxels", "--faces", "9"], "about meshes alone: --faces"), (["--faces", "3"], "fewer than 4 faces"),
+    (["--texture", "65536"], "at most 16384"), (["--texture", "100"], "power of two"),
     (["--budget", "5s"], "extracted, not learnt"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said: str) -> None:
@@ -159,6 +160,15 @@ def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said
     line = ["convert", str(bundled("primitives")), str(target), "--cells", "32", "--size", "48"]
     assert cli.main([*line, *options]) == 1
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_texture_that_memory_does_not_hold_is_refused(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(mesh_job, "free_memory", lambda: 1 << 30)
+    line = ["convert", str(bundled("primitives")), str(tmp_path / "a.glb"), "--texture", "8192"]
+    assert cli.main(line) == 1
+    said = capsys.readouterr().err
+    assert "--texture 8192: needs some 12.5 GiB of memory, 1.0 are free" in said and not list(tmp_path.iterdir())
+    assert free_memory() > 1 << 20
 
 
 def test_written_colours_come_back(tmp_path: Path) -> None:
