@@ -11,8 +11,8 @@ from volkit.geometry import Domain
 from volkit.guidance import METHODS, Cfg, Conditions, Guidance, Method, MixturePrior
 from volkit.guidance.ratio import ExactRatio
 from volkit.guidance.weights import sigma_over_alpha
-from volkit.jobs.mesh_sitter import MeshSitter
-from volkit.jobs.sitters import LEARNABLE, scene_of, sitter_of
+from volkit.jobs.mesh_subject import MeshSubject
+from volkit.jobs.subjects import LEARNABLE, scene_of, subject_of
 from volkit.metrics import psnr
 from volkit.representations import Mesh
 
@@ -79,14 +79,14 @@ def sphere():
     return Mesh.of(vertices, faces, corner_uv=uv, texture=texture)
 
 
-def sitter(kind, generator):
+def subject(kind, generator):
     if kind == "mesh":
-        return MeshSitter(sphere(), Penalties(smoothness=0.01))
+        return MeshSubject(sphere(), Penalties(smoothness=0.01))
     return begun(kind, Penalties(), generator)
 
 
 def begun(kind, penalties, generator):
-    return sitter_of(scene_of(kind, AROUND, 1.0, generator, most=400), AROUND, penalties, generator, 400)
+    return subject_of(scene_of(kind, AROUND, 1.0, generator, most=400), AROUND, penalties, generator, 400)
 
 
 def student(kind, method, generator, count=1, views=4):
@@ -94,13 +94,13 @@ def student(kind, method, generator, count=1, views=4):
     critic = replace(prior, variances=prior.variances + 0.05)
     guidance = Guidance(prior, method, critic, ExactRatio(prior, critic))
     rung = ScoreRung(guidance, asked(prior), AROUND, views, generator)
-    return ScoreStudent([sitter(kind, generator) for _ in range(count)], rung, generator)
+    return ScoreStudent([subject(kind, generator) for _ in range(count)], rung, generator)
 
 
 def likeness(trainee):
     """PSNR to the red ball from places between those that the mixture knows."""
     cameras = replace(AROUND, elevation=(10.0, 10.0)).middle(5, SIZE)
-    drawn = trainee.sitters[0].draw(cameras, Moment(0, 0.0, 1.0)).over(torch.ones(5, 3)).detach()
+    drawn = trainee.subjects[0].draw(cameras, Moment(0, 0.0, 1.0)).over(torch.ones(5, 3)).detach()
     return psnr(drawn.flatten(0, 1), ball((0.9, 0.2, 0.1), cameras).flatten(0, 1))
 
 
@@ -129,7 +129,7 @@ def test_every_rule_moves_every_kind(name, kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in LEARNABLE if kind not in ("hash_grid", "splats")])
-def test_every_kind_sits(kind):
+def test_every_kind_learns(kind):
     trainee = student(kind, METHODS["sds"](), seeded(), views=1)
     Fit(trainee, Budget(steps=2)).run()
     assert all(torch.isfinite(p).all() for group in trainee.groups() for p in group.parameters)
@@ -139,7 +139,7 @@ def test_particles_learn_apart():
     """Two particles of one critic: their gradients are those of two runs, and growth of one leaves the other alone."""
     trainee = student("splats", METHODS["vsd"](), seeded(), count=2)
     Fit(trainee, Budget(steps=40)).run()
-    first, second = (one.scene.means for one in trainee.sitters)
+    first, second = (one.scene.means for one in trainee.subjects)
     assert {group.name.split(".")[0] for group in trainee.groups()} == {"0", "1"}
     assert first.shape != second.shape or not torch.equal(first, second)
 

@@ -11,7 +11,7 @@ from test_generate import one_thread, sphere  # noqa: F401
 
 import volkit
 from volkit.cli import main
-from volkit.distill.score import FieldSitter
+from volkit.distill.score import FieldSubject
 from volkit.jobs.generate import GenerateJob
 from volkit.jobs.progress import Progress
 
@@ -152,6 +152,6 @@ def test_out_of_memory_says_what_to_lower(prior, tmp_path, monkeypatch):
     def full(self, cameras, moment):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(FieldSitter, "draw", full)
+    monkeypatch.setattr(FieldSubject, "draw", full)
     with pytest.raises(RuntimeError, match=r"lower --views \(now 2\)"):
         job(prior, tmp_path / "a.safetensors").run(Progress(quiet=True))

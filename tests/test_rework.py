@@ -87,7 +87,7 @@ def test_what_is_held_stays():
     assert losses["held"] >= 0.0 and losses["held"].requires_grad
     Fit(trainee, Budget(steps=20)).run()
     cameras = AROUND.middle(4, SIZE)
-    corners = trainee.sitters[0].draw(cameras, Moment(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
+    corners = trainee.subjects[0].draw(cameras, Moment(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
     assert torch.allclose(corners, torch.ones_like(corners), atol=1e-3)  # float32 sums of a few terms
 
 

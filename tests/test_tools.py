@@ -11,17 +11,11 @@ SCRIPTS = (
     "bench_ops",
     "measure_conversion",
     "measure_fit",
-<<<<<<< HEAD
     "measure_generation",
     "measure_mesh",
     "measure_splats",
     "render_tables",
-=======
-    "measure_mesh",
-    "measure_splats",
-    "render_tables",
     "train_toy_prior",
->>>>>>> toy
 )
 
 

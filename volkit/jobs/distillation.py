@@ -1,4 +1,4 @@
-"""Runs of the score rung: of whatever sits; and of meshes, which are fields first."""
+"""Runs of the score rung: of any subject; and of meshes, which are fields first."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from volkit.distill.score import Penalties, ScoreRung, ScoreStudent, Sitter
+from volkit.distill.score import Penalties, ScoreRung, ScoreStudent, Subject
 from volkit.fit import Budget, Fit
 from volkit.guidance import Uniform
 from volkit.jobs.measure import write_picture
 from volkit.jobs.mesh import asset_of
 from volkit.jobs.mesh_options import MeshOptions
-from volkit.jobs.mesh_sitter import MeshSitter
+from volkit.jobs.mesh_subject import MeshSubject
 from volkit.jobs.progress import Progress
 from volkit.jobs.training import Training
 from volkit.render.renderer import renderer_for
@@ -36,9 +36,9 @@ class Done:
     history: list[dict[str, float]]
 
     @classmethod
-    def of(cls, fit: Fit, sitters: Sequence[Sitter]) -> "Done":
+    def of(cls, fit: Fit, subjects: Sequence[Subject]) -> "Done":
         """One stage."""
-        return cls(tuple(sitter.scene for sitter in sitters), fit.step, fit.seconds, fit.history.rows)
+        return cls(tuple(subject.scene for subject in subjects), fit.step, fit.seconds, fit.history.rows)
 
     def then(self, later: "Done") -> "Done":
         """Two stages, the second with its clock going on."""
@@ -59,7 +59,7 @@ class Distillation:
         """With another rung."""
         return replace(self, rung=change(self.rung))
 
-    def train(self, sitters: Sequence[Sitter], training: Training, progress: Progress) -> Done:
+    def train(self, subjects: Sequence[Subject], training: Training, progress: Progress) -> Done:
         """Optimise; when memory runs out, say what to lower."""
         looks = self.rung.around.middle(SHOWN, SHOWN_SIZE).moved(self.rung.place)
 
@@ -68,8 +68,8 @@ class Distillation:
                 write_picture(self.preview, row_of_views(scene, looks))
 
         try:
-            student = ScoreStudent(sitters, self.rung, self.rung.generator)
-            return Done.of(training.run(student, progress, glance), sitters)
+            student = ScoreStudent(subjects, self.rung, self.rung.generator)
+            return Done.of(training.run(student, progress, glance), subjects)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise RuntimeError(
@@ -97,22 +97,22 @@ class MeshStages:
 
 
 def meshed(
-    distillation: Distillation, sitters: Sequence[Sitter], training: Training, stages: MeshStages, progress: Progress
+    distillation: Distillation, subjects: Sequence[Subject], training: Training, stages: MeshStages, progress: Progress
 ) -> Done:
     """A field, its mesh, the mesh's own refinement; an interrupted run goes on in the stage where it was."""
     rest, purpose = _part(training.budget, 1.0 - stages.field), f"{training.purpose} stage=mesh"
     second = replace(training, purpose=purpose, budget=rest)
-    left = second.left(sitters[0].scene.device)
+    left = second.left(subjects[0].scene.device)
     second = replace(second, resume=left is not None)
     if left is None:
-        first = distillation.train(sitters, replace(training, budget=_part(training.budget, stages.field)), progress)
+        first = distillation.train(subjects, replace(training, budget=_part(training.budget, stages.field)), progress)
         meshes = [_mesh(scene, stages, progress) for scene in first.scenes]
         left = {"meshes": [dict(mesh.state_dict()) for mesh in meshes], "steps": first.steps, "seconds": first.seconds}
     else:
         meshes = [_stored(tensors) for tensors in left["meshes"]]
         first = Done((), left["steps"], left["seconds"], [])
-    sat = [MeshSitter(mesh, stages.penalties, settled=stages.shape) for mesh in meshes]
-    return first.then(distillation.changed(later).train(sat, replace(second, beside=left), progress))
+    subjects = [MeshSubject(mesh, stages.penalties, settled=stages.shape) for mesh in meshes]
+    return first.then(distillation.changed(later).train(subjects, replace(second, beside=left), progress))
 
 
 def later(rung: ScoreRung) -> ScoreRung:

@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional
 
 from volkit.distill.score import ScoreRung, wish
-from volkit.jobs.asking import Asking, Source
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.opening import open_scene
+from volkit.jobs.prior_job import PriorJob, Source
 from volkit.jobs.progress import Progress
-from volkit.jobs.rework import place_of, sitting_asset, unfolded
+from volkit.jobs.rework import asset_subject, place_of, unfolded
 from volkit.jobs.training import seeded
 from volkit.metrics import psnr
 from volkit.representations import Mesh, Representation
@@ -25,7 +25,7 @@ MARGIN = 3  # pixels about what is to change that may change with it
 
 
 @dataclass(frozen=True)
-class EditJob(Asking):
+class EditJob(PriorJob):
     """Edit an asset by words: what it is, and what it shall be. What the prior does not ask to change is held.
 
     Source-anchored (delta denoising): what the prior says about the asset under the first words is taken off what it
@@ -59,18 +59,16 @@ class EditJob(Asking):
             self.check(words, [self.target], scene.config.kind)
         generator, prior = seeded(self.seed), self.opened(device, progress)
         around, half = self.around(prior), prior.advice.half
-        source = Source(self.source, before, place_of(before, half))
+        source = Source(self.source, before, place_of(before, half), self.hold)
         if isinstance(scene, Mesh):
             scene = unfolded(scene, self.texture)
         generator = on_device(generator, device)
-        sitter = sitting_asset(scene, around, half, self.penalties(), generator, 0.6 if self.free else 0.0)
+        subject = asset_subject(scene, around, half, self.penalties(), generator, 0.6 if self.free else 0.0)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
-        rung = distillation.rung
-        rung.asked = replace(rung.asked, hold=self.hold)
         training = self.training(self.target)
         with progress.stretch(f"edit {scene.config.kind}"):
-            done = distillation.train([sitter], training, progress)
-        found = untouched(rung, source, done.scenes[0])
+            done = distillation.train([subject], training, progress)
+        found = untouched(distillation.rung, source, done.scenes[0])
         report = self.written(done, [self.target], training, self.prompt, progress)
         return {"command": "edit", "source": str(self.asset)} | found | report
 

@@ -9,11 +9,10 @@ import tyro
 from volkit.distill.score import Around
 from volkit.geometry import Domain
 from volkit.io import format_for
-from volkit.jobs.asking import Asking
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.distillation import MeshStages, meshed
 from volkit.jobs.progress import Progress
-from volkit.jobs.sitters import LEARNABLE, pixels_across, scene_of, sitter_of
+from volkit.jobs.subjects import LEARNABLE, pixels_across, scene_of, subject_of
 from volkit.jobs.training import seeded
 from volkit.representations import RepresentationConfig
 
@@ -25,7 +24,7 @@ KINDS = (*LEARNABLE, "mesh")
 
 
 @dataclass(frozen=True)
-class GenerateJob(Asking):
+class GenerateJob(PriorJob):
     """Make an asset of words, by score distillation: a diffusion model of pictures says how each view should change.
 
     The prior that comes with volkit knows simple solids in eight colours, alone, one on or beside another, or with a
@@ -65,14 +64,14 @@ class GenerateJob(Asking):
             for _ in range(self.particles)
         ]
         generator = on_device(generator, device)
-        sitters = [sitter_of(scene, around, self.penalties(), generator, self.max_splats) for scene in scenes]
+        subjects = [subject_of(scene, around, self.penalties(), generator, self.max_splats) for scene in scenes]
         distillation = self.distillation(self.prompt, prior, around, self.target, generator)
         training = self.training(self.target)
         with progress.stretch(f"generate {kind}"):
             if kind == "mesh":
-                done = meshed(distillation, sitters, training, self._stages(around, half), progress)
+                done = meshed(distillation, subjects, training, self._stages(around, half), progress)
             else:
-                done = distillation.train(sitters, training, progress)
+                done = distillation.train(subjects, training, progress)
         return {"command": "generate"} | self.written(done, targets, training, self.prompt, progress)
 
     def _kind(self) -> str:

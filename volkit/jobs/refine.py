@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from volkit.jobs.asking import Asking, Source
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.distillation import later
 from volkit.jobs.measure import Judge
 from volkit.jobs.opening import open_scene
+from volkit.jobs.prior_job import PriorJob, Source
 from volkit.jobs.progress import Progress
-from volkit.jobs.rework import place_of, sitting_asset, unfolded
+from volkit.jobs.rework import asset_subject, place_of, unfolded
 from volkit.jobs.training import seeded
 from volkit.representations import Mesh
 
@@ -18,7 +18,7 @@ __all__ = ["RefineJob"]
 
 
 @dataclass(frozen=True)
-class RefineJob(Asking):
+class RefineJob(PriorJob):
     """Refine a mesh, splats or a field under a prompt: sharper colours, cleaner shape, the same thing.
 
     The prior is asked at the late times of its diffusion alone, where it says how to finish what it sees and not what
@@ -49,12 +49,12 @@ class RefineJob(Asking):
             scene = unfolded(scene, self.texture)
         free = 0.6 if self.geometry == "free" else 0.0
         generator = on_device(generator, device)
-        sitter = sitting_asset(scene, around, half, self.penalties(), generator, free)
+        subject = asset_subject(scene, around, half, self.penalties(), generator, free)
         source = Source(place=place)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source).changed(later)
         training = self.training(self.target)
         with progress.stretch(f"refine {scene.config.kind}"):
-            done = distillation.train([sitter], training, progress)
+            done = distillation.train([subject], training, progress)
         report = self.written(done, [self.target], training, self.prompt, progress)
         changed = Judge.of_scene(before, 128, seeded(0)).mean_psnr(done.scenes[0], progress)
         return {"command": "refine", "source": str(self.asset), "psnr_to_source": changed} | report

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from volkit.io import FormatError, load
-from volkit.jobs.asking import Asking, Source
 from volkit.jobs.devices import chosen_device, on_device
-from volkit.jobs.mesh_sitter import MeshSitter
+from volkit.jobs.mesh_subject import MeshSubject
+from volkit.jobs.prior_job import PriorJob, Source
 from volkit.jobs.progress import Progress
 from volkit.jobs.rework import place_of, unfolded
 from volkit.jobs.training import seeded
@@ -21,7 +21,7 @@ GREY = 128
 
 
 @dataclass(frozen=True)
-class RetextureJob(Asking):
+class RetextureJob(PriorJob):
     """Paint a mesh by words. Vertices, faces and uv are written as they were read; a mesh without uv is unwrapped.
 
     Example: volkit retexture teapot.glb "a blue teapot with white dots" painted.glb --prior models/sd15 --budget 10m
@@ -56,6 +56,6 @@ class RetextureJob(Asking):
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
         training = self.training(self.target)
         with progress.stretch("retexture"):
-            done = distillation.train([MeshSitter(mesh, self.penalties(), settled=0.0)], training, progress)
+            done = distillation.train([MeshSubject(mesh, self.penalties(), settled=0.0)], training, progress)
         report = self.written(done, [self.target], training, self.prompt, progress)
         return {"command": "retexture", "source": str(self.mesh)} | report

@@ -1,19 +1,19 @@
-"""Assets that exist already: where the prior is to find them, and how they sit."""
+"""Assets that exist already: where the prior is to find them, and how they learn."""
 
 import torch
 
 from volkit.distill.classic import Classic
-from volkit.distill.score import Around, FieldSitter, Penalties, Sitter, SplatSitter
-from volkit.distill.views import occupied_sphere
+from volkit.distill.score import Around, FieldSubject, Penalties, SplatSubject, Subject
+from volkit.distill.views import occupied_sphere, orbit_cameras
 from volkit.geometry import Domain, Similarity
-from volkit.jobs.mesh_sitter import MeshSitter
-from volkit.jobs.sitters import pixels_across
+from volkit.jobs.mesh_subject import MeshSubject
+from volkit.jobs.subjects import pixels_across
 from volkit.meshing.bake import baked
 from volkit.meshing.unwrap import unwrapped
 from volkit.representations import Field, Mesh, Representation, Splats
 from volkit.representations.splat_extent import core
 
-__all__ = ["place_of", "sitting_asset", "unfolded"]
+__all__ = ["asset_subject", "place_of", "unfolded"]
 
 ROOMY = 0.4  # of the prior's cube: an asset between this and all of it is where and as large as the prior expects it
 FULL = 0.95  # of the prior's cube that any other asset is brought to fill
@@ -39,25 +39,23 @@ def _box(scene: Representation) -> Domain:
     return Domain(tuple((middle - reach).tolist()), tuple((middle + reach).tolist()))
 
 
-def sitting_asset(
+def asset_subject(
     scene: Representation, around: Around, half: float, penalties: Penalties, generator: torch.Generator, free: float
-) -> Sitter:
+) -> Subject:
     """A loaded scene that learns; the vertices of a mesh move for the share `free` of the run."""
     if isinstance(scene, Mesh):
-        return MeshSitter(scene, penalties, settled=free)
+        return MeshSubject(scene, penalties, settled=free)
     scene.requires_grad_(True)
     if isinstance(scene, Splats):
-        return SplatSitter(scene, penalties, Classic(most=len(scene), resets=()))
+        return SplatSubject(scene, penalties, Classic(most=len(scene), resets=()))
     assert isinstance(scene, Field)
-    return FieldSitter(scene, penalties, generator, max(24, round(3.0 * pixels_across(around, Domain.cube(half)))))
+    return FieldSubject(scene, penalties, generator, max(24, round(3.0 * pixels_across(around, Domain.cube(half)))))
 
 
 def unfolded(mesh: Mesh, size: int) -> Mesh:
     """A mesh with uv and a texture: its own, or charts of its own and what it shows baked on them."""
     if mesh.config.texture[0]:
         return mesh
-    from volkit.distill.views import orbit_cameras
-
     (atlas,) = unwrapped([mesh.triangles], size)
     texture = baked(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
     found = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)

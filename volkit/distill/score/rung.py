@@ -1,4 +1,4 @@
-"""The last rung: pictures of a step, what the prior says about them, and the way back to who sat for them."""
+"""The last rung: pictures of a step, what the prior says about them, and the way back to what they show."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from volkit.distill.score.around import Around
 from volkit.distill.score.learners import Learner
-from volkit.distill.score.sitter import Sitter, Sitting
+from volkit.distill.score.subject import Drawing, Subject
 from volkit.fit import Moment
 from volkit.geometry import Cameras, Similarity
 from volkit.guidance.condition import Conditions
@@ -55,10 +55,10 @@ class Asked:
 
 
 class ScoreRung:
-    """`L = Σ pictures · sg(g)`, g what the guidance says about `views` pictures of every sitter.
+    """`L = Σ pictures · sg(g)`, g what the guidance says about `views` pictures of every subject.
 
     The value of the loss `prior` is `½ Σ |x - x̂|² / views` in the prior's space, its gradient that of the rule.
-    All sitters are particles of one distribution: what learns beside them sees the pictures of all. `place` is world
+    All subjects are particles of one distribution: what learns beside them sees the pictures of all. `place` is world
     from the prior's frame, in which it is told its cameras.
     """
 
@@ -75,23 +75,23 @@ class ScoreRung:
         self.guidance, self.asked, self.around, self.views = guidance, asked, around, views
         self.generator, self.learners, self.place = generator, learners, place
 
-    def losses(self, sitters: Sequence[Sitter], moment: Moment) -> dict[str, Tensor]:
-        """The prior's loss, the sitters' penalties, and the losses of whatever learns beside them."""
+    def losses(self, subjects: Sequence[Subject], moment: Moment) -> dict[str, Tensor]:
+        """The prior's loss, the subjects' penalties, and the losses of whatever learns beside them."""
         together, generator = self.guidance.prior.views, self.generator
-        cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in sitters]
+        cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in subjects]
         placed = [seen.moved(self.place) for seen in cameras]
-        sittings = [sitter.draw(seen, moment) for sitter, seen in zip(sitters, placed, strict=True)]
-        colours = self.asked.colours(self.views * len(sitters), together, generator)
-        pictures = torch.cat([s.over(c) for s, c in zip(sittings, colours.split(self.views), strict=True)])
+        drawings = [subject.draw(seen, moment) for subject, seen in zip(subjects, placed, strict=True)]
+        colours = self.asked.colours(self.views * len(subjects), together, generator)
+        pictures = torch.cat([s.over(c) for s, c in zip(drawings, colours.split(self.views), strict=True)])
         _check(pictures, moment)
         conditions = self.asked.about(Cameras.cat(cameras), colours)
         seen = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
-        pull = (pictures * seen.gradient).sum() * len(sitters)  # each as if it sat alone
+        pull = (pictures * seen.gradient).sum() * len(subjects)  # each as if it were alone
         losses = {"prior": pull + (seen.loss - pull.detach())}
-        for sitter, error in zip(sitters, seen.gradient.norm(dim=-1).split(self.views), strict=True):
-            if (blame := sitter.blame(error)) is not None:
+        for subject, error in zip(subjects, seen.gradient.norm(dim=-1).split(self.views), strict=True):
+            if (blame := subject.blame(error)) is not None:
                 losses["prior"] = losses["prior"] + blame
-        losses |= _summed(sittings)
+        losses |= _summed(drawings)
         if self.asked.hold and conditions.source_pictures is not None:
             kept = 1.0 - wish(seen.gradient)
             away = (pictures - conditions.source_pictures).square().sum(-1)
@@ -101,7 +101,7 @@ class ScoreRung:
         return losses
 
     def state(self) -> dict[str, Any]:
-        """What learns beside the sitters."""
+        """What learns beside the subjects."""
         return {learner.name: [p.detach() for p in learner.parameters()] for learner in self.learners}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -120,10 +120,10 @@ def wish(gradient: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view 
     return (smooth / smooth.amax((1, 2), keepdim=True).clamp_min(1e-12) / TOUCHED).clamp_max(1.0)
 
 
-def _summed(sittings: Sequence[Sitting]) -> dict[str, Tensor]:
-    """Penalties of all sitters by name."""
-    names = dict.fromkeys(name for sitting in sittings for name in sitting.penalties)
-    return {name: torch.stack([s.penalties[name] for s in sittings]).sum() for name in names}
+def _summed(drawings: Sequence[Drawing]) -> dict[str, Tensor]:
+    """Penalties of all subjects by name."""
+    names = dict.fromkeys(name for drawing in drawings for name in drawing.penalties)
+    return {name: torch.stack([s.penalties[name] for s in drawings]).sum() for name in names}
 
 
 def _check(pictures: Tensor, moment: Moment) -> None:

@@ -1,4 +1,4 @@
-"""Splats that sit: one camera after the other; they multiply where the prior finds most to change."""
+"""Splats that learn from a prior: one camera after the other; they multiply where the prior finds most to change."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 
 from volkit.distill.densify import Densify
 from volkit.distill.score.penalties import Penalties, entropy
-from volkit.distill.score.sitter import Sitting
+from volkit.distill.score.subject import Drawing
 from volkit.fit import Moment, Regrown
 from volkit.geometry import Cameras
 from volkit.guidance.ramps import value
@@ -16,10 +16,10 @@ from volkit.representations.representation import ParamGroup
 from volkit.representations.splats import PARAMETERS, Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["SplatSitter"]
+__all__ = ["SplatSubject"]
 
 
-class SplatSitter:
+class SplatSubject:
     """Splats and the strategy by which they multiply.
 
     Strategies go by ranks and shares, never by thresholds on gradients, whose size follows the weight w(t), the
@@ -30,7 +30,7 @@ class SplatSitter:
         self.scene, self.penalties, self.densify = scene, penalties, densify
         self._trace: tuple[list[Projected], Tensor, list[Tensor]] | None = None
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Sitting:
+    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
         """Pictures, with one more channel through which blame comes back."""
         blame = torch.zeros(len(self.scene), 1, device=self.scene.device, requires_grad=True)
         seen = [SplatRenderer().painted(self.scene, cameras, index, blame) for index in range(len(cameras))]
@@ -43,7 +43,7 @@ class SplatSitter:
             penalties["emptiness"] = weight[0] * (opacity.square() + 0.01).sqrt().sum() / len(cameras)
         if weight[1]:
             penalties["entropy"] = weight[1] * entropy(opacity) / len(cameras)
-        return Sitting(rgb, opacity, penalties)
+        return Drawing(rgb, opacity, penalties)
 
     def blame(self, error: Float[Tensor, "view height width"]) -> Tensor | None:
         """Each splat hears its share of the error, `Σ T α |error|` over pixels."""

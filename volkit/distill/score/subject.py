@@ -1,4 +1,4 @@
-"""The interface of whatever sits for a prior's pictures."""
+"""The interface of what learns from a prior."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,11 +10,11 @@ from volkit.geometry import Cameras
 from volkit.representations.representation import ParamGroup, Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["Sitter", "Sitting"]
+__all__ = ["Drawing", "Subject"]
 
 
 @dataclass(frozen=True)
-class Sitting:
+class Drawing:
     """Whole pictures with gradients, and what is to be said against them whatever the prior says.
 
     Penalties are sums over the pixels of a picture, mean over views, as the prior's loss is.
@@ -29,12 +29,12 @@ class Sitting:
         return self.rgb + (1.0 - self.opacity)[..., None] * background[:, None, None]
 
 
-class Sitter(Protocol):
+class Subject(Protocol):
     """A scene that is drawn by camera while it learns."""
 
     scene: Representation
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Sitting:
+    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
         """Pictures of cameras of one size, world frame."""
         ...
 

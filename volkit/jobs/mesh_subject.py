@@ -1,11 +1,11 @@
-"""Meshes that sit: rasterised, outlines antialiased; vertices take large steps, faces and uv stay."""
+"""Meshes that learn from a prior: rasterised, outlines antialiased; vertices take large steps, faces and uv stay."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-from volkit.distill.score import Penalties, Sitting
+from volkit.distill.score import Drawing, Penalties
 from volkit.fit import Moment, Regrown
 from volkit.geometry import Cameras
 from volkit.guidance.ramps import value
@@ -17,17 +17,17 @@ from volkit.representations import Mesh
 from volkit.representations.representation import ParamGroup
 from volkit.typing import Tensor
 
-__all__ = ["MeshSitter"]
+__all__ = ["MeshSubject"]
 
 TEXEL_RATE = 1e-2
 VERTEX_RATE = 0.05  # mean edges: the first step's length before it is spread
 
 
-class MeshSitter:
+class MeshSubject:
     """A textured mesh; from the fraction `settled` of the run on its colours alone learn, at 0 its shape is locked.
 
-    Its topology and its uv stay as they are. `v = v_0 + (I + λ L)^-1 o`, offsets o learn (Nicolet et al. 2021). the
-    penalties `smoothness` applies, to the angles between neighbouring faces.
+    Its topology and its uv stay as they are. `v = v_0 + (I + λ L)^-1 o`, offsets o learn (Nicolet et al. 2021).
+    Of the penalties `smoothness` applies, to the angles between neighbouring faces.
     """
 
     def __init__(self, mesh: Mesh, penalties: Penalties, settled: float = 1.0) -> None:
@@ -55,7 +55,7 @@ class MeshSitter:
         mesh = Mesh.of(vertices, self.begun.faces, corner_uv=self.begun.corner_uv, texture=texture)
         return mesh.placed_like(self.begun)
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Sitting:
+    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
         """Pictures, one camera after the other."""
         local, vertices = cameras.moved(self.begun.world_from_local.inverse()), self.vertices
         free = moment.fraction < self.settled
@@ -65,7 +65,7 @@ class MeshSitter:
         weight, penalties = value(self.penalties.smoothness, moment.fraction), {}
         if weight and free:
             penalties["smoothness"] = weight * self._bent(vertices)
-        return Sitting(rgba[..., :3], rgba[..., 3], penalties)
+        return Drawing(rgba[..., :3], rgba[..., 3], penalties)
 
     def _bent(self, vertices: Tensor) -> Tensor:
         """`Σ 1 - n·n'` over edges."""

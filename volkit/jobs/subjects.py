@@ -1,4 +1,4 @@
-"""Who sits for a prior: a representation of the kind that was asked for, as fine as the prior can see."""
+"""What learns from a prior: a representation of the kind that was asked for, as fine as the prior can see."""
 
 import math
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from volkit.distill.densify import Chain
-from volkit.distill.score import Around, FieldSitter, Penalties, Sitter, SplatSitter
+from volkit.distill.score import Around, FieldSubject, Penalties, SplatSubject, Subject
 from volkit.distill.score.begin import begin
 from volkit.geometry import Domain
 from volkit.guidance.ramps import Ramp
@@ -25,7 +25,7 @@ from volkit.representations import (
     VoxelsConfig,
 )
 
-__all__ = ["LEARNABLE", "generated_config", "pixels_across", "scene_of", "sitter_of"]
+__all__ = ["LEARNABLE", "generated_config", "pixels_across", "scene_of", "subject_of"]
 
 LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
 COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
@@ -83,16 +83,16 @@ def scene_of(
     return scene
 
 
-def sitter_of(
+def subject_of(
     scene: Field | Splats,
     around: Around,
     penalties: Penalties,
     generator: torch.Generator,
     most: int = MOST_SPLATS,
-) -> Sitter:
+) -> Subject:
     """An untrained scene as a grey fog that learns, where it is; of splats there will be `most`."""
     begin(scene, generator)
     if isinstance(scene, Splats):
-        return SplatSitter(scene, penalties, Chain(most))
+        return SplatSubject(scene, penalties, Chain(most))
     samples = max(24, round(SAMPLES * pixels_across(around, scene.domain)))
-    return FieldSitter(scene, penalties, generator, samples)
+    return FieldSubject(scene, penalties, generator, samples)

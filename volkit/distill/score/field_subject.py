@@ -1,4 +1,4 @@
-"""Fields that sit: all rays of a step's pictures at once, on samples half a pixel apart."""
+"""Fields that learn from a prior: all rays of a step's pictures at once, on samples half a pixel apart."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from volkit.distill.score.penalties import (
     roughness,
     visible,
 )
-from volkit.distill.score.sitter import Sitting
+from volkit.distill.score.subject import Drawing
 from volkit.fit import Moment, Regrown
 from volkit.geometry import Cameras, Rays, RaySamples
 from volkit.guidance.ramps import value
@@ -25,14 +25,14 @@ from volkit.sampling.occupancy import OccupancySampler
 from volkit.sampling.occupancy_grid import OccupancyGrid
 from volkit.typing import Tensor
 
-__all__ = ["FieldSitter"]
+__all__ = ["FieldSubject"]
 
 ACROSS = 48  # samples along the domain's longest edge, at least; 24 are not enough for pictures of 32 pixels
 EVERY = 64  # steps between looks at where nothing is
 OPEN = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
 
 
-class FieldSitter:
+class FieldSubject:
     """A field, its occupancy and its regularisers."""
 
     def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, across: int = ACROSS) -> None:
@@ -41,7 +41,7 @@ class FieldSitter:
         self.sampler = OccupancySampler(scene, self.stride, generator=generator)
         self.grid = OccupancyGrid(scene, self.stride)
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Sitting:
+    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
         """Pictures by one pass over the rays of all cameras."""
         width, height = cameras.size[0].tolist()
         rays = Rays.cat([cameras.picture_rays(index) for index in range(len(cameras))])
@@ -51,7 +51,7 @@ class FieldSitter:
         shape = (len(cameras), height, width)
         said = self._said(local, samples, seen, moment.fraction)
         penalties = {name: term / len(cameras) for name, term in said.items()}
-        return Sitting(seen.picture.rgb.view(*shape, 3), seen.picture.opacity.view(shape), penalties)
+        return Drawing(seen.picture.rgb.view(*shape, 3), seen.picture.opacity.view(shape), penalties)
 
     def blame(self, error: Tensor) -> Tensor | None:
         """Fields need not know."""

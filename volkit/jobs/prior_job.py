@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from volkit.render.renderer import renderer_for
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["Asking", "Source"]
+__all__ = ["PriorJob", "Source"]
 
 IGNORED = {"resume", "force", "checkpoint_seconds", "preview"}  # what makes no other job
 IN_PLACE = Similarity()
@@ -37,6 +37,7 @@ class Source:
     words: str = ""
     scene: Representation | None = None
     place: Similarity = IN_PLACE  # world from the prior's frame
+    hold: float = 0.0  # of it, where the prior does not ask for a change
 
     def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
         """The scene by cameras of the prior's frame, over one colour a view."""
@@ -49,7 +50,7 @@ NOTHING = Source()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking(ABC):
+class PriorJob(ABC):
     """Options of every command that asks a prior."""
 
     prior: str | None = None
@@ -131,9 +132,10 @@ class Asking(ABC):
         generator: torch.Generator,
         source: Source = NOTHING,
     ) -> Distillation:
-        """Everything that a run needs but for who sits."""
+        """Everything that a run needs but for its subjects."""
         rule = Rule(prompt, self.method, self.scale, self.weight, self.negative, source.words, self.sides)
         asked = asked_about(rule, prior, source.pictures if source.scene is not None else None, grid=self.grid)
+        asked = replace(asked, hold=source.hold)
         guidance, learners = guided(rule, prior, generator, grid=self.grid)
         views = self.views or prior.advice.views
         rung = ScoreRung(guidance, asked, around, views, generator, learners, source.place)
