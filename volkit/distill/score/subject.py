@@ -32,7 +32,10 @@ class Drawing:
 class Subject(Protocol):
     """A scene that is drawn by camera while it learns."""
 
-    scene: Representation
+    @property
+    def scene(self) -> Representation:
+        """As it is now."""
+        ...
 
     def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
         """Pictures of cameras of one size, world frame."""

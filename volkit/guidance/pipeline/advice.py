@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 __all__ = ["Advice"]
 
@@ -38,8 +38,8 @@ class Advice:
         place = folder / NAME
         if not place.is_file():
             return cls()
-        said = json.loads(place.read_text(encoding="utf-8"))
+        said: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         known = [f.name for f in fields(cls)]
         if unknown := sorted(set(said) - set(known)):
             raise ValueError(f"{place}: nobody knows {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**{name: tuple(member) if isinstance(member, list) else member for name, member in said.items()})
+        return cls(**said | {name: tuple(pair) for name, pair in said.items() if isinstance(pair, list)})

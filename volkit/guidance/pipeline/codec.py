@@ -12,7 +12,12 @@ __all__ = ["Codec", "LatentCodec", "PixelCodec"]
 
 
 class Codec(Protocol):
-    """Encodes and decodes."""
+    """Encodes and decodes square pictures of one size."""
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        ...
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """From display-referred pictures."""
