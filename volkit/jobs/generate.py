@@ -11,6 +11,7 @@ from volkit.geometry import Domain
 from volkit.io import format_for
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.distillation import MeshStages, meshed
+from volkit.jobs.prior_job import PriorJob
 from volkit.jobs.progress import Progress
 from volkit.jobs.subjects import LEARNABLE, pixels_across, scene_of, subject_of
 from volkit.jobs.training import seeded
