@@ -75,15 +75,18 @@ def _rescaled(ask: Asking, guided: Tensor, prompt: Tensor, amount: float) -> Ten
 
 @dataclass(frozen=True)
 class RandomScale:
-    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI)."""
+    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI, arXiv 2412.02687)."""
 
     low: float
     high: float
 
     def __call__(self, ask: Asking) -> Tensor:
         """The guided prediction."""
-        drawn = torch.rand((), generator=ask.generator, device=ask.generator.device)
-        return Cfg(self.low + (self.high - self.low) * float(drawn))(ask)
+        return Cfg(self.drawn(ask))(ask)
+
+    def drawn(self, ask: Asking) -> float:
+        """The scale of this step."""
+        return self.low + (self.high - self.low) * ask.chance
 
 
 @dataclass(frozen=True)

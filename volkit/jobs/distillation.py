@@ -8,6 +8,7 @@ import torch
 
 from volkit.distill.score import Penalties, ScoreRung, ScoreStudent, Subject
 from volkit.fit import Budget, Fit
+from volkit.geometry import Cameras
 from volkit.guidance import Uniform
 from volkit.jobs.measure import write_picture
 from volkit.jobs.mesh import asset_of
@@ -19,7 +20,7 @@ from volkit.render.renderer import renderer_for
 from volkit.representations import Field, Mesh, Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["Distillation", "Done", "MeshStages", "later", "meshed", "row_of_views"]
+__all__ = ["Distillation", "Done", "MeshStages", "later", "meshed"]
 
 SHOWN, SHOWN_SIZE = 4, 96  # views of a preview, pixels a side of each
 COARSE = 6.0  # of the steps through a field that a preview shows
@@ -65,7 +66,7 @@ class Distillation:
 
         def glance(scene: Representation) -> None:
             if self.preview is not None:
-                write_picture(self.preview, row_of_views(scene, looks))
+                write_picture(self.preview, _row_of_views(scene, looks))
 
         try:
             student = ScoreStudent(subjects, self.rung, self.rung.generator)
@@ -145,7 +146,7 @@ def _part(budget: Budget, share: float) -> Budget:
     return Budget(steps=max(1, round(budget.steps * share)))
 
 
-def row_of_views(scene: Representation, cameras) -> Float[Tensor, "height width 3"]:
+def _row_of_views(scene: Representation, cameras: Cameras) -> Float[Tensor, "height width 3"]:
     """Pictures over white, side by side."""
     picture = renderer_for(scene, choice=COARSE)(scene, cameras.to(scene.device))
     return torch.cat(list(picture.over(picture.opacity.new_ones(3)).cpu()), 1)

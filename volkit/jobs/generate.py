@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from volkit.distill.score import Around
 from volkit.geometry import Domain
@@ -15,7 +13,7 @@ from volkit.jobs.prior_job import PriorJob
 from volkit.jobs.progress import Progress
 from volkit.jobs.subjects import LEARNABLE, pixels_across, scene_of, subject_of
 from volkit.jobs.training import seeded
-from volkit.representations import RepresentationConfig
+from volkit.jobs.usage import UsageError
 
 __all__ = ["GenerateJob"]
 
@@ -50,8 +48,6 @@ class GenerateJob(PriorJob):
     """How many triangles a mesh may have, with --to mesh."""
     texture: int | None = None
     """Texels a side of a mesh's texture, a power of two; by default eight for each pixel that the prior sees."""
-    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
-    """Sizes of the representation, from Python; by default as fine as the prior's pictures."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Distil, write, report."""
@@ -60,10 +56,7 @@ class GenerateJob(PriorJob):
         generator, prior = seeded(self.seed), self.opened(device, progress)
         around, half = self.around(prior), prior.advice.half
         coarse = DEFAULT if kind == "mesh" else kind
-        scenes = [
-            scene_of(coarse, around, half, generator, self.config, self.max_splats).to(device)
-            for _ in range(self.particles)
-        ]
+        scenes = [scene_of(coarse, around, half, generator, self.max_splats).to(device) for _ in range(self.particles)]
         generator = on_device(generator, device)
         subjects = [subject_of(scene, around, self.penalties(), generator, self.max_splats) for scene in scenes]
         distillation = self.distillation(self.prompt, prior, around, self.target, generator)
@@ -79,7 +72,7 @@ class GenerateJob(PriorJob):
         """What was asked for, else a field, else what the format holds."""
         if self.to is not None and self.to not in KINDS:
             kinds = ", ".join(KINDS)
-            raise ValueError(f"--to {self.to}: there is no such kind to generate; choose one of {kinds}")
+            raise UsageError(f"--to {self.to}: there is no such kind to generate; choose one of {kinds}")
         if self.to is not None:
             return self.to
         holds = format_for(self.target, kind=DEFAULT).holds
@@ -91,6 +84,6 @@ class GenerateJob(PriorJob):
     def _targets(self) -> list[Path]:
         """Where particles go."""
         if self.particles < 1:
-            raise ValueError("--particles: give at least 1")
+            raise UsageError("--particles: give at least 1")
         more = [self.target.with_stem(f"{self.target.stem}-{i}") for i in range(2, self.particles + 1)]
         return [self.target, *more]

@@ -21,7 +21,7 @@ from volkit.io.bundled import bundled_folder
 from volkit.jobs.usage import UsageError
 from volkit.typing import Tensor
 
-__all__ = ["Rule", "Sides", "asked_about", "guided", "method_of", "opened"]
+__all__ = ["Precision", "Rule", "Sides", "asked_about", "guided", "opened"]
 
 Sides = Literal["auto", "words", "perp_neg", "none"]
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -55,7 +55,7 @@ def opened(name: str | None, device: torch.device, precision: Precision = "float
     return open_prior(name or bundled_folder(TOY), device, getattr(torch, precision))
 
 
-def method_of(rule: Rule, advice: Advice, *, pixels: bool) -> Method:
+def _method(rule: Rule, advice: Advice, *, pixels: bool) -> Method:
     """A named method, no stronger than its prior stands; ValueError where an option does not apply to it."""
     make = METHODS[rule.method]
     parameters = signature(make).parameters
@@ -85,7 +85,7 @@ def guided(
     rule: Rule, prior: PipelinePrior, generator: torch.Generator, *, grid: bool = False
 ) -> tuple[Guidance, list[Learner]]:
     """The guidance, and what learns beside the scene: a critic, a prior of its own, a density ratio."""
-    method = method_of(rule, prior.advice, pixels=isinstance(prior.codec, PixelCodec))
+    method = _method(rule, prior.advice, pixels=isinstance(prior.codec, PixelCodec))
     if grid:
         if isinstance(method.second, Critic):
             raise UsageError(f"--grid: {rule.method} has a critic, which sees one view at a time; leave it out")

@@ -19,6 +19,7 @@ from volkit.jobs.distillation import Distillation, Done
 from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
 from volkit.jobs.progress import Progress
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters
+from volkit.jobs.usage import UsageError
 from volkit.ops import backend
 from volkit.render.renderer import renderer_for
 from volkit.representations import Representation
@@ -149,9 +150,9 @@ class PriorJob(ABC):
     def check(self, prompt: str, targets: Sequence[Path], kind: str) -> None:
         """Whatever is wrong with the words or the targets is said before the work begins."""
         if not prompt.strip():
-            raise ValueError('the prompt is empty: say what it shall be, for example "a red ball on a blue box"')
+            raise UsageError('the prompt is empty: say what it shall be, for example "a red ball on a blue box"')
         if self.views is not None and self.views < 1:
-            raise ValueError("--views: give at least 1")
+            raise UsageError("--views: give at least 1")
         for target in targets:
             if target.exists() and not self.force:
                 raise FileExistsError(f"{target}: exists already; --force overwrites it")

@@ -25,7 +25,7 @@ from volkit.representations import (
     VoxelsConfig,
 )
 
-__all__ = ["LEARNABLE", "generated_config", "pixels_across", "scene_of", "subject_of"]
+__all__ = ["LEARNABLE", "pixels_across", "scene_of", "subject_of"]
 
 LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
 COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
@@ -41,7 +41,7 @@ def pixels_across(around: Around, domain: Domain) -> float:
     return max(domain.extent) * 0.5 * size / math.tan(half_view) / (0.5 * sum(around.distance))
 
 
-def generated_config(kind: str, across: float) -> RepresentationConfig:
+def _sizes(kind: str, across: float) -> RepresentationConfig:
     """Sizes for an object of so many pixels: no finer than a prior's pictures, and matte where a kind can be.
 
     A colour that depends on the direction would let every view have an object of its own.
@@ -70,12 +70,11 @@ def scene_of(
     around: Around,
     half: float,
     generator: torch.Generator,
-    config: RepresentationConfig | None = None,
     most: int = MOST_SPLATS,
 ) -> Field | Splats:
     """An untrained scene of a kind, on the CPU, in the cube of that half edge; `most` splats."""
     domain = Domain.cube(half)
-    config = config or generated_config(kind, pixels_across(around, domain))
+    config = _sizes(kind, pixels_across(around, domain))
     if isinstance(config, SplatsConfig):
         config = replace(config, count=min(config.count, most))
     scene = config.build(domain, generator)
