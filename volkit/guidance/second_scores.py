@@ -43,8 +43,8 @@ class Critic:
     """A network that knows what renders look like: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD).
 
     λ, `view_free`, is the share of the prediction that is not told the camera; 0 is VSD. `scale` guides the critic as
-    the prior is guided (SwiftBrush; PG-SB by the same random scale). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the critic learns (Adversarial SD).
-    `controlled` tells the critic the same control picture as the prior (LG-VSD).
+    the prior is guided (SwiftBrush; PG-SB by the same random scale). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the
+    critic learns (Adversarial SD). `controlled` tells the critic the same control picture as the prior (LG-VSD).
     """
 
     view_free: float = 0.0
