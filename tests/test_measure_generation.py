@@ -21,8 +21,10 @@ def tools(monkeypatch, tmp_path):
 
 
 def test_prompts_become_assets_a_table_and_a_sheet(prior, tools, monkeypatch, capsys):  # noqa: F811
+    import generation_figures
     import measure_generation
 
+    monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
     (tools / "list.txt").write_text("a red ball\n\na blue cube with a pink nose\n")
     given = ["--prompts", "list.txt", "--prior", prior, "--budget", "2", "--methods", "sds", "csd", "--to", "splats"]
     monkeypatch.chdir(tools)

@@ -106,8 +106,7 @@ def test_rays_meet_solids_where_their_distance_is_zero(shape):
     share = torch.linspace(0.0, 1.0, 200)[:, None]
     until = torch.where(hit, way, torch.full_like(way, 3.0))
     inside = torch.stack([distance(o + s * until[:, None] * d) for s in share]).amin(0)
-    # One ray in a thousand grazes one side of a torus before it meets the other, and runs out of steps.
-    assert (inside > -2e-3).float().mean() >= (0.998 if shape == "torus" else 1.0)
+    assert inside.min() > -2e-3
 
 
 @pytest.mark.parametrize("text", VARIED)

@@ -38,8 +38,9 @@ class Advice:
         place = folder / NAME
         if not place.is_file():
             return cls()
-        said: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        said = json.loads(place.read_text(encoding="utf-8"))
         known = [f.name for f in fields(cls)]
         if unknown := sorted(set(said) - set(known)):
             raise ValueError(f"{place}: nobody knows {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**said | {name: tuple(pair) for name, pair in said.items() if isinstance(pair, list)})
+        members: dict[str, Any] = {name: tuple(m) if isinstance(m, list) else m for name, m in said.items()}
+        return cls(**members)
