@@ -145,6 +145,26 @@ def test_a_mesh_teaches(tmp_path, capsys, kind):
     assert report["from"] == "mesh" and report["psnr_to_source"] > 20.0  # 120 steps; a white picture has 8
 
 
+def test_roughness_and_metalness_are_baked(tmp_path, capsys):
+    picture = torch.zeros(2, 2, 3, dtype=torch.uint8)
+    picture[:, 0], picture[:, 1] = torch.tensor([255, 40, 0]).byte(), torch.tensor([255, 200, 250]).byte()
+    uv = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])[torch.tensor([[0, 1, 2], [0, 2, 3]])]
+    colour = torch.full((2, 2, 4), 255, dtype=torch.uint8)
+    save(_square(corner_uv=uv, texture=colour, metallic_roughness=picture), tmp_path / "a.glb")
+    line = ["convert", str(tmp_path / "a.glb"), str(tmp_path / "b.glb"), "--faces", "200", "--texture", "64"]
+    assert main([*line, "--cells", "32", "--size", "64"]) == 0
+    capsys.readouterr()
+    made = load(tmp_path / "b.glb")
+    finish = made.finish()
+    middle = made.world_from_local.points(made.triangles.corners.mean(1))
+    found = 255 * finish.base_colour(torch.arange(len(made.faces)), torch.full((len(made.faces), 3), 1 / 3))[:, 1:3]
+    left, right = middle[:, 0] < -0.6, middle[:, 0] > 0.6  # between the two texels' middles it is mixed
+    assert left.any() and right.any()
+    for side, wanted in ((left, (40.0, 0.0)), (right, (200.0, 250.0))):
+        # 8 bits twice, and pictures of 64 pixels
+        assert (found[side] - torch.tensor(wanted)).abs().median() < 3.0
+
+
 def test_methods_for_fields_are_refused(tmp_path, capsys):
     save(_square(), tmp_path / "a.safetensors")
     words = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--to", "hash_grid"]

@@ -65,9 +65,9 @@ class Domain:
 
     def grown(self, share: float) -> "Domain":
         """The box with this share of each edge more on either side."""
-        lower = tuple(low - share * edge for low, edge in zip(self.lower, self.extent, strict=True))
-        upper = tuple(high + share * edge for high, edge in zip(self.upper, self.extent, strict=True))
-        return Domain(lower, upper, self.contracted)
+        x, y, z = self.centre
+        a, b, c = ((0.5 + share) * edge for edge in self.extent)
+        return Domain((x - a, y - b, z - c), (x + a, y + b, z + c), self.contracted)
 
     def unit_from_local(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Map local positions to the unit cube; outside a box the result leaves [0, 1]."""
