@@ -56,13 +56,17 @@ def coloured(subdivisions: int) -> Mesh:
 
 
 def asset(lit: bool = True) -> Asset:
-    """Three levels, two solids, normal map, occlusion, uv for lightmaps."""
+    """Three levels, two solids, roughness and metalness, normal map, occlusion, uv for lightmaps."""
     levels = (ball(4), ball(3), ball(2))
     flat = torch.tensor([128, 128, 255], dtype=torch.uint8).expand(64, 64, 3).contiguous()
     free = torch.full((64, 64), 200, dtype=torch.uint8)
+    finish = torch.tensor([255, 150, 60], dtype=torch.uint8).expand(32, 32, 3).contiguous()
     boxes = tuple(_box(torch.tensor([x, 0.0, 0.0])) for x in (-0.5, 0.5))
     lightmaps = tuple(0.1 + 0.5 * level.corner_uv for level in levels)
-    return Asset(levels, boxes, flat, free, not lit, lightmaps, {"source": "a ball", "numbers": [1, 2]})
+    return Asset(
+        levels, boxes, normal_map=flat, metallic_roughness=finish, occlusion=free, unlit=not lit, lightmap_uv=lightmaps,
+        extras={"source": "a ball", "numbers": [1, 2]},
+    )  # fmt: skip
 
 
 def _box(centre: torch.Tensor) -> Triangles:

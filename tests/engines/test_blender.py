@@ -57,7 +57,7 @@ def test_parts_have_their_names(seen: dict, number: int) -> None:
     assert shown == {name} | solids
     finest = told["meshes"][name]
     assert finest["faces"] == 5120 and finest["materials"] == [str(number)] and finest["uv"] == 2
-    assert sorted(told["images"].values()) == [[64, 64], [64, 64], [192, 192]]
+    assert sorted(told["images"].values()) == [[32, 32], [64, 64], [64, 64], [192, 192]]
     _same_box(finest)
 
 

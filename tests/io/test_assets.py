@@ -49,6 +49,7 @@ def test_gltf_comes_back(tmp_path: Path, style: Style) -> None:
     _same_surface(again, FINEST, packing)
     _same_colours(again, FINEST, 1e-3 if style.picture == "png" and not style.draco else 0.03)  # JPEG's and WebP's loss
     assert again.texture.shape == FINEST.texture.shape
+    assert torch.equal(again.metallic_roughness, WHOLE.metallic_roughness)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -114,7 +115,8 @@ def test_solids_bear_the_names_that_engines_look_for(tmp_path: Path, engine, nam
 
 def test_files_beside(tmp_path: Path) -> None:
     write_asset(WHOLE, tmp_path / "ball.gltf", Style(picture="jpeg"))
-    names = {"ball.gltf", "ball.bin", "ball_baseColor.jpg", "ball_normal.png", "ball_occlusion.jpg"}
+    names = {"ball.gltf", "ball.bin", "ball_baseColor.jpg", "ball_normal.png", "ball_occlusion.jpg",
+             "ball_metallicRoughness.png"}  # fmt: skip
     assert {p.name for p in tmp_path.iterdir()} == names
     _same_surface(load(tmp_path / "ball.gltf"), FINEST, 1e-6)
     (tmp_path / "ball.bin").unlink()
@@ -234,6 +236,24 @@ def test_placed_parts_of_others(tmp_path: Path) -> None:
     light = (plain.texture[..., :3] / 255.0) ** 2.2  # sRGB is nearly a power
     coded = (placed.texture[..., :3] / 255.0) ** 2.2
     assert (coded - 0.5 * light).abs().max() < 0.02
+
+
+def test_roughness_and_metalness_of_others(tmp_path: Path) -> None:
+    """A picture times its factors; factors alone, of one colour; nothing for what is rough and not metallic."""
+    write_asset(WHOLE, tmp_path / "a.glb", Style())
+    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    surface = tree["materials"][0]["pbrMetallicRoughness"]
+
+    def found(**change) -> Mesh:
+        tree["materials"][0]["pbrMetallicRoughness"] = change
+        (tmp_path / "b.glb").write_bytes(packed(tree, buffer))
+        return load(tmp_path / "b.glb")
+
+    halved = found(**surface | {"roughnessFactor": 0.5}).metallic_roughness
+    assert torch.equal(halved.unique(dim=0)[0, 0], torch.tensor([255, 75, 60]).byte())
+    alone = found(baseColorFactor=[1, 0, 0, 1], roughnessFactor=0.2)  # metallicFactor is 1 where nothing is said
+    assert alone.metallic_roughness.tolist() == [[[255, 51, 255]]] and alone.texture.tolist() == [[[255, 0, 0, 255]]]
+    assert found(metallicFactor=0).metallic_roughness is None
 
 
 def test_no_levels_but_the_finest_of_others(tmp_path: Path) -> None:

@@ -145,20 +145,46 @@ def test_a_mesh_teaches(tmp_path, capsys, kind):
     assert report["from"] == "mesh" and report["psnr_to_source"] > 20.0  # 120 steps; a white picture has 8
 
 
-def test_methods_for_fields_are_refused(tmp_path, capsys):
-    save(_square(), tmp_path / "a.safetensors")
-    words = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--to", "hash_grid"]
-    assert main([*words, "--method", "pvd"]) == 1
-    assert "between fields" in capsys.readouterr().err
+def _slab(picture: torch.Tensor) -> Mesh:
+    """The box [-1, 1]^2 x [-0.3, 0.3] with the middle half of a picture laid across x."""
+    import trimesh
+
+    box = trimesh.creation.box((2.0, 2.0, 0.6))
+    vertices, faces = torch.from_numpy(box.vertices).float(), torch.from_numpy(box.faces).long()
+    uv = torch.stack([0.5 + 0.25 * vertices[:, 0], torch.full((len(vertices),), 0.5)], -1)
+    colour = torch.full((*picture.shape[:2], 4), 255, dtype=torch.uint8)
+    return Mesh.of(vertices, faces, corner_uv=uv[faces], texture=colour, metallic_roughness=picture)
 
 
-def test_real_meshes(shared_data):
-    spot = load(shared_data / "meshes" / "spot" / "spot.obj")
-    assert isinstance(spot, Mesh) and spot.config.texture[0] > 0 and len(spot.faces) > 5000
+def test_roughness_and_metalness_are_baked(tmp_path, capsys):
+    low, high = [255, 40, 0], [255, 200, 250]
+    save(_slab(torch.tensor([[low, low, high, high]]).byte()), tmp_path / "a.glb")
+    line = ["convert", str(tmp_path / "a.glb"), str(tmp_path / "b.glb"), "--faces", "200", "--texture", "64"]
+    assert main([*line, "--cells", "32", "--size", "64"]) == 0
+    capsys.readouterr()
+    made = load(tmp_path / "b.glb")
+    finish = made.finish()
+    middle = made.world_from_local.points(made.triangles.corners.mean(1))
+    found = 255 * finish.base_colour(torch.arange(len(made.faces)), torch.full((len(made.faces), 3), 1 / 3))[:, 1:3]
+    left, right = middle[:, 0] < -0.6, middle[:, 0] > 0.6  # between them it is mixed
+    assert left.any() and right.any()
+    for side, wanted in ((left, (40.0, 0.0)), (right, (200.0, 250.0))):
+        # 8 bits twice, and pictures of 64 pixels
+        assert (found[side] - torch.tensor(wanted)).abs().median() < 3.0
 
 
-def test_a_mesh_is_moved_but_not_cut(tmp_path, capsys):
-    save(_square(), tmp_path / "a.safetensors")
-    words = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--to", "splats"]
-    assert main([*words, "--edit", "crop:sphere:0,0,0,1"]) == 1
-    assert "moved but not cut" in capsys.readouterr().err
+def test_a_sheet_is_no_solid(tmp_path, capsys):
+    save(_square(), tmp_path / "a.glb")
+    line = [
+        "convert",
+        str(tmp_path / "a.glb"),
+        str(tmp_path / "b.glb"),
+        "--faces",
+        "200",
+        "--cells",
+        "32",
+        "--size",
+        "64",
+    ]
+    assert main(line) == 1 and "no surface with an inside" in capsys.readouterr().err
+    assert not (tmp_path / "b.glb").exists()

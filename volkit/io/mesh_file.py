@@ -159,7 +159,7 @@ def _understood(path: Path, kind: str, read: Callable[[Path], Found]) -> Found:
 
 
 def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """All parts as one, their textures on one picture; texture and corner uv, or vertex colours."""
+    """All parts as one, their textures on one picture; textures and corner uv, or vertex colours."""
     import trimesh
 
     if not parts:
@@ -173,11 +173,11 @@ def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         if image is not None:
             uv = torch.from_numpy(np.array(visual.uv)).float()
             uv[:, 1] = 1.0 - uv[:, 1]  # trimesh's v runs up
-            return (
-                vertices,
-                faces,
-                {"corner_uv": uv[faces], "texture": torch.from_numpy(np.array(image.convert("RGBA")))},
-            )
+            looks = {"corner_uv": uv[faces], "texture": torch.from_numpy(np.array(image.convert("RGBA")))}
+            finish = getattr(material, "metallicRoughnessTexture", None)
+            if finish is not None and finish.getextrema()[1:3] != ((255, 255), (0, 0)):  # rough and not metallic
+                looks["metallic_roughness"] = torch.from_numpy(np.array(finish.convert("RGB")))
+            return vertices, faces, looks
     if visual.kind == "texture":  # without a picture, or without uv: one colour
         colours = np.tile(visual.material.main_color, (len(vertices), 1))
     else:
@@ -186,7 +186,8 @@ def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
 
 
 WHOLE = "shape and base colour, without light"
-GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write_mesh, WHOLE)
+GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write_mesh,
+              "shape, base colour, roughness and metalness, without light")  # fmt: skip
 OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_mesh, WHOLE)
 PLY = Format("mesh_ply", (".ply",), ("mesh",), sniff_ply, read_ply, write_mesh, "shape and colours of vertices")
 STL = Format("stl", (".stl",), ("mesh",), sniff_stl, read_stl, write_mesh, "shape alone")

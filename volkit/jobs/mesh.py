@@ -63,6 +63,8 @@ def asset_of(
         atlases = unwrapped(surfaces, options.texture)
     with progress.stretch("bake"):
         texture = baked(scene, atlases, looks, options.texture, lit=options.lit)
+        finish = scene.finish() if isinstance(scene, Mesh) else None
+        finish = None if finish is None else baked(finish, atlases, looks, options.texture)[..., :3]
     found: dict[str, Any] = {}
     if options.refine > 0:
         with progress.stretch("refine"):
@@ -74,6 +76,7 @@ def asset_of(
         asset = Asset(
             levels=tuple(_mesh(scene, atlas, texture) for atlas in atlases),
             colliders=() if options.collider == "none" else colliders(surfaces[0], options.collider),
+            metallic_roughness=finish,
             normal_map=None if options.maps == "colour" else normal_map(atlases, dense, options.texture),
             occlusion=occlusion_map(atlases, dense, options.texture, generator) if options.maps == "all" else None,
             unlit=options.lit,
@@ -91,7 +94,8 @@ def dressed(mesh: Mesh, options: MeshOptions, progress: Progress) -> tuple[Asset
         progress.note(f"{int((~whole).sum())} faces without area are left out")
         mesh = mesh.with_faces(whole)
     solids = () if options.collider == "none" else colliders(mesh.triangles, options.collider)
-    return Asset((mesh,), solids), {"triangles": len(mesh.faces), "vertices": len(mesh.vertices)}
+    asset = Asset((mesh,), solids, metallic_roughness=mesh.metallic_roughness)
+    return asset, {"triangles": len(mesh.faces), "vertices": len(mesh.vertices)}
 
 
 def on_ground(asset: Asset) -> Asset:
@@ -157,7 +161,11 @@ def _surface(
         box = core(scene) if isinstance(scene, Splats) else scene.bounds()
         dense = fused_surface(scene, box.grown(AROUND), looks, cells)
     dense = smoothed(dense)
-    return without_crumbs(without_insides(dense, seen_faces(dense, scene.world_from_local, cameras)))
+    whole = without_insides(dense, seen_faces(dense, scene.world_from_local, cameras))
+    if not len(whole):
+        raise ValueError("mesh: the scene shows no surface with an inside; a sheet without thickness has none: "
+                         "give it some, or keep its triangles (no --faces)")  # fmt: skip
+    return without_crumbs(whole)
 
 
 def _mesh(scene: Representation, atlas: Atlas, texture: Tensor) -> Mesh:

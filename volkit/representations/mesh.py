@@ -31,7 +31,9 @@ class MeshConfig:
 class Mesh(Representation):
     """Vertices, triangles, and display-referred base colour: a texture met by each corner's uv, or vertex colours.
 
-    uv is glTF's: (0, 0) is the texture's upper left corner, v runs down; it repeats outside [0, 1].
+    uv is glTF's: (0, 0) is the texture's upper left corner, v runs down; it repeats outside [0, 1]. So is
+    `metallic_roughness`, a picture met by the same uv: roughness in green, metalness in blue, linear; None where all of
+    it is rough and not metallic.
     """
 
     vertices: Tensor
@@ -39,6 +41,7 @@ class Mesh(Representation):
     corner_uv: Tensor
     texture: Tensor
     colours: Tensor
+    metallic_roughness: UInt8[Tensor, "height width 3"] | None
 
     def __init__(self, config: MeshConfig, domain: Domain) -> None:
         super().__init__()
@@ -50,6 +53,7 @@ class Mesh(Representation):
         self.register_buffer("corner_uv", torch.zeros(config.faces if textured else 0, 3, 2))
         self.register_buffer("texture", torch.zeros(*config.texture, 4, dtype=torch.uint8))
         self.register_buffer("colours", torch.zeros(0 if textured else config.vertices, 4, dtype=torch.uint8))
+        self.register_buffer("metallic_roughness", None)
 
     @classmethod
     def of(
@@ -59,6 +63,7 @@ class Mesh(Representation):
         *,
         corner_uv: Float[Tensor, "face 3 2"] | None = None,
         texture: UInt8[Tensor, "height width 4"] | None = None,
+        metallic_roughness: UInt8[Tensor, "height width 3"] | None = None,
         colours: UInt8[Tensor, "vertex 4"] | None = None,
     ) -> "Mesh":
         """A mesh from its parts; without texture and colours it is light grey."""
@@ -69,7 +74,7 @@ class Mesh(Representation):
         mesh = cls(MeshConfig(len(vertices), len(faces), size), domain)
         mesh.vertices, mesh.faces = vertices.float(), faces.int()
         if corner_uv is not None and texture is not None:
-            mesh.corner_uv, mesh.texture = corner_uv.float(), texture
+            mesh.corner_uv, mesh.texture, mesh.metallic_roughness = corner_uv.float(), texture, metallic_roughness
         else:
             mesh.colours = colours if colours is not None else torch.full((len(vertices), 4), 200, dtype=torch.uint8)
             if colours is None:
@@ -97,9 +102,21 @@ class Mesh(Representation):
 
     def with_faces(self, wanted: Bool[Tensor, " face"]) -> "Mesh":
         """The same with fewer faces."""
-        looks = {"corner_uv": self.corner_uv[wanted], "texture": self.texture} if self.config.texture[0] else {}
-        mesh = Mesh.of(self.vertices, self.faces[wanted], colours=self.colours, **looks)
+        if not self.config.texture[0]:
+            return Mesh.of(self.vertices, self.faces[wanted], colours=self.colours).placed_like(self)
+        mesh = Mesh.of(
+            self.vertices, self.faces[wanted], corner_uv=self.corner_uv[wanted], texture=self.texture,
+            metallic_roughness=self.metallic_roughness,
+        )  # fmt: skip
         return mesh.placed_like(self)
+
+    def finish(self) -> "Mesh | None":
+        """The same with roughness and metalness for colours, None where there are none."""
+        if self.metallic_roughness is None:
+            return None
+        full = torch.full_like(self.metallic_roughness[..., :1], 255)
+        picture = torch.cat([self.metallic_roughness, full], -1)
+        return Mesh.of(self.vertices, self.faces, corner_uv=self.corner_uv, texture=picture).placed_like(self)
 
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]

@@ -20,6 +20,7 @@ class Asset:
     levels: tuple[Mesh, ...]  # fine first; all name texels of the same texture
     colliders: tuple[Triangles, ...] = ()  # closed and convex
     normal_map: UInt8[Tensor, "height width 3"] | None = None  # tangent space, +Y up, as glTF has it
+    metallic_roughness: UInt8[Tensor, "height width 3"] | None = None  # roughness in green, metalness in blue, linear
     occlusion: UInt8[Tensor, "height width"] | None = None  # share of the sky that is free
     unlit: bool = False  # the texture holds light as it was seen, not the colour of the surface
     lightmap_uv: tuple[Float[Tensor, "face 3 2"], ...] = ()  # of each level, by corner, no two faces overlap

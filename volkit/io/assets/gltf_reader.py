@@ -1,7 +1,8 @@
-"""glTF as it is first seen: the scene's triangles in place, without solids and coarser levels, with base colour.
+"""glTF as it is first seen: the scene's triangles in place, no solids, no coarser levels, with their looks.
 
 Read: both forms, data in URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, placed
-textures (KHR_texture_transform), second sets of uv, factors, linear vertex colours. Lost: light, motion, sparse parts.
+textures (KHR_texture_transform), second sets of uv, factors, linear vertex colours, roughness and metalness. Lost:
+light, motion, sparse parts.
 """
 
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ class _Reader:
 
     def _part(self, primitive: dict[str, Any], to_file: np.ndarray) -> Any:
         import trimesh
+        from PIL import Image
         from trimesh.visual import TextureVisuals
         from trimesh.visual.material import PBRMaterial
 
@@ -79,13 +81,17 @@ class _Reader:
         shiny = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
         surface = material.get("pbrMetallicRoughness", {})
         factor = np.array(surface.get("baseColorFactor") or shiny.get("diffuseFactor") or [1.0] * 4)
-        slot = surface.get("baseColorTexture") or shiny.get("diffuseTexture")
+        slot, finish = surface.get("baseColorTexture") or shiny.get("diffuseTexture"), self._finish(surface)
+        image = self._image(slot["index"], factor) if slot else None
+        if slot is None and finish is not None and "COLOR_0" not in arrays:  # one colour, as a picture of one texel
+            slot, image = surface.get("metallicRoughnessTexture", {}), Image.fromarray(_coded(factor[None, None]))
         uv = arrays.get(f"TEXCOORD_{_placing(slot).get('texCoord', slot.get('texCoord', 0))}") if slot else None
+        if uv is None and slot == {}:
+            uv = np.zeros((len(corners), 2))
         if slot is not None and uv is not None:
-            image = self._image(slot["index"], factor)
             uv = _moved(uv, _placing(slot)) * [1, -1] + [0, 1]  # trimesh's v runs up
-            visual = TextureVisuals(uv=uv, material=PBRMaterial(baseColorTexture=image))
-            return trimesh.Trimesh(corners, faces, visual=visual, process=False)
+            look = PBRMaterial(baseColorTexture=image, metallicRoughnessTexture=finish)
+            return trimesh.Trimesh(corners, faces, visual=TextureVisuals(uv=uv, material=look), process=False)
         light = np.concatenate([arrays.get("COLOR_0", np.ones((len(corners), 4))), np.ones((len(corners), 1))], 1)
         return trimesh.Trimesh(corners, faces, vertex_colors=_coded(light[:, :4] * factor), process=False)
 
@@ -137,6 +143,27 @@ class _Reader:
 
     def _image(self, number: int, factor: np.ndarray) -> Any:
         """The picture of a texture, times a factor in linear light."""
+        from PIL import Image
+
+        picture = self._picture(number)
+        if (factor >= 1.0).all():
+            return picture
+        light = np.asarray(picture) / 255.0
+        light[..., :3] = linear_from_srgb(light[..., :3])
+        return Image.fromarray(_coded(light * factor))
+
+    def _finish(self, surface: dict[str, Any]) -> Any:
+        """Roughness in green and metalness in blue, met by the base colour's uv; None where nothing is said."""
+        from PIL import Image
+
+        if not surface:
+            return None
+        factor = np.array([1.0, surface.get("roughnessFactor", 1.0), surface.get("metallicFactor", 1.0)])
+        slot = surface.get("metallicRoughnessTexture")
+        picture = np.full((1, 1, 3), 255.0) if slot is None else np.asarray(self._picture(slot["index"]))[..., :3]
+        return Image.fromarray((picture * factor).round().astype(np.uint8))
+
+    def _picture(self, number: int) -> Any:
         from PIL import Image, UnidentifiedImageError
 
         texture = self.tree["textures"][number]
@@ -144,14 +171,9 @@ class _Reader:
         image = self.tree["images"][webp.get("source", texture.get("source"))]
         data = self._view(image["bufferView"]) if "bufferView" in image else payload(self.path, image["uri"])
         try:
-            picture = Image.open(BytesIO(data)).convert("RGBA")
+            return Image.open(BytesIO(data)).convert("RGBA")
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise ValueError(f"picture {number} cannot be read: {error}") from None
-        if (factor >= 1.0).all():
-            return picture
-        light = np.asarray(picture) / 255.0
-        light[..., :3] = linear_from_srgb(light[..., :3])
-        return Image.fromarray(_coded(light * factor))
 
 
 def _coded(light: np.ndarray) -> np.ndarray:

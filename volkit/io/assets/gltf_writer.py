@@ -55,12 +55,14 @@ def check_gltf(path: Path, style: Style) -> None:
 
 
 def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[PictureFile], binary: bool) -> int:
-    """Rough and not metallic, base colour from the texture, or from the vertices."""
+    """Base colour from the texture, or from the vertices; rough and not metallic but where a picture says otherwise."""
     texture = {p.slot: {"index": _texture(built, p, name, binary)} for p in pictures}
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
     material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
     if "baseColor" in texture:
         surface["baseColorTexture"] = texture["baseColor"]
+    if "metallicRoughness" in texture:
+        surface |= {"metallicRoughnessTexture": texture["metallicRoughness"], "metallicFactor": 1.0}
     material |= {f"{slot}Texture": texture[slot] for slot in ("normal", "occlusion") if slot in texture}
     if see_through(asset):
         material["alphaMode"] = "BLEND"

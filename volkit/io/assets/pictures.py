@@ -1,4 +1,4 @@
-"""The pictures of an asset as files: base colour, normal map, occlusion."""
+"""The pictures of an asset as files: base colour, roughness and metalness, normal map, occlusion."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,6 +10,7 @@ from volkit.io.assets.asset import Asset, Picture
 __all__ = ["PictureFile", "picture_files", "see_through"]
 
 QUALITY = 92  # of JPEG and WebP, out of 100; 4:4:4 where there is a choice
+EXACT = ("normal", "metallicRoughness")  # are no colours: blocks of JPEG would show, and mix channels
 SUFFIXES: dict[Picture, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
@@ -37,11 +38,13 @@ def see_through(asset: Asset) -> bool:
 
 
 def picture_files(asset: Asset, coding: Picture) -> list[PictureFile]:
-    """All that the asset has. Normals are coded without loss, as PNG where JPEG is asked for: blocks would show."""
+    """All that the asset has. What is no colour is coded without loss, as PNG where JPEG is asked for."""
     maps: dict[str, np.ndarray] = {}
     if asset.levels[0].config.texture[0]:
         texture = asset.levels[0].texture.numpy()
         maps["baseColor"] = texture if see_through(asset) else texture[..., :3]
+    if asset.metallic_roughness is not None:
+        maps["metallicRoughness"] = asset.metallic_roughness.numpy()
     if asset.normal_map is not None:
         maps["normal"] = asset.normal_map.numpy()
     if asset.occlusion is not None:
@@ -52,13 +55,13 @@ def picture_files(asset: Asset, coding: Picture) -> list[PictureFile]:
 def _coded(slot: str, pixels: np.ndarray, coding: Picture) -> PictureFile:
     from PIL import Image
 
-    if slot == "normal" and coding == "jpeg":
+    if slot in EXACT and coding == "jpeg":
         coding = "png"
     file, picture = BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
     if coding == "jpeg":
         picture.save(file, "JPEG", quality=QUALITY, subsampling=0)
     elif coding == "webp":
-        picture.save(file, "WEBP", quality=QUALITY, lossless=slot == "normal")
+        picture.save(file, "WEBP", quality=QUALITY, lossless=slot in EXACT)
     else:
         picture.save(file, "PNG")
     return PictureFile(slot, file.getvalue(), coding)

@@ -153,10 +153,10 @@ def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unl
         surface.CreateInput("diffuseColor", types.Color3f).Set((0.0, 0.0, 0.0))
     if not pictures:
         surface.CreateInput(colour, types.Color3f).ConnectToSource(found)
-    slots = {"baseColor": (colour, types.Color3f, "rgb"), "normal": ("normal", types.Normal3f, "rgb"),
-             "occlusion": ("occlusion", types.Float, "r")}  # fmt: skip
+    slots = {"baseColor": [(colour, types.Color3f, "rgb")], "normal": [("normal", types.Normal3f, "rgb")],
+             "metallicRoughness": [("roughness", types.Float, "g"), ("metallic", types.Float, "b")],
+             "occlusion": [("occlusion", types.Float, "r")]}  # fmt: skip
     for picture in pictures:
-        slot, kind, channels = slots[picture.slot]
         texture = node(picture.slot, "UsdUVTexture")
         texture.CreateInput("file", types.Asset).Set(Sdf.AssetPath(f"./{picture.named(stem)}"))
         texture.CreateInput("sourceColorSpace", types.Token).Set("sRGB" if picture.slot == "baseColor" else "raw")
@@ -166,8 +166,9 @@ def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unl
         if picture.slot == "normal":  # from [0, 1] to [-1, 1]
             texture.CreateInput("scale", types.Float4).Set(Gf.Vec4f(2, 2, 2, 1))
             texture.CreateInput("bias", types.Float4).Set(Gf.Vec4f(-1, -1, -1, 0))
-        output = texture.CreateOutput(channels, types.Float3 if channels == "rgb" else types.Float)
-        surface.CreateInput(slot, kind).ConnectToSource(output)
+        for slot, kind, channels in slots[picture.slot]:
+            output = texture.CreateOutput(channels, types.Float3 if channels == "rgb" else types.Float)
+            surface.CreateInput(slot, kind).ConnectToSource(output)
     return material
 
 

@@ -46,4 +46,4 @@ def write_asset(asset: Asset, path: Path, style: Style) -> None:
 def write_mesh(mesh: Representation, path: Path) -> None:
     """A mesh as it is, without asking for anything."""
     assert isinstance(mesh, Mesh)
-    write_asset(Asset((mesh,)), path, Style())
+    write_asset(Asset((mesh,), metallic_roughness=mesh.metallic_roughness), path, Style())
