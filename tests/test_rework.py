@@ -49,7 +49,12 @@ def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, kind):  # noqa:
 
 
 def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path):  # noqa: F811
-    source = asset("mesh", tmp_path / "a")
+    source = tmp_path / "a.glb"
+    finish = torch.randint(256, (16, 16, 3), generator=seeded(), dtype=torch.uint8)
+    finish[..., 0] = 255  # nobody's channel: glTF's is occlusion
+    made = sphere()
+    made.metallic_roughness = finish
+    volkit.save(made, source)
     before = volkit.load(source)
     for name, job in (
         ("painted", RetextureJob(source, "a b", tmp_path / "painted.glb", prior=str(prior), budget="20")),
@@ -60,6 +65,7 @@ def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path): 
         assert torch.equal(after.vertices[after.faces.long()], before.vertices[before.faces.long()])
         assert torch.equal(after.corner_uv, before.corner_uv)
         assert not torch.equal(after.texture, before.texture)
+        assert torch.equal(after.metallic_roughness, finish)
 
 
 def test_edits_tell_what_was_not_to_be_touched(prior, tmp_path):  # noqa: F811

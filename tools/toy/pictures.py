@@ -12,8 +12,7 @@ from toy.networks import Model
 from toy.rendering import render
 from toy.scenes import exact_scene
 from toy.views import joint_views, web_views
-from volkit.geometry import Cameras
-from volkit.guidance.prompts import Prompts, side_of
+from volkit.guidance.prompts import Prompts, sides_of
 from volkit.guidance.telling import circle_numbers
 from volkit.typing import Float, Tensor
 
@@ -54,19 +53,9 @@ def shown(model: Model, count: int, seed: int, never: set[str]) -> Shown:
     ground = ground.repeat_interleave(model.views, 0)
     pictures = render([exact_scene(caption) for caption, _ in each], cameras).over(ground).clamp(0.0, 1.0)
     words = [
-        _said(text, side) if u < SIDE_SAID else text
-        for (_, text), side, u in zip(each, _sides(cameras), uniform[0], strict=True)
+        Prompts(text).seen_from(side) if u < SIDE_SAID else text
+        for (_, text), side, u in zip(each, sides_of(cameras), uniform[0], strict=True)
     ]
     words = ["" if u < UNSAID else text for text, u in zip(words, uniform[1], strict=True)]
     numbers = circle_numbers(cameras, ground) * (uniform[2] >= UNPLACED)[:, None]
     return Shown(pictures, words, numbers)
-
-
-def _said(text: str, side) -> str:
-    return Prompts(text).seen_from(side)
-
-
-def _sides(cameras: Cameras) -> list:
-    x, y, z = cameras.centres.unbind(-1)
-    azimuth, elevation = torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))
-    return [side_of(a, e) for a, e in zip(azimuth.tolist(), elevation.tolist(), strict=True)]

@@ -1,9 +1,8 @@
 """Where pictures are taken from: biased to the front, as those of the web are."""
 
-import math
-
 import torch
 
+from volkit.distill.score import Around
 from volkit.geometry import Cameras
 from volkit.typing import Float, Tensor
 
@@ -35,8 +34,7 @@ def joint_views(groups: int, views: int, side: int, generator: torch.Generator) 
 
 def even_views(count: int, side: int, elevation: float = 20.0) -> Cameras:
     """Views evenly around from the front on, in the middle of the distances."""
-    azimuth = torch.arange(count) * (360.0 / count)
-    return cameras_at(azimuth, torch.full((count,), elevation), torch.full((count,), 0.5 * sum(DISTANCE)), side)
+    return Around(distance=DISTANCE, field_of_view=(FIELD_OF_VIEW, FIELD_OF_VIEW)).middle(count, side, elevation)
 
 
 def cameras_at(
@@ -45,13 +43,8 @@ def cameras_at(
     distance: Float[Tensor, " camera"],
     side: int,
 ) -> Cameras:
-    """Square pictures; azimuth in degrees from the front, -Y, to the right of who looks at the face."""
-    turn, tilt = azimuth.deg2rad(), elevation.deg2rad()
-    outward = torch.stack([turn.sin() * tilt.cos(), -turn.cos() * tilt.cos(), tilt.sin()], -1)
-    focal = 0.5 * side / math.tan(math.radians(0.5 * FIELD_OF_VIEW))
-    return Cameras.looking_at(
-        distance[:, None] * outward, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), focal, (side, side)
-    )
+    """Square pictures, `Around.at` with the one field of view."""
+    return Around.at(azimuth, elevation, distance, torch.full_like(distance, FIELD_OF_VIEW), side)
 
 
 def _between(ends: tuple[float, float], share: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from volkit.geometry import Cameras
-from volkit.guidance.prompts import camera_numbers
+from volkit.guidance.prompts import angles, camera_numbers
 from volkit.typing import Float, Tensor
 
 __all__ = ["TELLERS", "circle_numbers"]
@@ -18,12 +18,11 @@ def circle_numbers(
 ) -> Float[Tensor, "camera 16"]:
     """`1, 2 b - 1 (3), 4 log₂ w, sin ka, cos ka (k = 1 ... 3), sin e, cos e, sin 2e, cos 2e, cos a cos e`.
 
-    Cameras look at the origin with +Z up: azimuth a is 0 at the front, -Y, and grows to the right of who looks at the
-    face; e is the elevation; b is the background's colour; w is half the width that is seen at the origin's distance.
+    Cameras look at the origin with +Z up, from azimuth a and elevation e (`angles`); b is the background's colour; w
+    is half the width that is seen at the origin's distance.
     All sixteen are zero for a prior that is told nothing.
     """
-    x, y, z = cameras.centres.unbind(-1)
-    azimuth, elevation = torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))
+    azimuth, elevation = angles(cameras)
     half = cameras.centres.norm(dim=-1) * 0.5 * cameras.size[:, 0] / cameras.intrinsics[:, 0]
     ground = 2.0 * background.to(half).expand(len(cameras), 3) - 1.0
     turns = [wave(k * azimuth) for k in range(1, HARMONICS + 1) for wave in (torch.sin, torch.cos)]

@@ -52,7 +52,10 @@ class MeshSubject:
             vertices = unturned(self.atlas.surface, self.vertices).vertices
             own = self.atlas.texels(self.surface.size[0])[0]
             texture = laid_over(self.begun.texture, self.texels, own)
-        mesh = Mesh.of(vertices, self.begun.faces, corner_uv=self.begun.corner_uv, texture=texture)
+        mesh = Mesh.of(
+            vertices, self.begun.faces, corner_uv=self.begun.corner_uv, texture=texture,
+            metallic_roughness=self.begun.metallic_roughness,
+        )  # fmt: skip
         return mesh.placed_like(self.begun)
 
     def draw(self, cameras: Cameras, moment: Moment) -> Drawing:

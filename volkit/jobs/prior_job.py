@@ -12,6 +12,7 @@ from volkit.distill.score import Around, Penalties, ScoreRung
 from volkit.fit import Budget
 from volkit.geometry import Cameras, Similarity
 from volkit.guidance.pipeline import PipelinePrior
+from volkit.guidance.prompts import Prompts
 from volkit.guidance.ramps import Ramp
 from volkit.io import check_target, save
 from volkit.jobs.devices import Device
@@ -149,8 +150,7 @@ class PriorJob(ABC):
 
     def check(self, prompt: str, targets: Sequence[Path], kind: str) -> None:
         """Whatever is wrong with the words or the targets is said before the work begins."""
-        if not prompt.strip():
-            raise UsageError('the prompt is empty: say what it shall be, for example "a red ball on a blue box"')
+        Prompts(prompt)  # refuses an empty one
         if self.views is not None and self.views < 1:
             raise UsageError("--views: give at least 1")
         for target in targets:

@@ -48,9 +48,7 @@ class RetextureJob(PriorJob):
         around, place = self.around(prior), place_of(mesh, prior.advice.half)
         mesh = unfolded(mesh, self.texture)
         if not self.keep:
-            grey = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
-            plain = Mesh.of(mesh.vertices, mesh.faces, corner_uv=mesh.corner_uv, texture=grey)
-            mesh = plain.placed_like(mesh)
+            mesh.texture = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
         generator = on_device(generator, device)
         source = Source(place=place)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
