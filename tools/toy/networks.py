@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from toy.grammar import VOCABULARY
 
-__all__ = ["MODELS", "Model", "Parts", "autoencoder", "noise_schedule", "text_encoder", "tokenizer", "unet"]
+__all__ = ["MODELS", "Model", "Parts", "autoencoder", "noise_schedule", "parts", "tokenizer"]
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
 LONGEST = 16  # tokens; the longest caption, two sized solids and a side, has exactly so many
@@ -36,7 +35,6 @@ MODELS: dict[str, Model] = {
     "views4": Model(32, block=2, views=4, start="pixels32"),
 }
 LATENT_CHANNELS = 4
-Name = Literal["pixels32", "pixels64", "latent", "views4"]
 
 
 @dataclass
@@ -45,10 +43,6 @@ class Parts:
 
     unet: Any
     text_encoder: Any
-
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """Of both."""
-        return [*self.unet.parameters(), *self.text_encoder.parameters()]
 
     def load(self, folder: Path) -> None:
         """Begin with the weights of another prior."""

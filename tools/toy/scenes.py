@@ -7,7 +7,7 @@ from toy.grammar import COLOURS, Caption, Thing
 from volkit.geometry import Similarity
 from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture
 
-__all__ = ["DAY", "REACH", "exact_scene"]
+__all__ = ["REACH", "exact_scene"]
 
 REACH = 0.98  # half the edge of the cube that holds every scene
 DAY = Light(direction=(-0.35, -0.5, 0.8), sun=0.6, sky=0.45, shadow=0.0, occlusion=0.0)

@@ -6,7 +6,7 @@ from volkit.distill.score import Around
 from volkit.geometry import Cameras
 from volkit.typing import Float, Tensor
 
-__all__ = ["cameras_at", "even_views", "web_views"]
+__all__ = ["cameras_at", "even_views", "joint_views", "web_views"]
 
 FRONT, SPREAD = 0.7, 45.0  # the share of views that see the face, and how far about it, degrees
 DISTANCE, FIELD_OF_VIEW = (3.4, 4.0), 40.0
