@@ -1,6 +1,7 @@
 """Scenes that learn from a prior: known optima, every rule on every kind of student, cameras, penalties."""
 
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def student(kind, method, generator, count=1, views=4):
     prior = mixture()
     critic = replace(prior, variances=prior.variances + 0.05)
     guidance = Guidance(prior, method, critic, ExactRatio(prior, critic))
-    rung = ScoreRung(guidance, asked(prior), AROUND, views, generator)
+    rung = ScoreRung(guidance, asked(prior), replace(AROUND, elevation=(-15.0, 15.0)), views, generator)
     return ScoreStudent([subject(kind, generator) for _ in range(count)], rung, generator)
 
 
@@ -111,14 +112,16 @@ def test_the_known_optimum_is_reached(kind):
     trainee = student(kind, Method(combine=Cfg(1.0), weight=sigma_over_alpha), generator)
     before = likeness(trainee)
     Fit(trainee, Budget(steps=150)).run()
-    # A disc whose outline is half a pixel off has 19 dB; what there is at the start, grey, has less than 16.
-    assert likeness(trainee) > 19.0 > 16.0 > before
+    # A disc whose outline is a quarter of a pixel off has 25 dB; what there is at the start, grey, has less than 16.
+    assert likeness(trainee) > 25.0 > 16.0 > before
 
 
-@pytest.mark.parametrize("kind", ["hash_grid", "splats", "mesh"])
-@pytest.mark.parametrize("name", METHODS)
-def test_every_rule_moves_every_kind(name, kind):
-    """Two steps with an exact critic: finite losses, and every group of parameters has learnt."""
+@pytest.mark.parametrize(("name", "kind"), zip(METHODS, cycle(["hash_grid", "splats", "mesh"])))
+def test_every_rule_moves_what_it_sees(name, kind):
+    """Two steps with an exact critic: finite losses, and every group of parameters has learnt.
+
+    Rules know pictures alone, so that one kind for each is enough.
+    """
     generator = seeded()
     trainee = student(kind, METHODS[name](), generator, views=2)
     before = {group.name: group.parameters[0].detach().clone() for group in trainee.groups()}
@@ -128,7 +131,7 @@ def test_every_rule_moves_every_kind(name, kind):
             assert not torch.equal(group.parameters[0], before[group.name]), group.name
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LEARNABLE if kind not in ("hash_grid", "splats")])
+@pytest.mark.parametrize("kind", [*LEARNABLE, "mesh"])
 def test_every_kind_learns(kind):
     trainee = student(kind, METHODS["sds"](), seeded(), views=1)
     Fit(trainee, Budget(steps=2)).run()

@@ -41,7 +41,8 @@ def test_what_learns_beside_a_scene_is_told_in_the_report(prior, tmp_path, name)
 
 
 @pytest.mark.parametrize(
-    ("suffix", "options"), [("a.safetensors", {"method": "vsd"}), ("a.glb", {"faces": 200}), ("a.ply", {})]
+    ("suffix", "options"),
+    [("a.safetensors", {"method": "vsd", "to": "voxels"}), ("a.glb", {"faces": 200}), ("a.ply", {})],
 )
 def test_resumed_work_is_the_same_work(prior, tmp_path, monkeypatch, suffix, options):
     """Interrupted after every step in turn, a run in steps ends bit for bit where an unbroken one does."""

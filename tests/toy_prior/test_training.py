@@ -87,7 +87,7 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_the_latent_model_learns_its_autoencoder_first(tmp_path):
-    train_toy_prior.main([*few_steps(tmp_path), "0.04", "--model", "latent"])
+    train_toy_prior.main([*few_steps(tmp_path), "0.02", "--model", "latent"])
     prior = open_prior(tmp_path / "latent")
     some = denoising.shown(MODELS["latent"], 64, 7, set()).pictures
     assert prior.encode(some).std() == pytest.approx(1.0, abs=0.1)  # the scale was set on other pictures

@@ -58,8 +58,8 @@ class GenerateJob(PriorJob):
         coarse = DEFAULT if kind == "mesh" else kind
         scenes = [scene_of(coarse, around, half, generator, self.max_splats).to(device) for _ in range(self.particles)]
         generator = on_device(generator, device)
-        subjects = [subject_of(scene, around, self.penalties(), generator, self.max_splats) for scene in scenes]
         distillation = self.distillation(self.prompt, prior, around, self.target, generator)
+        subjects = [subject_of(scene, around, self.penalties(), generator, self.max_splats) for scene in scenes]
         training = self.training(self.target)
         with progress.stretch(f"generate {kind}"):
             if kind == "mesh":

@@ -32,6 +32,7 @@ COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level 
 FINEST = 2.5  # cells of its last level for a pixel
 MOST_SPLATS = 20_000
 SAMPLES = 1.5  # on a ray, for a pixel's width
+COLOUR_RATE = 3e-2  # of voxels: from grey to any colour within a hundred steps; photographs give them thousands
 
 
 def pixels_across(around: Around, domain: Domain) -> float:
@@ -56,7 +57,7 @@ def _sizes(kind: str, across: float) -> RepresentationConfig:
         )  # fmt: skip
     small: dict[str, RepresentationConfig] = {
         "mlp": MlpConfig(layers=3, width=64, skip=0, position_bands=5, view_directions=False),
-        "voxels": VoxelsConfig(resolution=fine, start=fine, sh_degree=0, tv_density=0.0, tv_sh=0.0),
+        "voxels": VoxelsConfig(resolution=fine, start=fine, sh_degree=0, tv_density=0.0, tv_sh=0.0, lr_sh=COLOUR_RATE),
         "tensor_vm": TensorVMConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
         "tensor_cp": TensorCPConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
         "planes": PlanesConfig(resolution=max(16, cells // 2), scales=(1, 2), channels=16, tv=0.0),
