@@ -12,7 +12,7 @@ Planes = tuple[Tensor, Tensor, Tensor]
 Met = tuple[Tensor, Planes]
 MISS = torch.inf
 ARRIVED = 1e-3  # of a torus: a fiftieth of a pixel
-WALK = 128  # steps at most: one that grazes stays within two of these for a twentieth, and goes at least this far
+WALK = 128  # steps at most: who grazes a torus is closer than 2 ARRIVED over a twentieth, 50 steps of ARRIVED
 
 
 def _roots(a: Tensor, half_b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
