@@ -116,7 +116,7 @@ def test_the_known_optimum_is_reached(kind):
     assert likeness(trainee) > 25.0 > 16.0 > before
 
 
-@pytest.mark.parametrize(("name", "kind"), zip(METHODS, cycle(["hash_grid", "splats", "mesh"])))
+@pytest.mark.parametrize(("name", "kind"), [*zip(METHODS, cycle(["hash_grid", "splats", "mesh"]))])
 def test_every_rule_moves_what_it_sees(name, kind):
     """Two steps with an exact critic: finite losses, and every group of parameters has learnt.
 
