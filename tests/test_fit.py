@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from volkit.distill.active import PixelDraw
-from volkit.fit import Budget, Fit, Moment
+from volkit.fit import Budget, Fit, Moment, Regrown
 from volkit.geometry import Cameras
 from volkit.representations.representation import ParamGroup
 
@@ -27,8 +27,8 @@ class Parabola:
     def groups(self):
         return [ParamGroup("x", (self.x,), lr=0.1)]
 
-    def after_step(self, moment: Moment) -> None:
-        return None
+    def after_step(self, moment: Moment) -> list[Regrown]:
+        return []
 
     def state(self):
         return {"x": self.x.detach().clone(), "generator": self.generator.get_state()}

@@ -200,9 +200,9 @@ class _Growing:
 
     def after_step(self, moment):
         if moment.step != 2:
-            return None
+            return []
         self.x = torch.nn.Parameter(self.x.detach()[torch.tensor([0, 1, 1])])
-        return Regrown(torch.tensor([0, -1, 1]))
+        return [Regrown(torch.tensor([0, -1, 1]))]
 
     def state(self):
         return {}

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).parent.parent / "tools"
-SCRIPTS = ("bench_ops", "measure_conversion", "measure_fit", "measure_mesh", "measure_splats", "render_tables")
+SCRIPTS = (
+    "bench_ops",
+    "measure_conversion",
+    "measure_fit",
+    "measure_generation",
+    "measure_mesh",
+    "measure_splats",
+    "render_tables",
+    "train_toy_prior",
+)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -34,7 +34,7 @@ def test_verbs_are_typed_and_documented(name):
     assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values())
 
 
-@pytest.mark.parametrize("name", ["fit", "convert", "render", "compare"])
+@pytest.mark.parametrize("name", ["fit", "convert", "generate", "render", "compare"])
 def test_a_verb_has_the_defaults_of_its_command(name):
     from importlib import import_module
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
 
 __version__ = "0.1.0"
 
-__all__ = ["compare", "convert", "extract_mesh", "fit", "load", "render", "save"]
+__all__ = ["compare", "convert", "extract_mesh", "fit", "generate", "load", "render", "save"]
 
 Name = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
@@ -102,6 +102,30 @@ def extract_mesh(
 
     mesh = MeshOptions(faces=faces, lods=lods, refine=refine, collider=collider, engine=engine)
     return ConvertJob((Path(source), Path(target)), to="mesh", mesh=mesh, force=force).run(Progress())
+
+
+def generate(
+    prompt: str,
+    target: Name,
+    to: str | None = None,
+    prior: str | None = None,
+    method: str = "sds",
+    budget: str = "2m",
+    device: Device = "cpu",
+    force: bool = False,
+) -> Report:
+    """Make an asset of words, by what a diffusion model says about its pictures; reports `steps`, `seconds`, ...
+
+    `prior` is a folder of diffusers' format or a name of the hub, by default the toy prior that comes with volkit;
+    `to` is a kind, by default that of the target's format; `method` is a rule of score distillation.
+    """
+    from volkit.jobs.generate import GenerateJob
+    from volkit.jobs.progress import Progress
+
+    job = GenerateJob(
+        prompt, Path(target), to=to, prior=prior, method=method, budget=budget, device=device, force=force
+    )
+    return job.run(Progress())
 
 
 def render(

@@ -17,6 +17,10 @@ COMMANDS = {
     "demo": "the whole tour in minutes: pictures of a bundled scene, a fit, conversions, a mesh, a report",
     "fit": "posed photographs to a radiance field",
     "convert": "a scene to another representation, or to a mesh, with no photographs needed",
+    "generate": "words to an asset, by what a diffusion model says about its pictures",
+    "refine": "an asset and words to a better asset",
+    "retexture": "new colours by words for a mesh whose shape and uv stay",
+    "edit": "an asset, what it is and what it shall be, to that: the rest is held",
     "render": "pictures or a video of a scene, or a dataset that other tools train on",
     "compare": "PSNR, SSIM and FLIP between scenes, or a scene and its photographs",
     "inspect": "what a scene file or a dataset holds",
@@ -31,6 +35,7 @@ examples:
   volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
   volkit convert fox.safetensors fox_vm.safetensors --to tensor_vm --budget 60s
   volkit convert fox.safetensors fox.glb --faces 20000
+  volkit generate "a red ball on a blue box" ball.safetensors
   volkit render fox_vm.safetensors orbit.mp4
   volkit compare fox_vm.safetensors photos/fox --json
 

@@ -70,9 +70,13 @@ class History:
 
 @dataclass(frozen=True)
 class Regrown:
-    """Parameters were replaced. `rows[i]` is where row i of every new one was, -1 where it is new; None: all are."""
+    """Parameters were replaced. `rows[i]` is where row i of every new one was, -1 where it is new; None: all are.
+
+    It is about the groups whose names begin with `of`: all of them, unless others learn beside what has grown.
+    """
 
     rows: Tensor | None = None
+    of: str = ""
 
 
 class Trainee(Protocol):
@@ -86,7 +90,7 @@ class Trainee(Protocol):
         """Parameters by learning rate."""
         ...
 
-    def after_step(self, moment: Moment) -> Regrown | None:
+    def after_step(self, moment: Moment) -> Sequence[Regrown]:
         """Densify, refresh, upsample; says so when `groups()` returns new parameters."""
         ...
 
@@ -158,19 +162,17 @@ class Fit:
 
     def _after(self, moment: Moment) -> None:
         started = time.perf_counter()
-        change = self.trainee.after_step(Moment(self.step, self.seconds, moment.fraction))
-        if change is not None:
-            self._carry(change.rows)
+        for change in self.trainee.after_step(Moment(self.step, self.seconds, moment.fraction)):
+            self._carry(change)
         self.seconds += time.perf_counter() - started
 
-    def _carry(self, rows: Tensor | None) -> None:
+    def _carry(self, change: Regrown) -> None:
         """Moments of rows that went elsewhere go with them; new rows have none."""
-        if rows is None:
-            self._moments.clear()
-            return
-        new, place = (rows < 0).nonzero()[:, 0], rows.clamp_min(0)
-        for key, moments in self._moments.items():
-            self._moments[key] = tuple(moment[place].index_fill_(0, new, 0.0) for moment in moments)
+        for key in [key for key in self._moments if key.startswith(change.of)]:
+            moments = self._moments.pop(key)
+            if change.rows is not None:
+                new, place = (change.rows < 0).nonzero()[:, 0], change.rows.clamp_min(0)
+                self._moments[key] = tuple(moment[place].index_fill_(0, new, 0.0) for moment in moments)
 
     def _descend(self, moment: Moment, reduce: Callable[[Tensor], Tensor]) -> None:
         factor = self.schedule(moment)

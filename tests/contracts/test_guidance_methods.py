@@ -50,8 +50,15 @@ def conditions(prior, source=None):
     )
 
 
+class Wordless(MixturePrior):
+    """A critic of renders, to which words mean nothing."""
+
+    def eps(self, at, condition):
+        return super().eps(at, replace(condition, text=None))
+
+
 def guidance(name):
-    critic = MixturePrior(pictures(2).movedim(-1, 1), torch.full((VIEWS,), 0.01, dtype=torch.float64))
+    critic = Wordless(pictures(2).movedim(-1, 1), torch.full((VIEWS,), 0.01, dtype=torch.float64))
     return Guidance(prior(), METHODS[name](), critic, ExactRatio(prior(), critic))
 
 
@@ -99,7 +106,7 @@ def test_the_precision_is_that_of_the_pictures(name):
 def test_methods_see_a_grid_as_one_picture(name):
     """Four views as a 2x2 grid: one group, one time, and a gradient of the views' own shape."""
     grid = GridPrior(prior(2 * SIZE), rows=2, columns=2)
-    critic = MixturePrior(pictures(2, 1, 2 * SIZE).movedim(-1, 1), torch.ones(1, dtype=torch.float64))
+    critic = Wordless(pictures(2, 1, 2 * SIZE).movedim(-1, 1), torch.ones(1, dtype=torch.float64))
     told = conditions(grid.prior)
     whole = Guidance(grid, METHODS[name](), critic, ExactRatio(grid.prior, critic))
     seen = whole.step(pictures(2), told, seeded())

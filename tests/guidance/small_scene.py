@@ -1,5 +1,7 @@
 """A mixture of small pictures, renders, their exact critic, and one step on them."""
 
+from dataclasses import replace
+
 import torch
 from closed_form import seeded
 
@@ -22,7 +24,16 @@ PRIOR = MixturePrior(
     torch.eye(3).double(),
 )
 RENDERS = pictures()
-CRITIC = MixturePrior(
+
+
+class Wordless(MixturePrior):
+    """The exact critic of renders, to which words mean nothing."""
+
+    def eps(self, at, condition):
+        return super().eps(at, replace(condition, text=None))
+
+
+CRITIC = Wordless(
     RENDERS.movedim(-1, 1), torch.zeros(4, dtype=torch.float64), directions=torch.eye(3).double()[[0, 1, 2, 0]]
 )
 CAMERA = torch.eye(3).double()[[0, 1, 2, 0]]

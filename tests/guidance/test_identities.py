@@ -119,7 +119,9 @@ def test_the_same_rule_with_other_networks_or_weights():
     same(lgvsd(), replace(vsd(), times=Uniform()))  # no control picture: nothing to see
     same(bootstrapped_sd(), replace(vsd(2.0), times=bootstrapped_sd().times))
     same(fdiv_sd(divergence="reverse_kl"), vsd())
-    same(random_scale_vsd(7.5, 7.5), vsd(7.5))
+    same(random_scale_vsd(7.5, 7.5), replace(vsd(7.5), second=Critic(scale=7.5)))
+    nothing = g(random_scale_vsd(), replace(WORDS, critic=None), critic=PRIOR)  # one scale for prior and critic
+    torch.testing.assert_close(nothing, torch.zeros_like(nothing), **EXACT)
     same(sjc(30.0), replace(sds(30.0), weight=one))
     same(hifa(), replace(sds(), times=hifa().times))  # in the prior's space; the picture term comes after
     same(asynchronous_sd(later=1e-9), Method(second=NoSecond(), combine=Linear(prompt=6.5, null=-6.5)))

@@ -1,5 +1,6 @@
 """T12 to T14: what the single parts do."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -136,10 +137,24 @@ def test_shaping():
     x = torch.randn(4, 3, 5, 6, generator=seeded(), dtype=torch.float64)
     assert float(Clip()(3.0 * x, 0.0).abs().max()) == 0.5 and float(Clip()(3.0 * x, 1.0).abs().max()) == 2.0
     shared = Mirror()(x, 0.0)
-    assert torch.equal(shared[0], shared[1].flip(-1)) and torch.equal(shared[2], 0.5 * (x[2] + x[3].flip(-1)))
-    torch.testing.assert_close(RankWeighing(0.0)(x, 0.0), x, rtol=0, atol=1e-13)  # ulps of the decomposition
-    found, given = (torch.linalg.svdvals(y) for y in (RankWeighing(1.0)(x, 0.0), x))
-    torch.testing.assert_close(found, given / torch.arange(1, 6), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(shared[2], 0.75 * x[2] + 0.25 * x[3].flip(-1), **EXACT)
+    torch.testing.assert_close(shared[3], 0.75 * x[3] + 0.25 * x[2].flip(-1), **EXACT)
+    even = Mirror(0.5)(x, 0.0)
+    torch.testing.assert_close(even[0], even[1].flip(-1), **EXACT)
+
+
+def test_rank_weighing():
+    """Two channels of what they share and where they differ, by hand: the difference is halved, spreads are kept."""
+    x = torch.randn(2, 2, 5, 6, generator=seeded(), dtype=torch.float64)
+    shared, apart = torch.linalg.qr(x[0].flatten(1).t() - x[0].flatten(1).mean(1))[0].t().view(2, 5, 6)
+    given = torch.stack([3.0 * shared + apart, 3.0 * shared - apart])
+    halved = torch.stack([3.0 * shared + 0.5 * apart, 3.0 * shared - 0.5 * apart]) * math.sqrt(10.0 / 9.25)
+    torch.testing.assert_close(RankWeighing()(2.0 + given[None], 0.0).std((2, 3)), given.std((1, 2))[None], **EXACT)
+    torch.testing.assert_close(RankWeighing()(given[None], 0.0), halved[None], **EXACT)
+    weighed = RankWeighing()(x, 0.0)
+    torch.testing.assert_close(weighed.mean((2, 3)), x.mean((2, 3)), **EXACT)
+    agreed = x[:, :1] * torch.tensor([1.0, -2.0, 0.5]).view(3, 1, 1)
+    torch.testing.assert_close(RankWeighing()(agreed, 0.0), agreed, **EXACT)  # one rank: nothing to weaken
 
 
 def test_rescaling_draws_the_spread_to_that_of_the_prompt_alone():

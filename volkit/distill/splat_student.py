@@ -51,9 +51,10 @@ class SplatStudent:
         """The splats' own."""
         return self.scene.param_groups()
 
-    def after_step(self, moment: Moment) -> Regrown | None:
+    def after_step(self, moment: Moment) -> list[Regrown]:
         """Whatever the strategy does."""
-        return self.densify.after_step(self.scene, moment, self.generator)
+        change = self.densify.after_step(self.scene, moment, self.generator)
+        return [] if change is None else [change]
 
     def state(self) -> dict[str, Any]:
         """Columns, views, strategy, randomness."""

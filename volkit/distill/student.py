@@ -69,12 +69,12 @@ class Student:
         own = [replace(group, lr=self.recipe.rate * group.lr) for group in self.recipe.groups(self.scene)]
         return own + beside
 
-    def after_step(self, moment: Moment) -> Regrown | None:
+    def after_step(self, moment: Moment) -> list[Regrown]:
         """Grow the field, then look again at where it is empty."""
         grown = self.recipe.own_growth and self.scene.refine(moment.fraction)
         if self.grid is not None:
             self.grid.refresh(self.scene, moment.step, self.generator)
-        return Regrown() if grown else None
+        return [Regrown()] if grown else []
 
     def state(self) -> dict[str, Any]:
         """Parameters, occupancy, rungs, randomness."""

@@ -1,6 +1,6 @@
 """What a diffusion prior says about a picture: `g = w(t) h(r) A[ Σ_k c_k ε_k(x_t^k, t_k, cond_k) ]`."""
 
-from volkit.guidance.combine import Cfg, Linear, MinNorm, PerpNeg, RandomScale
+from volkit.guidance.combine import Bounded, Cfg, Linear, MinNorm, PerpNeg, RandomScale
 from volkit.guidance.condition import Condition, Conditions
 from volkit.guidance.grid import GridPrior
 from volkit.guidance.guidance import Guidance, Method, Seen
@@ -18,6 +18,7 @@ from volkit.guidance.weights import WEIGHTS
 __all__ = [
     "METHODS",
     "WEIGHTS",
+    "Bounded",
     "Cfg",
     "Clip",
     "Condition",

@@ -1,5 +1,7 @@
 """The predictions of one step: each is asked for once, and what is asked together runs as one batch."""
 
+from functools import cached_property
+
 import torch
 
 from volkit.guidance.condition import Condition, Conditions
@@ -34,6 +36,11 @@ class Asking:
         if self._critic is None:
             raise ValueError("this method needs a critic: build Guidance(prior, method, critic)")
         return self._critic
+
+    @cached_property
+    def chance(self) -> float:
+        """The one uniform number of this step, for whatever is drawn beside times and noise."""
+        return float(torch.rand((), generator=self.generator, device=self.generator.device))
 
     def here(self, *names: str) -> list[Tensor]:
         """ε of the prior at the noised batch under the named conditions."""

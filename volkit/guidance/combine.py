@@ -9,7 +9,7 @@ from volkit.guidance.asking import Asking
 from volkit.guidance.ramps import Ramp, value
 from volkit.typing import Tensor
 
-__all__ = ["Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "RandomScale"]
+__all__ = ["Bounded", "Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "RandomScale"]
 
 
 class Combination(Protocol):
@@ -41,6 +41,25 @@ class Cfg:
         return _rescaled(ask, guided, prompt, self.rescale) if self.rescale else guided
 
 
+@dataclass(frozen=True)
+class Bounded:
+    """The prediction of another combination, with `x̂0` kept where pixels lie: in [-limit, limit].
+
+    `ε ← (x_t - α clip(x̂0)) / σ`: what guidance adds beyond black and white would only saturate (static thresholding,
+    Saharia et al. 2022, section 2.3). For combinations that predict noise, in pixel space.
+    """
+
+    combine: Combination
+    limit: float = 1.0
+
+    def __call__(self, ask: Asking) -> Tensor:
+        """The bounded prediction."""
+        schedule, eps = ask.prior.schedule, self.combine(ask)
+        clean = schedule.clean(ask.at.x, eps, ask.at.t)
+        alpha, sigma = schedule.at(ask.at.t, ask.at.x)
+        return (ask.at.x - alpha * clean.clamp(-self.limit, self.limit)) / sigma
+
+
 def _rescaled(ask: Asking, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
     schedule, views = ask.prior.schedule, ask.prior.views
 
@@ -56,15 +75,18 @@ def _rescaled(ask: Asking, guided: Tensor, prompt: Tensor, amount: float) -> Ten
 
 @dataclass(frozen=True)
 class RandomScale:
-    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI)."""
+    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI, arXiv 2412.02687)."""
 
     low: float
     high: float
 
     def __call__(self, ask: Asking) -> Tensor:
         """The guided prediction."""
-        drawn = torch.rand((), generator=ask.generator, device=ask.generator.device)
-        return Cfg(self.low + (self.high - self.low) * float(drawn))(ask)
+        return Cfg(self.drawn(ask))(ask)
+
+    def drawn(self, ask: Asking) -> float:
+        """The scale of this step."""
+        return self.low + (self.high - self.low) * ask.chance
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,10 @@ def sjc(scale: float = 100.0) -> Method:
 
 
 def ld(scale: float = 7.5, shaping: tuple[Shaping, ...] = ()) -> Method:
-    """Likelihood distillation: `g = (α / σ) ε_s`, with no noise term (arXiv 2411.13536).
+    """Likelihood distillation: `g = (α / σ) ε_s`, the gradient of -log p(x_t | y), with no noise term.
 
-    Its grid score is a `GridPrior` around the prior; mirror gradients and rank weighing are `shaping`.
+    arXiv 2411.13536, as printed; the authors' code keeps of it `α s (ε_y - ε_∅)`. Its grid score is a `GridPrior`
+    around the prior; mirror gradients and rank weighing are `shaping`.
     """
     return Method(combine=Cfg(scale), second=NoSecond(), weight=alpha_over_sigma, shaping=shaping)
 
@@ -126,7 +127,10 @@ def csd() -> Method:
 
 
 def csm() -> Method:
-    """Classifier score matching: `g = (σ / α) (ε_y(x_t) - ε_∅(x_t))`, x_t by inversion (TV-3DG, arXiv 2410.21299)."""
+    """Classifier score matching: `g = (σ / α) (ε_y(x_t) - ε_∅(x_t))`, x_t by inversion (TV-3DG, arXiv 2410.21299).
+
+    Weight, strides and times are ISM's: the authors published no code to compare with.
+    """
     path = InvertedNoise(steps=5, interval=0.08)
     return Method(path, NoSecond(), Linear(prompt=1.0, null=-1.0), sigma_over_alpha, _SHRINKING)
 
@@ -143,7 +147,7 @@ def ism(scale: float = 7.5, interval: float = 0.08) -> Method:
 def nfsd(scale: float = 7.5) -> Method:
     """Noise-free score distillation: `g = σ² (s (ε_y - ε_∅) + δ_D)` (arXiv 2310.17590).
 
-    `δ_D = ε_∅` for t < .2 T, `ε_∅ - ε_neg` from there on.
+    `δ_D = ε_∅` for t < .2 T, `ε_∅ - ε_neg` from there on (equation 6).
     """
     return Method(combine=Cfg(scale), second=NegativeWords())
 
@@ -197,9 +201,13 @@ def fdiv_sd(scale: float = 7.5, divergence: Divergence = "jensen_shannon") -> Me
     return replace(vsd(scale), divergence=divergence)
 
 
-def random_scale_vsd(low: float = 2.0, high: float = 12.0) -> Method:
-    """VSD with `s ~ U(low, high)` at every step (PG-SB of SNOOPI, arXiv 2412.02687)."""
-    return replace(vsd(), combine=RandomScale(low, high))
+def random_scale_vsd(low: float = 0.5, high: float = 4.0) -> Method:
+    """VSD whose prior and critic are guided by one `s ~ U(low, high)`, new at every step.
+
+    PG-SB of SNOOPI, arXiv 2412.02687, table 6 (.5 to 4 for Stable Diffusion, to 3 for PixArt).
+    """
+    scale = RandomScale(low, high)
+    return replace(vsd(), combine=scale, second=Critic(scale=scale))
 
 
 METHODS: dict[str, Callable[[], Method]] = {

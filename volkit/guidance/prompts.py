@@ -11,7 +11,7 @@ from volkit.geometry import Cameras
 from volkit.guidance.condition import Condition, Conditions
 from volkit.typing import Float, Tensor
 
-__all__ = ["FLAWS", "NEGATIVE", "Prompts", "camera_numbers", "conditions_for", "side_of"]
+__all__ = ["FLAWS", "NEGATIVE", "Prompts", "angles", "camera_numbers", "conditions_for", "side_of", "sides_of"]
 
 Side = Literal["front", "side", "back", "overhead"]
 SUFFIX: dict[Side, str] = {"front": "front view", "side": "side view", "back": "back view", "overhead": "overhead view"}
@@ -58,12 +58,9 @@ class Prompts:
         return f"{kept}, {SUFFIX[side]}"
 
 
-def conditions_for(
-    prior: _Embeds, prompts: Prompts, cameras: Cameras, front: tuple[float, float, float] = (0.0, -1.0, 0.0)
-) -> Conditions:
-    """What a step asks about pictures of an object at the origin whose face looks along `front`."""
-    azimuth, elevation = _angles(cameras, front)
-    sides: list[Side] = [side_of(a, e) for a, e in zip(azimuth.tolist(), elevation.tolist(), strict=True)]
+def conditions_for(prior: _Embeds, prompts: Prompts, cameras: Cameras) -> Conditions:
+    """What a step asks about pictures of an object at the origin."""
+    sides = sides_of(cameras)
     prompt = prior.embed([prompts.seen_from(side) for side in sides])
     count = len(sides)
     conditions = Conditions(
@@ -75,6 +72,7 @@ def conditions_for(
     )
     if not prompts.perp_neg:
         return conditions
+    azimuth, _ = angles(cameras)
     overhead = torch.tensor([side == "overhead" for side in sides], device=azimuth.device)
     return _with_other_sides(conditions, prior, prompts, azimuth, overhead)
 
@@ -87,17 +85,22 @@ def side_of(azimuth: float, elevation: float) -> Side:
     return "front" if away < math.radians(45.0) else "back" if away > math.radians(135.0) else "side"
 
 
+def sides_of(cameras: Cameras) -> list[Side]:
+    """The side that each camera sees."""
+    azimuth, elevation = angles(cameras)
+    return [side_of(a, e) for a, e in zip(azimuth.tolist(), elevation.tolist(), strict=True)]
+
+
+def angles(cameras: Cameras) -> tuple[Float[Tensor, " camera"], Float[Tensor, " camera"]]:
+    """Azimuth, 0 at the front, -Y, and growing to the right of who looks at the face; elevation; about the origin."""
+    x, y, z = cameras.centres.unbind(-1)
+    return torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))
+
+
 def camera_numbers(cameras: Cameras) -> Float[Tensor, "camera 16"]:
     """The pose as sixteen numbers, world from camera row by row, as ProlificDreamer's critic is told it."""
     last = cameras.world_from_camera.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(cameras), 1, 4)
     return torch.cat([cameras.world_from_camera, last], 1).flatten(1)
-
-
-def _angles(cameras: Cameras, front: tuple[float, float, float]) -> tuple[Tensor, Tensor]:
-    """Azimuth from the front in (-π, π], and elevation, of the cameras around the origin."""
-    x, y, z = cameras.centres.unbind(-1)
-    azimuth = torch.atan2(y, x) - math.atan2(front[1], front[0])
-    return torch.atan2(azimuth.sin(), azimuth.cos()), torch.atan2(z, torch.hypot(x, y))
 
 
 def _with_other_sides(

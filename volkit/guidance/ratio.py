@@ -13,7 +13,7 @@ __all__ = ["DIVERGENCES", "Divergence", "ExactRatio", "LogRatio", "density_weigh
 
 Divergence = Literal["reverse_kl", "soft_reverse_kl", "jensen_shannon", "hellinger", "forward_kl", "jeffreys"]
 
-# h(r) = f''(1/r) / r², as a function of log r (f-distill, Xu et al. 2025).
+# h(r) = r² f''(r) of D_f = ∫ q f(p / q), as a function of log r (f-distill, Xu et al. 2025).
 DIVERGENCES = {
     "reverse_kl": torch.ones_like,
     "soft_reverse_kl": lambda log_r: torch.sigmoid(-log_r),

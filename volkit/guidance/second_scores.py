@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 import torch
 
 from volkit.guidance.asking import Asking
+from volkit.guidance.combine import RandomScale
 from volkit.typing import Tensor
 
 __all__ = ["Critic", "NegativeWords", "NoSecond", "PriorElsewhere", "SampledNoise", "SecondScore", "SourceBranch"]
@@ -42,12 +43,12 @@ class Critic:
     """A network that knows what renders look like: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD).
 
     λ, `view_free`, is the share of the prediction that is not told the camera; 0 is VSD. `scale` guides the critic as
-    the prior is guided (SwiftBrush). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the critic learns (Adversarial SD).
-    `controlled` tells the critic the same control picture as the prior (LG-VSD).
+    the prior is guided (SwiftBrush; PG-SB by the same random scale). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the
+    critic learns (Adversarial SD). `controlled` tells the critic the same control picture as the prior (LG-VSD).
     """
 
     view_free: float = 0.0
-    scale: float = 1.0
+    scale: float | RandomScale = 1.0
     anti_prior: float = 0.0
     controlled: bool = False
 
@@ -61,7 +62,8 @@ class Critic:
             prediction = self.view_free * free + (1.0 - self.view_free) * prediction
         if self.scale != 1.0:
             null = ask.critic.eps(ask.at, ask.conditions.null.rows(len(ask.at.x)))
-            prediction = null + self.scale * (prediction - null)
+            scale = self.scale.drawn(ask) if isinstance(self.scale, RandomScale) else self.scale
+            prediction = null + scale * (prediction - null)
         return prediction
 
 

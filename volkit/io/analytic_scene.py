@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-import volkit
 from volkit.geometry import Cameras, Domain, Similarity
+from volkit.io.bundled import scene_folders
 from volkit.io.format import Format, FormatError
 from volkit.representations.analytic import AnalyticConfig, AnalyticField, Light, Primitive, Texture
 from volkit.representations.representation import Capture
@@ -29,7 +29,7 @@ GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 
 def bundled(name: str) -> Path:
     """Path of a scene that comes with volkit, in a checkout as in an installed wheel."""
-    for folder in _scene_folders():
+    for folder in scene_folders():
         if (folder / f"{name}.json").is_file():
             return folder / f"{name}.json"
     raise FormatError(name, "no such bundled scene", f"choose one of: {', '.join(bundled_names())}")
@@ -37,12 +37,7 @@ def bundled(name: str) -> Path:
 
 def bundled_names() -> list[str]:
     """Names of the scenes that come with volkit."""
-    return sorted({path.stem for folder in _scene_folders() for path in folder.glob("*.json")})
-
-
-def _scene_folders() -> list[Path]:
-    package = Path(volkit.__file__).parent
-    return [folder for folder in (package / "scenes", package.parent / "scenes") if folder.is_dir()]
+    return sorted({path.stem for folder in scene_folders() for path in folder.glob("*.json")})
 
 
 def read(path: Path) -> AnalyticField:

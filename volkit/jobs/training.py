@@ -1,12 +1,14 @@
 """What fitting and converting share: budgets, checkpoints, progress, pictures on the way, the field's capture."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from volkit.distill.score import ScoreStudent
 from volkit.distill.splat_student import SplatStudent
 from volkit.distill.student import Student
 from volkit.fit import Budget, Fit, Moment, Watcher, cosine
@@ -14,6 +16,7 @@ from volkit.io.checkpoint import read_state, write_state
 from volkit.io.format import FormatError
 from volkit.jobs.progress import Progress
 from volkit.representations.representation import Representation
+from volkit.typing import Tensor
 
 __all__ = ["CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
 
@@ -39,7 +42,8 @@ def count_parameters(scene: Representation) -> int:
 class Training:
     """One optimisation on its way to a file: `TARGET.part` holds the last good state until the target is written.
 
-    `purpose` identifies the job; a state of another job is refused.
+    `purpose` identifies the job; a state of another job is refused. `beside` is stored with it: what an earlier stage
+    left that this one begins with.
     """
 
     target: Path
@@ -47,6 +51,7 @@ class Training:
     purpose: str
     resume: bool = False
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def part(self) -> Path:
@@ -55,7 +60,7 @@ class Training:
 
     def run(
         self,
-        student: Student | SplatStudent,
+        student: Student | SplatStudent | ScoreStudent,
         progress: Progress,
         evaluate: Callable[[Representation], float | None],
         schedule: Callable[[Moment], float] | None = None,
@@ -79,6 +84,23 @@ class Training:
             progress.note(f"the start took all of the budget ({fit.seconds:.0f} s), nothing was learnt: give more time")
         return fit
 
+    def keep(self, fit: Fit) -> None:
+        """Write the state, if it is a good one: FloatingPointError leaves the one before it in place."""
+        state = fit.state()
+        if bad := [name for name, value in _numbers(state["trainee"]) if bool(value.isnan().any())]:
+            raise FloatingPointError(
+                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale; "
+                f"{self.part} holds the last good state"
+            )
+        write_state(self.part, {"purpose": self.purpose, "fit": state, "beside": dict(self.beside)})
+
+    def left(self, device: torch.device) -> dict[str, Any] | None:
+        """What was stored beside an interrupted run of this very purpose, None where there is none."""
+        if not (self.resume and self.part.exists()):
+            return None
+        state = read_state(self.part, device)
+        return state["beside"] if state["purpose"] == self.purpose else None
+
     def finish(self) -> None:
         """The target is written: the unfinished work is not needed any more."""
         self.part.unlink(missing_ok=True)
@@ -101,7 +123,7 @@ class Training:
         def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
             nonlocal last
             if time.monotonic() - last >= self.checkpoint_seconds and moment.fraction < 1.0:
-                write_state(self.part, {"purpose": self.purpose, "fit": fit.state()})
+                self.keep(fit)
                 last = time.monotonic()
 
         return watch
@@ -122,6 +144,16 @@ def _progress(progress: Progress, budget: Budget) -> Watcher:
         progress.advance(moment.fraction, loss=sum(losses.values()), step=moment.step, seconds_left=left)
 
     return watch
+
+
+def _numbers(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of floats in a state, by where they are."""
+    if isinstance(state, Tensor):
+        if state.is_floating_point():
+            yield name, state
+    elif isinstance(state, Mapping | list | tuple):
+        for key, value in state.items() if isinstance(state, Mapping) else enumerate(state):
+            yield from _numbers(value, f"{name}.{key}" if name else str(key))
 
 
 def seeded(seed: int) -> torch.Generator:

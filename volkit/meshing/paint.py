@@ -7,7 +7,7 @@ from volkit.meshing.textured import Drawn
 from volkit.meshing.unwrap import GUTTER
 from volkit.typing import Float, Int, Tensor, UInt8
 
-__all__ = ["Paint"]
+__all__ = ["Paint", "laid_over"]
 
 VIEWS = 10  # of a step
 PRIOR = 0.05  # samples that the first texture counts for: what is hardly seen stays as it was
@@ -51,11 +51,18 @@ class Paint:
     def texture(self, own: Int[Tensor, " texel"]) -> UInt8[Tensor, "height width 4"]:
         """The texture as it is now. The surface's `own` texels are spread half a gutter about themselves; those
         farther away belong to nobody, or to other surfaces, and stay."""
-        height, width = self._texture.shape[:2]
-        filled = torch.zeros(height * width, dtype=torch.bool)
-        filled[own] = True
-        rows, columns, far = nearest(filled.view(height, width))
-        image = self.texels.view(height, width, 3)[rows, columns]
-        changed = (far <= GUTTER / 2)[..., None]
-        colours = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
-        return torch.cat([torch.where(changed, colours, self._texture[..., :3]), self._texture[..., 3:]], -1)
+        return laid_over(self._texture, self.texels, own)
+
+
+def laid_over(
+    texture: UInt8[Tensor, "height width 4"], texels: Float[Tensor, "texel 3"], own: Int[Tensor, " texel"]
+) -> UInt8[Tensor, "height width 4"]:
+    """A texture with other colours at a surface's own texels, and half a gutter about them."""
+    height, width = texture.shape[:2]
+    filled = torch.zeros(height * width, dtype=torch.bool)
+    filled[own] = True
+    rows, columns, far = nearest(filled.view(height, width))
+    image = texels.view(height, width, 3)[rows, columns]
+    colours = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+    changed = (far <= GUTTER / 2)[..., None]
+    return torch.cat([torch.where(changed, colours, texture[..., :3]), texture[..., 3:]], -1)

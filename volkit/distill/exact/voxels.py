@@ -6,8 +6,10 @@ import torch
 
 from volkit.distill.exact.lattice import nodes_near_matter
 from volkit.distill.exact.matter import matter_on, shown_colours
+from volkit.geometry import sh_count
 from volkit.representations.field import Field
 from volkit.representations.voxels import Voxels
+from volkit.typing import Float, Tensor
 
 __all__ = ["start_voxels"]
 
@@ -16,6 +18,11 @@ COARSEST = 64
 CEILING = (
     0.9  # alpha of a full voxel: interpolation to a larger density would swell the surface (0.8 dB, analytic scene)
 )
+
+
+def _bands(colours: Float[Tensor, "voxel 27"], student: Voxels) -> Float[Tensor, "voxel coefficient"]:
+    """The coefficients that a student has room for: bands are orthogonal."""
+    return colours.view(len(colours), 3, -1)[..., : sh_count(student.config.sh_degree)].flatten(1)
 
 
 @torch.no_grad()
@@ -42,5 +49,5 @@ def start_voxels(teacher: Field, student: Voxels, generator: torch.Generator) ->
     links = rows.new_full((sizes[0] * sizes[1] * sizes[2],), -1).index_copy_(0, matter.nodes[kept], rows)
     ceiling = -math.log1p(-CEILING) * matter.density / -torch.log1p(-matter.alpha).clamp_max(-1e-12)
     density = torch.minimum(matter.density, ceiling)[kept, None]
-    tensors = {"links": links.view(sizes), "density_data": density, "sh_data": colours[kept]}
+    tensors = {"links": links.view(sizes), "density_data": density, "sh_data": _bands(colours[kept], student)}
     student.load_state_dict({**student.state_dict(), **tensors})

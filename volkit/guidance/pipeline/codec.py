@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 
 from volkit.typing import Float, Tensor
 
@@ -12,7 +12,12 @@ __all__ = ["Codec", "LatentCodec", "PixelCodec"]
 
 
 class Codec(Protocol):
-    """Encodes and decodes."""
+    """Encodes and decodes square pictures of one size."""
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        ...
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """From display-referred pictures."""
@@ -25,17 +30,21 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class PixelCodec:
-    """`x = 2 p - 1`, channels first, at the network's own size."""
+    """`x = 2 p - 1`, channels first, at the network's own size; blocks of pixels lie behind each other as channels.
+
+    A fold is a permutation, so white noise stays white noise (Shi et al. 2016 of the way back, `pixel_shuffle`).
+    """
 
     size: int
+    block: int = 1
 
-    def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view 3 row column"]:
-        """Resize and centre."""
-        return 2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0
+    def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
+        """Resize, centre, fold."""
+        return pixel_unshuffle(2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0, self.block)
 
-    def decode(self, x: Float[Tensor, "view 3 row column"]) -> Float[Tensor, "view height width 3"]:
+    def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
         """Back to [0, 1]."""
-        return (0.5 * (x + 1.0)).movedim(1, -1)
+        return (0.5 * (pixel_shuffle(x, self.block) + 1.0)).movedim(1, -1)
 
 
 @dataclass(frozen=True)

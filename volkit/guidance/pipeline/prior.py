@@ -1,5 +1,6 @@
 """A pipeline of diffusers as a prior: whatever its network predicts, what comes out is ε."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_lora, control_network
+from volkit.guidance.pipeline.advice import Advice
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
@@ -20,6 +22,8 @@ from volkit.guidance.prior import Noised
 from volkit.typing import Float, Tensor
 
 __all__ = ["PipelinePrior", "open_prior"]
+
+ADVICE = Advice()
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class PipelinePrior:
     schedule: NoiseSchedule
     prediction: str = "epsilon"
     views: int = 1
+    advice: Advice = ADVICE
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Into the space of the network."""
@@ -77,12 +82,12 @@ def open_prior(
     for network in (denoiser.network, getattr(denoiser, "control", None)):
         if network is not None:
             _frozen(network, device)
-    config = folder.config(folder.denoiser)
-    views = int(config.get("views", 1))
+    views = int(folder.config(folder.denoiser).get("views", 1))
     if views > 1:
         attend_jointly(denoiser.network, views)
-    codec = _codec(folder, device, dtype, size or _native(config) * _downscale(folder))
-    return PipelinePrior(denoiser, codec, Words(folder, device, dtype), schedule.to(device), prediction, views)
+    codec = _codec(folder, device, dtype, size)
+    words, schedule = Words(folder, device, dtype), schedule.to(device)
+    return PipelinePrior(denoiser, codec, words, schedule, prediction, views, Advice.of(folder.path))
 
 
 def _frozen(network: Any, device: torch.device) -> Any:
@@ -110,16 +115,16 @@ def _native(config: dict[str, Any]) -> int:
     return config.get("sample_size") or 128
 
 
-def _downscale(folder: Folder) -> int:
-    return 2 ** (len(folder.config("vae")["block_out_channels"]) - 1) if "vae" in folder.index else 1
-
-
-def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int) -> Codec:
+def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int | None) -> Codec:
+    """An autoencoder where there is one; else pixels, folded where a network takes a multiple of their channels."""
+    config = folder.config(folder.denoiser)
     if "vae" not in folder.index:
-        return PixelCodec(size)
+        block = math.isqrt(config["in_channels"] // 3)
+        return PixelCodec(size or block * _native(config), block)
+    side = size or _native(config) * 2 ** (len(folder.config("vae")["block_out_channels"]) - 1)
     # SDXL's autoencoder overflows in float16, and its configuration says so.
     wide = dtype == torch.float16 and folder.config("vae").get("force_upcast", False)
-    return LatentCodec(_frozen(folder.load("vae", torch.float32 if wide else dtype), device), size)
+    return LatentCodec(_frozen(folder.load("vae", torch.float32 if wide else dtype), device), side)
 
 
 def _extended(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:

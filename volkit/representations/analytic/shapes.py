@@ -26,7 +26,7 @@ def reach(shape: str, size: tuple[float, ...]) -> float:
     """Radius of a ball around the primitive's origin that holds all of it."""
     if shape == "box":
         return sum(edge * edge for edge in size[:3]) ** 0.5
-    if shape == "cylinder":
+    if shape in ("cylinder", "cone"):
         return (size[0] ** 2 + size[1] ** 2) ** 0.5
     return sum(size) if shape in ("torus", "capsule") else max(size)
 
@@ -54,6 +54,18 @@ def _cylinder(at: Planes, size: tuple[float, ...]) -> Tensor:
     cap = at[2].abs() - (half_height - rounding)
     outside = _length(side.clamp_min(0.0), cap.clamp_min(0.0))
     return outside + torch.maximum(side, cap).clamp_max(0.0) - rounding
+
+
+def _cone(at: Planes, size: tuple[float, ...]) -> Tensor:
+    """The nearer of base and flank, which are segments of the half plane (distance to the axis, z)."""
+    radius, half_height = size
+    outward, up = _length(at[0], at[1]) - radius, at[2] + half_height  # from the rim
+    base = _length(outward.clamp_min(0.0), up)
+    along = ((2.0 * half_height * up - radius * outward) / (radius**2 + 4.0 * half_height**2)).clamp(0.0, 1.0)
+    flank = _length(outward + radius * along, up - 2.0 * half_height * along)
+    inside = (up > 0) & (2.0 * half_height * outward + radius * up < 0)
+    nearest = torch.minimum(base, flank)
+    return torch.where(inside, -nearest, nearest)
 
 
 def _torus(at: Planes, size: tuple[float, ...]) -> Tensor:
@@ -99,6 +111,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], Callable[[Planes, tuple[float, ...]], T
     "ellipsoid": (("x", "y", "z"), _ellipsoid),  # semi-axes
     "box": (("x", "y", "z", "rounding"), _box),  # half edges, edges rounded within them
     "cylinder": (("radius", "half height", "rounding"), _cylinder),  # along z
+    "cone": (("radius", "half height"), _cone),  # along z, apex above
     "torus": (("ring radius", "tube radius"), _torus),  # around z
     "capsule": (("radius", "half length"), _capsule),  # along z, half length between the centres of its ends
 }

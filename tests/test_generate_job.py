@@ -1,0 +1,158 @@
+"""The command generate: what it writes, tells and refuses; how it goes on after a power cut."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from guidance import small_pipelines
+from test_generate import one_thread, sphere  # noqa: F401
+
+import volkit
+from volkit.cli import main
+from volkit.distill.score import FieldSubject
+from volkit.jobs.generate import GenerateJob
+from volkit.jobs.progress import Progress
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory) -> Path:
+    """A small pipeline of pictures that is told a camera, with random weights."""
+    folder = tmp_path_factory.mktemp("prior") / "pixels"
+    camera = dict(class_embed_type="projection", projection_class_embeddings_input_dim=16)
+    small_pipelines.pixels(folder, "v_prediction", sample_size=16, **camera)
+    advice = {"size": 12, "scale": 5.0, "bounded": True, "sides": False, "camera": "circle", "views": 2}
+    (folder / "distillation.json").write_text(json.dumps(advice))
+    return folder
+
+
+def job(prior, target, **changes):
+    return GenerateJob("a b", target, prior=str(prior), budget="3", checkpoint_seconds=0.0, **changes)
+
+
+@pytest.mark.parametrize("name", ["vsd", "bootstrapped_sd", "fdiv_sd", "mvsds", "sds"])
+def test_what_learns_beside_a_scene_is_told_in_the_report(prior, tmp_path, name):
+    target = tmp_path / "a.ply"
+    report = job(prior, target, method=name, particles=2).run(Progress(quiet=True))
+    assert report["steps"] == 3 and report["kind"] == "splats"
+    assert (tmp_path / "a-2.ply").is_file() and len(volkit.load(target)) > 0
+    assert not target.with_name("a.ply.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [("a.safetensors", {"method": "vsd", "to": "voxels"}), ("a.glb", {"faces": 200}), ("a.ply", {})],
+)
+def test_resumed_work_is_the_same_work(prior, tmp_path, monkeypatch, suffix, options):
+    """Interrupted after every step in turn, a run in steps ends bit for bit where an unbroken one does."""
+    monkeypatch.setattr("volkit.jobs.distillation._mesh", lambda *_: sphere())  # three steps leave no surface
+    whole = tmp_path / f"whole-{suffix}"
+    job(prior, whole, **options).run(Progress(quiet=True))
+    target = tmp_path / suffix
+    for _ in range(12):
+        if _interrupted(job(prior, target, resume=True, **options), monkeypatch):
+            break
+    ours, theirs = (volkit.load(path).state_dict() for path in (target, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+class Stop(Exception):
+    """The power is cut."""
+
+
+def _interrupted(one, monkeypatch) -> bool:
+    """Run until one more checkpoint was written; True when it came to its end instead."""
+    from volkit.jobs.training import Training
+
+    kept = Training.keep
+
+    def cut(self, fit):
+        kept(self, fit)
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "keep", cut)
+        try:
+            one.run(Progress(quiet=True))
+        except Stop:
+            return False
+    return True
+
+
+def test_the_command_line(prior, tmp_path, capsys):
+    target = tmp_path / "a.safetensors"
+    arguments = ["generate", "a b", str(target), "--prior", str(prior), "--budget", "2", "--preview", "--json"]
+    assert main(arguments) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["prompt"] == "a b" and said["steps"] == 2
+    assert target.with_suffix(".png").is_file()
+    assert dict(volkit.load(target).provenance)["prompt"] == "a b"
+    assert main(arguments) == 1 and "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"prompt": "  "}, "the prompt is empty"),
+        ({"to": "nothing"}, "no such kind to generate"),
+        ({"method": "nothing"}, "no such method"),
+        ({"method": "csd", "scale": 3.0}, "csd has no guidance scale"),
+        ({"weight": "nothing"}, "no such weight"),
+        ({"method": "vsd", "grid": True}, "one view at a time"),
+        ({"method": "csd", "sides": "perp_neg"}, "perp_neg"),
+        ({"particles": 0}, "at least 1"),
+        ({"prior": "no/such/folder"}, "needs model_index.json"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_work(prior, tmp_path, changes, says):
+    with pytest.raises((ValueError, FileNotFoundError), match=says):
+        replace(job(prior, tmp_path / "a.safetensors"), **changes).run(Progress(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_broken_folders_are_named(prior, tmp_path):
+    import shutil
+
+    for name, harm, says in (
+        ("parts", lambda f: shutil.rmtree(f / "text_encoder"), "part 'text_encoder' is missing"),
+        ("type", lambda f: _scheduler(f, prediction_type="riddle"), "prediction type 'riddle' is unknown"),
+        ("advice", lambda f: (f / "distillation.json").write_text('{"wisdom": 1}'), "nobody knows wisdom"),
+    ):
+        folder = shutil.copytree(prior, tmp_path / name)
+        harm(folder)
+        with pytest.raises((ValueError, FileNotFoundError), match=says):
+            job(folder, tmp_path / "a.safetensors").run(Progress(quiet=True))
+
+
+def _scheduler(folder, **changes):
+    place = folder / "scheduler" / "scheduler_config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | changes))
+
+
+def test_nan_stops_the_run_and_keeps_what_was_good(prior, tmp_path, monkeypatch):
+    """At the third step the prior answers NaN: step and part are named, the state of step 2 is still there."""
+    from volkit.guidance.pipeline import PipelinePrior
+    from volkit.io.checkpoint import read_state
+
+    asked, answers = 0, PipelinePrior.eps
+
+    def poisoned(self, at, condition):
+        nonlocal asked
+        asked += 1
+        return answers(self, at, condition) * (float("nan") if asked > 2 else 1.0)
+
+    monkeypatch.setattr(PipelinePrior, "eps", poisoned)
+    target = tmp_path / "a.safetensors"
+    with pytest.raises(FloatingPointError, match=r"step 2.*Bounded of PipelinePrior"):
+        job(prior, target).run(Progress(quiet=True))
+    assert read_state(tmp_path / "a.safetensors.part")["fit"]["step"] == 2 and not target.exists()
+
+
+def test_out_of_memory_says_what_to_lower(prior, tmp_path, monkeypatch):
+    def full(self, cameras, moment):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(FieldSubject, "draw", full)
+    with pytest.raises(RuntimeError, match=r"lower --views \(now 2\)"):
+        job(prior, tmp_path / "a.safetensors").run(Progress(quiet=True))

@@ -1,0 +1,132 @@
+"""Assets under a prior: refined, painted, edited; what was to stay has stayed."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_generate import AROUND, SIZE, one_thread, seeded, sphere, student  # noqa: F401
+from test_generate_job import prior  # noqa: F401
+
+import volkit
+from volkit.distill.score import wish
+from volkit.fit import Budget, Fit, Moment
+from volkit.geometry import Domain, Similarity
+from volkit.guidance import METHODS
+from volkit.jobs.edit import EditJob
+from volkit.jobs.progress import Progress
+from volkit.jobs.refine import RefineJob
+from volkit.jobs.retexture import RetextureJob
+from volkit.jobs.rework import place_of, unfolded
+from volkit.representations import Mesh, SplatsConfig
+from volkit.representations.voxels import VoxelsConfig
+
+QUIET = Progress(quiet=True)
+
+
+def asset(kind, path):
+    """A small thing of a kind in a file."""
+    if kind == "mesh":
+        volkit.save(sphere(), path.with_suffix(".glb"))
+        return path.with_suffix(".glb")
+    if kind == "splats":
+        scene = SplatsConfig(count=60, degree=0).build(Domain.cube(0.7), seeded())
+    else:
+        scene = VoxelsConfig(resolution=8, start=8, sh_degree=0).build(Domain.cube(1.0), seeded())
+        scene.density_data.data.mul_(2000.0)  # solid: rays end where they enter
+    volkit.save(scene, path.with_suffix(".safetensors"))
+    return path.with_suffix(".safetensors")
+
+
+@pytest.mark.parametrize("kind", ["mesh", "splats", "voxels"])
+def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, kind):  # noqa: F811
+    source = asset(kind, tmp_path / "a")
+    target = tmp_path / f"b{source.suffix}"
+    options = dict(prior=str(prior), budget="3")
+    report = RefineJob(source, "a b", target, **options).run(QUIET)
+    assert report["kind"] == kind and report["steps"] == 3
+    # Three steps are small ones: it is still that asset, and it is not the same.
+    assert 20.0 < report["psnr_to_source"] < 80.0
+
+
+def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path):  # noqa: F811
+    source = tmp_path / "a.glb"
+    finish = torch.randint(256, (16, 16, 3), generator=seeded(), dtype=torch.uint8)
+    finish[..., 0] = 255  # nobody's channel: glTF's is occlusion
+    made = sphere()
+    made.metallic_roughness = finish
+    volkit.save(made, source)
+    before = volkit.load(source)
+    for name, job in (
+        ("painted", RetextureJob(source, "a b", tmp_path / "painted.glb", prior=str(prior), budget="20")),
+        ("locked", RefineJob(source, "a b", tmp_path / "locked.glb", "locked", prior=str(prior), budget="20")),
+    ):
+        job.run(QUIET)
+        after = volkit.load(tmp_path / f"{name}.glb")
+        assert torch.equal(after.vertices[after.faces.long()], before.vertices[before.faces.long()])
+        assert torch.equal(after.corner_uv, before.corner_uv)
+        assert not torch.equal(after.texture, before.texture)
+        assert torch.equal(after.metallic_roughness, finish)
+
+
+def test_edits_tell_what_was_not_to_be_touched(prior, tmp_path):  # noqa: F811
+    """A prior of random weights wishes for something everywhere: nothing is left that was not to be touched."""
+    options = dict(prior=str(prior), budget="20")
+    report = EditJob(asset("mesh", tmp_path / "a"), "a b", "c d", tmp_path / "b.glb", **options).run(QUIET)
+    assert report["method"] == "dds" and report["steps"] == 20
+    assert report["share_untouched"] == 0.0 and report["psnr_untouched"] is None and report["psnr_to_source"] > 20.0
+
+
+def test_a_wish_is_where_the_gradient_is():
+    gradient = torch.zeros(1, 24, 24, 3)
+    gradient[:, :, :8] = 0.3
+    gradient[:, :, 16:] = 0.01  # a thirtieth: less than TOUCHED
+    asked = wish(gradient)[0]
+    assert (asked[:, :8] == 1.0).all() and (asked[:, 11:] < 0.1).all()
+    assert (wish(torch.zeros(1, 8, 8, 3)) == 0.0).all()
+
+
+def test_what_is_held_stays():
+    """Source-anchored from a red to a blue ball: the ground about it, which both share, is held and stays white."""
+    trainee = student("mesh", METHODS["dds"](), seeded())
+    trainee.rung.asked = replace(trainee.rung.asked, hold=5.0)
+    losses = trainee.losses(Moment(0, 0.0, 0.0))
+    assert losses["held"] >= 0.0 and losses["held"].requires_grad
+    Fit(trainee, Budget(steps=20)).run()
+    cameras = AROUND.middle(4, SIZE)
+    corners = trainee.subjects[0].draw(cameras, Moment(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
+    assert torch.allclose(corners, torch.ones_like(corners), atol=1e-3)  # float32 sums of a few terms
+
+
+def test_edits_need_both_words(prior, tmp_path):  # noqa: F811
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        EditJob(asset("mesh", tmp_path / "a"), " ", "c", tmp_path / "b.glb", prior=str(prior)).run(QUIET)
+
+
+def test_only_meshes_are_painted(prior, tmp_path):  # noqa: F811
+    with pytest.raises(ValueError, match="not a mesh"):
+        RetextureJob(asset("voxels", tmp_path / "a"), "c", tmp_path / "b.glb", prior=str(prior)).run(QUIET)
+
+
+def test_assets_of_any_size_are_brought_to_the_prior():
+    small = sphere()
+    assert place_of(small, 1.0).is_identity  # half of the cube: as large as things may be
+    for change in (Similarity(scale=20.0, translation=(3.0, -4.0, 50.0)), Similarity(scale=0.01)):
+        moved = sphere()
+        moved.world_from_local = change
+        place = place_of(moved, 1.0)
+        corners = place.inverse().points(change.points(moved.vertices))
+        assert corners.abs().max() == pytest.approx(0.95, abs=0.01)  # FULL; the box is a little wider than the mesh
+
+
+def test_meshes_without_uv_are_unfolded():
+    plain = replace_colours(sphere())
+    found = unfolded(plain, 64)
+    assert found.texture.shape == (64, 64, 4) and len(found.corner_uv) == len(plain.faces)
+    assert torch.equal(found.vertices, plain.vertices)
+    seen = found.texture[..., :3].flatten(0, 1).float().median(0).values
+    assert torch.allclose(seen, torch.tensor([200.0, 100.0, 50.0]), atol=3.0)  # eight bits, drawn and baked
+
+
+def replace_colours(mesh):
+    colours = torch.tensor([200, 100, 50, 255], dtype=torch.uint8).expand(len(mesh.vertices), 4)
+    return Mesh.of(mesh.vertices, mesh.faces, colours=colours)

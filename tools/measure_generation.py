@@ -1,0 +1,131 @@
+"""Assets of a list of prompts by some methods: files, a table, and a contact sheet of two views of each.
+
+python tools/measure_generation.py                                  the held-out prompts, by sds
+python tools/measure_generation.py --prompts list.txt --methods sds vsd csd --work out/generation --sheet out/sheet.png
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cells import measured
+from generation_figures import figures, seen
+from toy.grammar import parse
+
+from volkit.distill.score import Around
+from volkit.io import load
+from volkit.io.bundled import bundled_folder
+from volkit.jobs.generate import GenerateJob
+from volkit.jobs.guiding import opened
+from volkit.jobs.measure import write_picture
+from volkit.jobs.progress import Progress
+from volkit.typing import Float, Tensor
+
+SHOWN, TILE = (0, 1), 96  # of eight views around: from the front, and from the front's right; pixels a side
+ELEVATION = 20.0
+
+
+def main() -> None:
+    """Generate and measure what has no result yet; print the table, write the sheet."""
+    options = _options()
+    options.work.mkdir(parents=True, exist_ok=True)
+    around = GenerateJob("a", Path("a"), prior=options.prior).around(opened(options.prior, torch.device("cpu")))
+    rows = []
+    for prompt in _prompts(options):
+        for method in options.methods:
+            target = options.work / f"{_slug(prompt)}-{method}.{options.format}"
+            name = f"generation/{options.name}/{target.stem}"
+            run = lambda p=prompt, m=method, t=target: _cell(options, p, m, t, around)  # noqa: E731
+            rows.append(measured(name, run, target))
+    print(_table(rows, options.methods))
+    if options.sheet:
+        write_picture(options.sheet, _sheet(rows, options, around))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=Path, help="a line each; by default the toy prior's held-out prompts")
+    parser.add_argument("--only", choices=["plain", "marked"], help="of the held-out prompts")
+    parser.add_argument("--first", type=int, help="so many of the prompts")
+    parser.add_argument("--methods", nargs="+", default=["sds"])
+    parser.add_argument("--prior", help="folder or hub name; by default the bundled toy prior")
+    parser.add_argument("--budget", default="2m")
+    parser.add_argument("--to", help="kind of representation")
+    parser.add_argument("--format", default="safetensors", help="suffix of the files")
+    parser.add_argument("--scale", type=float)
+    parser.add_argument("--sides", default="auto", choices=["auto", "words", "perp_neg", "none"])
+    parser.add_argument("--name", default="toy", help="of the folder of results")
+    parser.add_argument("--work", type=Path, default=Path("out/generation"), help="where the assets go")
+    parser.add_argument("--sheet", type=Path, help="picture to write")
+    return parser.parse_args()
+
+
+def _prompts(options: argparse.Namespace) -> list[str]:
+    if options.prompts:
+        found = [line.strip() for line in options.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    else:
+        held_out = json.loads((bundled_folder("toy_prior") / "held_out.json").read_text(encoding="utf-8"))
+        found = [*held_out["plain"], *held_out["marked"]] if options.only is None else held_out[options.only]
+    return found[: options.first]
+
+
+def _cell(options: argparse.Namespace, prompt: str, method: str, target: Path, around: Around) -> dict[str, Any]:
+    job = GenerateJob(
+        prompt, target, to=options.to, prior=options.prior, method=method, scale=options.scale, sides=options.sides,
+        budget=options.budget, force=True,
+    )  # fmt: skip
+    report = job.run(Progress(quiet=True))
+    return report | figures(load(target), prompt, around)
+
+
+def _slug(prompt: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")
+
+
+def _table(rows: list[dict[str, Any]], methods: list[str]) -> str:
+    """Means by method, prompts without a front mark and with one apart."""
+    lines = ["| method | prompts | nearest among captions | IoU | dB | mark within 45° | faces |", "|" + "---|" * 7]
+    for method in methods:
+        mine = [row for row in rows if row["method"] == method]
+        for kind, some in (
+            ("plain", [row for row in mine if parse(row["prompt"]).relation != "with"]),
+            ("marked", [row for row in mine if parse(row["prompt"]).relation == "with"]),
+        ):
+            if some:
+                lines.append("| " + " | ".join([method, f"{len(some)} {kind}", *_means(some)]) + " |")
+    return "\n".join(lines)
+
+
+def _means(rows: list[dict[str, Any]]) -> list[str]:
+    count = len(rows)
+    first = sum(row["rank"] == 1 for row in rows)
+    cells = [f"{first} of {count} ({100 * first / count:.0f} %)"]
+    cells += [f"{sum(row[key] for row in rows) / count:.{digits}f}" for key, digits in (("iou", 3), ("psnr", 2))]
+    if "faces" not in rows[0]:
+        return [*cells, "-", "-"]
+    front = sum(row["azimuth"] is not None and abs(row["azimuth"]) <= 45.0 for row in rows)
+    return [*cells, f"{front} of {count}", f"{sum(row['faces'] for row in rows) / count:.1f}"]
+
+
+def _sheet(rows: list[dict[str, Any]], options: argparse.Namespace, around: Around) -> Float[Tensor, "height width 3"]:
+    """A row a prompt, two views a method."""
+    cameras = around.middle(8, TILE, ELEVATION)[list(SHOWN)]
+    pictures = [torch.cat(list(seen(load(Path(row["target"][0])), cameras)[0]), 1) for row in _placed(rows, options)]
+    across = len(options.methods)
+    return torch.cat([torch.cat(pictures[i : i + across], 1) for i in range(0, len(pictures), across)])
+
+
+def _placed(rows: list[dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Kept results say nothing of folders: the assets lie in the folder of this run."""
+    return [row | {"target": [options.work / Path(row["target"][0]).name]} for row in rows]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What learns beside the scene: critics, priors made the asset's own, density ratios."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from volkit.guidance.condition import Conditions
+from volkit.guidance.critic import critic_loss, denoising_loss
+from volkit.guidance.discriminator import Discriminator
+from volkit.guidance.guidance import Guidance
+from volkit.guidance.prior import Prior, Score
+from volkit.typing import Float, Tensor
+
+__all__ = ["CriticLearner", "Learner", "PersonalLearner", "RatioLearner"]
+
+Pictures = Float[Tensor, "view height width 3"]
+
+
+class Learner(Protocol):
+    """A network that follows the renders; `name` is that of its loss and of its parameters."""
+
+    name: str
+    rate: float
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """What learns."""
+        ...
+
+    def loss(
+        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+    ) -> Tensor:
+        """From the pictures of one step, of all particles."""
+        ...
+
+
+class _Learns(Score, Protocol):
+    def parameters(self) -> list[nn.Parameter]: ...
+
+
+class CriticLearner:
+    """The critic of VSD and what came of it: it learns the noise in renders."""
+
+    name = "critic"
+
+    def __init__(self, critic: _Learns, rate: float) -> None:
+        self.critic, self.rate = critic, rate
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """Low-rank weights and the camera's embedding."""
+        return self.critic.parameters()
+
+    def loss(
+        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+    ) -> Tensor:
+        """`critic_loss`."""
+        return critic_loss(guidance, pictures, conditions, generator)
+
+
+class PersonalLearner:
+    """The prior of Bootstrapped SD: it learns what this asset looks like, under the prompt (DreamCraft3D)."""
+
+    name = "personal"
+
+    def __init__(self, prior: _Learns, frozen: Prior, rate: float) -> None:
+        self.prior, self.frozen, self.rate = prior, frozen, rate
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """Low-rank weights."""
+        return self.prior.parameters()
+
+    def loss(
+        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+    ) -> Tensor:
+        """`denoising_loss` on renders."""
+        with torch.no_grad():
+            x = self.frozen.encode(pictures.detach())
+        return denoising_loss(self.frozen, self.prior, x, conditions.prompt, generator)
+
+
+class RatioLearner:
+    """The discriminator of f-distillation, between what the prior draws by itself and renders."""
+
+    name = "ratio"
+
+    def __init__(self, ratio: Discriminator, drawn: Tensor, rate: float) -> None:
+        self.ratio, self.drawn, self.rate = ratio, drawn, rate
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """The network's."""
+        return list(self.ratio.parameters())
+
+    def loss(
+        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+    ) -> Tensor:
+        """The logistic loss of as many drawn pictures as there are renders."""
+        with torch.no_grad():
+            renders = guidance.prior.encode(pictures.detach())
+        chosen = torch.randint(len(self.drawn), (len(renders),), generator=generator, device=generator.device)
+        return self.ratio.loss(self.drawn[chosen.to(self.drawn.device)], renders, generator)

@@ -1,0 +1,82 @@
+"""What is said against a field besides the prior: fog, scattered matter, surfaces that look away or are rough.
+
+Each is a sum over rays; who weighs them knows how many pictures the rays make.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from volkit.geometry import Points, RaySamples
+from volkit.guidance.ramps import Ramp
+from volkit.representations.field import Field
+from volkit.typing import Float, Tensor
+
+__all__ = ["Penalties", "distortion", "entropy", "field_normals", "orientation", "roughness", "visible"]
+
+STEP = 1e-2  # of the domain's longest edge, over which density is differentiated
+VISIBLE = 1e-3  # weight below which a sample has no say about its surface
+MOST = 1 << 13  # samples of a step whose normals are asked for: each costs four questions
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """Weights of the regularisers, each a number or a ramp over the run; 0 leaves one out and costs nothing."""
+
+    opacity: float | Ramp = 0.0  # mean of sqrt(A² + .01): emptiness where the prior does not mind (DreamFusion)
+    entropy: float | Ramp = 0.0  # of opacity: a pixel shows the object or does not
+    distortion: float | Ramp = 0.0  # of the samples of a ray (mip-NeRF 360)
+    orientation: float | Ramp = 0.0  # of visible surfaces that look away (Ref-NeRF)
+    smoothness: float | Ramp = 0.0  # of normals
+
+
+def entropy(opacity: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """`-Σ A log A + (1 - A) log(1 - A)` in bits."""
+    a = opacity.clamp(1e-4, 1.0 - 1e-4)
+    return -(a * a.log2() + (1.0 - a) * (1.0 - a).log2()).sum()
+
+
+def distortion(weights: Float[Tensor, " sample"], samples: RaySamples, length: float) -> Float[Tensor, ""]:
+    """`Σ_ij w_i w_j |s_i - s_j| + ⅓ Σ_i w_i² δ_i` of every ray, s in units of `length` (mip-NeRF 360, equation 15).
+
+    Samples of a ray are sorted, so that two running sums do for the double one.
+    """
+    middle, width = samples.midpoints / length, samples.lengths / length
+    start = samples.offsets[:-1][samples.ray.long()]
+    both = torch.stack([weights, weights * middle], -1)
+    before = functional.pad(both.double().cumsum(0), (0, 0, 1, 0))  # float64: the sum runs over all rays
+    mass, moment = (before[:-1] - before[start]).to(weights).unbind(-1)
+    apart = 2.0 * (weights * (middle * mass - moment)).sum()
+    return apart + (weights.square() * width).sum() / 3.0
+
+
+def orientation(
+    weights: Float[Tensor, " sample"], normals: Float[Tensor, "sample 3"], directions: Float[Tensor, "sample 3"]
+) -> Float[Tensor, ""]:
+    """`Σ w max(0, n·d)²`: visible normals face who sees them (Ref-NeRF, equation 11)."""
+    return (weights.detach() * (normals * directions).sum(-1).clamp_min(0.0).square()).sum()
+
+
+def roughness(
+    field: Field, points: Points, weights: Float[Tensor, " sample"], normals: Tensor, noise: Tensor
+) -> Float[Tensor, ""]:
+    """`Σ w |n(x) - n(x + ξ)|²`, ξ of the length of a step: surfaces without crumples (NeRFactor, equation 1)."""
+    moved = points.positions + STEP * max(field.domain.extent) * noise
+    return (weights.detach() * (normals - field_normals(field, moved)).square().sum(-1)).sum()
+
+
+def field_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
+    """`-∇ρ / |∇ρ|` by differences at the corners of a tetrahedron: differentiable in what the field learns."""
+    corners = positions.new_tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    asked = positions[:, None] + STEP * max(field.domain.extent) / 3.0**0.5 * corners
+    density = field.density(asked.reshape(-1, 3)).view(-1, 4, 1)
+    return -functional.normalize((density * corners).sum(1), dim=-1, eps=1e-6)
+
+
+def visible(weights: Float[Tensor, " sample"], generator: torch.Generator) -> Tensor:
+    """Samples that show in a picture, at most so many."""
+    chosen = (weights.detach() > VISIBLE).nonzero()[:, 0]
+    if len(chosen) <= MOST:
+        return chosen
+    return chosen[torch.randint(len(chosen), (MOST,), generator=generator, device=generator.device).to(chosen.device)]

@@ -1,0 +1,176 @@
+"""What generating, refining, retexturing and editing share: the prior, its rule, its cameras, the run."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.distill.score import Around, Penalties, ScoreRung
+from volkit.fit import Budget
+from volkit.geometry import Cameras, Similarity
+from volkit.guidance.pipeline import PipelinePrior
+from volkit.guidance.prompts import Prompts
+from volkit.guidance.ramps import Ramp
+from volkit.io import check_target, save
+from volkit.jobs.devices import Device
+from volkit.jobs.distillation import Distillation, Done
+from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
+from volkit.jobs.progress import Progress
+from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters
+from volkit.jobs.usage import UsageError
+from volkit.ops import backend
+from volkit.render.renderer import renderer_for
+from volkit.representations import Representation
+from volkit.typing import Float, Tensor
+
+__all__ = ["PriorJob", "Source"]
+
+IGNORED = {"resume", "force", "checkpoint_seconds", "preview"}  # what makes no other job
+IN_PLACE = Similarity()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there was at the start: its words, and itself."""
+
+    words: str = ""
+    scene: Representation | None = None
+    place: Similarity = IN_PLACE  # world from the prior's frame
+    hold: float = 0.0  # of it, where the prior does not ask for a change
+
+    def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
+        """The scene by cameras of the prior's frame, over one colour a view."""
+        assert self.scene is not None
+        picture = renderer_for(self.scene)(self.scene, cameras.moved(self.place))
+        return picture.over(background[:, None, None])
+
+
+NOTHING = Source()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorJob(ABC):
+    """Options of every command that asks a prior."""
+
+    prior: str | None = None
+    """Folder or hub name of a diffusion model; by default the toy prior that comes with volkit."""
+    method: str = "sds"
+    """Rule of score distillation: sds, sjc, ld, hifa, vsd, esd, csd, nfsd, ism, sdi, mvsds, ...; a wrong name lists
+    all."""
+    scale: float | None = None
+    """Guidance scale; by default the method's own, or what the prior's folder advises."""
+    weight: str | None = None
+    """Weight of the diffusion's times: sigma_squared, sigma_over_alpha, one, ...; by default the method's own."""
+    negative: str = ""
+    """What it shall not be, for methods that ask about that."""
+    sides: Sides = "auto"
+    """How words tell the side that is seen: words (front view, ...), perp_neg, none; auto: words, where the prior is
+    not told the camera."""
+    grid: bool = False
+    """Show the prior four views as one picture, so that a prior of single pictures makes them agree."""
+    views: int | None = None
+    """Pictures of a step, of each particle; by default 4."""
+    size: int | None = None
+    """Pixels a side of the pictures at the end; by default what the prior's folder advises, else 64."""
+    front: float | None = None
+    """Share of views about the front, as web pictures are taken; 0: evenly around."""
+    opacity: float = 0.0
+    """Weight of emptiness: fog goes where the prior does not mind."""
+    entropy: float = 0.0
+    """Weight of the entropy of opacity: a pixel shows the object or does not."""
+    distortion: float = 0.0
+    """Weight of the distortion of rays (mip-NeRF 360): matter lies in one place along each."""
+    orientation: float = 0.0
+    """Weight against visible surfaces that look away (Ref-NeRF)."""
+    smoothness: float = 0.0
+    """Weight of the smoothness of normals."""
+    budget: str = "2m"
+    """120s, 10m, 1h of optimisation, or 2000 for steps."""
+    seed: int = 0
+    """Same seed, same budget in steps, same machine: same asset."""
+    precision: Precision = "float32"
+    """Of the prior's network: float16 halves its memory on a GPU."""
+    device: Device = "cpu"
+    """cpu, cuda, or auto: cuda where there is one."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """How much work a power cut may cost."""
+    resume: bool = False
+    """Go on from TARGET.part."""
+    force: bool = False
+    """Overwrite existing targets."""
+    preview: bool = False
+    """Write TARGET.png, four views, as the work goes on."""
+
+    @abstractmethod
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Do it, write, report."""
+
+    def opened(self, device: torch.device, progress: Progress) -> PipelinePrior:
+        """The prior."""
+        with progress.stretch("prior"):
+            return opened(self.prior, device, self.precision)
+
+    def around(self, prior: PipelinePrior) -> Around:
+        """The prior's own cameras; the pictures grow to their size in half of the run."""
+        advice = prior.advice
+        size = self.size or advice.size
+        ramp = size if size <= advice.size else Ramp(((0.0, advice.size), (0.5, size)))
+        front = advice.front if self.front is None else self.front
+        return Around(ramp, advice.distance, advice.field_of_view, advice.elevation, front)
+
+    def penalties(self) -> Penalties:
+        """The regularisers."""
+        return Penalties(self.opacity, self.entropy, self.distortion, self.orientation, self.smoothness)
+
+    def distillation(
+        self,
+        prompt: str,
+        prior: PipelinePrior,
+        around: Around,
+        target: Path,
+        generator: torch.Generator,
+        source: Source = NOTHING,
+    ) -> Distillation:
+        """Everything that a run needs but for its subjects."""
+        rule = Rule(prompt, self.method, self.scale, self.weight, self.negative, source.words, self.sides)
+        asked = asked_about(rule, prior, source.pictures if source.scene is not None else None, grid=self.grid)
+        asked = replace(asked, hold=source.hold)
+        guidance, learners = guided(rule, prior, generator, grid=self.grid)
+        views = self.views or prior.advice.views
+        rung = ScoreRung(guidance, asked, around, views, generator, learners, source.place)
+        return Distillation(rung, target.with_suffix(".png") if self.preview else None)
+
+    def training(self, target: Path) -> Training:
+        """The run on its way to a file."""
+        purpose = " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in IGNORED)
+        return Training(target, Budget.parse(self.budget), purpose, self.resume, self.checkpoint_seconds)
+
+    def check(self, prompt: str, targets: Sequence[Path], kind: str) -> None:
+        """Whatever is wrong with the words or the targets is said before the work begins."""
+        Prompts(prompt)  # refuses an empty one
+        if self.views is not None and self.views < 1:
+            raise UsageError("--views: give at least 1")
+        for target in targets:
+            if target.exists() and not self.force:
+                raise FileExistsError(f"{target}: exists already; --force overwrites it")
+            check_target(target, kind)
+
+    def written(
+        self, done: Done, targets: Sequence[Path], training: Training, prompt: str, progress: Progress
+    ) -> dict[str, Any]:
+        """Write the assets; tell what was done."""
+        name = self.prior or "toy"
+        for target, scene in zip(targets, done.scenes, strict=True):
+            scene.provenance = {"prompt": prompt, "prior": name, "method": self.method}
+            save(scene, target)
+        training.finish()
+        return {
+            "prompt": prompt, "target": [str(target) for target in targets], "kind": done.scenes[0].config.kind,
+            "prior": name, "method": self.method, "seconds": round(done.seconds, 2), "steps": done.steps,
+            "ms_per_step": round(1e3 * done.seconds / max(done.steps, 1), 1), "seed": self.seed,
+            "parameters": count_parameters(done.scenes[0]), "bytes": targets[0].stat().st_size,
+            "device": self.device, "backend": backend.describe(), "history": done.history, "notes": progress.notes,
+        }  # fmt: skip

@@ -1,0 +1,59 @@
+"""`volkit retexture`: new colours by words for a mesh whose shape and uv stay."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.io import FormatError, load
+from volkit.jobs.devices import chosen_device, on_device
+from volkit.jobs.mesh_subject import MeshSubject
+from volkit.jobs.prior_job import PriorJob, Source
+from volkit.jobs.progress import Progress
+from volkit.jobs.rework import place_of, unfolded
+from volkit.jobs.training import seeded
+from volkit.representations import Mesh
+
+__all__ = ["RetextureJob"]
+
+GREY = 128
+
+
+@dataclass(frozen=True)
+class RetextureJob(PriorJob):
+    """Paint a mesh by words. Vertices, faces and uv are written as they were read; a mesh without uv is unwrapped.
+
+    Example: volkit retexture teapot.glb "a blue teapot with white dots" painted.glb --prior models/sd15 --budget 10m
+    """
+
+    mesh: Path
+    """The mesh to paint."""
+    prompt: str
+    """What it shall look like."""
+    target: Path
+    """File to write."""
+    keep: bool = False
+    """Begin with the colours that are there, not with grey."""
+    texture: int = 1024
+    """Texels a side for a mesh that has none of its own."""
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Paint, write, report."""
+        device, mesh = chosen_device(self.device), load(self.mesh)
+        if not isinstance(mesh, Mesh):
+            raise FormatError(self.mesh, f"holds {mesh.config.kind}, not a mesh", "convert it --to mesh first")
+        self.check(self.prompt, [self.target], "mesh")
+        generator, prior = seeded(self.seed), self.opened(device, progress)
+        around, place = self.around(prior), place_of(mesh, prior.advice.half)
+        mesh = unfolded(mesh, self.texture)
+        if not self.keep:
+            mesh.texture = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
+        generator = on_device(generator, device)
+        source = Source(place=place)
+        distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
+        training = self.training(self.target)
+        with progress.stretch("retexture"):
+            done = distillation.train([MeshSubject(mesh, self.penalties(), settled=0.0)], training, progress)
+        report = self.written(done, [self.target], training, self.prompt, progress)
+        return {"command": "retexture", "source": str(self.mesh)} | report

@@ -1,0 +1,62 @@
+"""Assets that exist already: where the prior is to find them, and how they learn."""
+
+import torch
+
+from volkit.distill.classic import Classic
+from volkit.distill.score import Around, FieldSubject, Penalties, SplatSubject, Subject
+from volkit.distill.views import occupied_sphere, orbit_cameras
+from volkit.geometry import Domain, Similarity
+from volkit.jobs.mesh_subject import MeshSubject
+from volkit.jobs.subjects import pixels_across
+from volkit.meshing.bake import baked
+from volkit.meshing.unwrap import unwrapped
+from volkit.representations import Field, Mesh, Representation, Splats
+from volkit.representations.splat_extent import core
+
+__all__ = ["asset_subject", "place_of", "unfolded"]
+
+ROOMY = 0.4  # of the prior's cube: an asset between this and all of it is where and as large as the prior expects it
+FULL = 0.95  # of the prior's cube that any other asset is brought to fill
+
+
+def place_of(scene: Representation, half: float) -> Similarity:
+    """World from the prior's frame: the identity for what fits the prior's cube, else what makes it fit."""
+    box = core(scene) if isinstance(scene, Splats) else _box(scene)
+    low, high = (scene.world_from_local.points(torch.tensor([corner]).float())[0] for corner in (box.lower, box.upper))
+    low, high = torch.minimum(low, high), torch.maximum(low, high)
+    reach, extent = float(torch.maximum(low.abs(), high.abs()).max()), float((high - low).max())
+    if reach <= 1.05 * half and extent >= 2.0 * ROOMY * half:
+        return Similarity()
+    return Similarity(scale=extent / (2.0 * FULL * half), translation=tuple((0.5 * (low + high)).tolist()))
+
+
+def _box(scene: Representation) -> Domain:
+    if not isinstance(scene, Field):
+        return scene.bounds()
+    centre, radius = occupied_sphere(scene)
+    local = scene.world_from_local.inverse()
+    middle, reach = local.points(centre.cpu()[None])[0], radius * local.scale / 3.0**0.5  # of a cube in the sphere
+    return Domain(tuple((middle - reach).tolist()), tuple((middle + reach).tolist()))
+
+
+def asset_subject(
+    scene: Representation, around: Around, half: float, penalties: Penalties, generator: torch.Generator, free: float
+) -> Subject:
+    """A loaded scene that learns; the vertices of a mesh move for the share `free` of the run."""
+    if isinstance(scene, Mesh):
+        return MeshSubject(scene, penalties, settled=free)
+    scene.requires_grad_(True)
+    if isinstance(scene, Splats):
+        return SplatSubject(scene, penalties, Classic(most=len(scene), resets=()))
+    assert isinstance(scene, Field)
+    return FieldSubject(scene, penalties, generator, max(24, round(3.0 * pixels_across(around, Domain.cube(half)))))
+
+
+def unfolded(mesh: Mesh, size: int) -> Mesh:
+    """A mesh with uv and a texture: its own, or charts of its own and what it shows baked on them."""
+    if mesh.config.texture[0]:
+        return mesh
+    (atlas,) = unwrapped([mesh.triangles], size)
+    texture = baked(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
+    found = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
+    return found.placed_like(mesh)
