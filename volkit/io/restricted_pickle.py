@@ -9,6 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,26 @@ import torch
 
 from volkit.io.format import FormatError
 
-__all__ = ["LEGACY_START", "load_pickled"]
+__all__ = ["LEGACY_START", "load_pickled", "pickle_start"]
 
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before version 1.6: its pickled magic number
+START = 1 << 16  # bytes of a pickle in which its names stand, before any numbers
 SLACK = 1 << 20  # bytes by which zip members may exceed their file: headers of small members
+
+
+def pickle_start(path: Path) -> bytes:
+    """The first bytes of a `torch.save` file's pickle, by whose names formats are told apart; empty for other files."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(START)
+        if head.startswith(LEGACY_START) or not head.startswith(b"PK\x03\x04"):
+            return head if head.startswith(LEGACY_START) else b""
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            with archive.open(name) as member:
+                return member.read(START)
+    except (OSError, zipfile.BadZipFile, zlib.error, StopIteration, NotImplementedError, RuntimeError, ValueError):
+        return b""
 
 
 def load_pickled(path: Path) -> Any:

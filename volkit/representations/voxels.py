@@ -18,8 +18,6 @@ from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["Voxels", "VoxelsConfig"]
 
-SH_DEGREE = 2
-
 
 @dataclass(frozen=True)
 class VoxelsConfig:
@@ -28,6 +26,7 @@ class VoxelsConfig:
     kind: ClassVar[str] = "voxels"
     resolution: int = 256
     start: int = 64
+    sh_degree: int = 2
     doublings: tuple[float, ...] = (0.1, 0.3)
     tv_density: float = 1e-5
     tv_sh: float = 1e-3
@@ -43,9 +42,9 @@ class VoxelsConfig:
 class Voxels(Field):
     """Trilinear density `relu(s)` and colour `max(0, SH coefficients . Y(direction) + 0.5)`, missing voxels 0.
 
-    `links` [X, Y, Z] holds the row of every voxel, -1 for none; `density_data` [row, 1] and `sh_data` [row, 27], one
-    colour channel after the other. Voxel i of an axis with n cells is centred at `(i + 0.5) / n` of the edge. Layout
-    and coordinates: sxyu/svox2 `svox2.py`.
+    `links` [X, Y, Z] holds the row of every voxel, -1 for none; `density_data` [row, 1] and `sh_data`
+    [row, 3 (degree + 1)^2], one colour channel after the other. Voxel i of an axis with n cells is centred at
+    `(i + 0.5) / n` of the edge. Layout and coordinates: sxyu/svox2 `svox2.py`.
     """
 
     links: Tensor
@@ -58,7 +57,7 @@ class Voxels(Field):
         self.register_buffer("links", torch.arange(rows, dtype=torch.int32).view(shape))
         # Fog of optical thickness 0.1 over half the box: svox2's start for boxes of half edge 1.
         self.density_data = nn.Parameter(torch.full((rows, 1), 0.2 / max(domain.extent)))
-        self.sh_data = nn.Parameter(torch.zeros(rows, 3 * sh_count(SH_DEGREE)))
+        self.sh_data = nn.Parameter(torch.zeros(rows, 3 * sh_count(config.sh_degree)))
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""
@@ -69,7 +68,8 @@ class Voxels(Field):
         """Density and colour."""
         grid, inside = self._grid_positions(points.positions)
         density = self._read(grid, self.density_data)[:, 0].relu() * inside
-        return FieldSample(density, {"rgb": sh_colour(self._read(grid, self.sh_data), points.directions, SH_DEGREE)})
+        rgb = sh_colour(self._read(grid, self.sh_data), points.directions, self.config.sh_degree)
+        return FieldSample(density, {"rgb": rgb})
 
     def param_groups(self) -> list[ParamGroup]:
         """Densities and coefficients; rows that no ray met are skipped."""

@@ -1,0 +1,372 @@
+"""Snapshots of instant-ngp: an encoder from the layout's description, answers by hand in float64, round trips."""
+
+import math
+import zlib
+
+import msgpack
+import numpy as np
+import pytest
+import torch
+from mutants import survive
+
+from volkit.geometry import Cameras, Domain, Points, Similarity
+from volkit.io import FormatError, load, save
+from volkit.io.instant_ngp.layout import layout_of
+from volkit.representations import Capture, HashGridConfig
+
+PRIMES = (1, 2654435761, 805459861)
+
+
+def config(**changes):
+    """The configuration part of a snapshot, small."""
+    root = {
+        "encoding": {
+            "otype": "HashGrid",
+            "n_levels": 4,
+            "n_features_per_level": 4,
+            "log2_hashmap_size": 8,
+            "base_resolution": 4,
+            "per_level_scale": 1.7,
+        },
+        "network": {"otype": "FullyFusedMLP", "activation": "ReLU", "output_activation": "None", "n_neurons": 32,
+                    "n_hidden_layers": 1},
+        "dir_encoding": {"otype": "Composite", "nested": [
+            {"n_dims_to_encode": 3, "otype": "SphericalHarmonics", "degree": 4}, {"otype": "Identity"}]},
+        "rgb_network": {"otype": "FullyFusedMLP", "activation": "ReLU", "output_activation": "None", "n_neurons": 32,
+                        "n_hidden_layers": 2},
+    }  # fmt: skip
+    for name, change in changes.items():
+        root[name] = {**root[name], **change}
+    return root
+
+
+def level_sizes(encoding):
+    """(scale, resolution, entries) of every level, from the description: b^i base - 1, ceil + 1, at most 2^T."""
+    for level in range(encoding["n_levels"]):
+        scale = encoding["per_level_scale"] ** level * encoding["base_resolution"] - 1
+        resolution = math.ceil(scale) + 1
+        yield scale, resolution, min((resolution**3 + 7) // 8 * 8, 1 << encoding["log2_hashmap_size"])
+
+
+def padded(count, alignment):
+    return (count + alignment - 1) // alignment * alignment
+
+
+def parts(root, extra=0, seed=0):
+    """Random matrices and tables in the order of the file."""
+    generator = np.random.default_rng(seed)
+    encoding, alignments = root["encoding"], []
+    for name in ("network", "rgb_network"):
+        alignments.append(16 if root[name]["otype"] == "FullyFusedMLP" else 8)
+    features = encoding["n_levels"] * encoding["n_features_per_level"]
+    density = matrices(generator, root["network"], padded(features, alignments[0]), padded(16, alignments[0]))
+    seen = padded(16 + extra, alignments[1])
+    rgb = matrices(generator, root["rgb_network"], 16 + seen, padded(3, alignments[1]))
+    tables = [
+        generator.normal(size=(size, encoding["n_features_per_level"])) * 0.5
+        for _, _, size in level_sizes(encoding)
+    ]
+    return density, rgb, tables
+
+
+def matrices(generator, network, inputs, outputs):
+    sizes = [inputs] + [network["n_neurons"]] * network["n_hidden_layers"] + [outputs]
+    return [generator.normal(size=(b, a)) * a**-0.5 for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+
+
+def snapshot(root, held, *, aabb_scale=1, dtype="<f2", grid=None, dataset=None, **more):
+    """The whole map around parameters."""
+    density, rgb, tables = held
+    flat = np.concatenate([part.ravel() for part in (*density, *rgb, *tables)]).astype(dtype)
+    cascades = aabb_scale.bit_length()
+    grid = np.ones(128**3 * cascades) if grid is None else grid
+    return {
+        **root,
+        "snapshot": {
+            "version": 1,
+            "mode": "nerf",
+            "n_params": len(flat),
+            "params_type": "__half" if dtype == "<f2" else "float",
+            "params_binary": flat.tobytes(),
+            "density_grid_size": 128,
+            "density_grid_binary": grid.astype("<f2").tobytes(),
+            "training_step": 35000,
+            "nerf": {
+                "aabb_scale": aabb_scale,
+                "dataset": {"scale": 0.33, "offset": [0.5, 0.4, 0.6], "from_mitsuba": False, **(dataset or {})},
+                **more,
+            },
+        },
+    }
+
+
+def store(path, root):
+    data = msgpack.packb(root)
+    path.write_bytes(zlib.compress(data) if path.suffix == ".ingp" else data)
+    return path
+
+
+def rounded(held, dtype="<f2"):
+    return [[part.astype(dtype).astype(np.float64) for part in group] for group in held]
+
+
+def looked_up(encoding, tables, unit):
+    """Trilinear interpolation between hashed corners, in float64."""
+    out = []
+    for (scale, resolution, size), table in zip(level_sizes(encoding), tables, strict=True):
+        place = unit * scale + 0.5
+        cell = np.floor(place).astype(np.int64)
+        fraction, total = place - cell, 0.0
+        for corner in np.ndindex(2, 2, 2):
+            x, y, z = (cell + corner).T
+            dense = x + y * resolution + z * resolution**2
+            hashed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
+            row = (dense if resolution**3 <= size else hashed) % size
+            weight = np.where(corner, fraction, 1 - fraction).prod(-1)
+            total = total + weight[:, None] * table[row]
+        out.append(total)
+    return np.concatenate(out, -1)
+
+
+def network(layers, inputs, pad):
+    missing = layers[0].shape[1] - inputs.shape[1]
+    hidden = np.concatenate([inputs, np.full((len(inputs), missing), pad)], -1)
+    for index, layer in enumerate(layers):
+        hidden = (np.maximum(hidden, 0) if index else hidden) @ layer.T
+    return hidden
+
+
+def harmonics(d):
+    """The 16 real harmonics to l = 3 with Condon-Shortley signs, written from their Cartesian forms."""
+    x, y, z = d.T
+    return np.stack([
+        np.full_like(x, 0.5 / math.sqrt(math.pi)),
+        -math.sqrt(3 / (4 * math.pi)) * y, math.sqrt(3 / (4 * math.pi)) * z, -math.sqrt(3 / (4 * math.pi)) * x,
+        0.5 * math.sqrt(15 / math.pi) * x * y, -0.5 * math.sqrt(15 / math.pi) * y * z,
+        0.25 * math.sqrt(5 / math.pi) * (2 * z * z - x * x - y * y),
+        -0.5 * math.sqrt(15 / math.pi) * x * z, 0.25 * math.sqrt(15 / math.pi) * (x * x - y * y),
+        -0.25 * math.sqrt(35 / (2 * math.pi)) * y * (3 * x * x - y * y),
+        0.5 * math.sqrt(105 / math.pi) * x * y * z,
+        -0.25 * math.sqrt(21 / (2 * math.pi)) * y * (4 * z * z - x * x - y * y),
+        0.25 * math.sqrt(7 / math.pi) * z * (2 * z * z - 3 * x * x - 3 * y * y),
+        -0.25 * math.sqrt(21 / (2 * math.pi)) * x * (4 * z * z - x * x - y * y),
+        0.25 * math.sqrt(105 / math.pi) * z * (x * x - y * y),
+        -0.25 * math.sqrt(35 / (2 * math.pi)) * x * (x * x - 3 * y * y),
+    ], -1)  # fmt: skip
+
+
+def by_hand(root, held, ngp, directions, aabb_scale=1, latent=None):
+    """Density per unit of instant-ngp's length and colour, in float64."""
+    density, rgb, tables = held
+    unit = (ngp - 0.5) / aabb_scale + 0.5
+    hidden = network(density, looked_up(root["encoding"], tables, unit), 0.0)[:, :16]
+    seen = [hidden, harmonics(directions)]
+    if latent is not None:
+        seen.append(np.broadcast_to(latent, (len(ngp), len(latent))))
+    raw = network(rgb, np.concatenate(seen, -1), 1.0)[:, :3]
+    return np.exp(hidden[:, 0]), 1 / (1 + np.exp(-raw))
+
+
+def questions(aabb_scale=1, count=300):
+    generator = np.random.default_rng(5)
+    directions = generator.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    return 0.5 + (generator.random((count, 3)) - 0.5) * aabb_scale, directions
+
+
+def agrees(field, expected, ngp, directions):
+    points = Points(torch.from_numpy(ngp).float(), torch.from_numpy(directions).float())
+    with torch.no_grad():
+        answer = field.query(points)
+    density, rgb = (torch.from_numpy(values).float() for values in expected)
+    torch.testing.assert_close(answer.density, density, rtol=3e-3, atol=1e-4)  # float32 positions in cells of 1/20
+    torch.testing.assert_close(answer.rgb, rgb, rtol=0.0, atol=1e-3)  # same
+
+
+@pytest.mark.parametrize("suffix", [".ingp", ".msgpack"])
+@pytest.mark.parametrize("aabb_scale", [1, 4])
+@pytest.mark.parametrize("kind", ["FullyFusedMLP", "CutlassMLP"])
+@pytest.mark.parametrize("dtype", ["<f2", "<f4"])
+def test_answers(tmp_path, suffix, aabb_scale, kind, dtype):
+    root = config(network={"otype": kind}, rgb_network={"otype": kind}, encoding={"n_levels": 3})
+    held = parts(root)
+    ngp, directions = questions(aabb_scale)
+    field = load(store(tmp_path / f"scene{suffix}", snapshot(root, held, aabb_scale=aabb_scale, dtype=dtype)))
+    expected = by_hand(root, rounded(held, dtype), ngp, directions, aabb_scale)
+    agrees(field, expected, ngp, directions)
+    assert field.provenance["steps"] == 35000
+
+
+def test_latents_enter_by_their_mean(tmp_path):
+    root, extra = config(), 5
+    held, latents = parts(root, extra), np.random.default_rng(3).normal(size=(4, extra))
+    content = snapshot(
+        root, held, dataset={"n_extra_learnable_dims": extra}, extra_dims_opt=[{"variable": v.tolist()} for v in latents]
+    )
+    ngp, directions = questions()
+    expected = by_hand(root, rounded(held), ngp, directions, latent=latents.mean(0))
+    agrees(load(store(tmp_path / "scene.ingp", content)), expected, ngp, directions)
+
+
+@pytest.mark.parametrize(
+    ("aabb_scale", "changes", "encoded", "networks"),
+    [
+        # The log of instant-ngp printed in its issue 992, and the count in its issue 845.
+        (1, {"n_levels": 16, "n_features_per_level": 2}, 12196240, 10240),
+        (4, {"n_levels": 16, "n_features_per_level": 2, "otype": "CutlassMLP"}, 13074912, 9728),
+    ],
+)
+def test_published_parameter_counts(aabb_scale, changes, encoded, networks):
+    kind = {"otype": changes.pop("otype", "FullyFusedMLP"), "n_neurons": 64}
+    grid = {"log2_hashmap_size": 19, "base_resolution": 16, "per_level_scale": 0.0, **changes}
+    layout = layout_of(config(encoding=grid, network=kind, rgb_network=kind), aabb_scale, 0)
+    assert layout.levels.entries * layout.levels.features == encoded
+    assert layout.density.parameters + layout.rgb.parameters == networks
+
+
+@pytest.mark.parametrize("from_mitsuba", [False, True])
+def test_frame_and_cameras(tmp_path, from_mitsuba):
+    """ngp = scale world + offset, then x, y, z <- y, z, x; camera matrices with OpenCV axes."""
+    world = np.array([[0.3, -0.2, 0.7]])
+    ngp = world * 0.33 + [0.5, 0.4, 0.6]
+    ngp = ngp if from_mitsuba else ngp[:, [1, 2, 0]]
+    pose = np.concatenate([np.eye(3), ngp.T], 1).tolist()
+    dataset = {
+        "from_mitsuba": from_mitsuba,
+        "metadata": [{"resolution": [64, 48], "focal_length": [50.0, 51.0], "principal_point": [0.5, 0.25],
+                      "lens": {"k1": 0.1, "k2": 0.0, "p1": 0.0, "p2": 0.0, "is_fisheye": False}}],
+        "xforms": [{"start": pose, "end": pose}],
+        "paths": ["a.png"],
+    }  # fmt: skip
+    root = config()
+    field = load(store(tmp_path / "scene.ingp", snapshot(root, parts(root), dataset=dataset)))
+    place = field.world_from_local.points(torch.from_numpy(ngp))
+    assert torch.allclose(place, torch.from_numpy(world), atol=1e-12)  # float64 both ways
+    cameras = field.capture.cameras
+    assert field.capture.names == ("a.png",) and cameras.lens.model == "opencv"
+    assert torch.allclose(cameras.centres.double(), torch.from_numpy(world), atol=1e-6)  # float32
+    assert cameras.intrinsics.tolist() == [[50.0, 51.0, 32.0, 12.0]] and cameras.size.tolist() == [[64, 48]]
+    if not from_mitsuba:  # ngp's x axis is the world's y axis
+        assert torch.allclose(cameras.world_from_camera[0, :, 0], torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_occupancy_pools_cascades(tmp_path):
+    def code(x, y, z):
+        return sum((v >> b & 1) << 3 * b + axis for b in range(7) for axis, v in enumerate((x, y, z)))
+
+    grid = np.zeros((2, 128**3))
+    grid[0, code(10, 20, 30)] = 5.0  # of the inner cascade: in the outer one at 32 + half of it
+    grid[1, code(100, 3, 7)] = 5.0
+    root = config()
+    content = snapshot(root, parts(root), aabb_scale=2, grid=grid.ravel())
+    bits = load(store(tmp_path / "scene.ingp", content)).occupancy.numpy()
+    marked = np.flatnonzero(np.unpackbits(bits, bitorder="little"))
+    assert sorted(marked) == sorted([code(37, 42, 47), code(100, 3, 7)])
+
+
+def fitted(seed=0, **changes):
+    """A field of ours, moved, with cameras and some occupancy."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = {"levels": 4, "features": 4, "log2_table": 8, "base_resolution": 4, "width": 32, "products": "float32"}
+    field = HashGridConfig(**{**shape, **changes}).build(Domain((-1.0, -1.0, -1.0), (2.0, 2.0, 2.0)), generator)
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.copy_((parameter + 0.3 * torch.randn(parameter.shape, generator=generator)).half())
+    field.occupancy = torch.randint(0, 256, field.occupancy.shape, generator=generator).to(torch.uint8)
+    angle = math.sqrt(0.5)
+    field.world_from_local = Similarity(((angle, -angle, 0.0), (angle, angle, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
+    pose = torch.eye(4)[None, :3].clone()
+    pose[0, :, 3] = torch.tensor([1.0, -4.0, 2.0])
+    cameras = Cameras(pose, torch.tensor([[90.0, 90.0, 32.0, 24.0]]), torch.tensor([[64, 48]]))
+    field.capture = Capture(cameras, ("a",), ("a",))
+    field.provenance = {"note": "of a test"}
+    return field
+
+
+@pytest.mark.parametrize("suffix", [".ingp", ".msgpack"])
+@pytest.mark.parametrize("density_scale", [1.0, 8.0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_round_trip(tmp_path, suffix, density_scale, turned):
+    field = fitted(density_scale=density_scale)
+    if not turned:
+        field.world_from_local = Similarity()
+    path = tmp_path / f"scene{suffix}"
+    save(field, path)
+    again = load(path)
+    for name, tensor in field.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name  # half precision all along
+    world = field.world_from_local.points(field.domain.local_from_unit(torch.rand(200, 3, dtype=torch.float64)))
+    directions = torch.nn.functional.normalize(torch.randn(200, 3, dtype=torch.float64), dim=-1)
+    answers = []
+    for one in (field.double(), again.double()):
+        to_local = one.world_from_local.inverse()
+        sample = one.query(Points(to_local.points(world), to_local.vectors(directions)))
+        answers.append((sample.density / one.world_from_local.scale, sample.rgb))
+    torch.testing.assert_close(answers[0][0], answers[1][0], rtol=1e-6, atol=0.0)  # float64, positions moved twice
+    turned_colour = answers[0][1] if not turned else answers[1][1]
+    assert torch.isfinite(turned_colour).all() and torch.allclose(answers[0][1], answers[1][1], atol=1e-7)  # same
+    cameras = again.capture.cameras
+    torch.testing.assert_close(cameras.world_from_camera, field.capture.cameras.world_from_camera, atol=1e-5, rtol=0)
+    assert again.capture.held_out == ("a",) and again.provenance["note"] == "of a test"
+
+
+def test_what_instant_ngp_reads_of_ours(tmp_path):
+    """The entries that its loader demands, and a world that its own formula maps into its box."""
+    field = fitted()
+    field.world_from_local = Similarity()
+    save(field, tmp_path / "scene.msgpack")
+    root = msgpack.unpackb((tmp_path / "scene.msgpack").read_bytes())
+    snap, dataset = root["snapshot"], root["snapshot"]["nerf"]["dataset"]
+    assert {"loss", "optimizer", "encoding", "network", "dir_encoding", "rgb_network"} <= set(root)
+    assert {"training_step", "loss", "n_params", "density_grid_size"} <= set(snap)
+    assert {"n_images", "xforms", "render_aabb", "up", "offset", "envmap_resolution", "scale", "from_mitsuba"} <= set(
+        dataset
+    )
+    corner = np.array([-1.0, 2.0, 0.5]) * dataset["scale"] + dataset["offset"]
+    assert dataset["from_mitsuba"] and np.allclose(corner, [0.0, 1.0, 0.5])
+    assert len(snap["density_grid_binary"]) == 2 * 128**3
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda r: r["encoding"].update(otype="Frequency"), "encodes positions by 'frequency'"),
+        (lambda r: r["encoding"].update(interpolation="Smoothstep"), "interpolation"),
+        (lambda r: r["network"].update(activation="Squareplus"), "activation"),
+        (lambda r: r["network"].update(otype="KAN"), "is a 'kan'"),
+        (lambda r: r["network"].update(n_neurons=48), "48 and 32 wide"),
+        (lambda r: r["dir_encoding"].update(otype="Frequency"), "directions"),
+        (lambda r: r["snapshot"].update(version=0), "older than version 1"),
+        (lambda r: r["snapshot"].update(mode="sdf"), "not a radiance field"),
+        (lambda r: r["snapshot"].update(params_binary=b"12"), "parameters"),
+        (lambda r: r["snapshot"].update(params_binary=[1, 2]), "is no array"),
+        (lambda r: r["snapshot"]["nerf"]["dataset"].update(is_hdr=True), "HDR"),
+        (lambda r: r["snapshot"]["nerf"].update(aabb_scale=1 << 20), "aabb_scale"),
+        (lambda r: r.pop("rgb_network"), "lacks 'rgb_network'"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, change, fact):
+    root = snapshot(config(), parts(config()))
+    change(root)
+    with pytest.raises(FormatError, match=rf"scene\.ingp: .*({fact})"):
+        load(store(tmp_path / "scene.ingp", root))
+
+
+def test_bombs_are_refused(tmp_path):
+    path = tmp_path / "scene.ingp"
+    path.write_bytes(zlib.compress(msgpack.packb({"snapshot": b"\0" * (80 << 20)}), 1))
+    with pytest.raises(FormatError, match="unpacks to more than"):
+        load(path)
+
+
+def test_contracted_fields_are_refused(tmp_path):
+    field = HashGridConfig(levels=4, features=4, log2_table=8).build(Domain.cube(1.0, True), torch.Generator())
+    with pytest.raises(FormatError, match="contracted"):
+        save(field, tmp_path / "scene.ingp")
+
+
+def test_mutants(tmp_path):
+    root = config()
+    content = snapshot(root, parts(root), grid=np.zeros(0))
+    survive(tmp_path / "scene.msgpack", msgpack.packb(content))
+    survive(tmp_path / "scene.ingp", zlib.compress(msgpack.packb(content)), count=60)
