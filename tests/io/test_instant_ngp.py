@@ -7,14 +7,13 @@ import msgpack
 import numpy as np
 import pytest
 import torch
+from by_hand import harmonics, level_sizes, looked_up, matrices, network, padded
 from mutants import survive
 
 from volkit.geometry import Cameras, Domain, Points, Similarity
 from volkit.io import FormatError, load, save
 from volkit.io.instant_ngp.layout import layout_of
 from volkit.representations import Capture, HashGridConfig
-
-PRIMES = (1, 2654435761, 805459861)
 
 
 def config(**changes):
@@ -40,18 +39,6 @@ def config(**changes):
     return root
 
 
-def level_sizes(encoding):
-    """(scale, resolution, entries) of every level, from the description: b^i base - 1, ceil + 1, at most 2^T."""
-    for level in range(encoding["n_levels"]):
-        scale = encoding["per_level_scale"] ** level * encoding["base_resolution"] - 1
-        resolution = math.ceil(scale) + 1
-        yield scale, resolution, min((resolution**3 + 7) // 8 * 8, 1 << encoding["log2_hashmap_size"])
-
-
-def padded(count, alignment):
-    return (count + alignment - 1) // alignment * alignment
-
-
 def parts(root, extra=0, seed=0):
     """Random matrices and tables in the order of the file."""
     generator = np.random.default_rng(seed)
@@ -59,19 +46,17 @@ def parts(root, extra=0, seed=0):
     for name in ("network", "rgb_network"):
         alignments.append(16 if root[name]["otype"] == "FullyFusedMLP" else 8)
     features = encoding["n_levels"] * encoding["n_features_per_level"]
-    density = matrices(generator, root["network"], padded(features, alignments[0]), padded(16, alignments[0]))
+    density = matrices(generator, *sizes(root["network"]), padded(features, alignments[0]), padded(16, alignments[0]))
     seen = padded(16 + extra, alignments[1])
-    rgb = matrices(generator, root["rgb_network"], 16 + seen, padded(3, alignments[1]))
+    rgb = matrices(generator, *sizes(root["rgb_network"]), 16 + seen, padded(3, alignments[1]))
     tables = [
-        generator.normal(size=(size, encoding["n_features_per_level"])) * 0.5
-        for _, _, size in level_sizes(encoding)
+        generator.normal(size=(size, encoding["n_features_per_level"])) * 0.5 for _, _, size in level_sizes(encoding)
     ]
     return density, rgb, tables
 
 
-def matrices(generator, network, inputs, outputs):
-    sizes = [inputs] + [network["n_neurons"]] * network["n_hidden_layers"] + [outputs]
-    return [generator.normal(size=(b, a)) * a**-0.5 for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+def sizes(network):
+    return network["n_neurons"], network["n_hidden_layers"]
 
 
 def snapshot(root, held, *, aabb_scale=1, dtype="<f2", grid=None, dataset=None, **more):
@@ -108,51 +93,6 @@ def store(path, root):
 
 def rounded(held, dtype="<f2"):
     return [[part.astype(dtype).astype(np.float64) for part in group] for group in held]
-
-
-def looked_up(encoding, tables, unit):
-    """Trilinear interpolation between hashed corners, in float64."""
-    out = []
-    for (scale, resolution, size), table in zip(level_sizes(encoding), tables, strict=True):
-        place = unit * scale + 0.5
-        cell = np.floor(place).astype(np.int64)
-        fraction, total = place - cell, 0.0
-        for corner in np.ndindex(2, 2, 2):
-            x, y, z = (cell + corner).T
-            dense = x + y * resolution + z * resolution**2
-            hashed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
-            row = (dense if resolution**3 <= size else hashed) % size
-            weight = np.where(corner, fraction, 1 - fraction).prod(-1)
-            total = total + weight[:, None] * table[row]
-        out.append(total)
-    return np.concatenate(out, -1)
-
-
-def network(layers, inputs, pad):
-    missing = layers[0].shape[1] - inputs.shape[1]
-    hidden = np.concatenate([inputs, np.full((len(inputs), missing), pad)], -1)
-    for index, layer in enumerate(layers):
-        hidden = (np.maximum(hidden, 0) if index else hidden) @ layer.T
-    return hidden
-
-
-def harmonics(d):
-    """The 16 real harmonics to l = 3 with Condon-Shortley signs, written from their Cartesian forms."""
-    x, y, z = d.T
-    return np.stack([
-        np.full_like(x, 0.5 / math.sqrt(math.pi)),
-        -math.sqrt(3 / (4 * math.pi)) * y, math.sqrt(3 / (4 * math.pi)) * z, -math.sqrt(3 / (4 * math.pi)) * x,
-        0.5 * math.sqrt(15 / math.pi) * x * y, -0.5 * math.sqrt(15 / math.pi) * y * z,
-        0.25 * math.sqrt(5 / math.pi) * (2 * z * z - x * x - y * y),
-        -0.5 * math.sqrt(15 / math.pi) * x * z, 0.25 * math.sqrt(15 / math.pi) * (x * x - y * y),
-        -0.25 * math.sqrt(35 / (2 * math.pi)) * y * (3 * x * x - y * y),
-        0.5 * math.sqrt(105 / math.pi) * x * y * z,
-        -0.25 * math.sqrt(21 / (2 * math.pi)) * y * (4 * z * z - x * x - y * y),
-        0.25 * math.sqrt(7 / math.pi) * z * (2 * z * z - 3 * x * x - 3 * y * y),
-        -0.25 * math.sqrt(21 / (2 * math.pi)) * x * (4 * z * z - x * x - y * y),
-        0.25 * math.sqrt(105 / math.pi) * z * (x * x - y * y),
-        -0.25 * math.sqrt(35 / (2 * math.pi)) * x * (x * x - 3 * y * y),
-    ], -1)  # fmt: skip
 
 
 def by_hand(root, held, ngp, directions, aabb_scale=1, latent=None):
@@ -201,7 +141,10 @@ def test_latents_enter_by_their_mean(tmp_path):
     root, extra = config(), 5
     held, latents = parts(root, extra), np.random.default_rng(3).normal(size=(4, extra))
     content = snapshot(
-        root, held, dataset={"n_extra_learnable_dims": extra}, extra_dims_opt=[{"variable": v.tolist()} for v in latents]
+        root,
+        held,
+        dataset={"n_extra_learnable_dims": extra},
+        extra_dims_opt=[{"variable": v.tolist()} for v in latents],
     )
     ngp, directions = questions()
     expected = by_hand(root, rounded(held), ngp, directions, latent=latents.mean(0))
@@ -274,7 +217,9 @@ def fitted(seed=0, **changes):
             parameter.copy_((parameter + 0.3 * torch.randn(parameter.shape, generator=generator)).half())
     field.occupancy = torch.randint(0, 256, field.occupancy.shape, generator=generator).to(torch.uint8)
     angle = math.sqrt(0.5)
-    field.world_from_local = Similarity(((angle, -angle, 0.0), (angle, angle, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
+    field.world_from_local = Similarity(
+        ((angle, -angle, 0.0), (angle, angle, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0
+    )
     pose = torch.eye(4)[None, :3].clone()
     pose[0, :, 3] = torch.tensor([1.0, -4.0, 2.0])
     cameras = Cameras(pose, torch.tensor([[90.0, 90.0, 32.0, 24.0]]), torch.tensor([[64, 48]]))

@@ -73,7 +73,9 @@ def features(state, name, kind, unit):
     lines = [texel(state[f"{name}_line.{i}"][0, :, :, 0].double().numpy(), [grid[c]]) for i, c in enumerate(LINES)]
     if kind == "cp":
         return lines[0] * lines[1] * lines[2]
-    planes = [texel(state[f"{name}_plane.{i}"][0].double().numpy(), [grid[b], grid[a]]) for i, (a, b) in enumerate(PLANES)]
+    planes = [
+        texel(state[f"{name}_plane.{i}"][0].double().numpy(), [grid[b], grid[a]]) for i, (a, b) in enumerate(PLANES)
+    ]
     return np.concatenate([plane * line for plane, line in zip(planes, lines, strict=True)])
 
 
@@ -111,7 +113,9 @@ def questions(count=200):
     generator = np.random.default_rng(4)
     lower, upper = np.array(BOX)
     directions = generator.normal(size=(count, 3))
-    return lower + generator.random((count, 3)) * (upper - lower), directions / np.linalg.norm(directions, axis=1)[:, None]
+    return lower + generator.random((count, 3)) * (upper - lower), directions / np.linalg.norm(directions, axis=1)[
+        :, None
+    ]
 
 
 @pytest.mark.parametrize("kind", ["vm", "cp"])
@@ -192,7 +196,9 @@ def test_round_trip(tmp_path, config):
 def test_the_written_mask_loses_nothing(tmp_path):
     """What the project's own interpolation of our mask counts includes every cell that we mark."""
     field = TensorVMConfig(start=6).build(Domain(*map(tuple, BOX)), torch.Generator())
-    field.occupancy = (torch.rand(field.occupancy.shape, generator=torch.Generator().manual_seed(0)) < 0.01).to(torch.uint8)
+    field.occupancy = (torch.rand(field.occupancy.shape, generator=torch.Generator().manual_seed(0)) < 0.01).to(
+        torch.uint8
+    )
     save(field, tmp_path / "scene.th")
     content = torch.load(tmp_path / "scene.th", weights_only=False)
     bits = np.unpackbits(content["alphaMask.mask"])[: np.prod(content["alphaMask.shape"])]

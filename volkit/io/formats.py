@@ -3,7 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from volkit.io import analytic_scene, instant_ngp, mesh_file, native, nerf_checkpoint, splat_ply, svox2, tensorf
+from volkit.io import (
+    analytic_scene,
+    dvgo,
+    instant_ngp,
+    kplanes,
+    mesh_file,
+    native,
+    nerf_checkpoint,
+    nerfacto,
+    splat_ply,
+    svox2,
+    tensorf,
+)
 from volkit.io.atomic import check_writable
 from volkit.io.format import Format, FormatError
 from volkit.representations import Representation
@@ -13,7 +25,10 @@ __all__ = ["FORMATS", "check_target", "describe", "format_for", "load", "save"]
 ROWS = (
     native.FORMAT,
     nerf_checkpoint.FORMAT,
+    nerfacto.FORMAT,
     instant_ngp.FORMAT,
+    dvgo.FORMAT,
+    kplanes.FORMAT,
     tensorf.FORMAT,
     svox2.FORMAT,
     analytic_scene.FORMAT,

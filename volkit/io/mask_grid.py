@@ -14,9 +14,7 @@ from volkit.typing import Bool, Float, Tensor, UInt8
 __all__ = ["mask_of", "occupancy_of"]
 
 
-def occupancy_of(
-    mask: Bool[Tensor, "z y x"], box: Float[Tensor, "2 3"], domain: Domain
-) -> UInt8[Tensor, " byte"]:
+def occupancy_of(mask: Bool[Tensor, "z y x"], box: Float[Tensor, "2 3"], domain: Domain) -> UInt8[Tensor, " byte"]:
     """Mark every cell that holds a point which counts: sums over boxes of corners, by one integral volume."""
     if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
         raise ValueError("its alpha mask has no box")

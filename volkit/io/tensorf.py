@@ -17,9 +17,9 @@ from torch.nn import functional
 from volkit.geometry import Domain, Similarity
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
+from volkit.io.mask_grid import mask_of, occupancy_of
 from volkit.io.plain import from_plain, to_plain
 from volkit.io.restricted_pickle import load_pickled, pickle_start
-from volkit.io.mask_grid import mask_of, occupancy_of
 from volkit.representations import Representation, TensorCP, TensorCPConfig, TensorVM, TensorVMConfig
 from volkit.typing import Tensor
 

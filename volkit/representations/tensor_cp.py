@@ -28,7 +28,10 @@ __all__ = ["TensorCP", "TensorCPConfig"]
 LINES = (2, 1, 0)  # vecMode
 TERMS = (tuple(Factor((line,)) for line in LINES),)
 SH_DEGREE = 2
-FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: with the published shift and scale, density 0.06
+FOG = {
+    "softplus": 4.0,
+    "relu": 2.5e-3,
+}  # feature of an untrained field: with the published shift and scale, density 0.06
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ LARGEST = 1 << 16  # pixels along an edge
 def read_frame(dataset: Mapping[str, Any]) -> Similarity:
     """world_from_ngp of a dataset's table; ValueError where it is damaged."""
     scale, offset = number(dataset, "scale"), vector(dataset.get("offset"), 3)
-    if not 0.0 < scale:
+    if not scale > 0.0:
         raise ValueError("its scale is not positive")
     rotation = Similarity().rotation if dataset.get("from_mitsuba") else CYCLE
     return Similarity(rotation, tuple(-value / scale for value in offset), 1.0 / scale)
