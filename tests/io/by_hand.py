@@ -1,6 +1,7 @@
 """Encodings and networks of other programs, written in float64 from the descriptions of their layouts."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def padded(count, alignment):
 def matrices(generator, width, layers, inputs, outputs):
     """Random (out, in) matrices of a network without biases."""
     sizes = [inputs] + [width] * layers + [outputs]
-    return [generator.normal(size=(b, a)) * a**-0.5 for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    return [generator.normal(size=(b, a)) * a**-0.5 for a, b in pairwise(sizes)]
 
 
 def looked_up(encoding, tables, unit):

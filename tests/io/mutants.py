@@ -32,7 +32,7 @@ def mutants(data: bytes, seed: int = 0, count: int = COUNT):
 
 
 def survive(path, data: bytes, count: int = COUNT) -> int:
-    """Load every mutant under a path: a scene of finite numbers, or FormatError in one line. Returns how many loaded."""
+    """Load every mutant under a path: a scene of finite numbers, or FormatError in one line. Counts what loaded."""
     read = 0
     for mutant in mutants(data, count=count):
         path.write_bytes(mutant)

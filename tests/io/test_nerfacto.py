@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def torch_state(generator):
     state, layers = {"mlp_base.model.0.hash_table": table}, {}
     for name, sizes in (("mlp_base.model.1", (6, 64, 16)), ("mlp_head", (31 + LOOKS, 64, 64, 3))):
         layers[name] = []
-        for index, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for index, (a, b) in enumerate(pairwise(sizes)):
             weight, bias = generator.normal(size=(b, a)) * a**-0.5, generator.normal(size=b)
             state |= {f"{name}.layers.{index}.weight": weight, f"{name}.layers.{index}.bias": bias}
             layers[name].append((weight, bias))

@@ -15,6 +15,7 @@ from volkit.io import (
     splat_ply,
     svox2,
     tensorf,
+    volume,
 )
 from volkit.io.atomic import check_writable
 from volkit.io.format import Format, FormatError
@@ -30,6 +31,7 @@ ROWS = (
     dvgo.FORMAT,
     kplanes.FORMAT,
     tensorf.FORMAT,
+    volume.FORMAT,
     svox2.FORMAT,
     analytic_scene.FORMAT,
     splat_ply.FORMAT,

@@ -23,7 +23,7 @@ WIDTHS, MOST_LAYERS, FEATURES = (64, 16, 32, 128), 4, (2, 1, 4, 8)
 
 @dataclass(frozen=True)
 class Networks:
-    """Matrices (out, in) from [features, 1] to [log density, 15 values], and from [16 values, 16 harmonics, 1] to rgb."""
+    """Matrices (out, in): [features, 1] to [log density, 15 values], [16 values, 16 harmonics, 1] to colour."""
 
     density: list[Float[Tensor, "out in"]]
     rgb: list[Float[Tensor, "out in"]]

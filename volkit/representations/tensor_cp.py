@@ -28,10 +28,7 @@ __all__ = ["TensorCP", "TensorCPConfig"]
 LINES = (2, 1, 0)  # vecMode
 TERMS = (tuple(Factor((line,)) for line in LINES),)
 SH_DEGREE = 2
-FOG = {
-    "softplus": 4.0,
-    "relu": 2.5e-3,
-}  # feature of an untrained field: with the published shift and scale, density 0.06
+FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: density 0.06 by the published constants
 
 
 @dataclass(frozen=True)

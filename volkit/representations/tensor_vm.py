@@ -30,10 +30,7 @@ PLANES = ((0, 1), (0, 2), (1, 2))  # matMode; a plane's last axis is its first c
 LINES = (2, 1, 0)  # vecMode
 TERMS = tuple((Factor(plane), Factor((line,))) for plane, line in zip(PLANES, LINES, strict=True))
 SH_DEGREE = 2
-FOG = {
-    "softplus": 4.0,
-    "relu": 2.5e-3,
-}  # feature of an untrained field: with the published shift and scale, density 0.06
+FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: density 0.06 by the published constants
 
 
 @dataclass(frozen=True)
