@@ -223,7 +223,7 @@ def fitted(seed=0, **changes):
     pose = torch.eye(4)[None, :3].clone()
     pose[0, :, 3] = torch.tensor([1.0, -4.0, 2.0])
     cameras = Cameras(pose, torch.tensor([[90.0, 90.0, 32.0, 24.0]]), torch.tensor([[64, 48]]))
-    field.capture = Capture(cameras, ("a",), ("a",))
+    field.capture = Capture(cameras, ("a",), ("a",), 0.25, (1.0, 1.0, 0.5))
     field.provenance = {"note": "of a test"}
     return field
 
@@ -252,7 +252,10 @@ def test_round_trip(tmp_path, suffix, density_scale, turned):
     assert torch.isfinite(turned_colour).all() and torch.allclose(answers[0][1], answers[1][1], atol=1e-7)  # same
     cameras = again.capture.cameras
     torch.testing.assert_close(cameras.world_from_camera, field.capture.cameras.world_from_camera, atol=1e-5, rtol=0)
-    assert again.capture.held_out == ("a",) and again.provenance["note"] == "of a test"
+    assert (
+        again.capture.held_out == ("a",) and again.capture.near == 0.25 and again.capture.background == (1.0, 1.0, 0.5)
+    )
+    assert again.provenance["note"] == "of a test"
 
 
 def test_what_instant_ngp_reads_of_ours(tmp_path):
@@ -306,7 +309,7 @@ def test_bombs_are_refused(tmp_path):
 
 def test_contracted_fields_are_refused(tmp_path):
     field = HashGridConfig(levels=4, features=4, log2_table=8).build(Domain.cube(1.0, True), torch.Generator())
-    with pytest.raises(FormatError, match="contracted"):
+    with pytest.raises(FormatError, match="in cubes only"):
         save(field, tmp_path / "scene.ingp")
 
 

@@ -66,6 +66,7 @@ def write(representation: Representation, path: Path) -> None:
         "alphaMask.aabb": box,
         OWN: {
             "frame": json.dumps(to_plain(representation.world_from_local)),
+            "box": json.dumps(to_plain(representation.domain)),  # which the project keeps as float32
             "provenance": json.dumps(dict(representation.provenance)),
             "occupancy": representation.occupancy.cpu(),
         },
@@ -167,9 +168,10 @@ def _mask(shape: Any, packed: Any) -> Tensor:
 
 def _restore(field: TensorVM | TensorCP, own: Mapping[str, Any]) -> None:
     field.world_from_local = from_plain(Similarity, json.loads(own["frame"]))
+    field.domain = from_plain(Domain, json.loads(own["box"]))
     provenance = json.loads(own["provenance"])
     field.provenance = provenance if isinstance(provenance, dict) else {}
-    occupancy = own["occupancy"]
+    occupancy = torch.as_tensor(own["occupancy"])
     if occupancy.dtype != torch.uint8 or occupancy.shape != field.occupancy.shape:
         raise ValueError("its occupancy has another size")
     field.occupancy = occupancy

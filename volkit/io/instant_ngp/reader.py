@@ -15,11 +15,11 @@ from volkit.io.format import Format, FormatError
 from volkit.io.instant_ngp import packed
 from volkit.io.instant_ngp.density_grid import CELLS, occupancy_of
 from volkit.io.instant_ngp.frame import read_capture, read_frame, vector
-from volkit.io.instant_ngp.layout import Layout, integer, layout_of, table
+from volkit.io.instant_ngp.layout import Layout, integer, layout_of, number, table
 from volkit.io.instant_ngp.writer import OWN, write
 from volkit.io.plain import from_plain
 from volkit.io.tcnn import flattened
-from volkit.representations import HashGrid, Representation
+from volkit.representations import Capture, HashGrid, Representation
 from volkit.typing import Tensor
 
 __all__ = ["FORMAT"]
@@ -128,13 +128,24 @@ def _own(field: HashGrid, root: dict[str, Any]) -> None:
     if not isinstance(own, dict):
         return
     noted, field.world_from_local = field.world_from_local, from_plain(Similarity, own.get("world_from_local"))
-    if field.capture is not None:
+    about = own.get("capture")
+    if field.capture is not None and isinstance(about, dict):
         cameras = field.capture.cameras.moved(field.world_from_local @ noted.inverse())
-        held_out = own.get("held_out")
-        held_out = tuple(map(str, held_out)) if isinstance(held_out, list) else ()
-        field.capture = type(field.capture)(cameras, field.capture.names, held_out)
+        held_out, background = about.get("held_out"), about.get("background")
+        field.capture = Capture(
+            cameras,
+            field.capture.names,
+            tuple(map(str, held_out)) if isinstance(held_out, list) else (),
+            number(about, "near", 0.0),
+            None if background is None else _triple(background),
+        )
     provenance = own.get("provenance")
     field.provenance = provenance if isinstance(provenance, dict) else {}
+
+
+def _triple(value: Any) -> tuple[float, float, float]:
+    x, y, z = vector(value, 3)
+    return x, y, z
 
 
 FORMAT = Format(

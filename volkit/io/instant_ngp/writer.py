@@ -16,7 +16,7 @@ from volkit.io.instant_ngp.frame import dataset_cameras, dataset_frame
 from volkit.io.instant_ngp.packed import pack
 from volkit.io.plain import to_plain
 from volkit.ops.fused_mlp import MlpShape
-from volkit.representations import HashGrid, HashGridConfig, Representation
+from volkit.representations import Capture, HashGrid, HashGridConfig, Representation
 from volkit.typing import Tensor
 
 __all__ = ["OWN", "write"]
@@ -24,6 +24,7 @@ __all__ = ["OWN", "write"]
 OWN = "volkit"  # our entry in the map, which instant-ngp passes over
 FUSED_WIDTHS = (16, 32, 64, 128)
 HALF_LARGEST = 65504.0
+EQUAL = 1e-6  # relative difference of edges that rounding makes
 
 
 def write(representation: Representation, path: Path) -> None:
@@ -38,8 +39,9 @@ def write(representation: Representation, path: Path) -> None:
 def _check(field: HashGrid, path: Path) -> None:
     """FormatError for what instant-ngp has no words for."""
     config, scale = field.config, field.config.density_scale
-    if field.domain.contracted:
-        raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
+    edges = field.domain.extent
+    if field.domain.contracted or max(edges) - min(edges) > EQUAL * max(edges):
+        raise FormatError(path, "holds fields in cubes only", "convert it with --to hash_grid first")
     if scale not in [float(1 << k) for k in range(8)]:
         raise FormatError(path, f"cannot hold density in units of {scale}", "convert it with --to hash_grid first")
     if config.bias or config.width not in FUSED_WIDTHS:
@@ -71,7 +73,7 @@ def _root(field: HashGrid) -> dict[str, Any]:
         "snapshot": _snapshot(field),
         OWN: {
             "world_from_local": to_plain(_world_from_ngp(field)),
-            "held_out": [] if field.capture is None else list(field.capture.held_out),
+            "capture": {} if field.capture is None else _capture(field.capture),
             "provenance": dict(field.provenance),
         },
     }
@@ -143,6 +145,12 @@ def _world_from_ngp(field: HashGrid) -> Similarity:
     ratio, start = edge / scale, 0.5 - 0.5 * scale
     local_from_ngp = Similarity(translation=tuple(low - ratio * start for low in lower), scale=ratio)
     return field.world_from_local if local_from_ngp.is_identity else field.world_from_local @ local_from_ngp
+
+
+def _capture(capture: Capture) -> dict[str, Any]:
+    """What instant-ngp keeps no word of."""
+    background = None if capture.background is None else list(capture.background)
+    return {"held_out": list(capture.held_out), "near": capture.near, "background": background}
 
 
 def _bytes(values: Tensor) -> bytes:
