@@ -28,11 +28,13 @@ SMALL: dict[str, RepresentationConfig] = {
     "tensor_cp": TensorCPConfig(resolution=12, start=6, density_components=4, appearance_components=6),
     "planes": PlanesConfig(resolution=4, scales=(1, 2), channels=4, width=16, products="float32"),
     "planes sum": PlanesConfig(resolution=4, scales=(1, 2), channels=4, width=16, combine="sum", products="float32"),
-    "voxel_features": VoxelFeaturesConfig(size=(4, 5, 6), features=5, layers=3, width=8, view_bands=2),
+    "voxel_features": VoxelFeaturesConfig(
+        size=(4, 5, 6), density_shift=-1.0, features=5, layers=3, width=8, view_bands=2
+    ),
     "voxel_features direct": VoxelFeaturesConfig(
         size=(4, 5, 6), features=4, layers=2, width=8, view_bands=1, direct=True
     ),
-    "voxel_features blind": VoxelFeaturesConfig(size=(4, 5, 6), features=3, layers=0),
+    "voxel_features blind": VoxelFeaturesConfig(size=(4, 5, 6), density_shift=-1.0, features=3, layers=0),
     "hash_grid bias": HashGridConfig(
         levels=3, log2_table=8, base_resolution=4, width=16, bias=True, density_scale=3.0, products="float32"
     ),

@@ -4,12 +4,14 @@ TensoRF's alpha mask is one, svox2's links and DVGO's mask are others: bits [z, 
 their own, beyond which the outermost count; a point counts where any of the 8 corners about it is set.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
 from volkit.geometry import Domain, morton_cells
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits, unpack_bits
-from volkit.typing import Bool, Float, Tensor, UInt8
+from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["mask_of", "occupancy_of"]
 
@@ -29,8 +31,7 @@ def occupancy_of(mask: Bool[Tensor, "z y x"], box: Float[Tensor, "2 3"], domain:
         zero = torch.zeros_like(total.narrow(axis, 0, 1))
         total = torch.cat([zero, total], axis)
         total = total.index_select(axis, last[axis]) - total.index_select(axis, first[axis])
-    x, y, z = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3)).unbind(-1)
-    return pack_bits((total > 0)[x, y, z])
+    return pack_bits((total > 0).flatten()[_morton_order()])
 
 
 def mask_of(
@@ -38,11 +39,18 @@ def mask_of(
 ) -> tuple[tuple[int, ...], np.ndarray, Float[Tensor, "2 3"]]:
     """Shape, packed bits and box of a mask with one corner in the middle of every cell: none that holds is lost."""
     side = OCCUPANCY_RESOLUTION
-    x, y, z = morton_cells(torch.arange(side**3)).unbind(-1)
-    dense = torch.zeros(side, side, side, dtype=torch.bool)
-    dense[z, y, x] = unpack_bits(occupancy.cpu())
+    dense = torch.zeros(side**3, dtype=torch.bool)
+    dense[_morton_order()] = unpack_bits(occupancy.cpu())
+    dense = dense.view(side, side, side).permute(2, 1, 0)
     ends = torch.tensor([0.5 / side, 1.0 - 0.5 / side])[:, None].expand(-1, 3)
     return (1, 1, side, side, side), np.packbits(dense.numpy().reshape(-1)), domain.local_from_unit(ends)
+
+
+@lru_cache
+def _morton_order() -> Int[Tensor, " cell"]:
+    """Index into a flat [x, y, z] grid of every cell in Morton order."""
+    x, y, z = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3)).unbind(-1)
+    return (x * OCCUPANCY_RESOLUTION + y) * OCCUPANCY_RESOLUTION + z
 
 
 def _clamped(index: Tensor, size: int) -> Tensor:

@@ -61,7 +61,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         data = file.read(size)
         if len(data) != size or file.read(1):
             raise ValueError(f"{member.filename} has another size than its header says")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+    return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if by_columns else "C")
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
