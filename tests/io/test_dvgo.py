@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from members import member
 from mutants import survive
 
 from volkit.geometry import Points
@@ -139,3 +140,4 @@ def test_what_does_not_fit_is_named(tmp_path, change, fact):
 def test_mutants(tmp_path):
     path = store(tmp_path / "fine_last.tar", checkpoint())
     survive(path, path.read_bytes())
+    survive(path, *member(path, "data.pkl"))

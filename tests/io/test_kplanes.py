@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from by_hand import harmonics, matrices, network
+from members import member
 from mutants import survive
 
 from volkit.geometry import Points
@@ -123,3 +124,4 @@ def test_what_does_not_fit_is_named(tmp_path, change, fact):
 def test_mutants(tmp_path):
     path = store(tmp_path / "model.pth", checkpoint()[0])
     survive(path, path.read_bytes())
+    survive(path, *member(path, "data.pkl"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from by_hand import PRIMES, harmonics, level_sizes, looked_up, matrices, network
+from members import member
 from mutants import survive
 
 from volkit.geometry import Points
@@ -209,3 +210,4 @@ def test_damaged_transforms_are_named(tmp_path):
 def test_mutants(tmp_path, kind):
     path = store(tmp_path, made(kind)[0])
     survive(path, path.read_bytes(), count=150)
+    survive(path, *member(path, "data.pkl"), count=150)

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from members import member
 from mutants import survive
 
 from volkit.geometry import Domain, Points, Similarity
@@ -168,3 +169,5 @@ def test_bombs_and_lying_headers_are_refused(tmp_path):
 def test_mutants(tmp_path):
     path = store(tmp_path / "scene.npz", grid(1))
     survive(path, path.read_bytes())
+    survive(path, *member(path, "links.npy"), count=150)
+    survive(path, *member(path, "density_data.npy"), count=150)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from members import member
 from mutants import survive
 
 from volkit.geometry import Domain, Points, Similarity
@@ -237,3 +238,4 @@ def test_what_does_not_fit_is_named(tmp_path, change, fact):
 def test_mutants(tmp_path):
     path = store(tmp_path / "scene.th", checkpoint(mask=np.ones((1, 1, 4, 4, 4), bool)))
     survive(path, path.read_bytes())
+    survive(path, *member(path, "data.pkl"))

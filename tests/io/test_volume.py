@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from members import member
 from mutants import survive
 
 from volkit.geometry import Domain, Points, Similarity
@@ -84,3 +85,4 @@ def test_the_sidecar_is_needed(tmp_path):
 def test_mutants(tmp_path):
     path = store(tmp_path, **grid())
     survive(path, path.read_bytes())
+    survive(path, *member(path, "density.npy"), count=150)

@@ -110,7 +110,7 @@ def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> Tensor
     activation = arguments.get("fea2denseAct")
     if activation not in ("softplus", "relu"):
         raise ValueError(f"its density activation is '{str(activation)[:40]}'; softplus and relu are supported")
-    network = {}
+    network: dict[str, Any] = {}
     if shading != "SH":
         network = {
             "feature_width": _count(state["renderModule.mlp.0.weight"].shape[0]),

@@ -62,9 +62,9 @@ def read_capture(dataset: Mapping[str, Any], world_from_ngp: Similarity) -> Capt
     given = None if lens == PINHOLE else torch.tensor(coefficients)
     cameras = Cameras(torch.tensor(matrices), torch.tensor(intrinsics), torch.tensor(sizes), lens, given)
     paths = dataset.get("paths")
-    named = isinstance(paths, list) and len(paths) == len(views)
-    names = tuple(map(str, paths)) if named else tuple(f"view {i}" for i in range(len(views)))
-    return Capture(cameras.moved(world_from_ngp), names)
+    if not isinstance(paths, list) or len(paths) != len(views):
+        paths = [f"view {index}" for index in range(len(views))]
+    return Capture(cameras.moved(world_from_ngp), tuple(map(str, paths)))
 
 
 def dataset_cameras(capture: Capture | None, world_from_ngp: Similarity) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def unpack(path: Path) -> dict[str, Any]:
 def pack(root: dict[str, Any], compress: bool) -> bytes:
     """The bytes of a snapshot."""
     data = msgpack.packb(root)
+    assert isinstance(data, bytes)
     if not compress:
         return data
     squeezer = zlib.compressobj(wbits=GZIP)

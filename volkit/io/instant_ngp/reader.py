@@ -71,7 +71,7 @@ def _field(root: dict[str, Any]) -> HashGrid:
 
 def _networks(layout: Layout, flat: Tensor, aabb_scale: int, latent: Tensor) -> HashGrid:
     config = layout.config(float(aabb_scale))
-    half = 0.5 * aabb_scale
+    low, high = 0.5 - 0.5 * aabb_scale, 0.5 + 0.5 * aabb_scale
     sizes = [layout.density.parameters, layout.rgb.parameters, layout.levels.entries * layout.levels.features]
     density, rgb, grid = flat.split(sizes)
     density = layout.density.split(density)
@@ -81,7 +81,7 @@ def _networks(layout: Layout, flat: Tensor, aabb_scale: int, latent: Tensor) -> 
         seen = 16 + (layout.sh_degree + 1) ** 2
         constant = torch.cat([latent, torch.ones(rgb[0].shape[1] - seen - layout.extra)])
         rgb[0] = torch.cat([rgb[0][:, :seen], rgb[0][:, seen:] @ constant[:, None]], -1)
-    field = HashGrid(config, Domain((0.5 - half,) * 3, (0.5 + half,) * 3), torch.Generator())
+    field = HashGrid(config, Domain((low, low, low), (high, high, high)), torch.Generator())
     field.load_state_dict(
         {
             "density_network": flattened(density, config.density_shape),
