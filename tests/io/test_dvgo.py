@@ -139,5 +139,6 @@ def test_what_does_not_fit_is_named(tmp_path, change, fact):
 
 def test_mutants(tmp_path):
     path = store(tmp_path / "fine_last.tar", checkpoint())
+    inside = member(path, "data.pkl")
     survive(path, path.read_bytes())
-    survive(path, *member(path, "data.pkl"))
+    survive(path, *inside)

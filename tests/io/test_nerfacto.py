@@ -209,5 +209,6 @@ def test_damaged_transforms_are_named(tmp_path):
 @pytest.mark.parametrize("kind", STATES)
 def test_mutants(tmp_path, kind):
     path = store(tmp_path, made(kind)[0])
+    inside = member(path, "data.pkl")
     survive(path, path.read_bytes(), count=150)
-    survive(path, *member(path, "data.pkl"), count=150)
+    survive(path, *inside, count=150)

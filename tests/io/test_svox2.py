@@ -168,6 +168,7 @@ def test_bombs_and_lying_headers_are_refused(tmp_path):
 
 def test_mutants(tmp_path):
     path = store(tmp_path / "scene.npz", grid(1))
+    links, densities = member(path, "links.npy"), member(path, "density_data.npy")
     survive(path, path.read_bytes())
-    survive(path, *member(path, "links.npy"), count=150)
-    survive(path, *member(path, "density_data.npy"), count=150)
+    survive(path, *links, count=150)
+    survive(path, *densities, count=150)
