@@ -119,7 +119,7 @@ def test_zip_bombs_are_refused_before_they_unpack(tmp_path):
     "hollow",
     [
         torch.ones(1).expand(1 << 40),
-        torch.sparse_coo_tensor(torch.zeros(1, 1, dtype=torch.long), torch.ones(1), (1 << 40,)),
+        torch.sparse_coo_tensor(torch.zeros(1, 1).long(), torch.ones(1), (1 << 40,), check_invariants=True),
         torch.empty(1 << 40, device="meta"),
     ],
     ids=["repeated", "sparse", "empty"],
