@@ -1,6 +1,7 @@
 """NumPy archives (`.npz`) of others: named arrays of numbers, of no more bytes than the file can justify."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -16,6 +17,17 @@ __all__ = ["array_names", "read_arrays"]
 SPARE = 64 << 20  # bytes that small archives may unpack to
 RATIO = 64  # to which larger ones may be compressed: empty grids nearly vanish
 MOST_MEMBERS = 1 << 10
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,  # NumPy reads headers as Python's literals
+    SyntaxError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    KeyError,
+)
 SUFFIX = ".npy"
 
 
@@ -46,7 +58,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         raise
     except OSError as error:
         raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, NotImplementedError, KeyError) as error:
+    except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:160]
         raise FormatError(path, f"is no whole archive of arrays ({reason})", "copy it again") from None
 
