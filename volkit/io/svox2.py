@@ -134,7 +134,8 @@ def _restore(field: Voxels, notes: Any) -> None:
 
 
 def _numbers(name: str, array: np.ndarray, axes: int) -> Tensor:
-    values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused
+        values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     if values.dim() != axes or not bool(torch.isfinite(values).all()):
         raise ValueError(f"its '{name}' is no table of finite numbers")
     return values

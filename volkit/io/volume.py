@@ -143,7 +143,8 @@ def _sidecar(path: Path) -> Path:
 
 
 def _finite(array: np.ndarray, axes: int) -> Tensor:
-    values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused
+        values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     if values.dim() != axes or not bool(torch.isfinite(values).all()):
         raise ValueError(f"an array of {axes} axes and finite numbers is missing")
     return values
