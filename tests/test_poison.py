@@ -115,6 +115,22 @@ def test_zip_bombs_are_refused_before_they_unpack(tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    "hollow",
+    [
+        torch.ones(1).expand(1 << 40),
+        torch.sparse_coo_tensor(torch.zeros(1, 1).long(), torch.ones(1), (1 << 40,), check_invariants=True),
+        torch.empty(1 << 40, device="meta"),
+    ],
+    ids=["repeated", "sparse", "empty"],
+)
+def test_tensors_without_memory_are_refused(tmp_path, hollow):
+    """A few bytes must not become a terabyte when somebody copies the tensor."""
+    torch.save({"deep": [{"inside": (hollow,)}]}, tmp_path / "model.ckpt")
+    with pytest.raises(FormatError, match="holds fewer values than it says"):
+        load_pickled(tmp_path / "model.ckpt")
+
+
 def test_a_storage_larger_than_memory(tmp_path):
     """A legacy file that announces a storage of a petabyte."""
     path = tmp_path / "model.ckpt"

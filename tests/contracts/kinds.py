@@ -12,6 +12,7 @@ from volkit.representations import (
     RepresentationConfig,
     TensorCPConfig,
     TensorVMConfig,
+    VoxelFeaturesConfig,
     VoxelsConfig,
 )
 
@@ -27,6 +28,23 @@ SMALL: dict[str, RepresentationConfig] = {
     "tensor_cp": TensorCPConfig(resolution=12, start=6, density_components=4, appearance_components=6),
     "planes": PlanesConfig(resolution=4, scales=(1, 2), channels=4, width=16, products="float32"),
     "planes sum": PlanesConfig(resolution=4, scales=(1, 2), channels=4, width=16, combine="sum", products="float32"),
+    "voxel_features": VoxelFeaturesConfig(
+        size=(4, 5, 6), density_shift=-1.0, features=5, layers=3, width=8, view_bands=2
+    ),
+    "voxel_features direct": VoxelFeaturesConfig(
+        size=(4, 5, 6), features=4, layers=2, width=8, view_bands=1, direct=True
+    ),
+    "voxel_features blind": VoxelFeaturesConfig(size=(4, 5, 6), density_shift=-1.0, features=3, layers=0),
+    "hash_grid bias": HashGridConfig(
+        levels=3, log2_table=8, base_resolution=4, width=16, bias=True, density_scale=3.0, products="float32"
+    ),
+    "hash_grid nerfstudio": HashGridConfig(
+        levels=3, log2_table=8, base_resolution=4, width=16, lookup="nerfstudio", products="float32"
+    ),
+    "tensor_vm relu": TensorVMConfig(
+        resolution=6, start=6, density_components=2, appearance_components=3, activation="relu"
+    ),
+    "voxels degree 1": VoxelsConfig(resolution=6, start=6, sh_degree=1, tv_cells=64),
     "mlp": MlpConfig(layers=4, width=16, skip=2, position_bands=3, direction_bands=2, products="float32"),
     "mlp local": MlpConfig(
         layers=3, width=16, skip=0, position_bands=2, direction_bands=1, coordinates="local", products="float32"

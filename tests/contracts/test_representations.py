@@ -43,7 +43,7 @@ def test_nothing_is_outside_the_domain(name):
     field = small_field(name)
     points = questions(500, reach=3.0)
     outside = ~BOX.contains(points.positions)
-    if name != "hash_grid":  # whose domain is the cube around the box
+    if not name.startswith("hash_grid"):  # whose domain is the cube around the box
         assert (field.query(points).density[outside] == 0).all()
     far = points.at(points.positions + 10.0)
     assert (field.query(far).density == 0).all() and (field.density(far.positions) == 0).all()

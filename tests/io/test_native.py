@@ -65,6 +65,7 @@ SMALLER = {
     "tensor_cp": {"resolution": 12, "start": 8},
     "planes": {},
     "mlp": {"layers": 3, "width": 16},
+    "voxel_features": {"size": (4, 5, 6), "width": 8},
     "splats": {"count": 5, "degree": 2, "extras": ("label:u4",)},
     "mesh": {"vertices": 4, "faces": 2, "texture": (3, 5)},
     "analytic": None,

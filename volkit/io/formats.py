@@ -3,7 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from volkit.io import analytic_scene, mesh_file, native, nerf_checkpoint, splat_ply
+from volkit.io import (
+    analytic_scene,
+    dvgo,
+    instant_ngp,
+    kplanes,
+    mesh_file,
+    native,
+    nerf_checkpoint,
+    nerfacto,
+    splat_ply,
+    svox2,
+    tensorf,
+    volume,
+)
 from volkit.io.atomic import check_writable
 from volkit.io.format import Format, FormatError
 from volkit.representations import Representation
@@ -13,6 +26,13 @@ __all__ = ["FORMATS", "check_target", "describe", "format_for", "load", "save"]
 ROWS = (
     native.FORMAT,
     nerf_checkpoint.FORMAT,
+    nerfacto.FORMAT,
+    instant_ngp.FORMAT,
+    dvgo.FORMAT,
+    kplanes.FORMAT,
+    tensorf.FORMAT,
+    volume.FORMAT,
+    svox2.FORMAT,
     analytic_scene.FORMAT,
     splat_ply.FORMAT,
     mesh_file.GLTF,

@@ -4,7 +4,6 @@ The architecture is read off the tensor shapes, since the `config.yml` beside a 
 trained it. Facts: `nerf/models.py`, class FlexibleNeRFModel, and `train_nerf.py` of that project.
 """
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from volkit.geometry import Domain
 from volkit.io.format import Format, FormatError
-from volkit.io.restricted_pickle import LEGACY_START, load_pickled
+from volkit.io.restricted_pickle import load_pickled, pickle_start
 from volkit.representations import MlpConfig, Representation
 from volkit.typing import Tensor
 
@@ -20,26 +19,13 @@ __all__ = ["FORMAT"]
 
 MODELS = ("model_fine_state_dict", "model_coarse_state_dict")  # the fine one is what is rendered in the end
 MARK = b"model_coarse_state_dict"
-START = 1 << 16  # bytes in which the mark must stand
 HALF = 1.5  # half edge of the domain: the bounds that the data set was published with
 WIDEST = 1 << 14
 
 
 def sniff(path: Path) -> bool:
     """Whether the file is a torch pickle that names its models as this project does."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(START)
-        if head.startswith(LEGACY_START):
-            return MARK in head
-        if not head.startswith(b"PK\x03\x04"):
-            return False
-        with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-            with archive.open(name) as member:
-                return MARK in member.read(START)
-    except (OSError, zipfile.BadZipFile, StopIteration, NotImplementedError, RuntimeError, ValueError):
-        return False
+    return MARK in pickle_start(path)
 
 
 def read(path: Path) -> Representation:

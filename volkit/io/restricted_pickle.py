@@ -9,6 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,26 @@ import torch
 
 from volkit.io.format import FormatError
 
-__all__ = ["LEGACY_START", "load_pickled"]
+__all__ = ["LEGACY_START", "load_pickled", "pickle_start"]
 
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before version 1.6: its pickled magic number
+START = 1 << 16  # bytes of a pickle in which its names stand, before any numbers
 SLACK = 1 << 20  # bytes by which zip members may exceed their file: headers of small members
+
+
+def pickle_start(path: Path) -> bytes:
+    """The first bytes of a `torch.save` file's pickle, by whose names formats are told apart; empty for other files."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(START)
+        if head.startswith(LEGACY_START) or not head.startswith(b"PK\x03\x04"):
+            return head if head.startswith(LEGACY_START) else b""
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            with archive.open(name) as member:
+                return member.read(START)
+    except (OSError, zipfile.BadZipFile, zlib.error, StopIteration, NotImplementedError, RuntimeError, ValueError):
+        return b""
 
 
 def load_pickled(path: Path) -> Any:
@@ -29,7 +46,7 @@ def load_pickled(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_parts()):
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            stored = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FormatError(path, _refusal(str(error)), "do not trust it; ask for a file of plain tensors") from None
     except OSError as error:
@@ -38,6 +55,24 @@ def load_pickled(path: Path) -> Any:
         # A damaged pickle surfaces as whatever its broken opcodes run into; there is no common type to name.
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
         raise FormatError(path, f"is no whole checkpoint ({reason})", "copy it again") from None
+    if (lying := _lying(stored)) is not None:
+        raise FormatError(path, f"has a tensor {lying} that holds fewer values than it says", "do not trust it")
+    return stored
+
+
+def _lying(stored: Any) -> tuple[int, ...] | None:
+    """The shape of a tensor whose memory the file does not have: repeated by strides of 0, sparse, or without data."""
+    left, seen = [stored], set()
+    while left:
+        value = left.pop()
+        if isinstance(value, torch.Tensor):
+            plain = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+            if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                return tuple(value.shape)
+        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            left.extend(value.values() if isinstance(value, dict) else value)
+    return None
 
 
 def _numpy_parts() -> list[Any]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ class HashLevels:
 
     Level i has scale s = base bⁱ - 1 (float32, as tiny-cuda-nn computes it), resolution r = ceil(s) + 1 and
     min(r³ rounded up to 8, 2^log2_table) entries; it is dense where r³ entries fit, hashed otherwise.
+
+    `lookup` nerfstudio is that of its networks in plain torch: s = floor(base bⁱ), cells begin at whole numbers, every
+    level has 2^log2_table entries and is hashed. It takes the reference (nerfstudio `encodings.py`, HashEncoding).
     """
 
     levels: int = 16
@@ -30,6 +34,7 @@ class HashLevels:
     log2_table: int = 19
     base_resolution: int = 16
     per_level_scale: float = 2.0 ** (8 / 15)  # 16 to 4096 in 16 levels
+    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"
 
     def __post_init__(self) -> None:
         """Refuse shapes that the kernels cannot index."""
@@ -65,6 +70,9 @@ class HashLevels:
     @property
     def scales(self) -> list[float]:
         """Cells per unit length, one number per level."""
+        if self.lookup == "nerfstudio":
+            growth = torch.tensor(self.per_level_scale) ** torch.arange(self.levels)  # float32, as there
+            return torch.floor(self.base_resolution * growth).tolist()
         log2_growth = np.log2(np.float32(self.per_level_scale), dtype=np.float32)
         powers = np.exp2(np.arange(self.levels, dtype=np.float32) * log2_growth, dtype=np.float32)
         return (powers * np.float32(self.base_resolution) - np.float32(1)).tolist()
@@ -77,6 +85,8 @@ class HashLevels:
     @property
     def sizes(self) -> list[int]:
         """Entries of each level."""
+        if self.lookup == "nerfstudio":
+            return [2**self.log2_table] * self.levels
         return [min(-(-(r**3) // 8) * 8, 2**self.log2_table) for r in self.resolutions]
 
     @property
@@ -116,7 +126,7 @@ def hash_encode(
     """
     _check(positions, table, levels, table_grad)
     kind = backend.choose("hash_encode", positions, *([] if table.dtype == torch.float16 else [table]))
-    if kind == "reference":
+    if kind == "reference" or levels.lookup == "nerfstudio":
         return _reference(positions, table, levels, table_grad)
     return _encode(positions.contiguous(), table.contiguous(), _level_rows(levels), table_grad)
 
@@ -127,14 +137,14 @@ def _reference(
     table = deposit(table.to(positions.dtype), table_grad)
     planes = []
     for scale, r, offset, size in zip(levels.scales, levels.resolutions, levels.offsets, levels.sizes, strict=True):
-        place = positions.clamp(0, 1) * scale + 0.5
+        place = positions.clamp(0, 1) * scale + (0.5 if levels.lookup == "tcnn" else 0.0)
         cell = torch.where(place >= 0, place, 0).detach().floor()
         fraction = place - cell
         value = 0.0
         for corner in range(8):
             step = torch.tensor([corner >> axis & 1 for axis in range(3)], device=positions.device)
             x, y, z = (cell.long() + step).unbind(1)
-            if r**3 <= size:
+            if r**3 <= size and levels.lookup == "tcnn":
                 entry = (x + y * r + z * r * r) % size
             else:
                 entry = (x * _PRIMES[0] ^ y * _PRIMES[1] ^ z * _PRIMES[2]) % size

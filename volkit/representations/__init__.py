@@ -13,6 +13,7 @@ from volkit.representations.representation import Capture, ParamGroup, Represent
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.representations.tensor_cp import TensorCP, TensorCPConfig
 from volkit.representations.tensor_vm import TensorVM, TensorVMConfig
+from volkit.representations.voxel_features import VoxelFeatures, VoxelFeaturesConfig
 from volkit.representations.voxels import Voxels, VoxelsConfig
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "TensorCPConfig",
     "TensorVM",
     "TensorVMConfig",
+    "VoxelFeatures",
+    "VoxelFeaturesConfig",
     "Voxels",
     "VoxelsConfig",
 ]
@@ -56,6 +59,7 @@ RepresentationConfig = (
     | SplatsConfig
     | MeshConfig
     | AnalyticConfig
+    | VoxelFeaturesConfig
 )
 REPRESENTATIONS: dict[str, type[RepresentationConfig]] = {c.kind: c for c in get_args(RepresentationConfig)}
-TEACHERS_ONLY = ("mesh", "analytic")  # kinds that are not trained
+TEACHERS_ONLY = ("mesh", "analytic", "voxel_features")  # kinds that are not trained

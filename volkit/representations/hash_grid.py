@@ -33,6 +33,9 @@ class HashGridConfig:
     density_layers: int = 1
     rgb_layers: int = 2
     sh_degree: int = 3
+    density_scale: float = 1.0  # density where h_0 = 0, per edge of the unit cube: instant-ngp's aabb_scale
+    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"  # nerfstudio: of its networks in plain torch, without a kernel
+    bias: bool = False  # both networks see a constant 1 after their inputs, as those of other programs do
     products: Literal["float32", "bfloat16"] = "bfloat16"
     lr: float = 1e-1  # ten times the published rate: 24.6 instead of 23.5 dB in a minute of a room at 480 pixels
     network_lr: float = 1e-2
@@ -47,18 +50,18 @@ class HashGridConfig:
     def encoding(self) -> HashLevels:
         """The table's layout."""
         return HashLevels(
-            self.levels, self.features, self.log2_table, self.base_resolution, per_level_scale=self.per_level_scale
+            self.levels, self.features, self.log2_table, self.base_resolution, self.per_level_scale, self.lookup
         )
 
     @property
     def density_shape(self) -> MlpShape:
         """Network from table features to density and 15 more values."""
-        return MlpShape(self.levels * self.features, DENSITY_OUTPUTS, self.width, self.density_layers)
+        return MlpShape(self.levels * self.features + self.bias, DENSITY_OUTPUTS, self.width, self.density_layers)
 
     @property
     def rgb_shape(self) -> MlpShape:
         """Network from density outputs and direction to colour."""
-        return MlpShape(DENSITY_OUTPUTS + sh_count(self.sh_degree), 3, self.width, self.rgb_layers)
+        return MlpShape(DENSITY_OUTPUTS + sh_count(self.sh_degree) + self.bias, 3, self.width, self.rgb_layers)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "HashGrid":
         """An untrained field; the domain grows to a cube about its centre, as instant-ngp's grids need."""
@@ -66,7 +69,7 @@ class HashGridConfig:
 
 
 class HashGrid(Field):
-    """`h = D(encode(u))`, density `exp(h_0)` per edge of the unit cube, colour `sigmoid(C(h, SH(direction)))`.
+    """`h = D(encode(u))`, density `density_scale exp(h_0)` per edge of the unit cube, colour `sigmoid(C(h, SH(d)))`.
 
     Parameters are instant-ngp's, in its order: `density_network`, `rgb_network` (row-major matrices, outputs padded
     to 16), `table` (levels one after the other, features fastest). Layout: NVlabs/instant-ngp `nerf_network.h`,
@@ -98,7 +101,7 @@ class HashGrid(Field):
 
     def _rgb(self, hidden: Tensor, directions: Tensor) -> Tensor:
         # Feature-major rows join without a transposition.
-        inputs = torch.cat([hidden.t(), sh_basis(directions, self.config.sh_degree).t()]).t()
+        inputs = self._with_bias(hidden.t(), sh_basis(directions, self.config.sh_degree).t())
         return torch.sigmoid(fused_mlp(inputs, self.rgb_network, self.config.rgb_shape, products=self.config.products))
 
     def param_groups(self) -> list[ParamGroup]:
@@ -115,11 +118,17 @@ class HashGrid(Field):
         # A gradient that is already there is added to: 49 MB need not be allocated and cleared at every step.
         kept = self.table.grad if self.table.requires_grad and torch.is_grad_enabled() else None
         features = hash_encode(unit.clamp(0.0, 1.0), self.table, self.config.encoding, table_grad=kept)
+        if self.config.bias:
+            features = self._with_bias(features.t())
         shape, products = self.config.density_shape, self.config.products
         return fused_mlp(features, self.density_network, shape, products=products), inside
 
+    def _with_bias(self, *rows: Tensor) -> Tensor:
+        """Network inputs of feature-major rows, and 1 after them where there is a bias."""
+        return torch.cat([*rows, *([torch.ones_like(rows[0][:1])] if self.config.bias else [])]).t()
+
     def _activate(self, hidden: Tensor, inside: Tensor) -> Tensor:
-        return truncated_exp(hidden[:, 0]) * (inside * (1.0 / self.domain.unit_edge))
+        return truncated_exp(hidden[:, 0]) * (inside * (self.config.density_scale / self.domain.unit_edge))
 
 
 def xavier(shape: MlpShape, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from volkit.ops.fused_mlp import MlpShape, fused_mlp
 from volkit.ops.plane_sample import Factor, plane_sample
 from volkit.representations.activations import truncated_exp
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.growth import factor, gradients_in_place, sum_of, variation
+from volkit.representations.growth import adopt_shapes, factor, gradients_in_place, sum_of, variation
 from volkit.representations.hash_grid import xavier
 from volkit.representations.representation import ParamGroup
 from volkit.typing import Float, Tensor
@@ -123,6 +123,11 @@ class Planes(Field):
             features = features.reshape(shape).sum(2).flatten(1)
         shape, products = self.config.sigma_shape, self.config.products
         return fused_mlp(features, self.sigma_net.params, shape, products=products), inside
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        # Boxes that are no cubes have planes that are no squares in others' files.
+        adopt_shapes(self, state_dict, ("grids",))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class _Network(nn.Module):

@@ -28,7 +28,7 @@ __all__ = ["TensorCP", "TensorCPConfig"]
 LINES = (2, 1, 0)  # vecMode
 TERMS = (tuple(Factor((line,)) for line in LINES),)
 SH_DEGREE = 2
-FOG = 4.0  # feature of an untrained field: with the published shift and scale, density 0.06
+FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: density 0.06 by the published constants
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class TensorCPConfig:
     feature_width: int = 128
     feature_bands: int = 2
     view_bands: int = 2
+    activation: Literal["softplus", "relu"] = "softplus"  # of density; relu takes the features without the shift
     density_shift: float = -10.0
     distance_scale: float = 25.0
     l1: float = 1e-5
@@ -62,7 +63,7 @@ class TensorCPConfig:
 
 
 class TensorCP(Field):
-    """Features `z_r(z) y_r(y) x_r(x)`; density `25 softplus(sum of features - 10)`, colour as in `tensor_vm`.
+    """Features `z_r(z) y_r(y) x_r(x)`; density `25 activation(sum of features)`, colour as in `tensor_vm`.
 
     `density_line.i` and `app_line.i` [1, R, size, 1] along z, y, x, `basis_mat.weight`, `renderModule.mlp`: names and
     layout of apchenstu/TensoRF `tensoRF.py`, class TensorCP.
@@ -77,7 +78,7 @@ class TensorCP(Field):
         self.density_line = _lines(config.density_components, size, generator)
         with torch.no_grad():  # the first components make thin fog, as in tensor_vm
             for line in self.density_line:
-                line[:, 0] = FOG ** (1.0 / len(LINES))
+                line[:, 0] = FOG[config.activation] ** (1.0 / len(LINES))
         self.app_line = _lines(config.appearance_components, size, generator)
         self.basis_mat = nn.Linear(config.appearance_components, config.appearance_dim, bias=False)
         seed_linear(self.basis_mat, generator)
@@ -134,7 +135,9 @@ class TensorCP(Field):
 
     def _density(self, where: Tensor, inside: Tensor) -> Tensor:
         feature = _read(self.density_line, where, reduce=True)[:, 0]
-        return functional.softplus(feature + self.config.density_shift) * (self.config.distance_scale * inside)
+        if self.config.activation == "softplus":
+            feature = functional.softplus(feature + self.config.density_shift)
+        return feature.relu() * (self.config.distance_scale * inside)
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
         adopt_shapes(self, state_dict, ("density_line", "app_line"))

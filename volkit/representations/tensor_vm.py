@@ -30,7 +30,7 @@ PLANES = ((0, 1), (0, 2), (1, 2))  # matMode; a plane's last axis is its first c
 LINES = (2, 1, 0)  # vecMode
 TERMS = tuple((Factor(plane), Factor((line,))) for plane, line in zip(PLANES, LINES, strict=True))
 SH_DEGREE = 2
-FOG = 4.0  # feature of an untrained field: with the published shift and scale, density 0.06
+FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: density 0.06 by the published constants
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class TensorVMConfig:
     feature_width: int = 128
     feature_bands: int = 2
     view_bands: int = 2
+    activation: Literal["softplus", "relu"] = "softplus"  # of density; relu takes the features without the shift
     density_shift: float = -10.0
     distance_scale: float = 25.0
     l1: float = 8e-5
@@ -65,7 +66,7 @@ class TensorVMConfig:
 
 
 class TensorVM(Field):
-    """Features `sum_i plane_i(x_a, x_b) line_i(x_c)`; density `25 softplus(sum of features - 10)`.
+    """Features `sum_i plane_i(x_a, x_b) line_i(x_c)`; density `25 activation(sum of features)`.
 
     Colour is SH of degree 2 or a network over `basis_mat` of the appearance features. `density_plane.i`
     [1, R, size_b, size_a], `density_line.i` [1, R, size_c, 1], `app_plane.i`, `app_line.i`, `basis_mat.weight`,
@@ -87,7 +88,7 @@ class TensorVM(Field):
             lines = [(1, components, size[c], 1) for c in LINES]
             setattr(self, f"{name}_plane", _factors(planes, generator))
             setattr(self, f"{name}_line", _factors(lines, generator))
-        _raise_fog(self.density_plane, self.density_line)
+        _raise_fog(self.density_plane, self.density_line, FOG[config.activation])
         self.basis_mat = nn.Linear(3 * config.appearance_components, config.appearance_dim, bias=False)
         seed_linear(self.basis_mat, generator)
         self.renderModule = None
@@ -161,7 +162,9 @@ class TensorVM(Field):
 
     def _density(self, where: Tensor, inside: Tensor) -> Tensor:
         feature = self._read("density", where, reduce=True)[:, 0]
-        return functional.softplus(feature + self.config.density_shift) * (self.config.distance_scale * inside)
+        if self.config.activation == "softplus":
+            feature = functional.softplus(feature + self.config.density_shift)
+        return feature.relu() * (self.config.distance_scale * inside)
 
     def _read(self, name: Literal["density", "app"], where: Tensor, *, reduce: bool = False) -> Tensor:
         factors = self.factors(name)
@@ -177,7 +180,7 @@ def _factors(shapes: list[tuple[int, int, int, int]], generator: torch.Generator
 
 
 @torch.no_grad()
-def _raise_fog(planes: nn.ParameterList, lines: nn.ParameterList) -> None:
+def _raise_fog(planes: nn.ParameterList, lines: nn.ParameterList, feature: float) -> None:
     """Let the first components add up to a constant: at a feature of 0 density has hardly a gradient to start with."""
     for plane, line in zip(planes, lines, strict=True):
-        plane[:, 0], line[:, 0] = 1.0, FOG / len(planes)
+        plane[:, 0], line[:, 0] = 1.0, feature / len(planes)

@@ -42,9 +42,9 @@ class VoxelsConfig:
 class Voxels(Field):
     """Trilinear density `relu(s)` and colour `max(0, SH coefficients . Y(direction) + 0.5)`, missing voxels 0.
 
-    `links` [X, Y, Z] holds the row of every voxel, -1 for none; `density_data` [row, 1] and `sh_data` [row, 27] for
-    degree 2, one colour channel after the other. Voxel i of an axis with n cells is centred at `(i + 0.5) / n` of the
-    edge. Layout and coordinates: sxyu/svox2 `svox2.py`.
+    `links` [X, Y, Z] holds the row of every voxel, -1 for none; `density_data` [row, 1] and `sh_data`
+    [row, 3 (degree + 1)^2], one colour channel after the other. Voxel i of an axis with n cells is centred at
+    `(i + 0.5) / n` of the edge. Layout and coordinates: sxyu/svox2 `svox2.py`.
     """
 
     links: Tensor
