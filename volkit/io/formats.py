@@ -3,7 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from volkit.io import analytic_scene, mesh_file, native, nerf_checkpoint, splat_ply
+from volkit.io import (
+    analytic_scene,
+    antimatter_splat,
+    compressed_ply,
+    mesh_file,
+    native,
+    nerf_checkpoint,
+    sog,
+    splat_ply,
+    spz,
+)
 from volkit.io.atomic import check_writable
 from volkit.io.format import Format, FormatError
 from volkit.representations import Representation
@@ -14,7 +24,11 @@ ROWS = (
     native.FORMAT,
     nerf_checkpoint.FORMAT,
     analytic_scene.FORMAT,
+    compressed_ply.FORMAT,
     splat_ply.FORMAT,
+    spz.FORMAT,
+    sog.FORMAT,
+    antimatter_splat.FORMAT,
     mesh_file.GLTF,
     mesh_file.OBJ,
     mesh_file.PLY,

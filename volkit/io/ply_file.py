@@ -1,0 +1,51 @@
+"""The container of a `.ply`, read by plyfile once the header's promise fits the file."""
+
+from pathlib import Path
+
+import numpy as np
+from plyfile import PlyData, PlyListProperty, PlyParseError
+
+from volkit.io.format import FormatError
+
+__all__ = ["HEADER", "head_of", "read_elements"]
+
+HEADER = 1 << 16  # bytes in which a header must end
+
+
+def head_of(path: Path) -> bytes:
+    """The header of a `.ply`, or nothing where the file is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER)
+    except OSError:
+        return b""
+    return head.partition(b"end_header")[0] if head.startswith(b"ply") else b""
+
+
+def read_elements(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Tables by their elements' names, and comments; FormatError for lists, damage and lies about the size."""
+    try:
+        with path.open("rb") as file:
+            if b"end_header" not in file.read(HEADER):
+                raise FormatError(path, f"has no end of its header in {HEADER} bytes", "copy it again")
+            file.seek(0)
+            header = PlyData._parse_header(file)
+            body = path.stat().st_size - file.tell()
+        if any(isinstance(p, PlyListProperty) for element in header.elements for p in element.properties):
+            raise FormatError(path, "has a column of lists", "write one number a splat and column")
+        rows = sum(element.count for element in header.elements)
+        if not header.text:
+            promised = sum(element.count * element.dtype().itemsize for element in header.elements)
+            if promised != body:
+                fact = f"promises {rows} splats, {promised} bytes, and holds {body} bytes"
+                raise FormatError(path, fact, "copy or write it again")
+        elif rows > body:
+            raise FormatError(path, f"promises {rows} splats in {body} bytes", "copy or write it again")
+        with path.open("rb") as file:
+            data = PlyData.read(file, mmap=False)  # pyright: ignore[reportArgumentType]
+    except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(path, f"is no .ply that can be read: {error}", "copy or write it again") from None
+    comments = [*data.comments, *(comment for element in data.elements for comment in element.comments)]
+    return {element.name: element.data for element in data.elements}, tuple(comments)
