@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity
+from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
 from volkit.io.assets.rows import UP
 from volkit.io.assets.usd_reader import usd_frame, usd_parts
@@ -18,7 +19,7 @@ from volkit.io.format import Format, FormatError
 from volkit.representations.mesh import Mesh
 from volkit.typing import Tensor
 
-__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
+__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD", "understood"]
 
 Found = TypeVar("Found")
 LARGEST = 1 << 31  # bytes
@@ -26,9 +27,9 @@ DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError,
 
 
 def sniff_gltf(path: Path) -> bool:
-    """Whether the file begins as a binary glTF, or is JSON that names an asset."""
-    head = _head(path)
-    return head[:4] == b"glTF" or (head.lstrip()[:1] == b"{" and b'"asset"' in head and b'"version"' in head)
+    """Whether the file is glTF, and not of splats."""
+    head = tree_head(path)
+    return bool(head) and b'"KHR_gaussian_splatting"' not in head
 
 
 def sniff_obj(path: Path) -> bool:
@@ -72,7 +73,7 @@ def read_gltf(path: Path) -> Mesh:
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
-    _understood(path, "obj", _check_pictures)
+    understood(path, "obj", _check_pictures)
     return _read(path, "obj", _by_trimesh("obj"), UP)
 
 
@@ -90,7 +91,7 @@ def read_usd(path: Path) -> Mesh:
     """A mesh in the stage's frame, which says what is up and how long its unit is."""
     if find_spec("pxr") is None:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
-    return _read(path, "usd", usd_parts, _understood(path, "usd", usd_frame))
+    return _read(path, "usd", usd_parts, understood(path, "usd", usd_frame))
 
 
 def _check_pictures(path: Path) -> None:
@@ -134,7 +135,7 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
         raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
     if path.stat().st_size > LARGEST:
         raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
-    vertices, faces, looks = _understood(path, kind, lambda path: _joined(parts(path)))
+    vertices, faces, looks = understood(path, kind, lambda path: _joined(parts(path)))
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
@@ -148,7 +149,7 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
     return mesh
 
 
-def _understood(path: Path, kind: str, read: Callable[[Path], Found]) -> Found:
+def understood(path: Path, kind: str, read: Callable[[Path], Found]) -> Found:
     """What a library reads, or its complaint as ours."""
     try:
         return read(path)

@@ -59,7 +59,7 @@ def read(path: Path, frame: SpzFrame = "rub") -> Splats:
     header, parts = unpack(path)
     used = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
     positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
-    rows = lambda values: torch.from_numpy(values.reshape(header.count, -1)).float()  # noqa: E731
+    rows = lambda values: torch.from_numpy(values.astype(np.float32)).view(header.count, -1)  # noqa: E731
     columns = {
         "means": _positions(positions, header),
         "quaternions": _rotations(rotations, header),
@@ -117,7 +117,7 @@ def _positions(data: np.ndarray, header: Header) -> Tensor:
 def _rotations(data: np.ndarray, header: Header) -> Tensor:
     """w x y z."""
     if header.version < 3:
-        three = torch.from_numpy(data.reshape(-1, 3)).float().div_(127.5).sub_(1)
+        three = torch.from_numpy(data.reshape(-1, 3).astype(np.float32)).div_(127.5).sub_(1)
         return torch.cat([(1 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt(), three], 1)
     words = torch.from_numpy(data.view("<u4").astype(np.int64))
     turns = torch.stack([words >> shift for shift in (20, 10, 0)], -1)
