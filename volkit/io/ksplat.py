@@ -81,7 +81,7 @@ def sniff(path: Path) -> bool:
         return False
     sections, count, level = *struct.unpack_from("<I8xI", head, 4), struct.unpack_from("<H", head, 20)[0]
     size = path.stat().st_size
-    return level <= 2 and 0 < sections and FILE + sections * SECTION <= size and 0 < count <= size
+    return level <= 2 and sections > 0 and FILE + sections * SECTION <= size and 0 < count <= size
 
 
 def read(path: Path) -> Splats:

@@ -1,4 +1,4 @@
-"""What readers of splats end with, and writers begin with: columns before activation, in a frame that the file wants."""
+"""What readers of splats end with, and writers begin with: columns before activation, in the file's frame."""
 
 import math
 from collections.abc import Mapping

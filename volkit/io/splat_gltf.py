@@ -1,11 +1,12 @@
 """Splats in glTF, KHR_gaussian_splatting (release candidate of 2026-07), `.glb` or `.gltf`.
 
 Points with rotation x y z w, scale, opacity and harmonics, one attribute each; drafts before February 2026 had the
-logarithm of the scale, which is known by its negative values. The file is left, up, front (LUF) where a `.ply` is right,
-down, front, as SPZ's documents say and splat-transform does: a half turn about z.
+logarithm of the scale, which is known by its negative values. The file is left, up, front (LUF) where a `.ply` is
+right, down, front, as SPZ's documents say and splat-transform does: a half turn about z.
 Source: KhronosGroup/glTF `extensions/2.0/Khronos/KHR_gaussian_splatting`.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.geometry import Similarity, sh_count
+from volkit.geometry import Similarity
 from volkit.io.assets.gltf_builder import GltfBuilder
 from volkit.io.assets.gltf_container import packed, tree_head, unpacked
 from volkit.io.assets.gltf_reader import DEEPEST, GltfReader
@@ -54,9 +55,7 @@ def read(path: Path) -> Splats:
     moved = [splats_of(columns, place, provenance={}).columns_in() for columns, place in found]
     basis = max(columns["sh_rest"].shape[1] for columns in moved)
     for columns in moved:
-        columns["sh_rest"] = torch.nn.functional.pad(
-            columns["sh_rest"], (0, 0, 0, basis - columns["sh_rest"].shape[1])
-        )
+        columns["sh_rest"] = torch.nn.functional.pad(columns["sh_rest"], (0, 0, 0, basis - columns["sh_rest"].shape[1]))
     columns = {name: torch.cat([columns[name] for columns in moved]) for name in moved[0]}
     return splats_of(columns, PLY_FROM_FILE, provenance={"format": "splat_gltf"})
 
@@ -125,8 +124,10 @@ def write(representation: Representation, path: Path) -> None:
         f"{NAME}:ROTATION": unit.roll(-1, -1),
         f"{NAME}:SCALE": columns["log_scales"].exp(),
         f"{NAME}:OPACITY": opacity,
-    } | {f"{NAME}:SH_DEGREE_{degree}_COEF_{k - degree * degree}": harmonics[:, k]
-         for degree in range(4) for k in range(degree * degree, sh_count(degree)) if k < harmonics.shape[1]}  # fmt: skip
+    }
+    for k, values in enumerate(harmonics.unbind(1)):
+        degree = math.isqrt(k)
+        attributes[f"{NAME}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = values
     built = GltfBuilder({"name": path.stem})
     numbers = {name: _stored(built, np.ascontiguousarray(v.float().numpy())) for name, v in attributes.items()}
     light = np.concatenate([linear_from_srgb(colour_of_constant(constant).numpy()), opacity.numpy()], 1)

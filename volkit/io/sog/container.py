@@ -80,7 +80,15 @@ class Parts:
             if member.file_size > max(LONGEST if name == META else 0, 2 * self.path.stat().st_size):
                 raise FormatError(self.path, f"holds {name} of {member.file_size} bytes", FIX)
             return self.archive.read(member)
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        except (
+            KeyError,
+            zipfile.BadZipFile,
+            NotImplementedError,
+            RuntimeError,
+            EOFError,
+            OSError,
+            ValueError,
+        ) as error:
             if isinstance(error, FormatError):
                 raise
             reason = " ".join(str(error).split())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[
         columns, page = _file(parts, name)
         count = len(columns["means"])
         if run is not None:
-            if run[-1][0] + run[-1][1] > count or any(a + n > b for (a, n), (b, _) in zip(run, run[1:], strict=False)):
+            if run[-1][0] + run[-1][1] > count or any(a + n > b for (a, n), (b, _) in pairwise(run)):
                 raise FormatError(parts.path, f"names splats twice, or more than the {count} of {name}", FIX)
             rows = torch.cat([torch.arange(offset, offset + length) for offset, length in run])
             columns = {key: column[rows] for key, column in columns.items()}

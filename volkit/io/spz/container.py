@@ -150,7 +150,8 @@ def _gzipped(data: bytes) -> bytes:
     """One gzip member, its blocks deflated side by side, each looking back into the one before (as pigz does)."""
 
     def deflated(start: int) -> bytes:
-        packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, data[max(0, start - WINDOW) : start])
+        seen = data[max(0, start - WINDOW) : start]
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, seen)
         last = start + BLOCK >= len(data)
         return packer.compress(data[start : start + BLOCK]) + packer.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
 
