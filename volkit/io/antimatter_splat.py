@@ -12,14 +12,13 @@ import torch
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
 from volkit.io.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
-from volkit.io.splat_columns import columns_for, splats_of
+from volkit.io.splat_columns import columns_for, log_of_scales, splats_of
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
 __all__ = ["FORMAT"]
 
 ROW = np.dtype([("position", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("rotation", "u1", 4)])
-LEAST = 1e-30  # a scale of 0 has no logarithm
 
 
 def sniff(path: Path) -> bool:
@@ -37,7 +36,7 @@ def read(path: Path) -> Splats:
     columns = {
         "means": torch.from_numpy(rows["position"].astype(np.float32)),
         "quaternions": torch.from_numpy(rows["rotation"].astype(np.float32)).sub_(128).div_(128),
-        "log_scales": torch.from_numpy(rows["scale"].astype(np.float32)).clamp_(min=LEAST).log_(),
+        "log_scales": log_of_scales(torch.from_numpy(rows["scale"].astype(np.float32))),
         "logits": logits_of_bytes(rows["rgba"][:, 3]),
         "sh_dc": constant_of_colour(rgb)[:, None],
         "sh_rest": rgb.new_zeros(len(rows), 0, 3),

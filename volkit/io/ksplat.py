@@ -16,7 +16,7 @@ import torch
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
 from volkit.io.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
-from volkit.io.splat_columns import columns_for, splats_of
+from volkit.io.splat_columns import columns_for, joined, log_of_scales, splats_of
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Tensor
@@ -30,7 +30,6 @@ BASES = ((), (3,), (3, 5), (3, 5, 7))  # functions by degree
 MOST_DEGREE = 2  # that is written; the format has no more
 BUCKET, BLOCK, RANGE = 256, 5.0, 32767  # splats, units, steps from the middle to a side
 SPAN = 1.5  # of harmonics in bytes, where the header names none
-LEAST = 1e-30
 FIX = "copy or write it again"
 
 
@@ -101,10 +100,8 @@ def read(path: Path) -> Splats:
             found.append((rows, means, section.degree))
     if sum(len(rows) for rows, _, _ in found) != count:
         raise FormatError(path, f"promises {count} splats, and its sections hold others", FIX)
-    degree = max(degree for _, _, degree in found)
-    parts = [_columns(rows, means, own, degree, span) for rows, means, own in found]
-    columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return splats_of(columns, provenance={"format": "ksplat", "level": level})
+    parts = [_columns(rows, means, degree, span) for rows, means, degree in found]
+    return splats_of(joined(parts), provenance={"format": "ksplat", "level": level})
 
 
 def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -134,20 +131,18 @@ def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tup
     return rows, steps * step + np.repeat(middle, sizes, 0), end
 
 
-def _columns(
-    rows: np.ndarray, means: np.ndarray, own: int, degree: int, span: tuple[float, float]
-) -> dict[str, Tensor]:
+def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float, float]) -> dict[str, Tensor]:
     floats = lambda name: torch.from_numpy(rows[name].astype(np.float32))  # noqa: E731
     rest = floats("rest")
     if rows["rest"].dtype == np.uint8:
         rest = rest.mul_((span[1] - span[0]) / 255).add_(span[0])
-    bands = rest.split([3 * size for size in BASES[own]], 1) if own else ()
+    bands = rest.split([3 * size for size in BASES[degree]], 1) if degree else ()
     basis = [band.unflatten(1, (3, -1)).transpose(1, 2) for band in bands]
-    harmonics = torch.cat([*basis, rest.new_zeros(len(rows), sum(BASES[degree][own:]), 3)], 1)
+    harmonics = torch.cat([rest.new_zeros(len(rows), 0, 3), *basis], 1)
     return {
         "means": torch.from_numpy(means),
         "quaternions": floats("rotation"),
-        "log_scales": floats("scale").clamp_(min=LEAST).log_(),
+        "log_scales": log_of_scales(floats("scale")),
         "logits": logits_of_bytes(rows["rgba"][:, 3]),
         "sh_dc": constant_of_colour(torch.from_numpy(rows["rgba"][:, :3].astype(np.float32) / 255))[:, None],
         "sh_rest": harmonics,

@@ -10,13 +10,18 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity
+from volkit.io import splat_usd
+from volkit.io.assets.asset import Style
 from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
 from volkit.io.assets.rows import UP
 from volkit.io.assets.usd_reader import usd_frame, usd_parts
+from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError
 from volkit.representations.mesh import Mesh
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
 __all__ = ["GLTF", "OBJ", "PLY", "STL", "USD", "understood"]
@@ -87,11 +92,21 @@ def read_stl(path: Path) -> Mesh:
     return _read(path, "stl", _by_trimesh("stl"), Similarity())
 
 
-def read_usd(path: Path) -> Mesh:
-    """A mesh in the stage's frame, which says what is up and how long its unit is."""
+def read_usd(path: Path) -> Mesh | Splats:
+    """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
     if find_spec("pxr") is None:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
+    if understood(path, "usd", splat_usd.holds_splats):
+        return understood(path, "usd", splat_usd.read)
     return _read(path, "usd", usd_parts, understood(path, "usd", usd_frame))
+
+
+def write_usd(scene: Representation, path: Path) -> None:
+    """Splats, or a mesh as it is."""
+    if not isinstance(scene, Splats):
+        return write_mesh(scene, path)
+    check_usd(path, Style())
+    splat_usd.write(scene, path)
 
 
 def _check_pictures(path: Path) -> None:
@@ -192,4 +207,5 @@ GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write
 OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_mesh, WHOLE)
 PLY = Format("mesh_ply", (".ply",), ("mesh",), sniff_ply, read_ply, write_mesh, "shape and colours of vertices")
 STL = Format("stl", (".stl",), ("mesh",), sniff_stl, read_stl, write_mesh, "shape alone")
-USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh",), sniff_usd, read_usd, write_mesh, WHOLE)
+USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), sniff_usd, read_usd, write_usd,
+             f"{WHOLE}; splats in float32, the frame is baked in")  # fmt: skip

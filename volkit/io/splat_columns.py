@@ -1,7 +1,7 @@
 """What readers of splats end with, and writers begin with: columns before activation, in the file's frame."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,20 @@ from volkit.representations.splat_extent import core
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["check_count", "columns_for", "morton_order", "splats_of"]
+__all__ = [
+    "check_count",
+    "columns_for",
+    "joined",
+    "log_of_scales",
+    "logits_of",
+    "morton_order",
+    "splats_in",
+    "splats_of",
+]
 
 FLAT = -20.0  # log of a surfel's third scale, where a file needs one; splat-transform reads and writes no smaller ones
+LEAST = 1e-30  # of a scale: 0 has no logarithm
+OPAQUE = 1e-7  # from 0 and 1, where an opacity has no logit
 FINEST = (1 << 21) - 1  # cells a side
 
 
@@ -36,6 +47,37 @@ def splats_of(
     splats.domain = core(splats)
     splats.provenance = provenance
     return splats
+
+
+def splats_in(
+    found: Sequence[tuple[Mapping[str, Tensor], Similarity]], world_from_file: Similarity, provenance: Mapping[str, Any]
+) -> Splats:
+    """Splats of a file's parts and their places: of one part in its own frame, of several in the file's."""
+    if len(found) == 1:
+        columns, place = found[0]
+        return splats_of(columns, world_from_file @ place, provenance=provenance)
+    moved = [splats_of(columns, place, provenance={}).columns_in() for columns, place in found]
+    return splats_of(joined(moved), world_from_file, provenance=provenance)
+
+
+def joined(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """One table of several; harmonics of lower degrees are filled up by zeros."""
+    basis = max(columns["sh_rest"].shape[1] for columns in found)
+    even = [
+        {**columns, "sh_rest": torch.nn.functional.pad(rest, (0, 0, 0, basis - rest.shape[1]))}
+        for columns, rest in ((columns, columns["sh_rest"]) for columns in found)
+    ]
+    return {name: torch.cat([columns[name] for columns in even]) for name in even[0]}
+
+
+def log_of_scales(scales: Float[Tensor, "splat axis"]) -> Float[Tensor, "splat axis"]:
+    """Finite logarithms."""
+    return scales.clamp_min(LEAST).log()
+
+
+def logits_of(opacities: Float[Tensor, " splat"]) -> Float[Tensor, " splat"]:
+    """Finite logits."""
+    return torch.logit(opacities.double().clamp(OPAQUE, 1 - OPAQUE)).float()
 
 
 def columns_for(

@@ -22,7 +22,7 @@ from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
 from volkit.io.mesh_file import understood
 from volkit.io.quantised import colour_of_constant
-from volkit.io.splat_columns import columns_for, splats_of
+from volkit.io.splat_columns import columns_for, log_of_scales, logits_of, splats_in
 from volkit.io.srgb import linear_from_srgb
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -35,8 +35,6 @@ PLY_FROM_FILE = Similarity(((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0))
 POINTS, ARRAY = 0, 34962
 COMPONENTS = {"float32": 5126, "uint16": 5123}
 SHAPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
-OPAQUE = 1e-7  # from 0 and 1, where a logit is infinite
-LEAST = 1e-30
 
 
 def sniff(path: Path) -> bool:
@@ -49,15 +47,7 @@ def read(path: Path) -> Splats:
     found = understood(path, "gltf", _placed)
     if not found:
         raise FormatError(path, "shows no splats", "export it again")
-    if len(found) == 1:
-        columns, place = found[0]
-        return splats_of(columns, PLY_FROM_FILE @ place, provenance={"format": "splat_gltf"})
-    moved = [splats_of(columns, place, provenance={}).columns_in() for columns, place in found]
-    basis = max(columns["sh_rest"].shape[1] for columns in moved)
-    for columns in moved:
-        columns["sh_rest"] = torch.nn.functional.pad(columns["sh_rest"], (0, 0, 0, basis - columns["sh_rest"].shape[1]))
-    columns = {name: torch.cat([columns[name] for columns in moved]) for name in moved[0]}
-    return splats_of(columns, PLY_FROM_FILE, provenance={"format": "splat_gltf"})
+    return splats_in(found, PLY_FROM_FILE, {"format": "splat_gltf"})
 
 
 def _placed(path: Path) -> list[tuple[dict[str, Tensor], Similarity]]:
@@ -101,8 +91,8 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]
     columns = {
         "means": own["POSITION"],
         "quaternions": own["ROTATION"].roll(1, -1),
-        "log_scales": scale if bool((scale < 0).any()) else scale.clamp_min(LEAST).log(),
-        "logits": torch.logit(own["OPACITY"][:, 0].clamp(OPAQUE, 1 - OPAQUE)),
+        "log_scales": scale if bool((scale < 0).any()) else log_of_scales(scale),
+        "logits": logits_of(own["OPACITY"][:, 0]),
         "sh_dc": basis[0][:, None],
         "sh_rest": torch.stack(basis[1:], 1) if degree else basis[0].new_zeros(count, 0, 3),
     }

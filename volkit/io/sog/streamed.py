@@ -10,6 +10,7 @@ import torch
 from volkit.io.format import FormatError
 from volkit.io.sog.container import FIX, Parts
 from volkit.io.sog.decode import columns_of
+from volkit.io.splat_columns import joined
 from volkit.typing import Tensor
 
 __all__ = ["finest"]
@@ -43,7 +44,7 @@ def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[
         metas.append(page)
     if not found:
         raise FormatError(parts.path, "names no splats", FIX)
-    return _joined(found), metas
+    return joined(found), metas
 
 
 def _file(parts: Parts, name: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -71,12 +72,3 @@ def _leaves(parts: Parts, node: Any, depth: int) -> Iterator[dict[str, Any]]:
         yield run
     for child in children:
         yield from _leaves(parts, child, depth - 1)
-
-
-def _joined(found: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """One table; harmonics of lower degrees are filled up by zeros."""
-    basis = max(columns["sh_rest"].shape[1] for columns in found)
-    for columns in found:
-        rest = columns["sh_rest"]
-        columns["sh_rest"] = torch.nn.functional.pad(rest, (0, 0, 0, basis - rest.shape[1]))
-    return {key: torch.cat([columns[key] for columns in found]) for key in found[0]}
