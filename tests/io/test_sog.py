@@ -156,7 +156,7 @@ def test_pictures_may_not_be_bombs(tmp_path):
     Image.new("RGBA", (16000, 16000)).save(file, "WEBP", lossless=True, quality=0, method=0)
     assert len(file.getvalue()) < 1 << 20
     _replaced(tmp_path / "a.sog", "quats.webp", file.getvalue())
-    with pytest.raises(FormatError, match=r"a\.sog: holds quats\.webp of .* pixels"):
+    with pytest.raises(FormatError, match=r"a\.sog: holds quats\.webp"):
         load(tmp_path / "a.sog")
 
 

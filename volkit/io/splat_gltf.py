@@ -22,7 +22,7 @@ from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
 from volkit.io.mesh_file import understood
 from volkit.io.quantised import colour_of_constant
-from volkit.io.splat_columns import columns_for, log_of_scales, logits_of, splats_in
+from volkit.io.splat_columns import check_count, columns_for, log_of_scales, logits_of, splats_in
 from volkit.io.srgb import linear_from_srgb
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -54,12 +54,17 @@ def _placed(path: Path) -> list[tuple[dict[str, Tensor], Similarity]]:
     tree, buffers = unpacked(path)
     reader = GltfReader(path, tree, buffers)
     scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
-    return [
-        (_columns(reader, primitive), Similarity.from_matrix(torch.from_numpy(to_file)))
-        for root in scene.get("nodes", ())
-        for number, to_file in reader.placed(root, np.eye(4), DEEPEST)
-        for primitive in _primitives(tree, tree["nodes"][number]["mesh"])
-    ]
+    found, total = [], 0
+    for root in scene.get("nodes", ()):
+        for number, to_file in reader.placed(root, np.eye(4), DEEPEST):
+            if np.linalg.det(to_file[:3, :3]) <= 0:
+                raise ValueError("splats are mirrored or flat")
+            for primitive in _primitives(tree, tree["nodes"][number]["mesh"]):
+                columns = _columns(reader, primitive)
+                total += len(columns["means"])  # nodes may show the same splats again and again
+                check_count(path, total, sum(map(len, buffers)))
+                found.append((columns, Similarity.from_matrix(torch.from_numpy(to_file))))
+    return found
 
 
 def _primitives(tree: dict[str, Any], mesh: int) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ from volkit.typing import Tensor
 __all__ = ["FORMAT"]
 
 MODES = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
+CONSTANT, BYTES = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
 PLACED = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3", "scale_0", "scale_1")
 
 
@@ -45,27 +46,30 @@ def read(path: Path) -> Splats:
         raise FormatError(path, f"holds the elements {', '.join(elements)}", "splats are one element, vertex")
     table = elements["vertex"]
     names = list(table.dtype.names or ())
-    missing = [name for name in PLACED if name not in names]
-    if missing:
-        raise FormatError(path, f"has no column {missing[0]}: not Gaussian splats", "give a .ply of splats")
+    if not {"f_dc_0", "red"} & set(names):
+        raise FormatError(path, "has no colour: neither f_dc_0 nor red", "give a .ply of splats")
     rest = [name for name in names if name.startswith("f_rest_")]
     degree = math.isqrt(len(rest) // 3 + 1) - 1
     if 3 * (sh_count(degree) - 1) != len(rest) or degree > 4:
         raise FormatError(path, f"has {len(rest)} columns f_rest, which make no degree", "0, 9, 24, 45 or 72 do")
+    constant = CONSTANT if "f_dc_0" in names else BYTES
+    missing = [n for n in (*PLACED, *constant, *(f"f_rest_{k}" for k in range(len(rest)))) if n not in names]
+    if missing:
+        raise FormatError(path, f"has no column {missing[0]}: not Gaussian splats", "give a .ply of splats")
     tags = [match.groups() for match in map(MODES.search, comments) if match]
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
-    known = {*PLACED, *rest, "scale_2", "f_dc_0", "f_dc_1", "f_dc_2", "red", "green", "blue"}
+    known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES}
     normals = {"nx", "ny", "nz"} & {name for name in names if not np.any(table[name])}
     extras = [name for name in names if name not in known | normals]
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
-    columns = _columns(table, names, len(rest) // 3, path)
+    columns = _columns(table, names, len(rest) // 3)
     splats = splats_of(columns, mip=mip, extras=kinds, provenance={"format": "ply", "comments": list(comments)})
     for kind, name in zip(kinds, extras, strict=True):
         splats.register_buffer(f"extra_{kind}", torch.from_numpy(table[name].astype(np.float64)))
     return splats
 
 
-def _columns(table: np.ndarray, names: list[str], basis: int, path: Path) -> dict[str, Tensor]:
+def _columns(table: np.ndarray, names: list[str], basis: int) -> dict[str, Tensor]:
     if all(table.dtype[name] == np.dtype("<f4") for name in names):  # as most are: no copy
         values = table.view("<f4").reshape(len(table), len(names))
     else:
@@ -78,12 +82,7 @@ def _columns(table: np.ndarray, names: list[str], basis: int, path: Path) -> dic
             return whole[:, first : first + len(wanted)]
         return whole[:, [names.index(name) for name in wanted]]
 
-    if "f_dc_0" in names:
-        constant = stacked(("f_dc_0", "f_dc_1", "f_dc_2"))
-    elif "red" in names:
-        constant = (stacked(("red", "green", "blue")) / 255.0 - 0.5) / C0
-    else:
-        raise FormatError(path, "has no colour: neither f_dc_0 nor red", "give a .ply of splats")
+    constant = stacked(CONSTANT) if "f_dc_0" in names else (stacked(BYTES) / 255.0 - 0.5) / C0
     # f_rest_{channel * basis + k}: channel by channel, ours basis by basis.
     higher = stacked([f"f_rest_{k}" for k in range(3 * basis)]) if basis else whole[:, :0]
     return {
@@ -102,18 +101,22 @@ def write(representation: Representation, path: Path) -> None:
     columns, count = representation.columns_in(), len(representation)
     rest, scales = columns["sh_rest"].shape[1], columns["log_scales"].shape[1]
     names = [
-        *"xyz", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
+        *"xyz", "nx", "ny", "nz", *CONSTANT, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
         *(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)),
     ]  # fmt: skip
     extras = [extra.rsplit(":", 1) for extra in representation.config.extras]
-    table = np.empty(count, dtype=[*((name, "<f4") for name in names), *((name, f"<{kind}") for name, kind in extras)])
-    floats = torch.from_numpy(np.ndarray((count, len(names)), "<f4", table, strides=(table.itemsize, 4)))
+    floats = torch.empty(count, len(names))
     parts = (
         columns["means"], columns["means"].new_zeros(count, 3), columns["sh_dc"][:, 0],
         columns["sh_rest"].transpose(1, 2), columns["logits"][:, None], columns["log_scales"], columns["quaternions"],
     )  # fmt: skip
     for place, part in zip(floats.split([part.shape[1:].numel() for part in parts], 1), parts, strict=True):
         place.unflatten(1, part.shape[1:]).copy_(part)
+    table = floats.numpy().astype("<f4", copy=False).view([(name, "<f4") for name in names])[:, 0]
+    if extras:
+        kinds = [*table.dtype.descr, *((name, f"<{kind}") for name, kind in extras)]
+        table, only = np.empty(count, kinds), table
+        table[names] = only
     for (name, _), extra in zip(extras, representation.config.extras, strict=True):
         table[name] = getattr(representation, f"extra_{extra}").cpu().numpy()
     comments = ["SplatRenderMode: mip"] if representation.config.mip else []

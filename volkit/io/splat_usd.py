@@ -61,7 +61,10 @@ def _columns(prim: Any) -> dict[str, Tensor]:
     degree = prim.GetAttribute(f"{HARMONICS}Degree").Get()
     if not 0 <= degree <= 4:
         raise ValueError(f"{prim.GetPath()} says degree {degree}")
-    harmonics = _array(prim, f"{HARMONICS}Coefficients", 3).view(-1, sh_count(degree), 3)
+    harmonics = _array(prim, f"{HARMONICS}Coefficients", 3)
+    if len(harmonics) != count * sh_count(degree):
+        raise ValueError(f"{prim.GetPath()} has {len(harmonics)} coefficients for {count} splats of degree {degree}")
+    harmonics = harmonics.view(count, -1, 3)
     columns = {
         "means": means,
         "quaternions": _array(prim, "orientations", 4).roll(1, -1),  # x y z w in memory

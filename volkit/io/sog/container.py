@@ -1,7 +1,10 @@
 """Where the pictures of a SOG lie: in an archive, or beside its `meta.json`."""
 
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -12,12 +15,13 @@ from PIL import Image, UnidentifiedImageError
 
 from volkit.io.format import FormatError
 
-__all__ = ["META", "Parts", "webp"]
+__all__ = ["DAMAGED", "FIX", "META", "WIDEST", "Parts", "webp"]
 
 META = "meta.json"
-LONGEST = 64 << 20  # bytes of JSON; a tree of a million nodes
+LONGEST = 16 << 20  # bytes of JSON; a tree of a hundred thousand nodes
 WIDEST = 16383  # pixels of a WebP
-DENSEST = 4096  # pixels a byte: a WebP of one colour is about this small
+DENSEST, SMALL = 64, 1 << 22  # pixels a byte of all files: a picture of one colour is small, but not all are
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, ValueError, NotImplementedError)
 FIX = "copy or write it again"
 
 
@@ -26,6 +30,8 @@ class Parts:
 
     def __init__(self, path: Path, archive: zipfile.ZipFile | None) -> None:
         self.path, self.archive = path, archive
+        files = path.parent.glob("*.webp") if archive is None else [path]
+        self.size = sum(file.stat().st_size for file in files)
 
     @classmethod
     def opened(cls, path: Path, stack: ExitStack) -> Self:
@@ -35,7 +41,7 @@ class Parts:
                 return cls(path, None)
         try:
             return cls(path, stack.enter_context(zipfile.ZipFile(path)))
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except DAMAGED as error:
             raise FormatError(path, f"is a damaged archive: {error}", FIX) from None
 
     def meta(self) -> dict[str, Any]:
@@ -54,7 +60,7 @@ class Parts:
         data = self._bytes(name)
         try:
             with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as image:
-                if max(image.size) > WIDEST or image.width * image.height > DENSEST * len(data):
+                if max(image.size) > WIDEST or image.width * image.height > DENSEST * self.size + SMALL:
                     raise FormatError(self.path, f"holds {name} of {image.size} pixels in {len(data)} bytes", FIX)
                 return np.asarray(image.convert("RGBA"))
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from volkit.io.atomic import write_together, written_whole
 from volkit.io.format import Format, FormatError
-from volkit.io.sog.container import META, Parts
+from volkit.io.sog.container import DAMAGED, META, Parts
 from volkit.io.sog.decode import columns_of, is_flat, is_mip
 from volkit.io.sog.encode import encoded
 from volkit.io.sog.streamed import finest
@@ -31,11 +31,11 @@ def sniff(path: Path) -> bool:
     """Whether the file is an archive with a page of ours, or such a page."""
     try:
         with path.open("rb") as file:
-            head = file.read(1 << 12)
+            head = file.read(1 << 16)
         if head.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(path) as archive:
                 return META in archive.namelist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+    except DAMAGED:
         return False
     return head.lstrip()[:1] == b"{" and (LEVELS in head or all(key in head for key in (b'"means"', b'"mins"')))
 

@@ -27,6 +27,7 @@ ANTIALIASED, EXTENDED = 1, 2  # flags
 NEWEST = 4
 LEVEL = 12  # of zstd, as the format's own writer has it
 BLOCK, WINDOW = 1 << 20, 1 << 15  # bytes that are deflated at a time, and that deflate looks back
+LEAST = 0.25  # bytes a splat: positions alone do not compress to less
 COMMON = "copy or write it again"
 
 Part = bytes | bytearray | memoryview
@@ -114,7 +115,7 @@ def _inflated(path: Path, part: memoryview, size: int) -> bytes:
 
 
 def _check(path: Path, header: Header, size: int) -> None:
-    check_count(path, header.count, size)
+    check_count(path, header.count, size, LEAST)
     if header.degree > 4 or header.fraction_bits > 23:
         raise FormatError(path, f"says degree {header.degree}, {header.fraction_bits} bits of fraction", COMMON)
 
