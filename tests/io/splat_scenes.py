@@ -22,21 +22,37 @@ def random_splats(count: int = 600, degree: int = 3, seed: int = 0, **settings) 
 
 
 def differences(ours: Splats, theirs: Splats, ordered: bool = False) -> dict[str, float]:
-    """The largest difference by column, world frame: opacity for its logit, unit quaternions but for their sign.
+    """The largest difference by column, world frame: opacity for its logit, unit quaternions of the same Gaussian.
 
-    Scenes in another order are matched by position.
+    Scenes in another order are matched by position and by what else is one number.
     """
     assert len(ours) == len(theirs)
-    a, b = ours.columns_in(), theirs.columns_in()
-    if not ordered:
-        nearest = torch.cdist(a["means"].double(), b["means"].double()).argmin(1)
-        assert len(nearest.unique()) == len(nearest), "positions are too far off to tell splats apart"
-        b = {name: column[nearest] for name, column in b.items()}
+    a, b = dict(ours.columns_in()), dict(theirs.columns_in())
     for columns in (a, b):
         columns["logits"] = torch.sigmoid(columns["logits"])
         columns["quaternions"] = torch.nn.functional.normalize(columns["quaternions"], dim=-1)
-    b["quaternions"] = b["quaternions"] * (a["quaternions"] * b["quaternions"]).sum(-1, keepdim=True).sign()
+    if not ordered:
+        nearest = torch.cdist(_marks(a), _marks(b)).argmin(1)
+        assert len(nearest.unique()) == len(nearest), "positions are too far off to tell splats apart"
+        b = {name: column[nearest] for name, column in b.items()}
+    b["quaternions"] = _same_way_round(a["quaternions"], b["quaternions"])
     return {name: _largest(a[name], b[name]) for name in a}
+
+
+def _marks(columns: dict[str, Tensor]) -> Tensor:
+    """Positions, and with less weight sizes, opacity and colour, which tell splats in one place apart."""
+    parts = [columns["means"], *(0.1 * columns[name].flatten(1) for name in ("log_scales", "sh_dc"))]
+    return torch.cat([*parts, 0.1 * columns["logits"][:, None]], 1).double()
+
+
+def _same_way_round(a: Tensor, b: Tensor) -> Tensor:
+    """Quaternions of the same Gaussian next to others: half turns about its own axes, and all signs, change nothing."""
+    w, x, y, z = b.unbind(-1)
+    turns = [torch.stack(t, -1) for t in ((w, x, y, z), (-x, w, z, -y), (-y, -z, w, x), (-z, y, -x, w))]
+    close = torch.stack([(a * turn).sum(-1) for turn in turns], -1)
+    best = close.abs().argmax(-1, keepdim=True)
+    chosen = torch.stack(turns, 1).gather(1, best[..., None].expand(-1, 1, 4))[:, 0]
+    return chosen * close.gather(1, best).sign()
 
 
 def _largest(a: Tensor, b: Tensor) -> float:

@@ -15,7 +15,7 @@ from volkit.io import FormatError, load, save, spz
 # halves of steps: 2^-12, 1/16, 1/255, 1/255/0.15, and 8 or 16 of 1/128; rotations have sign and 9 bits: 1022 steps
 TOLERANCES = {"means": 0.5 / 4096 + 1e-6, "log_scales": 0.5 / 16 + 1e-6, "quaternions": smallest_three_error(1022),
               "logits": 0.5 / 255 + 1e-6, "sh_dc": 0.5 / 255 / 0.15 + 1e-6, "sh_rest": 8 / 128 + 1e-6}  # fmt: skip
-OLD = TOLERANCES | {"quaternions": 3 / 127.5}  # bytes of x, y, z; w may be small, and is the root of the rest
+OLD = TOLERANCES | {"quaternions": 3**0.5 * 0.5 / 127.5 / 0.1}  # bytes of x, y, z; w > 0.1 is the root of the rest
 
 
 @pytest.mark.parametrize("version", [3, 4])
@@ -26,8 +26,7 @@ def test_written_and_read_again(tmp_path, version, degree):
     again = load(tmp_path / "a.spz")
     assert again.config.degree == degree and again.config.mip == splats.config.mip
     assert again.provenance["version"] == version and again.provenance["spz_frame"] == "rub"
-    clipped = splats.sh_rest.data.clamp_(-1, 1 - 8 / 128)  # the last step of a byte ends below 1
-    assert clipped is not None
+    splats.sh_rest.data.clamp_(-1, 1 - 8 / 128)  # the last step of a byte ends below 1
     assert_agree(splats, again, TOLERANCES, ordered=True)
 
 
@@ -42,17 +41,17 @@ def test_frames_come_back(tmp_path, frame):
 
 
 def test_the_files_record_of_its_axes_is_followed(tmp_path):
-    """Axes 7 are left, up, front: x and y of a .ply the other way; 1 is a mirror image."""
+    """Axes 7 are left, up, front: x and y of a .ply the other way; 2 is a mirror image."""
     for axes, signs in ((6, (1, 1, 1)), (4, (1, -1, -1)), (7, (-1, -1, 1)), (0, (1, -1, -1))):
         (tmp_path / "a.spz").write_bytes(_plain(axes))
         splats = spz.read(tmp_path / "a.spz", "auto")
         assert splats.columns_in()["means"][0].tolist() == pytest.approx(
             [s * p for s, p in zip(signs, (1, 2, 3), strict=True)]
         )
-    (tmp_path / "a.spz").write_bytes(_plain(16))  # right, back, up: a quarter turn
+    (tmp_path / "a.spz").write_bytes(_plain(12))  # right, front, up: a quarter turn
     x, y, z = spz.read(tmp_path / "a.spz", "auto").columns_in()["means"][0].tolist()
-    assert (x, y, z) == pytest.approx((1, -3, -2))
-    (tmp_path / "a.spz").write_bytes(_plain(1))
+    assert (x, y, z) == pytest.approx((1, -3, 2))
+    (tmp_path / "a.spz").write_bytes(_plain(2))
     with pytest.raises(FormatError, match="mirror"):
         spz.read(tmp_path / "a.spz", "auto")
 
@@ -89,7 +88,7 @@ def test_old_versions(tmp_path, version):
     again = spz.read(tmp_path / "a.spz", "ply")
     assert again.config.mip
     loose = OLD | {"means": 2e-3} if version == 1 else OLD  # eleven bits of numbers up to 4
-    found = unit.square().sum(-1) < 0.99  # where w is the root of almost nothing its error is large
+    found = unit.square().sum(-1) < 0.99  # w > 0.1: as the root of almost nothing it has a large error
     again.kept(found)
     splats.kept(found)
     assert_agree(splats, again, loose, ordered=True)
@@ -102,11 +101,12 @@ def test_another_converters_files(shared_data, scene, version):
     source = load(folder / {"train-1000": "loaders.gl", "fruit_drops_minimal": "supersplat_history"}[scene]
                   / f"{scene}.ply")  # fmt: skip
     theirs = load(folder / "converted-by-splat-transform" / f"{scene}.v{version}.spz")
+    assert theirs.provenance["version"] == version
     source.sh_rest.data.clamp_(-1, 1)
     source.log_scales.data.clamp_(-10, 6)
     source.sh_dc.data.clamp_(-0.5 / 0.15, 0.5 / 0.15)
     # theirs may be cut off where ours are rounded: a whole step
-    assert_agree(source, theirs, {name: 2 * value for name, value in TOLERANCES.items()})
+    assert_agree(source, theirs, {name: 2 * value for name, value in TOLERANCES.items()}, ordered=True)
 
 
 def test_files_of_other_authors(shared_data):
@@ -126,7 +126,7 @@ def test_far_positions_have_fewer_bits_instead_of_wrapping(tmp_path):
     splats.means.data.mul_(10000)
     save(splats, tmp_path / "a.spz")
     again = load(tmp_path / "a.spz")
-    step = 2.0 ** -int(np.floor(np.log2((2**23 - 1) / float(splats.means.abs().max()))))
+    step = 2.0 ** -int(np.floor(np.log2((2**23 - 1) / float(splats.means.detach().abs().max()))))
     assert (again.columns_in()["means"] - splats.means).abs().max() <= 0.5 * step * 1.001
 
 

@@ -53,7 +53,8 @@ def core(splats: Splats) -> Domain:
         torch.stack([_quantile(axis, light[near], share) for axis in ends[near].unbind(-1)])
         for ends, share in ((means - reach, TRIMMED), (means + reach, 1.0 - TRIMMED))
     )
-    least = 1e-3 * float((upper - lower).max()) + 1e-6  # flat splats, too, have a box
+    # Flat splats, too, have a box, and those far out one that float32 can tell from a point.
+    least = 1e-3 * float((upper - lower).max()) + 1e-6 * max(1.0, float(torch.cat([lower, upper]).abs().max()))
     far = bool(light[~near].sum() > FAR * light.sum())
     return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()), far)
 
