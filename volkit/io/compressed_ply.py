@@ -92,7 +92,7 @@ def _checked(path: Path, elements: dict[str, np.ndarray]) -> tuple[np.ndarray, n
         raise FormatError(path, "lacks columns of packed splats", fix)
     bounds = np.stack([chunks[name].astype(np.float32) for name in wanted], -1)
     if len(wanted) == OLD:
-        bounds = np.concatenate([bounds, np.tile(np.float32([0, 0, 0, 1, 1, 1]), (len(bounds), 1))], 1)
+        bounds = np.concatenate([bounds, np.tile(np.array([0, 0, 0, 1, 1, 1], np.float32), (len(bounds), 1))], 1)
     words = np.stack([vertices[name].astype(np.uint32) for name in WORDS], -1)
     rest = elements.get("sh", np.zeros(count, np.dtype([])))
     names = [f"f_rest_{k}" for k in range(len(rest.dtype.names or ()))]

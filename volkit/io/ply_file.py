@@ -1,6 +1,7 @@
-"""The container of a `.ply`, read by plyfile once the header's promise fits the file."""
+"""The container of a `.ply`, its header read by plyfile, its body once the promise fits the file."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from plyfile import PlyData, PlyListProperty, PlyParseError
@@ -30,22 +31,28 @@ def read_elements(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
                 raise FormatError(path, f"has no end of its header in {HEADER} bytes", "copy it again")
             file.seek(0)
             header = PlyData._parse_header(file)
-            body = path.stat().st_size - file.tell()
-        if any(isinstance(p, PlyListProperty) for element in header.elements for p in element.properties):
-            raise FormatError(path, "has a column of lists", "write one number a splat and column")
-        rows = sum(element.count for element in header.elements)
-        if not header.text:
-            promised = sum(element.count * element.dtype().itemsize for element in header.elements)
-            if promised != body:
-                fact = f"promises {rows} splats, {promised} bytes, and holds {body} bytes"
-                raise FormatError(path, fact, "copy or write it again")
-        elif rows > body:
-            raise FormatError(path, f"promises {rows} splats in {body} bytes", "copy or write it again")
-        with path.open("rb") as file:
-            data = PlyData.read(file, mmap=False)  # pyright: ignore[reportArgumentType]
+            tables = _tables(path, file, header)
     except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(path, f"is no .ply that can be read: {error}", "copy or write it again") from None
-    comments = [*data.comments, *(comment for element in data.elements for comment in element.comments)]
-    return {element.name: element.data for element in data.elements}, tuple(comments)
+    comments = [*header.comments, *(comment for element in header.elements for comment in element.comments)]
+    return tables, tuple(comments)
+
+
+def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, np.ndarray]:
+    if any(isinstance(p, PlyListProperty) for element in header.elements for p in element.properties):
+        raise FormatError(path, "has a column of lists", "write one number a splat and column")
+    rows, body = sum(element.count for element in header.elements), path.stat().st_size - file.tell()
+    if header.text:
+        if rows > body:
+            raise FormatError(path, f"promises {rows} splats in {body} bytes", "copy or write it again")
+        file.seek(0)
+        return {element.name: element.data for element in PlyData.read(file).elements}
+    kinds = {element.name: (element.dtype(header.byte_order), element.count) for element in header.elements}
+    promised = sum(kind.itemsize * count for kind, count in kinds.values())
+    if promised != body:
+        fact = f"promises {rows} splats, {promised} bytes, and holds {body} bytes"
+        raise FormatError(path, fact, "copy or write it again")
+    # plyfile reads row by row where it may not map the file, and a mapped file must not change.
+    return {name: np.fromfile(file, kind, count) for name, (kind, count) in kinds.items()}

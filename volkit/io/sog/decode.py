@@ -64,9 +64,10 @@ class _Page:
         if self.version not in (1, 2):
             raise self.wrong(f"says version {str(self.version)[:20]}")
         shape = self.part("means").get("shape")
-        self.count = meta.get("count", shape[0] if isinstance(shape, list) and shape else None)
-        if type(self.count) is not int or self.count < 1:
+        count = meta.get("count", shape[0] if isinstance(shape, list) and shape else None)
+        if type(count) is not int or count < 1:
             raise self.wrong("says no count of splats")
+        self.count = count
 
     def wrong(self, fact: str) -> FormatError:
         return FormatError(self.parts.path, fact, FIX)
