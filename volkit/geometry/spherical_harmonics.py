@@ -73,14 +73,15 @@ def rotate_sh(
     """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
 
     The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D); it is solved for from directions enough, in
-    float64, so that no band has a formula of its own. Exact to 1e-12.
+    float64, so that no band has a formula of its own. Exact to 1e-14.
     """
     degree = math.isqrt(coefficients.shape[1]) - 1
     directions = torch.randn(8 * sh_count(degree), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     directions = torch.nn.functional.normalize(directions, dim=-1)
     turned = directions @ rotation.double().cpu().T
-    wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T.round(decimals=12)
-    signs = wigner.diagonal()
-    if torch.equal(wigner, signs.diag()):  # half turns about axes, as between frames of files: exact, and no product
+    wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T
+    even = wigner.round(decimals=10)
+    signs = even.diagonal()
+    if torch.equal(even, signs.diag()):  # half turns about axes, as between frames of files: exact, and no product
         return coefficients * signs.to(coefficients)[:, None]
     return torch.einsum("ij,njc->nic", wigner.to(coefficients), coefficients)

@@ -44,9 +44,9 @@ def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, np.ndarray
     if any(isinstance(p, PlyListProperty) for element in header.elements for p in element.properties):
         raise FormatError(path, "has a column of lists", "write one number a splat and column")
     rows, body = sum(element.count for element in header.elements), path.stat().st_size - file.tell()
+    if rows > body:  # also where rows have no columns
+        raise FormatError(path, f"promises {rows} splats, {body} bytes are there", "copy or write it again")
     if header.text:
-        if rows > body:
-            raise FormatError(path, f"promises {rows} splats in {body} bytes", "copy or write it again")
         file.seek(0)
         return {element.name: element.data for element in PlyData.read(file).elements}
     kinds = {element.name: (element.dtype(header.byte_order), element.count) for element in header.elements}

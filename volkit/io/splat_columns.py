@@ -87,8 +87,8 @@ def columns_for(
     assert isinstance(representation, Splats)
     columns = {name: column.cpu() for name, column in representation.columns_in(file_from_world).items()}
     # A sum is finite where all values are, but for overflow; to look at each costs ten times as much.
-    if not all(math.isfinite(float(column.sum(dtype=torch.float64))) for column in columns.values()):
-        count = int(representation.bad.sum())
+    whole = all(math.isfinite(float(column.sum())) for column in columns.values())
+    if not whole and (count := int(representation.bad.sum())):
         raise FormatError(path, f"cannot hold values that are not finite, as {count} splats have", "drop them")
     if representation.config.surfels:
         columns["log_scales"] = torch.nn.functional.pad(columns["log_scales"], (0, 1), value=FLAT)

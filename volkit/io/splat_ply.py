@@ -59,7 +59,7 @@ def read(path: Path) -> Splats:
     tags = [match.groups() for match in map(MODES.search, comments) if match]
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
     known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES}
-    normals = {"nx", "ny", "nz"} & {name for name in names if not np.any(table[name])}
+    normals = {name for name in ("nx", "ny", "nz") if name in names and not np.any(table[name])}
     extras = [name for name in names if name not in known | normals]
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
     columns = _columns(table, names, len(rest) // 3)

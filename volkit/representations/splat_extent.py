@@ -14,7 +14,7 @@ FENCE = 1.4  # times the distance within which three quarters of the opacity lie
 TRIMMED = 0.005  # of the light, at each face of the box: tails that are hardly seen would make it twice as wide
 REACH = 2.0  # standard deviations
 FAR = 0.1  # share of the light beyond the fence that makes a scene unbounded
-ENOUGH = 1 << 17  # splats, evenly taken from those of the file, tell the quantiles of all
+ENOUGH = 1 << 15  # splats, evenly taken from those of the file, tell the quantiles of all
 
 
 @torch.no_grad()
