@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity
-from volkit.io import splat_usd
 from volkit.io.assets.asset import Style
 from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
 from volkit.io.assets.rows import UP
-from volkit.io.assets.usd_reader import usd_frame, usd_parts
+from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts
 from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError
+from volkit.io.splat_usd import splats_on, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -96,9 +96,17 @@ def read_usd(path: Path) -> Mesh | Splats:
     """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
     if find_spec("pxr") is None:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
-    if understood(path, "usd", splat_usd.holds_splats):
-        return understood(path, "usd", splat_usd.read)
-    return _read(path, "usd", usd_parts, understood(path, "usd", usd_frame))
+    found = understood(path, "usd", _on_stage)
+    return found if isinstance(found, Splats) else _read(path, "usd", lambda _: found[0], found[1])
+
+
+def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity]:
+    with opened(path) as stage:
+        splats = splats_on(stage)
+        if splats is not None:
+            return splats
+        _check_mesh(path)
+        return usd_parts(stage), usd_frame(stage)
 
 
 def write_usd(scene: Representation, path: Path) -> None:
@@ -106,7 +114,7 @@ def write_usd(scene: Representation, path: Path) -> None:
     if not isinstance(scene, Splats):
         return write_mesh(scene, path)
     check_usd(path, Style())
-    splat_usd.write(scene, path)
+    write_splats(scene, path)
 
 
 def _check_pictures(path: Path) -> None:
@@ -145,11 +153,15 @@ def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
     return parts
 
 
-def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
+def _check_mesh(path: Path) -> None:
     if find_spec("trimesh") is None:
         raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
     if path.stat().st_size > LARGEST:
         raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
+
+
+def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
+    _check_mesh(path)
     vertices, faces, looks = understood(path, kind, lambda path: _joined(parts(path)))
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")

@@ -46,13 +46,11 @@ def read(path: Path) -> Splats:
         raise FormatError(path, f"holds the elements {', '.join(elements)}", "splats are one element, vertex")
     table = elements["vertex"]
     names = list(table.dtype.names or ())
-    if not {"f_dc_0", "red"} & set(names):
-        raise FormatError(path, "has no colour: neither f_dc_0 nor red", "give a .ply of splats")
     rest = [name for name in names if name.startswith("f_rest_")]
     degree = math.isqrt(len(rest) // 3 + 1) - 1
     if 3 * (sh_count(degree) - 1) != len(rest) or degree > 4:
         raise FormatError(path, f"has {len(rest)} columns f_rest, which make no degree", "0, 9, 24, 45 or 72 do")
-    constant = CONSTANT if "f_dc_0" in names else BYTES
+    constant = CONSTANT if "red" not in names or "f_dc_0" in names else BYTES
     missing = [n for n in (*PLACED, *constant, *(f"f_rest_{k}" for k in range(len(rest)))) if n not in names]
     if missing:
         raise FormatError(path, f"has no column {missing[0]}: not Gaussian splats", "give a .ply of splats")

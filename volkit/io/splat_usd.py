@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity, sh_count
-from volkit.io.assets.usd_reader import MOST, opened, usd_frame
+from volkit.io.assets.usd_reader import MOST, usd_frame
 from volkit.io.atomic import written_whole
 from volkit.io.format import FormatError
 from volkit.io.splat_columns import columns_for, log_of_scales, logits_of, splats_in
@@ -23,29 +23,23 @@ from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["holds_splats", "read", "write"]
+__all__ = ["splats_on", "write_splats"]
 
 KIND = "ParticleField3DGaussianSplat"
 HARMONICS = "radiance:sphericalHarmonics"
 
 
-def holds_splats(path: Path) -> bool:
-    """Whether the stage has splats; usd-core's own errors where it is damaged."""
-    with opened(path) as stage:
-        return any(prim.GetTypeName() == KIND for prim in stage.Traverse())
+def splats_on(stage: Any) -> Splats | None:
+    """All visible splats of a stage in its frame, of one field in its own; None where it has none.
 
-
-def read(path: Path) -> Splats:
-    """All splats that are visible, in the stage's frame; of one field in its own. ValueError where they are damaged."""
+    ValueError where they are damaged.
+    """
     from pxr import Usd, UsdGeom
 
-    with opened(path) as stage:
-        prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == KIND]
-        seen = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
-        if not seen:
-            raise ValueError("no splats are visible")
-        found = [(_columns(prim), _place(prim)) for prim in seen]
-    return splats_in(found, usd_frame(path), {"format": "usd"})
+    prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == KIND]
+    seen = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
+    found = [(_columns(prim), _place(prim)) for prim in seen]
+    return splats_in(found, usd_frame(stage), {"format": "usd"}) if found else None
 
 
 def _place(prim: Any) -> Similarity:
@@ -87,7 +81,7 @@ def _array(prim: Any, name: str, width: int) -> Tensor:
     return torch.from_numpy(np.array(values, np.float32)).view(-1, width)
 
 
-def write(representation: Representation, path: Path) -> None:
+def write_splats(representation: Representation, path: Path) -> None:
     """One field in a stage whose +Z is up, as the world's, in the form that the suffix names."""
     from pxr import UsdUtils
 

@@ -21,27 +21,25 @@ Y_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 Z_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
-def usd_frame(path: Path) -> Similarity:
+def usd_frame(stage: Any) -> Similarity:
     """The world, +Z up in metres, from the stage's frame and unit."""
     from pxr import UsdGeom
 
-    with opened(path) as stage:
-        up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
-        return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+    up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
+    return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
 
 
-def usd_parts(path: Path) -> list[Any]:
+def usd_parts(stage: Any) -> list[Any]:
     """One of trimesh's meshes for each mesh of the stage, in the stage's frame."""
     from pxr import Usd, UsdGeom
 
-    with opened(path) as stage:
-        meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
-        seen = [
-            mesh
-            for mesh in meshes
-            if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
-        ]
-        return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
+    meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
+    seen = [
+        mesh
+        for mesh in meshes
+        if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
+    ]
+    return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
 
 
 @contextmanager
