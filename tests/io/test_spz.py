@@ -1,6 +1,7 @@
 """Niantic's .spz: versions 1 to 4, both frames, within its quantiser of the source."""
 
 import gzip
+import json
 import struct
 
 import numpy as np
@@ -10,6 +11,7 @@ import zstandard
 from mutants import survive
 from splat_scenes import assert_agree, random_splats, smallest_three_error
 
+from volkit.cli import main
 from volkit.io import FormatError, load, save, spz
 
 # halves of steps: 2^-12, 1/16, 1/255, 1/255/0.15, and 8 or 16 of 1/128; rotations have sign and 9 bits: 1022 steps
@@ -128,6 +130,17 @@ def test_far_positions_have_fewer_bits_instead_of_wrapping(tmp_path):
     again = load(tmp_path / "a.spz")
     step = 2.0 ** -int(np.floor(np.log2((2**23 - 1) / float(splats.means.detach().abs().max()))))
     assert (again.columns_in()["means"] - splats.means).abs().max() <= 0.5 * step * 1.001
+
+
+def test_the_command_line_names_the_frame(tmp_path, capsys):
+    splats = random_splats(50, 1)
+    save(splats, tmp_path / "a.ply")
+    line = ["convert", str(tmp_path / "a.ply"), str(tmp_path / "b.spz"), "--spz-frame", "ply", "--json"]
+    assert main(line) == 0 and json.loads(capsys.readouterr().out)["spz_frame"] == "ply"
+    assert_agree(splats, spz.read(tmp_path / "b.spz", "ply"), TOLERANCES, ordered=True)
+    back = ["convert", str(tmp_path / "b.spz"), str(tmp_path / "c.ply"), "--spz-frame", "ply", "--json"]
+    assert main(back) == 0 and json.loads(capsys.readouterr().out)["spz_frame"] == "ply"
+    assert_agree(splats, load(tmp_path / "c.ply"), TOLERANCES, ordered=True)
 
 
 def test_bombs_are_refused_before_they_unpack(tmp_path):
