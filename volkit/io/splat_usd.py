@@ -89,7 +89,8 @@ def write_splats(representation: Representation, path: Path) -> None:
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
-        _stage(columns, path.stem).GetRootLayer().Export(str(layer))
+        stage = _stage(columns, path.stem)  # a layer does not keep its stage, nor live without it
+        stage.GetRootLayer().Export(str(layer))
         with written_whole(path) as place:
             if not archive:
                 place.write_bytes(layer.read_bytes())
