@@ -14,7 +14,7 @@ import torch
 from volkit import __version__
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
-from volkit.io.ply_file import head_of, read_elements
+from volkit.io.ply_file import head_of, matrix, read_elements
 from volkit.io.quantised import (
     coded,
     colour_of_constant,
@@ -90,18 +90,17 @@ def _checked(path: Path, elements: dict[str, np.ndarray]) -> tuple[np.ndarray, n
     wanted = BOUNDS if set(BOUNDS) <= named else BOUNDS[:OLD]
     if not set(wanted) <= named or not set(WORDS) <= set(vertices.dtype.names or ()):
         raise FormatError(path, "lacks columns of packed splats", fix)
-    bounds = np.stack([chunks[name].astype(np.float32) for name in wanted], -1)
+    bounds = matrix(chunks, wanted, "<f4")
     if len(wanted) == OLD:
         bounds = np.concatenate([bounds, np.tile(np.array([0, 0, 0, 1, 1, 1], np.float32), (len(bounds), 1))], 1)
-    words = np.stack([vertices[name].astype(np.uint32) for name in WORDS], -1)
+    words = matrix(vertices, WORDS, "<u4")
     rest = elements.get("sh", np.zeros(count, np.dtype([])))
     names = [f"f_rest_{k}" for k in range(len(rest.dtype.names or ()))]
     if len(rest) != count or len(names) not in DEGREES or set(names) != set(rest.dtype.names or ()):
         raise FormatError(path, f"holds {len(names)} harmonics of {len(rest)} splats", fix)
-    harmonics = np.stack([rest[name] for name in names], -1) if names else np.zeros((count, 0), np.uint8)
-    if harmonics.dtype != np.uint8:
+    if any(rest.dtype[name] != np.uint8 for name in names):
         raise FormatError(path, "holds harmonics that are no bytes", fix)
-    return bounds, words, harmonics
+    return bounds, words, matrix(rest, names, "u1")
 
 
 def _split(words: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The container of a `.ply`, its header read by plyfile, its body once the promise fits the file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,7 +9,7 @@ from plyfile import PlyData, PlyListProperty, PlyParseError
 
 from volkit.io.format import FormatError
 
-__all__ = ["HEADER", "head_of", "read_elements"]
+__all__ = ["HEADER", "head_of", "matrix", "read_elements"]
 
 HEADER = 1 << 16  # bytes in which a header must end
 
@@ -56,3 +57,13 @@ def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, np.ndarray
         raise FormatError(path, fact, "copy or write it again")
     # plyfile reads row by row where it may not map the file, and a mapped file must not change.
     return {name: np.fromfile(file, kind, count) for name, (kind, count) in kinds.items()}
+
+
+def matrix(table: np.ndarray, names: Sequence[str], kind: str) -> np.ndarray:
+    """Columns as numbers of one kind, [row, column]; without a copy where they are the whole table as it stands."""
+    if table.dtype == np.dtype([(name, kind) for name in names]):
+        return table.view(kind).reshape(len(table), len(names))
+    whole = np.empty((len(table), len(names)), kind)
+    for column, name in enumerate(names):
+        whole[:, column] = table[name]
+    return whole

@@ -20,7 +20,7 @@ from volkit.geometry import sh_count
 from volkit.geometry.spherical_harmonics import C0
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
-from volkit.io.ply_file import head_of, read_elements
+from volkit.io.ply_file import head_of, matrix, read_elements
 from volkit.io.splat_columns import splats_of
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -68,11 +68,7 @@ def read(path: Path) -> Splats:
 
 
 def _columns(table: np.ndarray, names: list[str], basis: int) -> dict[str, Tensor]:
-    if all(table.dtype[name] == np.dtype("<f4") for name in names):  # as most are: no copy
-        values = table.view("<f4").reshape(len(table), len(names))
-    else:
-        values = np.stack([table[name].astype(np.float32) for name in names], -1)
-    whole = torch.from_numpy(values)
+    whole = torch.from_numpy(matrix(table, names, "<f4"))
 
     def stacked(wanted: Sequence[str]) -> Tensor:
         first = names.index(wanted[0])

@@ -22,7 +22,7 @@ __all__ = ["encoded"]
 
 EFFORT = 60  # of WebP
 LARGEST = 1 << 16  # rows of a palette
-SHARE = 4  # splats to a row of it, at least
+SHARE = 2  # splats to a row of it, at least
 
 
 def encoded(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tuple[dict[str, Any], dict[str, bytes]]:
