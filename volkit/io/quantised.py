@@ -1,16 +1,16 @@
-"""How splat files make numbers small: whole steps of an interval, tables of 256 values, the three smallest of four."""
+"""How splat files make numbers small: whole steps of an interval, bytes, the three smallest of four."""
 
 import math
 
 import numpy as np
 import torch
 
+from volkit.geometry.spherical_harmonics import C0
 from volkit.typing import Float, Int, Tensor, UInt8
 
 __all__ = ["coded", "colour_of_constant", "constant_of_colour", "from_smallest_three", "logits_of_bytes",
            "smallest_three"]  # fmt: skip
 
-C0 = 0.28209479177387814
 OTHERS = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])  # what is kept when one of four is left out
 
 

@@ -9,6 +9,7 @@ the `.ply`'s own axes. `rub` and `ply` name the two, `auto` follows the file's r
 """
 
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,8 +43,6 @@ STEPS = {1: 8}  # of harmonics of degree 1; 16 of the others: 5 bits and 4
 
 def sniff(path: Path) -> bool:
     """Whether the file begins as version 4, or is gzip that begins as an older one."""
-    import zlib
-
     try:
         with path.open("rb") as file:
             head = file.read(1 << 10)
