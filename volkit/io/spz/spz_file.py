@@ -85,20 +85,12 @@ def _axes_of(path: Path, header: Header) -> int:
 
 
 def _matrix(axes: int) -> np.ndarray:
-    """RDF from the axes that a number names: left, up and back are turned round; above 8 the second is front."""
+    """RDF from the axes that a number names: its bits say right, up and front; above 8 up is last, and the third back."""
     number = axes - 1
-    signs = [1 if number & 1 else -1, 0, 0]
-    matrix = np.zeros((3, 3))
-    matrix[0, 0] = signs[0]
-    if number < 8:
-        matrix[1, 1] = -1 if number & 2 else 1
-        matrix[2, 2] = 1 if number & 4 else -1
-    else:
-        down_is_third = not number & 2
-        front_is_second = not number & 4
-        matrix[1, 2] = 1 if down_is_third else -1
-        matrix[2, 1] = 1 if front_is_second else -1
-    return matrix
+    right, down = 1.0 if number & 1 else -1.0, -1.0 if number & 2 else 1.0
+    front = 1.0 if bool(number & 4) == (number < 8) else -1.0
+    return np.array([[right, 0, 0], [0, down, 0], [0, 0, front]] if number < 8 else
+                    [[right, 0, 0], [0, 0, down], [0, front, 0]])  # fmt: skip
 
 
 def _ply_from(axes: int) -> Similarity:
