@@ -85,7 +85,7 @@ def _axes_of(path: Path, header: Header) -> int:
 
 
 def _matrix(axes: int) -> np.ndarray:
-    """RDF from the axes that a number names: bits say right, up, front; above 8 the second is front and the third up."""
+    """RDF from the axes that a number names: bits say right, up, front; above 8 the second is front, the third up."""
     number = axes - 1
     right, down = 1.0 if number & 1 else -1.0, -1.0 if number & 2 else 1.0
     front = 1.0 if bool(number & 4) == (number < 8) else -1.0
