@@ -32,6 +32,7 @@ bench: $(STAMP)
 # Damaged and hostile files, and kills at random moments, over and over with new seeds.
 fuzz: $(STAMP)
 	for seed in 1 2 3 4 5; do VOLKIT_FUZZ_SEED=$$seed $(BIN)/python -m pytest tests/test_poison.py tests/test_kill.py || exit 1; done
+	for seed in 1 2 3 4 5; do VOLKIT_FUZZ_COUNT=2000 VOLKIT_FUZZ_SEED=$$seed $(BIN)/python -m pytest tests/io -k mutants || exit 1; done
 
 # The wheel, installed into an empty environment outside the tree, must run the demo by itself.
 wheel: $(STAMP)

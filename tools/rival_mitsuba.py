@@ -31,7 +31,7 @@ class MitsubaSplats:
 
         mitsuba.set_variant("llvm_ad_rgb")
         self.drjit, self.mitsuba = drjit, mitsuba
-        columns = splats.in_world()
+        columns = splats.columns_in()
         turned = torch.nn.functional.normalize(columns["quaternions"].roll(-1, 1), dim=-1)  # w last
         thick = columns["log_scales"].mul(2).exp() + DILATION * self._pixel(columns["means"], camera).square()
         harmonics = torch.cat([columns["sh_dc"], columns["sh_rest"]], 1).flatten(1)

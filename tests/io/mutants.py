@@ -10,7 +10,7 @@ import numpy as np
 
 from volkit.io import FormatError, load
 
-COUNT = 300
+COUNT = int(os.environ.get("VOLKIT_FUZZ_COUNT", "300"))
 SECONDS = 5.0  # a file
 GROWTH = 512 << 20  # bytes of memory by all of them; the files are a few kilobytes
 EXTREMES = (0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)

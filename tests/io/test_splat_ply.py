@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mutants import survive
 from plyfile import PlyData, PlyElement
 
 from volkit.geometry import Domain, Similarity
@@ -150,6 +151,12 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     path.write_bytes(changed)
     with pytest.raises(FormatError, match=r"a\.ply"):
         load(path)
+
+
+def test_mutants(tmp_path):
+    path = tmp_path / "a.ply"
+    save(_splats(20, 1), path)
+    assert survive(path, path.read_bytes()) > 50
 
 
 def test_real_files(shared_data):

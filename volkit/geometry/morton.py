@@ -6,11 +6,17 @@ from volkit.typing import Int, Tensor
 
 __all__ = ["morton_cells", "morton_codes"]
 
+# Bits that stay where runs of 32, 16, 8, 4 and 2 bits are pulled apart by twice their length, and those of one bit.
+SPREAD = ((32, 0x1F00000000FFFF), (16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F), (4, 0x10C30C30C30C30C3),
+          (2, 0x1249249249249249))  # fmt: skip
+GATHER = ((2, 0x10C30C30C30C30C3), (4, 0x100F00F00F00F00F), (8, 0x1F0000FF0000FF), (16, 0x1F00000000FFFF),
+          (32, 0x1FFFFF))  # fmt: skip
+
 
 def morton_codes(cells: Int[Tensor, "cell 3"]) -> Int[Tensor, " cell"]:
-    """Interleave the bits of x, y, z (10 bits each): `x | y << 1 | z << 2`, instant-ngp's order."""
+    """Interleave the bits of x, y, z (21 bits each): `x | y << 1 | z << 2`, instant-ngp's order."""
     cells = cells.long()
-    for shift, mask in ((16, 0x30000FF), (8, 0x300F00F), (4, 0x30C30C3), (2, 0x9249249)):
+    for shift, mask in SPREAD:
         cells = (cells | cells << shift) & mask
     x, y, z = cells.unbind(-1)
     return x | y << 1 | z << 2
@@ -19,7 +25,7 @@ def morton_codes(cells: Int[Tensor, "cell 3"]) -> Int[Tensor, " cell"]:
 def morton_cells(codes: Int[Tensor, " cell"]) -> Int[Tensor, "cell 3"]:
     """Inverse of `morton_codes`."""
     codes = codes.long()
-    cells = torch.stack([codes, codes >> 1, codes >> 2], -1) & 0x9249249
-    for shift, mask in ((2, 0x30C30C3), (4, 0x300F00F), (8, 0x30000FF), (16, 0x3FF)):
+    cells = torch.stack([codes, codes >> 1, codes >> 2], -1) & SPREAD[-1][1]
+    for shift, mask in GATHER:
         cells = (cells | cells >> shift) & mask
     return cells

@@ -80,4 +80,8 @@ def rotate_sh(
     directions = torch.nn.functional.normalize(directions, dim=-1)
     turned = directions @ rotation.double().cpu().T
     wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T
+    even = wigner.round(decimals=10)
+    signs = even.diagonal()
+    if torch.equal(even, signs.diag()):  # half turns about axes, as between frames of files: exact, and no product
+        return coefficients * signs.to(coefficients)[:, None]
     return torch.einsum("ij,njc->nic", wigner.to(coefficients), coefficients)

@@ -2,5 +2,16 @@
 
 from volkit.io.format import Format, FormatError
 from volkit.io.formats import FORMATS, check_target, describe, format_for, load, save
+from volkit.io.spz import SpzFrame
 
-__all__ = ["FORMATS", "Format", "FormatError", "check_target", "describe", "format_for", "load", "save"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "FormatError",
+    "SpzFrame",
+    "check_target",
+    "describe",
+    "format_for",
+    "load",
+    "save",
+]

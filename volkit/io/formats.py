@@ -5,20 +5,28 @@ from typing import Any
 
 from volkit.io import (
     analytic_scene,
+    antimatter_splat,
+    compressed_ply,
     dvgo,
     instant_ngp,
     kplanes,
+    ksplat,
     mesh_file,
     native,
     nerf_checkpoint,
     nerfacto,
+    sog,
+    splat_csv,
+    splat_gltf,
     splat_ply,
+    spz,
     svox2,
     tensorf,
     volume,
 )
 from volkit.io.atomic import check_writable
 from volkit.io.format import Format, FormatError
+from volkit.io.spz import SpzFrame
 from volkit.representations import Representation
 
 __all__ = ["FORMATS", "check_target", "describe", "format_for", "load", "save"]
@@ -34,8 +42,15 @@ ROWS = (
     volume.FORMAT,
     svox2.FORMAT,
     analytic_scene.FORMAT,
+    compressed_ply.FORMAT,
     splat_ply.FORMAT,
+    spz.FORMAT,
+    sog.FORMAT,
+    antimatter_splat.FORMAT,
+    ksplat.FORMAT,
     mesh_file.GLTF,
+    splat_gltf.FORMAT,
+    splat_csv.FORMAT,
     mesh_file.OBJ,
     mesh_file.PLY,
     mesh_file.STL,
@@ -44,8 +59,11 @@ ROWS = (
 FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
 
 
-def load(path: Path | str) -> Representation:
-    """Read a scene file of any format: by content first, by suffix second. FormatError names file, fact and fix."""
+def load(path: Path | str, spz_frame: SpzFrame = "rub") -> Representation:
+    """Read a scene file of any format: by content first, by suffix second. FormatError names file, fact and fix.
+
+    `spz_frame` says which frame an .spz holds, which the file need not say.
+    """
     path = Path(path)
     if not path.exists():
         raise FormatError(path, "no such file", "check the path")
@@ -56,17 +74,19 @@ def load(path: Path | str) -> Representation:
     # A row that the suffix names is asked first, so that the usual case opens the file once.
     for row in [*named, *(row for row in readable if row not in named)]:
         if row.sniff(path):
-            return _read(row, path)
+            return _read(_framed(row, spz_frame), path)
     if named:
-        return _read(named[0], path)
+        return _read(_framed(named[0], spz_frame), path)
     suffixes = ", ".join(suffix for row in readable for suffix in row.suffixes)
     raise FormatError(path, "is in no format that is known here", f"give one of {suffixes}")
 
 
-def save(representation: Representation, path: Path | str, format: str | None = None) -> None:
+def save(
+    representation: Representation, path: Path | str, format: str | None = None, spz_frame: SpzFrame = "rub"
+) -> None:
     """Write a scene; `format` names a row of the table, by default the suffix does. Never leaves half a file."""
     path = Path(path)
-    row = _writer(path, representation.config.kind, format)
+    row = _framed(_writer(path, representation.config.kind, format), spz_frame)
     assert row.write is not None
     row.write(representation, path)
 
@@ -111,6 +131,10 @@ def describe() -> list[dict[str, Any]]:
         }
         for row in FORMATS.values()
     ]
+
+
+def _framed(row: Format, spz_frame: SpzFrame) -> Format:
+    return spz.format_in(spz_frame) if row is spz.FORMAT else row
 
 
 def _read(row: Format, path: Path) -> Representation:

@@ -10,15 +10,21 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity
+from volkit.io.assets.asset import Style
+from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
 from volkit.io.assets.rows import UP
-from volkit.io.assets.usd_reader import usd_frame, usd_parts
+from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts
+from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError
+from volkit.io.splat_usd import splats_on, write_splats
 from volkit.representations.mesh import Mesh
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
+__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD", "understood"]
 
 Found = TypeVar("Found")
 LARGEST = 1 << 31  # bytes
@@ -26,9 +32,9 @@ DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError,
 
 
 def sniff_gltf(path: Path) -> bool:
-    """Whether the file begins as a binary glTF, or is JSON that names an asset."""
-    head = _head(path)
-    return head[:4] == b"glTF" or (head.lstrip()[:1] == b"{" and b'"asset"' in head and b'"version"' in head)
+    """Whether the file is glTF, and not of splats."""
+    head = tree_head(path)
+    return bool(head) and b'"KHR_gaussian_splatting"' not in head
 
 
 def sniff_obj(path: Path) -> bool:
@@ -72,7 +78,7 @@ def read_gltf(path: Path) -> Mesh:
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
-    _understood(path, "obj", _check_pictures)
+    understood(path, "obj", _check_pictures)
     return _read(path, "obj", _by_trimesh("obj"), UP)
 
 
@@ -86,11 +92,29 @@ def read_stl(path: Path) -> Mesh:
     return _read(path, "stl", _by_trimesh("stl"), Similarity())
 
 
-def read_usd(path: Path) -> Mesh:
-    """A mesh in the stage's frame, which says what is up and how long its unit is."""
+def read_usd(path: Path) -> Mesh | Splats:
+    """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
     if find_spec("pxr") is None:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
-    return _read(path, "usd", usd_parts, _understood(path, "usd", usd_frame))
+    found = understood(path, "usd", _on_stage)
+    return found if isinstance(found, Splats) else _read(path, "usd", lambda _: found[0], found[1])
+
+
+def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity]:
+    with opened(path) as stage:
+        splats = splats_on(stage)
+        if splats is not None:
+            return splats
+        _check_mesh(path)
+        return usd_parts(stage), usd_frame(stage)
+
+
+def write_usd(scene: Representation, path: Path) -> None:
+    """Splats, or a mesh as it is."""
+    if not isinstance(scene, Splats):
+        return write_mesh(scene, path)
+    check_usd(path, Style())
+    write_splats(scene, path)
 
 
 def _check_pictures(path: Path) -> None:
@@ -129,12 +153,16 @@ def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
     return parts
 
 
-def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
+def _check_mesh(path: Path) -> None:
     if find_spec("trimesh") is None:
         raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
     if path.stat().st_size > LARGEST:
         raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
-    vertices, faces, looks = _understood(path, kind, lambda path: _joined(parts(path)))
+
+
+def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
+    _check_mesh(path)
+    vertices, faces, looks = understood(path, kind, lambda path: _joined(parts(path)))
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
@@ -148,7 +176,7 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
     return mesh
 
 
-def _understood(path: Path, kind: str, read: Callable[[Path], Found]) -> Found:
+def understood(path: Path, kind: str, read: Callable[[Path], Found]) -> Found:
     """What a library reads, or its complaint as ours."""
     try:
         return read(path)
@@ -191,4 +219,5 @@ GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write
 OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_mesh, WHOLE)
 PLY = Format("mesh_ply", (".ply",), ("mesh",), sniff_ply, read_ply, write_mesh, "shape and colours of vertices")
 STL = Format("stl", (".stl",), ("mesh",), sniff_stl, read_stl, write_mesh, "shape alone")
-USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh",), sniff_usd, read_usd, write_mesh, WHOLE)
+USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), sniff_usd, read_usd, write_usd,
+             f"{WHOLE}; splats in float32, the frame is baked in")  # fmt: skip

@@ -12,7 +12,7 @@ from volkit.data import load_photographs
 from volkit.distill.pixels import PixelTable
 from volkit.distill.pvd_start import pvd_schedule
 from volkit.fit import Budget
-from volkit.io import check_target, save
+from volkit.io import SpzFrame, check_target, save
 from volkit.io.formats import format_for
 from volkit.jobs.batch import in_folder, run_all
 from volkit.jobs.convert_report import check_report, write_report
@@ -80,6 +80,8 @@ class ConvertJob:
     """With --to mesh."""
     format: str | None = None
     """Suffix of the targets where the last path is a folder: glb, ply, safetensors."""
+    spz_frame: SpzFrame = "rub"
+    """Axes of an .spz that is read or written: rub as documented, ply as in a .ply, auto as the file's record says."""
     jobs: int = 1
     """How many conversions go on at once, where there are several; they share the cores."""
     report: Path | None = None
@@ -159,13 +161,15 @@ class ConvertJob:
         check_target(target, student.config.kind)
         judge = None
         if student is teacher:
-            save(student, target)
+            save(student, target, spz_frame=self.spz_frame)
             report |= {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "history": []}
         else:
             preview = target.with_suffix(".png") if self.preview else None
             judge = Judge.of_scene(teacher, self.size, generator, preview)
             report |= self._distil(teacher, student, target, judge, generator, progress)
         report |= {"bytes": target.stat().st_size, "notes": progress.notes}
+        if target.suffix.lower() == ".spz" or "spz_frame" in teacher.provenance:
+            report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if self.spz_frame == "ply" else "rub")
         if self.report is not None:
             write_report(self.report, report, student, judge or Judge.of_scene(teacher, self.size, generator))
         return report
@@ -188,7 +192,7 @@ class ConvertJob:
             trainee = trainee_of_teacher(teacher, student, lesson, generator)
             schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
-        save(student, target)
+        save(student, target, spz_frame=self.spz_frame)
         training.finish()
         return {"seconds": round(fit.seconds, 2), "steps": fit.step,
                 "psnr_to_source": judge.mean_psnr(student, progress), "history": fit.history.rows}  # fmt: skip
@@ -216,7 +220,7 @@ class ConvertJob:
 
     def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator, progress: Progress) -> Representation:
         if len(sources) == 1:
-            whole = open_scene(sources[0], self.device, progress if self.drop_bad else None)
+            whole = open_scene(sources[0], self.device, progress if self.drop_bad else None, self.spz_frame)
         else:
             whole = Composed([open_field(source, self.device) for source in sources])
         if self.edit:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from volkit.io import FORMATS, FormatError, load
+from volkit.io import FORMATS, FormatError, SpzFrame, load
 from volkit.jobs.devices import Device, chosen_device
 from volkit.jobs.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
@@ -25,12 +25,14 @@ def is_scene(path: Path) -> bool:
     return named or any(row.sniff(path) for row in FORMATS.values())
 
 
-def open_scene(path: Path, device: Device = "cpu", progress: Progress | None = None) -> Representation:
+def open_scene(
+    path: Path, device: Device = "cpu", progress: Progress | None = None, spz_frame: SpzFrame = "rub"
+) -> Representation:
     """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked.
 
     With a progress bad splats are dropped and counted in a note; else they are a FormatError.
     """
-    scene = load(path)
+    scene = load(path, spz_frame)
     if isinstance(scene, Field):
         return _ready(scene, device)
     if isinstance(scene, Splats) and bool(scene.bad.any()):

@@ -110,10 +110,10 @@ class Splats(Representation):
         finite = [torch.isfinite(column).flatten(1).all(1) for column in (t.view(len(self), -1) for t in self.columns)]
         return ~torch.stack(finite).all(0) | (self.quaternions.norm(dim=-1) == 0)
 
-    def in_world(self) -> dict[str, Tensor]:
-        """The columns in the world frame: moved, turned and scaled, harmonics and all."""
+    def columns_in(self, frame_from_world: Similarity | None = None) -> dict[str, Tensor]:
+        """The columns in the world's frame, or another: moved, turned and scaled, harmonics and all."""
         columns = {name: getattr(self, name).detach() for name in PARAMETERS}
-        place = self.world_from_local
+        place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
         if place.is_identity:
             return columns
         harmonics = rotate_sh(torch.cat([self.sh_dc, self.sh_rest], 1).detach(), self.means.new_tensor(place.rotation))
@@ -134,7 +134,8 @@ class Splats(Representation):
     def replaced(self, columns: dict[str, Tensor]) -> None:
         """Take other values for all columns, and so perhaps another number of splats."""
         for name, values in columns.items():
-            setattr(self, name, nn.Parameter(values.detach().clone(), requires_grad=getattr(self, name).requires_grad))
+            own = values.detach().clone(memory_format=torch.contiguous_format)
+            setattr(self, name, nn.Parameter(own, requires_grad=getattr(self, name).requires_grad))
         self.config = replace(self.config, count=len(self), surfels=self.log_scales.shape[1] == 2)
 
     def kept(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:

@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 from volkit.io.format import FormatError
 
-__all__ = ["packed", "payload", "unpacked"]
+__all__ = ["packed", "payload", "tree_head", "unpacked"]
 
+HEAD = 1 << 20
 MAGIC, JSON, BINARY = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 
@@ -31,6 +32,18 @@ def unpacked(path: Path) -> tuple[dict[str, Any], list[bytes]]:
     if not isinstance(tree, dict) or not str(tree["asset"]["version"]).startswith("2."):
         raise ValueError("it is not glTF 2")
     return tree, [payload(path, buffer["uri"]) if "uri" in buffer else blob for buffer in tree.get("buffers", ())]
+
+
+def tree_head(path: Path) -> bytes:
+    """The first megabyte of the tree's text, of either form; nothing where the file is no glTF."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return b""
+    if head[:4] == b"glTF":
+        return head[20 : 20 + int.from_bytes(head[12:16], "little")]
+    return head if head.lstrip()[:1] == b"{" and b'"asset"' in head and b'"version"' in head else b""
 
 
 def payload(path: Path, uri: str) -> bytes:

@@ -18,7 +18,7 @@ from volkit.io.assets.gltf_container import payload, unpacked
 from volkit.io.format import FormatError
 from volkit.io.srgb import linear_from_srgb, srgb_from_linear
 
-__all__ = ["gltf_parts"]
+__all__ = ["GltfReader", "gltf_parts"]
 
 COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -35,17 +35,19 @@ def gltf_parts(path: Path) -> list[Any]:
             raise FormatError(path, f"needs {needed}, which is not read here", "export it without")
     if DRACO in tree.get("extensionsRequired", ()) and find_spec("DracoPy") is None:
         raise FormatError(path, "is packed by Draco, and DracoPy is not installed", "pip install 'volkit[mesh]'")
-    return _Reader(path, tree, buffers).parts()
+    return GltfReader(path, tree, buffers).parts()
 
 
-class _Reader:
+class GltfReader:
+    """Access to a tree and its buffers; ValueError, KeyError or the like where they are damaged."""
+
     def __init__(self, path: Path, tree: dict[str, Any], buffers: list[bytes]) -> None:
         self.path, self.tree, self.buffers = path, tree, buffers
 
     def parts(self) -> list[Any]:
         tree = self.tree
         scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
-        placed = [found for root in scene.get("nodes", ()) for found in self._placed(root, np.eye(4), DEEPEST)]
+        placed = [found for root in scene.get("nodes", ()) for found in self.placed(root, np.eye(4), DEEPEST)]
         hidden = unseen([tree["nodes"][number].get("name", "") for number, _ in placed])
         shown = [(tree["nodes"][n], to_file) for n, to_file in placed if tree["nodes"][n].get("name", "") not in hidden]
         return [
@@ -55,7 +57,7 @@ class _Reader:
             if primitive.get("mode", 4) in (4, 5, 6)
         ]
 
-    def _placed(self, number: int, to_file: np.ndarray, depth: int) -> Iterator[tuple[int, np.ndarray]]:
+    def placed(self, number: int, to_file: np.ndarray, depth: int) -> Iterator[tuple[int, np.ndarray]]:
         """Nodes with meshes, and where they are."""
         if not depth:
             raise ValueError(f"nodes are nested more than {DEEPEST} deep")
@@ -64,7 +66,7 @@ class _Reader:
         if "mesh" in node:
             yield number, to_file
         for child in node.get("children", ()):
-            yield from self._placed(child, to_file, depth - 1)
+            yield from self.placed(child, to_file, depth - 1)
 
     def _part(self, primitive: dict[str, Any], to_file: np.ndarray) -> Any:
         import trimesh
@@ -72,7 +74,7 @@ class _Reader:
         from trimesh.visual import TextureVisuals
         from trimesh.visual.material import PBRMaterial
 
-        arrays = self._arrays(primitive)
+        arrays = self.arrays(primitive)
         corners = arrays["POSITION"] @ to_file[:3, :3].T + to_file[:3, 3]
         faces = _triangles(arrays.get("indices", np.arange(len(corners))).reshape(-1), primitive.get("mode", 4))
         if np.linalg.det(to_file[:3, :3]) < 0:  # a mirror turns faces inside out
@@ -95,7 +97,7 @@ class _Reader:
         light = np.concatenate([arrays.get("COLOR_0", np.ones((len(corners), 4))), np.ones((len(corners), 1))], 1)
         return trimesh.Trimesh(corners, faces, vertex_colors=_coded(light[:, :4] * factor), process=False)
 
-    def _arrays(self, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
+    def arrays(self, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
         """Attributes by name as float64, indices as they are."""
         numbers = dict(primitive["attributes"])
         if "indices" in primitive:

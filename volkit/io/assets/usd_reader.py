@@ -13,7 +13,7 @@ import numpy as np
 from volkit.geometry import Similarity
 from volkit.io.srgb import srgb_from_linear
 
-__all__ = ["usd_frame", "usd_parts"]
+__all__ = ["MOST", "opened", "usd_frame", "usd_parts"]
 
 MOST = 1 << 26  # values in an array; a damaged file promises any number
 
@@ -21,31 +21,29 @@ Y_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 Z_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
-def usd_frame(path: Path) -> Similarity:
+def usd_frame(stage: Any) -> Similarity:
     """The world, +Z up in metres, from the stage's frame and unit."""
     from pxr import UsdGeom
 
-    with _opened(path) as stage:
-        up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
-        return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+    up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
+    return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
 
 
-def usd_parts(path: Path) -> list[Any]:
+def usd_parts(stage: Any) -> list[Any]:
     """One of trimesh's meshes for each mesh of the stage, in the stage's frame."""
     from pxr import Usd, UsdGeom
 
-    with _opened(path) as stage:
-        meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
-        seen = [
-            mesh
-            for mesh in meshes
-            if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
-        ]
-        return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
+    meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
+    seen = [
+        mesh
+        for mesh in meshes
+        if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
+    ]
+    return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """The stage; what usd-core complains of while it is read becomes ValueError."""
     from pxr import Tf, Usd
 

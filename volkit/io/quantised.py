@@ -1,0 +1,53 @@
+"""How splat files make numbers small: whole steps of an interval, bytes, the three smallest of four."""
+
+import math
+
+import numpy as np
+import torch
+
+from volkit.geometry.spherical_harmonics import C0
+from volkit.typing import Float, Int, Tensor, UInt8
+
+__all__ = ["coded", "colour_of_constant", "constant_of_colour", "from_smallest_three", "logits_of_bytes",
+           "smallest_three"]  # fmt: skip
+
+OTHERS = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])  # what is kept when one of four is left out
+
+
+def coded(unit: Float[Tensor, "*shape"], most: int) -> Float[Tensor, "*shape"]:
+    """Shares of 1 as the nearest whole numbers of 0 to `most`."""
+    return (unit * most).round_().clamp_(0, most)
+
+
+def logits_of_bytes(opacities: UInt8[np.ndarray, " splat"]) -> Float[Tensor, " splat"]:
+    """`logit(byte / 255)`; of 0 and 255, where it is infinite, that of a quarter of a step from the end."""
+    shares = torch.arange(256, dtype=torch.float64).clamp_(0.25, 254.75) / 255
+    return torch.from_numpy(torch.logit(shares).float().numpy()[opacities])
+
+
+def constant_of_colour(colour: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The harmonics' constant of a display-referred colour: `(colour - 0.5) / C0`."""
+    return (colour - 0.5) / C0
+
+
+def colour_of_constant(constant: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`0.5 + C0 constant`."""
+    return constant * C0 + 0.5
+
+
+def smallest_three(
+    quaternions: Float[Tensor, "splat 4"],
+) -> tuple[Int[Tensor, " splat"], Float[Tensor, "splat 3"]]:
+    """Which of the four is largest, and the others times sqrt(2), in [-1, 1], of the sign that makes it positive."""
+    unit = torch.nn.functional.normalize(quaternions, dim=-1)
+    largest = unit.abs().argmax(-1)
+    sign = torch.where(unit.gather(1, largest[:, None]) < 0, -math.sqrt(2), math.sqrt(2))
+    return largest, unit.gather(1, OTHERS[largest]) * sign
+
+
+def from_smallest_three(largest: Int[Tensor, " splat"], three: Float[Tensor, "splat 3"]) -> Float[Tensor, "splat 4"]:
+    """Unit quaternions back."""
+    three = three / math.sqrt(2)
+    quaternions = three.new_empty(len(three), 4)
+    quaternions.scatter_(1, OTHERS[largest], three)
+    return quaternions.scatter_(1, largest[:, None], (1.0 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt())
