@@ -203,13 +203,13 @@ def test_channels_orbit_and_cameras(capsys, scene, pictures, tmp_path):
 def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch):
     from volkit.jobs import demo
 
-    monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", "6", 4.0, faces=500, texture=64, cells=32))
-    found = report(capsys, "demo", "--quick", "--scene", "primitives", "--out", tmp_path / "demo")
-    made = ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again", "mesh"]
+    monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", "6", 4.0, faces=500, texture=64, cells=32, words="2"))
+    found = report(capsys, "demo", "--quick", "--all", "--scene", "primitives", "--out", tmp_path / "demo")
+    made = ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again", "mesh", "text to 3D"]
     assert [row["name"] for row in found["results"]] == made
     assert (tmp_path / "demo" / "scene.glb").read_bytes()[:4] == b"glTF"
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert page.count("<img") >= 15 and "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<img") >= 15 + 8 and "a red sphere on a blue cube" in page and "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
     kept = json.loads((tmp_path / "demo" / "report.json").read_text())
     assert kept["results"] == found["results"] and kept["jobs"]["mlp"]["history"]
     assert not list((tmp_path / "demo").glob("*.part"))

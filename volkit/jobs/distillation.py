@@ -23,6 +23,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["Distillation", "Done", "MeshStages", "later", "meshed"]
 
 SHOWN, SHOWN_SIZE = 4, 96  # views of a preview, pixels a side of each
+EVALUATIONS = 24  # points on the curve of the loss, and previews
 COARSE = 6.0  # of the steps through a field that a preview shows
 LATE = 0.5  # of the diffusion's times: from there on noise hides shape, which a second stage has already
 
@@ -70,7 +71,7 @@ class Distillation:
 
         try:
             student = ScoreStudent(subjects, self.rung, self.rung.generator)
-            return Done.of(training.run(student, progress, glance), subjects)
+            return Done.of(training.run(student, progress, glance, evaluations=EVALUATIONS), subjects)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise RuntimeError(

@@ -70,7 +70,8 @@ class EditJob(PriorJob):
             done = distillation.train([subject], training, progress)
         found = untouched(distillation.rung, source, done.scenes[0])
         report = self.written(done, [self.target], training, self.prompt, progress)
-        return {"command": "edit", "source": str(self.asset)} | found | report
+        report = {"command": "edit", "source": str(self.asset)} | found | report
+        return self.told(report, done, distillation.rung, before)
 
 
 @torch.no_grad()

@@ -66,7 +66,8 @@ class GenerateJob(PriorJob):
                 done = meshed(distillation, subjects, training, self._stages(around, half), progress)
             else:
                 done = distillation.train(subjects, training, progress)
-        return {"command": "generate"} | self.written(done, targets, training, self.prompt, progress)
+        report = {"command": "generate"} | self.written(done, targets, training, self.prompt, progress)
+        return self.told(report, done, distillation.rung)
 
     def _kind(self) -> str:
         """What was asked for, else a field, else what the format holds."""

@@ -18,7 +18,9 @@ from volkit.io import check_target, save
 from volkit.jobs.devices import Device
 from volkit.jobs.distillation import Distillation, Done
 from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
+from volkit.jobs.prior_report import SHOWN_SIZE, VIEWS, strength, write_prior_report
 from volkit.jobs.progress import Progress
+from volkit.jobs.report import check_report
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters
 from volkit.jobs.usage import UsageError
 from volkit.ops import backend
@@ -28,7 +30,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["PriorJob", "Source"]
 
-IGNORED = {"resume", "force", "checkpoint_seconds", "preview"}  # what makes no other job
+IGNORED = {"resume", "force", "checkpoint_seconds", "preview", "report"}  # what makes no other job
 IN_PLACE = Similarity()
 
 
@@ -103,6 +105,8 @@ class PriorJob(ABC):
     """Overwrite existing targets."""
     preview: bool = False
     """Write TARGET.png, four views, as the work goes on."""
+    report: Path | None = None
+    """Page (.html) with pictures from all around, the loss and the settings, or the same as .json."""
 
     @abstractmethod
     def run(self, progress: Progress) -> dict[str, Any]:
@@ -153,10 +157,13 @@ class PriorJob(ABC):
         Prompts(prompt)  # refuses an empty one
         if self.views is not None and self.views < 1:
             raise UsageError("--views: give at least 1")
+        for path in (*targets, self.report):
+            if path is not None and path.exists() and not self.force:
+                raise FileExistsError(f"{path}: exists already; --force overwrites it")
         for target in targets:
-            if target.exists() and not self.force:
-                raise FileExistsError(f"{target}: exists already; --force overwrites it")
             check_target(target, kind)
+        if self.report is not None:
+            check_report(self.report)
 
     def written(
         self, done: Done, targets: Sequence[Path], training: Training, prompt: str, progress: Progress
@@ -174,3 +181,13 @@ class PriorJob(ABC):
             "parameters": count_parameters(done.scenes[0]), "bytes": targets[0].stat().st_size,
             "device": self.device, "backend": backend.describe(), "history": done.history, "notes": progress.notes,
         }  # fmt: skip
+
+    def told(
+        self, report: dict[str, Any], done: Done, rung: ScoreRung, before: Representation | None = None
+    ) -> dict[str, Any]:
+        """What was done, as a page too where one was asked for: beside what there was `before`."""
+        report |= {"scale": strength(rung.guidance.method)}
+        if self.report is not None:
+            cameras = rung.around.middle(VIEWS, SHOWN_SIZE).moved(rung.place)
+            write_prior_report(self.report, report, done.scenes, cameras, before)
+        return report

@@ -57,4 +57,5 @@ class RefineJob(PriorJob):
             done = distillation.train([subject], training, progress)
         report = self.written(done, [self.target], training, self.prompt, progress)
         changed = Judge.of_scene(before, 128, seeded(0)).mean_psnr(done.scenes[0], progress)
-        return {"command": "refine", "source": str(self.asset), "psnr_to_source": changed} | report
+        report = {"command": "refine", "source": str(self.asset), "psnr_to_source": changed} | report
+        return self.told(report, done, distillation.rung, before)

@@ -40,13 +40,13 @@ class RetextureJob(PriorJob):
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Paint, write, report."""
-        device, mesh = chosen_device(self.device), load(self.mesh)
-        if not isinstance(mesh, Mesh):
-            raise FormatError(self.mesh, f"holds {mesh.config.kind}, not a mesh", "convert it --to mesh first")
+        device, before = chosen_device(self.device), load(self.mesh)
+        if not isinstance(before, Mesh):
+            raise FormatError(self.mesh, f"holds {before.config.kind}, not a mesh", "convert it --to mesh first")
         self.check(self.prompt, [self.target], "mesh")
         generator, prior = seeded(self.seed), self.opened(device, progress)
-        around, place = self.around(prior), place_of(mesh, prior.advice.half)
-        mesh = unfolded(mesh, self.texture)
+        around, place = self.around(prior), place_of(before, prior.advice.half)
+        mesh = unfolded(load(self.mesh), self.texture)
         if not self.keep:
             mesh.texture = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
         generator = on_device(generator, device)
@@ -56,4 +56,5 @@ class RetextureJob(PriorJob):
         with progress.stretch("retexture"):
             done = distillation.train([MeshSubject(mesh, self.penalties(), settled=0.0)], training, progress)
         report = self.written(done, [self.target], training, self.prompt, progress)
-        return {"command": "retexture", "source": str(self.mesh)} | report
+        report = {"command": "retexture", "source": str(self.mesh)} | report
+        return self.told(report, done, distillation.rung, before)
