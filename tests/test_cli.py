@@ -204,6 +204,7 @@ def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatc
     from volkit.jobs import demo
 
     monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", "6", 4.0, faces=500, texture=64, cells=32, words="2"))
+    monkeypatch.setattr(demo, "SHOWN_SIZE", 16)
     found = report(capsys, "demo", "--quick", "--all", "--scene", "primitives", "--out", tmp_path / "demo")
     made = ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again", "mesh", "text to 3D"]
     assert [row["name"] for row in found["results"]] == made

@@ -89,6 +89,7 @@ class MeshStages:
     texture: int | None
     across: float  # pixels that the object is wide in the prior's pictures
     penalties: Penalties
+    pbr: bool = False  # whether roughness and metalness learn, under lights
     field: float = 0.7  # share of the budget
     shape: float = 0.6  # share of the rest in which vertices move
 
@@ -113,7 +114,8 @@ def meshed(
     else:
         meshes = [_stored(tensors) for tensors in left["meshes"]]
         first = Done((), left["steps"], left["seconds"], [])
-    subjects = [MeshSubject(mesh, stages.penalties, settled=stages.shape) for mesh in meshes]
+    lights = distillation.rung.generator if stages.pbr else None
+    subjects = [MeshSubject(mesh, stages.penalties, stages.shape, lights) for mesh in meshes]
     return first.then(distillation.changed(later).train(subjects, replace(second, beside=left), progress))
 
 

@@ -11,13 +11,14 @@ import torch
 from volkit.distill.score import Around, Penalties, ScoreRung
 from volkit.fit import Budget
 from volkit.geometry import Cameras, Similarity
-from volkit.guidance.pipeline import PipelinePrior
+from volkit.guidance.pipeline import Additions, PipelinePrior
 from volkit.guidance.prompts import Prompts
 from volkit.guidance.ramps import Ramp
 from volkit.io import check_target, save
 from volkit.jobs.devices import Device
 from volkit.jobs.distillation import Distillation, Done
 from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
+from volkit.jobs.normal_control import normal_control
 from volkit.jobs.prior_report import SHOWN_SIZE, VIEWS, strength, write_prior_report
 from volkit.jobs.progress import Progress
 from volkit.jobs.report import check_report
@@ -48,6 +49,11 @@ class Source:
         assert self.scene is not None
         picture = renderer_for(self.scene)(self.scene, cameras.moved(self.place))
         return picture.over(background[:, None, None])
+
+    def normals(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
+        """The scene's normals by cameras of the prior's frame, as a ControlNet is told them."""
+        assert self.scene is not None
+        return normal_control(self.scene, cameras.moved(self.place), size)
 
 
 NOTHING = Source()
@@ -93,6 +99,8 @@ class PriorJob(ABC):
     """120s, 10m, 1h of optimisation, or 2000 for steps."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same asset."""
+    lora: Path | None = None
+    """File of LoRA weights that are merged into the prior."""
     precision: Precision = "float32"
     """Of the prior's network: float16 halves its memory on a GPU."""
     device: Device = "cpu"
@@ -112,10 +120,12 @@ class PriorJob(ABC):
     def run(self, progress: Progress) -> dict[str, Any]:
         """Do it, write, report."""
 
-    def opened(self, device: torch.device, progress: Progress) -> PipelinePrior:
-        """The prior."""
+    def opened(self, device: torch.device, progress: Progress, control: Path | None = None) -> PipelinePrior:
+        """The prior, with a ControlNet on it where one is named."""
+        if control is not None and self.grid:
+            raise UsageError("--control: tells of one view at a time, and --grid shows four as one; leave one out")
         with progress.stretch("prior"):
-            return opened(self.prior, device, self.precision)
+            return opened(self.prior, device, self.precision, Additions(lora=self.lora, control=control))
 
     def around(self, prior: PipelinePrior) -> Around:
         """The prior's own cameras; the pictures grow to their size in half of the run."""
@@ -140,8 +150,9 @@ class PriorJob(ABC):
     ) -> Distillation:
         """Everything that a run needs but for its subjects."""
         rule = Rule(prompt, self.method, self.scale, self.weight, self.negative, source.words, self.sides)
-        asked = asked_about(rule, prior, source.pictures if source.scene is not None else None, grid=self.grid)
-        asked = replace(asked, hold=source.hold)
+        asked = asked_about(rule, prior, source.pictures if source.words else None, grid=self.grid)
+        control = (lambda cameras: source.normals(cameras, prior.codec.size)) if prior.controlled else None
+        asked = replace(asked, hold=source.hold, control=control)
         guidance, learners = guided(rule, prior, generator, grid=self.grid)
         views = self.views or prior.advice.views
         rung = ScoreRung(guidance, asked, around, views, generator, learners, source.place)
