@@ -14,8 +14,8 @@ from volkit.fit import Budget, Fit, Moment
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
 from volkit.jobs.edit import EditJob
-from volkit.jobs.progress import Progress
 from volkit.jobs.normal_control import normal_control
+from volkit.jobs.progress import Progress
 from volkit.jobs.refine import RefineJob
 from volkit.jobs.retexture import RetextureJob
 from volkit.jobs.rework import place_of, unfolded

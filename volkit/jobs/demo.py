@@ -176,7 +176,6 @@ class DemoJob:
             galleries.append(Gallery(Path(seen.names[index]).stem, truth, columns))
         return galleries
 
-
     def _words(self) -> dict[str, Float[Tensor, "height width 3"]]:
         """What words became, as the prior's cameras see it all around."""
         job = GenerateJob(PROMPT, self.out / WORDS_FILE)

@@ -43,12 +43,10 @@ def finish_of(
     begun: Mesh, finish: Float[Tensor, "texel 2"], own: Int[Tensor, " texel"]
 ) -> UInt8[Tensor, "height width 3"]:
     """Roughness in green and metalness in blue; what is no texel of the surface stays as it was at the start."""
-    start = torch.cat([finish.new_ones(len(finish), 1), finish_texels(begun)], 1)
-    picture = (start * 255.0).round().to(torch.uint8).view(*begun.texture.shape[:2], 3)
-    beside = torch.full_like(picture[..., :1], 255)
-    return laid_over(
-        torch.cat([picture, beside], -1), torch.cat([finish.new_ones(len(finish), 1), finish], 1), own
-    )[..., :3]
+    one = finish.new_ones(len(finish), 1)
+    start = torch.cat([one, finish_texels(begun), one], 1).view(*begun.texture.shape[:2], 4)
+    picture = (start * 255.0).round().to(torch.uint8)
+    return laid_over(picture, torch.cat([one, finish], 1), own)[..., :3]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from torch import nn
 from volkit.distill.score import Drawing, Penalties
 from volkit.fit import Moment, Regrown
 from volkit.geometry import Cameras
+from volkit.geometry.triangles import Triangles
 from volkit.guidance.ramps import value
 from volkit.jobs.mesh_material import SMOOTH, LitSurface, finish_of, finish_texels
 from volkit.meshing.large_steps import Smoothing, unturned
 from volkit.meshing.paint import laid_over
-from volkit.geometry.triangles import Triangles
 from volkit.meshing.textured import Shade, TexturedSurface
 from volkit.meshing.unwrap import Atlas
 from volkit.render.shading import Lights

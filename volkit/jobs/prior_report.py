@@ -30,9 +30,7 @@ def strength(method: Method) -> float | None:
 def pictures_around(scene: Representation, cameras: Cameras) -> dict[str, Image]:
     """Pictures over white by cameras that stand evenly around from the front on, by azimuth."""
     seen = cameras.to(scene.device)
-    return {
-        f"{360 * index // len(seen)}°": flat_colour(scene, seen[[index]], WHITE) for index in range(len(seen))
-    }
+    return {f"{360 * index // len(seen)}°": flat_colour(scene, seen[[index]], WHITE) for index in range(len(seen))}
 
 
 def write_prior_report(
