@@ -24,20 +24,20 @@ KEPT = ("prompt", "kind", "prior", "method", "scale", "steps", "seconds", "ms_pe
 
 def main() -> None:
     """Build the folder where there is none yet, run in a process of its own, keep the figures."""
-    options = _options()
-    folder = options.work / options.configurations.name
+    given = options()
+    folder = given.work / given.configurations.name
     if not (folder / "model_index.json").is_file():
-        with_random_weights(options.configurations, folder)
+        with_random_weights(given.configurations, folder)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        found = apart.submit(_run, folder, options).result()
-    name = f"{options.configurations.name}-{options.device}-{options.precision}-{options.views}_views"
+        found = apart.submit(generated, folder, given).result()
+    name = f"{given.configurations.name}-{given.device}-{given.precision}-{given.views}_views"
     path = RESULTS / "generation" / f"memory-{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, default=str) + "\n")
     print(json.dumps(found, indent=1, default=str))
 
 
-def _options() -> argparse.Namespace:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configurations", type=Path, help="folder in the format of diffusers; no weights are needed")
     parser.add_argument("--work", type=Path, default=Path("out/memory"), help="where weights and the asset go")
@@ -73,18 +73,18 @@ def with_random_weights(source: Path, target: Path) -> None:
     part.rename(target)
 
 
-def _run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def generated(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """What the command reports, and the most memory that its process held."""
-    target = options.work / f"{options.prompt.replace(' ', '_')}.{options.suffix}"
+    target = given.work / f"{given.prompt.replace(' ', '_')}.{given.suffix}"
     job = GenerateJob(
-        options.prompt, target, prior=str(folder), budget=str(options.steps), views=options.views,
-        device=options.device, precision=options.precision, checkpoint_seconds=1e9, force=True,
+        given.prompt, target, prior=str(folder), budget=str(given.steps), views=given.views,
+        device=given.device, precision=given.precision, checkpoint_seconds=1e9, force=True,
     )  # fmt: skip
     report = job.run(Progress(quiet=True))
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    gpu = torch.cuda.max_memory_allocated() / 2**30 if options.device == "cuda" else None
-    found = {key: report[key] for key in KEPT} | {"prior": folder.name, "views": options.views}
-    told = {"precision": options.precision, "threads": torch.get_num_threads()}
+    gpu = torch.cuda.max_memory_allocated() / 2**30 if given.device == "cuda" else None
+    found = {key: report[key] for key in KEPT} | {"prior": folder.name, "views": given.views}
+    told = {"precision": given.precision, "threads": torch.get_num_threads()}
     return found | told | {"peak_gib": round(gib, 2), "peak_gpu_gib": gpu and round(gpu, 2)}
 
 

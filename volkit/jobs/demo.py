@@ -39,8 +39,7 @@ PROMPT = "a red sphere on a blue cube"  # of toy_prior/held_out.json: the prior 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much the tour takes: picture size in pixels, seconds of the fit and of each conversion, the mesh, and
-    of text to 3D."""
+    """How much the tour takes: pixels of pictures, seconds of the fit, of each conversion and of words, the mesh."""
 
     size: int
     fit: str
@@ -99,13 +98,10 @@ class DemoJob:
             reports["mesh"] = self._extract(effort, progress)
         except (RuntimeError, ValueError) as error:  # no libraries for meshes, or a fit so short that it is all fog
             progress.note(f"scene.glb is left out: {error}")
-        progress.note("4/4 compare with held-out pictures, write the report")
-        rows = [self._row(name, report, pictures, progress) for name, report in reports.items()]
         if self.all:
             reports[WORDS] = self._generate(effort, progress)
-            rows.append(
-                {"name": WORDS, "from": f"'{PROMPT}'"} | {key: reports[WORDS][key] for key in ("seconds", "bytes")}
-            )
+        progress.note("4/4 compare with held-out pictures, write the report")
+        rows = [self._row(name, report, pictures, progress) for name, report in reports.items()]
         seconds = round(time.monotonic() - started, 1)
         result = {"command": "demo", "scene": self.scene, "seconds": seconds, "effort": asdict(effort),
                   "report": str(self.out / "report.html"), "results": rows}  # fmt: skip
@@ -135,16 +131,18 @@ class DemoJob:
         return ConvertJob(paths, to="mesh", mesh=mesh, size=effort.size, seed=self.seed, force=True).run(progress)
 
     def _generate(self, effort: Effort, progress: Progress) -> dict[str, Any]:
-        progress.note(f"text to 3D: {PROMPT} ({effort.words})")
+        progress.note(f"and {PROMPT}, of these words alone ({effort.words})")
         target = self.out / WORDS_FILE
         return GenerateJob(PROMPT, target, budget=effort.words, seed=self.seed, force=True).run(progress)
 
     def _row(self, name: str, report: dict[str, Any], pictures: Path, progress: Progress) -> dict[str, Any]:
+        cost = {"seconds": report["seconds"], "bytes": report["bytes"]}
+        if name == WORDS:
+            return {"name": name, "from": f"'{PROMPT}'"} | cost
         compared = CompareJob(self._file(name), pictures, split="test").run(progress)
         source = next((source for source, target in (*CONVERSIONS, MESH) if target == name), "pictures")
         row = {"name": name, "from": source, **{key: compared[key] for key in ("psnr", "ssim", "flip")}}
-        to_source = report.get("psnr_to_source")
-        return row | {"psnr_to_source": to_source, "seconds": report["seconds"], "bytes": report["bytes"]}
+        return row | {"psnr_to_source": report.get("psnr_to_source")} | cost
 
     def _page(self, result: dict[str, Any], curves: dict, reports: dict[str, Any], pictures: Path) -> Page:
         first = next(iter(reports.values()))
