@@ -80,7 +80,8 @@ def _interrupted(one, monkeypatch) -> bool:
     return True
 
 
-def test_the_command_line(prior, tmp_path, capsys):
+def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("volkit.jobs.prior_job.SHOWN_SIZE", 16)
     target = tmp_path / "a.safetensors"
     arguments = ["generate", "a b", str(target), "--prior", str(prior), "--budget", "2", "--preview", "--json"]
     arguments += ["--report", str(tmp_path / "a.html")]

@@ -88,20 +88,20 @@ class Told:
 
 
 def painted():
-    """A ball, one half red and dull, the other blue and glossy, and a belt of metal about it."""
+    """A ball of no metal, one half red and dull, the other blue and glossy."""
     mesh = sphere()
-    columns, rows = torch.arange(16)[None].expand(16, 16), torch.arange(16)[:, None].expand(16, 16)
-    left, belt = (columns < 8)[..., None], ((rows > 5) & (rows < 10))[..., None]
+    left = (torch.arange(16) < 8)[None, :, None].expand(16, 16, 1)
     red, blue = torch.tensor([190, 60, 40]), torch.tensor([50, 90, 180])
     mesh.texture[..., :3] = torch.where(left, red, blue).to(torch.uint8)
-    dull, glossy, metal = (torch.tensor(values) for values in ([255, 204, 0], [255, 102, 0], [255, 102, 255]))
-    finish = torch.where(belt, metal, torch.where(left, dull, glossy))
-    mesh.metallic_roughness = finish.to(torch.uint8)
+    dull, glossy = torch.tensor([255, 204, 0]), torch.tensor([255, 102, 0])
+    mesh.metallic_roughness = torch.where(left, dull, glossy).to(torch.uint8)
     return mesh
 
 
-def test_known_material_is_recovered_from_pictures_under_other_lights():
+def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatch):
     """The prior knows each picture of the truth under the very lights of the step: SDS is then least squares."""
+    rate, steps = 0.06, 240
+    monkeypatch.setattr("volkit.jobs.mesh_subject.TEXEL_RATE", rate)
     true = MeshSubject(painted(), Penalties(), 0.0, seeded(7))
     learner = MeshSubject(sphere(), Penalties(), 0.0, seeded(7))  # the same lights, step by step
 
@@ -110,14 +110,19 @@ def test_known_material_is_recovered_from_pictures_under_other_lights():
             seen = true.draw(cameras, Moment(0, 0.0, 0.0)).over(torch.ones(len(cameras), 3)).movedim(-1, 1)
         return Conditions(Condition(control=seen), Condition(control=seen))
 
-    around = replace(AROUND, size=20, elevation=(-60.0, 60.0), distance=(2.0, 2.0))
+    around = replace(AROUND, size=16, elevation=(-60.0, 60.0), distance=(1.8, 1.8))
     guidance = Guidance(Told(), Method(combine=Cfg(1.0), weight=sigma_over_alpha))
-    rung = ScoreRung(guidance, Asked(words, background=(1.0, 1.0, 1.0)), around, 3, seeded())
-    Fit(ScoreStudent([learner], rung, seeded()), Budget(steps=250)).run()
-    atlas_own = learner.atlas.texels(16)[0]
-    away = (learner.texels - true.texels).detach()[atlas_own].abs()
-    print(away.median(0).values, away.quantile(0.9, 0), away.mean(0))
-    assert (away.median(0).values < 0.02).all()
+    rung = ScoreRung(guidance, Asked(words, background=(1.0, 1.0, 1.0)), around, 2, seeded())
+    Fit(ScoreStudent([learner], rung, seeded()), Budget(steps=steps)).run()
+    own = learner.atlas.texels(16)[0]
+    away, begun = (
+        (texels - true.texels.detach())[own].abs().median(0).values
+        for texels in (learner.texels.detach(), MeshSubject(sphere(), Penalties(), 0.0, seeded()).texels.detach())
+    )
+    # What Adam can move a texel by in the last tenth of a run, in which the cosine is .028 on average: what is farther
+    # away has not come to rest. Half of the texels are seen often enough; those at the poles hardly ever.
+    settled = 0.1 * steps * rate * 0.028
+    assert (away < settled).all() and (begun[:4] > 3.0 * settled).all()
 
 
 def test_the_command_writes_what_engines_read(prior, tmp_path):  # noqa: F811

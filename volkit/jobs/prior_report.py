@@ -9,12 +9,14 @@ from volkit.guidance import Bounded, Method
 from volkit.guidance.ramps import Ramp
 from volkit.jobs.measure import WHITE, flat_colour
 from volkit.jobs.report import Column, Gallery, Page, told, write_json, write_page
+from volkit.render.renderer import renderer_for
 from volkit.representations import Mesh, Representation
 from volkit.typing import Float, Tensor
 
 __all__ = ["SHOWN_SIZE", "VIEWS", "pictures_around", "strength", "write_prior_report"]
 
-VIEWS, SHOWN_SIZE = 8, 192  # around the asset, pixels a side of each
+VIEWS, SHOWN_SIZE = 8, 128  # around the asset, pixels a side of each
+COARSE = 4.0  # of the steps through a field: enough to look at, and fog fills all of them
 SETTINGS = ("method", "scale", "prior", "steps", "seconds")
 
 Image = Float[Tensor, "height width 3"]
@@ -29,8 +31,10 @@ def strength(method: Method) -> float | None:
 
 def pictures_around(scene: Representation, cameras: Cameras) -> dict[str, Image]:
     """Pictures over white by cameras that stand evenly around from the front on, by azimuth."""
-    seen = cameras.to(scene.device)
-    return {f"{360 * index // len(seen)}°": flat_colour(scene, seen[[index]], WHITE) for index in range(len(seen))}
+    seen, draw = cameras.to(scene.device), renderer_for(scene, choice=COARSE)
+    return {
+        f"{360 * index // len(seen)}°": flat_colour(scene, seen[[index]], WHITE, draw) for index in range(len(seen))
+    }
 
 
 def write_prior_report(
