@@ -53,9 +53,9 @@ class RetextureJob(PriorJob):
             check_pbr("mesh", [self.target])
         generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
         around, place = self.around(prior), place_of(before, prior.advice.half)
-        mesh = unfolded(load(self.mesh), self.texture)
+        mesh = unfolded(before, self.texture)
         if not self.keep:
-            mesh.texture = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
+            mesh = _grey(mesh)
         generator = on_device(generator, device)
         source = Source(scene=before, place=place)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
@@ -66,3 +66,12 @@ class RetextureJob(PriorJob):
         report = self.written(done, [self.target], training, self.prompt, progress)
         report = {"command": "retexture", "source": str(self.mesh)} | report
         return self.told(report, done, distillation.rung, before)
+
+
+def _grey(mesh: Mesh) -> Mesh:
+    """The same without its colours; what is transparent stays so."""
+    texture = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
+    grey = Mesh.of(
+        mesh.vertices, mesh.faces, corner_uv=mesh.corner_uv, texture=texture, metallic_roughness=mesh.metallic_roughness
+    )
+    return grey.placed_like(mesh)
