@@ -67,7 +67,7 @@ def test_memory_is_measured_under_weights_that_nobody_trained(tmp_path, monkeypa
 
     source = small_pipelines.latent(tmp_path / "shape")
     measure_memory.with_random_weights(source, tmp_path / "random")
-    options = ["measure", str(source), "--work", str(tmp_path), "--steps", "1", "--views", "1"]
+    options = ["measure", str(source), "--work", str(tmp_path), "--steps", "1", "--views", "1", "--suffix", "ply"]
     monkeypatch.setattr(sys, "argv", options)
     found = measure_memory.generated(tmp_path / "random", measure_memory.options())
     assert found["steps"] == 1 and found["prior"] == "random" and found["peak_gib"] > 0.1
