@@ -11,6 +11,7 @@ import torch
 from volkit import cli
 from volkit.data import load_photographs
 from volkit.io.analytic_scene import bundled
+from volkit.io.bundled import bundled_folder
 from volkit.jobs.doctor import DoctorJob
 from volkit.jobs.opening import open_field
 from volkit.representations.analytic import trace
@@ -203,13 +204,17 @@ def test_channels_orbit_and_cameras(capsys, scene, pictures, tmp_path):
 def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch):
     from volkit.jobs import demo
 
-    monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", "6", 4.0, faces=500, texture=64, cells=32))
-    found = report(capsys, "demo", "--quick", "--scene", "primitives", "--out", tmp_path / "demo")
-    made = ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again", "mesh"]
+    monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", "6", 4.0, faces=500, texture=64, cells=32, words="2"))
+    monkeypatch.setattr(demo, "SHOWN_SIZE", 16)
+    found = report(capsys, "demo", "--quick", "--all", "--scene", "primitives", "--out", tmp_path / "demo")
+    made = ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again", "mesh", "text to 3D"]
     assert [row["name"] for row in found["results"]] == made
     assert (tmp_path / "demo" / "scene.glb").read_bytes()[:4] == b"glTF"
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert page.count("<img") >= 15 and "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<img") >= 15 + 8 and demo.PROMPT in page and "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    held_out = json.loads((bundled_folder("toy_prior") / "held_out.json").read_text())
+    assert demo.PROMPT in held_out["plain"]
     kept = json.loads((tmp_path / "demo" / "report.json").read_text())
     assert kept["results"] == found["results"] and kept["jobs"]["mlp"]["history"]
     assert not list((tmp_path / "demo").glob("*.part"))

@@ -80,13 +80,17 @@ def _interrupted(one, monkeypatch) -> bool:
     return True
 
 
-def test_the_command_line(prior, tmp_path, capsys):
+def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("volkit.jobs.prior_job.SHOWN_SIZE", 16)
     target = tmp_path / "a.safetensors"
     arguments = ["generate", "a b", str(target), "--prior", str(prior), "--budget", "2", "--preview", "--json"]
+    arguments += ["--report", str(tmp_path / "a.html")]
     assert main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["prompt"] == "a b" and said["steps"] == 2
     assert target.with_suffix(".png").is_file()
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("<img") == 8 and "<svg" in page and "a b" in page
     assert dict(volkit.load(target).provenance)["prompt"] == "a b"
     assert main(arguments) == 1 and "--force" in capsys.readouterr().err
 
@@ -102,6 +106,8 @@ def test_the_command_line(prior, tmp_path, capsys):
         ({"method": "vsd", "grid": True}, "one view at a time"),
         ({"method": "csd", "sides": "perp_neg"}, "perp_neg"),
         ({"particles": 0}, "at least 1"),
+        ({"lora": Path("no.safetensors")}, "no such file of weights"),
+        ({"report": Path("no.txt")}, "name it .html or .json"),
         ({"prior": "no/such/folder"}, "needs model_index.json"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from guidance import small_pipelines
 from test_generate_job import prior  # noqa: F401
 
 TOOLS = Path(__file__).parent.parent / "tools"
@@ -58,3 +59,15 @@ def test_the_exact_object_is_found_exactly(tools, prompt, monkeypatch):
     assert found["iou"] > 0.95 and found["psnr"] > 26.0
     if "nose" in prompt:
         assert abs(found["azimuth"]) < 5.0 and found["faces"] == 1
+
+
+def test_memory_is_measured_under_weights_that_nobody_trained(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import measure_memory
+
+    source = small_pipelines.latent(tmp_path / "shape")
+    measure_memory.with_random_weights(source, tmp_path / "random")
+    options = ["measure", str(source), "--work", str(tmp_path), "--steps", "1", "--views", "1", "--suffix", "ply"]
+    monkeypatch.setattr(sys, "argv", options)
+    found = measure_memory.generated(tmp_path / "random", measure_memory.options())
+    assert found["steps"] == 1 and found["prior"] == "random" and found["peak_gib"] > 0.1

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from guidance import small_pipelines
 from test_generate import AROUND, SIZE, one_thread, seeded, sphere, student  # noqa: F401
 from test_generate_job import prior  # noqa: F401
 
@@ -13,6 +14,7 @@ from volkit.fit import Budget, Fit, Moment
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
 from volkit.jobs.edit import EditJob
+from volkit.jobs.normal_control import normal_control
 from volkit.jobs.progress import Progress
 from volkit.jobs.refine import RefineJob
 from volkit.jobs.retexture import RetextureJob
@@ -38,11 +40,14 @@ def asset(kind, path):
 
 
 @pytest.mark.parametrize("kind", ["mesh", "splats", "voxels"])
-def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, kind):  # noqa: F811
+def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, monkeypatch, kind):  # noqa: F811
+    monkeypatch.setattr("volkit.jobs.prior_job.SHOWN_SIZE", 16)
     source = asset(kind, tmp_path / "a")
     target = tmp_path / f"b{source.suffix}"
-    options = dict(prior=str(prior), budget="3")
+    options = dict(prior=str(prior), budget="3", report=tmp_path / "page.html")
     report = RefineJob(source, "a b", target, **options).run(QUIET)
+    page = options["report"].read_text()
+    assert page.count("<img") == 3 * 8 and "source" in page and "difference" in page  # before, after, where they differ
     assert report["kind"] == kind and report["steps"] == 3
     # Three steps are small ones: it is still that asset, and it is not the same.
     assert 20.0 < report["psnr_to_source"] < 80.0
@@ -130,3 +135,42 @@ def test_meshes_without_uv_are_unfolded():
 def replace_colours(mesh):
     colours = torch.tensor([200, 100, 50, 255], dtype=torch.uint8).expand(len(mesh.vertices), 4)
     return Mesh.of(mesh.vertices, mesh.faces, colours=colours)
+
+
+def test_controls_are_normals_as_the_network_was_taught():
+    """Red is left, green is top, blue is front (ControlNet 1.1); what nothing is, is grey."""
+    picture = normal_control(sphere(), replace(AROUND, distance=(2.0, 2.0)).middle(2, SIZE), 33)
+    assert picture.shape == (2, 3, 33, 33)
+    for seen in picture:  # a ball is the same from everywhere; it is made of flat faces, up to 10 degrees off
+        front, left, top = seen[:, 16, 16], seen[:, 16, 6], seen[:, 6, 16]
+        assert torch.allclose(front, torch.tensor([0.5, 0.5, 1.0]), atol=0.12)
+        assert left[0] > 0.75 and abs(left[1] - 0.5) < 0.12 and top[1] > 0.75 and abs(top[0] - 0.5) < 0.12
+        assert (seen[:, 0, 0] == 0.5).all()
+
+
+def test_a_controlnet_is_told_the_normals_of_the_asset(tmp_path, monkeypatch):
+    from diffusers import ControlNetModel
+
+    from volkit.guidance.pipeline.denoiser import UnetDenoiser
+
+    folder, heard, said = small_pipelines.latent(tmp_path / "latent"), [], UnetDenoiser._controlled
+    network = small_pipelines.unet()
+    control = ControlNetModel.from_unet(network, conditioning_embedding_out_channels=(16, 32))
+    control.save_pretrained(tmp_path / "control")
+
+    def listening(self, at, condition, told):
+        heard.append(condition.control)
+        return said(self, at, condition, told)
+
+    monkeypatch.setattr(UnetDenoiser, "_controlled", listening)
+    options = dict(prior=str(folder), control=tmp_path / "control", budget="1", size=SIZE, views=1)
+    for name, job in (
+        ("refined", RefineJob(asset("mesh", tmp_path / "a"), "a b", tmp_path / "b.glb", **options)),
+        ("painted", RetextureJob(tmp_path / "a.glb", "a b", tmp_path / "c.glb", **options)),
+        ("edited", EditJob(tmp_path / "a.glb", "a b", "c d", tmp_path / "d.glb", **options)),
+    ):
+        heard.clear()
+        job.run(QUIET)
+        assert heard and all(told.shape[1:] == (3, 32, 32) and told[:, 2].max() > 0.9 for told in heard), name
+    with pytest.raises(ValueError, match="--control: tells of one view"):
+        RefineJob(tmp_path / "a.glb", "a b", tmp_path / "e.glb", grid=True, **options).run(QUIET)

@@ -12,6 +12,7 @@ SCRIPTS = (
     "measure_conversion",
     "measure_fit",
     "measure_generation",
+    "measure_memory",
     "measure_mesh",
     "measure_splats",
     "render_tables",

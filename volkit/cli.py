@@ -31,7 +31,7 @@ MANUAL = """usage: volkit COMMAND SOURCE... TARGET [options]
 {commands}
 
 examples:
-  volkit demo
+  volkit demo --all
   volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
   volkit convert fox.safetensors fox_vm.safetensors --to tensor_vm --budget 60s
   volkit convert fox.safetensors fox.glb --faces 20000

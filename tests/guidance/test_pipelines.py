@@ -229,3 +229,18 @@ def test_transformers_are_asked_as_their_own_pipelines_ask_them(folders):
                 v = FluxPipeline._unpack_latents(said, 16 * 8, 12 * 8, 8)
             expected = x + (1.0 - tau).view(2, 1, 1, 1) * v
             torch.testing.assert_close(prior.eps(Noised(x, t), told), expected, rtol=1e-4, atol=1e-5)  # float32
+
+
+def test_large_pictures_are_encoded_one_by_one(folders, monkeypatch):
+    """The same latents and the same way back as all at once, with what was remembered made again."""
+    from volkit.guidance.pipeline import codec
+
+    prior, found = open_prior(folders("latent"), size=64), []
+    for large in (65, 64):
+        monkeypatch.setattr(codec, "LARGE", large)
+        seen = pictures(size=64).requires_grad_()
+        x = prior.encode(seen)
+        (gradient,) = torch.autograd.grad(x, seen, x.detach().cos())
+        found.append((x.detach(), gradient))
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-5)  # float32 sums in another order

@@ -15,7 +15,7 @@ from volkit.fit import Budget
 from volkit.io import SpzFrame, check_target, save
 from volkit.io.formats import format_for
 from volkit.jobs.batch import in_folder, run_all
-from volkit.jobs.convert_report import check_report, write_report
+from volkit.jobs.convert_report import write_report
 from volkit.jobs.devices import Device, chosen_device, on_device
 from volkit.jobs.edits import edited
 from volkit.jobs.estimate import estimate
@@ -25,6 +25,7 @@ from volkit.jobs.mesh_figures import mesh_figures
 from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.opening import open_field, open_scene
 from volkit.jobs.progress import Progress
+from volkit.jobs.report import check_report
 from volkit.jobs.students import splats_like, student_of
 from volkit.jobs.trainees import Lesson, answer_bytes, trainee_of_teacher
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded

@@ -1,26 +1,17 @@
 """`--report`: what a conversion did and lost, as a page with pictures or as JSON."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from volkit.io.atomic import check_writable, written_whole
 from volkit.jobs.measure import Judge, flat_colour
-from volkit.jobs.report import Column, Gallery, Page, write_page
+from volkit.jobs.report import Column, Gallery, Page, told, write_json, write_page
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["check_report", "write_report"]
+__all__ = ["write_report"]
 
 SHOWN = 3  # held-out views
 ROW = ("kind", "psnr_to_source", "seconds", "bytes")
-
-
-def check_report(path: Path) -> None:
-    """Raise what `write_report` would, before the work is done."""
-    if path.suffix not in (".html", ".json"):
-        raise ValueError(f"{path}: a report is a page or JSON; name it .html or .json")
-    check_writable(path)
 
 
 def write_report(
@@ -32,26 +23,19 @@ def write_report(
 ) -> None:
     """Write `report` as its suffix says; a page shows `result` beside the pictures of its source that `judge` holds."""
     if path.suffix == ".json":
-        with written_whole(path) as place:
-            place.write_text(json.dumps(report, indent=1, allow_nan=False, default=str), encoding="utf-8")
-        return
+        return write_json(path, report)
     history = report.get("history") or []
     curve = [(row["seconds"], row["psnr"]) for row in history if row.get("psnr") is not None]
     page = Page(
         title=Path(report["target"]).name,
         lead=f"{report['from']} to {report['kind']}: {', '.join(report['source'])} became {report['target']}.",
-        table=[_told(row) for row in report.get("levels", [{name: report[name] for name in ROW}])],
+        table=[told(row) for row in report.get("levels", [{name: report[name] for name in ROW}])],
         curves={report["kind"]: curve} if len(curve) > 1 else {},
         galleries=[_gallery(result, judge, index) for index in range(min(SHOWN, len(judge.truth)))],
         figures=figures or {},
-        facts=_told({name: value for name, value in report.items() if isinstance(value, int | float | str)}),
+        facts=told({name: value for name, value in report.items() if isinstance(value, int | float | str)}),
     )
     write_page(path, page)
-
-
-def _told(row: dict[str, Any]) -> dict[str, str]:
-    words = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
-    return {name.replace("_", " "): value for name, value in words.items()}
 
 
 def _gallery(result: Representation, judge: Judge, index: int) -> Gallery:

@@ -23,6 +23,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["Distillation", "Done", "MeshStages", "later", "meshed"]
 
 SHOWN, SHOWN_SIZE = 4, 96  # views of a preview, pixels a side of each
+EVALUATIONS = 24  # points on the curve of the loss, and previews
 COARSE = 6.0  # of the steps through a field that a preview shows
 LATE = 0.5  # of the diffusion's times: from there on noise hides shape, which a second stage has already
 
@@ -70,7 +71,7 @@ class Distillation:
 
         try:
             student = ScoreStudent(subjects, self.rung, self.rung.generator)
-            return Done.of(training.run(student, progress, glance), subjects)
+            return Done.of(training.run(student, progress, glance, evaluations=EVALUATIONS), subjects)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise RuntimeError(
@@ -88,6 +89,7 @@ class MeshStages:
     texture: int | None
     across: float  # pixels that the object is wide in the prior's pictures
     penalties: Penalties
+    pbr: bool = False  # whether roughness and metalness learn, under lights
     field: float = 0.7  # share of the budget
     shape: float = 0.6  # share of the rest in which vertices move
 
@@ -112,7 +114,8 @@ def meshed(
     else:
         meshes = [_stored(tensors) for tensors in left["meshes"]]
         first = Done((), left["steps"], left["seconds"], [])
-    subjects = [MeshSubject(mesh, stages.penalties, settled=stages.shape) for mesh in meshes]
+    lights = distillation.rung.generator if stages.pbr else None
+    subjects = [MeshSubject(mesh, stages.penalties, stages.shape, lights) for mesh in meshes]
     return first.then(distillation.changed(later).train(subjects, replace(second, beside=left), progress))
 
 

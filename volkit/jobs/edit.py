@@ -48,6 +48,8 @@ class EditJob(PriorJob):
     """Weight with which pixels are held where the prior does not ask for a change."""
     free: bool = False
     """Let the vertices of a mesh move as well."""
+    control: Path | None = None
+    """Folder of a ControlNet for normals, which is told the asset's own: the prior then knows the shape it looks at."""
     texture: int = 1024
     """Texels a side for a mesh that has none of its own."""
 
@@ -57,7 +59,7 @@ class EditJob(PriorJob):
         scene, before = (open_scene(self.asset, self.device) for _ in range(2))
         for words in (self.source, self.prompt):
             self.check(words, [self.target], scene.config.kind)
-        generator, prior = seeded(self.seed), self.opened(device, progress)
+        generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
         around, half = self.around(prior), prior.advice.half
         source = Source(self.source, before, place_of(before, half), self.hold)
         if isinstance(scene, Mesh):
@@ -70,7 +72,8 @@ class EditJob(PriorJob):
             done = distillation.train([subject], training, progress)
         found = untouched(distillation.rung, source, done.scenes[0])
         report = self.written(done, [self.target], training, self.prompt, progress)
-        return {"command": "edit", "source": str(self.asset)} | found | report
+        report = {"command": "edit", "source": str(self.asset)} | found | report
+        return self.told(report, done, distillation.rung, before)
 
 
 @torch.no_grad()

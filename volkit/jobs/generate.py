@@ -9,6 +9,7 @@ from volkit.geometry import Domain
 from volkit.io import format_for
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.distillation import MeshStages, meshed
+from volkit.jobs.mesh_material import check_pbr
 from volkit.jobs.prior_job import PriorJob
 from volkit.jobs.progress import Progress
 from volkit.jobs.subjects import LEARNABLE, pixels_across, scene_of, subject_of
@@ -48,11 +49,15 @@ class GenerateJob(PriorJob):
     """How many triangles a mesh may have, with --to mesh."""
     texture: int | None = None
     """Texels a side of a mesh's texture, a power of two; by default eight for each pixel that the prior sees."""
+    pbr: bool = False
+    """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Distil, write, report."""
         device, kind, targets = chosen_device(self.device), self._kind(), self._targets()
         self.check(self.prompt, targets, kind)
+        if self.pbr:
+            check_pbr(kind, targets)
         generator, prior = seeded(self.seed), self.opened(device, progress)
         around, half = self.around(prior), prior.advice.half
         coarse = DEFAULT if kind == "mesh" else kind
@@ -66,7 +71,8 @@ class GenerateJob(PriorJob):
                 done = meshed(distillation, subjects, training, self._stages(around, half), progress)
             else:
                 done = distillation.train(subjects, training, progress)
-        return {"command": "generate"} | self.written(done, targets, training, self.prompt, progress)
+        report = {"command": "generate"} | self.written(done, targets, training, self.prompt, progress)
+        return self.told(report, done, distillation.rung)
 
     def _kind(self) -> str:
         """What was asked for, else a field, else what the format holds."""
@@ -79,7 +85,8 @@ class GenerateJob(PriorJob):
         return DEFAULT if DEFAULT in holds else next((kind for kind in PREFERRED if kind in holds), DEFAULT)
 
     def _stages(self, around: Around, half: float) -> MeshStages:
-        return MeshStages(self.faces, self.texture, pixels_across(around, Domain.cube(half)), self.penalties())
+        across = pixels_across(around, Domain.cube(half))
+        return MeshStages(self.faces, self.texture, across, self.penalties(), self.pbr)
 
     def _targets(self) -> list[Path]:
         """Where particles go."""

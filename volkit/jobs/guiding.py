@@ -12,7 +12,7 @@ from volkit.geometry import Cameras
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
 from volkit.guidance.condition import Conditions
 from volkit.guidance.discriminator import Discriminator
-from volkit.guidance.pipeline import Advice, LoraPrior, PipelinePrior, open_prior
+from volkit.guidance.pipeline import Additions, Advice, LoraPrior, PipelinePrior, open_prior
 from volkit.guidance.pipeline.codec import PixelCodec
 from volkit.guidance.prompts import FLAWS, NEGATIVE, Prompts, conditions_for
 from volkit.guidance.sample import sample
@@ -50,9 +50,11 @@ class Rule:
             raise UsageError(f"--weight {self.weight}: there is no such weight; choose one of {', '.join(WEIGHTS)}")
 
 
-def opened(name: str | None, device: torch.device, precision: Precision = "float32") -> PipelinePrior:
+def opened(
+    name: str | None, device: torch.device, precision: Precision = "float32", additions: Additions | None = None
+) -> PipelinePrior:
     """A prior by the name of a folder or of a hub repository; by default the toy prior that comes with volkit."""
-    return open_prior(name or bundled_folder(TOY), device, getattr(torch, precision))
+    return open_prior(name or bundled_folder(TOY), device, getattr(torch, precision), additions)
 
 
 def _method(rule: Rule, advice: Advice, *, pixels: bool) -> Method:

@@ -8,11 +8,14 @@ from torch import nn
 from volkit.distill.score import Drawing, Penalties
 from volkit.fit import Moment, Regrown
 from volkit.geometry import Cameras
+from volkit.geometry.triangles import Triangles
 from volkit.guidance.ramps import value
+from volkit.jobs.mesh_material import SMOOTH, LitSurface, finish_of, finish_texels
 from volkit.meshing.large_steps import Smoothing, unturned
 from volkit.meshing.paint import laid_over
-from volkit.meshing.textured import TexturedSurface
+from volkit.meshing.textured import Shade, TexturedSurface
 from volkit.meshing.unwrap import Atlas
+from volkit.render.shading import Lights
 from volkit.representations import Mesh
 from volkit.representations.representation import ParamGroup
 from volkit.typing import Tensor
@@ -27,15 +30,20 @@ class MeshSubject:
     """A textured mesh; from the fraction `settled` of the run on its colours alone learn, at 0 its shape is locked.
 
     Its topology and its uv stay as they are. `v = v_0 + (I + λ L)^-1 o`, offsets o learn (Nicolet et al. 2021).
-    Of the penalties `smoothness` applies, to the angles between neighbouring faces.
+    Of the penalties `smoothness` applies, to the angles between neighbouring faces. With a generator of `lights`
+    roughness and metalness learn as well: every step sees it lit by others, and its texture is the colour of its
+    surface without any.
     """
 
-    def __init__(self, mesh: Mesh, penalties: Penalties, settled: float = 1.0) -> None:
-        self.begun, self.penalties, self.settled = mesh, penalties, settled
+    def __init__(
+        self, mesh: Mesh, penalties: Penalties, settled: float = 1.0, lights: torch.Generator | None = None
+    ) -> None:
+        self.begun, self.penalties, self.settled, self.lights = mesh, penalties, settled, lights
         self.atlas = Atlas(mesh.triangles, mesh.corner_uv)
         height, width = mesh.texture.shape[:2]
         self.surface = TexturedSurface.of(self.atlas, (width, height))
-        self.texels = nn.Parameter(mesh.texture[..., :3].reshape(-1, 3).float() / 255.0)
+        texels = mesh.texture[..., :3].reshape(-1, 3).float() / 255.0
+        self.texels = nn.Parameter(texels if lights is None else torch.cat([texels, finish_texels(mesh)], 1))
         self.offsets = nn.Parameter(torch.zeros_like(mesh.vertices))
         self.spread = Smoothing(self.atlas.surface) if settled > 0 else None
 
@@ -51,11 +59,12 @@ class MeshSubject:
         with torch.no_grad():
             vertices = unturned(self.atlas.surface, self.vertices).vertices
             own = self.atlas.texels(self.surface.size[0])[0]
-            texture = laid_over(self.begun.texture, self.texels, own)
+            texture, finish = laid_over(self.begun.texture, self.texels[:, :3], own), self.begun.metallic_roughness
+            if self.lights is not None:
+                finish = finish_of(self.begun, self.texels[:, 3:], own)
         mesh = Mesh.of(
-            vertices, self.begun.faces, corner_uv=self.begun.corner_uv, texture=texture,
-            metallic_roughness=self.begun.metallic_roughness,
-        )  # fmt: skip
+            vertices, self.begun.faces, corner_uv=self.begun.corner_uv, texture=texture, metallic_roughness=finish
+        )
         return mesh.placed_like(self.begun)
 
     def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
@@ -63,12 +72,22 @@ class MeshSubject:
         local, vertices = cameras.moved(self.begun.world_from_local.inverse()), self.vertices
         free = moment.fraction < self.settled
         vertices = vertices if free else vertices.detach()
-        pictures = [self.surface.draw(vertices, self.texels, local[[i]]).picture for i in range(len(cameras))]
-        rgba = torch.stack(pictures)
+        shades = self._shades(vertices, local)
+        rgba = torch.stack(
+            [self.surface.draw(vertices, self.texels, local[[i]], shade).picture for i, shade in enumerate(shades)]
+        )
         weight, penalties = value(self.penalties.smoothness, moment.fraction), {}
         if weight and free:
             penalties["smoothness"] = weight * self._bent(vertices)
         return Drawing(rgba[..., :3], rgba[..., 3], penalties)
+
+    def _shades(self, vertices: Tensor, cameras: Cameras) -> list[Shade | None]:
+        """How each camera sees texels: as they are, or under the lights of this step."""
+        if self.lights is None:
+            return [None] * len(cameras)
+        lights, faces = Lights.drawn(self.lights), self.surface.faces
+        normals = Triangles(vertices, faces).normals
+        return [LitSurface(vertices, normals, faces, eye, lights) for eye in cameras.centres]
 
     def _bent(self, vertices: Tensor) -> Tensor:
         """`Σ 1 - n·n'` over edges."""
@@ -93,8 +112,9 @@ class MeshSubject:
         return [*texels, ParamGroup("offsets", (self.offsets,), VERTEX_RATE * self.spread.edge)]
 
     def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
-        """Keep colours displayable."""
+        """Keep colours displayable, and gloss where pixels can see it."""
         self.texels.data.clamp_(0.0, 1.0)
+        self.texels.data[:, 3:4].clamp_min_(SMOOTH)
         return None
 
     def state(self) -> dict[str, Any]:

@@ -11,14 +11,17 @@ import torch
 from volkit.distill.score import Around, Penalties, ScoreRung
 from volkit.fit import Budget
 from volkit.geometry import Cameras, Similarity
-from volkit.guidance.pipeline import PipelinePrior
+from volkit.guidance.pipeline import Additions, PipelinePrior
 from volkit.guidance.prompts import Prompts
 from volkit.guidance.ramps import Ramp
 from volkit.io import check_target, save
 from volkit.jobs.devices import Device
 from volkit.jobs.distillation import Distillation, Done
 from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
+from volkit.jobs.normal_control import normal_control
+from volkit.jobs.prior_report import SHOWN_SIZE, VIEWS, strength, write_prior_report
 from volkit.jobs.progress import Progress
+from volkit.jobs.report import check_report
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters
 from volkit.jobs.usage import UsageError
 from volkit.ops import backend
@@ -28,7 +31,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["PriorJob", "Source"]
 
-IGNORED = {"resume", "force", "checkpoint_seconds", "preview"}  # what makes no other job
+IGNORED = {"resume", "force", "checkpoint_seconds", "preview", "report"}  # what makes no other job
 IN_PLACE = Similarity()
 
 
@@ -46,6 +49,11 @@ class Source:
         assert self.scene is not None
         picture = renderer_for(self.scene)(self.scene, cameras.moved(self.place))
         return picture.over(background[:, None, None])
+
+    def normals(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
+        """The scene's normals by cameras of the prior's frame, as a ControlNet is told them."""
+        assert self.scene is not None
+        return normal_control(self.scene, cameras.moved(self.place), size)
 
 
 NOTHING = Source()
@@ -91,6 +99,8 @@ class PriorJob(ABC):
     """120s, 10m, 1h of optimisation, or 2000 for steps."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same asset."""
+    lora: Path | None = None
+    """File of LoRA weights that are merged into the prior."""
     precision: Precision = "float32"
     """Of the prior's network: float16 halves its memory on a GPU."""
     device: Device = "cpu"
@@ -103,15 +113,19 @@ class PriorJob(ABC):
     """Overwrite existing targets."""
     preview: bool = False
     """Write TARGET.png, four views, as the work goes on."""
+    report: Path | None = None
+    """Page (.html) with pictures from all around, the loss and the settings, or the same as .json."""
 
     @abstractmethod
     def run(self, progress: Progress) -> dict[str, Any]:
         """Do it, write, report."""
 
-    def opened(self, device: torch.device, progress: Progress) -> PipelinePrior:
-        """The prior."""
+    def opened(self, device: torch.device, progress: Progress, control: Path | None = None) -> PipelinePrior:
+        """The prior, with a ControlNet on it where one is named."""
+        if control is not None and self.grid:
+            raise UsageError("--control: tells of one view at a time, and --grid shows four as one; leave one out")
         with progress.stretch("prior"):
-            return opened(self.prior, device, self.precision)
+            return opened(self.prior, device, self.precision, Additions(lora=self.lora, control=control))
 
     def around(self, prior: PipelinePrior) -> Around:
         """The prior's own cameras; the pictures grow to their size in half of the run."""
@@ -136,8 +150,9 @@ class PriorJob(ABC):
     ) -> Distillation:
         """Everything that a run needs but for its subjects."""
         rule = Rule(prompt, self.method, self.scale, self.weight, self.negative, source.words, self.sides)
-        asked = asked_about(rule, prior, source.pictures if source.scene is not None else None, grid=self.grid)
-        asked = replace(asked, hold=source.hold)
+        asked = asked_about(rule, prior, source.pictures if source.words else None, grid=self.grid)
+        control = (lambda cameras: source.normals(cameras, prior.codec.size)) if prior.controlled else None
+        asked = replace(asked, hold=source.hold, control=control)
         guidance, learners = guided(rule, prior, generator, grid=self.grid)
         views = self.views or prior.advice.views
         rung = ScoreRung(guidance, asked, around, views, generator, learners, source.place)
@@ -153,10 +168,13 @@ class PriorJob(ABC):
         Prompts(prompt)  # refuses an empty one
         if self.views is not None and self.views < 1:
             raise UsageError("--views: give at least 1")
+        for path in (*targets, self.report):
+            if path is not None and path.exists() and not self.force:
+                raise FileExistsError(f"{path}: exists already; --force overwrites it")
         for target in targets:
-            if target.exists() and not self.force:
-                raise FileExistsError(f"{target}: exists already; --force overwrites it")
             check_target(target, kind)
+        if self.report is not None:
+            check_report(self.report)
 
     def written(
         self, done: Done, targets: Sequence[Path], training: Training, prompt: str, progress: Progress
@@ -174,3 +192,13 @@ class PriorJob(ABC):
             "parameters": count_parameters(done.scenes[0]), "bytes": targets[0].stat().st_size,
             "device": self.device, "backend": backend.describe(), "history": done.history, "notes": progress.notes,
         }  # fmt: skip
+
+    def told(
+        self, report: dict[str, Any], done: Done, rung: ScoreRung, before: Representation | None = None
+    ) -> dict[str, Any]:
+        """What was done, as a page too where one was asked for: beside what there was `before`."""
+        report |= {"scale": strength(rung.guidance.method)}
+        if self.report is not None:
+            cameras = rung.around.middle(VIEWS, SHOWN_SIZE).moved(rung.place)
+            write_prior_report(self.report, report, done.scenes, cameras, before)
+        return report

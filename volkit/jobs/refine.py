@@ -7,6 +7,7 @@ from typing import Any, Literal
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.distillation import later
 from volkit.jobs.measure import Judge
+from volkit.jobs.mesh_material import check_pbr
 from volkit.jobs.opening import open_scene
 from volkit.jobs.prior_job import PriorJob, Source
 from volkit.jobs.progress import Progress
@@ -36,25 +37,32 @@ class RefineJob(PriorJob):
     """Whether the vertices of a mesh may move; its faces and uv stay."""
     texture: int = 1024
     """Texels a side for a mesh that has none of its own."""
+    control: Path | None = None
+    """Folder of a ControlNet for normals, which is told the asset's own: the prior then knows the shape it looks at."""
+    pbr: bool = False
+    """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Distil, write, report."""
         device = chosen_device(self.device)
         scene, before = (open_scene(self.asset, self.device) for _ in range(2))
         self.check(self.prompt, [self.target], scene.config.kind)
-        generator, prior = seeded(self.seed), self.opened(device, progress)
+        if self.pbr:
+            check_pbr(scene.config.kind, [self.target])
+        generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
         around, half = self.around(prior), prior.advice.half
         place = place_of(before, half)
         if isinstance(scene, Mesh):
             scene = unfolded(scene, self.texture)
         free = 0.6 if self.geometry == "free" else 0.0
         generator = on_device(generator, device)
-        subject = asset_subject(scene, around, half, self.penalties(), generator, free)
-        source = Source(place=place)
+        subject = asset_subject(scene, around, half, self.penalties(), generator, free, self.pbr)
+        source = Source(scene=before, place=place)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source).changed(later)
         training = self.training(self.target)
         with progress.stretch(f"refine {scene.config.kind}"):
             done = distillation.train([subject], training, progress)
         report = self.written(done, [self.target], training, self.prompt, progress)
         changed = Judge.of_scene(before, 128, seeded(0)).mean_psnr(done.scenes[0], progress)
-        return {"command": "refine", "source": str(self.asset), "psnr_to_source": changed} | report
+        report = {"command": "refine", "source": str(self.asset), "psnr_to_source": changed} | report
+        return self.told(report, done, distillation.rung, before)

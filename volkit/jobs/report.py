@@ -2,19 +2,21 @@
 
 import base64
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from volkit.io.atomic import written_whole
+from volkit.io.atomic import check_writable, written_whole
 from volkit.jobs.chart import Series, curves
 from volkit.metrics import quantised
 from volkit.typing import Float, Tensor
 
-__all__ = ["Column", "Gallery", "Page", "error_map", "write_page"]
+__all__ = ["Column", "Gallery", "Page", "check_report", "error_map", "told", "write_json", "write_page"]
 
 ERROR_FULL = 0.2  # colour difference that is drawn in the brightest colour
 HEAT = ((0.0, 0.0, 0.02), (0.32, 0.07, 0.43), (0.73, 0.21, 0.33), (0.98, 0.55, 0.24), (0.99, 0.99, 0.75))
@@ -47,11 +49,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Gallery:
-    """One view: the truth and what the candidates make of it."""
+    """One view: what it is held against and what the candidates make of it."""
 
     title: str
     truth: Float[Tensor, "height width 3"]
     columns: tuple[Column, ...]
+    reference: str = "truth"
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,32 @@ class Page:
     lead: str
     table: Sequence[dict[str, str]]
     curves: dict[str, Series] = field(default_factory=dict)
+    curves_title: str = "Quality over time"
+    curves_unit: str = "PSNR in dB"
     galleries: Sequence[Gallery] = ()
+    galleries_title: str = "Held-out views"
     figures: dict[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
+    figures_title: str = "Close up"
     facts: dict[str, str] = field(default_factory=dict)
+
+
+def check_report(path: Path) -> None:
+    """Raise what writing a report would, before the work is done."""
+    if path.suffix not in (".html", ".json"):
+        raise ValueError(f"{path}: a report is a page or JSON; name it .html or .json")
+    check_writable(path)
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """A report as it is."""
+    with written_whole(path) as place:
+        place.write_text(json.dumps(report, indent=1, allow_nan=False, default=str), encoding="utf-8")
+
+
+def told(row: dict[str, Any]) -> dict[str, str]:
+    """Names and values as words."""
+    words = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+    return {name.replace("_", " "): value for name, value in words.items()}
 
 
 def error_map(
@@ -87,18 +113,22 @@ def write_page(path: Path, page: Page) -> None:
         _table(page.table),
     ]
     if page.curves:
-        parts += ["<h2>Quality over time</h2>", curves(page.curves, "seconds of optimisation", "PSNR in dB")]
+        parts += [_heading(page.curves_title), curves(page.curves, "seconds of optimisation", page.curves_unit)]
     if page.galleries:
-        parts += ["<h2>Held-out views</h2>", _legend(), *(_gallery(g) for g in page.galleries)]
+        parts += [_heading(page.galleries_title), _legend(), *(_gallery(g) for g in page.galleries)]
     if page.figures:
         pictures = "".join(_figure(rgb, caption) for caption, rgb in page.figures.items())
-        parts += ["<h2>Close up</h2>", f'<div class="grid">{pictures}</div>']
+        parts += [_heading(page.figures_title), f'<div class="grid">{pictures}</div>']
     if page.facts:
         rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts.items())
         parts.append(f"<h2>How it was made</h2><dl>{rows}</dl>")
     parts.append("<footer>Written by volkit.</footer></main></html>")
     with written_whole(path) as place:
         place.write_text("".join(parts), encoding="utf-8")
+
+
+def _heading(title: str) -> str:
+    return f"<h2>{escape(title)}</h2>"
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:
@@ -118,7 +148,7 @@ def _legend() -> str:
 
 
 def _gallery(gallery: Gallery) -> str:
-    pictures = [_figure(gallery.truth, f"{gallery.title}: truth", "truth")]
+    pictures = [_figure(gallery.truth, f"{gallery.title}: {gallery.reference}", "truth")]
     pictures += [_figure(column.rgb, f"{column.title} {column.note}".strip()) for column in gallery.columns]
     maps = ["<figure></figure>"]
     maps += [_figure(error_map(column.rgb, gallery.truth), f"{column.title}: error") for column in gallery.columns]

@@ -8,6 +8,7 @@ import torch
 
 from volkit.io import FormatError, load
 from volkit.jobs.devices import chosen_device, on_device
+from volkit.jobs.mesh_material import check_pbr
 from volkit.jobs.mesh_subject import MeshSubject
 from volkit.jobs.prior_job import PriorJob, Source
 from volkit.jobs.progress import Progress
@@ -37,23 +38,40 @@ class RetextureJob(PriorJob):
     """Begin with the colours that are there, not with grey."""
     texture: int = 1024
     """Texels a side for a mesh that has none of its own."""
+    control: Path | None = None
+    """Folder of a ControlNet for normals, which is told the asset's own: the prior then knows the shape it looks at."""
+    pbr: bool = False
+    """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Paint, write, report."""
-        device, mesh = chosen_device(self.device), load(self.mesh)
-        if not isinstance(mesh, Mesh):
-            raise FormatError(self.mesh, f"holds {mesh.config.kind}, not a mesh", "convert it --to mesh first")
+        device, before = chosen_device(self.device), load(self.mesh)
+        if not isinstance(before, Mesh):
+            raise FormatError(self.mesh, f"holds {before.config.kind}, not a mesh", "convert it --to mesh first")
         self.check(self.prompt, [self.target], "mesh")
-        generator, prior = seeded(self.seed), self.opened(device, progress)
-        around, place = self.around(prior), place_of(mesh, prior.advice.half)
-        mesh = unfolded(mesh, self.texture)
+        if self.pbr:
+            check_pbr("mesh", [self.target])
+        generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
+        around, place = self.around(prior), place_of(before, prior.advice.half)
+        mesh = unfolded(before, self.texture)
         if not self.keep:
-            mesh.texture = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
+            mesh = _grey(mesh)
         generator = on_device(generator, device)
-        source = Source(place=place)
+        source = Source(scene=before, place=place)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
         training = self.training(self.target)
         with progress.stretch("retexture"):
-            done = distillation.train([MeshSubject(mesh, self.penalties(), settled=0.0)], training, progress)
+            subject = MeshSubject(mesh, self.penalties(), 0.0, generator if self.pbr else None)
+            done = distillation.train([subject], training, progress)
         report = self.written(done, [self.target], training, self.prompt, progress)
-        return {"command": "retexture", "source": str(self.mesh)} | report
+        report = {"command": "retexture", "source": str(self.mesh)} | report
+        return self.told(report, done, distillation.rung, before)
+
+
+def _grey(mesh: Mesh) -> Mesh:
+    """The same without its colours; what is transparent stays so."""
+    texture = torch.where(torch.arange(4) < 3, GREY, mesh.texture).to(torch.uint8)
+    grey = Mesh.of(
+        mesh.vertices, mesh.faces, corner_uv=mesh.corner_uv, texture=texture, metallic_roughness=mesh.metallic_roughness
+    )
+    return grey.placed_like(mesh)

@@ -40,11 +40,19 @@ def _box(scene: Representation) -> Domain:
 
 
 def asset_subject(
-    scene: Representation, around: Around, half: float, penalties: Penalties, generator: torch.Generator, free: float
+    scene: Representation,
+    around: Around,
+    half: float,
+    penalties: Penalties,
+    generator: torch.Generator,
+    free: float,
+    pbr: bool = False,
 ) -> Subject:
-    """A loaded scene that learns; the vertices of a mesh move for the share `free` of the run."""
+    """A loaded scene that learns; the vertices of a mesh move for the share `free` of the run; with `pbr` its roughness
+    and metalness learn too.
+    """
     if isinstance(scene, Mesh):
-        return MeshSubject(scene, penalties, settled=free)
+        return MeshSubject(scene, penalties, free, generator if pbr else None)
     scene.requires_grad_(True)
     if isinstance(scene, Splats):
         return SplatSubject(scene, penalties, Classic(most=len(scene), resets=()))

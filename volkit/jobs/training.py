@@ -65,6 +65,7 @@ class Training:
         evaluate: Callable[[Representation], float | None],
         schedule: Callable[[Moment], float] | None = None,
         spent: float = 0.0,
+        evaluations: int = EVALUATIONS,
     ) -> Fit:
         """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left.
 
@@ -75,7 +76,7 @@ class Training:
         if self.resume:
             self._take_up(fit, student.scene.device, progress)
         watch = [
-            self._evaluation(lambda: evaluate(student.scene), progress),
+            _evaluation(lambda: evaluate(student.scene), evaluations, progress),
             self._checkpoints(),
             _progress(progress, self.budget),
         ]
@@ -128,14 +129,21 @@ class Training:
 
         return watch
 
-    def _evaluation(self, evaluate: Callable[[], float | None], progress: Progress) -> Watcher:
-        def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
-            if moment.fraction * EVALUATIONS >= len(fit.history.rows) + 1:
-                psnr = evaluate()
-                fit.history.add(moment, loss=sum(losses.values()), **({} if psnr is None else {"psnr": psnr}))
-                progress.values(psnr=psnr)
 
-        return watch
+def _evaluation(evaluate: Callable[[], float | None], count: int, progress: Progress) -> Watcher:
+    """`count` rows of history: the mean loss since the last one, and what `evaluate` finds."""
+    since: list[float] = []
+
+    def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+        since.append(sum(losses.values()))
+        if moment.fraction * count >= len(fit.history.rows) + 1:
+            psnr = evaluate()
+            mean = sum(since) / len(since)
+            fit.history.add(moment, loss=mean, **({} if psnr is None else {"psnr": psnr}))
+            since.clear()
+            progress.values(psnr=psnr)
+
+    return watch
 
 
 def _progress(progress: Progress, budget: Budget) -> Watcher:

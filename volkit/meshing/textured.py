@@ -1,5 +1,6 @@
 """A textured surface as a camera sees it: differentiable in its vertices, linear in its texels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -14,6 +15,10 @@ __all__ = ["Drawn", "TexturedSurface"]
 
 ACROSS = 2  # samples of a pixel, in each direction
 NEAR = 1e-3  # of the surface's diagonal: what is nearer to a camera is not drawn
+
+
+# What samples look like, of what their texels hold, the face that each lies on and where there.
+Shade = Callable[[Tensor, Int[Tensor, " sample"], Float[Tensor, "sample 3"]], Float[Tensor, "sample 3"]]
 
 
 class Drawn(NamedTuple):
@@ -42,8 +47,17 @@ class TexturedSurface:
         diagonal = float((vertices.amax(0) - vertices.amin(0)).norm())
         return cls(faces, opposite_corners(faces), atlas.corner_uv, size, NEAR * diagonal)
 
-    def draw(self, vertices: Float[Tensor, "vertex 3"], texels: Float[Tensor, "texel 3"], camera: Cameras) -> Drawn:
-        """What one pinhole camera of the surface's frame sees: four samples a pixel, outlines smoothed."""
+    def draw(
+        self,
+        vertices: Float[Tensor, "vertex 3"],
+        texels: Float[Tensor, "texel channel"],
+        camera: Cameras,
+        shade: Shade | None = None,
+    ) -> Drawn:
+        """What one pinhole camera of the surface's frame sees: four samples a pixel, outlines smoothed.
+
+        Texels are colours as they are seen, unless `shade` makes colours of them.
+        """
         width, height = camera.size[0].tolist()
         across = (ACROSS * width, ACROSS * height)
         points = homogeneous(vertices, camera, ACROSS)
@@ -53,6 +67,8 @@ class TexturedSurface:
         where = seen.barycentric.flatten(0, 1)[sample]
         texel, weight = self._between((self.corner_uv[face[sample].long()] * where[..., None]).sum(1))
         colour = (texels[texel] * weight[..., None]).sum(1)
+        if shade is not None:
+            colour = shade(colour, face[sample].long(), where)
         opaque = torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
         flat = colour.new_zeros(len(face), 4).index_copy(0, sample, opaque)
         smooth = antialias(flat.view(*across[::-1], 4), seen, points, self.faces, self.opposite)

@@ -33,6 +33,7 @@ class Asked:
     camera: Callable[[Cameras, Tensor], Tensor] | None = None
     source: Callable[[Cameras, Tensor], Tensor] | None = None
     background: tuple[float, float, float] | None = None  # None: a colour of its own for every view
+    control: Callable[[Cameras], Tensor] | None = None  # draws what a ControlNet is told of these cameras
     hold: float = 0.0  # of what there was at the start, where the prior does not ask for a change
 
     def about(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Conditions:
@@ -41,6 +42,9 @@ class Asked:
         if self.camera is not None:
             numbers = self.camera(cameras, background)
             conditions = conditions.told(lambda condition: replace(condition, camera=numbers))
+        if self.control is not None:
+            picture = self.control(cameras)
+            conditions = conditions.told(lambda condition: replace(condition, control=picture))
         if self.source is not None:
             with torch.no_grad():
                 conditions = replace(conditions, source_pictures=self.source(cameras, background))

@@ -5,10 +5,13 @@ from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
+from torch.utils.checkpoint import checkpoint
 
 from volkit.typing import Float, Tensor
 
 __all__ = ["Codec", "LatentCodec", "PixelCodec"]
+
+LARGE = 256  # pixels a side from which what an encoder remembers of several pictures would fill the memory
 
 
 class Codec(Protocol):
@@ -51,7 +54,8 @@ class PixelCodec:
 class LatentCodec:
     """`x = (E(2 p - 1) - shift) scale`: the mean of an `AutoencoderKL`'s posterior (Rombach et al. 2022).
 
-    Without its noise, a step is a function of the pictures. `scale` and `shift` are the autoencoder's own.
+    Without its noise, a step is a function of the pictures. `scale` and `shift` are the autoencoder's own. Large
+    pictures are encoded one by one, and once more on the way back: 3 GiB for 512 pixels however many views there are.
     """
 
     autoencoder: Any
@@ -60,7 +64,12 @@ class LatentCodec:
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Resize, centre, encode."""
         centred = 2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0
-        mean = self.autoencoder.encode(centred.to(self.autoencoder.dtype)).latent_dist.mean.to(pictures.dtype)
+        centred = centred.to(self.autoencoder.dtype)
+        if self.size < LARGE:
+            mean = self._mean(centred).to(pictures.dtype)
+        else:
+            one_by_one = [checkpoint(self._mean, picture, use_reentrant=False) for picture in centred.split(1)]
+            mean = torch.cat(one_by_one).to(pictures.dtype)
         return (mean - self._shift) * self.autoencoder.config.scaling_factor
 
     def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
@@ -68,6 +77,9 @@ class LatentCodec:
         latent = x / self.autoencoder.config.scaling_factor + self._shift
         decoded = self.autoencoder.decode(latent.to(self.autoencoder.dtype)).sample.to(x.dtype)
         return (0.5 * (decoded + 1.0)).movedim(1, -1)
+
+    def _mean(self, centred: Tensor) -> Tensor:
+        return self.autoencoder.encode(centred).latent_dist.mean
 
     @property
     def _shift(self) -> float:

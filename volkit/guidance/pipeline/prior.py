@@ -41,6 +41,11 @@ class PipelinePrior:
     views: int = 1
     advice: Advice = ADVICE
 
+    @property
+    def controlled(self) -> bool:
+        """Whether it hears a control picture: a ControlNet was put on it."""
+        return getattr(self.denoiser, "control", None) is not None
+
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Into the space of the network."""
         return self.codec.encode(pictures)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from volkit.representations.srgb import linear_from_srgb, srgb_from_linear
 from volkit.typing import Float, Tensor
 
 __all__ = ["Light", "Texture", "albedo", "shaded"]
@@ -39,16 +40,6 @@ class Light:
     occlusion: float = 0.7  # how much of the sky a crevice takes
 
 
-def _linear(colour: Tensor) -> Tensor:
-    low = colour / 12.92
-    return torch.where(colour <= 0.04045, low, ((colour.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
-
-
-def _encoded(linear: Tensor) -> Tensor:
-    low = linear * 12.92
-    return torch.where(linear <= 0.0031308, low, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
-
-
 def _noise(at: Tensor, period: float) -> Tensor:
     """Twelve plane waves along golden-spiral directions, three octaves: smooth, mostly in [-1, 1]."""
     index = torch.arange(WAVES, dtype=at.dtype, device=at.device)
@@ -62,7 +53,7 @@ def _noise(at: Tensor, period: float) -> Tensor:
 
 def albedo(texture: Texture, at: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
     """Linear surface colour at positions of the primitive's own frame."""
-    first, second = (_linear(at.new_tensor(c)) for c in (texture.colour, texture.second))
+    first, second = (linear_from_srgb(at.new_tensor(c)) for c in (texture.colour, texture.second))
     if texture.pattern == "solid":
         return first.expand(len(at), 3)
     along = at @ torch.nn.functional.normalize(at.new_tensor(texture.axis), dim=0)
@@ -109,4 +100,4 @@ def shaded(surface: Surface, light: Light) -> Float[Tensor, "point 3"]:
     mirrored_up = 2.0 * facing * n[:, 2] - view[:, 2]
     reflected = (0.04 + 0.96 * (1.0 - facing) ** 5) * (0.5 + 0.5 * mirrored_up) * surface.open_sky
     diffuse = surface.colour * (light.sun * lambert + sky)[:, None]
-    return _encoded(diffuse + (surface.gloss * (light.sun * glint + reflected))[:, None])
+    return srgb_from_linear(diffuse + (surface.gloss * (light.sun * glint + reflected))[:, None])

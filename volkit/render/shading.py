@@ -1,0 +1,106 @@
+"""Surfaces under light, as glTF 2.0 defines its metallic-roughness material (specification, appendix B.3)."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import torch
+from torch.nn import functional
+
+from volkit.typing import Float, Tensor
+
+__all__ = ["Lights", "Material", "reflected", "sky_share"]
+
+DIELECTRIC = 0.04  # reflected head on by what is no metal
+SMOOTHEST = 1e-3  # α: a mirror would show a distant light in no pixel at all
+GRAZING = 1e-4
+CELLS, DRAWS = 32, 48  # of the table of a sky: in each direction, and half vectors for a cell, in each direction
+COUNT, STRENGTH, SKY = 3, (0.2, 1.0), (0.2, 0.6)  # of drawn lights: a matte white surface is .85 bright on average
+
+
+@dataclass(frozen=True)
+class Material:
+    """Base colour in linear light, roughness, metalness; all in [0, 1]."""
+
+    base: Float[Tensor, "point 3"]
+    roughness: Float[Tensor, "point 1"]
+    metalness: Float[Tensor, "point 1"]
+
+
+@dataclass(frozen=True)
+class Lights:
+    """White lights far away, and a white sky all around: a matte white surface that faces a light, or is under the sky
+    alone, is as bright as they are strong.
+    """
+
+    directions: Float[Tensor, "light 3"]  # towards each, unit
+    strength: Float[Tensor, " light"]
+    sky: Float[Tensor, ""]
+
+    @classmethod
+    def drawn(cls, generator: torch.Generator) -> Self:
+        """Three lights from anywhere and a sky; each of any strength that leaves something to be seen."""
+        device = generator.device
+        directions = torch.randn(COUNT, 3, generator=generator, device=device)
+        share = torch.rand(COUNT + 1, generator=generator, device=device)
+        strength = STRENGTH[0] + (STRENGTH[1] - STRENGTH[0]) * share[1:]
+        return cls(functional.normalize(directions, dim=-1), strength, SKY[0] + (SKY[1] - SKY[0]) * share[0])
+
+
+def reflected(
+    material: Material, normal: Float[Tensor, "point 3"], eye: Float[Tensor, "point 3"], lights: Lights
+) -> Float[Tensor, "point 3"]:
+    """`Σ π E (n·l) f(l, v)` in linear light, and what the sky adds; normals and directions towards the eye are unit.
+
+    `f = (1 - F) c / π + F D V`: Fresnel by Schlick, GGX with the separable visibility of Smith.
+    """
+    colour = material.base * (1.0 - material.metalness)
+    head_on = torch.lerp(torch.full_like(material.base, DIELECTRIC), material.base, material.metalness)
+    alpha = material.roughness.square().clamp_min(SMOOTHEST)
+    facing = (normal * eye).sum(-1, keepdim=True).abs().clamp_min(GRAZING)
+    share = sky_share(head_on, material.roughness, facing)
+    total = lights.sky * ((1.0 - share) * colour + share)
+    for direction, strength in zip(lights.directions, lights.strength, strict=True):
+        lit = (normal @ direction)[:, None].clamp_min(0.0)
+        half = functional.normalize(eye + direction, dim=-1)
+        fresnel = head_on + (1.0 - head_on) * (1.0 - (eye * half).sum(-1, keepdim=True).clamp(0.0, 1.0)) ** 5
+        towards = (normal * half).sum(-1, keepdim=True).clamp(0.0, 1.0)
+        spread = (alpha / (towards.square() * (alpha.square() - 1.0) + 1.0)).square() / math.pi
+        visible = _smith(alpha, lit.clamp_min(GRAZING)) * _smith(alpha, facing)
+        total = total + math.pi * strength * lit * ((1.0 - fresnel) * colour / math.pi + fresnel * spread * visible)
+    return total
+
+
+def _smith(alpha: Tensor, cosine: Tensor) -> Tensor:
+    """`1 / (c + √(α² + (1 - α²) c²))`."""
+    squared = alpha.square()
+    return 1.0 / (cosine + (squared + (1.0 - squared) * cosine.square()).sqrt())
+
+
+def sky_share(
+    head_on: Float[Tensor, "point 3"], roughness: Float[Tensor, "point 1"], facing: Float[Tensor, "point 1"]
+) -> Float[Tensor, "point 3"]:
+    """`∫ F D V (n·l) dl` over the half-space, how much of an even sky the gloss reflects: `f0 A + B` with A and B of
+    roughness and n·v from a table (the split sum of Karis 2013, with nothing left out as the sky is even).
+    """
+    place = torch.cat([facing, roughness], -1).view(1, 1, -1, 2) * 2.0 - 1.0
+    table = _table().to(head_on)[None]
+    scale, bias = functional.grid_sample(table, place, align_corners=True)[0, :, 0, :, None]
+    return head_on * scale + bias
+
+
+@lru_cache(maxsize=1)
+def _table() -> Float[Tensor, "2 roughness facing"]:
+    """A and B by half vectors drawn evenly from GGX: `F D V (n·l) dl = F V (n·l) 4 (v·h) / (n·h)` of each."""
+    roughness, facing = torch.meshgrid(*(torch.linspace(0.0, 1.0, CELLS, dtype=torch.float64),) * 2, indexing="ij")
+    alpha, nv = (x[..., None, None] for x in (roughness.square().clamp_min(SMOOTHEST), facing.clamp_min(GRAZING)))
+    share = (torch.arange(DRAWS, dtype=torch.float64) + 0.5) / DRAWS
+    nh = ((1.0 - share) / (1.0 + (alpha.square() - 1.0) * share)).sqrt().movedim(-1, -2)  # [.., height, 1]
+    across = (1.0 - nh.square()).clamp_min(0.0).sqrt() * (math.pi * share).cos()
+    vh = nv * nh + (1.0 - nv.square()).sqrt() * across
+    nl = 2.0 * vh * nh - nv
+    weight = 4.0 * nl * vh / nh * _smith(alpha, nl.clamp_min(GRAZING)) * _smith(alpha, nv)
+    weight = torch.where((nl > 0.0) & (vh > 0.0), weight, 0.0)
+    edge = (1.0 - vh.clamp(0.0, 1.0)) ** 5
+    return torch.stack([((1.0 - edge) * weight).mean((-1, -2)), (edge * weight).mean((-1, -2))])
