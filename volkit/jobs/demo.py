@@ -52,7 +52,7 @@ class Effort:
 
 
 # under 5 minutes on two cores, everything included
-FULL = Effort(size=144, fit="40s", convert="25s", quality=1.5, faces=20_000, texture=1024, cells=192, words="2m")
+FULL = Effort(size=144, fit="40s", convert="21s", quality=1.5, faces=20_000, texture=1024, cells=192, words="2m")
 QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0, faces=2_000, texture=256, cells=48, words="5s")
 
 
