@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from volkit.geometry import Domain
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, understood
 from volkit.io.mask_grid import occupancy_of
 from volkit.io.restricted_pickle import load_pickled, pickle_start
 from volkit.representations import Representation, VoxelFeatures, VoxelFeaturesConfig
@@ -33,11 +33,8 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Grids, network and mask of known free space, in the file's own frame."""
     stored = load_pickled(path)
-    try:
+    with understood(path, "DVGO"):
         return _field(stored)
-    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError, IndexError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise FormatError(path, f"cannot be read as DVGO: {reason}", "check where it is from") from None
 
 
 def _field(stored: Any) -> VoxelFeatures:

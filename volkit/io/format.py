@@ -1,12 +1,20 @@
 """What one file format is: a row of the table in `formats.py`."""
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from volkit.representations.representation import Representation
 
-__all__ = ["Format", "FormatError"]
+__all__ = ["Format", "FormatError", "understood"]
+
+# What damaged content makes Python and the libraries that read it say.
+DAMAGED = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, AssertionError, OSError,
+    struct.error,
+)  # fmt: skip
 
 
 class FormatError(ValueError):
@@ -14,6 +22,18 @@ class FormatError(ValueError):
 
     def __init__(self, path: Path | str, fact: str, fix: str) -> None:
         super().__init__(f"{path}: {fact}; {fix}")
+
+
+@contextmanager
+def understood(path: Path, kind: str, fix: str = "check where it is from") -> Iterator[None]:
+    """Whatever damaged content leads to inside, as a FormatError of the file."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except DAMAGED as error:
+        said = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from None
 
 
 @dataclass(frozen=True)

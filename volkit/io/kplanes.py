@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from volkit.geometry import Domain
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, understood
 from volkit.io.restricted_pickle import load_pickled, pickle_start
 from volkit.representations import Planes, PlanesConfig, Representation
 from volkit.typing import Tensor
@@ -21,7 +21,6 @@ __all__ = ["FORMAT"]
 MARKS = (b"field.grids.0.0", b"field.sigma_net.params")
 PREFIX = "field."
 PLANES = 3  # of a static scene; one with time has 6
-COLOUR_PADDED = 32  # 16 harmonics, 15 values, one 1
 GEOMETRY_PADDED = 16
 
 
@@ -34,11 +33,8 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Planes of every scale and both networks; proposal networks only choose samples there."""
     stored = load_pickled(path)
-    try:
+    with understood(path, "K-Planes"):
         field = _field(_state(stored))
-    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError, IndexError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise FormatError(path, f"cannot be read as K-Planes: {reason}", "check where it is from") from None
     step = stored.get("global_step") if isinstance(stored, dict) else None
     field.provenance = {"source": "K-Planes", "steps": step if isinstance(step, int) else None}
     return field

@@ -1,10 +1,9 @@
 """Meshes in files: `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD, read as what they look like without light."""
 
-import struct
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +16,17 @@ from volkit.io.assets.rows import UP
 from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts
 from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, FormatError, understood
 from volkit.io.splat_usd import splats_on, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD", "understood"]
+__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
 
-Found = TypeVar("Found")
 LARGEST = 1 << 31  # bytes
-DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, AssertionError, struct.error)
+AGAIN = "export it again"
 
 
 def sniff_gltf(path: Path) -> bool:
@@ -78,7 +76,8 @@ def read_gltf(path: Path) -> Mesh:
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
-    understood(path, "obj", _check_pictures)
+    with understood(path, "obj", AGAIN):
+        _check_pictures(path)
     return _read(path, "obj", _by_trimesh("obj"), UP)
 
 
@@ -96,7 +95,8 @@ def read_usd(path: Path) -> Mesh | Splats:
     """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
     if find_spec("pxr") is None:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
-    found = understood(path, "usd", _on_stage)
+    with understood(path, "usd", AGAIN):
+        found = _on_stage(path)
     return found if isinstance(found, Splats) else _read(path, "usd", lambda _: found[0], found[1])
 
 
@@ -162,7 +162,8 @@ def _check_mesh(path: Path) -> None:
 
 def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
     _check_mesh(path)
-    vertices, faces, looks = understood(path, kind, lambda path: _joined(parts(path)))
+    with understood(path, kind, AGAIN):
+        vertices, faces, looks = _joined(parts(path))
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
@@ -174,16 +175,6 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
     except ValueError as error:
         raise FormatError(path, str(error), "export it again") from None
     return mesh
-
-
-def understood(path: Path, kind: str, read: Callable[[Path], Found]) -> Found:
-    """What a library reads, or its complaint as ours."""
-    try:
-        return read(path)
-    except FormatError:
-        raise
-    except DAMAGED as error:
-        raise FormatError(path, f"cannot be read as {kind}: {error}", "export it again") from None
 
 
 def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from volkit.geometry import Domain, Similarity
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, FormatError, understood
 from volkit.io.nerfacto_networks import Networks, tcnn_networks, torch_networks
 from volkit.io.restricted_pickle import load_pickled, pickle_start
 from volkit.io.tcnn import flattened
@@ -41,12 +41,9 @@ def read(path: Path) -> Representation:
     """The field alone, with the mean appearance of training; proposal networks only choose samples there."""
     stored = load_pickled(path)
     settings = _settings(path)
-    try:
+    with understood(path, "nerfacto"):
         field = _field(stored, settings)
         field.world_from_local = _world_from_local(path)
-    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FormatError(path, f"cannot be read as nerfacto: {reason}", "check where it is from") from None
     step = stored.get("step")
     field.provenance = {"source": "nerfstudio nerfacto", "steps": step if isinstance(step, int) else None}
     return field

@@ -19,8 +19,7 @@ from volkit.io.assets.gltf_builder import GltfBuilder
 from volkit.io.assets.gltf_container import packed, tree_head, unpacked
 from volkit.io.assets.gltf_reader import DEEPEST, GltfReader
 from volkit.io.atomic import written_whole
-from volkit.io.format import Format, FormatError
-from volkit.io.mesh_file import understood
+from volkit.io.format import Format, FormatError, understood
 from volkit.io.quantised import colour_of_constant
 from volkit.io.splat_columns import check_count, columns_for, log_of_scales, logits_of, splats_in
 from volkit.io.srgb import linear_from_srgb
@@ -44,7 +43,8 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> Splats:
     """All splats of the scene; of one primitive in its own frame, of several in the file's."""
-    found = understood(path, "gltf", _placed)
+    with understood(path, "gltf", "export it again"):
+        found = _placed(path)
     if not found:
         raise FormatError(path, "shows no splats", "export it again")
     return splats_in(found, PLY_FROM_FILE, {"format": "splat_gltf"})

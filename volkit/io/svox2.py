@@ -14,7 +14,7 @@ import torch
 
 from volkit.geometry import Domain, Similarity
 from volkit.io.atomic import written_whole
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, FormatError, understood
 from volkit.io.mask_grid import occupancy_of
 from volkit.io.npz import array_names, read_arrays
 from volkit.io.plain import from_plain, to_plain
@@ -41,11 +41,8 @@ def read(path: Path) -> Representation:
     if BACKGROUND in array_names(path):
         raise FormatError(path, "has a background of spheres, which is not supported", "train without a background")
     arrays = read_arrays(path, (*ARRAYS, NOTES, OCCUPANCY))
-    try:
+    with understood(path, "svox2"):
         return _field(arrays)
-    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FormatError(path, f"cannot be read as svox2: {reason}", "check where it is from") from None
 
 
 def write(representation: Representation, path: Path) -> None:

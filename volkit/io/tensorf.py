@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from volkit.geometry import Domain, Similarity
 from volkit.io.atomic import written_whole
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, FormatError, understood
 from volkit.io.mask_grid import mask_of, occupancy_of
 from volkit.io.plain import from_plain, to_plain
 from volkit.io.restricted_pickle import load_pickled, pickle_start
@@ -40,11 +40,8 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Factors, colour network and alpha mask as kind `tensor_vm` or `tensor_cp`, in the file's own frame."""
     stored = load_pickled(path)
-    try:
+    with understood(path, "TensoRF"):
         return _field(stored)
-    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError, IndexError) as error:
-        reason = " ".join(f"{error}".split())[:200]
-        raise FormatError(path, f"cannot be read as TensoRF: {reason}", "check where it is from") from None
 
 
 def write(representation: Representation, path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from volkit.geometry import Domain, Similarity
 from volkit.io.atomic import write_together
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, FormatError, understood
 from volkit.io.mask_grid import occupancy_of
 from volkit.io.npz import array_names, read_arrays
 from volkit.io.plain import from_plain, to_plain
@@ -39,11 +39,8 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`; a grid without colour is grey."""
     arrays, about = read_arrays(path, ARRAYS), _about(path)
-    try:
+    with understood(path, "a volume", "see volkit/io/volume.py for what it holds"):
         return _field(arrays, about)
-    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError, IndexError) as error:
-        reason = " ".join(f"{error}".split())[:200]
-        raise FormatError(path, f"is no volume: {reason}", "see volkit/io/volume.py for what it holds") from None
 
 
 def write(representation: Representation, path: Path) -> None:

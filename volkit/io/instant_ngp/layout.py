@@ -18,7 +18,6 @@ __all__ = ["Layout", "integer", "layout_of", "number", "table"]
 FINEST = 2048.0  # cells of the finest level along the unit cube where the configuration names no growth
 GRIDS = ("hashgrid", "grid")
 NETWORKS = {"fullyfusedmlp": 16, "megakernelmlp": 16, "cutlassmlp": 8}  # and what their widths are multiples of
-MOST_PARAMETERS = 1 << 31
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from volkit.geometry import Domain, Similarity
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, understood
 from volkit.io.instant_ngp import packed
 from volkit.io.instant_ngp.density_grid import CELLS, occupancy_of
 from volkit.io.instant_ngp.frame import read_capture, read_frame, vector
@@ -31,11 +31,8 @@ LARGEST_SCALE = 128  # of the box: instant-ngp has 8 cascades
 def read(path: Path) -> Representation:
     """Table, networks, occupancy, frame and cameras; latents of training pictures enter by their mean."""
     root = packed.unpack(path)
-    try:
+    with understood(path, "a snapshot", "save it again, or train it anew"):
         return _field(root)
-    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FormatError(path, f"cannot be read as a snapshot: {reason}", "save it again, or train it anew") from None
 
 
 def _field(root: dict[str, Any]) -> HashGrid:
