@@ -12,7 +12,9 @@ from test_generate import one_thread, sphere  # noqa: F401
 import volkit
 from volkit.cli import main
 from volkit.distill.score import FieldSubject
+from volkit.guidance.pipeline.denoiser import UnetDenoiser
 from volkit.jobs.generate import GenerateJob
+from volkit.jobs.measure import write_picture
 from volkit.jobs.progress import Progress
 
 
@@ -107,6 +109,7 @@ def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
         ({"method": "csd", "sides": "perp_neg"}, "perp_neg"),
         ({"particles": 0}, "at least 1"),
         ({"lora": Path("no.safetensors")}, "no such file of weights"),
+        ({"image_prompt": Path("no.png")}, "go together"),
         ({"report": Path("no.txt")}, "name it .html or .json"),
         ({"prior": "no/such/folder"}, "needs model_index.json"),
     ],
@@ -115,6 +118,30 @@ def test_what_is_wrong_is_said_before_the_work(prior, tmp_path, changes, says):
     with pytest.raises((ValueError, FileNotFoundError), match=says):
         replace(job(prior, tmp_path / "a.safetensors"), **changes).run(Progress(quiet=True))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_ip_adapter_is_told_of_the_picture(tmp_path, monkeypatch):
+    """Beside the words stands what its eyes make of the picture, beside no words zeros."""
+    folder, heard, said = small_pipelines.latent(tmp_path / "latent"), [], UnetDenoiser.__call__
+    small_pipelines.ip_adapter(tmp_path / "adapter.safetensors", small_pipelines.unet())
+    eyes = small_pipelines.eyes(tmp_path / "image_encoder")
+    picture = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # CLIP's mean, which is its zero
+    write_picture(tmp_path / "grey.png", picture.expand(40, 30, 3))
+
+    def listening(self, at, condition):
+        heard.append(condition.image)
+        return said(self, at, condition)
+
+    monkeypatch.setattr(UnetDenoiser, "__call__", listening)
+    job(folder, tmp_path / "a.ply", views=1, size=16, ip_adapter=tmp_path / "adapter.safetensors",
+        image_prompt=tmp_path / "grey.png").run(Progress(quiet=True))  # fmt: skip
+    with torch.no_grad():
+        wanted = eyes(torch.zeros(1, 3, 32, 32)).image_embeds
+    both = torch.cat(heard)[:, 0]
+    none = (both == 0.0).all(1)
+    assert none.sum() == (~none).sum() > 0
+    # Colours of 8 bits: half a step of 1/255, over CLIP's deviation of 0.26, through a few layers.
+    torch.testing.assert_close(both[~none], wanted.expand(int((~none).sum()), -1), atol=0.05, rtol=0.0)
 
 
 def test_broken_folders_are_named(prior, tmp_path):

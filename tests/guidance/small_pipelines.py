@@ -184,3 +184,33 @@ def plain(folder):
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )
     return save(folder, "DDPMPipeline", ddpm(), words=0, unet=network)
+
+
+def ip_adapter(path, unet, embed=20, tokens=4):
+    """An IP-Adapter with random weights for a network: its projection, then keys and values of each cross-attention."""
+    from safetensors.torch import save_file
+
+    width, generator = unet.config.cross_attention_dim, torch.Generator().manual_seed(6)
+    found = {
+        "image_proj.proj.weight": torch.randn(tokens * width, embed, generator=generator),
+        "image_proj.proj.bias": torch.zeros(tokens * width),
+        "image_proj.norm.weight": torch.ones(width),
+        "image_proj.norm.bias": torch.zeros(width),
+    }
+    for index, name in enumerate(unet.attn_processors):
+        if ".attn2." in name:
+            inner = unet.get_submodule(name.removesuffix(".processor")).inner_dim
+            for letter in "kv":
+                found[f"ip_adapter.{index}.to_{letter}_ip.weight"] = torch.randn(inner, width, generator=generator)
+    save_file(found, path)
+
+
+def eyes(folder, embed=20):
+    """A CLIP vision model with random weights, as IP-Adapters see with."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(2)
+    shape = dict(hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, patch_size=8)
+    model = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=32, projection_dim=embed, **shape)).eval()
+    model.save_pretrained(folder)
+    return model

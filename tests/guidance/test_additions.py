@@ -78,31 +78,9 @@ def test_a_control_picture_is_heard_where_there_is_a_controlnet(folder, plain, t
     assert torch.equal(said(plain, control=normals), said(plain))
 
 
-def image_prompt_weights(unet, embed=20, tokens=4):
-    """An IP-Adapter with random weights for a network: its projection, then keys and values of each cross-attention."""
-    width, generator = unet.config.cross_attention_dim, seeded(6)
-    found = {
-        "image_proj.proj.weight": torch.randn(tokens * width, embed, generator=generator),
-        "image_proj.proj.bias": torch.zeros(tokens * width),
-        "image_proj.norm.weight": torch.ones(width),
-        "image_proj.norm.bias": torch.zeros(width),
-    }
-    for index, name in enumerate(unet.attn_processors):
-        if ".attn2." in name:
-            inner = unet.get_submodule(name.removesuffix(".processor")).inner_dim
-            for letter in "kv":
-                found[f"ip_adapter.{index}.to_{letter}_ip.weight"] = torch.randn(inner, width, generator=generator)
-    return found
-
-
 def test_a_picture_can_stand_beside_the_words(folder, plain, tmp_path):
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    torch.manual_seed(2)
-    shape = dict(hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, patch_size=8)
-    eyes = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=32, projection_dim=20, **shape)).eval()
-    eyes.save_pretrained(tmp_path / "eyes")
-    save_file(image_prompt_weights(plain.denoiser.network), tmp_path / "image.safetensors")
+    eyes = small_pipelines.eyes(tmp_path / "eyes")
+    small_pipelines.ip_adapter(tmp_path / "image.safetensors", plain.denoiser.network)
     prior = open_prior(folder, dtype=torch.bfloat16, additions=Additions(image_prompt=tmp_path / "image.safetensors"))
     pictures = torch.rand(2, 32, 32, 3, generator=seeded(4))
     first, second = (embedded[None] for embedded in look(tmp_path / "eyes", pictures))

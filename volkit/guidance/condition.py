@@ -70,3 +70,17 @@ class Conditions:
         single = {n: getattr(self, n) for n in ("prompt", "null", "negative", "source", "critic")}
         told = {name: change(condition) for name, condition in single.items() if condition is not None}
         return replace(self, **told, beside=tuple(change(condition) for condition in self.beside))
+
+    def shown(self, image: Float[Tensor, "1 token width"]) -> Self:
+        """Show an embedded picture beside all words but those that are pushed away from: zeros stand beside these.
+
+        Source: IP-Adapter (Ye et al. 2023, section 3.3), which drops the picture together with the words.
+        """
+
+        def beside(condition: Condition, picture: Tensor) -> Condition:
+            assert condition.text is not None
+            return replace(condition, image=picture.expand(len(condition.text), *picture.shape[1:]))
+
+        nothing, said = torch.zeros_like(image), self.told(lambda condition: beside(condition, image))
+        negative = None if self.negative is None else beside(self.negative, nothing)
+        return replace(said, null=beside(self.null, nothing), negative=negative)

@@ -20,11 +20,11 @@ from volkit.render.renderer import renderer_for
 from volkit.representations import Field, Mesh, Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["Distillation", "Done", "MeshStages", "later", "meshed"]
+__all__ = ["COARSE", "Distillation", "Done", "MeshStages", "later", "meshed"]
 
 SHOWN, SHOWN_SIZE = 4, 96  # views of a preview, pixels a side of each
 EVALUATIONS = 24  # points on the curve of the loss, and previews
-COARSE = 6.0  # of the steps through a field that a preview shows
+COARSE = 6.0  # of the steps through a field, for pictures as small as those that a prior sees
 LATE = 0.5  # of the diffusion's times: from there on noise hides shape, which a second stage has already
 
 

@@ -16,8 +16,9 @@ from volkit.guidance.prompts import Prompts
 from volkit.guidance.ramps import Ramp
 from volkit.io import check_target, save
 from volkit.jobs.devices import Device
-from volkit.jobs.distillation import Distillation, Done
+from volkit.jobs.distillation import COARSE, Distillation, Done
 from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
+from volkit.jobs.image_prompt import image_prompt
 from volkit.jobs.normal_control import normal_control
 from volkit.jobs.prior_report import SHOWN_SIZE, VIEWS, strength, write_prior_report
 from volkit.jobs.progress import Progress
@@ -45,9 +46,9 @@ class Source:
     hold: float = 0.0  # of it, where the prior does not ask for a change
 
     def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
-        """The scene by cameras of the prior's frame, over one colour a view."""
+        """The scene by cameras of the prior's frame, over one colour a view, no finer than a student of it is drawn."""
         assert self.scene is not None
-        picture = renderer_for(self.scene)(self.scene, cameras.moved(self.place))
+        picture = renderer_for(self.scene, choice=COARSE)(self.scene, cameras.moved(self.place))
         return picture.over(background[:, None, None])
 
     def normals(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
@@ -101,6 +102,10 @@ class PriorJob(ABC):
     """Same seed, same budget in steps, same machine: same asset."""
     lora: Path | None = None
     """File of LoRA weights that are merged into the prior."""
+    ip_adapter: Path | None = None
+    """File of an IP-Adapter, with which the prior looks at --image-prompt; image_encoder/ lies beside it."""
+    image_prompt: Path | None = None
+    """Picture of what it shall look like, for priors with --ip-adapter."""
     precision: Precision = "float32"
     """Of the prior's network: float16 halves its memory on a GPU."""
     device: Device = "cpu"
@@ -125,7 +130,8 @@ class PriorJob(ABC):
         if control is not None and self.grid:
             raise UsageError("--control: tells of one view at a time, and --grid shows four as one; leave one out")
         with progress.stretch("prior"):
-            return opened(self.prior, device, self.precision, Additions(lora=self.lora, control=control))
+            additions = Additions(lora=self.lora, image_prompt=self.ip_adapter, control=control)
+            return opened(self.prior, device, self.precision, additions)
 
     def around(self, prior: PipelinePrior) -> Around:
         """The prior's own cameras; the pictures grow to their size in half of the run."""
@@ -153,6 +159,8 @@ class PriorJob(ABC):
         asked = asked_about(rule, prior, source.pictures if source.words else None, grid=self.grid)
         control = (lambda cameras: source.normals(cameras, prior.codec.size)) if prior.controlled else None
         asked = replace(asked, hold=source.hold, control=control)
+        if self.ip_adapter is not None and self.image_prompt is not None:
+            asked = replace(asked, image=image_prompt(self.ip_adapter, self.image_prompt, generator.device))
         guidance, learners = guided(rule, prior, generator, grid=self.grid)
         views = self.views or prior.advice.views
         rung = ScoreRung(guidance, asked, around, views, generator, learners, source.place)
@@ -175,6 +183,8 @@ class PriorJob(ABC):
             check_target(target, kind)
         if self.report is not None:
             check_report(self.report)
+        if (self.ip_adapter is None) != (self.image_prompt is None):
+            raise UsageError("--ip-adapter FILE and --image-prompt PICTURE go together; give both or neither")
 
     def written(
         self, done: Done, targets: Sequence[Path], training: Training, prompt: str, progress: Progress

@@ -34,6 +34,7 @@ class Asked:
     source: Callable[[Cameras, Tensor], Tensor] | None = None
     background: tuple[float, float, float] | None = None  # None: a colour of its own for every view
     control: Callable[[Cameras], Tensor] | None = None  # draws what a ControlNet is told of these cameras
+    image: Tensor | None = None  # an embedded picture of what it shall be, [1, token, width]
     hold: float = 0.0  # of what there was at the start, where the prior does not ask for a change
 
     def about(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Conditions:
@@ -45,6 +46,8 @@ class Asked:
         if self.control is not None:
             picture = self.control(cameras)
             conditions = conditions.told(lambda condition: replace(condition, control=picture))
+        if self.image is not None:
+            conditions = conditions.shown(self.image)
         if self.source is not None:
             with torch.no_grad():
                 conditions = replace(conditions, source_pictures=self.source(cameras, background))
