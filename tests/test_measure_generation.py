@@ -1,6 +1,8 @@
 """The tool that measures generation: a table and a sheet from a list of prompts; figures that mean what they say."""
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,52 @@ def test_prompts_become_assets_a_table_and_a_sheet(prior, tools, monkeypatch, ca
     import imageio.v3 as imageio
 
     assert imageio.imread(tools / "sheet.png").shape == (2 * 96, 2 * 2 * 96, 3)
+
+
+def test_particles_of_a_blind_prior_are_measured_against_each_other(prior, tools, monkeypatch, capsys):  # noqa: F811
+    import generation_figures
+    import measure_generation
+
+    monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
+    (tools / "list.txt").write_text("a red ball\n")
+    given = [
+        "--prompts",
+        "list.txt",
+        "--prior",
+        prior,
+        "--budget",
+        "2",
+        "--to",
+        "splats",
+        "--particles",
+        "2",
+        "--blind",
+    ]
+    monkeypatch.chdir(tools)
+    monkeypatch.setattr(sys, "argv", ["measure", *map(str, given), "--work", "work"])
+    measure_generation.main()
+    assert "dB between particles" in capsys.readouterr().out
+    (kept,) = (tools / "results" / "generation" / "toy").glob("*.json")
+    found = json.loads(kept.read_text())
+    assert len(found["nearest"]) == 2 and found["apart"] > found["psnr_nearest"] > 0.0  # two grey clouds are alike
+    assert "seconds" not in found  # steps were asked for: the run refuses no company, and tells no time
+    blind = json.loads((tools / "work" / "pixels-blind" / "distillation.json").read_text())
+    assert blind["camera"] == "silent" and blind["size"] == 12
+
+
+def test_assets_are_made_worse_refined_and_edited(prior, tools, monkeypatch, capsys):  # noqa: F811
+    import generation_figures
+    import measure_rework
+
+    monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
+    monkeypatch.setattr(measure_rework, "MESH", replace(measure_rework.MESH, faces=300, texture=64, cells=24))
+    monkeypatch.setattr(sys, "argv", ["measure", "--first", "1", "--budget", "2", "--work", str(tools / "work")])
+    measure_rework.main()
+    kept = {p.stem: json.loads(p.read_text()) for p in (tools / "results" / "rework").glob("*.json")}
+    refined, edited = kept["refined-a_red_sphere"], kept["edited-a_red_sphere_on_a_green_cube"]
+    assert refined["chamfer_before"] > 0.02  # vertices were moved by 0.05, half of it along the surface
+    assert refined["psnr_before"] < 30.0 < (edited["psnr_untouched"] or 99.0)  # None: nothing moved in two steps
+    assert "chamfer_before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("prompt", ["a yellow cone on a purple cube", "a yellow cube with a blue nose"])

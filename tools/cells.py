@@ -16,16 +16,27 @@ RESULTS = Path(__file__).parent / "results"
 BUSY = 0.25  # runnable processes beside ours that make a figure worthless
 
 
-def measured(name: str, run: Callable[[], dict[str, Any]], produced: Path | None = None) -> dict[str, Any]:
-    """The report of `run`, from `tools/results/NAME.json` if that is there (and `produced` too), else run and kept."""
+TIMES = ("seconds", "ms_per_step", "history")  # what company makes worthless
+
+
+def measured(
+    name: str, run: Callable[[], dict[str, Any]], produced: Path | None = None, *, timed: bool = True
+) -> dict[str, Any]:
+    """The report of `run`, from `tools/results/NAME.json` if that is there (and `produced` too), else run and kept.
+
+    What is done in so many steps, not seconds, comes out the same in any company: not `timed`, it says no time.
+    """
     path = RESULTS / f"{name}.json"
     if path.exists() and (produced is None or produced.exists()):
         return json.loads(path.read_text())
-    refuse_company()
+    if timed:
+        refuse_company()
     wall, cpu = time.perf_counter(), _cpu_seconds()
     report = run()
     used = (_cpu_seconds() - cpu) / (time.perf_counter() - wall)
-    report = {**report, "machine": _machine(), "cpu_share": round(used / (os.cpu_count() or 1), 3)}
+    share = {"cpu_share": round(used / (os.cpu_count() or 1), 3)} if timed else {}
+    report = {key: value for key, value in report.items() if timed or key not in TIMES}
+    report = {**report, "machine": _machine(), **share}
     report = {key: _placeless(value) if key in ("source", "target") else value for key, value in report.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")

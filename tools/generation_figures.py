@@ -1,5 +1,6 @@
 """How near a generated asset is to what its words mean exactly: likeness, outline, rank among captions, front mark."""
 
+import itertools
 import math
 import random
 import sys
@@ -24,7 +25,7 @@ from volkit.render.renderer import renderer_for
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["figures", "seen"]
+__all__ = ["figures", "seen", "spread"]
 
 VIEWS, SIZE, ELEVATION = 8, 64, 20.0
 CAPTIONS = 320  # whose exact pictures an asset is ranked among, its own with them
@@ -54,6 +55,27 @@ def figures(scene: Representation, prompt: str, around: Around) -> dict[str, Any
     found = {"psnr": sum(values) / len(values), "iou": float(iou.mean()), "rank": 1 + len(better),
              "captions": len(others.texts), "nearer": better[:3]}  # fmt: skip
     return found | (_mark(scene, caption, around) if caption.relation == "with" else {})
+
+
+@torch.no_grad()
+def spread(scenes: Sequence[Representation], around: Around) -> dict[str, Any]:
+    """`apart`: mean PSNR between the pictures of two particles, less is more spread; `psnr_nearest`: mean PSNR of each
+    to the exact pictures of the caption that it is nearest to, which asks for no particular one.
+    """
+    cameras, others = around.middle(VIEWS, SIZE, ELEVATION), _others(around)
+    pictures = torch.stack([seen(scene, cameras)[0] for scene in scenes])
+    errors = [float((a - b).square().mean()) for a, b in itertools.combinations(pictures, 2)]
+    wrong = torch.stack([(others.pictures - own).square().mean((1, 2, 3, 4)) for own in pictures])
+    best = wrong.min(1)
+    return {
+        "apart": sum(_decibels(error) for error in errors) / len(errors),
+        "psnr_nearest": sum(_decibels(error) for error in best.values.tolist()) / len(scenes),
+        "nearest": [others.texts[index] for index in best.indices.tolist()],
+    }
+
+
+def _decibels(error: float) -> float:
+    return -10.0 * math.log10(max(error, 1e-10))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ python tools/measure_generation.py --prompts list.txt --methods sds vsd csd --wo
 import argparse
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cells import measured
-from generation_figures import figures, seen
+from generation_figures import figures, seen, spread
 from toy.grammar import parse
 
 from volkit.distill.score import Around
+from volkit.fit import Budget
 from volkit.io import load
 from volkit.io.bundled import bundled_folder
 from volkit.jobs.generate import GenerateJob
-from volkit.jobs.guiding import opened
+from volkit.jobs.guiding import TOY, opened
 from volkit.jobs.measure import write_picture
 from volkit.jobs.progress import Progress
 from volkit.typing import Float, Tensor
@@ -36,14 +38,17 @@ def main() -> None:
     """Generate and measure what has no result yet; print the table, write the sheet."""
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.blind:
+        options.prior = _blinded(options.prior or bundled_folder(TOY), options.work)
     around = GenerateJob("a", Path("a"), prior=options.prior).around(opened(options.prior, torch.device("cpu")))
+    timed = Budget.parse(options.budget).seconds is not None
     rows = []
     for prompt in _prompts(options):
         for method in options.methods:
             target = options.work / f"{_slug(prompt)}-{method}.{options.format}"
             name = f"generation/{options.name}/{target.stem}"
             run = lambda p=prompt, m=method, t=target: _cell(options, p, m, t, around)  # noqa: E731
-            rows.append(measured(name, run, target))
+            rows.append(measured(name, run, target, timed=timed))
     print(_table(rows, options.methods))
     if options.sheet:
         write_picture(options.sheet, _sheet(rows, options, around))
@@ -61,6 +66,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--format", default="safetensors", help="suffix of the files")
     parser.add_argument("--scale", type=float)
     parser.add_argument("--sides", default="auto", choices=["auto", "words", "perp_neg", "none"])
+    parser.add_argument("--blind", action="store_true", help="tell the prior no camera")
+    parser.add_argument("--particles", type=int, default=1, help="assets of each prompt, and how far they are apart")
     parser.add_argument("--name", default="toy", help="of the folder of results")
     parser.add_argument("--work", type=Path, default=Path("out/generation"), help="where the assets go")
     parser.add_argument("--sheet", type=Path, help="picture to write")
@@ -76,12 +83,23 @@ def _prompts(options: argparse.Namespace) -> list[str]:
     return found[: options.first]
 
 
+def _blinded(prior: str | Path, work: Path) -> str:
+    """A copy of a prior whose advice is to tell it no camera."""
+    copied = work / f"{Path(prior).name}-blind"
+    shutil.copytree(prior, copied, dirs_exist_ok=True)
+    place = copied / "distillation.json"
+    place.write_text(json.dumps(json.loads(place.read_text(encoding="utf-8")) | {"camera": "silent"}))
+    return str(copied)
+
+
 def _cell(options: argparse.Namespace, prompt: str, method: str, target: Path, around: Around) -> dict[str, Any]:
     job = GenerateJob(
         prompt, target, to=options.to, prior=options.prior, method=method, scale=options.scale, sides=options.sides,
-        budget=options.budget, force=True,
+        budget=options.budget, particles=options.particles, force=True,
     )  # fmt: skip
     report = job.run(Progress(quiet=True))
+    if options.particles > 1:
+        return report | spread([load(path) for path in report["target"]], around)
     return report | figures(load(target), prompt, around)
 
 
@@ -91,6 +109,8 @@ def _slug(prompt: str) -> str:
 
 def _table(rows: list[dict[str, Any]], methods: list[str]) -> str:
     """Means by method, prompts without a front mark and with one apart."""
+    if rows and "apart" in rows[0]:
+        return _apart(rows, methods)
     lines = ["| method | prompts | nearest among captions | IoU | dB | mark within 45° | faces |", "|" + "---|" * 7]
     for method in methods:
         mine = [row for row in rows if row["method"] == method]
@@ -100,6 +120,15 @@ def _table(rows: list[dict[str, Any]], methods: list[str]) -> str:
         ):
             if some:
                 lines.append("| " + " | ".join([method, f"{len(some)} {kind}", *_means(some)]) + " |")
+    return "\n".join(lines)
+
+
+def _apart(rows: list[dict[str, Any]], methods: list[str]) -> str:
+    lines = ["| method | prompts | dB between particles | dB to the nearest caption |", "|" + "---|" * 4]
+    for method in methods:
+        mine = [row for row in rows if row["method"] == method]
+        means = (sum(row[key] for row in mine) / len(mine) for key in ("apart", "psnr_nearest"))
+        lines.append("| " + " | ".join([method, str(len(mine)), *(f"{mean:.2f}" for mean in means)]) + " |")
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from volkit.io.bundled import bundled_folder
 from volkit.jobs.usage import UsageError
 from volkit.typing import Tensor
 
-__all__ = ["Precision", "Rule", "Sides", "asked_about", "guided", "opened"]
+__all__ = ["TOY", "Precision", "Rule", "Sides", "asked_about", "guided", "opened"]
 
 Sides = Literal["auto", "words", "perp_neg", "none"]
 Precision = Literal["float32", "float16", "bfloat16"]

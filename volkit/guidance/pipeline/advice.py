@@ -29,7 +29,7 @@ class Advice:
     field_of_view: tuple[float, float] = (35.0, 45.0)  # degrees
     elevation: tuple[float, float] = (-10.0, 60.0)
     front: float = 0.0  # share of views that stand about the front
-    camera: str = "pose"  # the language in which a camera is told: pose, circle
+    camera: str = "pose"  # the language in which a camera is told: pose, circle, silent
     sides: bool = True  # whether the words name the side that is seen
 
     @classmethod
