@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cells import measured
 from generation_figures import figures, seen, spread
-from toy.grammar import parse
+from generation_tables import generation_table
+from measure_memory import with_random_weights
 
 from volkit.distill.score import Around
 from volkit.fit import Budget
@@ -38,8 +39,7 @@ def main() -> None:
     """Generate and measure what has no result yet; print the table, write the sheet."""
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
-    if options.blind:
-        options.prior = _blinded(options.prior or bundled_folder(TOY), options.work)
+    options.prior = _prepared(options)
     around = GenerateJob("a", Path("a"), prior=options.prior).around(opened(options.prior, torch.device("cpu")))
     timed = Budget.parse(options.budget).seconds is not None
     rows = []
@@ -49,7 +49,7 @@ def main() -> None:
             name = f"generation/{options.name}/{target.stem}"
             run = lambda p=prompt, m=method, t=target: _cell(options, p, m, t, around)  # noqa: E731
             rows.append(measured(name, run, target, timed=timed))
-    print(_table(rows, options.methods))
+    print(generation_table({method: [row for row in rows if row["method"] == method] for method in options.methods}))
     if options.sheet:
         write_picture(options.sheet, _sheet(rows, options, around))
 
@@ -67,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--scale", type=float)
     parser.add_argument("--sides", default="auto", choices=["auto", "words", "perp_neg", "none"])
     parser.add_argument("--blind", action="store_true", help="tell the prior no camera")
+    parser.add_argument("--untrained", action="store_true", help="ask the prior's networks before any training")
     parser.add_argument("--particles", type=int, default=1, help="assets of each prompt, and how far they are apart")
     parser.add_argument("--name", default="toy", help="of the folder of results")
     parser.add_argument("--work", type=Path, default=Path("out/generation"), help="where the assets go")
@@ -83,13 +84,21 @@ def _prompts(options: argparse.Namespace) -> list[str]:
     return found[: options.first]
 
 
-def _blinded(prior: str | Path, work: Path) -> str:
-    """A copy of a prior whose advice is to tell it no camera."""
-    copied = work / f"{Path(prior).name}-blind"
-    shutil.copytree(prior, copied, dirs_exist_ok=True)
-    place = copied / "distillation.json"
-    place.write_text(json.dumps(json.loads(place.read_text(encoding="utf-8")) | {"camera": "silent"}))
-    return str(copied)
+def _prepared(options: argparse.Namespace) -> str | None:
+    """The prior that was asked for, or a copy that knows nothing, or one whose advice is to tell it no camera."""
+    prior = Path(options.prior or bundled_folder(TOY))
+    if options.untrained:
+        target = options.work / f"{prior.name}-untrained"
+        if not target.exists():
+            with_random_weights(prior, target)
+    elif options.blind:
+        target = options.work / f"{prior.name}-blind"
+        shutil.copytree(prior, target, dirs_exist_ok=True)
+        place = target / "distillation.json"
+        place.write_text(json.dumps(json.loads(place.read_text(encoding="utf-8")) | {"camera": "silent"}))
+    else:
+        return options.prior
+    return str(target)
 
 
 def _cell(options: argparse.Namespace, prompt: str, method: str, target: Path, around: Around) -> dict[str, Any]:
@@ -105,42 +114,6 @@ def _cell(options: argparse.Namespace, prompt: str, method: str, target: Path, a
 
 def _slug(prompt: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")
-
-
-def _table(rows: list[dict[str, Any]], methods: list[str]) -> str:
-    """Means by method, prompts without a front mark and with one apart."""
-    if rows and "apart" in rows[0]:
-        return _apart(rows, methods)
-    lines = ["| method | prompts | nearest among captions | IoU | dB | mark within 45° | faces |", "|" + "---|" * 7]
-    for method in methods:
-        mine = [row for row in rows if row["method"] == method]
-        for kind, some in (
-            ("plain", [row for row in mine if parse(row["prompt"]).relation != "with"]),
-            ("marked", [row for row in mine if parse(row["prompt"]).relation == "with"]),
-        ):
-            if some:
-                lines.append("| " + " | ".join([method, f"{len(some)} {kind}", *_means(some)]) + " |")
-    return "\n".join(lines)
-
-
-def _apart(rows: list[dict[str, Any]], methods: list[str]) -> str:
-    lines = ["| method | prompts | dB between particles | dB to the nearest caption |", "|" + "---|" * 4]
-    for method in methods:
-        mine = [row for row in rows if row["method"] == method]
-        means = (sum(row[key] for row in mine) / len(mine) for key in ("apart", "psnr_nearest"))
-        lines.append("| " + " | ".join([method, str(len(mine)), *(f"{mean:.2f}" for mean in means)]) + " |")
-    return "\n".join(lines)
-
-
-def _means(rows: list[dict[str, Any]]) -> list[str]:
-    count = len(rows)
-    first = sum(row["rank"] == 1 for row in rows)
-    cells = [f"{first} of {count} ({100 * first / count:.0f} %)"]
-    cells += [f"{sum(row[key] for row in rows) / count:.{digits}f}" for key, digits in (("iou", 3), ("psnr", 2))]
-    if "faces" not in rows[0]:
-        return [*cells, "-", "-"]
-    front = sum(row["azimuth"] is not None and abs(row["azimuth"]) <= 45.0 for row in rows)
-    return [*cells, f"{front} of {count}", f"{sum(row['faces'] for row in rows) / count:.1f}"]
 
 
 def _sheet(rows: list[dict[str, Any]], options: argparse.Namespace, around: Around) -> Float[Tensor, "height width 3"]:

@@ -12,6 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from generation_tables import generation_table
+
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 REGION = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -137,6 +141,50 @@ def meshes() -> str:
     return table([*head, "of the source", "seconds", "MB"], rows)
 
 
+def generation() -> str:
+    """Assets of held-out words beside the exact ones, by the toy prior and by what it is at random weights."""
+    return _generated({"toy": "toy prior", "random": "random weights"})
+
+
+def faces() -> str:
+    """Front marks, by what tells the prior which side it sees."""
+    told = {"blind": "nothing", "words": "view prompts", "perp_neg": "Perp-Neg", "esd": "nothing, `esd`",
+            "views4": "the camera, four views jointly", "toy": "the camera"}  # fmt: skip
+    return _generated(told, marked=True)
+
+
+def particles() -> str:
+    """Several particles of one prompt."""
+    return _generated({f"particles_{method}": f"`{method}`" for method in ("sds", "vsd")})
+
+
+def _generated(named: dict[str, str], *, marked: bool = False) -> str:
+    found = {label: list(results(f"generation/{folder}").values()) for folder, label in named.items()}
+    runs = {label: [row for row in rows if not marked or "faces" in row] for label, rows in found.items()}
+    runs = {label: rows for label, rows in runs.items() if rows}
+    return generation_table(runs) + "\n" if runs else table([], [])
+
+
+def rework() -> str:
+    """Meshes of exact scenes made worse and refined."""
+    rows = [
+        [row["prompt"], *(f"{_number(row[f'{key}_before'], digits)} to {_number(row[key], digits)}"
+                          for key, digits in (("psnr", 2), ("iou", 3), ("chamfer", 4)))]
+        for name, row in results("rework").items() if name.startswith("refined")
+    ]  # fmt: skip
+    return table(["prompt", "PSNR to the exact scene", "IoU", "chamfer distance to it"], rows)
+
+
+def edits() -> str:
+    """Meshes of exact scenes edited by words."""
+    rows = [
+        [row["prompt"], _number(row["psnr_untouched"], 1), f"{100 * row['share_untouched']:.0f} %",
+         f"{_number(row['psnr_before'])} to {_number(row['psnr'])}"]
+        for name, row in results("rework").items() if name.startswith("edited")
+    ]  # fmt: skip
+    return table(["edited to", "PSNR of untouched pixels", "their share", "PSNR to the wanted scene"], rows)
+
+
 def ops() -> str:
     """Speeds of the native ops and of the whole training step, with the share of the bound where there is one."""
     rows = []
@@ -185,7 +233,8 @@ def _share(row: Row) -> str:
 
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
           "scratch": scratch, "foreign": foreign, "splats": splats,
-          "meshes": meshes}  # fmt: skip
+          "meshes": meshes, "generation": generation, "faces": faces, "particles": particles,
+          "rework": rework, "edits": edits}  # fmt: skip
 
 
 def filled(text: str) -> str:
