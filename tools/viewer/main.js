@@ -136,7 +136,7 @@ addEventListener("drop", async (event) => {
       if (first) pilot.frame(stage.box());
       say("");
     } catch (error) {
-      say(`${file.name} cannot be read: ${error.message ?? error}`);
+      say(`${file.name} cannot be read here (${error.message ?? error}); volkit view FILE reads more`);
     }
   }
 });

@@ -4,7 +4,6 @@ import { Sphere, Vector3 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 const SPEED = 3; // units a second; a scene's radius is 4
-const VERTICAL = { KeyE: new Vector3(0, 1, 0), KeyQ: new Vector3(0, -1, 0) };
 const MOVES = /^Key[WASDQE]$/; // keys that begin a flight
 
 export class Pilot {
@@ -15,7 +14,6 @@ export class Pilot {
     this.orbit.addEventListener("change", changed);
     this.wings = new SparkControls({ canvas });
     this.wings.fpsMovement.moveSpeed = SPEED;
-    Object.assign(this.wings.fpsMovement.keycodeMoveMapping, VERTICAL);
     this.fly(false);
     addEventListener("keydown", ({ code, ctrlKey, metaKey }) => {
       if (MOVES.test(code) && !this.flying && !ctrlKey && !metaKey) this.fly(true);

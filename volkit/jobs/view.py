@@ -12,7 +12,7 @@ from volkit.jobs.convert import ConvertJob
 from volkit.jobs.devices import Device
 from volkit.jobs.opening import open_scene
 from volkit.jobs.progress import Progress
-from volkit.jobs.view_page import Exhibit, Start, ply_bytes, viewer_page, write_page
+from volkit.jobs.view_page import Exhibit, Look, Start, ply_bytes, viewer_page, write_page
 from volkit.representations import Field, Mesh, Representation, Splats
 
 __all__ = ["ViewJob"]
@@ -56,8 +56,7 @@ class ViewJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Read, turn fields into splats, write the page, open it."""
-        viewer_page()
-        page = self._target()
+        viewer, page = viewer_page(), self._target()
         scenes = [open_scene(s, self.device, progress if self.drop_bad else None, self.spz_frame) for s in self.sources]
         start, background = Start.of(scenes[0]), self._behind(scenes[0])
         exhibits = [self._exhibit(*pair, progress) for pair in zip(self.sources, scenes, strict=True)]
@@ -65,7 +64,7 @@ class ViewJob:
         if size > LARGEST and not self.compact:
             progress.note(f"splats are rounded as in .spz: as they are they would take {size / 1e6:.0f} MB of the page")
         compact = self.compact or size > LARGEST
-        write_page(page, exhibits, start, up=self.up, background=background, compact=compact)
+        write_page(page, viewer, exhibits, Look(start, self.up, background, compact))
         opened = self.save is None and webbrowser.open(page.resolve().as_uri())
         if self.save is None and not opened:
             progress.note(f"no browser was found here: open {page} in one")
@@ -75,7 +74,9 @@ class ViewJob:
 
     def _target(self) -> Path:
         if self.save is None:
-            return Path(mkdtemp(prefix="volkit-"), "view.html")  # it must outlive the command: the browser reads it later
+            return Path(
+                mkdtemp(prefix="volkit-"), "view.html"
+            )  # it must outlive the command: the browser reads it later
         if self.save.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"{self.save}: the page is HTML; name it .html")
         if self.save.exists() and not self.force:

@@ -1,7 +1,8 @@
 """The page of `volkit view`: the viewer as `make viewer` builds it, and in it the scenes, as files in base64.
 
 Scenes lie in the page's frame: the world's axes, its origin where the first camera looks, that camera ten units away,
-so that a page need not know how large a scene is. Splats are a `.ply`, or a smaller and coarser `.spz`, meshes a `.glb`.
+so that the viewer need not know how large a scene is. Splats are a `.ply`, or a smaller and coarser `.spz`, meshes a
+`.glb`.
 """
 
 import base64
@@ -24,7 +25,7 @@ from volkit.io.splat_columns import columns_for, splats_of
 from volkit.jobs.viewpoints import orbit_path
 from volkit.representations import Mesh, Representation, Splats
 
-__all__ = ["Exhibit", "Start", "ply_bytes", "viewer_page", "write_page"]
+__all__ = ["Exhibit", "Look", "Start", "ply_bytes", "viewer_page", "write_page"]
 
 MARK = b"<!-- scenes -->"
 AWAY = 10.0  # page units from the first camera to what it looks at
@@ -87,29 +88,43 @@ def viewer_page() -> bytes:
     """The viewer without scenes; ValueError where it was not built."""
     built = Path(volkit.__file__).parent / "viewer" / "viewer.html"
     if not built.is_file():
-        raise ValueError("the viewer is not part of this volkit: 'make viewer' builds it in a checkout (Node.js and npm)")
+        raise ValueError(
+            "the viewer is not part of this volkit: 'make viewer' builds it in a checkout (Node.js and npm)"
+        )
     return built.read_bytes()
 
 
-def write_page(
-    path: Path, exhibits: Sequence[Exhibit], start: Start, *, up: str, background: Sequence[float], compact: bool
-) -> None:
-    """Write one HTML file that needs no other; with `compact` splats are rounded as `.spz` rounds them."""
-    page_from_world, files = start.page_from_world, []
-    for exhibit in exhibits:
-        files.append(_file(exhibit.scene, page_from_world, compact))
+@dataclass(frozen=True)
+class Look:
+    """How the page looks at its scenes; with `compact` splats are rounded as `.spz` rounds them."""
+
+    start: Start
+    up: str = "z"
+    background: tuple[float, ...] = (1.0, 1.0, 1.0)
+    compact: bool = False
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the viewer must know besides the scenes; the matrix column by column, as three has it."""
+        place = self.start.page_from_world
+        position = place.points(torch.tensor(self.start.position, dtype=torch.float64)).tolist()
+        return {
+            "start": {"position": position, "tangent": self.start.tangent, "aspect": self.start.aspect},
+            "page_from_world": place.matrix().T.flatten().tolist(),
+            "up": self.up, "background": "#" + "".join(f"{round(255 * value):02x}" for value in self.background),
+        }  # fmt: skip
+
+
+def write_page(path: Path, viewer: bytes, exhibits: Sequence[Exhibit], look: Look) -> None:
+    """Write one HTML file that needs no other: the viewer and the scenes, which are moved to the page's frame."""
+    files = [_file(exhibit.scene, look.start.page_from_world, look.compact) for exhibit in exhibits]
     scenes = [
         {"name": e.name, "note": e.note, "kind": e.scene.config.kind, "file": name,
          "mip": isinstance(e.scene, Splats) and e.scene.config.mip}
         for e, (name, _) in zip(exhibits, files, strict=True)
     ]  # fmt: skip
-    told = {
-        "scenes": scenes, "up": up, "background": "#" + "".join(f"{round(255 * c):02x}" for c in background),
-        "start": {"position": page_from_world.points(torch.tensor(start.position).double()).tolist(),
-                  "tangent": start.tangent, "aspect": start.aspect},
-        "page_from_world": page_from_world.matrix().T.flatten().tolist(),  # column by column, as three has it
-    }  # fmt: skip
-    before, after = viewer_page().split(MARK)
+    told = look.told | {"scenes": scenes}
+    before, after = viewer.split(MARK)
     with written_whole(path) as place, place.open("wb") as page:
         page.write(before)
         page.write(_script("scenes", "application/json", json.dumps(told).replace("<", "\\u003c").encode()))

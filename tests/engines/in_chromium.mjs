@@ -20,6 +20,11 @@ page.on("pageerror", (error) => told.said.push(String(error)));
 const DOES = {
   still: () => page.waitForSelector("html[data-state=still]", { state: "attached", timeout: PATIENCE }),
   press: (key) => page.keyboard.press(key),
+  hold: async (key) => { // for some frames, however slow they are
+    await page.keyboard.down(key);
+    await page.evaluate(async () => { for (let n = 0; n < 4; n++) await new Promise(requestAnimationFrame); });
+    await page.keyboard.up(key);
+  },
   shot: (path) => page.screenshot({ path }),
   ask: async (expression) => told.answers.push(await page.evaluate(expression)),
   drag: async (from, to) => {
@@ -35,6 +40,7 @@ const DOES = {
       return held;
     }, [path.split("/").pop(), readFileSync(path).toString("base64")]);
     await page.dispatchEvent("canvas", "drop", { dataTransfer: transfer });
+    await page.waitForFunction(() => !document.getElementById("message").textContent.startsWith("reading"));
   },
 };
 
