@@ -1,4 +1,5 @@
 # make demo, make test, make lint, make bench, make fuzz, make wheel: each sets up what it needs, in .venv.
+# make viewer builds the page of volkit view from npm packages (Node.js 18 or later); wheels hold it once it is built.
 # make engines adds, in .engines, programs that open what is written; without them their tests are skipped.
 # Needs Python 3.11 to 3.13 with venv and headers, a C++ compiler and make. PYTHON=... overrules the choice.
 
@@ -13,7 +14,7 @@ NATIVE := $(shell find cuda_ext -type f)
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL = $(if $(UV),UV_FIND_LINKS="$$PIP_FIND_LINKS" $(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: demo test lint bench fuzz wheel engines clean
+.PHONY: demo test lint bench fuzz wheel viewer engines clean
 
 demo: $(STAMP)
 	$(BIN)/volkit demo
@@ -42,15 +43,22 @@ wheel: $(STAMP)
 	$(PYTHON) -m venv $$place/env && cd $$place && env/bin/python -m pip install --quiet -c $$lock $$wheel && \
 	env/bin/volkit doctor && env/bin/volkit demo --quick && test -s out/demo/report.html
 
-# Khronos' validator (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3 (Debian's, without root).
-# Each is best effort: what is not to be had is said.
-GODOT_PARTS = apt-cache depends godot3-server | sed -n 's/^ *Depends: //p' | grep -vx 'libc6\|libgcc-s1\|libstdc++6'
-engines: .engines/node_modules/gltf-validator .engines/bpy/.installed .engines/godot/usr/bin/godot3-server
+viewer: volkit/viewer/viewer.html
+volkit/viewer/viewer.html: $(wildcard tools/viewer/*.*)
+	cd tools/viewer && npm ci --silent && npm run --silent build
 
-.engines/node_modules/gltf-validator:
+# Khronos' validator and what drives browsers (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3 and
+# Chromium (Debian's, without root), the viewer. Each is best effort: what is not to be had is said.
+GODOT_PARTS = apt-cache depends godot3-server | sed -n 's/^ *Depends: //p' | grep -vx 'libc6\|libgcc-s1\|libstdc++6'
+CHROMIUM = .engines/chromium/usr/lib/chromium/chromium
+CHROMIUM_PARTS = apt-get install --simulate --no-install-recommends chromium | sed -n 's/^Inst \([^ ]*\).*/\1/p'
+engines: .engines/node_modules/playwright-core .engines/bpy/.installed .engines/godot/usr/bin/godot3-server $(CHROMIUM)
+	$(MAKE) viewer || echo "engines: no viewer; it needs Node.js, npm and its registry" >&2
+
+.engines/node_modules/playwright-core:
 	mkdir -p .engines
-	npm install --silent --no-audit --no-fund --prefix .engines gltf-validator@2.0.0-dev.3.10 \
-	|| echo "engines: no glTF validator; it needs npm and its registry" >&2
+	npm install --silent --no-audit --no-fund --prefix .engines gltf-validator@2.0.0-dev.3.10 playwright-core@1.65.1 \
+	|| echo "engines: no glTF validator, nothing that drives browsers; they need npm and its registry" >&2
 
 .engines/bpy/.installed:
 	mkdir -p .engines
@@ -63,8 +71,13 @@ engines: .engines/node_modules/gltf-validator .engines/bpy/.installed .engines/g
 	&& for part in *.deb; do dpkg -x $$part . || exit 1; done \
 	|| echo "engines: no Godot; godot3-server is Debian's, apt-get update may be needed first" >&2
 
+$(CHROMIUM):
+	command -v chromium || { mkdir -p .engines/chromium && cd .engines/chromium \
+	&& apt-get download --quiet=2 $$($(CHROMIUM_PARTS)) && for part in *.deb; do dpkg -x $$part . || exit 1; done; } \
+	|| echo "engines: no Chromium; chromium is Debian's, apt-get update may be needed first" >&2
+
 clean:
-	rm -rf $(VENV) .engines build dist out
+	rm -rf $(VENV) .engines volkit/viewer tools/viewer/node_modules build dist out
 
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@test -n "$(PYTHON)" || { echo "volkit needs Python 3.11 to 3.13 with venv: apt-get install python3-venv python3-dev" >&2; exit 1; }

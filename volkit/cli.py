@@ -22,6 +22,7 @@ COMMANDS = {
     "retexture": "new colours by words for a mesh whose shape and uv stay",
     "edit": "an asset, what it is and what it shall be, to that: the rest is held",
     "render": "pictures or a video of a scene, or a dataset that other tools train on",
+    "view": "scenes in a browser: one page that needs no other file and no network",
     "compare": "PSNR, SSIM and FLIP between scenes, or a scene and its photographs",
     "inspect": "what a scene file or a dataset holds",
     "doctor": "which backends and extras were found, and why not the others",
@@ -37,6 +38,7 @@ examples:
   volkit convert fox.safetensors fox.glb --faces 20000
   volkit generate "a red ball on a blue box" ball.safetensors
   volkit render fox_vm.safetensors orbit.mp4
+  volkit view fox.ply fox.glb
   volkit compare fox_vm.safetensors photos/fox --json
 
 volkit COMMAND --help lists a command's options; volkit --version says which volkit this is.

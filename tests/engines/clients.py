@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -51,6 +52,19 @@ def seen_by_godot(project: Path) -> dict[str, Any]:
     _imported(project, [str(server), "--path", str(project), "--editor"], place)
     _ran([str(server), "--path", str(project), "-s", "res://look.gd"], **place)
     return json.loads((project / "seen.json").read_text())
+
+
+def seen_by_chromium(page: Path, steps: list[list[Any]], size: int) -> dict[str, Any]:
+    """What Chromium asks for, says and answers as it does what `in_chromium.mjs` is told, in a square window."""
+    unpacked = ENGINES / "chromium" / "usr" / "lib"
+    found = str(unpacked / "chromium" / "chromium") if unpacked.is_dir() else shutil.which("chromium")
+    if not (ENGINES / "node_modules" / "playwright-core").is_dir() or found is None:
+        pytest.skip("no Chromium here: make engines")
+    job = {"page": page.as_uri(), "steps": steps, "size": [size, size], "executable": found}
+    (page.parent / "job.json").write_text(json.dumps(job))
+    libraries = unpacked / "x86_64-linux-gnu"
+    place = {"ENGINES": str(ENGINES), "LD_LIBRARY_PATH": f"{libraries}:{libraries / 'pulseaudio'}"}
+    return json.loads(_ran(["node", str(HERE / "in_chromium.mjs"), str(page.parent / "job.json")], **place))
 
 
 def _imported(project: Path, command: list[str], place: dict[str, str]) -> None:
