@@ -150,6 +150,7 @@ FORMAT = Format(
     name="analytic scene",
     suffixes=(".json",),
     holds=("analytic",),
+    frame="zup",
     sniff=_sniff,
     read=read,
     write=None,

@@ -63,6 +63,7 @@ FORMAT = Format(
     name="splat",
     suffixes=(".splat",),
     holds=("splats",),
+    frame=None,
     sniff=sniff,
     read=read,
     write=write,

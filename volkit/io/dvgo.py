@@ -107,6 +107,7 @@ FORMAT = Format(
     name="dvgo",
     suffixes=(".tar",),
     holds=("voxel_features",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,

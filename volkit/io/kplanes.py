@@ -119,6 +119,7 @@ FORMAT = Format(
     name="k-planes",
     suffixes=(".pth",),
     holds=("planes",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,

@@ -203,6 +203,7 @@ FORMAT = Format(
     name="ksplat",
     suffixes=(".ksplat",),
     holds=("splats",),
+    frame=None,
     sniff=sniff,
     read=read,
     write=write,

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.geometry import Similarity
+from volkit.geometry import Similarity, turn
 from volkit.io.assets.asset import Style
 from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
-from volkit.io.assets.rows import UP
 from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts
 from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
@@ -71,14 +70,14 @@ def _head(path: Path) -> bytes:
 
 def read_gltf(path: Path) -> Mesh:
     """A mesh in the file's own frame; the world's +Z is the file's +Y."""
-    return _read(path, "gltf", gltf_parts, UP)
+    return _read(path, "gltf", gltf_parts, turn("zup", "yup"))
 
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
     with understood(path, "obj", AGAIN):
         _check_pictures(path)
-    return _read(path, "obj", _by_trimesh("obj"), UP)
+    return _read(path, "obj", _by_trimesh("obj"), turn("zup", "yup"))
 
 
 def read_ply(path: Path) -> Mesh:
@@ -204,11 +203,12 @@ def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     return vertices, faces, {"colours": torch.from_numpy(np.array(colours, np.uint8))}
 
 
-WHOLE = "shape and base colour, without light"
-GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write_mesh,
-              "shape, base colour, roughness and metalness, without light")  # fmt: skip
-OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_mesh, WHOLE)
-PLY = Format("mesh_ply", (".ply",), ("mesh",), sniff_ply, read_ply, write_mesh, "shape and colours of vertices")
-STL = Format("stl", (".stl",), ("mesh",), sniff_stl, read_stl, write_mesh, "shape alone")
-USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), sniff_usd, read_usd, write_usd,
-             f"{WHOLE}; splats in float32, the frame is baked in")  # fmt: skip
+GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), "yup", sniff_gltf, read_gltf, write_mesh,
+              "shape, uv, texture or vertex colours, roughness, metalness; not light, motion")  # fmt: skip
+OBJ = Format("obj", (".obj",), ("mesh",), "yup", sniff_obj, read_obj, write_mesh,
+             "shape, uv, texture or vertex colours; not roughness, metalness")  # fmt: skip
+PLY = Format("mesh_ply", (".ply",), ("mesh",), "zup", sniff_ply, read_ply, write_mesh,
+             "shape, vertex colours; not uv, texture")  # fmt: skip
+STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh, "shape; not colours")
+USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), "yup", sniff_usd, read_usd, write_usd,
+             "shape, uv, texture or vertex colours; every splat in float32; not roughness, metalness")  # fmt: skip

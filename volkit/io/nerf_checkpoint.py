@@ -101,6 +101,7 @@ FORMAT = Format(
     name="nerf-pytorch",
     suffixes=(".ckpt",),
     holds=("mlp",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,

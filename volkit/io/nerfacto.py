@@ -186,6 +186,7 @@ FORMAT = Format(
     name="nerfacto",
     suffixes=(".ckpt",),
     holds=("hash_grid",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,

@@ -43,6 +43,7 @@ FORMAT = Format(
     name="csv",
     suffixes=(".csv",),
     holds=("splats",),
+    frame=None,
     sniff=lambda path: False,
     read=None,
     write=write,

@@ -148,6 +148,7 @@ FORMAT = Format(
     name="svox2",
     suffixes=(".npz",),
     holds=("voxels",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=write,

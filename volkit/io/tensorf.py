@@ -224,6 +224,7 @@ FORMAT = Format(
     name="tensorf",
     suffixes=(".th",),
     holds=("tensor_vm", "tensor_cp"),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=write,

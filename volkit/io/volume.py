@@ -156,6 +156,7 @@ FORMAT = Format(
     name="volume",
     suffixes=(".volume.npz",),
     holds=("voxels",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=write,

@@ -10,23 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from volkit.geometry import Similarity
+from volkit.geometry import Similarity, turn
 from volkit.io.srgb import srgb_from_linear
 
 __all__ = ["MOST", "opened", "usd_frame", "usd_parts"]
 
 MOST = 1 << 26  # values in an array; a damaged file promises any number
 
-Y_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
-Z_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-
 
 def usd_frame(stage: Any) -> Similarity:
     """The world, +Z up in metres, from the stage's frame and unit."""
     from pxr import UsdGeom
 
-    up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
-    return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+    up = turn("zup", "yup" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else "zup")
+    return Similarity(up.rotation, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
 
 
 def usd_parts(stage: Any) -> list[Any]:

@@ -149,6 +149,7 @@ FORMAT = Format(
     name="instant-ngp",
     suffixes=(".ingp", ".msgpack"),
     holds=("hash_grid",),
+    frame="zup",
     sniff=packed.sniff,
     read=read,
     write=write,
