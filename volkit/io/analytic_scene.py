@@ -154,5 +154,5 @@ FORMAT = Format(
     sniff=_sniff,
     read=read,
     write=None,
-    keeps="primitives, light and cameras, written by hand",
+    keeps="shapes, textures, light, cameras",
 )

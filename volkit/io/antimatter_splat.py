@@ -67,5 +67,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions and scales exactly, colour, opacity and rotation in bytes; no harmonics; the frame is baked in",
+    keeps="positions and scales in float32, the rest in bytes; not order, harmonics, mip mode, surfels, provenance",
 )

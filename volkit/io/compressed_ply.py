@@ -179,5 +179,6 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="every splat in 16 bytes, harmonics to degree 3 in bytes; not their order; the frame is baked in",
+    keeps="positions and log scales in 10 or 11 bits of a chunk of 256, the rest in bytes, degree 3, provenance; "
+    "not order, mip mode, surfels",
 )

@@ -111,5 +111,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=None,
-    keeps="grids, network and mask exactly; cameras and pictures are not in the file",
+    keeps="grids, network and mask exactly; not cameras",
 )

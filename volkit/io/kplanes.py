@@ -123,5 +123,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=None,
-    keeps="planes and networks exactly; proposal networks, cameras and pictures are dropped",
+    keeps="planes and networks exactly; not proposal networks, cameras",
 )

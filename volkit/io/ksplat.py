@@ -207,6 +207,6 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions to 1/13000, scales, rotations and harmonics to degree 2 in 16 bits, colours in bytes; "
-    "not the order; the frame is baked in",
+    keeps="positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
+    "not order, mip mode, surfels, provenance",
 )

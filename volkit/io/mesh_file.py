@@ -204,11 +204,12 @@ def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
 
 
 GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), "yup", sniff_gltf, read_gltf, write_mesh,
-              "shape, uv, texture or vertex colours, roughness, metalness; not light, motion")  # fmt: skip
+              "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion")  # fmt: skip
 OBJ = Format("obj", (".obj",), ("mesh",), "yup", sniff_obj, read_obj, write_mesh,
-             "shape, uv, texture or vertex colours; not roughness, metalness")  # fmt: skip
+             "shape, texture or vertex colours, provenance; not roughness, metalness")  # fmt: skip
 PLY = Format("mesh_ply", (".ply",), ("mesh",), "zup", sniff_ply, read_ply, write_mesh,
-             "shape, vertex colours; not uv, texture")  # fmt: skip
-STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh, "shape; not colours")
+             "shape, vertex colours, provenance; not textures")  # fmt: skip
+STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh, "shape; not colours, provenance")
 USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), "yup", sniff_usd, read_usd, write_usd,
-             "shape, uv, texture or vertex colours; every splat in float32; not roughness, metalness")  # fmt: skip
+             "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
+             "not roughness, metalness, mip mode, surfels")  # fmt: skip

@@ -170,5 +170,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="everything: tensors bit for bit, frame, domain, occupancy, cameras, held-out list, provenance",
+    keeps="every tensor bit for bit, frame, occupancy, cameras, provenance",
 )

@@ -105,5 +105,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=None,
-    keeps="the fine network exactly; cameras and pictures are not in the file",
+    keeps="fine network exactly; not the coarse one, cameras",
 )

@@ -190,5 +190,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=None,
-    keeps="table and networks exactly, frame; appearance by its mean; cameras and proposal networks are dropped",
+    keeps="table and networks exactly, frame, mean appearance; not proposal networks, cameras",
 )

@@ -47,5 +47,5 @@ FORMAT = Format(
     sniff=lambda path: False,
     read=None,
     write=write,
-    keeps="every value of splats; it is not read",
+    keeps="every splat in nine digits; not mip mode, provenance",
 )

@@ -156,5 +156,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="every value in float32, harmonics to degree 3; the frame is baked in, +Y up where a .ply has -Y",
+    keeps="every splat in float32, degree 3, provenance; not mip mode, surfels",
 )

@@ -129,5 +129,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="every column bit for bit, mip mode; not the cameras; the frame is baked in",
+    keeps="every column bit for bit, further ones too, mip mode, surfels, provenance",
 )

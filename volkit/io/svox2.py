@@ -152,5 +152,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="links and densities exactly, harmonics at half precision; cameras and pictures are not in the file",
+    keeps="links and densities exactly, harmonics in 16 bits, frame, provenance; not cameras",
 )

@@ -228,5 +228,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="factors, colour network and alpha mask exactly; cameras and pictures are not in the file",
+    keeps="factors and network exactly, occupancy, frame, provenance; not cameras",
 )

@@ -160,5 +160,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="densities and harmonics exactly, frame; cells of density 0 lose their colour when they are read",
+    keeps="densities and harmonics exactly, frame, provenance; not cameras, colours of empty cells",
 )

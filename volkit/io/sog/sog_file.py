@@ -89,6 +89,6 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions in 16 bits, the rest in tables of 256, harmonics to degree 3 in a palette, mip mode, surfels; "
-    "not the order; the frame is baked in",
+    keeps="positions in 16 bits, the rest in tables of 256, degree 3 in a palette, mip mode, surfels, provenance; "
+    "not order",
 )

@@ -174,5 +174,5 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions to 1/4096, the rest in bytes, harmonics to degree 4 within [-1, 1], mip mode; frame: --spz-frame",
+    keeps="positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance",
 )
