@@ -1,6 +1,8 @@
 """Meshes in files: `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD, read as what they look like without light."""
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from volkit.geometry import Similarity, turn
 from volkit.io.assets.asset import Style
 from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
-from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts
+from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError, understood
+from volkit.io.record import about_scene, record_in
 from volkit.io.splat_usd import splats_on, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
@@ -96,16 +99,19 @@ def read_usd(path: Path) -> Mesh | Splats:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
     with understood(path, "usd", AGAIN):
         found = _on_stage(path)
-    return found if isinstance(found, Splats) else _read(path, "usd", lambda _: found[0], found[1])
+    if isinstance(found, Splats):
+        return found
+    parts, world_from_stage, told = found
+    return _read(path, "usd", lambda _: parts, world_from_stage, told)
 
 
-def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity]:
+def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any]]:
     with opened(path) as stage:
         splats = splats_on(stage)
         if splats is not None:
             return splats
         _check_mesh(path)
-        return usd_parts(stage), usd_frame(stage)
+        return usd_parts(stage), usd_frame(stage), usd_record(stage)
 
 
 def write_usd(scene: Representation, path: Path) -> None:
@@ -159,7 +165,23 @@ def _check_mesh(path: Path) -> None:
         raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
 
 
-def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
+def _told(path: Path) -> dict[str, Any]:
+    """The record in a glTF's tree, or among the comments of a text header."""
+    if tree := tree_head(path):
+        with suppress(ValueError, RecursionError, KeyError, TypeError):  # a tree may be longer than its head
+            return dict(json.loads(tree)["asset"]["extras"])
+        return {}
+    lines = _head(path).partition(b"end_header")[0].decode("latin-1").splitlines()
+    return record_in(line.removeprefix("comment ").removeprefix("# ") for line in lines)
+
+
+def _read(
+    path: Path,
+    kind: str,
+    parts: Callable[[Path], list[Any]],
+    world_from_file: Similarity,
+    told: dict[str, Any] | None = None,
+) -> Mesh:
     _check_mesh(path)
     with understood(path, kind, AGAIN):
         vertices, faces, looks = _joined(parts(path))
@@ -169,6 +191,7 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
         raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
     mesh = Mesh.of(vertices, faces, **looks)
     mesh.world_from_local = world_from_file
+    mesh.provenance = about_scene(_told(path) if told is None else told)
     try:
         mesh.check()
     except ValueError as error:

@@ -8,7 +8,7 @@ from volkit import __version__
 from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 
-__all__ = ["KEY", "VERTICAL", "comments_of", "frame_in", "record_in", "record_of"]
+__all__ = ["KEY", "VERTICAL", "about_scene", "comments_of", "frame_in", "record_in", "record_of"]
 
 KEY = "volkit"
 LONGEST = 1 << 13  # characters of a comment
@@ -16,9 +16,9 @@ VERTICAL: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfs
 
 
 def record_of(scene: Representation) -> dict[str, Any]:
-    """Provenance, version, and `frame`, the file's; `world` is the scene's own where that is another."""
+    """Provenance, version, `frame`, that of the file's coordinates, and `world`, that of the scene before it."""
     told = {name: value for name, value in scene.provenance.items() if name != "comments"}
-    return told | {"volkit": __version__, "frame": scene.frame}
+    return {"world": scene.frame} | told | {"volkit": __version__, "frame": scene.frame}
 
 
 def comments_of(record: Mapping[str, Any]) -> list[str]:
@@ -49,7 +49,12 @@ def _object(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def about_scene(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a record is not about the file's own coordinates."""
+    return {name: value for name, value in record.items() if name not in ("frame", "world")}
+
+
 def frame_in(record: Any, name: str, otherwise: Frame) -> Frame:
     """A frame by name from what a file says, which may be anything."""
-    said = record.get(name) if isinstance(record, Mapping) else None
-    return next((frame for frame in VERTICAL if frame == said), otherwise)
+    said: Any = record.get(name) if isinstance(record, Mapping) else None
+    return said if said in tuple(VERTICAL) else otherwise

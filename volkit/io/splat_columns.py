@@ -9,7 +9,7 @@ import torch
 
 from volkit.geometry import Domain, Frame, Similarity, morton_codes, sh_count, turn
 from volkit.io.format import FormatError
-from volkit.io.record import frame_in
+from volkit.io.record import about_scene, frame_in
 from volkit.representations.representation import Representation
 from volkit.representations.splat_extent import core
 from volkit.representations.splats import Splats, SplatsConfig
@@ -51,7 +51,7 @@ def splats_of(
     splats.world_from_local = place or Similarity()
     splats.domain = core(splats)
     splats.frame = frame or frame_in(provenance, "frame", "ydown")
-    splats.provenance = {name: value for name, value in provenance.items() if name not in ("frame", "world")}
+    splats.provenance = about_scene(provenance)
     return splats
 
 

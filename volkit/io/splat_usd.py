@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity, sh_count
-from volkit.io.assets.usd_reader import MOST, usd_frame
+from volkit.io.assets.usd_reader import MOST, usd_frame, usd_record
 from volkit.io.assets.usd_writer import plain, set_frame
 from volkit.io.atomic import written_whole
 from volkit.io.format import FormatError
@@ -41,9 +41,7 @@ def splats_on(stage: Any) -> Splats | None:
     prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == KIND]
     seen = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
     found = [(_columns(prim), _place(prim)) for prim in seen]
-    root = stage.GetDefaultPrim()
-    told = root.GetCustomDataByKey(KEY) if root else None
-    return splats_in(found, usd_frame(stage), (told or {}) | {"format": "usd"}) if found else None
+    return splats_in(found, usd_frame(stage), usd_record(stage) | {"format": "usd"}) if found else None
 
 
 def _place(prim: Any) -> Similarity:

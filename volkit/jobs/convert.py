@@ -196,10 +196,16 @@ class ConvertJob:
             trainee = trainee_of_teacher(teacher, student, lesson, generator)
             schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
+        told = {
+            "seconds": round(fit.seconds, 2),
+            "steps": fit.step,
+            "psnr_to_source": judge.mean_psnr(student, progress),
+        }
+        sources = [path.name for path in self.paths[:-1]]
+        student.provenance = {"source": sources, "from": teacher.config.kind, "method": self.method} | told
         save(student, target, spz_frame=self.spz_frame, frame=self.frame)
         training.finish()
-        return {"seconds": round(fit.seconds, 2), "steps": fit.step,
-                "psnr_to_source": judge.mean_psnr(student, progress), "history": fit.history.rows}  # fmt: skip
+        return told | {"history": fit.history.rows}
 
     def _mesh(
         self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from volkit.io import describe
 from volkit.jobs.progress import Progress
+from volkit.representations import REPRESENTATIONS
 
-__all__ = ["FormatsJob"]
+__all__ = ["UP", "FormatsJob", "kinds_in"]
 
 UP = {"zup": "+Z", "yup": "+Y", None: "as is"}
 
@@ -34,11 +35,13 @@ class FormatsJob:
         table.add_column("keeps; not what is lost", ratio=1)
         for row in report["formats"]:
             doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
-            kinds = row["holds"] if len(row["holds"]) < 4 else ["any"]
-            table.add_row(
-                row["name"], " ".join(row["suffixes"]), doors, " ".join(kinds), UP[row["frame"]], row["keeps"]
-            )
+            table.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds_in(row), UP[row["frame"]], row["keeps"])
         console = Console()
         with console.capture() as captured:
             console.print(table)
         return captured.get().rstrip("\n")
+
+
+def kinds_in(row: dict[str, Any]) -> str:
+    """The kinds that a row may hold, in a few words."""
+    return ", ".join(row["holds"]) if len(row["holds"]) < len(REPRESENTATIONS) else "any"

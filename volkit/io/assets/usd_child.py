@@ -8,6 +8,7 @@ What Python can say of the file the reader says again; what matters is a crash, 
 
 import os
 import sys
+from contextlib import suppress
 
 __all__ = []
 
@@ -32,8 +33,6 @@ if __name__ == "__main__":
 
         resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), int(sys.argv[2])))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
+    with suppress(Exception):
         _look(sys.argv[1])
-    except Exception:
-        pass
     os._exit(0)  # what usd-core takes down at its leisure is left to the system

@@ -14,9 +14,10 @@ import numpy as np
 
 from volkit.geometry import Similarity, turn
 from volkit.io.assets import usd_child
+from volkit.io.record import KEY
 from volkit.io.srgb import srgb_from_linear
 
-__all__ = ["MOST", "opened", "usd_frame", "usd_parts"]
+__all__ = ["MOST", "opened", "usd_frame", "usd_parts", "usd_record"]
 
 MOST = 1 << 26  # values in an array; a damaged file promises any number
 SECONDS, RATE = 10.0, 5e6  # and bytes a second, that a first look may take: it takes 0.7, and at least 1e8
@@ -29,6 +30,13 @@ def usd_frame(stage: Any) -> Similarity:
 
     up = turn("zup", "yup" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else "zup")
     return Similarity(up.rotation, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+
+
+def usd_record(stage: Any) -> dict[str, Any]:
+    """What our writer noted at the stage's root."""
+    root = stage.GetDefaultPrim()
+    told = root.GetCustomDataByKey(KEY) if root else None
+    return told if isinstance(told, dict) else {}
 
 
 def usd_parts(stage: Any) -> list[Any]:
