@@ -95,16 +95,16 @@ def test_a_circle_is_level(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
-    [("import os; os.abort()", "crashes"), ("import time; time.sleep(60)", "does not come to an end")],
+    ("program", "seconds", "said"),
+    [("import os; os.abort()", 60.0, "crashes"), ("import time; time.sleep(60)", 0.2, "does not come to an end")],
 )
-def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, said):
+def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, seconds, said):
     """A splat's and a mesh's file go through the same door."""
     save(scene("zup"), tmp_path / "a.usdc")
     save(coloured(1), tmp_path / "b.usdc")
     (tmp_path / "child.py").write_text(program)
     monkeypatch.setattr(usd_child, "__file__", str(tmp_path / "child.py"))
-    monkeypatch.setattr(usd_reader, "SECONDS", 1.0)
+    monkeypatch.setattr(usd_reader, "SECONDS", seconds)
     for name in ("a", "b"):
         with pytest.raises(FormatError, match=rf"{name}\.usdc: .*usd-core {said}"):
             load(tmp_path / f"{name}.usdc")

@@ -11,13 +11,14 @@ from volkit.representations.representation import Representation
 __all__ = ["KEY", "VERTICAL", "about_scene", "comments_of", "frame_in", "record_in", "record_of"]
 
 KEY = "volkit"
+OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that was read, not of the scene
 LONGEST = 1 << 13  # characters of a comment
 VERTICAL: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
 
 
 def record_of(scene: Representation) -> dict[str, Any]:
     """Provenance, version, `frame`, that of the file's coordinates, and `world`, that of the scene before it."""
-    told = {name: value for name, value in scene.provenance.items() if name != "comments"}
+    told = {name: value for name, value in scene.provenance.items() if name not in OF_THE_FILE}
     return {"world": scene.frame} | told | {"volkit": __version__, "frame": scene.frame}
 
 

@@ -173,7 +173,8 @@ class ConvertJob:
             report |= self._distil(teacher, student, target, judge, generator, progress)
         report |= {"bytes": target.stat().st_size, "notes": progress.notes}
         if target.suffix.lower() == ".spz" or "spz_frame" in teacher.provenance:
-            report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if self.spz_frame == "ply" else "rub")
+            raw = self.spz_frame == "ply" or self.frame in ("zup", "ydown")
+            report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if raw else "rub")
         if self.report is not None:
             write_report(self.report, report, student, judge or Judge.of_scene(teacher, self.size, generator))
         return report

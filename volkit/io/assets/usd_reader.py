@@ -36,7 +36,8 @@ def usd_record(stage: Any) -> dict[str, Any]:
     """What our writer noted at the stage's root."""
     root = stage.GetDefaultPrim()
     told = root.GetCustomDataByKey(KEY) if root else None
-    return told if isinstance(told, dict) else {}
+    plain = told if isinstance(told, dict) else {}
+    return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
 
 def usd_parts(stage: Any) -> list[Any]:
@@ -65,7 +66,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def _try(path: Path) -> None:
-    """ValueError where usd-core crashes on the file, which damaged crates make it do, or does not come to an end."""
+    """ValueError where usd-core crashes on the file, or comes to no end, as it does with some damaged crates."""
     size = path.stat().st_size
     seconds, memory = SECONDS + size / RATE, MEMORY + 16 * size
     command = [sys.executable, "-P", usd_child.__file__, str(path.absolute()), str(memory)]
