@@ -10,6 +10,7 @@ import torch
 
 from volkit import cli
 from volkit.data import load_photographs
+from volkit.io import FORMATS
 from volkit.io.analytic_scene import bundled
 from volkit.io.bundled import bundled_folder
 from volkit.jobs.doctor import DoctorJob
@@ -218,3 +219,13 @@ def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatc
     kept = json.loads((tmp_path / "demo" / "report.json").read_text())
     assert kept["results"] == found["results"] and kept["jobs"]["mlp"]["history"]
     assert not list((tmp_path / "demo").glob("*.part"))
+
+
+def test_formats_are_listed_as_they_are(capsys):
+    """As JSON, and as a table that names every row and what is up in it."""
+    status, out, _ = run(capsys, "formats", "--json")
+    rows = json.loads(out)["formats"]
+    assert status == 0 and [row["name"] for row in rows] == list(FORMATS)
+    assert {row["name"]: row["frame"] for row in rows}["splat_gltf"] == "yup"
+    status, text, _ = run(capsys, "formats")
+    assert all(row["name"].split("_")[0] in text for row in rows) and "+Y" in text and not status

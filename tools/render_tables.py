@@ -1,4 +1,4 @@
-"""Fill the README's marked tables from the JSON under tools/results, so that no figure is typed by hand.
+"""Fill the README's marked tables from the JSON under tools/results and volkit's own, so that none is typed by hand.
 
 python tools/render_tables.py          writes README.md
 python tools/render_tables.py --check  only says whether it is up to date
@@ -195,6 +195,20 @@ def ops() -> str:
     return table(["op", "case", "what", "median, ms", "p10 to p90, ms", "M items/s", "of the bound"], rows)
 
 
+def formats() -> str:
+    """The files that are read and written, from the table that `volkit formats` prints."""
+    from volkit.io import describe
+    from volkit.jobs.formats import UP, kinds_in
+
+    marks = {True: "yes", False: "no"}
+    rows = [
+        [row["name"], " ".join(f"`{suffix}`" for suffix in row["suffixes"]), marks[row["reads"]], marks[row["writes"]],
+         kinds_in(row), UP[row["frame"]], row["keeps"]]
+        for row in describe()
+    ]  # fmt: skip
+    return table(["format", "files", "read", "written", "kinds", "up", "keeps; not what is lost"], rows)
+
+
 def _speed(numbers: Row) -> list[str]:
     if "why" in numbers:
         return ["not run: " + numbers["why"].replace("|", "/").splitlines()[0], "-", "-", "-"]
@@ -234,7 +248,7 @@ def _share(row: Row) -> str:
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
           "scratch": scratch, "foreign": foreign, "splats": splats,
           "meshes": meshes, "generation": generation, "faces": faces, "particles": particles,
-          "rework": rework, "edits": edits}  # fmt: skip
+          "rework": rework, "edits": edits, "formats": formats}  # fmt: skip
 
 
 def filled(text: str) -> str:

@@ -25,6 +25,7 @@ COMMANDS = {
     "view": "scenes in a browser: one page that needs no other file and no network",
     "compare": "PSNR, SSIM and FLIP between scenes, or a scene and its photographs",
     "inspect": "what a scene file or a dataset holds",
+    "formats": "which files are read and written, what is up in them, and what each keeps",
     "doctor": "which backends and extras were found, and why not the others",
 }
 MANUAL = """usage: volkit COMMAND SOURCE... TARGET [options]
@@ -84,7 +85,8 @@ def _run(name: str, arguments: list[str]) -> int:
 
     try:
         report = job.run(Progress(quiet=speech.json))
-        print(json.dumps(report, allow_nan=False, default=str) if speech.json else summary(report))
+        said = getattr(job, "said", summary)  # some jobs have words of their own
+        print(json.dumps(report, allow_nan=False, default=str) if speech.json else said(report))
         return 1 if report.get("failed") else 0
     except Exception as error:
         if speech.debug:

@@ -7,7 +7,6 @@ from engines.assets import asset
 from engines.clients import seen_by_godot
 
 from volkit.io.assets.asset import Style
-from volkit.io.assets.rows import UP
 from volkit.io.assets.writer import write_asset
 
 
@@ -19,7 +18,7 @@ def test_assets_are_imported(tmp_path: Path) -> None:
     seen = seen_by_godot(tmp_path)
     assert set(seen) == {"png.glb", "jpeg.glb", "beside.gltf"}
     mesh = whole.levels[0]
-    place = (UP.inverse() @ mesh.world_from_local).points(mesh.vertices)
+    place = mesh.turned("yup").world_from_local.points(mesh.vertices)
     for name, parts in seen.items():
         assert parts, f"{name} was not imported"
         (shown,) = [part for part in parts if part["class"] == "MeshInstance"]

@@ -2,7 +2,7 @@
 
 from volkit.geometry.cameras import Cameras
 from volkit.geometry.domain import Domain
-from volkit.geometry.frames import Similarity
+from volkit.geometry.frames import Frame, Similarity, turn
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE, Lens
 from volkit.geometry.morton import morton_cells, morton_codes
 from volkit.geometry.quaternions import quaternion_of, quaternion_product, rotations_of
@@ -15,6 +15,7 @@ __all__ = [
     "PINHOLE",
     "Cameras",
     "Domain",
+    "Frame",
     "Lens",
     "Points",
     "RaySamples",
@@ -28,4 +29,5 @@ __all__ = [
     "rotations_of",
     "sh_basis",
     "sh_count",
+    "turn",
 ]

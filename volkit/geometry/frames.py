@@ -1,14 +1,16 @@
-"""Similarities between frames, read as `a_from_b`."""
+"""Similarities between frames, read as `a_from_b`, and the three frames that scene files have."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 
 from volkit.geometry.rays import Rays
 from volkit.typing import Float, Tensor
 
-__all__ = ["Similarity"]
+__all__ = ["Frame", "Similarity", "turn"]
+
+Frame = Literal["zup", "yup", "ydown"]  # what is up: +Z in the world, +Y in glTF, -Y where COLMAP and cameras have it
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -73,3 +75,17 @@ class Similarity:
         if self.is_identity:
             return rays
         return Rays(self.points(rays.origins), self.vectors(rays.directions), rays.time, rays.appearance)
+
+
+# A quarter turn about x sets glTF upright; from what has -Y up it is half a turn about z away, as LUF and RDF are in
+# SPZ's letters.
+ZUP_FROM: dict[Frame, Similarity] = {
+    "zup": Similarity(),
+    "yup": Similarity(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))),
+    "ydown": Similarity(((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, -1.0, 0.0))),
+}
+
+
+def turn(to: Frame, source: Frame) -> Similarity:
+    """`to_from_source`, of ones and zeros alone: exact."""
+    return ZUP_FROM[to].inverse() @ ZUP_FROM[source]

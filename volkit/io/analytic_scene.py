@@ -150,8 +150,9 @@ FORMAT = Format(
     name="analytic scene",
     suffixes=(".json",),
     holds=("analytic",),
+    frame="zup",
     sniff=_sniff,
     read=read,
     write=None,
-    keeps="primitives, light and cameras, written by hand",
+    keeps="shapes, textures, light, cameras",
 )

@@ -63,8 +63,9 @@ FORMAT = Format(
     name="splat",
     suffixes=(".splat",),
     holds=("splats",),
+    frame=None,
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions and scales exactly, colour, opacity and rotation in bytes; no harmonics; the frame is baked in",
+    keeps="positions and scales in float32, the rest in bytes; not order, harmonics, mip mode, surfels, provenance",
 )

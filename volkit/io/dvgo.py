@@ -107,8 +107,9 @@ FORMAT = Format(
     name="dvgo",
     suffixes=(".tar",),
     holds=("voxel_features",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,
-    keeps="grids, network and mask exactly; cameras and pictures are not in the file",
+    keeps="grids, network and mask exactly; not cameras",
 )

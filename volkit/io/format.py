@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 
 __all__ = ["Format", "FormatError", "understood"]
@@ -43,6 +44,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     holds: tuple[str, ...]  # kinds of representation, the preferred one first
+    frame: Frame | None  # that its files demand; None: they hold the world's own, and may not say which
     sniff: Callable[[Path], bool]  # by content, bounded read, never raises on foreign bytes
     read: Callable[[Path], Representation] | None
     write: Callable[[Representation, Path], None] | None

@@ -1,8 +1,9 @@
 """The table of file formats, and the two verbs that use it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from volkit.geometry import Frame
 from volkit.io import (
     analytic_scene,
     antimatter_splat,
@@ -82,13 +83,21 @@ def load(path: Path | str, spz_frame: SpzFrame = "rub") -> Representation:
 
 
 def save(
-    representation: Representation, path: Path | str, format: str | None = None, spz_frame: SpzFrame = "rub"
+    representation: Representation,
+    path: Path | str,
+    format: str | None = None,
+    spz_frame: SpzFrame = "rub",
+    frame: Frame | Literal["auto"] = "auto",
 ) -> None:
-    """Write a scene; `format` names a row of the table, by default the suffix does. Never leaves half a file."""
+    """Write a scene; `format` names a row of the table, by default the suffix does. Never leaves half a file.
+
+    `frame` says in which axes the file's coordinates are; auto: in those that the format demands, else in the scene's.
+    """
     path = Path(path)
-    row = _framed(_writer(path, representation.config.kind, format), spz_frame)
+    raw = frame in ("zup", "ydown")  # an .spz in axes that are not its own holds coordinates as they are
+    row = _framed(_writer(path, representation.config.kind, format), "ply" if raw else spz_frame)
     assert row.write is not None
-    row.write(representation, path)
+    row.write(representation.turned((row.frame or representation.frame) if frame == "auto" else frame), path)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:
@@ -127,6 +136,7 @@ def describe() -> list[dict[str, Any]]:
             "reads": row.read is not None,
             "writes": row.write is not None,
             "holds": list(row.holds),
+            "frame": row.frame,
             "keeps": row.keeps,
         }
         for row in FORMATS.values()

@@ -119,8 +119,9 @@ FORMAT = Format(
     name="k-planes",
     suffixes=(".pth",),
     holds=("planes",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,
-    keeps="planes and networks exactly; proposal networks, cameras and pictures are dropped",
+    keeps="planes and networks exactly; not proposal networks, cameras",
 )

@@ -203,9 +203,10 @@ FORMAT = Format(
     name="ksplat",
     suffixes=(".ksplat",),
     holds=("splats",),
+    frame=None,
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions to 1/13000, scales, rotations and harmonics to degree 2 in 16 bits, colours in bytes; "
-    "not the order; the frame is baked in",
+    keeps="positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
+    "not order, mip mode, surfels, provenance",
 )

@@ -1,6 +1,8 @@
 """Meshes in files: `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD, read as what they look like without light."""
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.geometry import Similarity
+from volkit.geometry import Similarity, turn
 from volkit.io.assets.asset import Style
 from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
-from volkit.io.assets.rows import UP
-from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts
+from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError, understood
+from volkit.io.record import about_scene, record_in
 from volkit.io.splat_usd import splats_on, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
@@ -71,14 +73,14 @@ def _head(path: Path) -> bytes:
 
 def read_gltf(path: Path) -> Mesh:
     """A mesh in the file's own frame; the world's +Z is the file's +Y."""
-    return _read(path, "gltf", gltf_parts, UP)
+    return _read(path, "gltf", gltf_parts, turn("zup", "yup"))
 
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
     with understood(path, "obj", AGAIN):
         _check_pictures(path)
-    return _read(path, "obj", _by_trimesh("obj"), UP)
+    return _read(path, "obj", _by_trimesh("obj"), turn("zup", "yup"))
 
 
 def read_ply(path: Path) -> Mesh:
@@ -97,16 +99,19 @@ def read_usd(path: Path) -> Mesh | Splats:
         raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
     with understood(path, "usd", AGAIN):
         found = _on_stage(path)
-    return found if isinstance(found, Splats) else _read(path, "usd", lambda _: found[0], found[1])
+    if isinstance(found, Splats):
+        return found
+    parts, world_from_stage, told = found
+    return _read(path, "usd", lambda _: parts, world_from_stage, told)
 
 
-def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity]:
+def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any]]:
     with opened(path) as stage:
         splats = splats_on(stage)
         if splats is not None:
             return splats
         _check_mesh(path)
-        return usd_parts(stage), usd_frame(stage)
+        return usd_parts(stage), usd_frame(stage), usd_record(stage)
 
 
 def write_usd(scene: Representation, path: Path) -> None:
@@ -160,7 +165,23 @@ def _check_mesh(path: Path) -> None:
         raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
 
 
-def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_file: Similarity) -> Mesh:
+def _told(path: Path) -> dict[str, Any]:
+    """The record in a glTF's tree, or among the comments of a text header."""
+    if tree := tree_head(path):
+        with suppress(ValueError, RecursionError, KeyError, TypeError):  # a tree may be longer than its head
+            return dict(json.loads(tree)["asset"]["extras"])
+        return {}
+    lines = _head(path).partition(b"end_header")[0].decode("latin-1").splitlines()
+    return record_in(line.removeprefix("comment ").removeprefix("# ") for line in lines)
+
+
+def _read(
+    path: Path,
+    kind: str,
+    parts: Callable[[Path], list[Any]],
+    world_from_file: Similarity,
+    told: dict[str, Any] | None = None,
+) -> Mesh:
     _check_mesh(path)
     with understood(path, kind, AGAIN):
         vertices, faces, looks = _joined(parts(path))
@@ -170,6 +191,7 @@ def _read(path: Path, kind: str, parts: Callable[[Path], list[Any]], world_from_
         raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
     mesh = Mesh.of(vertices, faces, **looks)
     mesh.world_from_local = world_from_file
+    mesh.provenance = about_scene(_told(path) if told is None else told)
     try:
         mesh.check()
     except ValueError as error:
@@ -204,11 +226,13 @@ def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     return vertices, faces, {"colours": torch.from_numpy(np.array(colours, np.uint8))}
 
 
-WHOLE = "shape and base colour, without light"
-GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), sniff_gltf, read_gltf, write_mesh,
-              "shape, base colour, roughness and metalness, without light")  # fmt: skip
-OBJ = Format("obj", (".obj",), ("mesh",), sniff_obj, read_obj, write_mesh, WHOLE)
-PLY = Format("mesh_ply", (".ply",), ("mesh",), sniff_ply, read_ply, write_mesh, "shape and colours of vertices")
-STL = Format("stl", (".stl",), ("mesh",), sniff_stl, read_stl, write_mesh, "shape alone")
-USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), sniff_usd, read_usd, write_usd,
-             f"{WHOLE}; splats in float32, the frame is baked in")  # fmt: skip
+GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), "yup", sniff_gltf, read_gltf, write_mesh,
+              "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion")  # fmt: skip
+OBJ = Format("obj", (".obj",), ("mesh",), "yup", sniff_obj, read_obj, write_mesh,
+             "shape, texture or vertex colours, provenance; not roughness, metalness")  # fmt: skip
+PLY = Format("mesh_ply", (".ply",), ("mesh",), "zup", sniff_ply, read_ply, write_mesh,
+             "shape, vertex colours, provenance; not textures")  # fmt: skip
+STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh, "shape; not colours, provenance")
+USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), "yup", sniff_usd, read_usd, write_usd,
+             "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
+             "not roughness, metalness, mip mode, surfels")  # fmt: skip

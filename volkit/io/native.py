@@ -10,6 +10,7 @@ from volkit import __version__
 from volkit.geometry import Cameras, Domain, Lens, Similarity
 from volkit.io.format import Format, FormatError
 from volkit.io.plain import from_plain, to_plain
+from volkit.io.record import frame_in
 from volkit.io.tensor_file import read_header, read_tensors, write_tensors
 from volkit.representations import REPRESENTATIONS, Capture, Representation
 from volkit.typing import Tensor
@@ -44,6 +45,7 @@ def write(representation: Representation, path: Path) -> None:
         "config": to_plain(representation.config),
         "domain": to_plain(representation.domain),
         "world_from_local": to_plain(representation.world_from_local),
+        "frame": representation.frame,
         "provenance": dict(representation.provenance),
     }
     if representation.capture is not None:
@@ -67,13 +69,14 @@ def read(path: Path) -> Representation:
         domain = from_plain(Domain, header.get("domain"))
         place = from_plain(Similarity, header.get("world_from_local"))
         tensors = _checked(read_tensors(path))
+        frame = frame_in(header, "frame", "zup")
         capture = _capture(header.get("capture"), tensors)
         representation = _built(config, domain, tensors)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise FormatError(path, f"is damaged or hostile: {reason}", "write or copy it again") from None
     representation.domain, representation.world_from_local = domain, place
-    representation.capture = capture
+    representation.frame, representation.capture = frame, capture
     provenance = header.get("provenance")
     representation.provenance = provenance if isinstance(provenance, dict) else {}
     return representation
@@ -163,8 +166,9 @@ FORMAT = Format(
     name="volkit",
     suffixes=(".safetensors",),
     holds=tuple(REPRESENTATIONS),
+    frame=None,
     sniff=sniff,
     read=read,
     write=write,
-    keeps="everything: tensors bit for bit, frame, domain, occupancy, cameras, held-out list, provenance",
+    keeps="every tensor bit for bit, frame, occupancy, cameras, provenance",
 )

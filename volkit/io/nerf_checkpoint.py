@@ -101,8 +101,9 @@ FORMAT = Format(
     name="nerf-pytorch",
     suffixes=(".ckpt",),
     holds=("mlp",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,
-    keeps="the fine network exactly; cameras and pictures are not in the file",
+    keeps="fine network exactly; not the coarse one, cameras",
 )

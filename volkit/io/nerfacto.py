@@ -186,8 +186,9 @@ FORMAT = Format(
     name="nerfacto",
     suffixes=(".ckpt",),
     holds=("hash_grid",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=None,
-    keeps="table and networks exactly, frame; appearance by its mean; cameras and proposal networks are dropped",
+    keeps="table and networks exactly, frame, mean appearance; not proposal networks, cameras",
 )

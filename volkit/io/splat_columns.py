@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import Domain, Similarity, morton_codes, sh_count
+from volkit.geometry import Domain, Frame, Similarity, morton_codes, sh_count, turn
 from volkit.io.format import FormatError
+from volkit.io.record import about_scene, frame_in
 from volkit.representations.representation import Representation
 from volkit.representations.splat_extent import core
 from volkit.representations.splats import Splats, SplatsConfig
@@ -38,26 +39,36 @@ def splats_of(
     mip: bool = False,
     extras: tuple[str, ...] = (),
     provenance: Mapping[str, Any],
+    frame: Frame | None = None,
 ) -> Splats:
-    """Splats of a file's columns; the degree is that of `sh_rest` [splat, basis, 3], two scales make surfels."""
+    """Splats of a file's columns; the degree is that of `sh_rest` [splat, basis, 3], two scales make surfels.
+
+    `frame` is the world's; by default the one that the provenance names, else -Y up, as captures have it.
+    """
     degree = math.isqrt(columns["sh_rest"].shape[1] + 1) - 1
     splats = Splats(SplatsConfig(0, degree, mip, extras=extras), Domain.cube(1.0), torch.Generator())
     splats.replaced(dict(columns))
     splats.world_from_local = place or Similarity()
     splats.domain = core(splats)
-    splats.provenance = provenance
+    splats.frame = frame or frame_in(provenance, "frame", "ydown")
+    splats.provenance = about_scene(provenance)
     return splats
 
 
 def splats_in(
-    found: Sequence[tuple[Mapping[str, Tensor], Similarity]], world_from_file: Similarity, provenance: Mapping[str, Any]
+    found: Sequence[tuple[Mapping[str, Tensor], Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
 ) -> Splats:
-    """Splats of a file's parts and their places: of one part in its own frame, of several in the file's."""
+    """Splats of a file's parts and their places: of one part in its own frame, of several in the file's.
+
+    The world is as it was when they were written, where the provenance says so, else -Y up.
+    """
+    world = frame_in(provenance, "world", "ydown")
+    world_from_file = turn(world, "zup") @ zup_from_file
     if len(found) == 1:
         columns, place = found[0]
-        return splats_of(columns, world_from_file @ place, provenance=provenance)
+        return splats_of(columns, world_from_file @ place, provenance=provenance, frame=world)
     moved = [splats_of(columns, place, provenance={}).columns_in() for columns, place in found]
-    return splats_of(joined(moved), world_from_file, provenance=provenance)
+    return splats_of(joined(moved), world_from_file, provenance=provenance, frame=world)
 
 
 def joined(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -43,8 +43,9 @@ FORMAT = Format(
     name="csv",
     suffixes=(".csv",),
     holds=("splats",),
+    frame=None,
     sniff=lambda path: False,
     read=None,
     write=write,
-    keeps="every value of splats; it is not read",
+    keeps="every splat in nine digits; not mip mode, provenance",
 )

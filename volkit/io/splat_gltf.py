@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.geometry import Similarity
+from volkit.geometry import Similarity, turn
 from volkit.io.assets.gltf_builder import GltfBuilder
 from volkit.io.assets.gltf_container import packed, tree_head, unpacked
 from volkit.io.assets.gltf_reader import DEEPEST, GltfReader
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError, understood
 from volkit.io.quantised import colour_of_constant
+from volkit.io.record import record_of
 from volkit.io.splat_columns import check_count, columns_for, log_of_scales, logits_of, splats_in
 from volkit.io.srgb import linear_from_srgb
 from volkit.representations.representation import Representation
@@ -30,7 +31,6 @@ from volkit.typing import Tensor
 __all__ = ["FORMAT", "NAME"]
 
 NAME = "KHR_gaussian_splatting"
-PLY_FROM_FILE = Similarity(((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)))
 POINTS, ARRAY = 0, 34962
 COMPONENTS = {"float32": 5126, "uint16": 5123}
 SHAPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
@@ -44,14 +44,15 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Splats:
     """All splats of the scene; of one primitive in its own frame, of several in the file's."""
     with understood(path, "gltf", "export it again"):
-        found = _placed(path)
-    if not found:
-        raise FormatError(path, "shows no splats", "export it again")
-    return splats_in(found, PLY_FROM_FILE, {"format": "splat_gltf"})
+        tree, buffers = unpacked(path)
+        found, extras = _placed(path, tree, buffers), tree["asset"].get("extras")
+        if not found:
+            raise FormatError(path, "shows no splats", "export it again")
+        told = dict(extras) if isinstance(extras, dict) else {}
+        return splats_in(found, turn("zup", "yup"), told | {"format": "splat_gltf"})
 
 
-def _placed(path: Path) -> list[tuple[dict[str, Tensor], Similarity]]:
-    tree, buffers = unpacked(path)
+def _placed(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tuple[dict[str, Tensor], Similarity]]:
     reader = GltfReader(path, tree, buffers)
     scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
     found, total = [], 0
@@ -108,7 +109,7 @@ def write(representation: Representation, path: Path) -> None:
     """One primitive of floats, with colours for programs that know nothing of splats."""
     if path.suffix.lower() != ".glb":
         raise FormatError(path, "splats in glTF are written in one file", "name it .glb")
-    columns = columns_for(representation, path, 3, PLY_FROM_FILE.inverse())
+    columns = columns_for(representation, path, 3)
     if not len(columns["means"]):
         raise FormatError(path, "cannot hold a scene without splats", "write a .ply")
     opacity, constant = torch.sigmoid(columns["logits"])[:, None], columns["sh_dc"][:, 0]
@@ -123,7 +124,7 @@ def write(representation: Representation, path: Path) -> None:
     for k, values in enumerate(harmonics.unbind(1)):
         degree = math.isqrt(k)
         attributes[f"{NAME}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = values
-    built = GltfBuilder({"name": path.stem})
+    built = GltfBuilder({"name": path.stem} | record_of(representation))
     numbers = {name: _stored(built, np.ascontiguousarray(v.float().numpy())) for name, v in attributes.items()}
     light = np.concatenate([linear_from_srgb(colour_of_constant(constant).numpy()), opacity.numpy()], 1)
     numbers["COLOR_0"] = _stored(built, (65535 * light).round().astype(np.uint16))
@@ -151,8 +152,9 @@ FORMAT = Format(
     name="splat_gltf",
     suffixes=(".glb", ".gltf"),
     holds=("splats",),
+    frame="yup",
     sniff=sniff,
     read=read,
     write=write,
-    keeps="every value in float32, harmonics to degree 3; the frame is baked in, +Y up where a .ply has -Y",
+    keeps="every splat in float32, degree 3, provenance; not mip mode, surfels",
 )

@@ -21,6 +21,7 @@ from volkit.geometry.spherical_harmonics import C0
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
 from volkit.io.ply_file import head_of, matrix, read_elements
+from volkit.io.record import comments_of, record_in, record_of
 from volkit.io.splat_columns import splats_of
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -61,7 +62,8 @@ def read(path: Path) -> Splats:
     extras = [name for name in names if name not in known | normals]
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
     columns = _columns(table, names, len(rest) // 3)
-    splats = splats_of(columns, mip=mip, extras=kinds, provenance={"format": "ply", "comments": list(comments)})
+    told = record_in(comments) | {"format": "ply", "comments": list(comments)}
+    splats = splats_of(columns, mip=mip, extras=kinds, provenance=told)
     for kind, name in zip(kinds, extras, strict=True):
         splats.register_buffer(f"extra_{kind}", torch.from_numpy(table[name].astype(np.float64)))
     return splats
@@ -114,6 +116,7 @@ def write(representation: Representation, path: Path) -> None:
     for (name, _), extra in zip(extras, representation.config.extras, strict=True):
         table[name] = getattr(representation, f"extra_{extra}").cpu().numpy()
     comments = ["SplatRenderMode: mip"] if representation.config.mip else []
+    comments += comments_of(record_of(representation))
     with written_whole(path) as place:
         PlyData([PlyElement.describe(table, "vertex")], byte_order="<", comments=comments).write(place)
 
@@ -122,8 +125,9 @@ FORMAT = Format(
     name="ply",
     suffixes=(".ply",),
     holds=("splats",),
+    frame=None,
     sniff=sniff,
     read=read,
     write=write,
-    keeps="every column bit for bit, mip mode; not the cameras; the frame is baked in",
+    keeps="every column bit for bit, further ones too, mip mode, surfels, provenance",
 )

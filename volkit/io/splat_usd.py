@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity, sh_count
-from volkit.io.assets.usd_reader import MOST, usd_frame
+from volkit.io.assets.usd_reader import MOST, usd_frame, usd_record
+from volkit.io.assets.usd_writer import plain, set_frame
 from volkit.io.atomic import written_whole
 from volkit.io.format import FormatError
+from volkit.io.record import KEY, record_of
 from volkit.io.splat_columns import columns_for, log_of_scales, logits_of, splats_in
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -39,7 +41,7 @@ def splats_on(stage: Any) -> Splats | None:
     prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == KIND]
     seen = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
     found = [(_columns(prim), _place(prim)) for prim in seen]
-    return splats_in(found, usd_frame(stage), {"format": "usd"}) if found else None
+    return splats_in(found, usd_frame(stage), usd_record(stage) | {"format": "usd"}) if found else None
 
 
 def _place(prim: Any) -> Similarity:
@@ -82,14 +84,15 @@ def _array(prim: Any, name: str, width: int) -> Tensor:
 
 
 def write_splats(representation: Representation, path: Path) -> None:
-    """One field in a stage whose +Z is up, as the world's, in the form that the suffix names."""
+    """One field in a stage that says what is up in the world, in the form that the suffix names."""
     from pxr import UsdUtils
 
     columns = columns_for(representation, path, 4)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
-        stage = _stage(columns, path.stem)  # a layer does not keep its stage, nor live without it
+        # A layer does not keep its stage, nor live without it.
+        stage = _stage(columns, path.stem, record_of(representation))
         stage.GetRootLayer().Export(str(layer))
         with written_whole(path) as place:
             if not archive:
@@ -98,14 +101,14 @@ def write_splats(representation: Representation, path: Path) -> None:
                 raise FormatError(path, "the archive could not be made", "write .usdc")
 
 
-def _stage(columns: dict[str, Tensor], stem: str) -> Any:
+def _stage(columns: dict[str, Tensor], stem: str, told: dict[str, Any]) -> Any:
     from pxr import Tf, Usd, UsdGeom, UsdVol, Vt
 
     stage = Usd.Stage.CreateInMemory()
-    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
-    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    set_frame(stage, told["frame"])
     root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
     stage.SetDefaultPrim(root)
+    root.SetCustomDataByKey(KEY, plain(told))
     field = UsdVol.ParticleField3DGaussianSplat.Define(stage, f"{root.GetPath()}/Splats")
     points = lambda tensor: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(tensor.float().numpy()))  # noqa: E731
     unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1).roll(-1, -1)

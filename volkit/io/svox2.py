@@ -148,8 +148,9 @@ FORMAT = Format(
     name="svox2",
     suffixes=(".npz",),
     holds=("voxels",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=write,
-    keeps="links and densities exactly, harmonics at half precision; cameras and pictures are not in the file",
+    keeps="links and densities exactly, harmonics in 16 bits, frame, provenance; not cameras",
 )

@@ -224,8 +224,9 @@ FORMAT = Format(
     name="tensorf",
     suffixes=(".th",),
     holds=("tensor_vm", "tensor_cp"),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=write,
-    keeps="factors, colour network and alpha mask exactly; cameras and pictures are not in the file",
+    keeps="factors and network exactly, occupancy, frame, provenance; not cameras",
 )

@@ -156,8 +156,9 @@ FORMAT = Format(
     name="volume",
     suffixes=(".volume.npz",),
     holds=("voxels",),
+    frame="zup",
     sniff=sniff,
     read=read,
     write=write,
-    keeps="densities and harmonics exactly, frame; cells of density 0 lose their colour when they are read",
+    keeps="densities and harmonics exactly, frame, provenance; not cameras, colours of empty cells",
 )

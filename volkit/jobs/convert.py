@@ -12,6 +12,7 @@ from volkit.data import load_photographs
 from volkit.distill.pixels import PixelTable
 from volkit.distill.pvd_start import pvd_schedule
 from volkit.fit import Budget
+from volkit.geometry import Frame
 from volkit.io import SpzFrame, check_target, save
 from volkit.io.formats import format_for
 from volkit.jobs.batch import in_folder, run_all
@@ -81,6 +82,8 @@ class ConvertJob:
     """With --to mesh."""
     format: str | None = None
     """Suffix of the targets where the last path is a folder: glb, ply, safetensors."""
+    frame: Frame | Literal["auto"] = "auto"
+    """What is up in the target's coordinates: zup, yup, ydown (-Y, as .ply of captures); auto: as its format has it."""
     spz_frame: SpzFrame = "rub"
     """Axes of an .spz that is read or written: rub as documented, ply as in a .ply, auto as the file's record says."""
     jobs: int = 1
@@ -162,7 +165,7 @@ class ConvertJob:
         check_target(target, student.config.kind)
         judge = None
         if student is teacher:
-            save(student, target, spz_frame=self.spz_frame)
+            save(student, target, spz_frame=self.spz_frame, frame=self.frame)
             report |= {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "history": []}
         else:
             preview = target.with_suffix(".png") if self.preview else None
@@ -170,7 +173,8 @@ class ConvertJob:
             report |= self._distil(teacher, student, target, judge, generator, progress)
         report |= {"bytes": target.stat().st_size, "notes": progress.notes}
         if target.suffix.lower() == ".spz" or "spz_frame" in teacher.provenance:
-            report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if self.spz_frame == "ply" else "rub")
+            raw = self.spz_frame == "ply" or self.frame in ("zup", "ydown")
+            report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if raw else "rub")
         if self.report is not None:
             write_report(self.report, report, student, judge or Judge.of_scene(teacher, self.size, generator))
         return report
@@ -193,10 +197,16 @@ class ConvertJob:
             trainee = trainee_of_teacher(teacher, student, lesson, generator)
             schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
-        save(student, target, spz_frame=self.spz_frame)
+        told = {
+            "seconds": round(fit.seconds, 2),
+            "steps": fit.step,
+            "psnr_to_source": judge.mean_psnr(student, progress),
+        }
+        sources = [path.name for path in self.paths[:-1]]
+        student.provenance = {"source": sources, "from": teacher.config.kind, "method": self.method} | told
+        save(student, target, spz_frame=self.spz_frame, frame=self.frame)
         training.finish()
-        return {"seconds": round(fit.seconds, 2), "steps": fit.step,
-                "psnr_to_source": judge.mean_psnr(student, progress), "history": fit.history.rows}  # fmt: skip
+        return told | {"history": fit.history.rows}
 
     def _mesh(
         self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress
@@ -207,7 +217,8 @@ class ConvertJob:
                 "a mesh is extracted, not learnt: leave out --budget, --method, --photos, --max-splats, --sh-degree, "
                 "--surfels, --resume, --preview and --dry-run"
             )
-        told, asset, judge = extract(teacher, sources, target, self.mesh, self.size, generator, progress)
+        frame = None if self.frame == "auto" else self.frame
+        told, asset, judge = extract(teacher, sources, target, self.mesh, self.size, generator, progress, frame)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
                   "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": teacher.device.type,
                   "backend": backend.describe(), "notes": progress.notes} | told  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from volkit.geometry import Frame
 from volkit.io import check_target
 from volkit.io.assets.asset import Asset
 from volkit.io.assets.writer import check_style, write_asset
@@ -28,13 +29,16 @@ def extract(
     size: int | None,
     generator: torch.Generator,
     progress: Progress,
+    frame: Frame | None = None,
 ) -> tuple[dict[str, Any], Asset, Judge]:
     """What was measured, the asset before it was moved to its pivot, and the pictures of `scene` it was held against.
 
-    A mesh whose surface and texture no option changes is written as it is. `size` is that of pictures asked for.
+    A mesh whose surface and texture no option changes is written as it is. `size` is that of pictures asked for,
+    `frame` that of the file, by default its format's.
     """
+    style = replace(options.style, frame=frame)
     check_target(target, "mesh")
-    check_style(target, options.style)
+    check_style(target, style)
     if options.engine == "godot" and options.lods > 1:
         progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
     progress.seconds.clear()  # of an earlier job
@@ -47,7 +51,7 @@ def extract(
     psnr = judge.mean_psnr(asset.levels[0], progress)
     extras = {"source": [s.name for s in sources], "kind": scene.config.kind, "psnr_to_source": psnr}
     placed = on_ground(asset) if options.pivot == "ground" else asset
-    write_asset(replace(placed, extras=extras), target, options.style)
+    write_asset(replace(placed, extras=extras), target, style)
     spent = round(time.perf_counter() - started, 2)
     told = {"seconds": spent, "psnr_to_source": psnr, "bytes": target.stat().st_size, "stages": progress.seconds}
     return told | found, asset, judge

@@ -42,7 +42,7 @@ class InspectJob:
             "command": "inspect", "path": str(self.path), "holds": "scene", "kind": scene.config.kind,
             "bytes": self.path.stat().st_size, "parameters": sum(p.numel() for p in scene.parameters()),
             "lower": list(box.lower), "upper": list(box.upper), "contracted": scene.domain.contracted,
-            "world_from_local": asdict(frame), "config": asdict(scene.config), "tensors": tensors,
+            "frame": scene.frame, "world_from_local": asdict(frame), "config": asdict(scene.config), "tensors": tensors,
         }  # fmt: skip
         if isinstance(scene, Field):
             report["occupied"] = float(unpack_bits(scene.occupancy).float().mean())

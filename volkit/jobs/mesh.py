@@ -1,7 +1,6 @@
 """An asset made of any scene: surface, levels of detail, one texture; how far each step went is told."""
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -99,13 +98,13 @@ def dressed(mesh: Mesh, options: MeshOptions, progress: Progress) -> tuple[Asset
 
 
 def on_ground(asset: Asset) -> Asset:
-    """The asset moved so that the middle of its box, at its lowest point, is the world's origin."""
-    place = asset.levels[0].world_from_local
-    world = place.points(asset.levels[0].vertices.double())
+    """The asset, +Z up, moved so that the middle of its box, at its lowest point, is the world's origin."""
+    levels = tuple(level.turned("zup") for level in asset.levels)
+    place = levels[0].world_from_local
+    world = place.points(levels[0].vertices.double())
     low, high = world.amin(0), world.amax(0)
     ground = torch.cat([0.5 * (low + high)[:2], low[2:]])
     moved = Similarity(translation=tuple((-ground).tolist())) @ place
-    levels = tuple(copy(level) for level in asset.levels)
     for level in levels:
         level.world_from_local = moved
     return replace(asset, levels=levels)

@@ -6,7 +6,7 @@ import torch
 
 from volkit.data.extent import focus_point
 from volkit.distill.views import FIELD_OF_VIEW, occupied_sphere
-from volkit.geometry import Cameras
+from volkit.geometry import Cameras, turn
 from volkit.representations import Representation
 
 __all__ = ["Views", "orbit_path"]
@@ -33,9 +33,10 @@ def orbit_path(scene: Representation, count: int, size: int) -> Cameras:
     With a capture the circle has its cameras' mean height, distance and focal length, and looks at the point closest
     to their axes; else it frames the occupied cells from 25 degrees up.
     """
-    up = torch.tensor([0.0, 0.0, 1.0])
-    turn = torch.arange(count) * (2.0 * torch.pi / count)
-    circle = torch.stack([turn.cos(), turn.sin(), torch.zeros(count)], -1)
+    angle = torch.arange(count) * (2.0 * torch.pi / count)
+    level = turn(scene.frame, "zup")
+    circle = level.vectors(torch.stack([angle.cos(), angle.sin(), torch.zeros(count)], -1))
+    up = level.vectors(torch.tensor([0.0, 0.0, 1.0]))
     if scene.capture is None:
         centre, radius = occupied_sphere(scene)
         tilt, half = torch.tensor(ELEVATION).deg2rad(), torch.tensor(FIELD_OF_VIEW / 2)
@@ -45,7 +46,9 @@ def orbit_path(scene: Representation, count: int, size: int) -> Cameras:
     cameras = scene.capture.cameras.resized(size)
     focus, _ = focus_point(cameras)
     offset = cameras.centres - focus
-    centres = focus + offset[:, :2].norm(dim=-1).mean() * circle + offset[:, 2].mean() * up
+    height = offset @ up
+    away = (offset - height[:, None] * up).norm(dim=-1).mean()
+    centres = focus + away * circle + height.mean() * up
     width, height = cameras.size[0].tolist()
     # Video encoders want even sides.
     even = (max(width - width % 2, 2), max(height - height % 2, 2))

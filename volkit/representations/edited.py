@@ -44,6 +44,7 @@ class Edited(Field):
         super().__init__(field.domain)
         self.field, self.cuts = field, cuts
         self.config, self.world_from_local, self.capture = field.config, field.world_from_local, field.capture
+        self.frame = field.frame
         self.to(field.device)
         self.occupancy.copy_(field.occupancy)
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import torch
 from torch import nn
 
-from volkit.geometry import Cameras, Domain, Similarity
+from volkit.geometry import Cameras, Domain, Frame, Similarity, turn
 from volkit.typing import Tensor
 
 __all__ = ["Capture", "ParamGroup", "Representation", "RepresentationConfig"]
@@ -63,6 +64,7 @@ class Representation(nn.Module, ABC):
     config: Any
     domain: Domain
     world_from_local: Similarity
+    frame: Frame = "zup"  # of the world; another where it is a file's own
     capture: Capture | None
     provenance: Mapping[str, Any] = MappingProxyType({})  # where it comes from, as plain JSON values
 
@@ -89,5 +91,15 @@ class Representation(nn.Module, ABC):
 
     def placed_like(self, other: "Representation") -> Self:
         """Take over frame and capture of another representation of the same scene; returns itself."""
-        self.world_from_local, self.capture = other.world_from_local, other.capture
+        self.world_from_local, self.frame, self.capture = other.world_from_local, other.frame, other.capture
         return self
+
+    def turned(self, frame: Frame) -> Self:
+        """The same scene and tensors in another frame; `world` in its provenance is the one that it had."""
+        change, other = turn(frame, self.frame), copy(self)
+        if change.is_identity:
+            return other
+        other.world_from_local, other.frame = change @ self.world_from_local, frame
+        other.capture = None if self.capture is None else self.capture.moved(change)
+        other.provenance = {"world": self.frame} | dict(self.provenance)
+        return other

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from volkit.geometry import Frame
 from volkit.geometry.triangles import Triangles
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor, UInt8
@@ -29,9 +30,10 @@ class Asset:
 
 @dataclass(frozen=True)
 class Style:
-    """What the file's reader expects: names of parts, pictures, compression."""
+    """What the file's reader expects: names of parts, pictures, compression, axes (by default the format's)."""
 
     engine: Engine = "gltf"
     picture: Picture = "png"
     draco: bool = False
     quantize: bool = False
+    frame: Frame | None = None

@@ -1,4 +1,4 @@
-"""Meshes without a texture: `.ply` with vertex colours and `.stl` with shape alone, both +Z up and in metres."""
+"""Meshes without a texture: `.ply` with vertex colours and `.stl` with shape alone, both in metres."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from plyfile import PlyData, PlyElement
 
 from volkit.io.assets.asset import Asset, Style
 from volkit.io.atomic import written_whole
+from volkit.io.record import VERTICAL, comments_of
 from volkit.representations.mesh import Mesh
 from volkit.typing import Tensor, UInt8
 
@@ -29,7 +30,7 @@ def write_ply(asset: Asset, path: Path, style: Style) -> None:
     face["vertex_indices"] = mesh.faces.numpy()
     elements = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
     with written_whole(path) as place_of_file:
-        PlyData(elements, byte_order="<", comments=["metres, +Z up"]).write(place_of_file)
+        PlyData(elements, byte_order="<", comments=["metres", *comments_of(asset.extras)]).write(place_of_file)
 
 
 def write_stl(asset: Asset, path: Path, style: Style) -> None:
@@ -41,7 +42,7 @@ def write_stl(asset: Asset, path: Path, style: Style) -> None:
     )
     table = np.zeros(len(corners), [("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     table["normal"], table["corners"] = normals.numpy(), corners.numpy()
-    title = b"binary STL by volkit, metres, +Z up".ljust(80)
+    title = f"binary STL by volkit, metres, {VERTICAL[mesh.frame]} up".encode().ljust(80)
     with written_whole(path) as place:
         place.write_bytes(title + len(table).to_bytes(4, "little") + table.tobytes())
 

@@ -1,4 +1,4 @@
-"""Assets as `.glb`, and as `.gltf` with its buffer and pictures beside it: metres, +Y up, front +Z as the scene has it.
+"""Assets as `.glb`, and as `.gltf` with its buffer and pictures beside it, in metres.
 
 One material and one set of pictures for all levels. Tangents are written with a normal map, which means nothing without
 them, and left out otherwise.
@@ -16,7 +16,7 @@ from volkit.io.assets.engines import collider_name, colliders_in_scene, level_na
 from volkit.io.assets.gltf_builder import GltfBuilder, Lattice
 from volkit.io.assets.gltf_container import packed
 from volkit.io.assets.pictures import PictureFile, picture_files, see_through
-from volkit.io.assets.rows import UP, mesh_rows
+from volkit.io.assets.rows import mesh_rows
 from volkit.io.atomic import write_together
 from volkit.io.format import FormatError
 from volkit.representations.mesh import Mesh
@@ -31,7 +31,7 @@ def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     check_gltf(path, style)
     if style.picture == "jpeg" and see_through(asset):
         raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
-    built = GltfBuilder({"name": path.stem, "unit": "metre", "up": "+Y"} | asset.extras)
+    built = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
     binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.picture)
     material = _material(built, asset, path.stem, pictures, binary)
     _nodes(built, asset, path.stem, style, material)
@@ -88,7 +88,7 @@ def _texture(built: GltfBuilder, picture: PictureFile, name: str, binary: bool) 
 
 def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
     """The finest level in the scene, the others behind it, solids where the engine looks for them."""
-    place = UP.inverse() @ asset.levels[0].world_from_local
+    place = asset.levels[0].world_from_local
     levels = asset.levels[:1] if makes_levels(style.engine) else asset.levels
     lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
     bumpy = asset.normal_map is not None

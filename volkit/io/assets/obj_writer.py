@@ -1,4 +1,4 @@
-"""The finest level as `.obj`, with `.mtl` and picture beside it: +Y up, metres; vertices are not split at seams.
+"""The finest level as `.obj`, with `.mtl` and picture beside it: metres; vertices are not split at seams.
 
 One level and no solids: importers of `.obj` show every group of the file. Vertex colours follow the positions, as
 MeshLab, Blender and others read them.
@@ -11,8 +11,8 @@ import torch
 
 from volkit.io.assets.asset import Asset, Style
 from volkit.io.assets.pictures import PictureFile, picture_files
-from volkit.io.assets.rows import UP
 from volkit.io.atomic import write_together
+from volkit.io.record import comments_of
 from volkit.typing import Tensor
 
 __all__ = ["write_obj"]
@@ -21,12 +21,12 @@ __all__ = ["write_obj"]
 def write_obj(asset: Asset, path: Path, style: Style) -> None:
     """Positions, normals, uv or colours; maps of base colour and normals."""
     mesh = asset.levels[0]
-    place = UP.inverse() @ mesh.world_from_local
+    place = mesh.world_from_local
     positions = place.points(mesh.vertices.double())
     textured = mesh.config.texture[0] > 0
     if not textured:
         positions = torch.cat([positions, mesh.colours[:, :3].double() / 255.0], 1)
-    lines = [f"# {path.stem}, metres, +Y up", f"o {path.stem}"]
+    lines = [f"# {line}" for line in (f"{path.stem}, metres", *comments_of(asset.extras))] + [f"o {path.stem}"]
     lines += _rows("v", positions) + _rows("vn", place.vectors(mesh.triangles.normals.double()))
     corner, numbers = "{0}//{0}", [1 + mesh.faces.long().numpy()]
     if textured:

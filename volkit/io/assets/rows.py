@@ -10,9 +10,7 @@ from volkit.geometry.tangents import corner_tangents
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor
 
-__all__ = ["UP", "MeshRows", "mesh_rows"]
-
-UP = Similarity(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)))  # glTF's +Y up to +Z up
+__all__ = ["MeshRows", "mesh_rows"]
 
 
 @dataclass(frozen=True)

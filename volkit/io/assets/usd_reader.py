@@ -3,6 +3,8 @@
 # usd-core fills its modules at run time.
 # pyright: reportAttributeAccessIssue=false
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,23 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from volkit.geometry import Similarity
+from volkit.geometry import Similarity, turn
+from volkit.io.assets import usd_child
+from volkit.io.record import KEY
 from volkit.io.srgb import srgb_from_linear
 
-__all__ = ["MOST", "opened", "usd_frame", "usd_parts"]
+__all__ = ["MOST", "opened", "usd_frame", "usd_parts", "usd_record"]
 
 MOST = 1 << 26  # values in an array; a damaged file promises any number
-
-Y_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
-Z_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+SECONDS, RATE = 10.0, 5e6  # and bytes a second, that a first look may take: it takes 0.7, and at least 1e8
+MEMORY = 8 << 30  # bytes of addresses that it may have, and 16 for each of the file's
 
 
 def usd_frame(stage: Any) -> Similarity:
     """The world, +Z up in metres, from the stage's frame and unit."""
     from pxr import UsdGeom
 
-    up = Y_UP if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else Z_UP
-    return Similarity(up, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+    up = turn("zup", "yup" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else "zup")
+    return Similarity(up.rotation, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+
+
+def usd_record(stage: Any) -> dict[str, Any]:
+    """What our writer noted at the stage's root."""
+    root = stage.GetDefaultPrim()
+    told = root.GetCustomDataByKey(KEY) if root else None
+    plain = told if isinstance(told, dict) else {}
+    return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
 
 def usd_parts(stage: Any) -> list[Any]:
@@ -44,13 +55,29 @@ def usd_parts(stage: Any) -> list[Any]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The stage; what usd-core complains of while it is read becomes ValueError."""
+    """The stage, tried in a process of its own first; what usd-core complains of becomes ValueError."""
     from pxr import Tf, Usd
 
+    _try(path)
     try:
         yield Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
         raise ValueError(str(error).splitlines()[-1].strip()) from None
+
+
+def _try(path: Path) -> None:
+    """ValueError where usd-core crashes on the file, or comes to no end, as it does with some damaged crates."""
+    size = path.stat().st_size
+    seconds, memory = SECONDS + size / RATE, MEMORY + 16 * size
+    command = [sys.executable, "-P", usd_child.__file__, str(path.absolute()), str(memory)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"usd-core does not come to an end within {seconds:.0f} s") from None
+    if done.returncode:
+        raise ValueError(f"usd-core crashes on it (status {done.returncode})")
 
 
 def _part(mesh: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Assets as `.usdc`, `.usda` or `.usd` with pictures beside it, and as `.usdz`, by usd-core: metres, +Y up.
+"""Assets as `.usdc`, `.usda` or `.usd` with pictures beside it, and as `.usdz`, by usd-core: metres.
 
 The material is a UsdPreviewSurface. Levels are the variants `LOD0`, `LOD1`, ... of the set `LOD`, the finest chosen.
 Solids are convex UsdPhysics colliders of purpose `guide`, which are not drawn.
@@ -16,17 +16,17 @@ import numpy as np
 import torch
 
 from volkit import __version__
+from volkit.geometry import Frame
 from volkit.geometry.triangles import Triangles
 from volkit.io.assets.asset import Asset, Style
 from volkit.io.assets.engines import collider_name
 from volkit.io.assets.pictures import PictureFile, picture_files
-from volkit.io.assets.rows import UP
 from volkit.io.atomic import write_together, written_whole
 from volkit.io.format import FormatError
 from volkit.io.srgb import linear_from_srgb
 from volkit.representations.mesh import Mesh
 
-__all__ = ["check_usd", "write_usd"]
+__all__ = ["check_usd", "plain", "set_frame", "write_usd"]
 
 
 def check_usd(path: Path, style: Style) -> None:
@@ -64,13 +64,12 @@ def _stage(asset: Asset, stem: str, style: Style, pictures: list[PictureFile]) -
     from pxr import Tf, Usd, UsdGeom
 
     stage = Usd.Stage.CreateInMemory()
-    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
-    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    set_frame(stage, asset.levels[0].frame)
     root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
     stage.SetDefaultPrim(root)
-    root.SetCustomDataByKey("volkit", {"generator": f"volkit {__version__}"} | _plain(asset.extras))
+    root.SetCustomDataByKey("volkit", {"generator": f"volkit {__version__}"} | plain(asset.extras))
     material = _material(stage, root, stem, pictures, asset.unlit)
-    place = UP.inverse() @ asset.levels[0].world_from_local
+    place = asset.levels[0].world_from_local
     variants = root.GetVariantSets().AddVariantSet("LOD") if len(asset.levels) > 1 else None
     for number, level in reversed(list(enumerate(asset.levels))):  # the last one chosen stays: the finest
         if variants is None:
@@ -172,7 +171,15 @@ def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unl
     return material
 
 
-def _plain(extras: dict[str, Any]) -> dict[str, Any]:
+def set_frame(stage: Any, frame: Frame) -> None:
+    """Metres, and +Z up where the coordinates have it so; else +Y: USD knows no third."""
+    from pxr import UsdGeom
+
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z if frame == "zup" else UsdGeom.Tokens.y)
+    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+
+
+def plain(extras: dict[str, Any]) -> dict[str, Any]:
     """What USD's metadata can hold: numbers and words as they are, the rest as text."""
     return {name: value if isinstance(value, str | int | float | bool) else str(value)
             for name, value in extras.items()}  # fmt: skip

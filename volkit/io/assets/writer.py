@@ -1,6 +1,7 @@
 """Assets written in the format that a path's suffix names; a mesh alone is an asset of one level."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from volkit.io.assets.asset import Asset, Style
@@ -9,6 +10,7 @@ from volkit.io.assets.gltf_writer import check_gltf, write_gltf
 from volkit.io.assets.obj_writer import write_obj
 from volkit.io.assets.usd_writer import check_usd, write_usd
 from volkit.io.format import FormatError
+from volkit.io.record import record_of
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 
@@ -28,6 +30,7 @@ WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, S
     ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
     ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
 }  # fmt: skip
+UPRIGHT = (".ply", ".stl")  # +Z up, as scanners and printers have it; the others +Y
 
 
 def check_style(path: Path, style: Style) -> None:
@@ -38,12 +41,15 @@ def check_style(path: Path, style: Style) -> None:
 
 
 def write_asset(asset: Asset, path: Path, style: Style) -> None:
-    """An asset as its suffix says; glTF and USD hold all of it, the others the finest level."""
+    """An asset as its suffix says, turned to its axes; glTF and USD hold all of it, the others the finest level."""
     check_style(path, style)
-    WRITERS[path.suffix.lower()][0](asset, path, style)
+    suffix = path.suffix.lower()
+    finest = asset.levels[0].turned(style.frame or ("zup" if suffix in UPRIGHT else "yup"))
+    told = record_of(finest) | asset.extras
+    WRITERS[suffix][0](replace(asset, levels=(finest, *asset.levels[1:]), extras=told), path, style)
 
 
 def write_mesh(mesh: Representation, path: Path) -> None:
-    """A mesh as it is, without asking for anything."""
+    """A mesh as it is and lies, without asking for anything."""
     assert isinstance(mesh, Mesh)
-    write_asset(Asset((mesh,), metallic_roughness=mesh.metallic_roughness), path, Style())
+    write_asset(Asset((mesh,), metallic_roughness=mesh.metallic_roughness), path, Style(frame=mesh.frame))

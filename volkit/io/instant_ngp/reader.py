@@ -149,8 +149,9 @@ FORMAT = Format(
     name="instant-ngp",
     suffixes=(".ingp", ".msgpack"),
     holds=("hash_grid",),
+    frame="zup",
     sniff=packed.sniff,
     read=read,
     write=write,
-    keeps="table and networks at half precision, occupancy, frame, training cameras; optimiser state is dropped",
+    keeps="table and networks in 16 bits, occupancy, frame, cameras, provenance; not the optimiser's state",
 )

@@ -10,9 +10,11 @@ import json
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from volkit.io.atomic import write_together, written_whole
 from volkit.io.format import Format, FormatError
+from volkit.io.record import KEY, record_of
 from volkit.io.sog.container import DAMAGED, META, Parts
 from volkit.io.sog.decode import columns_of, is_flat, is_mip
 from volkit.io.sog.encode import encoded
@@ -51,10 +53,16 @@ def read(path: Path) -> Splats:
             columns, metas = columns_of(parts, meta), [meta]
     if all(map(is_flat, metas)):
         columns["log_scales"] = columns["log_scales"][:, :2]
-    told = {"format": "sog", "version": metas[0].get("version", 1)}
+    told = _told(metas[0]) | {"format": "sog", "version": metas[0].get("version", 1)}
     if "lodLevels" in meta:
         told |= {"levels": meta["lodLevels"], "level": 0}
     return splats_of(columns, mip=all(map(is_mip, metas)), provenance=told)
+
+
+def _told(meta: dict[str, Any]) -> dict[str, Any]:
+    asset = meta.get("asset")
+    found = asset.get(KEY) if isinstance(asset, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def write(representation: Representation, path: Path) -> None:
@@ -64,6 +72,7 @@ def write(representation: Representation, path: Path) -> None:
     columns = columns_for(representation, path, 3)
     assert isinstance(representation, Splats)
     meta, pictures = encoded(path, columns, representation.config)
+    meta["asset"][KEY] = record_of(representation)
     text = json.dumps(meta, separators=(",", ":")).encode()
     if path.suffix.lower() == ".json":
         return write_together(path, text, pictures)
@@ -76,9 +85,10 @@ FORMAT = Format(
     name="sog",
     suffixes=(".sog", META),
     holds=("splats",),
+    frame=None,
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions in 16 bits, the rest in tables of 256, harmonics to degree 3 in a palette, mip mode, surfels; "
-    "not the order; the frame is baked in",
+    keeps="positions in 16 bits, the rest in tables of 256, degree 3 in a palette, mip mode, surfels, provenance; "
+    "not order",
 )

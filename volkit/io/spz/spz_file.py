@@ -118,9 +118,10 @@ def _rotations(data: np.ndarray, header: Header) -> Tensor:
 
 def write(representation: Representation, path: Path, frame: SpzFrame = "rub", version: int = VERSION) -> None:
     """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
-    axes = RDF if frame == "ply" else RUB
-    columns = columns_for(representation, path, 4, _ply_from(axes).inverse())
     assert isinstance(representation, Splats)
+    axes = RDF if frame == "ply" else RUB
+    scene = representation if frame == "ply" else representation.turned("ydown")
+    columns = columns_for(scene, path, 4, _ply_from(axes).inverse())
     far = float(columns["means"].abs().max()) if len(columns["means"]) else 0.0
     bits = BITS if far * 2.0**BITS <= FARTHEST else int(np.floor(np.log2(FARTHEST / far)))
     if bits < 0:
@@ -161,15 +162,17 @@ def _harmonics(values: Tensor) -> np.ndarray:
 
 def format_in(frame: SpzFrame) -> Format:
     """The row of the table whose reader and writer hold the frame for this."""
-    return replace(FORMAT, read=partial(read, frame=frame), write=partial(write, frame=frame))
+    held = None if frame == "ply" else FORMAT.frame
+    return replace(FORMAT, frame=held, read=partial(read, frame=frame), write=partial(write, frame=frame))
 
 
 FORMAT = Format(
     name="spz",
     suffixes=(".spz",),
     holds=("splats",),
+    frame="yup",
     sniff=sniff,
     read=read,
     write=write,
-    keeps="positions to 1/4096, the rest in bytes, harmonics to degree 4 within [-1, 1], mip mode; frame: --spz-frame",
+    keeps="positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance",
 )

@@ -1,0 +1,47 @@
+"""`volkit formats`: which files are read and written, and what each of them keeps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from volkit.io import describe
+from volkit.jobs.progress import Progress
+from volkit.representations import REPRESENTATIONS
+
+__all__ = ["UP", "FormatsJob", "kinds_in"]
+
+UP = {"zup": "+Z", "yup": "+Y", None: "as is"}
+
+
+@dataclass(frozen=True)
+class FormatsJob:
+    """Say which files are read and written, what may be in them, what is up, what they keep and lose.
+
+    Coordinates are turned to what is up in the format, splats with their harmonics; --frame of volkit convert overrules
+    it. Example: volkit formats --json
+    """
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """The table, a row for each format."""
+        return {"command": "formats", "formats": describe()}
+
+    def said(self, report: dict[str, Any]) -> str:
+        """The table as text, as wide as the terminal, in colours where it has some."""
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for name, style in (("format", "cyan"), ("files", ""), ("", "green"), ("kinds", ""), ("up", "")):
+            table.add_column(name, style=style, overflow="fold")
+        table.add_column("keeps; not what is lost", ratio=1)
+        for row in report["formats"]:
+            doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
+            table.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds_in(row), UP[row["frame"]], row["keeps"])
+        console = Console()
+        with console.capture() as captured:
+            console.print(table)
+        return captured.get().rstrip("\n")
+
+
+def kinds_in(row: dict[str, Any]) -> str:
+    """The kinds that a row may hold, in a few words."""
+    return ", ".join(row["holds"]) if len(row["holds"]) < len(REPRESENTATIONS) else "any"
