@@ -71,7 +71,9 @@ class Page:
     galleries_title: str = "Held-out views"
     figures: dict[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
     figures_title: str = "Close up"
+    parts: Sequence[dict[str, str]] = ()  # a second table
     facts: dict[str, str] = field(default_factory=dict)
+    facts_title: str = "How it was made"
 
 
 def check_report(path: Path) -> None:
@@ -111,6 +113,7 @@ def write_page(path: Path, page: Page) -> None:
         f"<title>{escape(page.title)}</title><style>{STYLE}</style><main>",
         f'<h1>{escape(page.title)}</h1><p class="lead">{escape(page.lead)}</p>',
         _table(page.table),
+        _table(page.parts),
     ]
     if page.curves:
         parts += [_heading(page.curves_title), curves(page.curves, "seconds of optimisation", page.curves_unit)]
@@ -121,7 +124,7 @@ def write_page(path: Path, page: Page) -> None:
         parts += [_heading(page.figures_title), f'<div class="grid">{pictures}</div>']
     if page.facts:
         rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts.items())
-        parts.append(f"<h2>How it was made</h2><dl>{rows}</dl>")
+        parts.append(f"{_heading(page.facts_title)}<dl>{rows}</dl>")
     parts.append("<footer>Written by volkit.</footer></main></html>")
     with written_whole(path) as place:
         place.write_text("".join(parts), encoding="utf-8")
