@@ -65,7 +65,7 @@ def fidelity(made: Made, target: Path, device: Device, spz_frame: SpzFrame, prog
         "views": len(scores),
         "size": int(judge.cameras.size.max()),
         "identical_views": sum(each.psnr is None for each in scores),
-        "seconds": round(time.perf_counter() - started, 2),
+        "seconds": round(judge.seconds + time.perf_counter() - started, 2),
     }
     if mean.flip is None:
         measured["note"] = NO_FLIP

@@ -1,5 +1,6 @@
 """A field against pictures: a glance while it learns, the full measure when it is done."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ class Judge:
     label: str
     background: tuple[float, float, float] = WHITE
     preview: Path | None = None
+    seconds: float = 0.0  # that the pictures took, where they were drawn
 
     @classmethod
     def of(cls, photographs: Photographs, preview: Path | None = None) -> "Judge":
@@ -85,8 +87,9 @@ class Judge:
         if int(cameras.size.min()) < WINDOW:
             raise ValueError(f"--size {size}: pictures less than {WINDOW} pixels wide or high cannot be measured")
         background = (capture.background if capture else None) or WHITE
+        started = time.perf_counter()
         truth = tuple(flat_colour(scene, cameras[[i]], background) for i in range(len(cameras)))
-        return cls(cameras, truth, "source", background, preview)
+        return cls(cameras, truth, "source", background, preview, time.perf_counter() - started)
 
     def glance(self, scene: Representation) -> float | None:
         """Mean PSNR over a few views spread over the set; writes the preview."""
