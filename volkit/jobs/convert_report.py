@@ -77,7 +77,7 @@ def _page(report: dict[str, Any], pictures: Shown | None) -> Page:
         galleries=_galleries(pictures),
         galleries_title="The worst views",
         figures={} if pictures is None else {name: _picture(each) for name, each in pictures.figures.items()},
-        parts=[told(row) for row in report.get("levels", ())],
+        details=[told(row) for row in report.get("levels", ())],
         facts=told(facts | lost | {f"note {n}": note for n, note in enumerate(report.get("notes", ()), 1)}),
     )
 

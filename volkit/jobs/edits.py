@@ -49,13 +49,11 @@ ROWS = (
     Action("floaters", "neighbours,ratio", (0, 2), thin.floaters,
            "drop splats whose mean distance to their 16 nearest is over mean + 2 deviations of all", SPLATS, True),
     Action("sh", "degree", (1,), thin.harmonics, "keep harmonics to that degree, 0 to 4", SPLATS, True),
-    Action("decimate", "share or count", (1,), thin.decimate,
+    Action("decimate", "share|count", (1,), thin.decimate,
            "drop splats that show least, join neighbours that look alike", SPLATS, True),
 )  # fmt: skip
 ACTIONS: dict[str, Action] = {row.name: row for row in ROWS}
-EDIT_HELP = "Change the source first; again for more, in order: " + "; ".join(
-    f"{row.form} ({row.says})" for row in ROWS
-)
+EDIT_HELP = "Change the source first; again for more, in order:\n" + "\n".join(f"{r.form} ({r.says})" for r in ROWS)
 
 
 def edited(

@@ -71,7 +71,7 @@ class Page:
     galleries_title: str = "Held-out views"
     figures: dict[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
     figures_title: str = "Close up"
-    parts: Sequence[dict[str, str]] = ()  # a second table
+    details: Sequence[dict[str, str]] = ()  # a second table
     facts: dict[str, str] = field(default_factory=dict)
     facts_title: str = "How it was made"
 
@@ -113,7 +113,7 @@ def write_page(path: Path, page: Page) -> None:
         f"<title>{escape(page.title)}</title><style>{STYLE}</style><main>",
         f'<h1>{escape(page.title)}</h1><p class="lead">{escape(page.lead)}</p>',
         _table(page.table),
-        _table(page.parts),
+        _table(page.details),
     ]
     if page.curves:
         parts += [_heading(page.curves_title), curves(page.curves, "seconds of optimisation", page.curves_unit)]

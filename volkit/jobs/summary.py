@@ -44,7 +44,7 @@ def _conversions(results: list[dict[str, Any]]) -> str:
         table.add_row(*(row.get(str(column.header), "") for column in table.columns))
     stream = io.StringIO()
     Console(file=stream, width=shutil.get_terminal_size((120, 24)).columns).print(table)
-    failed = [f"failed: {', '.join(row['source'])}: {row['error']}" for row in results if "error" in row]
+    failed = [f"failed: {row['target']}: {row['error']}" for row in results if "error" in row]
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     return "\n".join([*filter(None, lines), *failed])
 
