@@ -1,6 +1,7 @@
 """Edits of splats: what each leaves is counted and looked at, their order matters, and what has no meaning is said."""
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -70,9 +71,12 @@ def test_floaters_are_told_by_neighbours_and_ratio():
     line = ball(11, 0)
     line.means.zero_()
     line.means[:, 0] = torch.tensor([*range(10), 13.0])
+    wide = deepcopy(line)
+    wide.log_scales[10, 0] = 0.5  # 1.65 wide, so that it reaches the next
     # mean distance to the nearest one: 1 ten times and 4 once; mean 14/11, deviation 0.86, so that 4 is 3.16 away
     assert len(edited(line, ("floaters:1,3.2",))) == 11
     assert edited(line, ("floaters:1,3.1",)).means[:, 0].tolist() == list(range(10))
+    assert len(edited(wide, ("floaters:1,3.1",))) == 11
 
 
 def test_harmonics_of_lower_degree_are_the_same():

@@ -11,7 +11,7 @@ from volkit.distill.views import distillation_cameras
 from volkit.geometry import sh_count
 from volkit.jobs.devices import on_device
 from volkit.representations import Representation, Splats
-from volkit.representations.splats import PARAMETERS
+from volkit.representations.splats import PARAMETERS, SEEN
 
 __all__ = ["by_opacity", "by_size", "decimate", "floaters", "harmonics"]
 
@@ -41,12 +41,12 @@ def by_size(scene: Representation, numbers: Numbers, generator: torch.Generator)
 
 
 def floaters(scene: Representation, numbers: Numbers, generator: torch.Generator) -> Splats:
-    """Leave out splats that are far from all others: `floating`, by neighbours and ratio."""
+    """Leave out splats that touch no other: `floating`, by neighbours and ratio, as far as splats are drawn."""
     neighbours, ratio = numbers or (NEIGHBOURS, RATIO)
     if neighbours != round(neighbours) or neighbours < 1:
         raise ValueError("the number of neighbours is a whole one from 1")
     splats = _splats(scene)
-    splats.kept(~floating(splats.means, int(neighbours), ratio))
+    splats.kept(~floating(splats.means, SEEN * splats.scales.amax(-1), int(neighbours), ratio))
     return splats
 
 
