@@ -47,7 +47,7 @@ ROWS = (
     Action("size", "[smallest,]largest", (1, 2), thin.by_size,
            "keep splats whose largest standard deviation lies between", SPLATS, True),
     Action("floaters", "neighbours,ratio", (0, 2), thin.floaters,
-           "drop splats that touch none of their 16 nearest and are farther from them than mean + 2 deviations", SPLATS, True),
+           "drop splats that do not touch their 16 nearest, by mean + 2 deviations of all", SPLATS, True),
     Action("sh", "degree", (1,), thin.harmonics, "keep harmonics to that degree, 0 to 4", SPLATS, True),
     Action("decimate", "share|count", (1,), thin.decimate,
            "drop splats that show least, join neighbours that look alike", SPLATS, True),
