@@ -7,12 +7,15 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from volkit import cli
-from volkit.io import load
+from volkit.geometry import Domain
+from volkit.io import load, save
 from volkit.io.analytic_scene import bundled
 from volkit.jobs.batch import run_all
 from volkit.jobs.progress import Progress
+from volkit.representations import SplatsConfig
 
 pytest.importorskip("trimesh")
 
@@ -83,3 +86,79 @@ def test_what_cannot_be_done_is_said_before_the_work(tmp_path: Path, capsys, opt
     rest = [str(tmp_path / word) if word.startswith("a.") else word for word in rest]
     assert cli.main(["convert", str(bundled("primitives")), str(tmp_path / target), *rest, *SMALL]) == 1
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def captures(tmp_path: Path) -> Path:
+    """A folder with two files of splats, a damaged one, and what is none."""
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    for number, name in enumerate(("a.ply", "b.compressed.ply")):
+        save(SplatsConfig(100, 1).build(Domain.cube(1.0), torch.Generator().manual_seed(number)), folder / name)
+    (folder / "broken.spz").write_bytes(b"NGSP" + bytes(60))
+    (folder / "notes.txt").write_text("of the captures")
+    return folder
+
+
+@pytest.mark.parametrize("source", ["captures", "captures/*.[ps]*", "**/capture?/*.ply"])
+def test_folders_and_patterns_are_sources(captures: Path, capsys, source: str, monkeypatch) -> None:
+    monkeypatch.chdir(captures.parent)
+    damaged = not source.endswith("ply")
+    status, found = told(capsys, source, "out", "--format", "spz,safetensors", "--size", "32")
+    assert status == int(damaged) and found["failed"] == 2 * damaged
+    names = ["a", "b"] + ["broken"] * damaged
+    assert [Path(row["target"]).name for row in found["results"]] == [
+        f"{name}.{suffix}" for suffix in ("spz", "safetensors") for name in names
+    ]
+    assert all(("measured" in row) != ("broken" in row["source"][0]) for row in found["results"])
+    written = {path.name for path in Path("out").iterdir()}
+    assert written == {"a.spz", "b.spz", "a.safetensors", "b.safetensors"}
+
+
+def told(capsys, *words: str) -> tuple[int, dict]:
+    """The exit status and the report of a conversion."""
+    status = cli.main(["convert", *words, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_one_table_tells_of_all_and_one_page(captures: Path, capsys, tmp_path: Path) -> None:
+    page = tmp_path / "all.html"
+    words = [str(captures), str(tmp_path / "out"), "--format", "spz", "--size", "32", "--report", str(page)]
+    assert cli.main(["convert", *words]) == 1
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("source", "ratio", "PSNR", "max difference", "a.spz", "b.compressed.ply"))
+    assert out.count("failed") == 2 and "broken.spz: " in out.splitlines()[-1]
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/png") == 6 and "2 made, 1 failed" in text and "What went wrong" in text
+    assert cli.main(["convert", *words[:-1], str(tmp_path / "all.json"), "--force"]) == 1
+    assert len(json.loads((tmp_path / "all.json").read_text())["results"]) == 3
+
+
+def test_processes_bring_their_pictures_home(captures: Path, capsys, tmp_path: Path) -> None:
+    page = tmp_path / "all.html"
+    words = [str(captures / "*.ply"), str(tmp_path / "out"), "--format", "spz", "--size", "32", "--jobs", "2"]
+    assert cli.main(["convert", *words, "--report", str(page)]) == 0
+    assert page.read_text(encoding="utf-8").count("data:image/png") == 6
+
+
+def test_many_are_only_asked_what_they_take(captures: Path, capsys, tmp_path: Path) -> None:
+    status, found = told(capsys, str(captures / "*.ply"), str(tmp_path / "out"), "--to", "mlp", "--dry-run")
+    assert status == 0 and all("memory" in row for row in found["results"]) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["nothing*.ply", "out"], "no file has such a name"), ([".", "out"], "holds no scene file"),
+    (["captures/*.ply", "out.spz"], "stands for 2 files"),
+])  # fmt: skip
+def test_sources_that_are_none_are_said(captures: Path, capsys, monkeypatch, words: list[str], said: str) -> None:
+    monkeypatch.chdir(captures.parent)
+    assert cli.main(["convert", *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_surprises_stop_no_other() -> None:
+    def surprises(progress: Progress) -> dict:
+        raise KeyError("nobody thought of this")
+
+    reports = run_all([(Path("a"), surprises), (Path("b"), _runs)], 1, Progress(quiet=True))
+    assert reports[0]["error"].startswith("unexpected KeyError") and "error" not in reports[1]

@@ -14,7 +14,7 @@ from volkit.io import FORMATS
 from volkit.io.analytic_scene import bundled
 from volkit.io.bundled import bundled_folder
 from volkit.jobs.doctor import DoctorJob
-from volkit.jobs.opening import open_field
+from volkit.jobs.opening import open_scene
 from volkit.representations.analytic import trace
 
 SIZE = "24"
@@ -148,7 +148,7 @@ def test_inspect_scene_and_dataset(capsys, scene, pictures):
 
 
 def test_a_folder_of_pictures_is_a_dataset(scene, pictures):
-    seen, capture = load_photographs(pictures), open_field(scene).capture
+    seen, capture = load_photographs(pictures), open_scene(scene).capture
     assert len(seen) == 5 and seen.split.count("test") == 2
     order = [next(i for i, name in enumerate(seen.names) if wanted in name) for wanted in capture.names]
     # 1e-5: a pose goes through float64 text, the recorded one is float32 of unit size times a few
@@ -179,7 +179,7 @@ def test_depth_agrees_with_sphere_tracing(capsys, scene, tmp_path):
     target = tmp_path / "depth.png"
     assert run(capsys, "render", scene, target, "--channel", "depth", "--view", "train_000")[0] == 0
     depth = imageio.imread(target).astype(np.float64) / 1000.0
-    field = open_field(scene)
+    field = open_scene(scene)
     hits = trace(field, field.capture.cameras.picture_rays(0))
     exact = hits.distance.view(24, 24).double().numpy()
     both = (depth > 0) & np.isfinite(exact)

@@ -21,7 +21,7 @@ from volkit.fit import Budget, Fit
 from volkit.geometry import Cameras, Domain
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.fit import FitJob
-from volkit.jobs.opening import open_field
+from volkit.jobs.opening import open_scene
 from volkit.representations.hash_grid import HashGridConfig
 from volkit.representations.mlp import MlpConfig
 from volkit.representations.tensor_cp import TensorCPConfig
@@ -108,7 +108,7 @@ def test_a_generator_that_is_there_already_stays():
 
 
 def test_the_device_is_reported(capsys, tmp_path):
-    scene = open_field(Path(__file__).parent.parent / "scenes" / "primitives.json", "cpu")
+    scene = open_scene(Path(__file__).parent.parent / "scenes" / "primitives.json", "cpu")
     assert scene.device.type == "cpu"  # of its buffers: it has no parameters
     source = str(Path(__file__).parent.parent / "scenes" / "primitives.json")
     target = str(tmp_path / "x.safetensors")

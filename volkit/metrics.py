@@ -13,6 +13,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = [
     "FLIP_PIXELS_PER_DEGREE",
+    "WINDOW",
     "Scores",
     "SurfaceScores",
     "flip",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 FLIP_PIXELS_PER_DEGREE = 67.0  # a 0.7 m wide 4K display seen from 0.7 m: the published default
-WINDOW, SIGMA = 11, 1.5
+WINDOW, SIGMA = 11, 1.5  # of SSIM, pixels
 K1, K2 = 0.01, 0.03
 
 

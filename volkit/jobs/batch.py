@@ -12,20 +12,11 @@ import torch
 
 from volkit.jobs.progress import Progress
 
-__all__ = ["in_folder", "run_all"]
+__all__ = ["run_all"]
 
 BLAMED = (ValueError, OSError, RuntimeError, ArithmeticError)  # what a scene or the machine can be the reason of
 
 Run = Callable[[Progress], dict[str, Any]]
-
-
-def in_folder(sources: Sequence[Path], folder: Path, suffix: str) -> list[Path]:
-    """Targets named as their sources are; ValueError where two would be the same file."""
-    targets = [folder / f"{source.stem}.{suffix}" for source in sources]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise ValueError(f"{target}: two sources would be written there; rename one of them")
-    return targets
 
 
 def run_all(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) -> list[dict[str, Any]]:
@@ -35,7 +26,7 @@ def run_all(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) ->
     reports: list[dict[str, Any]] = [{} for _ in named]
     for done, (index, report) in enumerate(_finished(named, jobs, progress), 1):
         reports[index] = report
-        said = report.get("error") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
+        said = report.get("error") or report.get("time") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
         progress.note(f"{done}/{len(named)} {named[index][0]}: {said}")
     return reports
 
@@ -70,8 +61,9 @@ def _alone(target: Path, run: Run, threads: int) -> dict[str, Any]:
 def _tried(target: Path, run: Run, progress: Progress | None = None) -> dict[str, Any]:
     try:
         return run(progress or Progress(quiet=True))
-    except BLAMED as error:
-        return _failed(target, str(error))
+    except Exception as error:  # whatever it is, the other conversions have nothing to do with it
+        surprise = "" if isinstance(error, BLAMED) else f"unexpected {type(error).__name__}: "
+        return _failed(target, surprise + str(error))
 
 
 def _failed(target: Path, why: str) -> dict[str, Any]:

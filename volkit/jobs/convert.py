@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,32 +14,27 @@ from volkit.distill.pixels import PixelTable
 from volkit.distill.pvd_start import pvd_schedule
 from volkit.fit import Budget
 from volkit.geometry import Frame
-from volkit.io import SpzFrame, check_target, save
-from volkit.io.formats import format_for
-from volkit.jobs.batch import in_folder, run_all
+from volkit.io import SpzFrame, check_target, format_for, save
+from volkit.jobs.batch import run_all
 from volkit.jobs.convert_report import write_report
-from volkit.jobs.devices import Device, chosen_device, on_device
-from volkit.jobs.edits import edited
+from volkit.jobs.devices import Device, chosen_device
+from volkit.jobs.edits import EDIT_HELP
 from volkit.jobs.estimate import estimate
 from volkit.jobs.extract import extract
+from volkit.jobs.fidelity import Axes, Made, fidelity
+from volkit.jobs.file_size import stored_bytes
 from volkit.jobs.measure import JUDGED, Judge
 from volkit.jobs.mesh_figures import mesh_figures
 from volkit.jobs.mesh_options import MeshOptions
-from volkit.jobs.opening import open_field, open_scene
+from volkit.jobs.pairs import pairs_of
 from volkit.jobs.progress import Progress
 from volkit.jobs.report import check_report
+from volkit.jobs.sources import Opening, Source
 from volkit.jobs.students import splats_like, student_of
 from volkit.jobs.trainees import Lesson, answer_bytes, trainee_of_teacher
 from volkit.jobs.training import CHECKPOINT_SECONDS, Training, count_parameters, seeded
 from volkit.ops import backend
-from volkit.representations import (
-    Composed,
-    Field,
-    Representation,
-    RepresentationConfig,
-)
-from volkit.sampling.occupancy import stride_for
-from volkit.sampling.occupancy_grid import fill_occupancy, unpack_bits
+from volkit.representations import Field, Representation, RepresentationConfig, Splats
 
 __all__ = ["ConvertJob"]
 
@@ -57,7 +53,8 @@ class ConvertJob:
     """
 
     paths: tuple[Path, ...]
-    """SOURCE... TARGET: the last is a folder, or the first is the source and the rest are targets."""
+    """SOURCE... TARGET: the last is a folder, or the first is the source and the rest are targets. Sources may be
+    folders and quoted patterns, 'captures/*.ply'."""
     to: str | None = None
     """Kind of representation, or mesh; by default the source's own, where the target's format holds it."""
     method: Literal["volkit", "pvd", "pvd-al"] = "volkit"
@@ -67,9 +64,8 @@ class ConvertJob:
     photos: Path | None = None
     """Dataset for a last stage on photographs."""
     compose: bool = False
-    """Join all sources into one target (the last path)."""
-    edit: tuple[str, ...] = ()
-    """crop:box:x0,y0,z0,x1,y1,z1, erase:box:..., crop|erase:sphere:x,y,z,r, scale:2, rotate:z:90, translate:x,y,z."""
+    """Join all sources, fields or splats, into one target (the last path)."""
+    edit: Annotated[tuple[str, ...], tyro.conf.arg(help=EDIT_HELP)] = ()
     size: int | None = None
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     max_splats: int | None = None
@@ -81,7 +77,7 @@ class ConvertJob:
     mesh: MeshOptions = field(default_factory=MeshOptions)
     """With --to mesh."""
     format: str | None = None
-    """Suffix of the targets where the last path is a folder: glb, ply, safetensors."""
+    """Suffix of the targets where the last path is a folder: glb, ply, safetensors; several by commas: spz,sog."""
     frame: Frame | Literal["auto"] = "auto"
     """What is up in the target's coordinates: zup, yup, ydown (-Y, as .ply of captures); auto: as its format has it."""
     spz_frame: SpzFrame = "rub"
@@ -89,7 +85,9 @@ class ConvertJob:
     jobs: int = 1
     """How many conversions go on at once, where there are several; they share the cores."""
     report: Path | None = None
-    """Write what was done and lost as a page with pictures (.html) or as JSON (.json)."""
+    """Write what was done and lost as a page with pictures (.html) or as JSON (.json); of several conversions, one."""
+    measure: bool = True
+    """Do not read what was written to compare it with its source, by eight views and parameter by parameter."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -111,85 +109,95 @@ class ConvertJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
-        pairs = self._pairs()
-        if len(pairs) == 1:
-            return self._one(*pairs[0], progress)
-        if self.report is not None:
-            raise ValueError("--report is for one conversion; --json tells of several")
-        alone = [replace(self, paths=(*sources, target), format=None) for sources, target in pairs]
-        results = run_all([(one.paths[-1], one.run) for one in alone], self.jobs, progress)
-        return {"command": "convert", "results": results, "failed": sum("error" in result for result in results)}
-
-    def _pairs(self) -> list[tuple[tuple[Path, ...], Path]]:
         if len(self.paths) < 2:
             raise ValueError("convert: give a source and a target")
-        *sources, last = self.paths
-        if self.compose:
-            return [(tuple(sources), last)]
-        if last.is_dir() or (not last.suffix and (self.format or len(sources) > 1)):
-            suffix = self.format or ("glb" if self._wants_mesh else "safetensors")
-            targets = in_folder(sources, last, suffix.removeprefix("."))
-            if not self.dry_run:
-                last.mkdir(parents=True, exist_ok=True)
-            return [((source,), target) for source, target in zip(sources, targets, strict=True)]
-        if self.format is not None:
-            raise ValueError(f"--format is for a folder; {last} says by its suffix what it is")
-        return [((self.paths[0],), target) for target in self.paths[1:]]
+        if self.report is not None:
+            self._check_new(self.report)
+            check_report(self.report)
+        suffixes = None if self.format is None else self.format.split(",")
+        pairs = pairs_of(self.paths, suffixes, "glb" if self._wants_mesh else "safetensors", self.compose)
+        if not self.dry_run and pairs[0][1].parent == self.paths[-1]:
+            self.paths[-1].mkdir(parents=True, exist_ok=True)
+        runs = [
+            (target, partial(replace(self, paths=(*sources, target), format=None)._one, sources, target))
+            for sources, target in pairs
+        ]
+        if len(runs) == 1:
+            report = runs[0][1](progress)
+            pictures = [report.pop("shown", None)]
+        else:
+            results = run_all(runs, self.jobs, progress)
+            pictures = [result.pop("shown", None) for result in results]
+            named = [{"source": [str(s) for s in sources]} for sources, _ in pairs]
+            results = [name | result for name, result in zip(named, results, strict=True)]
+            report = {"command": "convert", "results": results, "failed": sum("error" in row for row in results)}
+        if self.report is not None:
+            write_report(self.report, report, pictures)
+        return report
+
+    def _check_new(self, path: Path) -> None:
+        if path.exists() and not self.force and not self.dry_run:
+            raise FileExistsError(f"{path}: exists already; --force overwrites it")
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: Progress) -> dict[str, Any]:
+        """Convert and measure; `shown` are pictures for a page, where there will be one."""
+        self._check_new(target)
         budget, device = Budget.parse(self.budget), chosen_device(self.device)
-        for path in (target, self.report):
-            if path is not None and path.exists() and not self.force and not self.dry_run:
-                raise FileExistsError(f"{path}: exists already; --force overwrites it")
-        if self.report is not None:
-            check_report(self.report)
-        generator = seeded(self.seed)
-        teacher = self._teacher(sources, generator, progress)
+        started, generator = time.perf_counter(), seeded(self.seed)
+        source = Opening(self.device, self.drop_bad, self.spz_frame, self.edit)(sources, generator, progress)
+        teacher = source.scene
         kind = self._kind(teacher, target)
+        report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
+                  "from": teacher.config.kind, "kind": kind, "seed": self.seed, "device": device.type,
+                  "backend": backend.describe()}  # fmt: skip
         if kind == "mesh":
-            return self._mesh(sources, teacher, target, generator, progress)
+            made = self._mesh(sources, source, target, generator, progress)
+        else:
+            student = self._student(teacher, kind, generator)
+            report |= {"method": self.method, "parameters": count_parameters(student)}
+            if self.dry_run:
+                answers = answer_bytes(teacher, student, self.size)
+                return report | estimate(student, budget, 0, JUDGED, teacher=teacher, answers=answers)
+            check_target(target, kind)
+            if student is teacher:
+                made = self._kept(source, target, generator, started)
+            else:
+                made = self._distil(source, student, target, generator, progress)
+        axes = Axes(self.frame, self.spz_frame)
+        report |= made.told | {"source_bytes": sum(map(stored_bytes, sources)), "bytes": stored_bytes(target)}
+        if source.splats is not None:
+            report["source_splats"] = source.splats
+        if isinstance(made.scene, Splats):
+            report["splats"] = len(made.scene)
+        if target.suffix.lower() == ".spz" or "spz_frame" in teacher.provenance:
+            raw = self.spz_frame == "ply" or axes.raw
+            report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if raw else "rub")
+        report |= fidelity(made, target, self.device, axes, progress)
+        return report | {"notes": progress.notes}
+
+    def _student(self, teacher: Representation, kind: str, generator: torch.Generator) -> Representation:
+        """What is to be filled: the teacher itself where nothing is to change."""
         if kind != "splats" and (self.surfels or self.sh_degree is not None):
             raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")
         wanted = splats_like(teacher, self.max_splats, self.sh_degree, self.surfels)
         student = student_of(kind, teacher, wanted, self.config, generator)
         if (self.photos or self.method != "volkit") and not (isinstance(teacher, Field) and isinstance(student, Field)):
             raise ValueError("--photos and --method pvd are for conversions between fields; leave them out here")
-        report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
-                  "from": teacher.config.kind, "kind": student.config.kind, "method": self.method,
-                  "parameters": count_parameters(student), "seed": self.seed, "device": device.type,
-                  "backend": backend.describe()}  # fmt: skip
-        if self.dry_run:
-            return report | estimate(
-                student, budget, 0, JUDGED, teacher=teacher, answers=answer_bytes(teacher, student, self.size)
-            )
-        check_target(target, student.config.kind)
-        judge = None
-        if student is teacher:
-            save(student, target, spz_frame=self.spz_frame, frame=self.frame)
-            report |= {"seconds": 0.0, "steps": 0, "psnr_to_source": None, "history": []}
-        else:
-            preview = target.with_suffix(".png") if self.preview else None
-            judge = Judge.of_scene(teacher, self.size, generator, preview)
-            report |= self._distil(teacher, student, target, judge, generator, progress)
-        report |= {"bytes": target.stat().st_size, "notes": progress.notes}
-        if target.suffix.lower() == ".spz" or "spz_frame" in teacher.provenance:
-            raw = self.spz_frame == "ply" or self.frame in ("zup", "ydown")
-            report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if raw else "rub")
-        if self.report is not None:
-            write_report(self.report, report, student, judge or Judge.of_scene(teacher, self.size, generator))
-        return report
+        return student
+
+    def _kept(self, source: Source, target: Path, generator: torch.Generator, started: float) -> Made:
+        """Write the source as it is, in the target's format."""
+        spent = time.perf_counter() - started
+        judge, started = self._judge(source, generator), time.perf_counter()
+        save(source.scene, target, spz_frame=self.spz_frame, frame=self.frame)
+        return Made(source.scene, {"seconds": round(spent + time.perf_counter() - started, 2), "steps": 0}, judge)
 
     def _distil(
-        self,
-        teacher: Representation,
-        student: Representation,
-        target: Path,
-        judge: Judge,
-        generator,
-        progress: Progress,
-    ) -> dict[str, Any]:
-        """Teach the student within the budget, write it, and measure it beside its teacher."""
-        budget = Budget.parse(self.budget)
+        self, source: Source, student: Representation, target: Path, generator: torch.Generator, progress: Progress
+    ) -> Made:
+        """Teach the student within the budget, and write it."""
+        teacher, budget = source.scene, Budget.parse(self.budget)
+        judge = Judge.of_scene(source.whole, self.size, generator, target.with_suffix(".png") if self.preview else None)
         training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)
         with progress.stretch(f"convert to {student.config.kind}"):
@@ -197,50 +205,37 @@ class ConvertJob:
             trainee = trainee_of_teacher(teacher, student, lesson, generator)
             schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
-        told = {
-            "seconds": round(fit.seconds, 2),
-            "steps": fit.step,
-            "psnr_to_source": judge.mean_psnr(student, progress),
-        }
-        sources = [path.name for path in self.paths[:-1]]
-        student.provenance = {"source": sources, "from": teacher.config.kind, "method": self.method} | told
+        told = {"seconds": round(fit.seconds, 2), "steps": fit.step}
+        history = fit.history.rows
+        seen = {"psnr_at_the_end": history[-1].get("psnr")} if history else {}
+        named = {"source": [path.name for path in self.paths[:-1]], "from": teacher.config.kind, "method": self.method}
+        student.provenance = named | told | seen
         save(student, target, spz_frame=self.spz_frame, frame=self.frame)
         training.finish()
-        return told | {"history": fit.history.rows}
+        told |= {"history": history}
+        return Made(student, told, judge)
 
     def _mesh(
-        self, sources: tuple[Path, ...], teacher: Representation, target: Path, generator, progress: Progress
-    ) -> dict[str, Any]:
-        """Extract, write, measure: nothing is learnt, so that there is no budget."""
+        self, sources: tuple[Path, ...], source: Source, target: Path, generator: torch.Generator, progress: Progress
+    ) -> Made:
+        """Extract and write: nothing is learnt, so that there is no budget."""
         if self._asked(*LEARNING):
             raise ValueError(
                 "a mesh is extracted, not learnt: leave out --budget, --method, --photos, --max-splats, --sh-degree, "
                 "--surfels, --resume, --preview and --dry-run"
             )
         frame = None if self.frame == "auto" else self.frame
-        told, asset, judge = extract(teacher, sources, target, self.mesh, self.size, generator, progress, frame)
-        report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
-                  "from": teacher.config.kind, "kind": "mesh", "seed": self.seed, "device": teacher.device.type,
-                  "backend": backend.describe(), "notes": progress.notes} | told  # fmt: skip
-        if self.report is not None:
-            write_report(self.report, report, asset.levels[0], judge, mesh_figures(asset, judge.cameras[[0]]))
-        return report
+        told, asset, moved = extract(source.scene, sources, target, self.mesh, self.size, generator, progress, frame)
+        judge = self._judge(source, generator)
+        figures = mesh_figures(asset, judge.cameras[[0]]) if judge is not None and self.report is not None else {}
+        return Made(asset.levels[0], told, judge, moved, figures)
+
+    def _judge(self, source: Source, generator: torch.Generator) -> Judge | None:
+        return Judge.of_scene(source.whole, self.size, generator) if self.measure else None
 
     def _purpose(self, target: Path) -> str:
-        ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs"}
+        ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure"}
         return f"{target} " + " ".join(f"{n}={v}" for n, v in asdict(self).items() if n not in ignored)
-
-    def _teacher(self, sources: tuple[Path, ...], generator: torch.Generator, progress: Progress) -> Representation:
-        if len(sources) == 1:
-            whole = open_scene(sources[0], self.device, progress if self.drop_bad else None, self.spz_frame)
-        else:
-            whole = Composed([open_field(source, self.device) for source in sources])
-        if self.edit:
-            whole = edited(whole, self.edit)
-        if self.edit and isinstance(whole, Field):
-            somewhere, look = unpack_bits(whole.occupancy), on_device(generator, whole.device)
-            fill_occupancy(whole, stride_for(whole.domain), look, visible=somewhere)
-        return whole
 
     def _kind(self, teacher: Representation, target: Path) -> str:
         """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from volkit.fit import MOMENTS, Budget
+from volkit.jobs.file_size import size_in_words
 from volkit.jobs.measure import GLANCE_VIEWS
 from volkit.jobs.training import EVALUATIONS, batch_samples
 from volkit.representations.representation import Representation
@@ -52,15 +53,7 @@ def estimate(
     looks = min(EVALUATIONS * GLANCE_VIEWS, EVALUATIONS * views) + views
     return {
         "memory_bytes": total,
-        "memory": {name: _words(value) for name, value in parts.items() if value}
-        | {"in all": "about " + _words(total)},
+        "memory": {name: size_in_words(value) for name, value in parts.items() if value}
+        | {"in all": "about " + size_in_words(total)},
         "time": f"{spent} of optimisation, besides reading, {looks} rendered pictures to judge by, and writing",
     }
-
-
-def _words(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

@@ -1,4 +1,4 @@
-"""A mesh made, measured against its source and written."""
+"""A mesh made and written."""
 
 import time
 from collections.abc import Sequence
@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import Frame
+from volkit.geometry import Frame, Similarity
 from volkit.io import check_target
 from volkit.io.assets.asset import Asset
 from volkit.io.assets.writer import check_style, write_asset
-from volkit.jobs.measure import Judge
 from volkit.jobs.mesh import asset_of, dressed, on_ground
 from volkit.jobs.mesh_options import MeshOptions
 from volkit.jobs.progress import Progress
@@ -30,8 +29,8 @@ def extract(
     generator: torch.Generator,
     progress: Progress,
     frame: Frame | None = None,
-) -> tuple[dict[str, Any], Asset, Judge]:
-    """What was measured, the asset before it was moved to its pivot, and the pictures of `scene` it was held against.
+) -> tuple[dict[str, Any], Asset, Similarity]:
+    """What was told of the asset, the asset where its source is, and the world that it was written in from that one.
 
     A mesh whose surface and texture no option changes is written as it is. `size` is that of pictures asked for,
     `frame` that of the file, by default its format's.
@@ -47,11 +46,9 @@ def extract(
         asset, found = dressed(scene, options, progress)
     else:
         asset, found = asset_of(scene, options, size, generator, progress)
-    judge = Judge.of_scene(scene, size, generator)
-    psnr = judge.mean_psnr(asset.levels[0], progress)
-    extras = {"source": [s.name for s in sources], "kind": scene.config.kind, "psnr_to_source": psnr}
     placed = on_ground(asset) if options.pivot == "ground" else asset
+    extras = {"source": [s.name for s in sources], "kind": scene.config.kind}
     write_asset(replace(placed, extras=extras), target, style)
-    spent = round(time.perf_counter() - started, 2)
-    told = {"seconds": spent, "psnr_to_source": psnr, "bytes": target.stat().st_size, "stages": progress.seconds}
-    return told | found, asset, judge
+    told = {"seconds": round(time.perf_counter() - started, 2), "stages": progress.seconds}
+    moved = placed.levels[0].world_from_local @ asset.levels[0].world_from_local.inverse()
+    return told | found, asset, moved

@@ -1,5 +1,6 @@
 """A field against pictures: a glance while it learns, the full measure when it is done."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from volkit.data import Photographs
 from volkit.distill.views import distillation_cameras
 from volkit.geometry import Cameras
 from volkit.io.atomic import written_whole
+from volkit.jobs.opening import capture_size
 from volkit.jobs.progress import Progress
-from volkit.metrics import psnr, quantised
+from volkit.metrics import WINDOW, psnr, quantised
 from volkit.render.renderer import Renderer, renderer_for
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
@@ -20,6 +22,7 @@ __all__ = ["JUDGED", "Judge", "flat_colour", "laid_over", "over_white"]
 
 GLANCE_VIEWS = 2  # views judged on the way
 JUDGED = 8  # of a source, when a conversion is done
+MODEST = 320  # pixels, the longest side of those: what eight views cost of a million splats is seconds
 WHITE = (1.0, 1.0, 1.0)
 
 
@@ -54,6 +57,7 @@ class Judge:
     label: str
     background: tuple[float, float, float] = WHITE
     preview: Path | None = None
+    seconds: float = 0.0  # that the pictures took, where they were drawn
 
     @classmethod
     def of(cls, photographs: Photographs, preview: Path | None = None) -> "Judge":
@@ -68,23 +72,38 @@ class Judge:
     def of_scene(
         cls, scene: Representation, size: int | None, generator: torch.Generator, preview: Path | None = None
     ) -> "Judge":
-        """A scene's own pictures from held-out views of its capture, else from views made up."""
+        """A scene's own pictures from held-out views of its capture, else from views made up.
+
+        `size` is their longest side, by default the capture's and at most `MODEST`.
+        """
         capture = scene.capture
+        size = size or min(MODEST, capture_size(capture) or MODEST)
         if capture is not None and capture.held_out:
             held = [i for i, name in enumerate(capture.names) if name in set(capture.held_out)]
             cameras = capture.cameras[held[:: max(1, len(held) // JUDGED)][:JUDGED]]
-            cameras = cameras if size is None else cameras.resized(size)
+            cameras = cameras.resized(size)
         else:
             cameras = distillation_cameras(scene, JUDGED, size, generator)[slice(0, JUDGED)]
+        if int(cameras.size.min()) < WINDOW:
+            raise ValueError(f"--size {size}: pictures less than {WINDOW} pixels wide or high cannot be measured")
         background = (capture.background if capture else None) or WHITE
+        started = time.perf_counter()
         truth = tuple(flat_colour(scene, cameras[[i]], background) for i in range(len(cameras)))
-        return cls(cameras, truth, "source", background, preview)
+        return cls(cameras, truth, "source", background, preview, time.perf_counter() - started)
 
     def glance(self, scene: Representation) -> float | None:
         """Mean PSNR over a few views spread over the set; writes the preview."""
         count = len(self.truth)
         chosen = sorted({round(k * (count - 1) / max(GLANCE_VIEWS - 1, 1)) for k in range(GLANCE_VIEWS)})
         return self._mean(scene, chosen)
+
+    def pictures(self, scene: Representation, progress: Progress) -> list[Float[Tensor, "height width 3"]]:
+        """What another scene shows of every view."""
+        seen = []
+        for index in range(len(self.truth)):
+            seen.append(flat_colour(scene, self.cameras[[index]], self.background))
+            progress.advance((index + 1) / len(self.truth))
+        return seen
 
     def mean_psnr(self, scene: Representation, progress: Progress) -> float | None:
         """Mean PSNR over all views."""

@@ -11,7 +11,7 @@ from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
 
-__all__ = ["capture_size", "is_scene", "open_field", "open_scene"]
+__all__ = ["capture_size", "is_scene", "open_scene"]
 
 
 def is_scene(path: Path) -> bool:
@@ -42,17 +42,6 @@ def open_scene(
         progress.note(f"{path}: {count} splats that are not finite were dropped")
         scene.kept(~scene.bad)
     return scene.requires_grad_(False).to(chosen_device(device))
-
-
-def open_field(path: Path, device: Device = "cpu") -> Field:
-    """A field that is ready to be asked: frozen, its empty space marked where nobody has looked yet.
-
-    `device` is a word of `--device`.
-    """
-    field = load(path)
-    if not isinstance(field, Field):
-        raise FormatError(path, f"holds {field.config.kind}, which is not a field", "give a radiance field")
-    return _ready(field, device)
 
 
 def _ready(field: Field, device: Device) -> Field:

@@ -26,7 +26,7 @@ main{max-width:1080px;margin:0 auto;padding:40px 24px 64px}h1{font-size:34px;let
 h2{font-size:20px;margin:44px 0 10px}.lead{font-size:18px;color:#555d64;margin:0 0 8px;max-width:70ch}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:8px 12px;text-align:right;border-bottom:1px solid #e4e1d8}th{font-weight:600;color:#6b7279;font-size:14px}
-th:first-child,td:first-child{text-align:left}tr:hover td{background:#f3f1ea}
+th:first-child,td:first-child{text-align:left}tr:hover td{background:#f3f1ea}td+td+td{white-space:nowrap}
 svg{width:100%;height:auto;background:#fff;border:1px solid #e8e5dc;border-radius:10px}
 svg text{font:12px system-ui,sans-serif;fill:#6b7279}svg .grid{stroke:#efece4}
 .views{display:grid;gap:10px}figure{margin:0}img{width:100%;display:block;border-radius:8px;image-rendering:auto}
@@ -71,7 +71,9 @@ class Page:
     galleries_title: str = "Held-out views"
     figures: dict[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
     figures_title: str = "Close up"
+    details: Sequence[dict[str, str]] = ()  # a second table
     facts: dict[str, str] = field(default_factory=dict)
+    facts_title: str = "How it was made"
 
 
 def check_report(path: Path) -> None:
@@ -111,6 +113,7 @@ def write_page(path: Path, page: Page) -> None:
         f"<title>{escape(page.title)}</title><style>{STYLE}</style><main>",
         f'<h1>{escape(page.title)}</h1><p class="lead">{escape(page.lead)}</p>',
         _table(page.table),
+        _table(page.details),
     ]
     if page.curves:
         parts += [_heading(page.curves_title), curves(page.curves, "seconds of optimisation", page.curves_unit)]
@@ -121,7 +124,7 @@ def write_page(path: Path, page: Page) -> None:
         parts += [_heading(page.figures_title), f'<div class="grid">{pictures}</div>']
     if page.facts:
         rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts.items())
-        parts.append(f"<h2>How it was made</h2><dl>{rows}</dl>")
+        parts.append(f"{_heading(page.facts_title)}<dl>{rows}</dl>")
     parts.append("<footer>Written by volkit.</footer></main></html>")
     with written_whole(path) as place:
         place.write_text("".join(parts), encoding="utf-8")
@@ -150,9 +153,10 @@ def _legend() -> str:
 def _gallery(gallery: Gallery) -> str:
     pictures = [_figure(gallery.truth, f"{gallery.title}: {gallery.reference}", "truth")]
     pictures += [_figure(column.rgb, f"{column.title} {column.note}".strip()) for column in gallery.columns]
-    maps = ["<figure></figure>"]
-    maps += [_figure(error_map(column.rgb, gallery.truth), f"{column.title}: error") for column in gallery.columns]
-    return f'<div class="views"><div class="row">{"".join(pictures)}</div><div class="row">{"".join(maps)}</div></div>'
+    maps = [_figure(error_map(column.rgb, gallery.truth), f"{column.title}: error") for column in gallery.columns]
+    # One candidate's error stands beside it; those of several below them.
+    rows = [[*pictures, *maps]] if len(maps) == 1 else [pictures, ["<figure></figure>", *maps]]
+    return '<div class="views">{}</div>'.format("".join(f'<div class="row">{"".join(row)}</div>' for row in rows))
 
 
 def _figure(rgb: Tensor, caption: str, kind: str = "") -> str:

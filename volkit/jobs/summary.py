@@ -1,6 +1,14 @@
 """A report as text for people; `--json` prints the whole of it."""
 
+import io
+import shutil
 from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from volkit.jobs.convert_report import result_row
 
 __all__ = ["summary"]
 
@@ -10,6 +18,8 @@ HIDDEN = {"history", "command", "tensors", "config", "backend"}  # long, and in 
 
 def summary(report: dict[str, Any]) -> str:
     """One line per value; lists of rows as a table; what is long is left to `--json`."""
+    if report.get("command") == "convert" and "results" in report:
+        return _conversions(report["results"])
     lines: list[str] = []
     for key, value in report.items():
         if key in HIDDEN or value is None or value == []:
@@ -21,6 +31,22 @@ def summary(report: dict[str, Any]) -> str:
         else:
             lines.append(f"{_words(key)}: {_said(value)}")
     return "\n".join(lines)
+
+
+def _conversions(results: list[dict[str, Any]]) -> str:
+    """One row for each conversion, then a line for each that failed."""
+    rows = [result_row(result) for result in results]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in dict.fromkeys(name for row in rows for name in row):
+        left = name in ("source", "target")
+        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+    for row in rows:
+        table.add_row(*(row.get(str(column.header), "") for column in table.columns))
+    stream = io.StringIO()
+    Console(file=stream, width=shutil.get_terminal_size((120, 24)).columns).print(table)
+    failed = [f"failed: {row['target']}: {row['error']}" for row in results if "error" in row]
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    return "\n".join([*filter(None, lines), *failed])
 
 
 def _words(key: str) -> str:

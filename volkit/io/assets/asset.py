@@ -25,7 +25,7 @@ class Asset:
     occlusion: UInt8[Tensor, "height width"] | None = None  # share of the sky that is free
     unlit: bool = False  # the texture holds light as it was seen, not the colour of the surface
     lightmap_uv: tuple[Float[Tensor, "face 3 2"], ...] = ()  # of each level, by corner, no two faces overlap
-    extras: dict[str, Any] = field(default_factory=dict)  # provenance: source, what it cost
+    extras: dict[str, Any] = field(default_factory=dict)  # provenance: what it was made of
 
 
 @dataclass(frozen=True)
