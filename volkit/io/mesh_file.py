@@ -18,7 +18,7 @@ from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError, understood
-from volkit.io.record import about_scene, record_in
+from volkit.io.record import about_scene, frame_in, record_in
 from volkit.io.splat_usd import splats_on, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
@@ -179,7 +179,7 @@ def _read(
     path: Path,
     kind: str,
     parts: Callable[[Path], list[Any]],
-    world_from_file: Similarity,
+    zup_from_file: Similarity,
     told: dict[str, Any] | None = None,
 ) -> Mesh:
     _check_mesh(path)
@@ -190,8 +190,9 @@ def _read(
     if not bool(torch.isfinite(vertices).all()):
         raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
     mesh = Mesh.of(vertices, faces, **looks)
-    mesh.world_from_local = world_from_file
-    mesh.provenance = about_scene(_told(path) if told is None else told)
+    told = _told(path) if told is None else told
+    mesh.frame, mesh.provenance = frame_in(told, "world", "zup"), about_scene(told)
+    mesh.world_from_local = turn(mesh.frame, "zup") @ zup_from_file
     try:
         mesh.check()
     except ValueError as error:

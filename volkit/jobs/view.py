@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from volkit.io import SpzFrame
 from volkit.io.atomic import check_writable
+from volkit.io.record import VERTICAL
 from volkit.jobs.convert import ConvertJob
 from volkit.jobs.devices import Device
 from volkit.jobs.opening import open_scene
@@ -37,8 +38,8 @@ class ViewJob:
     """Write the page here (.html) and open no browser."""
     budget: str = "20s"
     """60s, 10m or 2000 steps for the splats that stand in for each field."""
-    up: Literal["z", "y", "-y", "-z"] = "z"
-    """The axis of the world that is up: -y for many captures of splats."""
+    up: Literal["auto", "z", "y", "-y", "-z"] = "auto"
+    """The axis of the world that is up; auto: as the first scene's file says, -y for splats whose file does not."""
     background: Literal["auto", "white", "black", "grey"] = "auto"
     """auto: as the first scene was captured, else white."""
     compact: bool = False
@@ -59,12 +60,13 @@ class ViewJob:
         viewer, page = viewer_page(), self._target()
         scenes = [open_scene(s, self.device, progress if self.drop_bad else None, self.spz_frame) for s in self.sources]
         start, background = Start.of(scenes[0]), self._behind(scenes[0])
+        up = VERTICAL[scenes[0].frame] if self.up == "auto" else self.up
         exhibits = [self._exhibit(*pair, progress) for pair in zip(self.sources, scenes, strict=True)]
         size = sum(ply_bytes(exhibit.scene) for exhibit in exhibits)
         if size > LARGEST and not self.compact:
             progress.note(f"splats are rounded as in .spz: as they are they would take {size / 1e6:.0f} MB of the page")
         compact = self.compact or size > LARGEST
-        write_page(page, viewer, exhibits, Look(start, self.up, background, compact))
+        write_page(page, viewer, exhibits, Look(start, up, background, compact))
         opened = self.save is None and webbrowser.open(page.resolve().as_uri())
         if self.save is None and not opened:
             progress.note(f"no browser was found here: open {page} in one")

@@ -141,7 +141,7 @@ def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> t
     """A scene in the page's frame as a file: its name and bytes."""
     if isinstance(scene, Mesh):
         name, write = "scene.glb", save
-        scene.world_from_local = page_from_world @ scene.world_from_local
+        scene.world_from_local, scene.frame = page_from_world @ scene.world_from_local, "zup"  # as the page reads it
     else:
         name, write = ("scene.spz", partial(spz.write, version=SPZ)) if compact else ("scene.ply", save)
         columns = columns_for(scene, Path(name), DEGREE, page_from_world)
