@@ -160,7 +160,8 @@ def particles() -> str:
 
 def _generated(named: dict[str, str], *, marked: bool = False) -> str:
     found = {label: list(results(f"generation/{folder}").values()) for folder, label in named.items()}
-    runs = {label: [row for row in rows if not marked or "faces" in row] for label, rows in found.items()}
+    asked = {row["prompt"] for row in results("generation/blind").values()}
+    runs = {label: [row for row in rows if not marked or row["prompt"] in asked] for label, rows in found.items()}
     runs = {label: rows for label, rows in runs.items() if rows}
     return generation_table(runs) + "\n" if runs else table([], [])
 
