@@ -47,7 +47,7 @@ viewer: volkit/viewer/viewer.html
 volkit/viewer/viewer.html: $(wildcard tools/viewer/*.*)
 	cd tools/viewer && npm ci --silent && npm run --silent build
 
-# Khronos' validator and what drives browsers (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3 and
+# Khronos' validator, splat-transform and what drives browsers (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3 and
 # Chromium (Debian's, without root), the viewer. Each is best effort: what is not to be had is said.
 GODOT_PARTS = apt-cache depends godot3-server | sed -n 's/^ *Depends: //p' | grep -vx 'libc6\|libgcc-s1\|libstdc++6'
 CHROMIUM = .engines/chromium/usr/lib/chromium/chromium
@@ -58,7 +58,8 @@ engines: .engines/node_modules/playwright-core .engines/bpy/.installed .engines/
 .engines/node_modules/playwright-core:
 	mkdir -p .engines
 	npm install --silent --no-audit --no-fund --prefix .engines gltf-validator@2.0.0-dev.3.10 playwright-core@1.65.1 \
-	|| echo "engines: no glTF validator, nothing that drives browsers; they need npm and its registry" >&2
+	@playcanvas/splat-transform@3.7.0 \
+	|| echo "engines: no glTF validator, no splat-transform, nothing that drives browsers; they need npm and its registry" >&2
 
 .engines/bpy/.installed:
 	mkdir -p .engines

