@@ -39,4 +39,5 @@ def test_every_language_says_sixteen_numbers(name):
     cameras = Cameras.cat([camera(a, 10.0) for a in (0.0, 90.0, 200.0)])
     said = TELLERS[name](cameras, torch.ones(3))
     assert said.shape == (3, 16) and bool(torch.isfinite(said).all())
-    assert (said[0] - said[1]).abs().max() > 0.1
+    # Cameras are told apart, but by who says nothing.
+    assert (said[0] - said[1]).abs().max() > 0.1 or (name == "silent" and not said.any())

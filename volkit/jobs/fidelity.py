@@ -50,18 +50,17 @@ class Axes:
     @property
     def raw(self) -> bool:
         """Whether an .spz holds coordinates as they are."""
-        return self.frame in ("zup", "ydown")
+        return self.spz_frame == "ply" or self.frame in ("zup", "ydown")
 
     def back(self, made: Representation, written: Representation, target: Path) -> Similarity:
-        """The world of `made` from that in which the file's reader, who knows nothing of `--frame`, puts it."""
-        if self.frame == "auto":
-            return Similarity()
+        """The world of `made` from that in which the file's reader puts it, who may know nothing of that world."""
         row = format_for(target, kind=made.config.kind)
-        held = {"usd": "zup" if self.frame == "zup" else "yup", "spz": None if self.raw else row.frame}.get(
-            row.name, row.frame
-        )
-        file_from_read = Similarity() if held is None else turn(held, written.frame)
-        return turn(made.frame, self.frame) @ file_from_read
+        taken_for = None if row.name == "spz" and self.raw else row.frame
+        if row.name == "usd" and self.frame == "zup":
+            taken_for = "zup"  # which a stage says; +Y is all else that it can say
+        held = self.frame if self.frame != "auto" else taken_for or made.frame
+        file_from_read = Similarity() if taken_for is None else turn(taken_for, written.frame)
+        return turn(made.frame, held) @ file_from_read
 
 
 def fidelity(made: Made, target: Path, device: Device, asked: Axes, progress: Progress) -> dict[str, Any]:
