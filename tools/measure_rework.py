@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cells import measured
 from generation_figures import figures
+from measure_mesh import in_world
 from toy.grammar import parse
 from toy.scenes import exact_scene
 
@@ -115,7 +116,7 @@ def apart(mine: Representation, truth: Mesh) -> float:
     """Chamfer distance between surfaces, in the cube from -1 to 1."""
     assert isinstance(mine, Mesh)
     generator = torch.Generator().manual_seed(0)
-    found = (mesh.triangles.sampled(POINTS, generator) for mesh in (mine, truth))
+    found = (in_world(mesh).sampled(POINTS, generator) for mesh in (mine, truth))
     return surface_distances(*found, NEAR).chamfer
 
 
