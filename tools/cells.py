@@ -37,7 +37,7 @@ def measured(
     share = {"cpu_share": round(used / (os.cpu_count() or 1), 3)} if timed else {}
     report = {key: value for key, value in report.items() if timed or key not in TIMES}
     report = {**report, "machine": _machine(), **share}
-    report = {key: _placeless(value) if key in ("source", "target") else value for key, value in report.items()}
+    report = {key: _placeless(value) if key in ("source", "target", "prior") else value for key, value in report.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(report, indent=1, default=str) + "\n")
