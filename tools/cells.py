@@ -16,6 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 BUSY = 0.25  # runnable processes beside ours that make a figure worthless
 
 
+PLACES = ("source", "target", "prior")
 TIMES = ("seconds", "ms_per_step", "history")  # what company makes worthless
 
 
@@ -37,7 +38,7 @@ def measured(
     share = {"cpu_share": round(used / (os.cpu_count() or 1), 3)} if timed else {}
     report = {key: value for key, value in report.items() if timed or key not in TIMES}
     report = {**report, "machine": _machine(), **share}
-    report = {key: _placeless(value) if key in ("source", "target", "prior") else value for key, value in report.items()}
+    report = {key: _placeless(value) if key in PLACES else value for key, value in report.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(report, indent=1, default=str) + "\n")
