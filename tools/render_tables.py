@@ -169,11 +169,14 @@ def _generated(named: dict[str, str], *, marked: bool = False) -> str:
 def rework() -> str:
     """Meshes of exact scenes made worse and refined."""
     rows = [
-        [row["prompt"], *(f"{_number(row.get(f'{key}_before'), digits)} to {_number(row.get(key), digits)}"
-                          for key, digits in (("psnr", 2), ("iou", 3), ("chamfer", 4)))]
+        [row["prompt"], *(_change(row, key, digits) for key, digits in (("psnr", 2), ("iou", 3), ("chamfer", 4)))]
         for name, row in results("rework").items() if name.startswith("refined")
     ]  # fmt: skip
     return table(["prompt", "PSNR to the exact scene", "IoU", "chamfer distance to it"], rows)
+
+
+def _change(row: Row, key: str, digits: int) -> str:
+    return f"{_number(row[f'{key}_before'], digits)} to {_number(row[key], digits)}" if key in row else "-"
 
 
 def edits() -> str:

@@ -207,7 +207,8 @@ class ConvertJob:
             fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
         told = {"seconds": round(fit.seconds, 2), "steps": fit.step}
         history = fit.history.rows
-        seen = {"psnr_at_the_end": history[-1].get("psnr")} if history else {}
+        # Of the views that were glanced at while it learnt: what is written is measured when it is there.
+        seen = {"psnr_glanced": history[-1].get("psnr")} if history else {}
         named = {"source": [path.name for path in self.paths[:-1]], "from": teacher.config.kind, "method": self.method}
         student.provenance = named | told | seen
         save(student, target, spz_frame=self.spz_frame, frame=self.frame)

@@ -76,9 +76,8 @@ class ViewJob:
 
     def _target(self) -> Path:
         if self.save is None:
-            return Path(
-                mkdtemp(prefix="volkit-"), "view.html"
-            )  # it must outlive the command: the browser reads it later
+            # It must outlive the command: the browser reads it later.
+            return Path(mkdtemp(prefix="volkit-"), "view.html")
         if self.save.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"{self.save}: the page is HTML; name it .html")
         if self.save.exists() and not self.force:
