@@ -19,6 +19,7 @@ from volkit.jobs.progress import Progress
 from volkit.jobs.refine import RefineJob
 from volkit.jobs.retexture import RetextureJob
 from volkit.jobs.rework import place_of, unfolded
+from volkit.meshing.denoise import bend
 from volkit.representations import Mesh, SplatsConfig
 from volkit.representations.voxels import VoxelsConfig
 
@@ -71,6 +72,20 @@ def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path): 
         assert torch.equal(after.corner_uv, before.corner_uv)
         assert not torch.equal(after.texture, before.texture)
         assert torch.equal(after.metallic_roughness, finish)
+
+
+def test_a_noisy_mesh_is_smoothed_first_unless_told_otherwise(prior, tmp_path):  # noqa: F811
+    trimesh = pytest.importorskip("trimesh")
+    made = trimesh.creation.icosphere(3, 0.5)
+    noise = 0.06 * torch.randn(made.vertices.shape, generator=seeded()).numpy()
+    made.vertices += noise
+    made.export(tmp_path / "a.glb")
+    bends = {}
+    options = dict(prior=str(prior), budget="1", texture=64)
+    for denoise in ("auto", "off"):
+        RefineJob(tmp_path / "a.glb", "a b", tmp_path / f"{denoise}.glb", denoise=denoise, **options).run(QUIET)
+        bends[denoise] = bend(volkit.load(tmp_path / f"{denoise}.glb").triangles)
+    assert bends["off"] > 30.0 > 15.0 > bends["auto"]
 
 
 def test_edits_tell_what_was_not_to_be_touched(prior, tmp_path):  # noqa: F811

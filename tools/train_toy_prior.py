@@ -11,7 +11,8 @@ is taken up, and goes on until --minutes are spent in all. The combinations of s
 shown.
 
     python tools/train_toy_prior.py --minutes 60
-    python tools/train_toy_prior.py --model views4 --minutes 30      (needs pixels32 first: it begins with that)
+    python tools/train_toy_prior.py --model views4 --minutes 30      (like the others it begins with pixels32)
+    python tools/train_toy_prior.py --start scenes/toy_prior/pixels32 --rate 8e-4 --minutes 30 --out better --work new
 """
 
 import argparse
@@ -24,7 +25,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 RATES = {"pixels32": 1.5e-3, "pixels64": 1.5e-3, "latent": 1.5e-3, "views4": 6e-4}
-AUTOENCODER = 0.25  # the share of the latent prior's time that goes to its autoencoder
+AUTOENCODER, AUTOENCODER_RATE = 0.25, 2e-3  # the share of the latent prior's time that goes to its autoencoder
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,6 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", choices=list(RATES), default="pixels32")
     parser.add_argument("--minutes", type=float, default=60.0, help="of CPU time, earlier runs included (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, captions, cameras and noise")
+    parser.add_argument("--start", type=Path, help="the prior whose weights it begins with (default: pixels32)")
+    parser.add_argument("--rate", type=float, help="the highest of the learning rate (default: 6e-4 to 1.5e-3)")
     parser.add_argument("--batch", type=int, default=64, help="pictures of a step")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "toy_prior", help="where states and logs lie")
@@ -53,13 +56,13 @@ def train(options: argparse.Namespace) -> None:
     model, target, vae = MODELS[options.model], options.out / options.model, None
     codec, seconds = PixelCodec(model.side, model.block), 60.0 * options.minutes
     if model.latent:
-        first = Reconstruction(model, options.seed, max(1, options.batch // 4))
+        first = Reconstruction(model, options.seed, max(1, options.batch // 8))
         learn(first, _course(options, "autoencoder", AUTOENCODER * seconds, lambda log: None))
         seconds -= AUTOENCODER * seconds
         codec, vae = first.settle(), first.network
     learner = Denoising(model, codec, options.seed, options.batch)
-    if model.start:
-        learner.parts.load(options.out / model.start)
+    if start := options.start or (model.start and options.out / model.start):
+        learner.parts.load(start)
 
     def show(log: Path) -> None:
         save(target, model, learner.parts, vae)
@@ -74,7 +77,8 @@ def _course(options: argparse.Namespace, name: str, seconds: float, show: Callab
     options.work.mkdir(parents=True, exist_ok=True)
     state, log = options.work / f"{name}.pt", options.work / f"{name}.jsonl"
     log.touch()
-    return Course(seconds, RATES.get(name, 1e-3), state, log, lambda: show(log))
+    rate = AUTOENCODER_RATE if name == "autoencoder" else options.rate or RATES[name]
+    return Course(seconds, rate, state, log, lambda: show(log))
 
 
 if __name__ == "__main__":

@@ -85,8 +85,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
     try:
         report = job.run(Progress(quiet=speech.json))
-        said = getattr(job, "said", summary)  # some jobs have words of their own
-        print(json.dumps(report, allow_nan=False, default=str) if speech.json else said(report))
+        print(json.dumps(report, allow_nan=False, default=str) if speech.json else summary(report))
         return 1 if report.get("failed") else 0
     except Exception as error:
         if speech.debug:

@@ -77,12 +77,12 @@ class Reconstruction:
 
     model: Model
     seed: int = 0
-    batch: int = 16
+    batch: int = 8
     network: Any = field(init=False)
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
-        self.network = autoencoder().to(memory_format=torch.channels_last)
+        self.network = autoencoder()
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -92,7 +92,7 @@ class Reconstruction:
     def loss(self, step: int) -> Tensor:
         """Of the batch of a step."""
         batch = shown(self.model, self.batch, (self.seed + 1) * SEEDS + step, held_out())
-        x = PixelCodec(self.model.side).encode(batch.pictures).contiguous(memory_format=torch.channels_last)
+        x = PixelCodec(self.model.side).encode(batch.pictures)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = self.network.encode(x).latent_dist
             generator = torch.Generator().manual_seed(step)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
@@ -30,11 +31,11 @@ class Model:
 
 MODELS: dict[str, Model] = {
     "pixels32": Model(32, block=2),
-    "pixels64": Model(64, block=4),
-    "latent": Model(64, latent=True),
+    "pixels64": Model(64, block=4, start="pixels32"),
+    "latent": Model(64, latent=True, start="pixels32"),
     "views4": Model(32, block=2, views=4, start="pixels32"),
 }
-LATENT_CHANNELS = 4
+LATENT_CHANNELS, LOG_VARIANCE = 4, -8.0  # of the latents' noise when learning begins
 
 
 @dataclass
@@ -45,9 +46,14 @@ class Parts:
     text_encoder: Any
 
     def load(self, folder: Path) -> None:
-        """Begin with the weights of another prior."""
-        self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet").state_dict())
-        self.text_encoder.load_state_dict(CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict())
+        """Begin with the weights of another prior, but for layers that see other channels than its own."""
+        _take(self.unet, UNet2DConditionModel.from_pretrained(folder / "unet"))
+        _take(self.text_encoder, CLIPTextModel.from_pretrained(folder / "text_encoder"))
+
+
+def _take(into: Any, other: Any) -> None:
+    own = into.state_dict()
+    into.load_state_dict({n: w for n, w in other.state_dict().items() if w.shape == own[n].shape}, strict=False)
 
 
 def parts(model: Model) -> Parts:
@@ -114,16 +120,23 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def autoencoder() -> Any:
-    """64x64 to 16x16 of four channels."""
-    return AutoencoderKL(
+    """64x64 to 16x16 of four channels.
+
+    Norms are over all channels and not over pairs of them, which would take a plain ground's colour away. Latents begin
+    with little noise: that of the default would drown three of the four.
+    """
+    network = AutoencoderKL(
         block_out_channels=(16, 32, 48),
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         latent_channels=LATENT_CHANNELS,
-        norm_num_groups=8,
+        norm_num_groups=1,
         sample_size=64,
         mid_block_add_attention=False,
     )
+    torch.nn.init.zeros_(network.quant_conv.weight[LATENT_CHANNELS:].detach())
+    torch.nn.init.constant_(network.quant_conv.bias[LATENT_CHANNELS:].detach(), LOG_VARIANCE)
+    return network
 
 
 def noise_schedule() -> Any:

@@ -64,6 +64,7 @@ FORMAT = Format(
     suffixes=(".splat",),
     holds=("splats",),
     frame=None,
+    sorts=True,
     sniff=sniff,
     read=read,
     write=write,

@@ -176,6 +176,7 @@ FORMAT = Format(
     suffixes=(".compressed.ply",),
     holds=("splats",),
     frame=None,
+    sorts=True,
     sniff=sniff,
     read=read,
     write=write,

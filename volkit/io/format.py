@@ -49,3 +49,4 @@ class Format:
     read: Callable[[Path], Representation] | None
     write: Callable[[Representation, Path], None] | None
     keeps: str  # one line: what survives and what is lost
+    sorts: bool = False  # whether splats are written in an order of the format's own

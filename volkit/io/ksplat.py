@@ -204,6 +204,7 @@ FORMAT = Format(
     suffixes=(".ksplat",),
     holds=("splats",),
     frame=None,
+    sorts=True,
     sniff=sniff,
     read=read,
     write=write,

@@ -22,7 +22,6 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Axes", "Made", "differences", "fidelity"]
 
-IN_ORDER = ("volkit", "ply", "spz", "splat_gltf", "usd")  # formats that keep the order of splats
 NO_FLIP = "FLIP is left out: pip install 'volkit[metrics]'"
 
 
@@ -106,7 +105,7 @@ def differences(made: Representation, written: Representation, target: Path) -> 
     file left out as zeros. Empty where parameters do not correspond: another kind, another order.
     """
     if isinstance(made, Splats) and isinstance(written, Splats):
-        if len(made) != len(written) or format_for(target, kind="splats").name not in IN_ORDER:
+        if len(made) != len(written) or format_for(target, kind="splats").sorts:
             return {}
         ours, theirs = _drawn(made), _drawn(written)
         turns = theirs["quaternions"]

@@ -10,7 +10,7 @@ from volkit.io import describe
 from volkit.jobs.progress import Progress
 from volkit.representations import REPRESENTATIONS
 
-__all__ = ["UP", "FormatsJob", "kinds_in"]
+__all__ = ["UP", "FormatsJob", "kinds_in", "table"]
 
 UP = {"zup": "+Z", "yup": "+Y", None: "as is"}
 
@@ -27,19 +27,20 @@ class FormatsJob:
         """The table, a row for each format."""
         return {"command": "formats", "formats": describe()}
 
-    def said(self, report: dict[str, Any]) -> str:
-        """The table as text, as wide as the terminal, in colours where it has some."""
-        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for name, style in (("format", "cyan"), ("files", ""), ("", "green"), ("kinds", ""), ("up", "")):
-            table.add_column(name, style=style, overflow="fold")
-        table.add_column("keeps; not what is lost", ratio=1)
-        for row in report["formats"]:
-            doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
-            table.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds_in(row), UP[row["frame"]], row["keeps"])
-        console = Console()
-        with console.capture() as captured:
-            console.print(table)
-        return captured.get().rstrip("\n")
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The table as text, as wide as the terminal, in colours where it has some."""
+    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name, style in (("format", "cyan"), ("files", ""), ("", "green"), ("kinds", ""), ("up", "")):
+        drawn.add_column(name, style=style, overflow="fold")
+    drawn.add_column("keeps; not what is lost", ratio=1)
+    for row in rows:
+        doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
+        drawn.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds_in(row), UP[row["frame"]], row["keeps"])
+    console = Console()
+    with console.capture() as captured:
+        console.print(drawn)
+    return captured.get().rstrip("\n")
 
 
 def kinds_in(row: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from volkit.jobs.mesh_material import check_pbr
 from volkit.jobs.opening import open_scene
 from volkit.jobs.prior_job import PriorJob, Source
 from volkit.jobs.progress import Progress
-from volkit.jobs.rework import asset_subject, place_of, unfolded
+from volkit.jobs.rework import asset_subject, calmed, place_of, unfolded
 from volkit.jobs.training import seeded
 from volkit.representations import Mesh
 
@@ -35,6 +35,8 @@ class RefineJob(PriorJob):
     """File to write."""
     geometry: Literal["free", "locked"] = "free"
     """Whether the vertices of a mesh may move; its faces and uv stay."""
+    denoise: Literal["auto", "off"] = "auto"
+    """Whether vertices that are mostly noise, as in a poor scan, are smoothed first; those of locked meshes are not."""
     texture: int = 1024
     """Texels a side for a mesh that has none of its own."""
     control: Path | None = None
@@ -53,7 +55,8 @@ class RefineJob(PriorJob):
         around, half = self.around(prior), prior.advice.half
         place = place_of(before, half)
         if isinstance(scene, Mesh):
-            scene = unfolded(scene, self.texture)
+            noisy = self.geometry == "free" and self.denoise == "auto"
+            scene = unfolded(calmed(scene, progress) if noisy else scene, self.texture)
         free = 0.6 if self.geometry == "free" else 0.0
         generator = on_device(generator, device)
         subject = asset_subject(scene, around, half, self.penalties(), generator, free, self.pbr)

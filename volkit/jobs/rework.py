@@ -7,13 +7,15 @@ from volkit.distill.score import Around, FieldSubject, Penalties, SplatSubject, 
 from volkit.distill.views import occupied_sphere, orbit_cameras
 from volkit.geometry import Domain, Similarity
 from volkit.jobs.mesh_subject import MeshSubject
+from volkit.jobs.progress import Progress
 from volkit.jobs.subjects import pixels_across
 from volkit.meshing.bake import baked
+from volkit.meshing.denoise import denoised
 from volkit.meshing.unwrap import unwrapped
 from volkit.representations import Field, Mesh, Representation, Splats
 from volkit.representations.splat_extent import core
 
-__all__ = ["asset_subject", "place_of", "unfolded"]
+__all__ = ["asset_subject", "calmed", "place_of", "unfolded"]
 
 ROOMY = 0.4  # of the prior's cube: an asset between this and all of it is where and as large as the prior expects it
 FULL = 0.95  # of the prior's cube that any other asset is brought to fill
@@ -68,3 +70,12 @@ def unfolded(mesh: Mesh, size: int) -> Mesh:
     texture = baked(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
     found = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
     return found.placed_like(mesh)
+
+
+def calmed(mesh: Mesh, progress: Progress) -> Mesh:
+    """A mesh without the noise of its vertices, if it has much: pictures as coarse as a prior's cannot tell it."""
+    surface, rounds = denoised(mesh.triangles)
+    if not rounds:
+        return mesh
+    progress.note(f"the vertices are noisy: {rounds} rounds of smoothing come first (--denoise off leaves them)")
+    return mesh.with_vertices(surface.vertices)

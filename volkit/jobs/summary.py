@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from volkit.jobs import formats
 from volkit.jobs.convert_report import result_row
 
 __all__ = ["summary"]
@@ -18,6 +19,8 @@ HIDDEN = {"history", "command", "tensors", "config", "backend"}  # long, and in 
 
 def summary(report: dict[str, Any]) -> str:
     """One line per value; lists of rows as a table; what is long is left to `--json`."""
+    if report.get("command") == "formats":
+        return formats.table(report["formats"])
     if report.get("command") == "convert" and "results" in report:
         return _conversions(report["results"])
     lines: list[str] = []

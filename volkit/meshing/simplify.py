@@ -38,14 +38,14 @@ def simplified(surface: Triangles, faces: int) -> Triangles:
     return surface
 
 
-def smoothed(surface: Triangles) -> Triangles:
+def smoothed(surface: Triangles, rounds: int = ROUNDS) -> Triangles:
     """A surface without the steps of its lattice, of the same size."""
     vertices, many = surface.vertices, len(surface.vertices)
     start, end = surface.faces.flatten(), surface.faces.roll(-1, 1).flatten()
     edges = torch.cat([start * many + end, end * many + start]).unique()  # as numbers: rows take ten times as long
     one, other = edges.div(many, rounding_mode="floor"), edges % many
     count = torch.bincount(one, minlength=many).clamp_min(1)[:, None]
-    for step in [SHRINK, GROW] * ROUNDS:
+    for step in [SHRINK, GROW] * rounds:
         mean = torch.zeros_like(vertices).index_add_(0, one, vertices[other]) / count
         vertices = vertices + step * (mean - vertices)
     return Triangles(vertices, surface.faces)

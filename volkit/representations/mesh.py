@@ -102,10 +102,17 @@ class Mesh(Representation):
 
     def with_faces(self, wanted: Bool[Tensor, " face"]) -> "Mesh":
         """The same with fewer faces."""
+        return self._changed(self.vertices, wanted)
+
+    def with_vertices(self, vertices: Float[Tensor, "vertex 3"]) -> "Mesh":
+        """The same with its vertices elsewhere."""
+        return self._changed(vertices, slice(None))
+
+    def _changed(self, vertices: Tensor, wanted: Tensor | slice) -> "Mesh":
         if not self.config.texture[0]:
-            return Mesh.of(self.vertices, self.faces[wanted], colours=self.colours).placed_like(self)
+            return Mesh.of(vertices, self.faces[wanted], colours=self.colours).placed_like(self)
         mesh = Mesh.of(
-            self.vertices, self.faces[wanted], corner_uv=self.corner_uv[wanted], texture=self.texture,
+            vertices, self.faces[wanted], corner_uv=self.corner_uv[wanted], texture=self.texture,
             metallic_roughness=self.metallic_roughness,
         )  # fmt: skip
         return mesh.placed_like(self)

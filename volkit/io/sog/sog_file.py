@@ -86,6 +86,7 @@ FORMAT = Format(
     suffixes=(".sog", META),
     holds=("splats",),
     frame=None,
+    sorts=True,
     sniff=sniff,
     read=read,
     write=write,
