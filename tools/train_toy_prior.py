@@ -25,7 +25,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 RATES = {"pixels32": 1.5e-3, "pixels64": 1.5e-3, "latent": 1.5e-3, "views4": 6e-4}
-AUTOENCODER, AUTOENCODER_RATE = 0.25, 2e-3  # the share of the latent prior's time that goes to its autoencoder
+AUTOENCODER, AUTOENCODER_RATE = 0.4, 2e-3  # the share of the latent prior's time that goes to its autoencoder
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -16,6 +16,8 @@ from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
 from volkit.io.ply_file import head_of, matrix, read_elements
 from volkit.io.quantised import (
+    BLOCK,
+    by_blocks,
     coded,
     colour_of_constant,
     constant_of_colour,
@@ -55,13 +57,13 @@ def read(path: Path) -> Splats:
     """Splats as they are packed; FormatError for damaged files and those that lie about their size."""
     elements, comments = read_elements(path)
     bounds, words, harmonics = _checked(path, elements)
-    chunk = np.arange(len(words)) // CHUNK
     low = bounds[:, 0:3], bounds[:, 6:9], bounds[:, 12:15]
     high = bounds[:, 3:6], bounds[:, 9:12], bounds[:, 15:18]
     position, rotation, scale, colour = (np.ascontiguousarray(words[:, k]) for k in range(4))
     shares = _split(position), _split(scale), colour.view(np.uint8).reshape(-1, 4)[:, :0:-1] / np.float32(255)
     means, log_scales, rgb = (
-        torch.from_numpy(share * (high[k] - low[k])[chunk] + low[k][chunk]) for k, share in enumerate(shares)
+        torch.from_numpy(share * _each(high[k] - low[k], len(words)) + _each(low[k], len(words)))
+        for k, share in enumerate(shares)
     )
     three = np.stack([rotation >> 20 & 1023, rotation >> 10 & 1023, rotation & 1023], -1).astype(np.float32)
     quaternions = from_smallest_three(
@@ -104,6 +106,11 @@ def _checked(path: Path, elements: dict[str, np.ndarray]) -> tuple[np.ndarray, n
     return bounds, words, matrix(rest, names, "u1")
 
 
+def _each(bounds: np.ndarray, count: int) -> np.ndarray:
+    """Those of a chunk for every splat in it."""
+    return bounds.repeat(CHUNK, 0)[:count]
+
+
 def _split(words: np.ndarray) -> np.ndarray:
     """11, 10 and 11 bits as shares of 1, float32 [splat, 3]."""
     parts = words >> 21, words >> 11 & 1023, words & 2047
@@ -115,15 +122,19 @@ def _harmonics(values: np.ndarray) -> Tensor:
     steps = (torch.arange(256) + 0.5) / 256
     steps[0], steps[255] = 0.0, 1.0
     table = ((steps - 0.5) * 2 * REACH).numpy()
-    found = torch.from_numpy(np.take(table, values))
-    return found.view(len(values), 3, -1).transpose(1, 2)
+    found = np.empty((len(values), values.shape[1] // 3, 3), np.float32)
+    for start in range(0, len(values), BLOCK):
+        part = values[start : start + BLOCK]
+        np.take(table, part.reshape(len(part), 3, -1).swapaxes(1, 2), out=found[start : start + BLOCK], mode="clip")
+    return torch.from_numpy(found)
 
 
 def write(representation: Representation, path: Path) -> None:
     """Pack splats in Morton order, in the world frame."""
     columns = columns_for(representation, path, 3)
     order = morton_order(columns["means"])
-    columns = {name: column[order] for name, column in columns.items()}
+    harmonics = by_blocks(columns.pop("sh_rest"), lambda rest: _coded(rest).transpose(1, 2))
+    columns = {name: column.index_select(0, order) for name, column in columns.items()}
     whole = (
         columns["means"],
         columns["log_scales"].clamp(SMALLEST, LARGEST),
@@ -137,12 +148,15 @@ def write(representation: Representation, path: Path) -> None:
     words[:, 1] = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
     light = torch.cat([shares[2], torch.sigmoid(columns["logits"])[:, None]], 1)
     words[:, 3] = coded(light, 255).to(torch.uint8).numpy().view(">u4")[:, 0]
-    rest = columns["sh_rest"].transpose(1, 2).mul(128 / REACH).add_(128).clamp_(0, 255).to(torch.uint8)
-    harmonics = rest.contiguous().view(len(order), -1).numpy()
     with written_whole(path) as place, place.open("wb") as file:
         file.write(_header(len(order), harmonics.shape[1], comments_of(record_of(representation))))
-        for part in (torch.cat(ends, 1).numpy().astype("<f4"), words, harmonics):
+        for part in (torch.cat(ends, 1).numpy().astype("<f4"), words, harmonics[order]):
             file.write(part.data if part.size else b"")
+
+
+def _coded(values: Tensor) -> Tensor:
+    """Steps of 256 over [-4, 4]."""
+    return values.mul(128 / REACH).add_(128).clamp_(0, 255)
 
 
 def _bounded(values: Tensor) -> tuple[Tensor, Tensor]:

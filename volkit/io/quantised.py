@@ -1,6 +1,7 @@
 """How splat files make numbers small: whole steps of an interval, bytes, the three smallest of four."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -8,15 +9,24 @@ import torch
 from volkit.geometry.spherical_harmonics import C0
 from volkit.typing import Float, Int, Tensor, UInt8
 
-__all__ = ["coded", "colour_of_constant", "constant_of_colour", "from_smallest_three", "logits_of_bytes",
+__all__ = ["by_blocks", "coded", "colour_of_constant", "constant_of_colour", "from_smallest_three", "logits_of_bytes",
            "smallest_three"]  # fmt: skip
 
+BLOCK = 4096  # splats
 OTHERS = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])  # what is kept when one of four is left out
 
 
 def coded(unit: Float[Tensor, "*shape"], most: int) -> Float[Tensor, "*shape"]:
     """Shares of 1 as the nearest whole numbers of 0 to `most`."""
     return (unit * most).round_().clamp_(0, most)
+
+
+def by_blocks(
+    values: Float[Tensor, "splat *shape"], code: Callable[[Tensor], Tensor]
+) -> UInt8[np.ndarray, "splat byte"]:
+    """What `code` makes of values, as bytes: so many splats at a time as stay in the cache on the way."""
+    parts = [code(part).to(torch.uint8).flatten(1) for part in values.split(BLOCK)]
+    return torch.cat(parts).numpy()
 
 
 def logits_of_bytes(opacities: UInt8[np.ndarray, " splat"]) -> Float[Tensor, " splat"]:

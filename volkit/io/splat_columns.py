@@ -47,7 +47,7 @@ def splats_of(
     """
     degree = math.isqrt(columns["sh_rest"].shape[1] + 1) - 1
     splats = Splats(SplatsConfig(0, degree, mip, extras=extras), Domain.cube(1.0), torch.Generator())
-    splats.replaced(dict(columns))
+    splats.replaced(dict(columns), copied=False)
     splats.world_from_local = place or Similarity()
     splats.domain = core(splats)
     splats.frame = frame or frame_in(provenance, "frame", "ydown")

@@ -131,10 +131,14 @@ class Splats(Representation):
         if len(set(lengths.values())) > 1:
             raise ValueError(f"splats: columns of different lengths: {lengths}")
 
-    def replaced(self, columns: dict[str, Tensor]) -> None:
-        """Take other values for all columns, and so perhaps another number of splats."""
+    def replaced(self, columns: dict[str, Tensor], copied: bool = True) -> None:
+        """Take other values for all columns, and so perhaps another number of splats.
+
+        Not `copied`, tensors that nobody else will use become its own.
+        """
         for name, values in columns.items():
-            own = values.detach().clone(memory_format=torch.contiguous_format)
+            own = values.detach().contiguous()
+            own = own.clone() if copied and own.data_ptr() == values.data_ptr() else own
             setattr(self, name, nn.Parameter(own, requires_grad=getattr(self, name).requires_grad))
         self.config = replace(self.config, count=len(self), surfels=self.log_scales.shape[1] == 2)
 

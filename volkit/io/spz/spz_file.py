@@ -22,7 +22,7 @@ import torch
 from volkit.geometry import Similarity
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError
-from volkit.io.quantised import coded, from_smallest_three, logits_of_bytes, smallest_three
+from volkit.io.quantised import by_blocks, coded, from_smallest_three, logits_of_bytes, smallest_three
 from volkit.io.splat_columns import columns_for, splats_of
 from volkit.io.spz.container import MAGIC, Header, Part, pack, unpack
 from volkit.representations.representation import Representation
@@ -154,10 +154,9 @@ def _parts(columns: dict[str, Tensor], bits: int) -> Sequence[Part]:
 
 def _harmonics(values: Tensor) -> np.ndarray:
     """Middles of 32 or 16 steps over [-1, 1]."""
-    rest = values.contiguous()
-    step = torch.full((rest.shape[1], 1), 16.0)
+    step = torch.full((values.shape[1], 1), 16.0)
     step[:3] = STEPS[1]
-    return rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255).byte().numpy()
+    return by_blocks(values, lambda rest: rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255))
 
 
 def format_in(frame: SpzFrame) -> Format:
