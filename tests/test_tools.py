@@ -8,6 +8,7 @@ import pytest
 
 TOOLS = Path(__file__).parent.parent / "tools"
 SCRIPTS = (
+    "bench_files",
     "bench_ops",
     "measure_conversion",
     "measure_fit",

@@ -192,8 +192,8 @@ def edits() -> str:
 def ops() -> str:
     """Speeds of the native ops and of the whole training step, with the share of the bound where there is one."""
     rows = []
-    for report in results(".").values():
-        for name, section in report.get("sections", {}).items():
+    for report in _benches("bench_ops"):
+        for name, section in report["sections"].items():
             for case, variants in section["cases"].items():
                 rows += [[name, case, variant, *_speed(numbers)] for variant, numbers in variants.items()]
     return table(["op", "case", "what", "median, ms", "p10 to p90, ms", "M items/s", "of the bound"], rows)
@@ -211,6 +211,28 @@ def formats() -> str:
         for row in describe()
     ]  # fmt: skip
     return table(["format", "files", "read", "written", "kinds", "up", "keeps; not what is lost"], rows)
+
+
+def throughput() -> str:
+    """A million splats from and to files, beside two programs of others."""
+    rows = []
+    for report in _benches("bench_files"):
+        cases = report["sections"]["files"]["cases"]
+        start = cases.get("start", {}).get("splat-transform", {}).get("median_ms", 0.0)
+        for case, variants in cases.items():
+            if case == "start":
+                continue
+            (_, ours), *others = variants.items()
+            spent = {name: v["median_ms"] - start * (name == "splat-transform") for name, v in others}
+            size = [f"{v['bytes'] / ours['bytes']:.2f}" for _, v in others]
+            beside = [f"{name} {_number(ms / 1e3)} s: {ms / ours['median_ms']:.1f} times" for name, ms in spent.items()]
+            rows.append([case, _number(ours["median_ms"] / 1e3), f"{ours['million_per_s']:.2g}",
+                         _number(ours["bytes"] / 1e6, 1), *(beside or ["-"]), *(size or ["-"])])  # fmt: skip
+    return table(["what", "seconds", "M splats/s", "MB", "beside it", "its file, of ours"], rows)
+
+
+def _benches(name: str) -> list[Row]:
+    return [report for file, report in results(".").items() if file.startswith(name)]
 
 
 def _speed(numbers: Row) -> list[str]:
@@ -252,7 +274,7 @@ def _share(row: Row) -> str:
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
           "scratch": scratch, "foreign": foreign, "splats": splats,
           "meshes": meshes, "generation": generation, "faces": faces, "particles": particles,
-          "rework": rework, "edits": edits, "formats": formats}  # fmt: skip
+          "rework": rework, "edits": edits, "formats": formats, "throughput": throughput}  # fmt: skip
 
 
 def filled(text: str) -> str:

@@ -1,5 +1,6 @@
 """Damaged copies of a file, seeded, and what every reader owes them: a named error, soon, without much memory."""
 
+import json
 import os
 import resource
 import time
@@ -10,7 +11,7 @@ import numpy as np
 
 from volkit.io import FormatError, load
 
-COUNT = int(os.environ.get("VOLKIT_FUZZ_COUNT", "300"))
+COUNT, SEED = (int(os.environ.get(f"VOLKIT_FUZZ_{name}", usual)) for name, usual in (("COUNT", 300), ("SEED", 0)))
 SECONDS = 5.0  # a file
 GROWTH = 512 << 20  # bytes of memory by all of them; the files are a few kilobytes
 EXTREMES = (0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
@@ -19,7 +20,7 @@ HEAD = 256  # bytes in which most of a header stands
 
 def mutants(data: bytes, count: int = COUNT) -> Iterator[bytes]:
     """Truncated, flipped, overwritten, with lying numbers, with holes and with doubled parts."""
-    random = np.random.default_rng(int(os.environ.get("VOLKIT_FUZZ_SEED", "0")))
+    random = np.random.default_rng(SEED)
     for _ in range(count):
         changed = bytearray(data)
         for _ in range(random.integers(1, 4)):
@@ -43,10 +44,10 @@ def mutants(data: bytes, count: int = COUNT) -> Iterator[bytes]:
         yield bytes(changed)
 
 
-def survive(path: Path, data: bytes, wrapped: Callable[[bytes], bytes] = bytes, count: int = COUNT) -> int:
+def survive(path: Path, data: bytes, wrapped: Callable[[bytes], bytes] = bytes, share: float = 1.0) -> int:
     """How many damaged copies were refused; each either is, by a FormatError that names the file, or is read."""
-    before, refused = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
-    for changed in mutants(data, count):
+    before, refused, slowest, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0, 0.0, time.perf_counter()
+    for changed in mutants(data, count := round(share * COUNT)):
         path.write_bytes(wrapped(changed))
         started = time.perf_counter()
         try:
@@ -54,7 +55,18 @@ def survive(path: Path, data: bytes, wrapped: Callable[[bytes], bytes] = bytes, 
         except FormatError as error:
             assert path.name in str(error) and "\n" not in str(error), str(error)
             refused += 1
-        assert time.perf_counter() - started < SECONDS
+        slowest = max(slowest, time.perf_counter() - started)
+        assert slowest < SECONDS
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
     assert grown < GROWTH, f"{grown >> 20} MB for files of {len(data)} bytes"
+    _log(path, mutants=count, refused=refused, seconds=time.perf_counter() - begun, slowest=slowest, mb=grown / 2**20)
     return refused
+
+
+def _log(path: Path, **figures: float) -> None:
+    """A line of the log that `make fuzz` keeps."""
+    if name := os.environ.get("VOLKIT_FUZZ_LOG"):
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").removesuffix(" (call)")
+        line = {"test": test, "file": path.name, "seed": SEED} | {key: round(n, 3) for key, n in figures.items()}
+        with Path(name).open("a") as log:
+            log.write(json.dumps(line) + "\n")

@@ -210,5 +210,5 @@ def test_damaged_transforms_are_named(tmp_path):
 def test_mutants(tmp_path, kind):
     path = store(tmp_path, made(kind)[0])
     inside = member(path, "data.pkl")
-    survive(path, path.read_bytes(), count=150)
-    survive(path, *inside, count=150)
+    survive(path, path.read_bytes(), share=0.5)
+    survive(path, *inside, share=0.5)

@@ -170,5 +170,5 @@ def test_mutants(tmp_path):
     path = store(tmp_path / "scene.npz", grid(1))
     links, densities = member(path, "links.npy"), member(path, "density_data.npy")
     survive(path, path.read_bytes())
-    survive(path, *links, count=150)
-    survive(path, *densities, count=150)
+    survive(path, *links, share=0.5)
+    survive(path, *densities, share=0.5)

@@ -86,4 +86,4 @@ def test_mutants(tmp_path):
     path = store(tmp_path, **grid())
     inside = member(path, "density.npy")
     survive(path, path.read_bytes())
-    survive(path, *inside, count=150)
+    survive(path, *inside, share=0.5)

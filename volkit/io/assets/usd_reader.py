@@ -3,8 +3,6 @@
 # usd-core fills its modules at run time.
 # pyright: reportAttributeAccessIssue=false
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from volkit.geometry import Similarity, turn
-from volkit.io.assets import usd_child
+from volkit.io.assets.usd_trial import Trial
 from volkit.io.record import KEY
 from volkit.io.srgb import srgb_from_linear
 
@@ -22,6 +20,7 @@ __all__ = ["MOST", "opened", "usd_frame", "usd_parts", "usd_record"]
 MOST = 1 << 26  # values in an array; a damaged file promises any number
 SECONDS, RATE = 10.0, 5e6  # and bytes a second, that a first look may take: it takes 0.7, and at least 1e8
 MEMORY = 8 << 30  # bytes of addresses that it may have, and 16 for each of the file's
+TRIAL = Trial()
 
 
 def usd_frame(stage: Any) -> Similarity:
@@ -68,16 +67,7 @@ def opened(path: Path) -> Iterator[Any]:
 def _try(path: Path) -> None:
     """ValueError where usd-core crashes on the file, or comes to no end, as it does with some damaged crates."""
     size = path.stat().st_size
-    seconds, memory = SECONDS + size / RATE, MEMORY + 16 * size
-    command = [sys.executable, "-P", usd_child.__file__, str(path.absolute()), str(memory)]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        raise ValueError(f"usd-core does not come to an end within {seconds:.0f} s") from None
-    if done.returncode:
-        raise ValueError(f"usd-core crashes on it (status {done.returncode})")
+    TRIAL.ask(path, SECONDS + size / RATE, MEMORY + 16 * size)
 
 
 def _part(mesh: Any) -> Any:

@@ -1,0 +1,123 @@
+"""Time files of splats beside gsply and splat-transform, a million splats of degree 3: `python tools/bench_files.py`.
+
+Each program does the same work in turn. gsply (PyPI) is called in this process as volkit is; splat-transform is a
+program of Node.js, whose start, timed with a file of one splat, is to be taken off its figures. It is found as
+`splat-transform` on the path, or by --splat-transform "node .../cli.mjs". Splats are seeded noise unless --source names
+a file: noise is what compresses worst. Results go to `results/bench_files-<device>.json`.
+"""
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from bench_frame import IDLE, Bench, Cases, busy_cores, save
+
+import volkit
+from volkit.geometry import Domain
+from volkit.representations import Splats, SplatsConfig
+
+FORMATS = (".ply", ".compressed.ply", ".spz")
+WAYS = ((".ply", ".ply"), (".ply", ".compressed.ply"), (".ply", ".spz"), (".spz", ".ply"))
+SPREAD = {"means": 1.0, "quaternions": 1.0, "log_scales": 0.5, "logits": 2.0, "sh_dc": 0.5, "sh_rest": 0.2}
+
+
+def main() -> None:
+    """Time all, keep the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000, help="splats of noise")
+    parser.add_argument("--source", type=Path, help="a file of splats instead of noise")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--splat-transform", default=shutil.which("splat-transform"), help="its command")
+    parser.add_argument("--busy", action="store_true", help="measure although others use the machine")
+    options = parser.parse_args()
+    if not options.busy and (busy := busy_cores()) > IDLE:
+        raise SystemExit(f"bench_files: others use {busy:.2f} cores; wait, or give --busy")
+    device = torch.device("cpu")
+    bench = Bench(device, options.repeats, options.count, torch.Generator().manual_seed(0), warm_up=1)
+    with tempfile.TemporaryDirectory() as folder:
+        scene = volkit.load(options.source) if options.source else noise(options.count, bench.generator)
+        cases = _doors(bench, scene, Path(folder))
+        if options.splat_transform:
+            cases |= _ways(bench, scene, Path(folder), shlex.split(options.splat_transform))
+    print(save("bench_files", device, {"files": cases}))
+
+
+def noise(count: int, generator: torch.Generator) -> Splats:
+    """Small splats of any colour and opacity."""
+    splats = SplatsConfig(count, 3).build(Domain.cube(1.0), generator)
+    with torch.no_grad():
+        for name, parameter in splats.named_parameters():
+            parameter.copy_(SPREAD[name] * torch.randn(parameter.shape, generator=generator))
+        splats.log_scales.sub_(4.0)
+    splats.frame = "ydown"  # as files of splats have it
+    return splats
+
+
+def _doors(bench: Bench, scene: Splats, folder: Path) -> Cases:
+    """Each format written and read; gsply beside."""
+    cases: Cases = {}
+    for suffix in FORMATS:
+        ours, theirs = folder / f"ours{suffix}", folder / f"theirs{suffix}"
+        writing: dict[str, Callable[[], Any]] = {"volkit": partial(volkit.save, scene, ours)}
+        reading: dict[str, Callable[[], Any]] = {"volkit": partial(volkit.load, ours)}
+        volkit.save(scene, ours)
+        if find_spec("gsply"):
+            writing["gsply"], reading["gsply"] = _gsply(folder / "ours.ply", ours, theirs)
+        for verb, variants, made in (("write", writing, (ours, theirs)), ("read", reading, (ours, ours))):
+            cases[f"{verb} {suffix}"] = _sized(bench.time(variants, len(scene)), made)
+    return cases
+
+
+def _gsply(source: Path, ours: Path, theirs: Path) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """What writes and reads a file by gsply."""
+    import gsply
+
+    held = gsply.plyread(str(source))
+    if ours.suffix == ".spz":
+        return partial(gsply.write_spz, str(theirs), held), partial(gsply.read_spz, str(ours))
+    packed = ours.name.endswith(".compressed.ply")
+    return partial(gsply.plywrite, str(theirs), held, compressed=packed), partial(gsply.plyread, str(ours))
+
+
+def _ways(bench: Bench, scene: Splats, folder: Path, program: list[str]) -> Cases:
+    """Files from one format to another; splat-transform beside."""
+    one = folder / "one.ply"
+    few = noise(1, bench.generator)
+    volkit.save(few, one)
+    cases = {"start": bench.time({"splat-transform": partial(_ran, program, one, folder / "two.ply")}, 1)}
+    for before, after in WAYS:
+        source, ours, theirs = folder / f"source{before}", folder / f"ours{after}", folder / f"theirs{after}"
+        volkit.save(scene, source)
+        variants = {
+            "volkit": partial(_converted, source, ours),
+            "splat-transform": partial(_ran, program, source, theirs),
+        }
+        cases[f"{before} to {after}"] = _sized(bench.brief().time(variants, len(scene)), (ours, theirs))
+    return cases
+
+
+def _converted(source: Path, target: Path) -> None:
+    volkit.save(volkit.load(source), target)
+
+
+def _ran(program: list[str], source: Path, target: Path) -> None:
+    subprocess.run([*program, "-q", "-w", str(source), str(target)], check=True, capture_output=True)
+
+
+def _sized(timed: dict[str, dict[str, Any]], made: tuple[Path, Path]) -> dict[str, dict[str, Any]]:
+    """With the bytes of the file that each wrote or read."""
+    for path, numbers in zip(made, timed.values(), strict=False):
+        numbers["bytes"] = path.stat().st_size
+    return timed
+
+
+if __name__ == "__main__":
+    main()

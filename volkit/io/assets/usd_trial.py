@@ -1,0 +1,68 @@
+"""The process in which USD files are tried, kept for the next one: usd-core takes a while to start."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from volkit.io.assets import usd_child
+
+__all__ = ["Trial"]
+
+
+class Trial:
+    """A child that looks at one file after another; where one is too late it is ended, and the next has another."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, path: Path, seconds: float, memory: int) -> None:
+        """ValueError where usd-core cannot open a file, crashes on it, or takes more bytes or more time than that."""
+        with self._lock:
+            late = threading.Timer(seconds, self._end)
+            late.start()
+            try:
+                answer = self._answer([str(path.absolute()), memory, seconds])
+            except BaseException:
+                self._end()
+                raise
+            finally:
+                late.cancel()
+                late.join()
+            ended = self._child is None
+        if ended:
+            raise ValueError(f"usd-core does not come to an end within {seconds:.0f} s")
+        if wrong := json.loads(answer or '"usd-core crashes on it"'):
+            raise ValueError(wrong)
+
+    def _answer(self, question: list[str | int | float]) -> str:
+        """What the child says; nothing where it ended instead."""
+        if self._child is None or self._child.poll() is not None:
+            command = [sys.executable, "-P", usd_child.__file__]
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+        child = self._child
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            child.stdin.write(json.dumps(question) + "\n")
+            child.stdin.flush()
+            return child.stdout.readline().strip()
+        except BrokenPipeError:
+            return ""
+
+    def _end(self) -> None:
+        """The child and what it forked."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+        child.wait()
