@@ -19,8 +19,9 @@ INSTALL = $(if $(UV),UV_FIND_LINKS="$$PIP_FIND_LINKS" $(UV) pip install --quiet 
 demo: $(STAMP)
 	$(BIN)/volkit demo
 
+# A file of tests a process, a process a core.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -11,7 +11,8 @@ LISTED = Path(__file__).parent / "skips.txt"
 
 
 def pytest_configure() -> None:
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    beside_others = "PYTEST_XDIST_WORKER" in os.environ
+    torch.set_num_threads(1 if beside_others else min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")

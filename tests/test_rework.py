@@ -13,8 +13,8 @@ from volkit.distill.score import wish
 from volkit.fit import Budget, Fit, Moment
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
+from volkit.jobs.control_picture import control_picture
 from volkit.jobs.edit import EditJob
-from volkit.jobs.normal_control import normal_control
 from volkit.jobs.progress import Progress
 from volkit.jobs.refine import RefineJob
 from volkit.jobs.retexture import RetextureJob
@@ -154,13 +154,29 @@ def replace_colours(mesh):
 
 def test_controls_are_normals_as_the_network_was_taught():
     """Red is left, green is top, blue is front (ControlNet 1.1); what nothing is, is grey."""
-    picture = normal_control(sphere(), replace(AROUND, distance=(2.0, 2.0)).middle(2, SIZE), 33)
+    picture = control_picture(sphere(), replace(AROUND, distance=(2.0, 2.0)).middle(2, SIZE), 33)
     assert picture.shape == (2, 3, 33, 33)
     for seen in picture:  # a ball is the same from everywhere; it is made of flat faces, up to 10 degrees off
         front, left, top = seen[:, 16, 16], seen[:, 16, 6], seen[:, 6, 16]
         assert torch.allclose(front, torch.tensor([0.5, 0.5, 1.0]), atol=0.12)
         assert left[0] > 0.75 and abs(left[1] - 0.5) < 0.12 and top[1] > 0.75 and abs(top[0] - 0.5) < 0.12
         assert (seen[:, 0, 0] == 0.5).all()
+
+
+def test_controls_are_depth_and_edges():
+    """Near is white and far is black, over black; edges are where the grey ball ends, and nowhere else."""
+    pytest.importorskip("skimage")
+    cameras = replace(AROUND, distance=(2.0, 2.0)).middle(2, SIZE)
+    for seen in control_picture(sphere(), cameras, 33, "depth"):
+        assert seen[0, 16, 16] == 1.0 and (seen == seen[:1]).all() and seen[0, 0, 0] == 0.0
+        there = seen[0, 16][seen[0, 16] > 0]
+        assert (there.diff()[: len(there) // 2 - 1] > 0).all()  # towards the middle, which is nearest
+    made = sphere()
+    made.texture[..., :3] = 255
+    for seen in control_picture(made, cameras, 33, "canny"):
+        y, x = (seen[0] == 1.0).nonzero().unbind(1)
+        away = ((y - 16.0).square() + (x - 16.0).square()).sqrt()
+        assert len(away) > 20 and away.std() < 1.0 and set(seen.unique().tolist()) == {0.0, 1.0}
 
 
 def test_a_controlnet_is_told_the_normals_of_the_asset(tmp_path, monkeypatch):

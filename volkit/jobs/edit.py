@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from volkit.distill.score import ScoreRung, wish
+from volkit.jobs.control_picture import ControlKind
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.opening import open_scene
 from volkit.jobs.prior_job import PriorJob, Source
@@ -49,7 +50,9 @@ class EditJob(PriorJob):
     free: bool = False
     """Let the vertices of a mesh move as well."""
     control: Path | None = None
-    """Folder of a ControlNet for normals, which is told the asset's own: the prior then knows the shape it looks at."""
+    """Folder of a ControlNet, which is told the asset's shape: the prior then knows what it looks at."""
+    control_kind: ControlKind = "normal"
+    """What that was taught to read: normals, depth, or the edges of pictures."""
     texture: int = 1024
     """Texels a side for a mesh that has none of its own."""
 
@@ -61,7 +64,7 @@ class EditJob(PriorJob):
             self.check(words, [self.target], scene.config.kind)
         generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
         around, half = self.around(prior), prior.advice.half
-        source = Source(self.source, before, place_of(before, half), self.hold)
+        source = Source(self.source, before, place_of(before, half), self.hold, self.control_kind)
         if isinstance(scene, Mesh):
             scene = unfolded(scene, self.texture)
         generator = on_device(generator, device)

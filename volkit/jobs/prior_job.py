@@ -15,11 +15,11 @@ from volkit.guidance.pipeline import Additions, PipelinePrior
 from volkit.guidance.prompts import Prompts
 from volkit.guidance.ramps import Ramp
 from volkit.io import check_target, save
+from volkit.jobs.control_picture import ControlKind, control_picture
 from volkit.jobs.devices import Device
 from volkit.jobs.distillation import COARSE, Distillation, Done
 from volkit.jobs.guiding import Precision, Rule, Sides, asked_about, guided, opened
 from volkit.jobs.image_prompt import image_prompt
-from volkit.jobs.normal_control import normal_control
 from volkit.jobs.prior_report import SHOWN_SIZE, VIEWS, strength, write_prior_report
 from volkit.jobs.progress import Progress
 from volkit.jobs.report import check_report
@@ -44,6 +44,7 @@ class Source:
     scene: Representation | None = None
     place: Similarity = IN_PLACE  # world from the prior's frame
     hold: float = 0.0  # of it, where the prior does not ask for a change
+    control: ControlKind = "normal"
 
     def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
         """The scene by cameras of the prior's frame, over one colour a view, no finer than a student of it is drawn."""
@@ -51,10 +52,10 @@ class Source:
         picture = renderer_for(self.scene, choice=COARSE)(self.scene, cameras.moved(self.place))
         return picture.over(background[:, None, None])
 
-    def normals(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
-        """The scene's normals by cameras of the prior's frame, as a ControlNet is told them."""
+    def told(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
+        """The scene by cameras of the prior's frame, as a ControlNet is told it."""
         assert self.scene is not None
-        return normal_control(self.scene, cameras.moved(self.place), size)
+        return control_picture(self.scene, cameras.moved(self.place), size, self.control)
 
 
 NOTHING = Source()
@@ -157,7 +158,7 @@ class PriorJob(ABC):
         """Everything that a run needs but for its subjects."""
         rule = Rule(prompt, self.method, self.scale, self.weight, self.negative, source.words, self.sides)
         asked = asked_about(rule, prior, source.pictures if source.words else None, grid=self.grid)
-        control = (lambda cameras: source.normals(cameras, prior.codec.size)) if prior.controlled else None
+        control = (lambda cameras: source.told(cameras, prior.codec.size)) if prior.controlled else None
         asked = replace(asked, hold=source.hold, control=control)
         if self.ip_adapter is not None and self.image_prompt is not None:
             asked = replace(asked, image=image_prompt(self.ip_adapter, self.image_prompt, generator.device))

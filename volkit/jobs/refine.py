@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from volkit.jobs.control_picture import ControlKind
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.distillation import later
 from volkit.jobs.measure import Judge
@@ -40,7 +41,9 @@ class RefineJob(PriorJob):
     texture: int = 1024
     """Texels a side for a mesh that has none of its own."""
     control: Path | None = None
-    """Folder of a ControlNet for normals, which is told the asset's own: the prior then knows the shape it looks at."""
+    """Folder of a ControlNet, which is told the asset's shape: the prior then knows what it looks at."""
+    control_kind: ControlKind = "normal"
+    """What that was taught to read: normals, depth, or the edges of pictures."""
     pbr: bool = False
     """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
 
@@ -60,7 +63,7 @@ class RefineJob(PriorJob):
         free = 0.6 if self.geometry == "free" else 0.0
         generator = on_device(generator, device)
         subject = asset_subject(scene, around, half, self.penalties(), generator, free, self.pbr)
-        source = Source(scene=before, place=place)
+        source = Source(scene=before, place=place, control=self.control_kind)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source).changed(later)
         training = self.training(self.target)
         with progress.stretch(f"refine {scene.config.kind}"):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from volkit.io import FormatError, load
+from volkit.jobs.control_picture import ControlKind
 from volkit.jobs.devices import chosen_device, on_device
 from volkit.jobs.mesh_material import check_pbr
 from volkit.jobs.mesh_subject import MeshSubject
@@ -39,7 +40,9 @@ class RetextureJob(PriorJob):
     texture: int = 1024
     """Texels a side for a mesh that has none of its own."""
     control: Path | None = None
-    """Folder of a ControlNet for normals, which is told the asset's own: the prior then knows the shape it looks at."""
+    """Folder of a ControlNet, which is told the asset's shape: the prior then knows what it looks at."""
+    control_kind: ControlKind = "normal"
+    """What that was taught to read: normals, depth, or the edges of pictures."""
     pbr: bool = False
     """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
 
@@ -57,7 +60,7 @@ class RetextureJob(PriorJob):
         if not self.keep:
             mesh = _grey(mesh)
         generator = on_device(generator, device)
-        source = Source(scene=before, place=place)
+        source = Source(scene=before, place=place, control=self.control_kind)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
         training = self.training(self.target)
         with progress.stretch("retexture"):
