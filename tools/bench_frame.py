@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kept import RESULTS
 
 from volkit import __version__
 from volkit.ops import backend
 
 __all__ = ["Bench", "Cases", "agree", "busy_cores", "machine_facts", "measure", "save", "summary"]
 
-RESULTS = Path(__file__).parent / "results"
 IDLE = 0.15  # cores that others may use before a run is refused
 
 Cases = dict[str, dict[str, dict[str, Any]]]

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kept import RESULTS
 
 __all__ = ["RESULTS", "measured", "refuse_company"]
 
-RESULTS = Path(__file__).parent / "results"
 BUSY = 0.25  # runnable processes beside ours that make a figure worthless
 
 

@@ -6,38 +6,28 @@ python tools/render_tables.py --check  only says whether it is up to date
 
 import argparse
 import itertools
-import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bench_tables import ops, throughput
 from generation_tables import generation_table
+from kept import Row, number, results, table
 
 ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results"
 REGION = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp", "splats")
 SOURCES = (*KINDS, "mesh")
 BUDGET = "60s"  # of a cell of the matrix
 METHODS = ("volkit", "pvd", "pvd-al")
 
-Row = dict[str, Any]
-
-
-def results(folder: str) -> dict[str, Row]:
-    """Reports of a folder by name."""
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / folder).glob("*.json"))
-    }
-
 
 def fits() -> str:
     """Fits from photographs."""
     rows = [
-        [name, row["kind"], _number(row.get("psnr")), _number(row["seconds"], 0), _megabytes(row), _share(row)]
+        [name, row["kind"], number(row.get("psnr")), number(row["seconds"], 0), _megabytes(row), _share(row)]
         for name, row in results("fits").items()
     ]
     return table(["fit", "representation", "PSNR, held-out views", "seconds", "MB", "CPU share"], rows)
@@ -47,7 +37,7 @@ def teachers() -> str:
     """The fields that the matrix starts from."""
     found = results("conversion")
     rows = [
-        [kind, _number(row.get("psnr")), _number(row["seconds"], 0), _megabytes(row), _share(row)]
+        [kind, number(row.get("psnr")), number(row["seconds"], 0), _megabytes(row), _share(row)]
         for kind in KINDS
         if (row := found.get(f"teacher-{kind}"))
     ]
@@ -70,7 +60,7 @@ def methods() -> str:
     found = {method: conversions(method) for method in METHODS}
     keys = sorted(set.union(*(set(cells) for cells in found.values())))
     rows = [
-        [f"{source} to {kind}", budget, *(_number(found[m].get(key, {}).get("psnr_to_source")) for m in METHODS)]
+        [f"{source} to {kind}", budget, *(number(found[m].get(key, {}).get("psnr_to_source")) for m in METHODS)]
         for key in keys
         if sum(key in found[m] for m in METHODS) > 1
         for source, kind, budget in [key]
@@ -87,7 +77,7 @@ def scratch() -> str:
         controls = sorted((found[name]["seconds"], found[name]["psnr"]) for name in names)
         if source in ("hash_grid", "planes") and len(controls) > 1:
             taken = _seconds_to(row["psnr"], controls)
-            rows.append([f"{source} to {kind}", budget, _number(row["psnr"]),
+            rows.append([f"{source} to {kind}", budget, number(row["psnr"]),
                          ", ".join(f"{db:.2f} in {seconds:.0f} s" for seconds, db in controls), taken])  # fmt: skip
     return table(["conversion", "budget", "PSNR", "from scratch", "seconds from scratch to the same PSNR"], rows)
 
@@ -96,7 +86,7 @@ def _seconds_to(target: float, controls: list[tuple[float, float]]) -> str:
     """When fits from scratch reach a PSNR: between two budgets in proportion to their dB, in the logarithm of time."""
     for (early, low), (late, high) in itertools.pairwise(controls):
         if low <= target <= high:
-            return _number(early * (late / early) ** ((target - low) / (high - low)), 0)
+            return number(early * (late / early) ** ((target - low) / (high - low)), 0)
     seconds, best = controls[-1]
     return f"more than {seconds:.0f}" if target > best else f"less than {controls[0][0]:.0f}"
 
@@ -105,7 +95,7 @@ def foreign() -> str:
     """A checkpoint that others trained, converted."""
     cells = {name.split("-")[2]: row for name, row in results("conversion").items() if name.startswith("nerf-pytorch-")}
     rows = [
-        [kind, _number(row["seconds"], 0), _number(row["psnr_to_source"]), _number(row["psnr"]), _megabytes(row)]
+        [kind, number(row["seconds"], 0), number(row["psnr_to_source"]), number(row["psnr"]), _megabytes(row)]
         for kind, row in cells.items()
     ]
     return table(["student", "seconds", "PSNR to the checkpoint", "PSNR, photographs", "MB"], rows)
@@ -121,7 +111,7 @@ def conversions(method: str) -> dict[tuple[str, str, str], Row]:
 def splats() -> str:
     """Splats from photographs, from a field and from a mesh, and fields from splats."""
     rows = [
-        [f"{source} to {kind}", budget, _number(row.get("psnr")), _number(row.get("psnr_to_source")), _megabytes(row),
+        [f"{source} to {kind}", budget, number(row.get("psnr")), number(row.get("psnr_to_source")), _megabytes(row),
          _share(row)]
         for name, row in results("splats").items()
         for source, kind, budget in [name.split("-")]
@@ -133,8 +123,8 @@ def meshes() -> str:
     """Meshes beside the truth: their shape, and pictures of them."""
     rows = [
         [name.replace("-", " to "), f"{row['triangles']:,}", _percent(row.get("chamfer")),
-         _number(row.get("f_score"), 3), _number(row.get("normals"), 3), _number(row.get("psnr_to_source")),
-         _number(row.get("psnr")), _number(row.get("psnr_of_source")), _number(row["seconds"], 0), _megabytes(row)]
+         number(row.get("f_score"), 3), number(row.get("normals"), 3), number(row.get("psnr_to_source")),
+         number(row.get("psnr")), number(row.get("psnr_of_source")), number(row["seconds"], 0), _megabytes(row)]
         for name, row in results("meshes").items()
     ]  # fmt: skip
     head = ["from, by way of, to", "faces", "chamfer", "F-score", "normals", "PSNR to the source", "PSNR, photographs"]
@@ -176,27 +166,17 @@ def rework() -> str:
 
 
 def _change(row: Row, key: str, digits: int) -> str:
-    return f"{_number(row[f'{key}_before'], digits)} to {_number(row[key], digits)}" if key in row else "-"
+    return f"{number(row[f'{key}_before'], digits)} to {number(row[key], digits)}" if key in row else "-"
 
 
 def edits() -> str:
     """Meshes of exact scenes edited by words."""
     rows = [
-        [row["prompt"], _number(row["psnr_untouched"], 1), f"{100 * row['share_untouched']:.0f} %",
-         f"{_number(row['psnr_before'])} to {_number(row['psnr'])}"]
+        [row["prompt"], number(row["psnr_untouched"], 1), f"{100 * row['share_untouched']:.0f} %",
+         f"{number(row['psnr_before'])} to {number(row['psnr'])}"]
         for name, row in results("rework").items() if name.startswith("edited")
     ]  # fmt: skip
     return table(["edited to", "PSNR of untouched pixels", "their share", "PSNR to the wanted scene"], rows)
-
-
-def ops() -> str:
-    """Speeds of the native ops and of the whole training step, with the share of the bound where there is one."""
-    rows = []
-    for report in _benches("bench_ops"):
-        for name, section in report["sections"].items():
-            for case, variants in section["cases"].items():
-                rows += [[name, case, variant, *_speed(numbers)] for variant, numbers in variants.items()]
-    return table(["op", "case", "what", "median, ms", "p10 to p90, ms", "M items/s", "of the bound"], rows)
 
 
 def formats() -> str:
@@ -213,58 +193,16 @@ def formats() -> str:
     return table(["format", "files", "read", "written", "kinds", "up", "keeps; not what is lost"], rows)
 
 
-def throughput() -> str:
-    """A million splats from and to files, beside two programs of others."""
-    rows = []
-    for report in _benches("bench_files"):
-        cases = report["sections"]["files"]["cases"]
-        start = cases.get("start", {}).get("splat-transform", {}).get("median_ms", 0.0)
-        for case, variants in cases.items():
-            if case == "start":
-                continue
-            (_, ours), *others = variants.items()
-            spent = {name: v["median_ms"] - start * (name == "splat-transform") for name, v in others}
-            size = [f"{v['bytes'] / ours['bytes']:.2f}" for _, v in others]
-            beside = [f"{name} {_number(ms / 1e3)} s: {ms / ours['median_ms']:.1f} times" for name, ms in spent.items()]
-            rows.append([case, _number(ours["median_ms"] / 1e3), f"{ours['million_per_s']:.2g}",
-                         _number(ours["bytes"] / 1e6, 1), *(beside or ["-"]), *(size or ["-"])])  # fmt: skip
-    return table(["what", "seconds", "M splats/s", "MB", "beside it", "its file, of ours"], rows)
-
-
-def _benches(name: str) -> list[Row]:
-    return [report for file, report in results(".").items() if file.startswith(name)]
-
-
-def _speed(numbers: Row) -> list[str]:
-    if "why" in numbers:
-        return ["not run: " + numbers["why"].replace("|", "/").splitlines()[0], "-", "-", "-"]
-    spread = f"{_number(numbers['p10_ms'], 1)} to {_number(numbers['p90_ms'], 1)}"
-    share = f"{100 * numbers['of_bound']:.0f} %" if "of_bound" in numbers else "-"
-    return [_number(numbers["median_ms"], 1), spread, f"{numbers['million_per_s']:.3g}", share]
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, or the plain statement that nothing was measured."""
-    if not rows:
-        return "Not measured yet.\n"
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def _pair(cell: Row | None) -> str:
-    return "-" if cell is None else f"{_number(cell.get('psnr'))} ({_number(cell.get('psnr_to_source'), 1)})"
+    return "-" if cell is None else f"{number(cell.get('psnr'))} ({number(cell.get('psnr_to_source'), 1)})"
 
 
 def _megabytes(row: Row) -> str:
-    return _number(row["bytes"] / 1e6, 1)
+    return number(row["bytes"] / 1e6, 1)
 
 
 def _share(row: Row) -> str:

@@ -1,0 +1,45 @@
+"""The README's tables of speed."""
+
+from kept import Row, number, results, table
+
+__all__ = ["ops", "throughput"]
+
+
+def ops() -> str:
+    """Speeds of the native ops and of the whole training step, with the share of the bound where there is one."""
+    rows = []
+    for report in _benches("bench_ops"):
+        for name, section in report["sections"].items():
+            for case, variants in section["cases"].items():
+                rows += [[name, case, variant, *_speed(numbers)] for variant, numbers in variants.items()]
+    return table(["op", "case", "what", "median, ms", "p10 to p90, ms", "M items/s", "of the bound"], rows)
+
+
+def throughput() -> str:
+    """A million splats from and to files, beside two programs of others."""
+    rows = []
+    for report in _benches("bench_files"):
+        cases = report["sections"]["files"]["cases"]
+        start = cases.get("start", {}).get("splat-transform", {}).get("median_ms", 0.0)
+        for case, variants in cases.items():
+            if case == "start":
+                continue
+            (_, ours), *others = variants.items()
+            spent = {name: v["median_ms"] - start * (name == "splat-transform") for name, v in others}
+            size = [f"{v['bytes'] / ours['bytes']:.2f}" for _, v in others]
+            beside = [f"{name} {number(ms / 1e3)} s: {ms / ours['median_ms']:.1f} times" for name, ms in spent.items()]
+            rows.append([case, number(ours["median_ms"] / 1e3), f"{ours['million_per_s']:.2g}",
+                         number(ours["bytes"] / 1e6, 1), *(beside or ["-"]), *(size or ["-"])])  # fmt: skip
+    return table(["what", "seconds", "M splats/s", "MB", "beside it", "its file, of ours"], rows)
+
+
+def _benches(name: str) -> list[Row]:
+    return [report for file, report in results(".").items() if file.startswith(name)]
+
+
+def _speed(numbers: Row) -> list[str]:
+    if "why" in numbers:
+        return ["not run: " + numbers["why"].replace("|", "/").splitlines()[0], "-", "-", "-"]
+    spread = f"{number(numbers['p10_ms'], 1)} to {number(numbers['p90_ms'], 1)}"
+    share = f"{100 * numbers['of_bound']:.0f} %" if "of_bound" in numbers else "-"
+    return [number(numbers["median_ms"], 1), spread, f"{numbers['million_per_s']:.3g}", share]
