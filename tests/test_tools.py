@@ -9,6 +9,7 @@ import pytest
 TOOLS = Path(__file__).parent.parent / "tools"
 SCRIPTS = (
     "bench_files",
+    "bench_generation",
     "bench_ops",
     "measure_conversion",
     "measure_fit",
