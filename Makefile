@@ -50,15 +50,16 @@ viewer: volkit/viewer/viewer.html
 volkit/viewer/viewer.html: $(wildcard tools/viewer/*.*)
 	cd tools/viewer && npm ci --silent && npm run --silent build
 
-# Khronos' validator, splat-transform and what drives browsers (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3 and
-# Chromium (Debian's, without root), the viewer. Each is best effort: what is not to be had is said.
+# Khronos' validator, splat-transform and what drives browsers (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3,
+# Chromium and OpenVDB (Debian's, without root), the viewer. Each is best effort: what is not to be had is said.
 GODOT_PARTS = apt-cache depends godot3-server | sed -n 's/^ *Depends: //p' | grep -vx 'libc6\|libgcc-s1\|libstdc++6'
 CHROMIUM = .engines/chromium/usr/lib/chromium/chromium
 CHROMIUM_PARTS = apt-get install --simulate --no-install-recommends chromium | sed -n 's/^Inst \([^ ]*\).*/\1/p'
-engines: .engines/node_modules/playwright-core .engines/bpy/.installed .engines/godot/usr/bin/godot3-server $(CHROMIUM)
+OPENVDB_PARTS = apt-get install --simulate --no-install-recommends python3-openvdb | sed -n 's/^Inst \([^ ]*\).*/\1/p'
+engines: .engines/node_modules/@playcanvas/splat-transform .engines/bpy/.installed .engines/godot/usr/bin/godot3-server $(CHROMIUM) .engines/openvdb
 	$(MAKE) viewer || echo "engines: no viewer; it needs Node.js, npm and its registry" >&2
 
-.engines/node_modules/playwright-core:
+.engines/node_modules/@playcanvas/splat-transform:
 	mkdir -p .engines
 	npm install --silent --no-audit --no-fund --prefix .engines gltf-validator@2.0.0-dev.3.10 playwright-core@1.65.1 \
 	@playcanvas/splat-transform@3.7.0 \
@@ -74,6 +75,11 @@ engines: .engines/node_modules/playwright-core .engines/bpy/.installed .engines/
 	cd .engines/godot && apt-get download --quiet=2 godot3-server libbrotli1 $$($(GODOT_PARTS)) \
 	&& for part in *.deb; do dpkg -x $$part . || exit 1; done \
 	|| echo "engines: no Godot; godot3-server is Debian's, apt-get update may be needed first" >&2
+
+.engines/openvdb:
+	mkdir -p $@
+	cd $@ && apt-get download --quiet=2 $$($(OPENVDB_PARTS)) && for part in *.deb; do dpkg -x $$part . || exit 1; done \
+	|| echo "engines: no OpenVDB; python3-openvdb is Debian's, apt-get update may be needed first" >&2
 
 $(CHROMIUM):
 	command -v chromium || { mkdir -p .engines/chromium && cd .engines/chromium \

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,6 +77,17 @@ def by_splat_transform(source: Path, target: Path) -> None:
     if not program.is_file() or node is None or not node.is_file():
         pytest.skip("no splat-transform here: make engines")
     _ran([str(node), str(program), "-q", str(source), str(target)])
+
+
+def by_openvdb(folder: Path) -> dict[str, Any]:
+    """What `in_openvdb.py` says, under Debian's OpenVDB and the NumPy that it was built for."""
+    system = ENGINES / "openvdb" / "usr" / "lib"
+    packages, libraries = system / "python3" / "dist-packages", system / "x86_64-linux-gnu"
+    if sys.version_info[:2] != (3, 11) or not [*packages.glob("pyopenvdb*.so")]:
+        pytest.skip("no OpenVDB here: make engines")
+    place = {"LD_LIBRARY_PATH": ":".join(str(libraries / part) for part in ("", "blas", "lapack")),
+             "PYTHONPATH": f"{packages}:{HERE.parent.parent}"}  # fmt: skip
+    return json.loads(_ran([sys.executable, str(HERE / "in_openvdb.py"), str(folder)], **place).splitlines()[-1])
 
 
 def _imported(project: Path, command: list[str], place: dict[str, str]) -> None:

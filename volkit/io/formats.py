@@ -23,6 +23,7 @@ from volkit.io import (
     spz,
     svox2,
     tensorf,
+    vdb,
     volume,
 )
 from volkit.io.atomic import check_writable
@@ -41,6 +42,7 @@ ROWS = (
     kplanes.FORMAT,
     tensorf.FORMAT,
     volume.FORMAT,
+    vdb.FORMAT,
     svox2.FORMAT,
     analytic_scene.FORMAT,
     compressed_ply.FORMAT,

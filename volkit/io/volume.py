@@ -22,7 +22,7 @@ from volkit.io.plain import from_plain, to_plain
 from volkit.representations import Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["CONSTANT", "FORMAT", "MOST_VOXELS", "dense_arrays", "field_of"]
 
 ARRAYS = ("density", "rgb", "harmonics")
 CONSTANT = 0.28209479177387814  # the harmonic of degree 0
@@ -40,25 +40,20 @@ def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`; a grid without colour is grey."""
     arrays, about = read_arrays(path, ARRAYS), _about(path)
     with understood(path, "a volume", "see volkit/io/volume.py for what it holds"):
-        return _field(arrays, about)
+        return field_of(arrays, about)
 
 
 def write(representation: Representation, path: Path) -> None:
     """Densities and harmonics of every cell, empty ones 0, and the JSON that places them."""
     assert isinstance(representation, Voxels)
     field = representation
-    if field.domain.contracted:
-        raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
-    if field.links.numel() > MOST_VOXELS:
-        raise FormatError(path, f"would hold {field.links.numel()} cells", "convert it at a lower resolution")
-    shape = tuple(field.links.shape)
+    density, harmonics = dense_arrays(field, path)
     archive = io.BytesIO()
-    harmonics = _dense(field, field.sh_data).reshape(*shape, 3, -1)
-    np.savez_compressed(archive, density=_dense(field, field.density_data)[..., 0], harmonics=harmonics)
+    np.savez_compressed(archive, density=density, harmonics=harmonics)
     about = {
         "format": "volume",
         "version": 1,
-        "shape": list(shape),
+        "shape": list(density.shape),
         **to_plain(Domain(field.domain.lower, field.domain.upper)),
         "values_at": "cell centres",
         "density_unit": "1 / unit of lower and upper",
@@ -68,7 +63,18 @@ def write(representation: Representation, path: Path) -> None:
     write_together(path, archive.getvalue(), {_sidecar(path).name: json.dumps(about, indent=2).encode()})
 
 
-def _field(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
+def dense_arrays(field: Voxels, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Densities [x, y, z] and harmonics [x, y, z, 3, n]; FormatError for a field without a box, or a large one."""
+    if field.domain.contracted:
+        raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
+    if field.links.numel() > MOST_VOXELS:
+        raise FormatError(path, f"would hold {field.links.numel()} cells", "convert it at a lower resolution")
+    harmonics = _dense(field, field.sh_data).reshape(*field.links.shape, 3, -1)
+    return _dense(field, field.density_data)[..., 0], harmonics
+
+
+def field_of(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
+    """Voxels of dense arrays, and of what is said about them; ValueError where they do not belong together."""
     density = _finite(arrays["density"], 3)
     lower, upper = (tuple(map(float, about[name])) for name in ("lower", "upper"))
     domain = Domain(_triple(lower), _triple(upper))

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from volkit.geometry import Similarity, turn
-from volkit.io.assets.usd_trial import Trial
 from volkit.io.record import KEY
 from volkit.io.srgb import srgb_from_linear
+from volkit.io.trial import Trial
 
 __all__ = ["MOST", "opened", "usd_frame", "usd_parts", "usd_record"]
 
 MOST = 1 << 26  # values in an array; a damaged file promises any number
 SECONDS, RATE = 10.0, 5e6  # and bytes a second, that a first look may take: it takes 0.7, and at least 1e8
 MEMORY = 8 << 30  # bytes of addresses that it may have, and 16 for each of the file's
-TRIAL = Trial()
+TRIAL = Trial("usd-core", Path(__file__).with_name("usd_look.py"))
 
 
 def usd_frame(stage: Any) -> Similarity:

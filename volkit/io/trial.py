@@ -1,4 +1,4 @@
-"""The process in which USD files are tried, kept for the next one: usd-core takes a while to start."""
+"""The process in which files for native libraries are tried, kept for the next one: it takes a while to start."""
 
 import json
 import os
@@ -8,20 +8,24 @@ import sys
 import threading
 from pathlib import Path
 
-from volkit.io.assets import usd_child
+from volkit.io import trial_child
 
 __all__ = ["Trial"]
 
 
 class Trial:
-    """A child that looks at one file after another; where one is too late it is ended, and the next has another."""
+    """A child in which a library looks at one file after another; where one is too late it is ended, and another begun.
 
-    def __init__(self) -> None:
+    `look` is a file with a function of that name, see `trial_child.py`.
+    """
+
+    def __init__(self, library: str, look: Path) -> None:
+        self.library, self._look = library, look
         self._child: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
     def ask(self, path: Path, seconds: float, memory: int) -> None:
-        """ValueError where usd-core cannot open a file, crashes on it, or takes more bytes or more time than that."""
+        """ValueError where the library cannot open a file, crashes, or takes more bytes or more time than that."""
         with self._lock:
             late = threading.Timer(seconds, self._end)
             late.start()
@@ -35,14 +39,16 @@ class Trial:
                 late.join()
             ended = self._child is None
         if ended:
-            raise ValueError(f"usd-core does not come to an end within {seconds:.0f} s")
-        if wrong := json.loads(answer or '"usd-core crashes on it"'):
-            raise ValueError(wrong)
+            raise ValueError(f"{self.library} does not come to an end within {seconds:.0f} s")
+        if not answer:
+            raise ValueError(f"{self.library} crashes on it")
+        if wrong := json.loads(answer):
+            raise ValueError(f"{self.library}: {wrong}")
 
     def _answer(self, question: list[str | int | float]) -> str:
         """What the child says; nothing where it ended instead."""
         if self._child is None or self._child.poll() is not None:
-            command = [sys.executable, "-P", usd_child.__file__]
+            command = [sys.executable, "-P", trial_child.__file__, str(self._look)]
             self._child = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                 start_new_session=True,

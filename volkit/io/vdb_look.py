@@ -1,0 +1,55 @@
+"""All that is asked of OpenVDB about a file; run by itself first, to see whether the library survives it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+try:
+    import openvdb  # pyright: ignore[reportMissingImports]
+except ImportError:  # as it was named before version 11
+    import pyopenvdb as openvdb  # pyright: ignore[reportMissingImports]
+
+__all__ = ["dense_grids", "look"]
+
+MOST = 1 << 30  # voxels of a dense grid
+SPARSEST = 1 << 12  # cells of the box about all active voxels, for each of them
+KEY = "volkit"
+
+Found = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]
+
+
+def look(path: str) -> str | None:
+    """What keeps a file from being read."""
+    try:
+        dense_grids(path)
+    except Exception as error:
+        return f"{error}".splitlines()[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return None
+
+
+def dense_grids(path: str) -> Found:
+    """Values [x, y, z] and colours [x, y, z, 3] in the box of active density by name; where that box begins and the
+    edges of its first voxel lead, in the world; our record. ValueError where there is no such box.
+    """
+    grids = {grid.name: grid for grid in openvdb.readAll(path)[0]}
+    if "density" not in grids:
+        raise ValueError(f"holds the grids {', '.join(grids) or 'none'}, and no density")
+    density = grids["density"]
+    low, high = (np.array(end, np.int64) for end in density.evalActiveVoxelBoundingBox())
+    shape = tuple((high - low + 1).tolist())
+    active = density.activeVoxelCount()
+    if min(shape) < 2 or math.prod(shape) > min(MOST, SPARSEST * active):
+        raise ValueError(f"its density has {shape} cells, {active} of them active")
+    colours = [name for name in grids if name == "Cd" or name.startswith("harmonics_")]
+    found = {"density": _dense(density, low, shape)}
+    found |= {name: _dense(grids[name], low, (*shape, 3)) for name in colours}
+    ends = [np.array(density.transform.indexToWorld(tuple(at))) for at in low - 0.5 + np.eye(4, 3, -1)]
+    told = density[KEY] if KEY in density.metadata else ""
+    return found, ends[0], np.stack(ends[1:]) - ends[0], told if isinstance(told, str) else ""
+
+
+def _dense(grid: Any, low: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    values = np.zeros(shape, np.float32)
+    grid.copyToArray(values, ijk=tuple(low.tolist()))
+    return values
