@@ -98,7 +98,7 @@ def test_a_circle_is_level(tmp_path):
     ("program", "seconds", "said"),
     [
         ("import os; os.abort()", 60.0, "crashes"),
-        ("input(); print('\"crashed\"')", 60.0, ": crashed"),
+        ("while input(): print('\"crashed\"', flush=True)", 60.0, ": crashed"),
         ("import time; time.sleep(60)", 0.2, "does not come to an end"),
     ],
 )

@@ -38,6 +38,8 @@ class Trial:
                 late.cancel()
                 late.join()
             ended = self._child is None
+            if not trial_child.FORKS:  # it looks at one file and ends
+                self._end()
         if ended:
             raise ValueError(f"{self.library} does not come to an end within {seconds:.0f} s")
         if not answer:
