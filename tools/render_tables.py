@@ -143,6 +143,13 @@ def faces() -> str:
     return _generated(told, marked=True)
 
 
+def rules() -> str:
+    """The sheet's prompts by rule of score distillation."""
+    rows = list(results("generation/methods").values())
+    named = {f"`{rule}`": [row for row in rows if row["method"] == rule] for rule in ("sds", "csd", "vsd")}
+    return generation_table({name: some for name, some in named.items() if some}) + "\n" if rows else table([], [])
+
+
 def particles() -> str:
     """Several particles of one prompt."""
     return _generated({f"particles_{method}": f"`{method}`" for method in ("sds", "vsd")})
@@ -211,7 +218,7 @@ def _share(row: Row) -> str:
 
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
           "scratch": scratch, "foreign": foreign, "splats": splats,
-          "meshes": meshes, "generation": generation, "faces": faces, "particles": particles,
+          "meshes": meshes, "generation": generation, "faces": faces, "particles": particles, "rules": rules,
           "rework": rework, "edits": edits, "formats": formats, "throughput": throughput}  # fmt: skip
 
 

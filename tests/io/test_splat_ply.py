@@ -175,3 +175,26 @@ def test_real_files_are_written_as_they_were(shared_data, tmp_path):
     ours, theirs = _table(tmp_path / "a.ply"), _table(source)
     for name in theirs.dtype.names:
         assert np.array_equal(ours[name], theirs[name]), name
+
+
+def test_a_column_with_a_dot_in_its_name_is_refused_by_name(tmp_path):
+    """Columns become buffers of a module, whose names hold none."""
+
+    def marked(table):
+        wider = np.empty(len(table), dtype=[*table.dtype.descr, ("a.b", "<f4")])
+        for name in table.dtype.names:
+            wider[name] = table[name]
+        wider["a.b"] = 1.0
+        return wider
+
+    with pytest.raises(FormatError, match=r"has a column 'a\.b'"):
+        load(_rewritten(tmp_path, marked))
+
+
+def test_numbers_too_large_for_a_box_are_read(tmp_path):
+    splats = _splats()
+    with torch.no_grad():
+        splats.means.mul_(1e38)
+        splats.log_scales.fill_(88.0)
+    save(splats, tmp_path / "a.ply")
+    assert len(load(tmp_path / "a.ply")) == 7

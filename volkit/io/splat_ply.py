@@ -60,6 +60,8 @@ def read(path: Path) -> Splats:
     known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES}
     normals = {name for name in ("nx", "ny", "nz") if name in names and not np.any(table[name])}
     extras = [name for name in names if name not in known | normals]
+    if odd := [name for name in extras if "." in name]:
+        raise FormatError(path, f"has a column '{odd[0]}'", "no name of a column that is kept may hold a dot")
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
     columns = _columns(table, names, len(rest) // 3)
     told = record_in(comments) | {"format": "ply", "comments": list(comments)}

@@ -55,6 +55,8 @@ def core(splats: Splats) -> Domain:
     )
     # Flat splats, too, have a box, and those far out one that float32 can tell from a point.
     least = 1e-3 * float((upper - lower).max()) + 1e-6 * max(1.0, float(torch.cat([lower, upper]).abs().max()))
+    if not bool(torch.isfinite(torch.cat([lower - least, upper + least])).all()):
+        return Domain.cube(1.0)  # numbers so large that float32 cannot tell how far apart they are
     far = bool(light[~near].sum() > FAR * light.sum())
     return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()), far)
 
