@@ -30,7 +30,8 @@ def _answered(look: Look, answers: TextIO, path: str, memory: int, seconds: floa
 
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 2,) * 2)  # should nobody be left to end it
+        alone = int(seconds) + 2  # should nobody be left to end it
+        resource.setrlimit(resource.RLIMIT_CPU, (alone, alone))
     print(json.dumps(look(path)), file=answers, flush=True)
     os._exit(0)  # what a library takes down at its leisure is left to the system
 
