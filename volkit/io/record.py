@@ -8,7 +8,7 @@ from volkit import __version__
 from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 
-__all__ = ["KEY", "VERTICAL", "about_scene", "comments_of", "frame_in", "record_in", "record_of"]
+__all__ = ["KEY", "VERTICAL", "about_scene", "comments_of", "frame_in", "object_in", "record_in", "record_of"]
 
 KEY = "volkit"
 OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that was read, not of the scene
@@ -38,11 +38,12 @@ def record_in(comments: Iterable[str]) -> dict[str, Any]:
             said = comment.partition(":")[2].strip().lower()
             found |= next(({"frame": frame} for frame, name in VERTICAL.items() if name == said), {})
         elif word == KEY and len(rest) <= LONGEST:
-            found |= _object(rest)
+            found |= object_in(rest)
     return found
 
 
-def _object(text: str) -> dict[str, Any]:
+def object_in(text: str) -> dict[str, Any]:
+    """The JSON object that a text is; empty where it is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -16,7 +16,7 @@ from volkit.geometry import Similarity
 from volkit.io.atomic import written_whole
 from volkit.io.format import Format, FormatError, understood
 from volkit.io.plain import to_plain
-from volkit.io.record import KEY, about_scene, record_of
+from volkit.io.record import KEY, about_scene, object_in, record_of
 from volkit.io.trial import Trial
 from volkit.io.volume import CONSTANT, dense_arrays, field_of
 from volkit.representations import Representation, Voxels
@@ -54,7 +54,7 @@ def read(path: Path) -> Representation:
             rest = [grids[name] for name in sorted(grids, key=len) if name.startswith("harmonics_")]
             arrays["harmonics"] = np.stack([(grids["Cd"] - 0.5) / CONSTANT, *rest], -1)
         about = _placed(corner, edges, arrays["density"].shape)
-        return field_of(arrays, about | {"provenance": about_scene(_object(told))})
+        return field_of(arrays, about | {"provenance": about_scene(object_in(told))})
 
 
 def write(representation: Representation, path: Path) -> None:
@@ -106,14 +106,6 @@ def _placed(corner: np.ndarray, edges: np.ndarray, shape: tuple[int, ...]) -> di
     lower = axes @ corner
     world = Similarity(tuple(map(tuple, axes.T.tolist())))
     return {"lower": lower.tolist(), "upper": (lower + lengths * shape).tolist(), "world_from_local": to_plain(world)}
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 FORMAT = Format(
