@@ -1,5 +1,7 @@
 """TensoRF checkpoints: an encoder from the layout's description, answers by hand in float64, round trips."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from mutants import survive
 
 from volkit.geometry import Domain, Points, Similarity
 from volkit.io import FormatError, load, save
+from volkit.io.restricted_pickle import pickle_start
 from volkit.representations import TensorCPConfig, TensorVMConfig
 from volkit.representations.occupancy_bits import unpack_bits
 
@@ -240,3 +243,17 @@ def test_mutants(tmp_path):
     inside = member(path, "data.pkl")
     survive(path, path.read_bytes())
     survive(path, *inside)
+
+
+def test_a_zip_that_ends_too_soon_is_nobodys(tmp_path):
+    """Its member says that it is longer than the file: found by mutants, 5 : 2000."""
+    path = tmp_path / "scene.th"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", bytes(100))
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 20 : at + 28] = (10**6).to_bytes(4, "little") * 2  # in the archive's table: packed and unpacked
+    path.write_bytes(bytes(data))
+    assert pickle_start(path) == b""
+    with pytest.raises(FormatError):
+        load(path)

@@ -1,5 +1,6 @@
 """NumPy archives (`.npz`) of others: named arrays of numbers, of no more bytes than the file can justify."""
 
+import lzma
 import math
 import tokenize
 import zipfile
@@ -20,6 +21,7 @@ MOST_MEMBERS = 1 << 10
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     tokenize.TokenError,  # NumPy reads headers as Python's literals
     SyntaxError,
     ValueError,

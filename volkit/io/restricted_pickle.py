@@ -5,6 +5,7 @@ texts and containers, and knows no way to call anything else. NumPy arrays are a
 """
 
 import codecs
+import lzma
 import pickle
 import re
 import warnings
@@ -22,6 +23,10 @@ __all__ = ["LEGACY_START", "load_pickled", "pickle_start"]
 
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before version 1.6: its pickled magic number
 START = 1 << 16  # bytes of a pickle in which its names stand, before any numbers
+# What damaged members of a zip file raise, whatever their method is said to be.
+UNPACKING = (
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
 SLACK = 1 << 20  # bytes by which zip members may exceed their file: headers of small members
 
 
@@ -36,7 +41,7 @@ def pickle_start(path: Path) -> bytes:
             name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
             with archive.open(name) as member:
                 return member.read(START)
-    except (OSError, zipfile.BadZipFile, zlib.error, StopIteration, NotImplementedError, RuntimeError, ValueError):
+    except (*UNPACKING, StopIteration):
         return b""
 
 

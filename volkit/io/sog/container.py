@@ -21,7 +21,9 @@ META = "meta.json"
 LONGEST = 16 << 20  # bytes of JSON; a tree of a hundred thousand nodes
 WIDEST = 16383  # pixels of a WebP
 DENSEST, SMALL = 64, 1 << 22  # pixels a byte of all files: a picture of one colour is small, but not all are
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, ValueError, NotImplementedError)
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, NotImplementedError,
+)  # fmt: skip
 FIX = "copy or write it again"
 
 
@@ -86,15 +88,7 @@ class Parts:
             if member.file_size > max(LONGEST if name == META else 0, 2 * self.path.stat().st_size):
                 raise FormatError(self.path, f"holds {name} of {member.file_size} bytes", FIX)
             return self.archive.read(member)
-        except (
-            KeyError,
-            zipfile.BadZipFile,
-            NotImplementedError,
-            RuntimeError,
-            EOFError,
-            OSError,
-            ValueError,
-        ) as error:
+        except (KeyError, RuntimeError, *DAMAGED) as error:
             if isinstance(error, FormatError):
                 raise
             reason = " ".join(str(error).split())
