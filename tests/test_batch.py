@@ -121,7 +121,8 @@ def told(capsys, *words: str) -> tuple[int, dict]:
     return status, json.loads(capsys.readouterr().out)
 
 
-def test_one_table_tells_of_all_and_one_page(captures: Path, capsys, tmp_path: Path) -> None:
+def test_one_table_tells_of_all_and_one_page(captures: Path, capsys, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "400")  # names are folded where a terminal is narrow
     page = tmp_path / "all.html"
     words = [str(captures), str(tmp_path / "out"), "--format", "spz", "--size", "32", "--report", str(page)]
     assert cli.main(["convert", *words]) == 1

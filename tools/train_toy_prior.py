@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "scenes" / "toy_prior"
 RATES = {"pixels32": 1.5e-3, "pixels64": 1.5e-3, "latent": 1.5e-3, "views4": 6e-4}
 AUTOENCODER, AUTOENCODER_RATE = 0.4, 2e-3  # the share of the latent prior's time that goes to its autoencoder
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=64, help="pictures of a step")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "toy_prior", help="where states and logs lie")
-    parser.add_argument("--out", type=Path, default=ROOT / "scenes" / "toy_prior", help="where MODEL/ is written")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="where MODEL/ is written")
     train(parser.parse_args(arguments))
 
 
@@ -61,7 +62,7 @@ def train(options: argparse.Namespace) -> None:
         seconds -= AUTOENCODER * seconds
         codec, vae = first.settle(), first.network
     learner = Denoising(model, codec, options.seed, options.batch)
-    if start := options.start or (model.start and options.out / model.start):
+    if start := options.start or (model.start and _nearest(options.out, model.start)):
         learner.parts.load(start)
 
     def show(log: Path) -> None:
@@ -69,6 +70,11 @@ def train(options: argparse.Namespace) -> None:
         shutil.copy(log, target / "training.jsonl")
 
     learn(learner, _course(options, options.model, seconds, show))
+
+
+def _nearest(out: Path, name: str) -> Path:
+    """A prior of this run, or that which comes with volkit."""
+    return out / name if (out / name / "model_index.json").is_file() else SHIPPED / name
 
 
 def _course(options: argparse.Namespace, name: str, seconds: float, show: Callable[[Path], None]):

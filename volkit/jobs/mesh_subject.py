@@ -23,21 +23,29 @@ from volkit.typing import Tensor
 __all__ = ["MeshSubject"]
 
 TEXEL_RATE = 1e-2
-VERTEX_RATE = 0.02  # mean edges: the first step's length before it is spread; 0.05 dents flat sides
+VERTEX_RATE = 0.05  # mean edges: the first step's length before it is spread
+FINE = 0.4  # of that for a shape that is nearly right: more of it dents flat sides
 
 
 class MeshSubject:
     """A textured mesh; from the fraction `settled` of the run on its colours alone learn, at 0 its shape is locked.
 
     Its topology and its uv stay as they are. `v = v_0 + (I + λ L)^-1 o`, offsets o learn (Nicolet et al. 2021).
-    Of the penalties `smoothness` applies, to the angles between neighbouring faces. With a generator of `lights`
-    roughness and metalness learn as well: every step sees it lit by others, and its texture is the colour of its
-    surface without any.
+    `fine` is for a shape that is nearly right already. Of the penalties `smoothness` applies, to the angles between
+    neighbouring faces. With a generator of `lights` roughness and metalness learn as well: every step sees it lit by
+    others, and its texture is the colour of its surface without any.
     """
 
     def __init__(
-        self, mesh: Mesh, penalties: Penalties, settled: float = 1.0, lights: torch.Generator | None = None
+        self,
+        mesh: Mesh,
+        penalties: Penalties,
+        settled: float = 1.0,
+        lights: torch.Generator | None = None,
+        *,
+        fine: bool = False,
     ) -> None:
+        self.rate = VERTEX_RATE * (FINE if fine else 1.0)
         self.begun, self.penalties, self.settled, self.lights = mesh, penalties, settled, lights
         self.atlas = Atlas(mesh.triangles, mesh.corner_uv)
         height, width = mesh.texture.shape[:2]
@@ -109,7 +117,7 @@ class MeshSubject:
         texels = [ParamGroup("texels", (self.texels,), TEXEL_RATE, sparse=True)]
         if self.spread is None:
             return texels
-        return [*texels, ParamGroup("offsets", (self.offsets,), VERTEX_RATE * self.spread.edge)]
+        return [*texels, ParamGroup("offsets", (self.offsets,), self.rate * self.spread.edge)]
 
     def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
         """Keep colours displayable, and gloss where pixels can see it."""

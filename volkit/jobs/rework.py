@@ -54,7 +54,7 @@ def asset_subject(
     and metalness learn too.
     """
     if isinstance(scene, Mesh):
-        return MeshSubject(scene, penalties, free, generator if pbr else None)
+        return MeshSubject(scene, penalties, free, generator if pbr else None, fine=True)
     scene.requires_grad_(True)
     if isinstance(scene, Splats):
         return SplatSubject(scene, penalties, Classic(most=len(scene), resets=()))
