@@ -68,18 +68,21 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
 
 
 def rotate_sh(
-    coefficients: Float[Tensor, "point basis 3"], rotation: Float[Tensor, "3 3"]
+    coefficients: Float[Tensor, "point basis 3"], rotation: Float[Tensor, "3 3"], *, constant: bool = True
 ) -> Float[Tensor, "point basis 3"]:
     """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
+
+    Not `constant`, that of degree 0, which stays as it is, is not among them.
 
     The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D); it is solved for from directions enough, in
     float64, so that no band has a formula of its own. Exact to 1e-14.
     """
-    degree = math.isqrt(coefficients.shape[1]) - 1
+    degree = math.isqrt(coefficients.shape[1] + (not constant)) - 1
     directions = torch.randn(8 * sh_count(degree), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     directions = torch.nn.functional.normalize(directions, dim=-1)
     turned = directions @ rotation.double().cpu().T
     wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T
+    wigner = wigner if constant else wigner[1:, 1:]
     even = wigner.round(decimals=10)
     signs = even.diagonal()
     if torch.equal(even, signs.diag()):  # half turns about axes, as between frames of files: exact, and no product

@@ -31,6 +31,7 @@ __all__ = ["FORMAT"]
 
 MODES = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
 CONSTANT, BYTES = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
+BLOCK = 1 << 14  # splats that are made rows at a time, in the cache
 PLACED = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3", "scale_0", "scale_1")
 
 
@@ -96,31 +97,49 @@ def _columns(table: np.ndarray, names: list[str], basis: int) -> dict[str, Tenso
 def write(representation: Representation, path: Path) -> None:
     """Write INRIA's columns in its order, in the world frame, then further columns as they were."""
     assert isinstance(representation, Splats)
-    columns, count = representation.columns_in(), len(representation)
+    columns, extras = representation.columns_in(), _extras(representation)
     rest, scales = columns["sh_rest"].shape[1], columns["log_scales"].shape[1]
     names = [
         *"xyz", "nx", "ny", "nz", *CONSTANT, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
         *(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)),
     ]  # fmt: skip
-    extras = [extra.rsplit(":", 1) for extra in representation.config.extras]
-    floats = torch.empty(count, len(names))
-    parts = (
-        columns["means"], columns["means"].new_zeros(count, 3), columns["sh_dc"][:, 0],
-        columns["sh_rest"].transpose(1, 2), columns["logits"][:, None], columns["log_scales"], columns["quaternions"],
-    )  # fmt: skip
-    for place, part in zip(floats.split([part.shape[1:].numel() for part in parts], 1), parts, strict=True):
-        place.unflatten(1, part.shape[1:]).copy_(part)
-    table = floats.numpy().astype("<f4", copy=False).view([(name, "<f4") for name in names])[:, 0]
-    if extras:
-        kinds = [*table.dtype.descr, *((name, f"<{kind}") for name, kind in extras)]
-        table, only = np.empty(count, kinds), table
-        table[names] = only
-    for (name, _), extra in zip(extras, representation.config.extras, strict=True):
-        table[name] = getattr(representation, f"extra_{extra}").cpu().numpy()
+    kinds = [(name, "<f4") for name in names]
+    kinds += [(name, f"<{values.dtype.str[1:]}") for name, values in extras.items()]
     comments = ["SplatRenderMode: mip"] if representation.config.mip else []
     comments += comments_of(record_of(representation))
-    with written_whole(path) as place:
-        PlyData([PlyElement.describe(table, "vertex")], byte_order="<", comments=comments).write(place)
+    count = len(representation)
+    told = PlyElement.describe(np.broadcast_to(np.zeros(1, kinds), count), "vertex")
+    with written_whole(path) as place, place.open("wb") as file:
+        file.write(f"{PlyData([told], byte_order='<', comments=comments).header}\n".encode("ascii"))
+        for rows in (slice(start, start + BLOCK) for start in range(0, count, BLOCK)):
+            floats = _floats({name: column[rows] for name, column in columns.items()}, len(names))
+            if not extras:
+                file.write(floats.data)
+                continue
+            table = np.empty(len(floats), kinds)
+            table[names] = floats.view([(name, "<f4") for name in names])[:, 0]
+            for name, values in extras.items():
+                table[name] = values[rows]
+            file.write(table.data)
+
+
+def _extras(splats: Splats) -> dict[str, np.ndarray]:
+    """Further columns with their types, by name."""
+    named = {extra: extra.rsplit(":", 1) for extra in splats.config.extras}
+    return {name: getattr(splats, f"extra_{extra}").cpu().numpy().astype(kind) for extra, (name, kind) in named.items()}
+
+
+def _floats(columns: dict[str, Tensor], width: int) -> np.ndarray:
+    """Rows of a file but for further columns."""
+    means = columns["means"]
+    parts = (
+        means, means.new_zeros(means.shape), columns["sh_dc"][:, 0], columns["sh_rest"].transpose(1, 2),
+        columns["logits"][:, None], columns["log_scales"], columns["quaternions"],
+    )  # fmt: skip
+    floats = torch.empty(len(means), width)
+    for place, part in zip(floats.split([part.shape[1:].numel() for part in parts], 1), parts, strict=True):
+        place.unflatten(1, part.shape[1:]).copy_(part)
+    return floats.numpy().astype("<f4", copy=False)
 
 
 FORMAT = Format(

@@ -116,13 +116,11 @@ class Splats(Representation):
         place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
         if place.is_identity:
             return columns
-        harmonics = rotate_sh(torch.cat([self.sh_dc, self.sh_rest], 1).detach(), self.means.new_tensor(place.rotation))
         return columns | {
             "means": place.points(columns["means"]),
             "quaternions": quaternion_product(quaternion_of(torch.tensor(place.rotation)), columns["quaternions"]),
             "log_scales": columns["log_scales"] + math.log(place.scale),
-            "sh_dc": harmonics[:, :1],
-            "sh_rest": harmonics[:, 1:],
+            "sh_rest": rotate_sh(columns["sh_rest"], self.means.new_tensor(place.rotation), constant=False),
         }
 
     def check(self) -> None:
