@@ -56,7 +56,7 @@ GODOT_PARTS = apt-cache depends godot3-server | sed -n 's/^ *Depends: //p' | gre
 CHROMIUM = .engines/chromium/usr/lib/chromium/chromium
 CHROMIUM_PARTS = apt-get install --simulate --no-install-recommends chromium | sed -n 's/^Inst \([^ ]*\).*/\1/p'
 OPENVDB_PARTS = apt-get install --simulate --no-install-recommends python3-openvdb | sed -n 's/^Inst \([^ ]*\).*/\1/p'
-engines: .engines/node_modules/@playcanvas/splat-transform .engines/bpy/.installed .engines/godot/usr/bin/godot3-server $(CHROMIUM) .engines/openvdb
+engines: .engines/node_modules/@playcanvas/splat-transform .engines/bpy/.installed .engines/godot/usr/bin/godot3-server $(CHROMIUM) .engines/openvdb/usr
 	$(MAKE) viewer || echo "engines: no viewer; it needs Node.js, npm and its registry" >&2
 
 .engines/node_modules/@playcanvas/splat-transform:
@@ -76,9 +76,9 @@ engines: .engines/node_modules/@playcanvas/splat-transform .engines/bpy/.install
 	&& for part in *.deb; do dpkg -x $$part . || exit 1; done \
 	|| echo "engines: no Godot; godot3-server is Debian's, apt-get update may be needed first" >&2
 
-.engines/openvdb:
-	mkdir -p $@
-	cd $@ && apt-get download --quiet=2 $$($(OPENVDB_PARTS)) && for part in *.deb; do dpkg -x $$part . || exit 1; done \
+.engines/openvdb/usr:
+	mkdir -p .engines/openvdb
+	cd .engines/openvdb && apt-get download --quiet=2 $$($(OPENVDB_PARTS)) && for part in *.deb; do dpkg -x $$part . || exit 1; done \
 	|| echo "engines: no OpenVDB; python3-openvdb is Debian's, apt-get update may be needed first" >&2
 
 $(CHROMIUM):
