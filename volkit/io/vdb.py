@@ -25,7 +25,7 @@ __all__ = ["FORMAT"]
 
 MAGIC = b" BDV"
 MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
-MISSING = "OpenVDB's Python module is not installed: conda install -c conda-forge openvdb, or python3-openvdb of Debian"
+MISSING = "OpenVDB's Python module is not installed: install python3-openvdb of Debian, or openvdb of conda-forge"
 SECONDS, RATE, MEMORY = 20.0, 5e6, 8 << 30  # of a trial, with the file's bytes a second, and bytes
 STRAIGHT = 1e-4  # of a voxel's edge: how far axes may be from square to each other
 TRIAL = Trial("OpenVDB", Path(__file__).with_name("vdb_look.py"))
