@@ -40,6 +40,14 @@ def _cameras(count: int = 1, size: tuple[int, int] = (40, 32)) -> Cameras:
     return Cameras.looking_at(centres, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 50.0, size)
 
 
+def test_some_rows_are_those_of_all():
+    splats = _splats()
+    splats.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
+    whole, some = splats.columns_in(), splats.columns_in(rows=slice(7, 19))
+    for name in PARAMETERS:
+        torch.testing.assert_close(some[name], whole[name][7:19], rtol=0, atol=1e-6)  # products round by their shapes
+
+
 def test_a_solid_splat_is_where_it_is():
     splats = SplatsConfig(1, 0).build(BOX, _seeded())
     with torch.no_grad():

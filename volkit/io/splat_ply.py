@@ -97,8 +97,7 @@ def _columns(table: np.ndarray, names: list[str], basis: int) -> dict[str, Tenso
 def write(representation: Representation, path: Path) -> None:
     """Write INRIA's columns in its order, in the world frame, then further columns as they were."""
     assert isinstance(representation, Splats)
-    columns, extras = representation.columns_in(), _extras(representation)
-    rest, scales = columns["sh_rest"].shape[1], columns["log_scales"].shape[1]
+    extras, rest, scales = _extras(representation), representation.sh_rest.shape[1], representation.log_scales.shape[1]
     names = [
         *"xyz", "nx", "ny", "nz", *CONSTANT, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
         *(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)),
@@ -112,7 +111,7 @@ def write(representation: Representation, path: Path) -> None:
     with written_whole(path) as place, place.open("wb") as file:
         file.write(f"{PlyData([told], byte_order='<', comments=comments).header}\n".encode("ascii"))
         for rows in (slice(start, start + BLOCK) for start in range(0, count, BLOCK)):
-            floats = _floats({name: column[rows] for name, column in columns.items()}, len(names))
+            floats = _floats(representation.columns_in(rows=rows), len(names))
             if not extras:
                 file.write(floats.data)
                 continue

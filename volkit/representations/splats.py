@@ -110,9 +110,9 @@ class Splats(Representation):
         finite = [torch.isfinite(column).flatten(1).all(1) for column in (t.view(len(self), -1) for t in self.columns)]
         return ~torch.stack(finite).all(0) | (self.quaternions.norm(dim=-1) == 0)
 
-    def columns_in(self, frame_from_world: Similarity | None = None) -> dict[str, Tensor]:
-        """The columns in the world's frame, or another: moved, turned and scaled, harmonics and all."""
-        columns = {name: getattr(self, name).detach() for name in PARAMETERS}
+    def columns_in(self, frame_from_world: Similarity | None = None, rows: slice = slice(None)) -> dict[str, Tensor]:
+        """The columns, or some rows, in the world's frame, or another: moved, turned and scaled, harmonics and all."""
+        columns = {name: getattr(self, name).detach()[rows] for name in PARAMETERS}
         place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
         if place.is_identity:
             return columns
