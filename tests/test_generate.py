@@ -10,10 +10,11 @@ from volkit.distill.score import Around, Asked, Penalties, ScoreRung, ScoreStude
 from volkit.fit import Budget, Fit, Moment
 from volkit.geometry import Domain
 from volkit.guidance import METHODS, Cfg, Conditions, Guidance, Method, MixturePrior
+from volkit.guidance.ramps import Ramp
 from volkit.guidance.ratio import ExactRatio
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.jobs.mesh_subject import MeshSubject
-from volkit.jobs.subjects import LEARNABLE, scene_of, subject_of
+from volkit.jobs.subjects import LEARNABLE, coarse_first, scene_of, subject_of
 from volkit.metrics import psnr
 from volkit.representations import Mesh
 
@@ -87,7 +88,7 @@ def subject(kind, generator):
 
 
 def begun(kind, penalties, generator):
-    return subject_of(scene_of(kind, AROUND, 1.0, generator, most=400), AROUND, penalties, generator, 400)
+    return subject_of(scene_of(kind, AROUND, 1.0, generator, most=400), penalties, generator, 400)
 
 
 def student(kind, method, generator, count=1, views=4):
@@ -176,6 +177,15 @@ def test_cameras_stand_where_they_are_said_to():
     four = around.draw(4, 0.0, seeded(), together=4)
     assert torch.allclose(four.centres.mean(0)[:2], torch.zeros(2), atol=1e-5)
     assert (four.centres[:, 2] == four.centres[0, 2]).all()
+
+
+def test_pictures_of_a_field_are_coarse_while_nothing_is_known_to_be_empty():
+    sides = lambda around: [around.draw(1, f, seeded()).size[0].tolist() for f in (0.0, 0.29, 0.31, 0.4, 1.0)]  # noqa: E731
+    assert sides(coarse_first(Around(size=64))) == [[side] * 2 for side in (32, 32, 64, 64, 64)]
+    assert sides(coarse_first(Around(size=32))) == [[32, 32]] * 5
+    grows = coarse_first(Around(size=Ramp(((0.0, 64), (0.5, 128)))))
+    assert sides(grows) == [[side] * 2 for side in (32, 32, 104, 115, 128)]
+    assert grows.settled().draw(1, 0.0, seeded()).size[0].tolist() == [128, 128]
 
 
 def test_parameters_that_are_not_numbers_are_not_kept(tmp_path):

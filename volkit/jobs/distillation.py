@@ -120,12 +120,12 @@ def meshed(
 
 
 def later(rung: ScoreRung) -> ScoreRung:
-    """The same rung at the late times of the diffusion alone, for what has its shape already (Magic3D)."""
-    method = rung.guidance.method
-    if not isinstance(method.times, Uniform):
-        return rung
-    guidance = replace(rung.guidance, method=replace(method, times=replace(method.times, high=LATE)))
-    return ScoreRung(guidance, rung.asked, rung.around, rung.views, rung.generator, rung.learners, rung.place)
+    """The same rung at its last size and the late times of the diffusion, for what has its shape already (Magic3D)."""
+    guidance, method = rung.guidance, rung.guidance.method
+    if isinstance(method.times, Uniform):
+        guidance = replace(guidance, method=replace(method, times=replace(method.times, high=LATE)))
+    around = rung.around.settled()
+    return ScoreRung(guidance, rung.asked, around, rung.views, rung.generator, rung.learners, rung.place)
 
 
 def _mesh(scene: Representation, stages: MeshStages, progress: Progress) -> Mesh:

@@ -68,7 +68,7 @@ class EditJob(PriorJob):
         if isinstance(scene, Mesh):
             scene = unfolded(scene, self.texture)
         generator = on_device(generator, device)
-        subject = asset_subject(scene, around, half, self.penalties(), generator, 0.6 if self.free else 0.0)
+        subject = asset_subject(scene, self.penalties(), generator, 0.6 if self.free else 0.0)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
         training = self.training(self.target)
         with progress.stretch(f"edit {scene.config.kind}"):

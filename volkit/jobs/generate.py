@@ -12,7 +12,7 @@ from volkit.jobs.distillation import MeshStages, meshed
 from volkit.jobs.mesh_material import check_pbr
 from volkit.jobs.prior_job import PriorJob
 from volkit.jobs.progress import Progress
-from volkit.jobs.subjects import LEARNABLE, pixels_across, scene_of, subject_of
+from volkit.jobs.subjects import LEARNABLE, coarse_first, pixels_across, scene_of, subject_of
 from volkit.jobs.training import seeded
 from volkit.jobs.usage import UsageError
 
@@ -60,11 +60,12 @@ class GenerateJob(PriorJob):
             check_pbr(kind, targets)
         generator, prior = seeded(self.seed), self.opened(device, progress)
         around, half = self.around(prior), prior.advice.half
+        around = around if kind == "splats" else coarse_first(around)
         coarse = DEFAULT if kind == "mesh" else kind
         scenes = [scene_of(coarse, around, half, generator, self.max_splats).to(device) for _ in range(self.particles)]
         generator = on_device(generator, device)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator)
-        subjects = [subject_of(scene, around, self.penalties(), generator, self.max_splats) for scene in scenes]
+        subjects = [subject_of(scene, self.penalties(), generator, self.max_splats) for scene in scenes]
         training = self.training(self.target)
         with progress.stretch(f"generate {kind}"):
             if kind == "mesh":

@@ -62,7 +62,7 @@ class RefineJob(PriorJob):
             scene = unfolded(calmed(scene, progress) if noisy else scene, self.texture)
         free = 0.6 if self.geometry == "free" else 0.0
         generator = on_device(generator, device)
-        subject = asset_subject(scene, around, half, self.penalties(), generator, free, self.pbr)
+        subject = asset_subject(scene, self.penalties(), generator, free, self.pbr)
         source = Source(scene=before, place=place, control=self.control_kind)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source).changed(later)
         training = self.training(self.target)

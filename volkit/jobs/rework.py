@@ -3,12 +3,11 @@
 import torch
 
 from volkit.distill.classic import Classic
-from volkit.distill.score import Around, FieldSubject, Penalties, SplatSubject, Subject
+from volkit.distill.score import FieldSubject, Penalties, SplatSubject, Subject
 from volkit.distill.views import occupied_sphere, orbit_cameras
 from volkit.geometry import Domain, Similarity
 from volkit.jobs.mesh_subject import MeshSubject
 from volkit.jobs.progress import Progress
-from volkit.jobs.subjects import pixels_across
 from volkit.meshing.bake import baked
 from volkit.meshing.denoise import denoised
 from volkit.meshing.unwrap import unwrapped
@@ -43,8 +42,6 @@ def _box(scene: Representation) -> Domain:
 
 def asset_subject(
     scene: Representation,
-    around: Around,
-    half: float,
     penalties: Penalties,
     generator: torch.Generator,
     free: float,
@@ -59,7 +56,7 @@ def asset_subject(
     if isinstance(scene, Splats):
         return SplatSubject(scene, penalties, Classic(most=len(scene), resets=()))
     assert isinstance(scene, Field)
-    return FieldSubject(scene, penalties, generator, max(24, round(3.0 * pixels_across(around, Domain.cube(half)))))
+    return FieldSubject(scene, penalties, generator, samples=3.0)
 
 
 def unfolded(mesh: Mesh, size: int) -> Mesh:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 
 from volkit.distill.densify import Chain
-from volkit.distill.score import Around, FieldSubject, Penalties, SplatSubject, Subject
+from volkit.distill.score import OPEN, Around, FieldSubject, Penalties, SplatSubject, Subject
 from volkit.distill.score.begin import begin
 from volkit.geometry import Domain
-from volkit.guidance.ramps import Ramp
+from volkit.guidance.ramps import Ramp, value
 from volkit.representations import (
     REPRESENTATIONS,
     TEACHERS_ONLY,
@@ -25,21 +25,31 @@ from volkit.representations import (
     VoxelsConfig,
 )
 
-__all__ = ["LEARNABLE", "pixels_across", "scene_of", "subject_of"]
+__all__ = ["LEARNABLE", "coarse_first", "pixels_across", "scene_of", "subject_of"]
 
 LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
 COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
 FINEST = 2.5  # cells of its last level for a pixel
 MOST_SPLATS = 20_000
-SAMPLES = 1.5  # on a ray, for a pixel's width
+MANY = 64  # pixels a side
 COLOUR_RATE = 3e-2  # of voxels: from grey to any colour within a hundred steps; photographs give them thousands
 
 
 def pixels_across(around: Around, domain: Domain) -> float:
     """How many pixels the domain's longest edge is wide in the last pictures, in the middle of the ranges."""
-    size = around.size.corners[-1][1] if isinstance(around.size, Ramp) else around.size
+    size = value(around.size, 1.0)
     half_view = math.radians(0.25 * sum(around.field_of_view))
     return max(domain.extent) * 0.5 * size / math.tan(half_view) / (0.5 * sum(around.distance))
+
+
+def coarse_first(around: Around) -> Around:
+    """Half of many pixels a side while matter of a field may begin anywhere: until then its rays pass every cell."""
+    first = value(around.size, 0.0)
+    if first < MANY:
+        return around
+    rest = around.size.corners if isinstance(around.size, Ramp) else ()
+    corners = ((OPEN, first // 2), (OPEN, value(around.size, OPEN)), *(c for c in rest if c[0] > OPEN))
+    return replace(around, size=Ramp(corners))
 
 
 def _sizes(kind: str, across: float) -> RepresentationConfig:
@@ -84,15 +94,10 @@ def scene_of(
 
 
 def subject_of(
-    scene: Field | Splats,
-    around: Around,
-    penalties: Penalties,
-    generator: torch.Generator,
-    most: int = MOST_SPLATS,
+    scene: Field | Splats, penalties: Penalties, generator: torch.Generator, most: int = MOST_SPLATS
 ) -> Subject:
     """An untrained scene as a grey fog that learns, where it is; of splats there will be `most`."""
     begin(scene, generator)
     if isinstance(scene, Splats):
         return SplatSubject(scene, penalties, Chain(most))
-    samples = max(24, round(SAMPLES * pixels_across(around, scene.domain)))
-    return FieldSubject(scene, penalties, generator, samples)
+    return FieldSubject(scene, penalties, generator)

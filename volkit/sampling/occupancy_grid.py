@@ -45,7 +45,7 @@ class OccupancyGrid:
         questions = field.occupancy_questions * (2 if step <= WARM_UP else 1)
         decay = WARM_DECAY if step <= WARM_UP else self.decay
         total = len(self.cells)
-        if questions >= total or bool(self.thickness.isinf().any()):
+        if questions >= total or self.unknown:
             self._ask(field, torch.arange(total, device=self.cells.device), decay, generator)
         else:
             self._ask(field, _spread(total, questions // 2, generator, self.cells.device), decay, generator)
@@ -53,6 +53,11 @@ class OccupancyGrid:
             chosen = _spread(len(occupied), questions // 2, generator, self.cells.device)
             self._ask(field, occupied[chosen], decay, generator)
         self.write(field)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there are cells that were never asked."""
+        return bool(self.thickness.isinf().any())
 
     def write(self, field: Field) -> None:
         """Turn values into the field's bits."""

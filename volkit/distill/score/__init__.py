@@ -1,7 +1,7 @@
 """The score rung: what a diffusion prior says about pictures of whatever learns."""
 
 from volkit.distill.score.around import Around
-from volkit.distill.score.field_subject import FieldSubject
+from volkit.distill.score.field_subject import OPEN, FieldSubject
 from volkit.distill.score.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.distill.score.penalties import Penalties
 from volkit.distill.score.rung import Asked, ScoreRung, wish
@@ -10,6 +10,7 @@ from volkit.distill.score.student import ScoreStudent
 from volkit.distill.score.subject import Drawing, Subject
 
 __all__ = [
+    "OPEN",
     "Around",
     "Asked",
     "CriticLearner",

@@ -1,7 +1,7 @@
 """Where a prior looks from: cameras drawn on a sphere around an object."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,7 +22,7 @@ class Around:
     uniform on the sphere between two circles. Numbers may be ramps over the run.
     """
 
-    size: int | Ramp = 64  # pixels a side
+    size: float | Ramp = 64  # pixels a side
     distance: tuple[float, float] = (4.0, 4.0)
     field_of_view: tuple[float, float] = (40.0, 40.0)
     elevation: tuple[float, float] = (-10.0, 60.0)
@@ -43,6 +43,10 @@ class Around:
             for (a, b), u in zip(((low, high), self.distance, self.field_of_view), drawn[2:], strict=True)
         )
         return self.at(azimuth * 360.0, height.asin().rad2deg(), distance, view, round(value(self.size, fraction)))
+
+    def settled(self) -> "Around":
+        """As it is at the end of a run."""
+        return replace(self, size=value(self.size, 1.0), turn=value(self.turn, 1.0))
 
     def middle(self, count: int, size: int, elevation: float | None = None) -> Cameras:
         """`count` cameras evenly around from the front on, in the middle of all ranges, to look at what there is."""

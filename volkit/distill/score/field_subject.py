@@ -1,4 +1,4 @@
-"""Fields that learn from a prior: all rays of a step's pictures at once, on samples half a pixel apart."""
+"""Fields that learn from a prior: all rays of a step's pictures at once, on samples less than a pixel apart."""
 
 from typing import Any
 
@@ -21,37 +21,40 @@ from volkit.ops.march import Stride
 from volkit.render.volume import Integral, integrate
 from volkit.representations.field import Field
 from volkit.representations.representation import ParamGroup
-from volkit.sampling.occupancy import OccupancySampler
+from volkit.sampling.occupancy import OccupancySampler, pixel_width
 from volkit.sampling.occupancy_grid import OccupancyGrid
 from volkit.typing import Tensor
 
-__all__ = ["FieldSubject"]
+__all__ = ["OPEN", "FieldSubject"]
 
-ACROSS = 48  # samples along the domain's longest edge, at least; 24 are not enough for pictures of 32 pixels
+LEAST = 24  # samples along the domain's longest edge
 EVERY = 64  # steps between looks at where nothing is
 OPEN = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
 
 
 class FieldSubject:
-    """A field, its occupancy and its regularisers."""
+    """A field, its occupancy and its regularisers; `samples` lie on a ray for a pixel's width."""
 
-    def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, across: int = ACROSS) -> None:
-        self.scene, self.penalties, self.generator = scene, penalties, generator
-        self.stride = Stride(max(scene.domain.extent) / across)
-        self.sampler = OccupancySampler(scene, self.stride, generator=generator)
-        self.grid = OccupancyGrid(scene, self.stride)
+    def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
+        self.scene, self.penalties, self.generator, self.samples = scene, penalties, generator, samples
+        self.grid = OccupancyGrid(scene, Stride(max(scene.domain.extent) / LEAST))
 
     def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
         """Pictures by one pass over the rays of all cameras."""
         width, height = cameras.size[0].tolist()
         rays = Rays.cat([cameras.picture_rays(index) for index in range(len(cameras))])
         local = self.scene.world_from_local.inverse().rays(rays)
-        samples = self.sampler(local)
+        self.grid.stride = self._stride(cameras)
+        samples = OccupancySampler(self.scene, self.grid.stride, generator=self.generator)(local)
         seen = integrate(self.scene, local, samples)
         shape = (len(cameras), height, width)
         said = self._said(local, samples, seen, moment.fraction)
         penalties = {name: term / len(cameras) for name, term in said.items()}
         return Drawing(seen.picture.rgb.view(*shape, 3), seen.picture.opacity.view(shape), penalties)
+
+    def _stride(self, cameras: Cameras) -> Stride:
+        wide = pixel_width(self.scene.domain, self.scene.world_from_local, cameras)
+        return Stride(min(wide / self.samples, max(self.scene.domain.extent) / LEAST))
 
     def blame(self, error: Tensor) -> Tensor | None:
         """Fields need not know."""
@@ -87,7 +90,7 @@ class FieldSubject:
     def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
         """Grow, then look where nothing is, once it is settled where the object is."""
         grown = self.scene.refine(moment.fraction)
-        if moment.fraction >= OPEN and moment.step % EVERY == 0:
+        if moment.fraction >= OPEN and (moment.step % EVERY == 0 or self.grid.unknown):
             self.grid.refresh(self.scene, moment.step, generator)
         return Regrown() if grown else None
 
