@@ -104,6 +104,7 @@ def measure(
     processors: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, run in variants.items():
+            os.sync()  # what the one before left to be written is not this one's
             _settle(device)
             wall, own = time.perf_counter(), time.process_time()
             run()
