@@ -44,7 +44,7 @@ class Similarity:
     @property
     def is_identity(self) -> bool:
         """Whether this changes nothing."""
-        return self == Similarity()
+        return (self.rotation, self.translation, self.scale) == (IDENTITY, (0.0, 0.0, 0.0), 1.0)
 
     def matrix(self) -> Float[Tensor, "4 4"]:
         """Homogeneous matrix, float64."""

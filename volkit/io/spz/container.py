@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def _unpack_plain(path: Path, data: bytes) -> tuple[Header, list[Part]]:
             raise FormatError(path, f"holds a stream of {whole} bytes in {size}, not {promised}", COMMON)
         packed.append(memoryview(data)[at : at + size])
         at += size
-    found = iter([_inflated(path, part, size) for part, size in zip(packed, wanted, strict=True)])
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        found = iter(list(pool.map(partial(_inflated, path), packed, wanted)))
     return header, [next(found) if size else b"" for size in header.sizes]
 
 
