@@ -22,6 +22,7 @@ __all__ = ["CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters"
 
 CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
 EVALUATIONS = 8  # points on the curve of dB over time
+EVALUATING = 0.5  # seconds of it for each second of learning
 BATCH = 1 << 16  # samples in a step's batch: enough to fill two cores
 # Where more steps gave more dB a second; a hash grid from planes has 1.6 dB more than at BATCH, from photographs 0.6.
 SMALL_BATCHES = {"mlp": 1 << 13, "planes": 1 << 14, "tensor_cp": 1 << 15, "hash_grid": 1 << 15}
@@ -131,13 +132,21 @@ class Training:
 
 
 def _evaluation(evaluate: Callable[[], float | None], count: int, progress: Progress) -> Watcher:
-    """`count` rows of history: the mean loss since the last one, and what `evaluate` finds."""
+    """`count` rows of history: the mean loss since the last one, and what `evaluate` finds, while that takes no more
+    than its share of the time: pictures of a network that is still fog take longer than its learning.
+    """
     since: list[float] = []
+    spent = longest = 0.0
 
     def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+        nonlocal spent, longest
         since.append(sum(losses.values()))
         if moment.fraction * count >= len(fit.history.rows) + 1:
-            psnr = evaluate()
+            psnr, started = None, time.perf_counter()
+            if spent + longest <= EVALUATING * moment.seconds:
+                psnr = evaluate()
+                longest = max(longest, time.perf_counter() - started)
+                spent += time.perf_counter() - started
             mean = sum(since) / len(since)
             fit.history.add(moment, loss=mean, **({} if psnr is None else {"psnr": psnr}))
             since.clear()
