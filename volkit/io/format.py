@@ -1,6 +1,9 @@
 """What one file format is: a row of the table in `formats.py`."""
 
+import lzma
 import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,13 +12,15 @@ from pathlib import Path
 from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 
-__all__ = ["Format", "FormatError", "understood"]
+__all__ = ["UNZIPPING", "Format", "FormatError", "understood"]
 
 # What damaged content makes Python and the libraries that read it say.
 DAMAGED = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, AssertionError, OSError,
     struct.error,
 )  # fmt: skip
+# What damaged zip files raise, whatever method their members are said to be packed by.
+UNZIPPING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, RuntimeError)
 
 
 class FormatError(ValueError):

@@ -1,35 +1,22 @@
 """NumPy archives (`.npz`) of others: named arrays of numbers, of no more bytes than the file can justify."""
 
-import lzma
 import math
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from volkit.io.format import FormatError
+from volkit.io.format import UNZIPPING, FormatError
 
 __all__ = ["array_names", "read_arrays"]
 
 SPARE = 64 << 20  # bytes that small archives may unpack to
 RATIO = 64  # to which larger ones may be compressed: empty grids nearly vanish
 MOST_MEMBERS = 1 << 10
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    tokenize.TokenError,  # NumPy reads headers as Python's literals
-    SyntaxError,
-    ValueError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    KeyError,
-)
+DAMAGE = (*UNZIPPING, MemoryError, KeyError, tokenize.TokenError, SyntaxError)  # headers are read as Python's literals
 SUFFIX = ".npy"
 
 
@@ -41,7 +28,7 @@ def array_names(path: Path) -> set[str]:
                 return set()
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError):
+    except UNZIPPING:
         return set()
     return {name.removesuffix(SUFFIX) for name in names[:MOST_MEMBERS] if name.endswith(SUFFIX)}
 

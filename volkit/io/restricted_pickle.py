@@ -5,28 +5,22 @@ texts and containers, and knows no way to call anything else. NumPy arrays are a
 """
 
 import codecs
-import lzma
 import pickle
 import re
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from volkit.io.format import FormatError
+from volkit.io.format import UNZIPPING, FormatError
 
 __all__ = ["LEGACY_START", "load_pickled", "pickle_start"]
 
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before version 1.6: its pickled magic number
 START = 1 << 16  # bytes of a pickle in which its names stand, before any numbers
-# What damaged members of a zip file raise, whatever their method is said to be.
-UNPACKING = (
-    OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, ValueError,
-)  # fmt: skip
 SLACK = 1 << 20  # bytes by which zip members may exceed their file: headers of small members
 
 
@@ -41,7 +35,7 @@ def pickle_start(path: Path) -> bytes:
             name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
             with archive.open(name) as member:
                 return member.read(START)
-    except (*UNPACKING, StopIteration):
+    except (*UNZIPPING, StopIteration):
         return b""
 
 
@@ -97,7 +91,7 @@ def _no_bomb(path: Path) -> None:
             return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except UNZIPPING as error:
         raise FormatError(path, f"is no whole checkpoint ({error})", "copy it again") from None
     if unpacked > path.stat().st_size + SLACK:
         raise FormatError(path, f"unpacks to {unpacked} bytes, far more than its size", "do not trust it")

@@ -1,10 +1,7 @@
 """Where the pictures of a SOG lie: in an archive, or beside its `meta.json`."""
 
 import json
-import lzma
-import struct
 import zipfile
-import zlib
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -13,17 +10,14 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from volkit.io.format import FormatError
+from volkit.io.format import UNZIPPING, FormatError
 
-__all__ = ["DAMAGED", "FIX", "META", "WIDEST", "Parts", "webp"]
+__all__ = ["FIX", "META", "WIDEST", "Parts", "webp"]
 
 META = "meta.json"
 LONGEST = 16 << 20  # bytes of JSON; a tree of a hundred thousand nodes
 WIDEST = 16383  # pixels of a WebP
 DENSEST, SMALL = 64, 1 << 22  # pixels a byte of all files: a picture of one colour is small, but not all are
-DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, NotImplementedError,
-)  # fmt: skip
 FIX = "copy or write it again"
 
 
@@ -43,7 +37,7 @@ class Parts:
                 return cls(path, None)
         try:
             return cls(path, stack.enter_context(zipfile.ZipFile(path)))
-        except DAMAGED as error:
+        except UNZIPPING as error:
             raise FormatError(path, f"is a damaged archive: {error}", FIX) from None
 
     def meta(self) -> dict[str, Any]:
@@ -88,7 +82,7 @@ class Parts:
             if member.file_size > max(LONGEST if name == META else 0, 2 * self.path.stat().st_size):
                 raise FormatError(self.path, f"holds {name} of {member.file_size} bytes", FIX)
             return self.archive.read(member)
-        except (KeyError, RuntimeError, *DAMAGED) as error:
+        except (KeyError, *UNZIPPING) as error:
             if isinstance(error, FormatError):
                 raise
             reason = " ".join(str(error).split())

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from volkit.io.atomic import write_together, written_whole
-from volkit.io.format import Format, FormatError
+from volkit.io.format import UNZIPPING, Format, FormatError
 from volkit.io.record import KEY, record_of
-from volkit.io.sog.container import DAMAGED, META, Parts
+from volkit.io.sog.container import META, Parts
 from volkit.io.sog.decode import columns_of, is_flat, is_mip
 from volkit.io.sog.encode import encoded
 from volkit.io.sog.streamed import finest
@@ -37,7 +37,7 @@ def sniff(path: Path) -> bool:
         if head.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(path) as archive:
                 return META in archive.namelist()
-    except DAMAGED:
+    except UNZIPPING:
         return False
     return head.lstrip()[:1] == b"{" and (LEVELS in head or all(key in head for key in (b'"means"', b'"mins"')))
 
