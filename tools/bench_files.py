@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +23,13 @@ from bench_frame import IDLE, Bench, Cases, busy_cores, save
 
 import volkit
 from volkit.geometry import Domain
+from volkit.jobs.measure import Judge
+from volkit.jobs.progress import Progress
 from volkit.representations import Splats, SplatsConfig
 
 FORMATS = (".ply", ".compressed.ply", ".spz")
 WAYS = ((".ply", ".ply"), (".ply", ".compressed.ply"), (".ply", ".spz"), (".spz", ".ply"))
+PALETTED, SIDE = 100_000, 320  # splats of a .sog, pixels a side of the pictures that judge it
 SPREAD = {"means": 1.0, "quaternions": 1.0, "log_scales": 0.5, "logits": 2.0, "sh_dc": 0.5, "sh_rest": 0.2}
 
 
@@ -47,6 +51,7 @@ def main() -> None:
         cases = _doors(bench, scene, Path(folder))
         if options.splat_transform:
             cases |= _ways(bench, scene, Path(folder), shlex.split(options.splat_transform))
+        cases |= _sog(bench, scene, Path(folder))
     print(save("bench_files", device, {"files": cases}))
 
 
@@ -102,6 +107,16 @@ def _ways(bench: Bench, scene: Splats, folder: Path, program: list[str]) -> Case
         }
         cases[f"{before} to {after}"] = _sized(bench.brief().time(variants, len(scene)), (ours, theirs))
     return cases
+
+
+def _sog(bench: Bench, scene: Splats, folder: Path) -> Cases:
+    """A part written as .sog, alone: splat-transform needs a GPU for that; how near its pictures are, in dB."""
+    part, target = deepcopy(scene), folder / "ours.sog"
+    part.kept(torch.randperm(len(scene), generator=bench.generator)[:PALETTED])
+    timed = bench.brief().time({"volkit": partial(volkit.save, part, target)}, len(part))
+    judge = Judge.of_scene(part, SIDE, bench.generator)
+    timed["volkit"]["psnr"] = judge.mean_psnr(volkit.load(target), Progress(quiet=True))
+    return {f"write .sog, {len(part):,} of them": _sized(timed, (target, target))}
 
 
 def _converted(source: Path, target: Path) -> None:

@@ -28,8 +28,9 @@ def throughput() -> str:
             spent = {name: v["median_ms"] - start * (name == "splat-transform") for name, v in others}
             size = [f"{v['bytes'] / ours['bytes']:.2f}" for _, v in others]
             beside = [f"{name} {number(ms / 1e3)} s: {ms / ours['median_ms']:.1f} times" for name, ms in spent.items()]
+            beside = beside or [f"nothing; {ours['psnr']:.1f} dB from its source's pictures" if "psnr" in ours else "-"]
             rows.append([case, number(ours["median_ms"] / 1e3), f"{ours['million_per_s']:.2g}",
-                         number(ours["bytes"] / 1e6, 1), *(beside or ["-"]), *(size or ["-"])])  # fmt: skip
+                         number(ours["bytes"] / 1e6, 1), *beside, *(size or ["-"])])  # fmt: skip
     return table(["what", "seconds", "M splats/s", "MB", "beside it", "its file, of ours"], rows)
 
 
