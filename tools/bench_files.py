@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from copy import deepcopy
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +28,7 @@ from volkit.representations import Splats, SplatsConfig
 
 FORMATS = (".ply", ".compressed.ply", ".spz")
 WAYS = ((".ply", ".ply"), (".ply", ".compressed.ply"), (".ply", ".spz"), (".spz", ".ply"))
-PALETTED, SIDE = 100_000, 320  # splats of a .sog, pixels a side of the pictures that judge it
+SIDE = 320  # pixels a side of the pictures that judge a .sog
 SPREAD = {"means": 1.0, "quaternions": 1.0, "log_scales": 0.5, "logits": 2.0, "sh_dc": 0.5, "sh_rest": 0.2}
 
 
@@ -38,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000, help="splats of noise")
     parser.add_argument("--source", type=Path, help="a file of splats instead of noise")
+    parser.add_argument("--trained", type=Path, help="a file of splats to write as .sog as well: noise has no palette")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--splat-transform", default=shutil.which("splat-transform"), help="its command")
     parser.add_argument("--busy", action="store_true", help="measure although others use the machine")
@@ -51,7 +51,8 @@ def main() -> None:
         cases = _doors(bench, scene, Path(folder))
         if options.splat_transform:
             cases |= _ways(bench, scene, Path(folder), shlex.split(options.splat_transform))
-        cases |= _sog(bench, scene, Path(folder))
+        if options.trained:
+            cases |= _sog(bench, volkit.load(options.trained), Path(folder))
     print(save("bench_files", device, {"files": cases}))
 
 
@@ -110,13 +111,12 @@ def _ways(bench: Bench, scene: Splats, folder: Path, program: list[str]) -> Case
 
 
 def _sog(bench: Bench, scene: Splats, folder: Path) -> Cases:
-    """A part written as .sog, alone: splat-transform needs a GPU for that; how near its pictures are, in dB."""
-    part, target = deepcopy(scene), folder / "ours.sog"
-    part.kept(torch.randperm(len(scene), generator=bench.generator)[:PALETTED])
-    timed = bench.brief().time({"volkit": partial(volkit.save, part, target)}, len(part))
-    judge = Judge.of_scene(part, SIDE, bench.generator)
+    """Written alone, for splat-transform needs a GPU for that; how near its pictures are, in dB."""
+    target = folder / "ours.sog"
+    timed = bench.brief().time({"volkit": partial(volkit.save, scene, target)}, len(scene))
+    judge = Judge.of_scene(scene, SIDE, bench.generator)
     timed["volkit"]["psnr"] = judge.mean_psnr(volkit.load(target), Progress(quiet=True))
-    return {f"write .sog, {len(part):,} of them": _sized(timed, (target, target))}
+    return {f"write .sog, {len(scene)} trained ones": _sized(timed, (target, target))}
 
 
 def _converted(source: Path, target: Path) -> None:
