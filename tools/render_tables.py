@@ -133,7 +133,9 @@ def meshes() -> str:
 
 def generation() -> str:
     """Assets of held-out words beside the exact ones, by the toy prior and by what it is at random weights."""
-    return _generated({"toy": "toy prior", "random": "random weights"})
+    return _generated(
+        {"toy": "toy prior", "pixels64": "of 64 pixels", "latent": "of latents", "random": "random weights"}
+    )
 
 
 def faces() -> str:

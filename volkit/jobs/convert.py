@@ -154,15 +154,17 @@ class ConvertJob:
             made = self._mesh(sources, source, target, generator, progress)
         else:
             student = self._student(teacher, kind, generator)
-            report |= {"method": self.method, "parameters": count_parameters(student)}
+            report |= {"method": self.method}
             if self.dry_run:
                 answers = answer_bytes(teacher, student, self.size)
+                report["parameters"] = count_parameters(student)
                 return report | estimate(student, budget, 0, JUDGED, teacher=teacher, answers=answers)
             check_target(target, kind)
             if student is teacher:
                 made = self._kept(source, target, generator, started)
             else:
                 made = self._distil(source, student, target, generator, progress)
+            report["parameters"] = count_parameters(made.scene)
         axes = Axes(self.frame, self.spz_frame)
         report |= made.told | {"source_bytes": sum(map(stored_bytes, sources)), "bytes": stored_bytes(target)}
         if source.splats is not None:
