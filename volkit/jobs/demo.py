@@ -77,7 +77,7 @@ class DemoJob:
     quick: bool = False
     """A smaller tour of seconds, to see that everything runs."""
     all: bool = False
-    """Text to 3D as well, two minutes more."""
+    """Text to 3D as well, less than two minutes more."""
     preview: bool = False
     """Write a live picture beside the scene while it is fitted."""
     seed: int = 0
