@@ -10,6 +10,7 @@ from torch import nn
 from volkit.distill.active import PixelDraw
 from volkit.fit import Budget, Fit, Moment, Regrown
 from volkit.geometry import Cameras
+from volkit.jobs.progress import Progress
 from volkit.representations.representation import ParamGroup
 
 
@@ -95,3 +96,22 @@ def test_error_driven_draws_are_unbiased():
     assert (camera == 1).float().mean() > 0.45  # the hard camera is drawn more often than its third
     estimate, spread = (value * importance).mean(), (value * importance).std() / 200_000**0.5
     assert abs(estimate - expected) < 4 * spread  # four standard errors: one run in 16 000 would fail by chance
+
+
+@pytest.mark.parametrize(("slow", "looks"), [(0.0, 8), (10.0, 1)])
+def test_looking_takes_about_half_of_the_time_of_learning(tmp_path, monkeypatch, slow, looks):
+    from volkit.jobs import training
+
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+
+    def look(scene) -> float:
+        clock[0] += slow  # learning itself takes no time by this clock
+        return 30.0
+
+    student = Parabola()
+    student.scene = student
+    run = training.Training(tmp_path / "a.safetensors", Budget(steps=16), "looks", checkpoint_seconds=1e9)
+    history = run.run(student, Progress(quiet=True), look).history.rows
+    assert len(history) == 8 and all("loss" in row for row in history)
+    assert sum("psnr" in row for row in history) == looks

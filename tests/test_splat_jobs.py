@@ -83,6 +83,7 @@ def test_splats_to_a_field_and_back(fitted, capsys):
     report = _report(capsys, "convert", str(grid), str(again), "--to", "splats", "--budget", "150", "--max-splats",
                      "3000", "--force")  # fmt: skip
     assert report["psnr_to_source"] > 22.0 and again.stat().st_size <= 3000 * 248 + 2000
+    assert report["parameters"] == 59 * report["splats"]  # of those that were written, however many it began with
 
 
 def test_splats_are_looked_into(fitted, capsys):

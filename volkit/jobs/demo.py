@@ -35,7 +35,7 @@ CONVERSIONS = ((FIRST, "tensor_vm"), (FIRST, "mlp"), (FIRST, "splats"), ("splats
 MESH = (FIRST, "mesh")
 SHOWN = 3  # held-out views on the page
 WORDS, WORDS_FILE = "text to 3D", "words.safetensors"
-SMALL = MlpConfig(layers=4, width=128, skip=2)  # an eighth of the paper's work: two cores teach it in half a minute
+SMALL = MlpConfig(layers=4, width=128, skip=2)  # a sixth of the paper's weights, which stay fog in so little time
 PROMPT = "a red sphere on a blue cube"  # of toy_prior/held_out.json: the prior never saw these words together
 
 
