@@ -55,7 +55,7 @@ volkit/viewer/viewer.html: $(wildcard tools/viewer/*.*)
 GODOT_PARTS = apt-cache depends godot3-server | sed -n 's/^ *Depends: //p' | grep -vx 'libc6\|libgcc-s1\|libstdc++6'
 CHROMIUM = .engines/chromium/usr/lib/chromium/chromium
 CHROMIUM_PARTS = apt-get install --simulate --no-install-recommends chromium | sed -n 's/^Inst \([^ ]*\).*/\1/p'
-OPENVDB_PARTS = apt-get install --simulate --no-install-recommends python3-openvdb | sed -n 's/^Inst \([^ ]*\).*/\1/p'
+OPENVDB_PARTS = apt-get install --simulate --no-install-recommends python3-openvdb libnanovdb-tools | sed -n 's/^Inst \([^ ]*\).*/\1/p'
 engines: .engines/node_modules/@playcanvas/splat-transform .engines/bpy/.installed .engines/godot/usr/bin/godot3-server $(CHROMIUM) .engines/openvdb/usr
 	$(MAKE) viewer || echo "engines: no viewer; it needs Node.js, npm and its registry" >&2
 
@@ -79,7 +79,7 @@ engines: .engines/node_modules/@playcanvas/splat-transform .engines/bpy/.install
 .engines/openvdb/usr:
 	mkdir -p .engines/openvdb
 	cd .engines/openvdb && apt-get download --quiet=2 $$($(OPENVDB_PARTS)) && for part in *.deb; do dpkg -x $$part . || exit 1; done \
-	|| echo "engines: no OpenVDB; python3-openvdb is Debian's, apt-get update may be needed first" >&2
+	|| echo "engines: no OpenVDB; python3-openvdb and libnanovdb-tools are Debian's, apt-get update may be needed first" >&2
 
 $(CHROMIUM):
 	command -v chromium || { mkdir -p .engines/chromium && cd .engines/chromium \

@@ -80,13 +80,14 @@ def by_splat_transform(source: Path, target: Path) -> None:
 
 
 def by_openvdb(folder: Path) -> dict[str, Any]:
-    """What `in_openvdb.py` says, under Debian's OpenVDB and the NumPy that it was built for."""
-    system = ENGINES / "openvdb" / "usr" / "lib"
+    """What `in_openvdb.py` says, under Debian's OpenVDB, the NumPy that it was built for, and NanoVDB's programs."""
+    programs, system = (ENGINES / "openvdb" / "usr" / part for part in ("bin", "lib"))
     packages, libraries = system / "python3" / "dist-packages", system / "x86_64-linux-gnu"
-    if sys.version_info[:2] != (3, 11) or not [*packages.glob("pyopenvdb*.so")]:
+    found = [*packages.glob("pyopenvdb*.so")] and (programs / "nanovdb_convert").is_file()
+    if sys.version_info[:2] != (3, 11) or not found:
         pytest.skip("no OpenVDB here: make engines")
     place = {"LD_LIBRARY_PATH": ":".join(str(libraries / part) for part in ("", "blas", "lapack")),
-             "PYTHONPATH": f"{packages}:{HERE.parent.parent}"}  # fmt: skip
+             "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": f"{packages}:{HERE.parent.parent}"}  # fmt: skip
     return json.loads(_ran([sys.executable, str(HERE / "in_openvdb.py"), str(folder)], **place).splitlines()[-1])
 
 

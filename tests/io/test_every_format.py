@@ -23,7 +23,7 @@ from mutants import survive
 from splat_scenes import assert_agree, random_splats
 
 from volkit.geometry import Cameras, Domain, Similarity
-from volkit.io import FORMATS, describe, load, save, vdb
+from volkit.io import FORMATS, describe, load, nvdb, save, vdb
 from volkit.io.assets import usd_reader
 from volkit.representations import Capture, HashGridConfig, Mesh, Representation, Splats
 
@@ -43,8 +43,14 @@ COLUMNS = {
     "splat_gltf": lambda _: test_splat_gltf.EXACT,
     "usd": lambda _: test_splat_usd.EXACT,
 }
-HALVES = {"svox2": ("sh_data",), "instant-ngp": ("table", "density_network", "rgb_network")}  # in 16 bits
-ROUNDING = 2.0**-11, 2.0**-25  # of a half: of the value, and of the smallest step
+HALF = 2.0**-11, 2.0**-25  # of the value, and of the smallest step
+FOG = {"density_data": (2.0**-23, 0.0), "sh_data": (0.0, 2.0**-22)}  # by a scale; by 1/2 and back: float32
+ROUNDING = {
+    "svox2": {"sh_data": HALF},
+    "instant-ngp": dict.fromkeys(("table", "density_network", "rgb_network"), HALF),
+    "openvdb": FOG,
+    "nanovdb": FOG,
+}
 READERS = [row.name for row in FORMATS.values() if row.read]
 WRITTEN = [
     (row.name, kind, suffix)
@@ -128,8 +134,11 @@ def test_what_is_written_comes_back(tmp_path, row, kind, suffix):
         for name, tensor in scene.state_dict().items():
             if name == "occupancy" and name not in keeps:
                 continue
-            relative, absolute = ROUNDING if name in HALVES.get(row, ()) else (0.0, 0.0)
-            torch.testing.assert_close(again.state_dict()[name], tensor, rtol=relative, atol=absolute, msg=name)
+            relative, absolute = ROUNDING.get(row, {}).get(name, (0.0, 0.0))
+            found = again.state_dict()[name]
+            if name == "density_data":  # of what has no scale but the world's
+                found = found * (scene.world_from_local.scale / again.world_from_local.scale)
+            torch.testing.assert_close(found, tensor, rtol=relative, atol=absolute, msg=name)
     assert all((again.provenance.get(name) == value) == ("provenance" in keeps) for name, value in NOTE.items())
     assert (again.capture is not None) == ("cameras" in keeps)
 
@@ -181,7 +190,7 @@ def test_names_are_unique_and_suffixes_tell_kinds_apart():
 @pytest.mark.parametrize("row", READERS)
 def test_mutants_of_every_format(tmp_path, monkeypatch, row):
     """As many for each row of the table as there are in the tests of readers that parse bytes themselves, and more."""
-    for reader in (usd_reader, vdb):
+    for reader in (usd_reader, nvdb, vdb):
         monkeypatch.setattr(reader, "SECONDS", 3.0)
     path = example(tmp_path, row)
     survive(path, path.read_bytes())

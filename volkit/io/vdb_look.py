@@ -16,7 +16,7 @@ MOST = 1 << 30  # voxels of a dense grid
 SPARSEST = 1 << 12  # cells of the box about all active voxels, for each of them
 KEY = "volkit"
 
-Found = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]
+Found = tuple[dict[str, np.ndarray], np.ndarray, str]
 
 
 def look(path: str) -> str | None:
@@ -29,8 +29,8 @@ def look(path: str) -> str | None:
 
 
 def dense_grids(path: str) -> Found:
-    """Values [x, y, z] and colours [x, y, z, 3] in the box of active density by name; where that box begins and the
-    edges of its first voxel lead, in the world; our record. ValueError where there is no such box.
+    """Values [x, y, z] and colours [x, y, z, 3] in the box of active density by name; the edges of its first voxel and
+    that one's centre, in the world; our record. ValueError where there is no such box.
     """
     grids = {grid.name: grid for grid in openvdb.readAll(path)[0]}
     if "density" not in grids:
@@ -44,9 +44,9 @@ def dense_grids(path: str) -> Found:
     colours = [name for name in grids if name == "Cd" or name.startswith("harmonics_")]
     found = {"density": _dense(density, low, shape)}
     found |= {name: _dense(grids[name], low, (*shape, 3)) for name in colours}
-    ends = [np.array(density.transform.indexToWorld(tuple(at))) for at in low - 0.5 + np.eye(4, 3, -1)]
+    *ends, centre = (np.array(density.transform.indexToWorld(tuple(at))) for at in low + np.eye(4, 3))
     told = density[KEY] if KEY in density.metadata else ""
-    return found, ends[0], np.stack(ends[1:]) - ends[0], told if isinstance(told, str) else ""
+    return found, np.stack([*(end - centre for end in ends), centre]), told if isinstance(told, str) else ""
 
 
 def _dense(grid: Any, low: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -23,6 +23,9 @@ EXTRAS = {
     "imageio-ffmpeg": ("videos", "pip install imageio-ffmpeg"),
     "peft": ("critics of diffusion priors", "pip install 'volkit[generate]'"),
     "transformers": ("the words of diffusion priors", "pip install 'volkit[generate]'"),
+    "trimesh": ("meshes", "pip install 'volkit[mesh]'"),
+    "usd-core": ("USD files", "pip install 'volkit[usd]'"),
+    "warp-lang": ("NanoVDB files", "pip install 'volkit[nanovdb]'"),
 }
 
 

@@ -1,0 +1,99 @@
+"""NanoVDB's `.nvdb`: sparse volumes that GPUs read as they lie, for instant-ngp and renderers, by NVIDIA's Warp.
+
+What its grids are says `fog.py`, how a file is built `nvdb_look.py`. Each grid has a segment of its own and lies raw,
+in 32-bit floats, the density first: as much as every reader of NanoVDB knows.
+"""
+
+from functools import reduce
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from volkit.io.atomic import written_whole
+from volkit.io.fog import field_of_grids, grids_of
+from volkit.io.format import Format, FormatError, understood
+from volkit.io.trial import Trial
+from volkit.representations import Representation, Voxels
+
+__all__ = ["FORMAT"]
+
+MAGIC = b"NanoVDB"
+MISSING = "NVIDIA's Warp is not installed: pip install 'volkit[nanovdb]'"
+VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
+SECONDS, RATE, MEMORY = 20.0, 5e6, 16 << 30  # of a trial, with the file's bytes a second, and bytes of address space
+TRIAL = Trial("Warp", Path(__file__).with_name("nvdb_look.py"))
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file begins as NanoVDB's."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def read(path: Path) -> Representation:
+    """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
+    _check_warp(path)
+    from volkit.io.nvdb_look import dense_grids
+
+    size = path.stat().st_size
+    with understood(path, "a NanoVDB file", "write it again with a grid `density` of 32-bit floats"):
+        TRIAL.ask(path, SECONDS + size / RATE, MEMORY + 16 * size)
+        return field_of_grids(*dense_grids(str(path)), {})
+
+
+def write(representation: Representation, path: Path) -> None:
+    """Leaves of 8x8x8 voxels wherever the field is not empty."""
+    assert isinstance(representation, Voxels)
+    _check_warp(path)
+    from volkit.io import nvdb_look as nvdb
+
+    grids, place = grids_of(representation, path)
+    leaves = np.unique(np.argwhere(grids["density"]) // nvdb.LEAF, axis=0) * nvdb.LEAF
+    with written_whole(path) as part, part.open("wb") as file:
+        for name, values in grids.items():
+            for piece in _segment(name, nvdb.built(values, leaves, place)):
+                file.write(piece)
+
+
+def _check_warp(path: Path) -> None:
+    if find_spec("warp") is None:
+        raise FormatError(path, "cannot be handled", MISSING)
+
+
+def _segment(name: str, data: np.ndarray) -> tuple[bytes, ...]:
+    """Header, what is said of the grid, its name, the grid, which is named too."""
+    from volkit.io import nvdb_look as nvdb
+
+    header, said = np.zeros((), nvdb.HEADER), np.zeros((), nvdb.SAID)
+    grid, tree = data[: nvdb.GRID.itemsize].view(nvdb.GRID)[0], data[nvdb.GRID.itemsize :][: nvdb.TREE.itemsize]
+    tree = tree.view(nvdb.TREE)[0]
+    grid["magic"], grid["name"], grid["class"] = nvdb.MAGIC, name, nvdb.FOG if name == "density" else 0
+    header["magic"], header["version"], header["grids"] = nvdb.MAGIC, VERSION, 1
+    said["size"] = said["packed"] = len(data)
+    said["key"], said["name_size"], said["version"] = _key(name), len(name) + 1, VERSION
+    said["voxels"], said["tiles"], said["nodes"] = tree["voxels"], tree["tiles"], [*tree["nodes"], 1]
+    said["box"] = nvdb.box_of(data).ravel()
+    for field in ("type", "class", "world_box", "voxel_size"):
+        said[field] = grid[field]
+    return header.tobytes(), said.tobytes(), name.encode() + b"\0", data.tobytes()
+
+
+def _key(name: str) -> int:
+    """What readers that look for a name compare first: a hash in 64 bits (nanovdb/util/IO.h, stringHash)."""
+    return reduce(lambda key, letter: (key * 67 + letter + (key >> 56)) % (1 << 64), name.encode(), 0)
+
+
+FORMAT = Format(
+    name="nanovdb",
+    suffixes=(".nvdb",),
+    holds=("voxels",),
+    frame="zup",
+    sniff=sniff,
+    read=read,
+    write=write,
+    keeps="densities and harmonics in float32, frame; not cameras, colours of empty cells, provenance",
+)
