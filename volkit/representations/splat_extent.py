@@ -6,7 +6,7 @@ import torch
 
 from volkit.geometry import Domain
 from volkit.representations.splats import Splats
-from volkit.typing import Float, Int, Tensor
+from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["core", "core_sphere"]
 
@@ -23,15 +23,17 @@ def core_sphere(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
 
     The centre is the median weighted by opacity.
     """
-    splats = _some(splats)
-    good = _good(splats)
-    means, opacity = splats.means[good], splats.opacities[good].double()
-    if not len(means):
+    return _sphere(_sound(splats))
+
+
+def _sphere(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
+    if not len(splats):
         return torch.tensor(splats.domain.centre, device=splats.device), 0.5 * splats.domain.diagonal
+    means, opacity = splats.means, splats.opacities.double()
     centre = torch.stack([_quantile(axis, opacity, 0.5) for axis in means.unbind(-1)])
     distance = (means - centre).norm(dim=-1)
     radius = min(float(distance.max()), FENCE * float(_quantile(distance, opacity, 0.75)))
-    return centre, radius or REACH * float(splats.scales[good].max())
+    return centre, radius or REACH * float(splats.scales.max())
 
 
 @torch.no_grad()
@@ -40,15 +42,13 @@ def core(splats: Splats) -> Domain:
 
     Light is opacity times area.
     """
-    splats = _some(splats)
-    centre, radius = core_sphere(splats)
-    good = _good(splats)
-    if not len(good):
+    splats = _sound(splats)
+    if not len(splats):
         return Domain.cube(1.0)
-    means, scales = splats.means[good], splats.scales[good]
+    (centre, radius), means = _sphere(splats), splats.means
     near = (means - centre).norm(dim=-1) <= radius
-    light = splats.opacities[good].double() * scales.double().sort(-1).values[:, -2:].prod(-1)
-    reach = splats.axes[good].norm(dim=-1) * REACH
+    light = splats.opacities.double() * splats.scales.double().sort(-1).values[:, -2:].prod(-1)
+    reach = splats.axes.norm(dim=-1) * REACH
     lower, upper = (
         torch.stack([_quantile(axis, light[near], share) for axis in ends[near].unbind(-1)])
         for ends, share in ((means - reach, TRIMMED), (means + reach, 1.0 - TRIMMED))
@@ -61,18 +61,18 @@ def core(splats: Splats) -> Domain:
     return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()), far)
 
 
-def _some(splats: Splats) -> Splats:
-    """All splats, or enough of them."""
-    step = len(splats) // ENOUGH
-    if step < 2:
-        return splats
+def _sound(splats: Splats) -> Splats:
+    """Enough of the splats, evenly taken, but for those that cannot be drawn."""
+    if (step := len(splats) // ENOUGH) > 1:
+        splats = _rows(splats, slice(None, None, step))
+    bad = splats.bad if len(splats) else torch.zeros(0, dtype=torch.bool)
+    return _rows(splats, ~bad) if bool(bad.any()) else splats
+
+
+def _rows(splats: Splats, rows: slice | Bool[Tensor, " splat"]) -> Splats:
     some = Splats(replace(splats.config, count=0, extras=()), splats.domain, torch.Generator())
-    some.replaced({name: column[::step] for name, column in splats.named_parameters()})
+    some.replaced({name: column[rows] for name, column in splats.named_parameters()})
     return some
-
-
-def _good(splats: Splats) -> Int[Tensor, " row"]:
-    return (~splats.bad).nonzero()[:, 0] if len(splats) else torch.zeros(0, dtype=torch.long, device=splats.device)
 
 
 def _quantile(values: Float[Tensor, " value"], weights: Float[Tensor, " value"], share: float) -> Float[Tensor, ""]:
