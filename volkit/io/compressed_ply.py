@@ -13,10 +13,10 @@ import torch
 
 from volkit import __version__
 from volkit.io.atomic import written_whole
+from volkit.io.blocks import columns_by_blocks
 from volkit.io.format import Format, FormatError
-from volkit.io.ply_file import head_of, matrix, read_elements
+from volkit.io.ply_file import Table, head_of, matrix, read_elements
 from volkit.io.quantised import (
-    BLOCK,
     by_blocks,
     coded,
     colour_of_constant,
@@ -45,6 +45,8 @@ OLD = 12  # bounds in files whose colours span [0, 1]
 DEGREES = {0: 0, 9: 1, 24: 2, 45: 3}
 REACH = 4.0  # of the harmonics
 SMALLEST, LARGEST = -20.0, 20.0  # log scales
+# Of a byte: the middle of its step, and the ends themselves.
+HARMONICS = ((np.concatenate([[0.0], (np.arange(1, 255) + 0.5) / 256, [1.0]]) - 0.5) * 2 * REACH).astype(np.float32)
 
 
 def sniff(path: Path) -> bool:
@@ -57,30 +59,32 @@ def read(path: Path) -> Splats:
     """Splats as they are packed; FormatError for damaged files and those that lie about their size."""
     elements, comments = read_elements(path)
     bounds, words, harmonics = _checked(path, elements)
-    low = bounds[:, 0:3], bounds[:, 6:9], bounds[:, 12:15]
-    high = bounds[:, 3:6], bounds[:, 9:12], bounds[:, 15:18]
-    position, rotation, scale, colour = (np.ascontiguousarray(words[:, k]) for k in range(4))
+    columns = columns_by_blocks(len(words), lambda rows: _unpacked(bounds, words, harmonics, rows))
+    return splats_of(columns, provenance=record_in(comments) | {"format": "compressed_ply", "comments": list(comments)})
+
+
+def _unpacked(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: slice) -> dict[str, np.ndarray]:
+    """Columns of some rows, which begin with a chunk."""
+    order = np.arange(harmonics.shape[1]).reshape(3, -1).T.ravel()  # channel by channel to basis by basis
+    position, rotation, scale, colour = (np.ascontiguousarray(words[rows, k]) for k in range(4))
     shares = _split(position), _split(scale), colour.view(np.uint8).reshape(-1, 4)[:, :0:-1] / np.float32(255)
-    means, log_scales, rgb = (
-        torch.from_numpy(share * _each(high[k] - low[k], len(words)) + _each(low[k], len(words)))
-        for k, share in enumerate(shares)
-    )
+    chunks = bounds[rows.start // CHUNK : -(-rows.stop // CHUNK)].reshape(-1, 3, 2, 3)
+    means, log_scales, rgb = (_within(share, chunks[:, k]) for k, share in enumerate(shares))
     three = np.stack([rotation >> 20 & 1023, rotation >> 10 & 1023, rotation & 1023], -1).astype(np.float32)
     quaternions = from_smallest_three(
         torch.from_numpy((rotation >> 30).astype(np.int64)), torch.from_numpy(three).mul_(2 / 1023).sub_(1)
     )
-    columns = {
+    return {
         "means": means,
-        "quaternions": quaternions,
+        "quaternions": quaternions.numpy(),
         "log_scales": log_scales,
-        "logits": logits_of_bytes((colour & 255).astype(np.uint8)),
-        "sh_dc": constant_of_colour(rgb)[:, None],
-        "sh_rest": _harmonics(harmonics),
+        "logits": logits_of_bytes((colour & 255).astype(np.uint8)).numpy(),
+        "sh_dc": constant_of_colour(torch.from_numpy(rgb))[:, None].numpy(),
+        "sh_rest": HARMONICS.take(harmonics[rows].take(order, 1), mode="clip").reshape(len(position), -1, 3),
     }
-    return splats_of(columns, provenance=record_in(comments) | {"format": "compressed_ply", "comments": list(comments)})
 
 
-def _checked(path: Path, elements: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _checked(path: Path, elements: dict[str, Table]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bounds [chunk, 18], words [splat, 4] and bytes of harmonics [splat, f_rest]."""
     fix = "copy or write it again"
     if not {"chunk", "vertex"} <= set(elements) <= {"chunk", "vertex", "sh"}:
@@ -93,40 +97,29 @@ def _checked(path: Path, elements: dict[str, np.ndarray]) -> tuple[np.ndarray, n
     wanted = BOUNDS if set(BOUNDS) <= named else BOUNDS[:OLD]
     if not set(wanted) <= named or not set(WORDS) <= set(vertices.dtype.names or ()):
         raise FormatError(path, "lacks columns of packed splats", fix)
-    bounds = matrix(chunks, wanted, "<f4")
+    bounds = matrix(chunks[:], wanted, "<f4")
     if len(wanted) == OLD:
         bounds = np.concatenate([bounds, np.tile(np.array([0, 0, 0, 1, 1, 1], np.float32), (len(bounds), 1))], 1)
-    words = matrix(vertices, WORDS, "<u4")
+    words = matrix(vertices[:], WORDS, "<u4")
     rest = elements.get("sh", np.zeros(count, np.dtype([])))
     names = [f"f_rest_{k}" for k in range(len(rest.dtype.names or ()))]
     if len(rest) != count or len(names) not in DEGREES or set(names) != set(rest.dtype.names or ()):
         raise FormatError(path, f"holds {len(names)} harmonics of {len(rest)} splats", fix)
     if any(rest.dtype[name] != np.uint8 for name in names):
         raise FormatError(path, "holds harmonics that are no bytes", fix)
-    return bounds, words, matrix(rest, names, "u1")
+    return bounds, words, matrix(rest[:], names, "u1")
 
 
-def _each(bounds: np.ndarray, count: int) -> np.ndarray:
-    """Those of a chunk for every splat in it."""
-    return bounds.repeat(CHUNK, 0)[:count]
+def _within(shares: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Of the interval of each splat's chunk; lowest and highest [chunk, 2, 3]."""
+    low, span = (part.repeat(CHUNK, 0)[: len(shares)] for part in (ends[:, 0], ends[:, 1] - ends[:, 0]))
+    return shares * span + low
 
 
 def _split(words: np.ndarray) -> np.ndarray:
     """11, 10 and 11 bits as shares of 1, float32 [splat, 3]."""
     parts = words >> 21, words >> 11 & 1023, words & 2047
     return np.stack([part.astype(np.float32) / most for part, most in zip(parts, (2047, 1023, 2047), strict=True)], -1)
-
-
-def _harmonics(values: np.ndarray) -> Tensor:
-    """The middle of a byte's step, and the ends themselves; [splat, basis, 3]."""
-    steps = (torch.arange(256) + 0.5) / 256
-    steps[0], steps[255] = 0.0, 1.0
-    table = ((steps - 0.5) * 2 * REACH).numpy()
-    found = np.empty((len(values), values.shape[1] // 3, 3), np.float32)
-    for start in range(0, len(values), BLOCK):
-        part = values[start : start + BLOCK]
-        np.take(table, part.reshape(len(part), 3, -1).swapaxes(1, 2), out=found[start : start + BLOCK], mode="clip")
-    return torch.from_numpy(found)
 
 
 def write(representation: Representation, path: Path) -> None:

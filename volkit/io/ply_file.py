@@ -1,6 +1,7 @@
 """The container of a `.ply`, its header read by plyfile, its body once the promise fits the file."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,9 +10,32 @@ from plyfile import PlyData, PlyListProperty, PlyParseError
 
 from volkit.io.format import FormatError
 
-__all__ = ["HEADER", "head_of", "matrix", "read_elements"]
+__all__ = ["HEADER", "Table", "head_of", "matrix", "read_elements"]
 
 HEADER = 1 << 16  # bytes in which a header must end
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in a binary file, read when they are asked for: plyfile maps it, and a mapped file must not change."""
+
+    path: Path
+    dtype: np.dtype
+    count: int
+    offset: int  # bytes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.count)
+        found = np.fromfile(self.path, self.dtype, stop - start, offset=self.offset + start * self.dtype.itemsize)
+        if len(found) != stop - start:
+            raise FormatError(self.path, "became shorter while it was read", "read it again")
+        return found
+
+
+Table = Rows | np.ndarray
 
 
 def head_of(path: Path) -> bytes:
@@ -24,7 +48,7 @@ def head_of(path: Path) -> bytes:
     return head.partition(b"end_header")[0] if head.startswith(b"ply") else b""
 
 
-def read_elements(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def read_elements(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
     """Tables by their elements' names, and comments; FormatError for lists, damage and lies about the size."""
     try:
         with path.open("rb") as file:
@@ -41,7 +65,7 @@ def read_elements(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     return tables, tuple(comments)
 
 
-def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, np.ndarray]:
+def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, Table]:
     if any(isinstance(p, PlyListProperty) for element in header.elements for p in element.properties):
         raise FormatError(path, "has a column of lists", "write one number a splat and column")
     rows, body = sum(element.count for element in header.elements), path.stat().st_size - file.tell()
@@ -50,13 +74,14 @@ def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, np.ndarray
     if header.text:
         file.seek(0)
         return {element.name: element.data for element in PlyData.read(file).elements}
-    kinds = {element.name: (element.dtype(header.byte_order), element.count) for element in header.elements}
-    promised = sum(kind.itemsize * count for kind, count in kinds.values())
-    if promised != body:
+    tables, at = {}, file.tell()
+    for element in header.elements:
+        tables[element.name] = table = Rows(path, element.dtype(header.byte_order), element.count, at)
+        at += table.dtype.itemsize * table.count
+    if (promised := at - file.tell()) != body:
         fact = f"promises {rows} splats, {promised} bytes, and holds {body} bytes"
         raise FormatError(path, fact, "copy or write it again")
-    # plyfile reads row by row where it may not map the file, and a mapped file must not change.
-    return {name: np.fromfile(file, kind, count) for name, (kind, count) in kinds.items()}
+    return tables
 
 
 def matrix(table: np.ndarray, names: Sequence[str], kind: str) -> np.ndarray:

@@ -9,18 +9,18 @@ Source: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`, save_ply a
 
 import math
 import re
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from plyfile import PlyData, PlyElement
 
 from volkit.geometry import sh_count
 from volkit.geometry.spherical_harmonics import C0
 from volkit.io.atomic import written_whole
+from volkit.io.blocks import columns_by_blocks, in_blocks
 from volkit.io.format import Format, FormatError
-from volkit.io.ply_file import head_of, matrix, read_elements
+from volkit.io.ply_file import Table, head_of, matrix, read_elements
 from volkit.io.record import comments_of, record_in, record_of
 from volkit.io.splat_columns import splats_of
 from volkit.representations.representation import Representation
@@ -31,7 +31,7 @@ __all__ = ["FORMAT"]
 
 MODES = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
 CONSTANT, BYTES = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
-BLOCK = 1 << 14  # splats that are made rows at a time, in the cache
+NORMALS = ("nx", "ny", "nz")
 PLACED = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3", "scale_0", "scale_1")
 
 
@@ -58,40 +58,51 @@ def read(path: Path) -> Splats:
         raise FormatError(path, f"has no column {missing[0]}: not Gaussian splats", "give a .ply of splats")
     tags = [match.groups() for match in map(MODES.search, comments) if match]
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
-    known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES}
-    normals = {name for name in ("nx", "ny", "nz") if name in names and not np.any(table[name])}
-    extras = [name for name in names if name not in known | normals]
+    normals = [name for name in NORMALS if name in names]
+    columns = _columns(table, len(rest) // 3, normals)
+    zeros = {name for name, held in zip(normals, columns.pop("normals").any(0).tolist(), strict=True) if not held}
+    known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES, *zeros}
+    extras = [name for name in names if name not in known]
     if odd := [name for name in extras if "." in name]:
         raise FormatError(path, f"has a column '{odd[0]}'", "no name of a column that is kept may hold a dot")
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
-    columns = _columns(table, names, len(rest) // 3)
     told = record_in(comments) | {"format": "ply", "comments": list(comments)}
     splats = splats_of(columns, mip=mip, extras=kinds, provenance=told)
+    further = columns_by_blocks(len(table), partial(_further, table, extras)) if extras else {}
     for kind, name in zip(kinds, extras, strict=True):
-        splats.register_buffer(f"extra_{kind}", torch.from_numpy(table[name].astype(np.float64)))
+        splats.register_buffer(f"extra_{kind}", further[name])
     return splats
 
 
-def _columns(table: np.ndarray, names: list[str], basis: int) -> dict[str, Tensor]:
-    whole = torch.from_numpy(matrix(table, names, "<f4"))
-
-    def stacked(wanted: Sequence[str]) -> Tensor:
-        first = names.index(wanted[0])
-        if names[first : first + len(wanted)] == list(wanted):
-            return whole[:, first : first + len(wanted)]
-        return whole[:, [names.index(name) for name in wanted]]
-
-    constant = stacked(CONSTANT) if "f_dc_0" in names else (stacked(BYTES) / 255.0 - 0.5) / C0
-    # f_rest_{channel * basis + k}: channel by channel, ours basis by basis.
-    higher = stacked([f"f_rest_{k}" for k in range(3 * basis)]) if basis else whole[:, :0]
-    return {
-        "means": stacked("xyz"),
-        "quaternions": stacked(("rot_0", "rot_1", "rot_2", "rot_3")),
-        "log_scales": stacked([name for name in ("scale_0", "scale_1", "scale_2") if name in names]),
-        "logits": stacked(("opacity",))[:, 0],
-        "sh_dc": constant[:, None],
-        "sh_rest": higher.unflatten(1, (3, basis)).transpose(1, 2),
+def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
+    names = list(table.dtype.names or ())
+    constant = CONSTANT if "f_dc_0" in names else BYTES
+    wanted = {
+        "means": "xyz",
+        "normals": normals,
+        "quaternions": ("rot_0", "rot_1", "rot_2", "rot_3"),
+        "log_scales": [name for name in ("scale_0", "scale_1", "scale_2") if name in names],
+        "logits": ("opacity",),
+        "sh_dc": constant,
+        # f_rest_{channel * basis + k}: channel by channel, ours basis by basis.
+        "sh_rest": [f"f_rest_{channel * basis + k}" for k in range(basis) for channel in range(3)],
     }
+    places = {name: np.array([names.index(one) for one in some], np.intp) for name, some in wanted.items()}
+
+    def taken(rows: slice) -> dict[str, np.ndarray]:
+        whole = matrix(table[rows], names, "<f4")
+        return {name: whole.take(some, 1, mode="clip") for name, some in places.items()}
+
+    columns = columns_by_blocks(len(table), taken)
+    if constant is BYTES:
+        columns["sh_dc"] = (columns["sh_dc"] / 255.0 - 0.5) / C0
+    shaped = {"logits": columns["logits"][:, 0], "sh_dc": columns["sh_dc"][:, None]}
+    return columns | shaped | {"sh_rest": columns["sh_rest"].unflatten(1, (basis, 3))}
+
+
+def _further(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarray]:
+    part = table[rows]
+    return {name: part[name].astype(np.float64) for name in names}
 
 
 def write(representation: Representation, path: Path) -> None:
@@ -108,18 +119,22 @@ def write(representation: Representation, path: Path) -> None:
     comments += comments_of(record_of(representation))
     count = len(representation)
     told = PlyElement.describe(np.broadcast_to(np.zeros(1, kinds), count), "vertex")
+    order = np.arange(3 * rest).reshape(3, rest).T.ravel().argsort()  # basis by basis to channel by channel
+
+    def lines(rows: slice) -> np.ndarray:
+        floats = _floats(representation.columns_in(rows=rows), order)
+        if not extras:
+            return floats
+        table = np.empty(len(floats), kinds)
+        table[names] = floats.view([(name, "<f4") for name in names])[:, 0]
+        for name, values in extras.items():
+            table[name] = values[rows]
+        return table
+
     with written_whole(path) as place, place.open("wb") as file:
         file.write(f"{PlyData([told], byte_order='<', comments=comments).header}\n".encode("ascii"))
-        for rows in (slice(start, start + BLOCK) for start in range(0, count, BLOCK)):
-            floats = _floats(representation.columns_in(rows=rows), len(names))
-            if not extras:
-                file.write(floats.data)
-                continue
-            table = np.empty(len(floats), kinds)
-            table[names] = floats.view([(name, "<f4") for name in names])[:, 0]
-            for name, values in extras.items():
-                table[name] = values[rows]
-            file.write(table.data)
+        for part in in_blocks(count, lines):
+            file.write(part.data)
 
 
 def _extras(splats: Splats) -> dict[str, np.ndarray]:
@@ -128,17 +143,14 @@ def _extras(splats: Splats) -> dict[str, np.ndarray]:
     return {name: getattr(splats, f"extra_{extra}").cpu().numpy().astype(kind) for extra, (name, kind) in named.items()}
 
 
-def _floats(columns: dict[str, Tensor], width: int) -> np.ndarray:
+def _floats(columns: dict[str, Tensor], order: np.ndarray) -> np.ndarray:
     """Rows of a file but for further columns."""
-    means = columns["means"]
+    held = {name: column.flatten(1 if column.dim() > 1 else 0).cpu().numpy() for name, column in columns.items()}
     parts = (
-        means, means.new_zeros(means.shape), columns["sh_dc"][:, 0], columns["sh_rest"].transpose(1, 2),
-        columns["logits"][:, None], columns["log_scales"], columns["quaternions"],
+        held["means"], np.zeros_like(held["means"]), held["sh_dc"], held["sh_rest"].take(order, 1, mode="clip"),
+        held["logits"][:, None], held["log_scales"], held["quaternions"],
     )  # fmt: skip
-    floats = torch.empty(len(means), width)
-    for place, part in zip(floats.split([part.shape[1:].numel() for part in parts], 1), parts, strict=True):
-        place.unflatten(1, part.shape[1:]).copy_(part)
-    return floats.numpy().astype("<f4", copy=False)
+    return np.concatenate(parts, 1).astype("<f4", copy=False)
 
 
 FORMAT = Format(
