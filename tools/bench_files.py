@@ -1,12 +1,14 @@
 """Time files of splats beside gsply and splat-transform, a million splats of degree 3: `python tools/bench_files.py`.
 
 Each program does the same work in turn. gsply (PyPI) is called in this process as volkit is; splat-transform is a
-program of Node.js, whose start, timed with a file of one splat, is to be taken off its figures. It is found as
+program of Node.js, whose start, timed with a file of one splat, is to be taken off its figures. volkit waits until what
+it writes is on the disk, the others do not, and so are timed a second time with that. splat-transform is found as
 `splat-transform` on the path, or by --splat-transform "node .../cli.mjs". Splats are seeded noise unless --source names
 a file: noise is what compresses worst. Results go to `results/bench_files-<device>.json`.
 """
 
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ from typing import Any
 
 import torch
 from bench_frame import IDLE, Bench, Cases, busy_cores, save
+from bench_tables import WAITED
 
 import volkit
 from volkit.geometry import Domain
@@ -77,8 +80,8 @@ def _doors(bench: Bench, scene: Splats, folder: Path) -> Cases:
         volkit.save(scene, ours)
         if find_spec("gsply"):
             writing["gsply"], reading["gsply"] = _gsply(folder / "ours.ply", ours, theirs)
-        for verb, variants, made in (("write", writing, (ours, theirs)), ("read", reading, (ours, ours))):
-            cases[f"{verb} {suffix}"] = _sized(bench.time(variants, len(scene)), made)
+        cases[f"write {suffix}"] = _sized(bench.time(_waited_for(writing, theirs), len(scene)), ours, theirs)
+        cases[f"read {suffix}"] = _sized(bench.time(reading, len(scene)), ours, ours)
     return cases
 
 
@@ -106,8 +109,20 @@ def _ways(bench: Bench, scene: Splats, folder: Path, program: list[str]) -> Case
             "volkit": partial(_converted, source, ours),
             "splat-transform": partial(_ran, program, source, theirs),
         }
-        cases[f"{before} to {after}"] = _sized(bench.brief().time(variants, len(scene)), (ours, theirs))
+        timed = bench.brief().time(_waited_for(variants, theirs), len(scene))
+        cases[f"{before} to {after}"] = _sized(timed, ours, theirs)
     return cases
+
+
+def _waited_for(variants: dict[str, Callable[[], Any]], made: Path) -> dict[str, Callable[[], Any]]:
+    """With those of others once more, until what they write is on the disk."""
+
+    def until(write: Callable[[], Any]) -> None:
+        write()
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+
+    return variants | {f"{name}{WAITED}": partial(until, run) for name, run in variants.items() if name != "volkit"}
 
 
 def _sog(bench: Bench, scene: Splats, folder: Path) -> Cases:
@@ -116,7 +131,7 @@ def _sog(bench: Bench, scene: Splats, folder: Path) -> Cases:
     timed = bench.brief().time({"volkit": partial(volkit.save, scene, target)}, len(scene))
     judge = Judge.of_scene(scene, SIDE, bench.generator)
     timed["volkit"]["psnr"] = judge.mean_psnr(volkit.load(target), Progress(quiet=True))
-    return {f"write .sog, {len(scene)} trained ones": _sized(timed, (target, target))}
+    return {f"write .sog, {len(scene)} trained ones": _sized(timed, target, target)}
 
 
 def _converted(source: Path, target: Path) -> None:
@@ -127,10 +142,10 @@ def _ran(program: list[str], source: Path, target: Path) -> None:
     subprocess.run([*program, "-q", "-w", str(source), str(target)], check=True, capture_output=True)
 
 
-def _sized(timed: dict[str, dict[str, Any]], made: tuple[Path, Path]) -> dict[str, dict[str, Any]]:
+def _sized(timed: dict[str, dict[str, Any]], ours: Path, theirs: Path) -> dict[str, dict[str, Any]]:
     """With the bytes of the file that each wrote or read."""
-    for path, numbers in zip(made, timed.values(), strict=False):
-        numbers["bytes"] = path.stat().st_size
+    for name, numbers in timed.items():
+        numbers["bytes"] = (ours if name == "volkit" else theirs).stat().st_size
     return timed
 
 
