@@ -36,7 +36,7 @@ fuzz: $(STAMP)
 	for seed in 1 2 3 4 5; do VOLKIT_FUZZ_SEED=$$seed $(BIN)/python -m pytest tests/test_poison.py tests/test_kill.py || exit 1; done
 	rm -f tools/results/fuzz.jsonl
 	for seed in 1 2 3 4 5; do VOLKIT_FUZZ_COUNT=2000 VOLKIT_FUZZ_SEED=$$seed VOLKIT_FUZZ_LOG=$$PWD/tools/results/fuzz.jsonl \
-	$(BIN)/python -m pytest tests/io -k mutants || exit 1; done
+	$(BIN)/python -m pytest -n logical tests/io -k mutants || exit 1; done
 
 # The wheel, installed into an empty environment outside the tree, must run the demo by itself.
 wheel: $(STAMP)
