@@ -1,6 +1,8 @@
 """The command line, called as a user would: exit statuses, one-line errors, JSON, and what the commands write."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -49,6 +51,15 @@ def pictures(scene, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pictures") / "views"
     assert cli.main(["render", str(scene), str(folder), "--json"]) == 0
     return folder
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """`volkit formats | head`: nobody reads any more when all is said."""
+    program = [sys.executable, "-m", "volkit.cli", "formats"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as spoken:
+        assert spoken.stdout and spoken.stderr
+        spoken.stdout.close()
+        assert spoken.wait(120) == 0 and spoken.stderr.read() == ""
 
 
 def test_a_dry_run_says_what_it_would_take(capsys, scene, pictures, tmp_path):

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from contracts.kinds import small_field
 
 from volkit.cli import main
 from volkit.geometry import Domain, Similarity
 from volkit.io import load, save
+from volkit.jobs import convert
 from volkit.jobs.fidelity import Axes, differences
 from volkit.jobs.file_size import stored_bytes
 from volkit.representations import Mesh, Splats, SplatsConfig
@@ -42,6 +44,39 @@ def test_what_is_lossless_says_so(source, capsys, name):
     assert report["psnr_to_source"] is None and report["ssim_to_source"] == pytest.approx(1.0)
     assert report["measured"]["identical_views"] == report["measured"]["views"] == 8
     assert report["measured"]["size"] == 48 and report["source_bytes"] == source.stat().st_size
+
+
+@pytest.mark.parametrize(("kind", "names"), [
+    ("voxels", ("a.volume.npz", "b.safetensors")), ("tensor_vm", ("a.safetensors", "b.th")),
+    ("tensor_cp", ("a.th", "b.safetensors")),
+])  # fmt: skip
+def test_a_field_whose_kind_a_format_holds_is_written_as_it_is(tmp_path, capsys, kind, names):
+    source, target = (tmp_path / name for name in names)
+    save(small_field(kind), source)
+    report = converted(capsys, source, target)
+    assert report["steps"] == 0 and report["max_difference"] == 0.0, report["notes"]
+    assert report["measured"]["identical_views"] == 8
+
+
+def test_densities_of_another_unit_are_not_compared(tmp_path, capsys):
+    """NanoVDB's are per world unit, whatever the field's own is."""
+    field = small_field("voxels")
+    field.world_from_local = Similarity(scale=2.0)
+    save(field, tmp_path / "a.safetensors")
+    report = converted(capsys, tmp_path / "a.safetensors", tmp_path / "b.nvdb")
+    assert report["steps"] == 0 and not report["differences"] and report["psnr_to_source"] > 60.0, report
+
+
+def test_a_field_of_the_kind_is_learnt_anew_where_it_must_be(tmp_path, capsys, monkeypatch):
+    """Asked for by an option; cut; too narrow for instant-ngp."""
+    monkeypatch.setattr(convert, "BUDGET", "3")
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save(small_field("hash_grid"), source)
+    assert converted(capsys, source, target, "--budget", "2")["steps"] == 2
+    assert converted(capsys, source, target, "--force", "--edit", "crop:sphere:0,0,0,0.5")["steps"] == 3
+    assert converted(capsys, source, target, "--force", "--edit", "scale:2")["steps"] == 0
+    report = converted(capsys, source, tmp_path / "b.ingp")
+    assert report["steps"] == 3 and "learnt anew" in report["notes"][0]
 
 
 def test_quantisation_is_measured_on_the_file(source, capsys):

@@ -63,7 +63,7 @@ def convert(
     source: Name,
     target: Name,
     to: str | None = None,
-    budget: str = "60s",
+    budget: str | None = None,
     photos: Name | None = None,
     edit: tuple[str, ...] = (),
     device: Device = "cpu",
@@ -71,6 +71,7 @@ def convert(
 ) -> Report:
     """Convert a scene to the kind `to` (its own by default); reports `psnr_to_source`, `seconds`, `bytes` and more.
 
+    A scene of that kind is written as it is unless there is a `budget`, 60s for others, or `photos`.
     `photos` is a dataset for a last stage on photographs; `edit` takes the words of `--edit`, in their order.
     """
     from volkit.jobs.convert import ConvertJob

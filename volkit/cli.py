@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
     try:
         report = job.run(Progress(quiet=speech.json))
-        print(json.dumps(report, allow_nan=False, default=str) if speech.json else summary(report))
+        _say(json.dumps(report, allow_nan=False, default=str) if speech.json else summary(report))
         return 1 if report.get("failed") else 0
     except Exception as error:
         if speech.debug:
@@ -110,6 +111,13 @@ def _parsed(name: str, arguments: list[str]) -> tuple[Any, Speech]:
     return tyro.cli(
         both, prog=f"volkit {name}", description=inspect.cleandoc(job.__doc__), args=arguments, config=config
     )
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # who reads has seen enough, as in `volkit formats | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter flushes at its end
 
 
 def _failed(message: str, status: int) -> int:

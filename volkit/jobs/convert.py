@@ -14,7 +14,7 @@ from volkit.distill.pixels import PixelTable
 from volkit.distill.pvd_start import pvd_schedule
 from volkit.fit import Budget
 from volkit.geometry import Frame
-from volkit.io import SpzFrame, check_target, format_for, save
+from volkit.io import FormatError, SpzFrame, check_target, format_for, save
 from volkit.jobs.batch import run_all
 from volkit.jobs.convert_report import write_report
 from volkit.jobs.devices import Device, chosen_device
@@ -39,6 +39,7 @@ from volkit.representations import Field, Representation, RepresentationConfig, 
 __all__ = ["ConvertJob"]
 
 MAX_SPLATS = 60_000  # of a field
+BUDGET = "60s"
 LEARNING = ("budget", "method", "photos", "max_splats", "sh_degree", "surfels", "resume", "preview", "dry_run")
 
 
@@ -56,11 +57,12 @@ class ConvertJob:
     """SOURCE... TARGET: the last is a folder, or the first is the source and the rest are targets. Sources may be
     folders and quoted patterns, 'captures/*.ply'."""
     to: str | None = None
-    """Kind of representation, or mesh; by default the source's own, where the target's format holds it."""
+    """Kind of representation, or mesh; by default the source's own, where the target's format holds it. Without an
+    option of learning such a source is written as it is."""
     method: Literal["volkit", "pvd", "pvd-al"] = "volkit"
     """volkit: closed-form start, cached answers, error-driven rays; pvd, pvd-al: the published methods."""
-    budget: str = "60s"
-    """60s, 10m of optimisation, or 2000 for steps."""
+    budget: str | None = None
+    """60s (as long as nothing is said), 10m of optimisation, or 2000 for steps."""
     photos: Path | None = None
     """Dataset for a last stage on photographs."""
     compose: bool = False
@@ -142,7 +144,7 @@ class ConvertJob:
     def _one(self, sources: tuple[Path, ...], target: Path, progress: Progress) -> dict[str, Any]:
         """Convert and measure; `shown` are pictures for a page, where there will be one."""
         self._check_new(target)
-        budget, device = Budget.parse(self.budget), chosen_device(self.device)
+        device = chosen_device(self.device)
         started, generator = time.perf_counter(), seeded(self.seed)
         source = Opening(self.device, self.drop_bad, self.spz_frame, self.edit)(sources, generator, progress)
         teacher = source.scene
@@ -155,14 +157,16 @@ class ConvertJob:
         else:
             student = self._student(teacher, kind, generator)
             report |= {"method": self.method}
+            if self.dry_run and student is teacher:
+                return report | {"parameters": count_parameters(teacher), "steps": 0}
             if self.dry_run:
                 answers = answer_bytes(teacher, student, self.size)
                 report["parameters"] = count_parameters(student)
-                return report | estimate(student, budget, 0, JUDGED, teacher=teacher, answers=answers)
+                return report | estimate(student, self._budget, 0, JUDGED, teacher=teacher, answers=answers)
             check_target(target, kind)
-            if student is teacher:
-                made = self._kept(source, target, generator, started)
-            else:
+            made = self._kept(source, target, generator, started, progress) if student is teacher else None
+            if made is None:
+                student = self._student(teacher, kind, generator, anew=True) if student is teacher else student
                 made = self._distil(source, student, target, generator, progress)
             report["parameters"] = count_parameters(made.scene)
         axes = Axes(self.frame, self.spz_frame)
@@ -177,30 +181,40 @@ class ConvertJob:
         report |= fidelity(made, target, self.device, axes, progress)
         return report | {"notes": progress.notes}
 
-    def _student(self, teacher: Representation, kind: str, generator: torch.Generator) -> Representation:
-        """What is to be filled: the teacher itself where nothing is to change."""
+    def _student(
+        self, teacher: Representation, kind: str, generator: torch.Generator, anew: bool = False
+    ) -> Representation:
+        """What is to be filled: the teacher itself where nothing is to change, unless it is to be learnt anew."""
         if kind != "splats" and (self.surfels or self.sh_degree is not None):
             raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")
         wanted = splats_like(teacher, self.max_splats, self.sh_degree, self.surfels)
-        student = student_of(kind, teacher, wanted, self.config, generator)
+        anew = anew or self._asked("budget", "method", "photos", "resume", "preview", "config")
+        student = student_of(kind, teacher, wanted, self.config, generator, anew)
         if (self.photos or self.method != "volkit") and not (isinstance(teacher, Field) and isinstance(student, Field)):
             raise ValueError("--photos and --method pvd are for conversions between fields; leave them out here")
         return student
 
-    def _kept(self, source: Source, target: Path, generator: torch.Generator, started: float) -> Made:
-        """Write the source as it is, in the target's format."""
-        spent = time.perf_counter() - started
-        judge, started = self._judge(source, generator), time.perf_counter()
-        save(source.scene, target, spz_frame=self.spz_frame, frame=self.frame)
-        return Made(source.scene, {"seconds": round(spent + time.perf_counter() - started, 2), "steps": 0}, judge)
+    def _kept(
+        self, source: Source, target: Path, generator: torch.Generator, started: float, progress: Progress
+    ) -> Made | None:
+        """Write the source as it is, in the target's format; None for a field that the format cannot hold as it is."""
+        try:
+            save(source.scene, target, spz_frame=self.spz_frame, frame=self.frame)
+        except FormatError as error:
+            if not isinstance(source.scene, Field):
+                raise
+            progress.note(f"learnt anew: {error}")
+            return None
+        told = {"seconds": round(time.perf_counter() - started, 2), "steps": 0}
+        return Made(source.scene, told, self._judge(source, generator))
 
     def _distil(
         self, source: Source, student: Representation, target: Path, generator: torch.Generator, progress: Progress
     ) -> Made:
         """Teach the student within the budget, and write it."""
-        teacher, budget = source.scene, Budget.parse(self.budget)
+        teacher = source.scene
         judge = Judge.of_scene(source.whole, self.size, generator, target.with_suffix(".png") if self.preview else None)
-        training = Training(target, budget, self._purpose(target), self.resume, self.checkpoint_seconds)
+        training = Training(target, self._budget, self._purpose(target), self.resume, self.checkpoint_seconds)
         lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)
         with progress.stretch(f"convert to {student.config.kind}"):
             started = time.perf_counter()
@@ -250,6 +264,10 @@ class ConvertJob:
             return self.to or "mesh"
         holds = format_for(target, kind=teacher.config.kind).holds
         return teacher.config.kind if teacher.config.kind in holds else holds[0]
+
+    @property
+    def _budget(self) -> Budget:
+        return Budget.parse(self.budget or BUDGET)
 
     @property
     def _wants_mesh(self) -> bool:

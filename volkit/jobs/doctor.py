@@ -22,7 +22,7 @@ EXTRAS = {
     "flip-evaluator": ("the FLIP metric of volkit compare", "pip install 'volkit[metrics]'"),
     "imageio-ffmpeg": ("videos", "pip install imageio-ffmpeg"),
     "peft": ("critics of diffusion priors", "pip install 'volkit[generate]'"),
-    "transformers": ("the words of diffusion priors", "pip install 'volkit[generate]'"),
+    "transformers": ("words for diffusion priors", "pip install 'volkit[generate]'"),
     "trimesh": ("meshes", "pip install 'volkit[mesh]'"),
     "usd-core": ("USD files", "pip install 'volkit[usd]'"),
     "warp-lang": ("NanoVDB files", "pip install 'volkit[nanovdb]'"),

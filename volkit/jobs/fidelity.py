@@ -1,5 +1,6 @@
 """What was lost on the way from a source to the file that was written: of its pictures, and of its parameters."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ def differences(made: Representation, written: Representation, target: Path) -> 
     """The largest absolute difference of each parameter between what was to be written and what the target holds.
 
     Of splats in the world's frame: opacities for their logits, unit quaternions up to their sign, harmonics that the
-    file left out as zeros. Empty where parameters do not correspond: another kind, another order.
+    file left out as zeros. Empty where parameters do not correspond: another kind, order or unit of length.
     """
     if isinstance(made, Splats) and isinstance(written, Splats):
         if len(made) != len(written) or format_for(target, kind="splats").sorts:
@@ -112,6 +113,8 @@ def differences(made: Representation, written: Representation, target: Path) -> 
         theirs["quaternions"] = turns * (ours["quaternions"] * turns).sum(-1, keepdim=True).sign()
         return {name: _largest(*_as_wide(ours[name], theirs[name])) for name in ours}
     ours, theirs = dict(made.named_parameters()), dict(written.named_parameters())
+    if not math.isclose(made.world_from_local.scale, written.world_from_local.scale, rel_tol=1e-6):
+        return {}
     if not ours or {name: p.shape for name, p in ours.items()} != {name: p.shape for name, p in theirs.items()}:
         return {}
     return {name: _largest(values, theirs[name]) for name, values in ours.items()}

@@ -8,12 +8,15 @@ from volkit.jobs.sizes import checked_degree, suited
 from volkit.representations import (
     REPRESENTATIONS,
     TEACHERS_ONLY,
+    Composed,
     Field,
+    Placed,
     Representation,
     RepresentationConfig,
     Splats,
     SplatsConfig,
 )
+from volkit.representations.edited import Edited
 from volkit.sampling.occupancy_grid import copy_occupancy
 
 __all__ = ["splats_like", "student_of"]
@@ -25,15 +28,20 @@ def student_of(
     splats: SplatsConfig,
     config: RepresentationConfig | None,
     generator: torch.Generator,
+    anew: bool,
 ) -> Representation:
     """A student in its teacher's place; the teacher itself where nothing is to change; ValueError for no such kind.
 
-    `splats` says what splats are to be like, `config` overrules the size.
+    `splats` says what splats are to be like, `config` overrules the size. A field of the kind is learnt `anew`, too,
+    where that is asked for or it is no such field itself, but one that was cut, moved or joined.
     """
     if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
         kinds = ", ".join(k for k in (*REPRESENTATIONS, "mesh") if k not in TEACHERS_ONLY or k == "mesh")
         raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
     if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
+        return teacher
+    whole = isinstance(teacher, Field) and not isinstance(teacher, Composed | Edited | Placed)
+    if whole and teacher.config.kind == kind and not anew:
         return teacher
     cameras = None if teacher.capture is None else teacher.capture.cameras
     config = config or suited(kind, teacher.domain, teacher.world_from_local, cameras, splats)
