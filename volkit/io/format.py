@@ -12,7 +12,7 @@ from pathlib import Path
 from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 
-__all__ = ["UNZIPPING", "Format", "FormatError", "understood"]
+__all__ = ["UNZIPPING", "Format", "FormatError", "start_of", "understood"]
 
 # What damaged content makes Python and the libraries that read it say.
 DAMAGED = (
@@ -28,6 +28,15 @@ class FormatError(ValueError):
 
     def __init__(self, path: Path | str, fact: str, fix: str) -> None:
         super().__init__(f"{path}: {fact}; {fix}")
+
+
+def start_of(path: Path, size: int) -> bytes:
+    """As many of the first bytes of a file as it has; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
 
 
 @contextmanager

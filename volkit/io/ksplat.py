@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from volkit.io.atomic import written_whole
-from volkit.io.format import Format, FormatError
+from volkit.io.format import Format, FormatError, start_of
 from volkit.io.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
 from volkit.io.splat_columns import columns_for, joined, log_of_scales, splats_of
 from volkit.representations.representation import Representation
@@ -71,11 +71,7 @@ def row_of(level: int, degree: int) -> np.dtype:
 
 def sniff(path: Path) -> bool:
     """Whether the header says version 0.1 or later, a level that there is, and sections that fit the file."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(FILE)
-    except OSError:
-        return False
+    head = start_of(path, FILE)
     if len(head) < FILE or head[0] != 0 or head[1] < 1:
         return False
     sections, count, level = *struct.unpack_from("<I8xI", head, 4), struct.unpack_from("<H", head, 20)[0]

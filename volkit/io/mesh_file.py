@@ -17,7 +17,7 @@ from volkit.io.assets.gltf_reader import gltf_parts
 from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
-from volkit.io.format import Format, FormatError, understood
+from volkit.io.format import Format, FormatError, start_of, understood
 from volkit.io.record import about_scene, frame_in, record_in
 from volkit.io.splat_usd import splats_on, write_splats
 from volkit.representations.mesh import Mesh
@@ -28,6 +28,7 @@ from volkit.typing import Tensor
 __all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
 
 LARGEST = 1 << 31  # bytes
+HEAD = 1 << 16  # bytes that tell what a file is
 AGAIN = "export it again"
 
 
@@ -39,19 +40,19 @@ def sniff_gltf(path: Path) -> bool:
 
 def sniff_obj(path: Path) -> bool:
     """Whether a file by that name has vertex lines."""
-    head = _head(path)
+    head = start_of(path, HEAD)
     return path.suffix.lower() == ".obj" and any(line.startswith(b"v ") for line in head.splitlines())
 
 
 def sniff_ply(path: Path) -> bool:
     """Whether the header names faces: splats and clouds have none."""
-    head = _head(path)
+    head = start_of(path, HEAD)
     return head.startswith(b"ply") and b"element face" in head.partition(b"end_header")[0]
 
 
 def sniff_stl(path: Path) -> bool:
     """Whether the file is as long as its count of faces says, or begins as text."""
-    head = _head(path)
+    head = start_of(path, HEAD)
     if head.lstrip().startswith(b"solid") and b"facet" in head:
         return True
     return len(head) >= 84 and 84 + 50 * int.from_bytes(head[80:84], "little") == path.stat().st_size
@@ -59,16 +60,8 @@ def sniff_stl(path: Path) -> bool:
 
 def sniff_usd(path: Path) -> bool:
     """Whether the file begins as a crate or as text, or is an archive by that name."""
-    head = _head(path)
+    head = start_of(path, HEAD)
     return head.startswith((b"PXR-USDC", b"#usda")) or (path.suffix.lower() == ".usdz" and head.startswith(b"PK"))
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(1 << 16)
-    except OSError:
-        return b""
 
 
 def read_gltf(path: Path) -> Mesh:
@@ -171,7 +164,7 @@ def _told(path: Path) -> dict[str, Any]:
         with suppress(ValueError, RecursionError, KeyError, TypeError):  # a tree may be longer than its head
             return dict(json.loads(tree)["asset"]["extras"])
         return {}
-    lines = _head(path).partition(b"end_header")[0].decode("latin-1").splitlines()
+    lines = start_of(path, HEAD).partition(b"end_header")[0].decode("latin-1").splitlines()
     return record_in(line.removeprefix("comment ").removeprefix("# ") for line in lines)
 
 

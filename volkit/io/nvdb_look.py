@@ -85,13 +85,9 @@ for kernel in (_look_up, _store):
 wp.load_module(MODULE, device="cpu")  # before forks, not in each
 
 
-def look(path: str) -> str | None:
-    """What keeps a file from being read."""
-    try:
-        dense_grids(path)
-    except Exception as error:
-        return f"{error}".splitlines()[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return None
+def look(path: str) -> None:
+    """Raise what keeps a file from being read."""
+    dense_grids(path)
 
 
 def dense_grids(path: str) -> tuple[dict[str, np.ndarray], np.ndarray]:

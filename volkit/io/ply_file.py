@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from plyfile import PlyData, PlyListProperty, PlyParseError
 
-from volkit.io.format import FormatError
+from volkit.io.format import FormatError, start_of
 
 __all__ = ["HEADER", "Table", "head_of", "matrix", "read_elements"]
 
@@ -40,11 +40,7 @@ Table = Rows | np.ndarray
 
 def head_of(path: Path) -> bytes:
     """The header of a `.ply`, or nothing where the file is none."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEADER)
-    except OSError:
-        return b""
+    head = start_of(path, HEADER)
     return head.partition(b"end_header")[0] if head.startswith(b"ply") else b""
 
 

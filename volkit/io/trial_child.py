@@ -1,8 +1,9 @@
 """A program of its own that lets a native library look at files, to see whether it survives them.
 
-`python trial_child.py LOOK.py`, where that file has a function `look(path)`: null, or what is wrong. Asked by lines of
-JSON, `[path, bytes of memory, seconds]`, it answers each by another line. Each file is looked at in a fork; where a
-system has none the program answers once and ends. What matters is a crash, memory without end, or no end at all.
+`python trial_child.py LOOK.py`, where that file has a function `look(path)`: null, or what is wrong, which it may raise
+as well. Asked by lines of JSON, `[path, bytes of memory, seconds]`, it answers each by another line. Each file is
+looked at in a fork; where a system has none the program answers once and ends. What matters is a crash, memory without
+end, or no end at all.
 """
 
 import json
@@ -32,8 +33,17 @@ def _answered(look: Look, answers: TextIO, path: str, memory: int, seconds: floa
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         alone = int(seconds) + 2  # should nobody be left to end it
         resource.setrlimit(resource.RLIMIT_CPU, (alone, alone))
-    print(json.dumps(look(path)), file=answers, flush=True)
+    print(json.dumps(_said(look, path)), file=answers, flush=True)
     os._exit(0)  # what a library takes down at its leisure is left to the system
+
+
+def _said(look: Look, path: str) -> str | None:
+    try:
+        return look(path)
+    except ValueError as error:
+        return f"{error}".partition("\n")[0]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

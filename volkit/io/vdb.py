@@ -11,7 +11,7 @@ import numpy as np
 
 from volkit.io.atomic import written_whole
 from volkit.io.fog import field_of_grids, grids_of
-from volkit.io.format import Format, FormatError, understood
+from volkit.io.format import Format, FormatError, start_of, understood
 from volkit.io.record import KEY, about_scene, object_in, record_of
 from volkit.io.trial import Trial
 from volkit.representations import Representation, Voxels
@@ -27,11 +27,7 @@ TRIAL = Trial("OpenVDB", Path(__file__).with_name("vdb_look.py"))
 
 def sniff(path: Path) -> bool:
     """Whether the file begins as OpenVDB's."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
+    return start_of(path, len(MAGIC)) == MAGIC
 
 
 def read(path: Path) -> Representation:

@@ -19,13 +19,9 @@ KEY = "volkit"
 Found = tuple[dict[str, np.ndarray], np.ndarray, str]
 
 
-def look(path: str) -> str | None:
-    """What keeps a file from being read."""
-    try:
-        dense_grids(path)
-    except Exception as error:
-        return f"{error}".splitlines()[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return None
+def look(path: str) -> None:
+    """Raise what keeps a file from being read."""
+    dense_grids(path)
 
 
 def dense_grids(path: str) -> Found:
