@@ -9,7 +9,7 @@ from contracts.kinds import small_field
 
 from volkit.cli import main
 from volkit.geometry import Domain, Similarity
-from volkit.io import load, save
+from volkit.io import PlaceError, load, save
 from volkit.jobs import convert
 from volkit.jobs.fidelity import Axes, differences
 from volkit.jobs.file_size import stored_bytes
@@ -77,6 +77,18 @@ def test_a_field_of_the_kind_is_learnt_anew_where_it_must_be(tmp_path, capsys, m
     assert converted(capsys, source, target, "--force", "--edit", "scale:2")["steps"] == 0
     report = converted(capsys, source, tmp_path / "b.ingp")
     assert report["steps"] == 3 and "learnt anew" in report["notes"][0]
+
+
+def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
+    save(small_field("voxels"), tmp_path / "a.safetensors")
+
+    def full(*_, **__):
+        raise PlaceError("b.safetensors", "cannot be written (No space left on device)", "free some space")
+
+    monkeypatch.setattr(convert, "save", full)
+    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]) == 1
+    said = capsys.readouterr().err
+    assert "free some space" in said and "learnt anew" not in said
 
 
 def test_quantisation_is_measured_on_the_file(source, capsys):

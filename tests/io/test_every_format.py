@@ -1,5 +1,6 @@
 """What every row of the table of formats promises: what it writes it reads, and each file has one reader."""
 
+import re
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ from mutants import survive
 from splat_scenes import assert_agree, random_splats
 
 from volkit.geometry import Cameras, Domain, Similarity
-from volkit.io import FORMATS, describe, load, nvdb, save, vdb
+from volkit.io import FORMATS, FormatError, check_target, describe, load, nvdb, save, vdb
 from volkit.io.assets import usd_reader
 from volkit.representations import Capture, HashGridConfig, Mesh, Representation, Splats
 
@@ -98,7 +99,7 @@ def scene_of(kind: str, degree: int = 3) -> Representation:
 
 
 def written(folder: Path, row: str, kind: str, suffix: str) -> tuple[Representation, Path]:
-    if row == "openvdb" and not any(map(find_spec, vdb.MODULES)):
+    if row == "openvdb" and not any(map(find_spec, FORMATS[row].needs)):
         pytest.skip("no OpenVDB here: tests/engines has it")
     scene = scene_of(kind, DEGREES.get(row, 3))
     path = folder / (suffix if suffix == "meta.json" else f"scene{suffix}")
@@ -141,6 +142,18 @@ def test_what_is_written_comes_back(tmp_path, row, kind, suffix):
             torch.testing.assert_close(found, tensor, rtol=relative, atol=absolute, msg=name)
     assert all((again.provenance.get(name) == value) == ("provenance" in keeps) for name, value in NOTE.items())
     assert (again.capture is not None) == ("cameras" in keeps)
+
+
+@pytest.mark.parametrize("row", ["openvdb", "nanovdb", "usd"])
+def test_what_is_not_installed_is_named_before_the_work(tmp_path, monkeypatch, row):
+    """By who would read and who would write."""
+    monkeypatch.setattr("volkit.io.format.find_spec", lambda name: None)
+    wanted = FORMATS[row]
+    path = tmp_path / f"a{wanted.suffixes[-1]}"
+    path.write_bytes({"openvdb": vdb.MAGIC, "nanovdb": nvdb.MAGIC, "usd": b"#usda"}[row])
+    for ask in (lambda: load(path), lambda: check_target(path, wanted.holds[0])):
+        with pytest.raises(FormatError, match=re.escape(f"is not installed; {wanted.offer}")):
+            ask()
 
 
 @pytest.mark.parametrize("row", READERS)

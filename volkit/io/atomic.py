@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from volkit.io.format import FormatError
+from volkit.io.format import FormatError, PlaceError
 
 __all__ = ["check_writable", "write_together", "written_whole"]
 
@@ -71,7 +71,7 @@ def _place_beside(path: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         fix = FIXES.get(error.errno or 0, "check the disk and the path")
-        raise FormatError(path, f"cannot be written ({error.strerror or error})", fix) from None
+        raise PlaceError(path, f"cannot be written ({error.strerror or error})", fix) from None
     finally:
         _removed(folder)
 

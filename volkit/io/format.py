@@ -7,12 +7,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 
-__all__ = ["UNZIPPING", "Format", "FormatError", "start_of", "understood"]
+__all__ = ["UNZIPPING", "Format", "FormatError", "PlaceError", "start_of", "understood"]
 
 # What damaged content makes Python and the libraries that read it say.
 DAMAGED = (
@@ -28,6 +29,10 @@ class FormatError(ValueError):
 
     def __init__(self, path: Path | str, fact: str, fix: str) -> None:
         super().__init__(f"{path}: {fact}; {fix}")
+
+
+class PlaceError(FormatError):
+    """A file cannot be written where it was to be, whatever it holds."""
 
 
 def start_of(path: Path, size: int) -> bytes:
@@ -64,3 +69,10 @@ class Format:
     write: Callable[[Representation, Path], None] | None
     keeps: str  # one line: what survives and what is lost
     sorts: bool = False  # whether splats are written in an order of the format's own
+    needs: tuple[str, ...] = ()  # modules, of which one must be there
+    offer: str = ""  # how to come by them
+
+    def check_needs(self, path: Path) -> None:
+        """FormatError where what reads and writes such files is not installed."""
+        if self.needs and not any(map(find_spec, self.needs)):
+            raise FormatError(path, f"needs the module {' or '.join(self.needs)}, which is not installed", self.offer)

@@ -116,6 +116,7 @@ def _writer(path: Path, kind: str, format: str | None) -> Format:
         raise FormatError(path, f"the format {row.name} can only be read", f"write {_writable(kind)}")
     if kind not in row.holds:
         raise FormatError(path, f"the format {row.name} cannot hold {kind}", f"write {_writable(kind)}")
+    row.check_needs(path)
     return row
 
 
@@ -153,6 +154,7 @@ def _framed(row: Format, spz_frame: SpzFrame) -> Format:
 
 def _read(row: Format, path: Path) -> Representation:
     assert row.read is not None
+    row.check_needs(path)
     return row.read(path)
 
 

@@ -88,8 +88,6 @@ def read_stl(path: Path) -> Mesh:
 
 def read_usd(path: Path) -> Mesh | Splats:
     """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
-    if find_spec("pxr") is None:
-        raise FormatError(path, "is USD, and usd-core is not installed", "pip install 'volkit[usd]'")
     with understood(path, "usd", AGAIN):
         found = _on_stage(path)
     if isinstance(found, Splats):
@@ -229,4 +227,5 @@ PLY = Format("mesh_ply", (".ply",), ("mesh",), "zup", sniff_ply, read_ply, write
 STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh, "shape; not colours, provenance")
 USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), "yup", sniff_usd, read_usd, write_usd,
              "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
-             "not roughness, metalness, mip mode, surfels")  # fmt: skip
+             "not roughness, metalness, mip mode, surfels",
+             needs=("pxr",), offer="pip install 'volkit[usd]'")  # fmt: skip

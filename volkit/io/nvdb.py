@@ -5,21 +5,19 @@ in 32-bit floats, the density first: as much as every reader of NanoVDB knows.
 """
 
 from functools import reduce
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from volkit.io.atomic import written_whole
 from volkit.io.fog import field_of_grids, grids_of
-from volkit.io.format import Format, FormatError, start_of, understood
+from volkit.io.format import Format, start_of, understood
 from volkit.io.trial import Trial
 from volkit.representations import Representation, Voxels
 
 __all__ = ["FORMAT"]
 
 MAGIC = b"NanoVDB"
-MISSING = "NVIDIA's Warp is not installed: pip install 'volkit[nanovdb]'"
 VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
 SECONDS, RATE, MEMORY = 20.0, 5e6, 16 << 30  # of a trial, with the file's bytes a second, and bytes of address space
 TRIAL = Trial("Warp", Path(__file__).with_name("nvdb_look.py"))
@@ -32,7 +30,6 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
-    _check_warp(path)
     from volkit.io.nvdb_look import dense_grids
 
     size = path.stat().st_size
@@ -44,7 +41,6 @@ def read(path: Path) -> Representation:
 def write(representation: Representation, path: Path) -> None:
     """Leaves of 8x8x8 voxels wherever the field is not empty."""
     assert isinstance(representation, Voxels)
-    _check_warp(path)
     from volkit.io import nvdb_look as nvdb
 
     grids, place = grids_of(representation, path)
@@ -53,11 +49,6 @@ def write(representation: Representation, path: Path) -> None:
         for name, values in grids.items():
             for piece in _segment(name, nvdb.built(values, leaves, place)):
                 file.write(piece)
-
-
-def _check_warp(path: Path) -> None:
-    if find_spec("warp") is None:
-        raise FormatError(path, "cannot be handled", MISSING)
 
 
 def _segment(name: str, data: np.ndarray) -> tuple[bytes, ...]:
@@ -92,4 +83,6 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps="densities and harmonics in float32, frame; not cameras, colours of empty cells, provenance",
+    needs=("warp",),
+    offer="pip install 'volkit[nanovdb]'",
 )

@@ -4,6 +4,8 @@ What its grids are says `fog.py`. Source: openvdb.org, "OpenVDB Cookbook" and `F
 """
 
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from volkit.io.atomic import written_whole
 from volkit.io.fog import field_of_grids, grids_of
-from volkit.io.format import Format, FormatError, start_of, understood
+from volkit.io.format import Format, start_of, understood
 from volkit.io.record import KEY, about_scene, object_in, record_of
 from volkit.io.trial import Trial
 from volkit.representations import Representation, Voxels
@@ -20,7 +22,6 @@ __all__ = ["FORMAT"]
 
 MAGIC = b" BDV"
 MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
-MISSING = "OpenVDB's Python module is not installed: install python3-openvdb of Debian, or openvdb of conda-forge"
 SECONDS, RATE, MEMORY = 20.0, 5e6, 8 << 30  # of a trial, with the file's bytes a second, and bytes
 TRIAL = Trial("OpenVDB", Path(__file__).with_name("vdb_look.py"))
 
@@ -32,7 +33,6 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
-    _module(path)
     from volkit.io.vdb_look import dense_grids
 
     size = path.stat().st_size
@@ -45,7 +45,7 @@ def read(path: Path) -> Representation:
 def write(representation: Representation, path: Path) -> None:
     """Active voxels are the field's cells that are not empty."""
     assert isinstance(representation, Voxels)
-    vdb = _module(path)
+    vdb = import_module(next(filter(find_spec, MODULES)))
     arrays, place = grids_of(representation, path)
     grids = [_grid(vdb, name, values) for name, values in arrays.items()]
     grids[0].gridClass = vdb.GridClass.FOG_VOLUME
@@ -54,15 +54,6 @@ def write(representation: Representation, path: Path) -> None:
         grid.transform = vdb.createLinearTransform(np.column_stack([place, (0.0, 0.0, 0.0, 1.0)]).tolist())
     with written_whole(path) as part:
         vdb.write(str(part), grids=grids)
-
-
-def _module(path: Path) -> Any:
-    for name in MODULES:
-        try:
-            return __import__(name)
-        except ImportError:
-            continue
-    raise FormatError(path, "cannot be handled", MISSING)
 
 
 def _grid(vdb: Any, name: str, values: np.ndarray) -> Any:
@@ -81,4 +72,6 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps="densities and harmonics in float32, frame, provenance; not cameras, colours of empty cells",
+    needs=MODULES,
+    offer="install python3-openvdb of Debian, or openvdb of conda-forge",
 )

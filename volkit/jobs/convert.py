@@ -14,7 +14,7 @@ from volkit.distill.pixels import PixelTable
 from volkit.distill.pvd_start import pvd_schedule
 from volkit.fit import Budget
 from volkit.geometry import Frame
-from volkit.io import FormatError, SpzFrame, check_target, format_for, save
+from volkit.io import FormatError, PlaceError, SpzFrame, check_target, format_for, save
 from volkit.jobs.batch import run_all
 from volkit.jobs.convert_report import write_report
 from volkit.jobs.devices import Device, chosen_device
@@ -201,7 +201,7 @@ class ConvertJob:
         try:
             save(source.scene, target, spz_frame=self.spz_frame, frame=self.frame)
         except FormatError as error:
-            if not isinstance(source.scene, Field):
+            if isinstance(error, PlaceError) or not isinstance(source.scene, Field):
                 raise
             progress.note(f"learnt anew: {error}")
             return None
