@@ -40,7 +40,8 @@ __all__ = ["ConvertJob"]
 
 MAX_SPLATS = 60_000  # of a field
 BUDGET = "60s"
-LEARNING = ("budget", "method", "photos", "max_splats", "sh_degree", "surfels", "resume", "preview", "dry_run")
+ANEW = ("budget", "method", "photos", "resume", "preview")  # that ask a field for learning in any case
+LEARNING = (*ANEW, "max_splats", "sh_degree", "surfels", "dry_run")
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class ConvertJob:
         if kind != "splats" and (self.surfels or self.sh_degree is not None):
             raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")
         wanted = splats_like(teacher, self.max_splats, self.sh_degree, self.surfels)
-        anew = anew or self._asked("budget", "method", "photos", "resume", "preview", "config")
+        anew = anew or self._asked(*ANEW, "config")
         student = student_of(kind, teacher, wanted, self.config, generator, anew)
         if (self.photos or self.method != "volkit") and not (isinstance(teacher, Field) and isinstance(student, Field)):
             raise ValueError("--photos and --method pvd are for conversions between fields; leave them out here")
