@@ -1,10 +1,15 @@
 """Volumes for OpenVDB and NanoVDB: what they find in our files is what our field says there, and so is what we read."""
 
+import pytest
 from clients import by_openvdb
 
 
-def test_a_field_goes_to_openvdb_and_nanovdb_and_back(tmp_path):
-    found = by_openvdb(tmp_path)
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return by_openvdb(tmp_path_factory.mktemp("volumes"))
+
+
+def test_a_field_goes_to_openvdb_and_nanovdb_and_back(found):
     assert all(difference < 1e-6 for difference, _ in found["raw"]), found["raw"]
     assert found["raw"][0][1] == 1.0 and found["note"] == "of a test"
     # float32 positions within cells of 0.3, whose neighbours differ by up to 1 (3 in the colour's harmonics)
@@ -14,6 +19,6 @@ def test_a_field_goes_to_openvdb_and_nanovdb_and_back(tmp_path):
     assert "packed by Blosc" in found["blosc"]
 
 
-def test_blocks_of_one_value_are_read(tmp_path):
+def test_blocks_of_one_value_are_read(found):
     """As NanoVDB stores them, in nodes above its leaves."""
-    assert by_openvdb(tmp_path)["smoke"] == [[48, 32, 32], 0.0]
+    assert found["smoke"] == [[48, 32, 32], 0.0]
