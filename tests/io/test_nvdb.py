@@ -4,6 +4,7 @@ What NanoVDB's own programs make of our files, and we of theirs, is in tests/eng
 """
 
 import zlib
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -113,3 +114,19 @@ def test_other_grids_alone_are_named(segments, tmp_path):
     parts[2] = b"another"
     with pytest.raises(FormatError, match="holds the grids another, other, and no density"):
         load(stored(tmp_path, *parts))
+
+
+def test_two_grids_without_a_name_are_not_one(segments, tmp_path):
+    parts = [part for header, said, _, grid, _ in segments for part in (header, said, b"\0", grid)]
+    for said in parts[1::4]:
+        said["name_size"] = 1
+    with pytest.raises(FormatError, match="and no density"):
+        load(stored(tmp_path, *parts))
+
+
+def test_a_field_without_matter_is_refused(field, tmp_path):
+    empty = deepcopy(field)
+    empty.keep(torch.zeros_like(empty.links, dtype=torch.bool))
+    with pytest.raises(FormatError, match="without matter"):
+        save(empty, tmp_path / "a.nvdb")
+    assert not (tmp_path / "a.nvdb").exists()

@@ -96,19 +96,19 @@ def dense_grids(path: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
     The density is the grid of that name; that of another name, or of none, where it is the file's only one.
     """
-    grids = dict(_grids(io.BytesIO(Path(path).read_bytes())))
-    name = "density" if "density" in grids or len(grids) != 1 else next(iter(grids))
+    found = list(_grids(io.BytesIO(Path(path).read_bytes())))
+    grids, name = dict(found), found[0][0] if len(found) == 1 else "density"
     if name not in grids:
-        raise ValueError(f"holds the grids {', '.join(grids) or 'none'}, and no density")
+        raise ValueError(f"holds the grids {', '.join(name for name, _ in found) or 'none'}, and no density")
     about, low, shape = _record(grids[name], 0, GRID), *_box(grids[name])
     if about["class"] == LEVEL_SET:
         raise ValueError(f"its grid '{name}' is a level set: distances, and no density")
     density = _dense(grids[name], FLOAT, low, shape)
     held = _held(density)
     colours = [other for other in grids if other == "Cd" or other.startswith("harmonics_")]
-    found = {"density": density[held]} | {other: _dense(grids[other], VEC3F, low, shape)[held] for other in colours}
+    values = {"density": density[held]} | {other: _dense(grids[other], VEC3F, low, shape)[held] for other in colours}
     matrix, first = about["matrix"], low + [part.start for part in held]
-    return found, np.stack([*matrix.T, matrix @ first + about["offset"]])
+    return values, np.stack([*matrix.T, matrix @ first + about["offset"]])
 
 
 def built(values: np.ndarray, leaves: np.ndarray, place: np.ndarray) -> np.ndarray:
