@@ -109,8 +109,7 @@ def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, seconds
     (tmp_path / "child.py").write_text(program)
     with monkeypatch.context() as changed:
         changed.setattr(trial_child, "__file__", str(tmp_path / "child.py"))
-        changed.setattr(usd_reader, "SECONDS", seconds)
-        changed.setattr(usd_reader, "TRIAL", Trial("usd-core", tmp_path / "look.py"))
+        changed.setattr(usd_reader, "TRIAL", Trial("usd-core", tmp_path / "look.py", seconds))
         for name in ("a", "b"):
             with pytest.raises(FormatError, match=rf"{name}\.usdc: .*usd-core ?{said}"):
                 load(tmp_path / f"{name}.usdc")
@@ -118,11 +117,11 @@ def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, seconds
 
 
 def test_one_child_tries_many_files_and_survives_bad_ones(tmp_path):
-    trial = Trial("usd-core", Path(usd_reader.__file__).with_name("usd_look.py"))
+    trial = Trial("usd-core", Path(usd_reader.__file__).with_name("usd_look.py"), 60.0)
     save(scene("zup"), tmp_path / "a.usdc")
-    trial.ask(tmp_path / "a.usdc", 60.0, 8 << 30)
+    trial.ask(tmp_path / "a.usdc")
     child = trial._child
     with pytest.raises(ValueError, match=r"bad_alloc|memory|crashed"):
-        trial.ask(tmp_path / "a.usdc", 60.0, 1 << 20)  # no fork can open a stage in so little
-    trial.ask(tmp_path / "a.usdc", 60.0, 8 << 30)
+        trial.ask(tmp_path / "a.usdc", 1 << 20)  # no fork can open a stage in so little
+    trial.ask(tmp_path / "a.usdc")
     assert trial._child is child

@@ -11,11 +11,9 @@ import numpy as np
 import torch
 
 from volkit.geometry import Similarity, turn
-from volkit.io.assets.asset import Style
 from volkit.io.assets.gltf_container import tree_head
 from volkit.io.assets.gltf_reader import gltf_parts
 from volkit.io.assets.usd_reader import opened, usd_frame, usd_parts, usd_record
-from volkit.io.assets.usd_writer import check_usd
 from volkit.io.assets.writer import write_mesh
 from volkit.io.format import Format, FormatError, start_of, understood
 from volkit.io.record import about_scene, frame_in, record_in
@@ -109,7 +107,6 @@ def write_usd(scene: Representation, path: Path) -> None:
     """Splats, or a mesh as it is."""
     if not isinstance(scene, Splats):
         return write_mesh(scene, path)
-    check_usd(path, Style())
     write_splats(scene, path)
 
 

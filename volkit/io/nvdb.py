@@ -11,7 +11,7 @@ import numpy as np
 
 from volkit.io.atomic import written_whole
 from volkit.io.fog import field_of_grids, grids_of
-from volkit.io.format import Format, start_of, understood
+from volkit.io.format import Format, FormatError, start_of, understood
 from volkit.io.trial import Trial
 from volkit.representations import Representation, Voxels
 
@@ -19,8 +19,7 @@ __all__ = ["FORMAT"]
 
 MAGIC = b"NanoVDB"
 VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
-SECONDS, RATE, MEMORY = 20.0, 5e6, 16 << 30  # of a trial, with the file's bytes a second, and bytes of address space
-TRIAL = Trial("Warp", Path(__file__).with_name("nvdb_look.py"))
+TRIAL = Trial("Warp", Path(__file__).with_name("nvdb_look.py"), 20.0)  # whose kernels are compiled once
 
 
 def sniff(path: Path) -> bool:
@@ -32,9 +31,8 @@ def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
     from volkit.io.nvdb_look import dense_grids
 
-    size = path.stat().st_size
     with understood(path, "a NanoVDB file", "write it again with a grid `density` of 32-bit floats"):
-        TRIAL.ask(path, SECONDS + size / RATE, MEMORY + 16 * size)
+        TRIAL.ask(path)
         return field_of_grids(*dense_grids(str(path)), {})
 
 
@@ -44,6 +42,8 @@ def write(representation: Representation, path: Path) -> None:
     from volkit.io import nvdb_look as nvdb
 
     grids, place = grids_of(representation, path)
+    if not grids["density"].any():
+        raise FormatError(path, "cannot hold a field without matter", "write .volume.npz or .safetensors")
     leaves = np.unique(np.argwhere(grids["density"]) // nvdb.LEAF, axis=0) * nvdb.LEAF
     with written_whole(path) as part, part.open("wb") as file:
         for name, values in grids.items():

@@ -13,19 +13,25 @@ from volkit.io import trial_child
 __all__ = ["Trial"]
 
 
+RATE = 5e6  # bytes a second, beside the seconds of a trial: usd-core looks at no fewer than 1e8
+MEMORY = 8 << 30  # bytes of addresses that a trial may have, and 16 for each of the file's
+
+
 class Trial:
     """A child in which a library looks at one file after another; where one is too late it is ended, and another begun.
 
-    `look` is a file with a function of that name, see `trial_child.py`.
+    `look` is a file with a function of that name, see `trial_child.py`; `seconds` is what a small file may take.
     """
 
-    def __init__(self, library: str, look: Path) -> None:
-        self.library, self._look = library, look
+    def __init__(self, library: str, look: Path, seconds: float) -> None:
+        self.library, self.seconds, self._look = library, seconds, look
         self._child: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
-    def ask(self, path: Path, seconds: float, memory: int) -> None:
-        """ValueError where the library cannot open a file, crashes, or takes more bytes or more time than that."""
+    def ask(self, path: Path, memory: int = MEMORY) -> None:
+        """ValueError where the library cannot open a file, crashes, or takes more bytes or more time than it may."""
+        size = path.stat().st_size
+        seconds, memory = self.seconds + size / RATE, memory + 16 * size
         with self._lock:
             late = threading.Timer(seconds, self._end)
             late.start()

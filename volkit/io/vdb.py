@@ -22,8 +22,7 @@ __all__ = ["FORMAT"]
 
 MAGIC = b" BDV"
 MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
-SECONDS, RATE, MEMORY = 20.0, 5e6, 8 << 30  # of a trial, with the file's bytes a second, and bytes
-TRIAL = Trial("OpenVDB", Path(__file__).with_name("vdb_look.py"))
+TRIAL = Trial("OpenVDB", Path(__file__).with_name("vdb_look.py"), 20.0)
 
 
 def sniff(path: Path) -> bool:
@@ -35,9 +34,8 @@ def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
     from volkit.io.vdb_look import dense_grids
 
-    size = path.stat().st_size
     with understood(path, "an OpenVDB file", "write it again with a grid `density`"):
-        TRIAL.ask(path, SECONDS + size / RATE, MEMORY + 16 * size)
+        TRIAL.ask(path)
         grids, place, told = dense_grids(str(path))
         return field_of_grids(grids, place, about_scene(object_in(told)))
 

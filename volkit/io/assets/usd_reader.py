@@ -18,9 +18,7 @@ from volkit.io.trial import Trial
 __all__ = ["MOST", "opened", "usd_frame", "usd_parts", "usd_record"]
 
 MOST = 1 << 26  # values in an array; a damaged file promises any number
-SECONDS, RATE = 10.0, 5e6  # and bytes a second, that a first look may take: it takes 0.7, and at least 1e8
-MEMORY = 8 << 30  # bytes of addresses that it may have, and 16 for each of the file's
-TRIAL = Trial("usd-core", Path(__file__).with_name("usd_look.py"))
+TRIAL = Trial("usd-core", Path(__file__).with_name("usd_look.py"), 10.0)  # a first look takes 0.7
 
 
 def usd_frame(stage: Any) -> Similarity:
@@ -57,17 +55,11 @@ def opened(path: Path) -> Iterator[Any]:
     """The stage, tried in a process of its own first; what usd-core complains of becomes ValueError."""
     from pxr import Tf, Usd
 
-    _try(path)
+    TRIAL.ask(path)  # crashes on some damaged crates, or comes to no end
     try:
         yield Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
         raise ValueError(str(error).splitlines()[-1].strip()) from None
-
-
-def _try(path: Path) -> None:
-    """ValueError where usd-core crashes on the file, or comes to no end, as it does with some damaged crates."""
-    size = path.stat().st_size
-    TRIAL.ask(path, SECONDS + size / RATE, MEMORY + 16 * size)
 
 
 def _part(mesh: Any) -> Any:
