@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
+from volkit.files.errors import FormatError
 from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
-from volkit.io import analytic_scene
-from volkit.io.format import FormatError
+from volkit.io.fields import analytic_scene
 from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture, trace
 from volkit.representations.analytic.shapes import SHAPES, signed_distance
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from volkit import cli
+from volkit.commands.batch import run_all
 from volkit.geometry import Domain
 from volkit.io import load, save
-from volkit.io.analytic_scene import bundled
-from volkit.jobs.batch import run_all
-from volkit.jobs.progress import Progress
+from volkit.io.fields.analytic_scene import bundled
+from volkit.progress import Progress
 from volkit.representations import SplatsConfig
 
 pytest.importorskip("trimesh")
@@ -51,7 +51,7 @@ def _is_killed(progress: Progress) -> dict:
 
 def test_one_that_is_killed_takes_no_other_with_it() -> None:
     named = [(Path("a"), _runs), (Path("b"), _is_killed), (Path("c"), _runs), (Path("d"), _runs)]
-    reports = run_all(named, 2, Progress(quiet=True))
+    reports = run_all(named, 2, Progress())
     assert "its process was killed" in reports[1].pop("error") and reports[1] == {"target": "b"}
     assert reports[0] == reports[2] == reports[3] == {"bytes": 1, "seconds": 0.5}
 
@@ -60,7 +60,7 @@ def test_one_after_the_other() -> None:
     def fails(progress: Progress) -> dict:
         raise OSError("no\nroom")
 
-    progress = Progress(quiet=True)
+    progress = Progress()
     reports = run_all([(Path("a"), fails), (Path("b"), _runs)], 1, progress)
     assert reports == [{"target": "a", "error": "no room"}, {"bytes": 1, "seconds": 0.5}]
     assert progress.notes == ["1/2 a: no room", "2/2 b: 1 bytes in 0 s"]
@@ -161,5 +161,5 @@ def test_surprises_stop_no_other() -> None:
     def surprises(progress: Progress) -> dict:
         raise KeyError("nobody thought of this")
 
-    reports = run_all([(Path("a"), surprises), (Path("b"), _runs)], 1, Progress(quiet=True))
+    reports = run_all([(Path("a"), surprises), (Path("b"), _runs)], 1, Progress())
     assert reports[0]["error"].startswith("unexpected KeyError") and "error" not in reports[1]

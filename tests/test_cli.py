@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from volkit import cli
+from volkit.commands.doctor import DoctorJob
 from volkit.data import load_photographs
+from volkit.files.bundled import bundled_folder
 from volkit.io import FORMATS
-from volkit.io.analytic_scene import bundled
-from volkit.io.bundled import bundled_folder
-from volkit.jobs.doctor import DoctorJob
-from volkit.jobs.opening import open_scene
+from volkit.io.fields.analytic_scene import bundled
+from volkit.io.opening import open_scene
 from volkit.representations.analytic import trace
 
 SIZE = "24"
@@ -214,7 +214,7 @@ def test_channels_orbit_and_cameras(capsys, scene, pictures, tmp_path):
 
 
 def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch):
-    from volkit.jobs import demo
+    from volkit.commands import demo
 
     monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", "6", 4.0, faces=500, texture=64, cells=32, words="2"))
     monkeypatch.setattr(demo, "SHOWN_SIZE", 16)

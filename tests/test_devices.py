@@ -11,23 +11,23 @@ import pytest
 import torch
 
 from volkit import cli
+from volkit.commands.fit import FitJob
 from volkit.data import Photographs
-from volkit.distill.plan import Ladder
-from volkit.distill.pvd import METHODS
-from volkit.distill.pvd_start import pvd_student
-from volkit.distill.student import Student
-from volkit.distill.views import distillation_cameras
-from volkit.fit import Budget, Fit
+from volkit.devices import chosen_device, on_device
+from volkit.distillation.pvd.method import METHODS
+from volkit.distillation.pvd.start import pvd_student
+from volkit.distillation.rungs.plan import Ladder
+from volkit.distillation.student import Student
 from volkit.geometry import Cameras, Domain
-from volkit.jobs.devices import chosen_device, on_device
-from volkit.jobs.fit import FitJob
-from volkit.jobs.opening import open_scene
+from volkit.io.opening import open_scene
+from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations.hash_grid import HashGridConfig
 from volkit.representations.mlp import MlpConfig
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig
 from volkit.sampling.occupancy import stride_for
+from volkit.training.loop import Budget, Fit
 
 STUDENTS = {
     "hash_grid": HashGridConfig(levels=4, log2_table=10, width=16),
@@ -59,7 +59,7 @@ def nowhere(monkeypatch):
 
 @pytest.mark.parametrize("kind", STUDENTS)
 def test_a_step_of_a_fit_creates_nothing_elsewhere(photographs, kind, monkeypatch):
-    monkeypatch.setattr("volkit.jobs.trainees.batch_samples", lambda kind: 1 << 10)
+    monkeypatch.setattr("volkit.distillation.build.batch_samples", lambda kind: 1 << 10)
     job = FitJob(Path("a"), Path("b"), to=kind, config=STUDENTS[kind], exposure=True)
     generator = torch.Generator().manual_seed(0)
     student = job._trainee(job._scene(photographs, generator), photographs, generator)

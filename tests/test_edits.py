@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from volkit.commands.convert import ConvertJob
+from volkit.editing.actions import edited
 from volkit.geometry import Cameras, Domain
 from volkit.io import load, save
-from volkit.jobs.convert import ConvertJob
-from volkit.jobs.edits import edited
-from volkit.jobs.progress import Progress
+from volkit.progress import Progress
 from volkit.representations import Capture, VoxelsConfig
 from volkit.representations.occupancy_bits import occupied_at
 from volkit.representations.voxels import Voxels
@@ -61,7 +61,7 @@ def test_a_student_is_empty_where_its_teacher_was_erased(tmp_path):
     save(solid(), source)
     ConvertJob(
         (source, target), to="voxels", budget="5", edit=("erase:box:-1.1,-1.1,-1.1,0,1.1,1.1",), config=SMALL
-    ).run(Progress(quiet=True))
+    ).run(Progress())
     student = load(target)
     unit = torch.tensor([[0.2, 0.5, 0.5], [0.8, 0.5, 0.5]])
     assert occupied_at(student.occupancy, unit).tolist() == [False, True]
@@ -72,6 +72,6 @@ def test_several_sources_become_one(tmp_path):
     for path, centre in zip(parts, (-1.5, 1.5), strict=True):
         save(solid(centre), path)
     target = tmp_path / "both.safetensors"
-    ConvertJob((*parts, target), to="voxels", budget="5", compose=True, config=SMALL).run(Progress(quiet=True))
+    ConvertJob((*parts, target), to="voxels", budget="5", compose=True, config=SMALL).run(Progress())
     left, middle, right = density(load(target), (-1.5, 0.0, 0.0), (0.0, 0.0, 0.0), (1.5, 0.0, 0.0))
     assert left > 5 and right > 5 and middle < 1

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from volkit.distill.exact import exact
-from volkit.distill.exact.factor import CP_AXES, VM_AXES, Block, cp_factors, vm_factors
-from volkit.distill.exact.lattice import dense_occupancy, nodes_near_matter, sh_of
-from volkit.distill.exact.tensors import divided
-from volkit.distill.views import orbit_cameras
+from volkit.distillation.exact import exact
+from volkit.distillation.exact.factor import CP_AXES, VM_AXES, Block, cp_factors, vm_factors
+from volkit.distillation.exact.lattice import dense_occupancy, nodes_near_matter, sh_of
+from volkit.distillation.exact.tensors import divided
 from volkit.geometry import Domain, Points, Similarity, morton_codes
-from volkit.render.volume import VolumeRenderer
+from volkit.rendering.viewpoints import orbit_cameras
+from volkit.rendering.volume import VolumeRenderer
 from volkit.representations.analytic import AnalyticConfig, Primitive, Texture
 from volkit.representations.hash_grid import HashGridConfig
 from volkit.representations.tensor_cp import TensorCPConfig

@@ -8,11 +8,11 @@ import torch
 from contracts.kinds import small_field
 
 from volkit.cli import main
+from volkit.commands import convert
+from volkit.evaluation.roundtrip import Axes, differences
 from volkit.geometry import Domain, Similarity
 from volkit.io import PlaceError, load, save
-from volkit.jobs import convert
-from volkit.jobs.fidelity import Axes, differences
-from volkit.jobs.file_size import stored_bytes
+from volkit.reports.file_size import stored_bytes
 from volkit.representations import Mesh, Splats, SplatsConfig
 
 
@@ -127,7 +127,7 @@ def test_formats_that_sort_are_not(source, tmp_path, name):
 
 def test_a_damaged_writer_is_seen(source, capsys, monkeypatch):
     """Nothing of what was in memory is trusted: a writer that drops half is found out."""
-    from volkit.jobs import convert
+    from volkit.commands import convert
 
     def worse(scene: Splats, path: Path, **options) -> None:
         half = cloud()
@@ -150,7 +150,7 @@ def test_cuts_and_moves_are_no_loss_and_thinning_is(source, capsys):
 
 
 def test_no_measure_reads_nothing_back(source, capsys, monkeypatch):
-    monkeypatch.setattr("volkit.jobs.fidelity.open_scene", None)
+    monkeypatch.setattr("volkit.evaluation.roundtrip.open_scene", None)
     report = converted(capsys, source, source.with_name("b.spz"), "--no-measure")
     assert "psnr_to_source" not in report and report["bytes"] > 0
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from volkit.distill.active import PixelDraw
-from volkit.fit import Budget, Fit, Moment, Regrown
+from volkit.distillation.rungs.active import PixelDraw
 from volkit.geometry import Cameras
-from volkit.jobs.progress import Progress
-from volkit.representations.representation import ParamGroup
+from volkit.ops.param_group import ParamGroup
+from volkit.progress import Progress
+from volkit.training.loop import Budget, Fit, Moment, Regrown
 
 
 class Parabola:
@@ -100,7 +100,7 @@ def test_error_driven_draws_are_unbiased():
 
 @pytest.mark.parametrize(("slow", "looks"), [(0.0, 8), (10.0, 1)])
 def test_looking_takes_about_half_of_the_time_of_learning(tmp_path, monkeypatch, slow, looks):
-    from volkit.jobs import training
+    from volkit.training import run as training
 
     clock = [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
@@ -112,6 +112,6 @@ def test_looking_takes_about_half_of_the_time_of_learning(tmp_path, monkeypatch,
     student = Parabola()
     student.scene = student
     run = training.Training(tmp_path / "a.safetensors", Budget(steps=16), "looks", checkpoint_seconds=1e9)
-    history = run.run(student, Progress(quiet=True), look).history.rows
+    history = run.run(student, Progress(), look).history.rows
     assert len(history) == 8 and all("loss" in row for row in history)
     assert sum("psnr" in row for row in history) == looks

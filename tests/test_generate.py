@@ -6,17 +6,17 @@ from itertools import cycle
 import pytest
 import torch
 
-from volkit.distill.score import Around, Asked, Penalties, ScoreRung, ScoreStudent
-from volkit.fit import Budget, Fit, Moment
+from volkit.evaluation.metrics import psnr
+from volkit.generation import Around, Asked, Penalties, ScoreRung, ScoreStudent
+from volkit.generation.mesh_subject import MeshSubject
+from volkit.generation.scenes import LEARNABLE, coarse_first, scene_of, subject_of
 from volkit.geometry import Domain
 from volkit.guidance import METHODS, Cfg, Conditions, Guidance, Method, MixturePrior
 from volkit.guidance.ramps import Ramp
 from volkit.guidance.ratio import ExactRatio
 from volkit.guidance.weights import sigma_over_alpha
-from volkit.jobs.mesh_subject import MeshSubject
-from volkit.jobs.subjects import LEARNABLE, coarse_first, scene_of, subject_of
-from volkit.metrics import psnr
 from volkit.representations import Mesh
+from volkit.training.loop import Budget, Fit, Moment
 
 SIZE = 12
 AROUND = Around(size=SIZE, elevation=(0.0, 0.0), distance=(4.0, 4.0), field_of_view=(40.0, 40.0))
@@ -189,7 +189,7 @@ def test_pictures_of_a_field_are_coarse_while_nothing_is_known_to_be_empty():
 
 
 def test_parameters_that_are_not_numbers_are_not_kept(tmp_path):
-    from volkit.jobs.training import Training
+    from volkit.training.run import Training
 
     fit = Fit(student("hash_grid", METHODS["sds"](), seeded()), Budget(steps=2))
     training = Training(tmp_path / "a.safetensors", Budget(steps=2), "test")

@@ -11,11 +11,11 @@ from test_generate import one_thread, sphere  # noqa: F401
 
 import volkit
 from volkit.cli import main
-from volkit.distill.score import FieldSubject
+from volkit.commands.generate import GenerateJob
+from volkit.evaluation.evaluate import write_picture
+from volkit.generation import FieldSubject
 from volkit.guidance.pipeline.denoiser import UnetDenoiser
-from volkit.jobs.generate import GenerateJob
-from volkit.jobs.measure import write_picture
-from volkit.jobs.progress import Progress
+from volkit.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def job(prior, target, **changes):
 @pytest.mark.parametrize("name", ["vsd", "bootstrapped_sd", "fdiv_sd", "mvsds", "sds"])
 def test_what_learns_beside_a_scene_is_told_in_the_report(prior, tmp_path, name):
     target = tmp_path / "a.ply"
-    report = job(prior, target, method=name, particles=2).run(Progress(quiet=True))
+    report = job(prior, target, method=name, particles=2).run(Progress())
     assert report["steps"] == 3 and report["kind"] == "splats"
     assert (tmp_path / "a-2.ply").is_file() and len(volkit.load(target)) > 0
     assert not target.with_name("a.ply.part").exists()
@@ -48,9 +48,9 @@ def test_what_learns_beside_a_scene_is_told_in_the_report(prior, tmp_path, name)
 )
 def test_resumed_work_is_the_same_work(prior, tmp_path, monkeypatch, suffix, options):
     """Interrupted after every step in turn, a run in steps ends bit for bit where an unbroken one does."""
-    monkeypatch.setattr("volkit.jobs.distillation._mesh", lambda *_: sphere())  # three steps leave no surface
+    monkeypatch.setattr("volkit.generation.run._mesh", lambda *_: sphere())  # three steps leave no surface
     whole = tmp_path / f"whole-{suffix}"
-    job(prior, whole, **options).run(Progress(quiet=True))
+    job(prior, whole, **options).run(Progress())
     target = tmp_path / suffix
     for _ in range(12):
         if _interrupted(job(prior, target, resume=True, **options), monkeypatch):
@@ -65,7 +65,7 @@ class Stop(Exception):
 
 def _interrupted(one, monkeypatch) -> bool:
     """Run until one more checkpoint was written; True when it came to its end instead."""
-    from volkit.jobs.training import Training
+    from volkit.training.run import Training
 
     kept = Training.keep
 
@@ -76,14 +76,14 @@ def _interrupted(one, monkeypatch) -> bool:
     with monkeypatch.context() as patch:
         patch.setattr(Training, "keep", cut)
         try:
-            one.run(Progress(quiet=True))
+            one.run(Progress())
         except Stop:
             return False
     return True
 
 
 def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("volkit.jobs.prior_job.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.commands.prior_options.SHOWN_SIZE", 16)
     target = tmp_path / "a.safetensors"
     arguments = ["generate", "a b", str(target), "--prior", str(prior), "--budget", "2", "--preview", "--json"]
     arguments += ["--report", str(tmp_path / "a.html")]
@@ -116,7 +116,7 @@ def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
 )
 def test_what_is_wrong_is_said_before_the_work(prior, tmp_path, changes, says):
     with pytest.raises((ValueError, FileNotFoundError), match=says):
-        replace(job(prior, tmp_path / "a.safetensors"), **changes).run(Progress(quiet=True))
+        replace(job(prior, tmp_path / "a.safetensors"), **changes).run(Progress())
     assert not list(tmp_path.iterdir())
 
 
@@ -134,7 +134,7 @@ def test_an_ip_adapter_is_told_of_the_picture(tmp_path, monkeypatch):
 
     monkeypatch.setattr(UnetDenoiser, "__call__", listening)
     job(folder, tmp_path / "a.ply", views=1, size=16, ip_adapter=tmp_path / "adapter.safetensors",
-        image_prompt=tmp_path / "grey.png").run(Progress(quiet=True))  # fmt: skip
+        image_prompt=tmp_path / "grey.png").run(Progress())  # fmt: skip
     with torch.no_grad():
         wanted = eyes(torch.zeros(1, 3, 32, 32)).image_embeds
     both = torch.cat(heard)[:, 0]
@@ -155,7 +155,7 @@ def test_broken_folders_are_named(prior, tmp_path):
         folder = shutil.copytree(prior, tmp_path / name)
         harm(folder)
         with pytest.raises((ValueError, FileNotFoundError), match=says):
-            job(folder, tmp_path / "a.safetensors").run(Progress(quiet=True))
+            job(folder, tmp_path / "a.safetensors").run(Progress())
 
 
 def _scheduler(folder, **changes):
@@ -165,8 +165,8 @@ def _scheduler(folder, **changes):
 
 def test_nan_stops_the_run_and_keeps_what_was_good(prior, tmp_path, monkeypatch):
     """At the third step the prior answers NaN: step and part are named, the state of step 2 is still there."""
+    from volkit.files.checkpoint import read_state
     from volkit.guidance.pipeline import PipelinePrior
-    from volkit.io.checkpoint import read_state
 
     asked, answers = 0, PipelinePrior.eps
 
@@ -178,7 +178,7 @@ def test_nan_stops_the_run_and_keeps_what_was_good(prior, tmp_path, monkeypatch)
     monkeypatch.setattr(PipelinePrior, "eps", poisoned)
     target = tmp_path / "a.safetensors"
     with pytest.raises(FloatingPointError, match=r"step 2.*Bounded of PipelinePrior"):
-        job(prior, target).run(Progress(quiet=True))
+        job(prior, target).run(Progress())
     assert read_state(tmp_path / "a.safetensors.part")["fit"]["step"] == 2 and not target.exists()
 
 
@@ -188,4 +188,4 @@ def test_out_of_memory_says_what_to_lower(prior, tmp_path, monkeypatch):
 
     monkeypatch.setattr(FieldSubject, "draw", full)
     with pytest.raises(RuntimeError, match=r"lower --views \(now 2\)"):
-        job(prior, tmp_path / "a.safetensors").run(Progress(quiet=True))
+        job(prior, tmp_path / "a.safetensors").run(Progress())

@@ -12,11 +12,11 @@ import imageio.v3 as imageio
 import pytest
 import torch
 
+from volkit.commands.convert import ConvertJob
+from volkit.commands.fit import FitJob
+from volkit.files.checkpoint import read_state
 from volkit.io import load
-from volkit.io.checkpoint import read_state
-from volkit.jobs.convert import ConvertJob
-from volkit.jobs.fit import FitJob
-from volkit.jobs.progress import Progress
+from volkit.progress import Progress
 from volkit.representations.hash_grid import HashGridConfig
 
 SMALL = HashGridConfig(levels=4, log2_table=10, width=16)
@@ -45,7 +45,7 @@ def dataset(tmp_path_factory) -> Path:
 
 def run(job) -> None:
     torch.set_num_threads(1)
-    job.run(Progress(quiet=True))
+    job.run(Progress())
 
 
 def killed_until_done(job, target: Path, seed: int) -> int:
@@ -53,7 +53,7 @@ def killed_until_done(job, target: Path, seed: int) -> int:
     moments = random.Random(seed)
     # Children of a server that has imported everything start at once, and no thread pool is forked.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["volkit.jobs.convert", "volkit.jobs.fit"])
+    context.set_forkserver_preload(["volkit.commands.convert", "volkit.commands.fit"])
     kills = 0
     while not target.exists():
         child = context.Process(target=run, args=(job,))
@@ -101,14 +101,14 @@ def test_a_killed_fit_ends_where_an_unbroken_one_does(dataset, tmp_path):
         path.parent.mkdir()
     assert killed_until_done(fit_job(dataset, broken), broken, seed=1) > 0
     torch.set_num_threads(1)
-    fit_job(dataset, whole).run(Progress(quiet=True))
+    fit_job(dataset, whole).run(Progress())
     assert_same(broken, whole)
     assert [path.name for path in broken.parent.iterdir()] == [broken.name]
 
 
 def test_a_killed_conversion_ends_where_an_unbroken_one_does(dataset, tmp_path):
     source = tmp_path / "disc.safetensors"
-    fit_job(dataset, source).run(Progress(quiet=True))
+    fit_job(dataset, source).run(Progress())
     broken, whole = tmp_path / "broken" / "disc.safetensors", tmp_path / "whole" / "disc.safetensors"
     for path in (broken, whole):
         path.parent.mkdir()
@@ -121,6 +121,6 @@ def test_a_killed_conversion_ends_where_an_unbroken_one_does(dataset, tmp_path):
 
     assert killed_until_done(job(broken), broken, seed=2) > 0
     torch.set_num_threads(1)
-    job(whole).run(Progress(quiet=True))
+    job(whole).run(Progress())
     assert_same(broken, whole)
     assert [path.name for path in broken.parent.iterdir()] == [broken.name]

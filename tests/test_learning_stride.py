@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from volkit.distillation.sizes import suited
 from volkit.geometry import Cameras, Domain
-from volkit.jobs.sizes import suited
 from volkit.representations import REPRESENTATIONS, SplatsConfig
 from volkit.sampling import learning_stride, stride_for
 

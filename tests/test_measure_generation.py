@@ -79,7 +79,7 @@ def test_assets_are_made_worse_refined_and_edited(prior, tools, monkeypatch, cap
 
     monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
     monkeypatch.setattr(measure_rework, "MESH", replace(measure_rework.MESH, faces=300, texture=64, cells=24))
-    monkeypatch.setattr("volkit.jobs.edit.DRAWS", 2)
+    monkeypatch.setattr("volkit.commands.edit.DRAWS", 2)
     monkeypatch.setattr(sys, "argv", ["measure", "--first", "1", "--budget", "2", "--work", str(tools / "work")])
     measure_rework.main()
     kept = {p.stem: json.loads(p.read_text()) for p in (tools / "results" / "rework").glob("*.json")}
@@ -96,7 +96,7 @@ def test_the_exact_object_is_found_exactly(tools, prompt, monkeypatch):
     from toy.grammar import parse
     from toy.scenes import exact_scene
 
-    from volkit.distill.score import Around
+    from volkit.generation import Around
     from volkit.geometry import Domain
 
     scene = exact_scene(parse(prompt)).build(Domain.cube(1.0), torch.Generator().manual_seed(0))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from volkit.metrics import Scores, flip, mean_scores, psnr, quantised, score, ssim, ssim_map
+from volkit.evaluation.metrics import Scores, flip, mean_scores, psnr, quantised, score, ssim, ssim_map
 
 
 def pair(seed: int = 0, size: int = 40) -> tuple[torch.Tensor, torch.Tensor]:

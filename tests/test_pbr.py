@@ -11,20 +11,20 @@ from test_generate import AROUND, one_thread, seeded, sphere  # noqa: F401
 from test_generate_job import prior  # noqa: F401
 
 import volkit
-from volkit.distill.score import Asked, Penalties, ScoreRung, ScoreStudent
-from volkit.fit import Budget, Fit, Moment
+from volkit.commands.generate import GenerateJob
+from volkit.commands.refine import RefineJob
+from volkit.commands.retexture import RetextureJob
+from volkit.generation import Asked, Penalties, ScoreRung, ScoreStudent
+from volkit.generation.mesh_subject import MeshSubject
 from volkit.guidance import Cfg, Conditions, Guidance, Method
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.weights import sigma_over_alpha
-from volkit.jobs.generate import GenerateJob
-from volkit.jobs.mesh_subject import MeshSubject
-from volkit.jobs.progress import Progress
-from volkit.jobs.refine import RefineJob
-from volkit.jobs.retexture import RetextureJob
-from volkit.render.shading import Lights, Material, reflected, sky_share
+from volkit.progress import Progress
+from volkit.rendering.shading import Lights, Material, reflected, sky_share
+from volkit.training.loop import Budget, Fit, Moment
 
-QUIET = Progress(quiet=True)
+QUIET = Progress()
 
 
 def under(roughness, metalness, towards, eye, base=(0.8, 0.5, 0.2), sky=0.0):
@@ -101,7 +101,7 @@ def painted():
 def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatch):
     """The prior knows each picture of the truth under the very lights of the step: SDS is then least squares."""
     rate, steps = 0.06, 240
-    monkeypatch.setattr("volkit.jobs.mesh_subject.TEXEL_RATE", rate)
+    monkeypatch.setattr("volkit.generation.mesh_subject.TEXEL_RATE", rate)
     true = MeshSubject(painted(), Penalties(), 0.0, seeded(7))
     learner = MeshSubject(sphere(), Penalties(), 0.0, seeded(7))  # the same lights, step by step
 

@@ -8,7 +8,7 @@ import torch
 
 from volkit.geometry import Cameras, Domain, Points, Rays, RaySamples, Similarity, morton_cells
 from volkit.ops.march import Stride
-from volkit.render import VolumeRenderer, integrate, render_rays, renderer_for
+from volkit.rendering import VolumeRenderer, integrate, render_rays, renderer_for
 from volkit.representations import Composed, Field, FieldSample, Placed
 from volkit.sampling import (
     ImportanceSampler,

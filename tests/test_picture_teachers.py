@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from volkit.distill.exact.cloud import Cloud, cells_of, cloud_of, voxels_of
-from volkit.distill.teacher_pixels import FIRST, PERIOD, TeacherPixels
-from volkit.distill.views import orbit_cameras, windows
-from volkit.fit import Budget, Fit
+from volkit.distillation.build import Lesson, trainee_of_teacher
+from volkit.distillation.exact.cloud import Cloud, cells_of, cloud_of, voxels_of
+from volkit.distillation.rungs.teacher_pixels import FIRST, PERIOD, TeacherPixels
 from volkit.geometry import Domain
-from volkit.jobs.trainees import Lesson, trainee_of_teacher
-from volkit.render.renderer import renderer_for
+from volkit.rendering.renderer import renderer_for
+from volkit.rendering.viewpoints import orbit_cameras, windows
 from volkit.representations import HashGridConfig, Mesh, Splats, SplatsConfig
 from volkit.representations.splat_extent import core, core_sphere
+from volkit.training.loop import Budget, Fit
 
 
 def seeded(seed: int = 0) -> torch.Generator:

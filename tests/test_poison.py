@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from volkit.files.atomic import written_whole
+from volkit.files.restricted_pickle import LEGACY_START, load_pickled
 from volkit.io import FormatError, load
-from volkit.io.atomic import written_whole
-from volkit.io.restricted_pickle import LEGACY_START, load_pickled
 
 
 class Command:
@@ -176,7 +176,7 @@ def test_a_full_disk_is_named(tmp_path):
 LIMITED = """
 import resource, signal, sys, torch
 from volkit.io import FormatError
-from volkit.io.checkpoint import write_state
+from volkit.files.checkpoint import write_state
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 try:

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from volkit.distill.plan import Ladder
-from volkit.distill.pvd import METHODS, PvdRung, PvdSettings
-from volkit.distill.pvd_start import pvd_groups, pvd_schedule, pvd_student, share_heads, start_density
-from volkit.distill.views import orbit_cameras
-from volkit.fit import Budget, Fit, Moment
+from volkit.distillation.pvd.method import METHODS, PvdRung, PvdSettings
+from volkit.distillation.pvd.start import pvd_groups, pvd_schedule, pvd_student, share_heads, start_density
+from volkit.distillation.rungs.plan import Ladder
 from volkit.geometry import Domain, Points
 from volkit.ops.composite import composite
+from volkit.ops.param_group import ParamGroup
+from volkit.rendering.viewpoints import orbit_cameras
 from volkit.representations import HashGridConfig, MlpConfig, PlanesConfig, TensorCPConfig, TensorVMConfig, VoxelsConfig
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.representation import ParamGroup
 from volkit.sampling.occupancy import OccupancySampler, stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
+from volkit.training.loop import Budget, Fit, Moment
 
 DOMAIN = Domain.cube(1.0)
 SMALL = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from volkit.distill.pvd_active import CameraPool, RayPool, rotated, surface_samples
+from volkit.distillation.pvd.active import CameraPool, RayPool, rotated, surface_samples
 from volkit.geometry import Cameras, Rays, RaySamples
 
 

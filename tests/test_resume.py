@@ -6,12 +6,12 @@ import pytest
 import torch
 from test_devices import photographs  # noqa: F401
 
-from volkit.fit import Budget, Fit
-from volkit.io.checkpoint import read_state, write_state
-from volkit.jobs.fit import FitJob
+from volkit.commands.fit import FitJob
+from volkit.files.checkpoint import read_state, write_state
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig
+from volkit.training.loop import Budget, Fit
 
 STEPS, BREAK = 8, 6
 GROWING = {
@@ -33,7 +33,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("kind", GROWING)
 def test_resumed_work_is_the_same_work(photographs, kind, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("volkit.jobs.trainees.batch_samples", lambda kind: 1 << 10)
+    monkeypatch.setattr("volkit.distillation.build.batch_samples", lambda kind: 1 << 10)
     path = tmp_path / "state.part"
 
     def watch(moment, losses, fit) -> None:

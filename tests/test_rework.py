@@ -9,21 +9,21 @@ from test_generate import AROUND, SIZE, one_thread, seeded, sphere, student  # n
 from test_generate_job import prior  # noqa: F401
 
 import volkit
-from volkit.distill.score import wish
-from volkit.fit import Budget, Fit, Moment
+from volkit.commands.edit import EditJob
+from volkit.commands.refine import RefineJob
+from volkit.commands.retexture import RetextureJob
+from volkit.generation import wish
+from volkit.generation.control_picture import control_picture
+from volkit.generation.rework import place_of, unfolded
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
-from volkit.jobs.control_picture import control_picture
-from volkit.jobs.edit import EditJob
-from volkit.jobs.progress import Progress
-from volkit.jobs.refine import RefineJob
-from volkit.jobs.retexture import RetextureJob
-from volkit.jobs.rework import place_of, unfolded
 from volkit.meshing.denoise import bend
+from volkit.progress import Progress
 from volkit.representations import Mesh, SplatsConfig
 from volkit.representations.voxels import VoxelsConfig
+from volkit.training.loop import Budget, Fit, Moment
 
-QUIET = Progress(quiet=True)
+QUIET = Progress()
 
 
 def asset(kind, path):
@@ -42,7 +42,7 @@ def asset(kind, path):
 
 @pytest.mark.parametrize("kind", ["mesh", "splats", "voxels"])
 def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, monkeypatch, kind):  # noqa: F811
-    monkeypatch.setattr("volkit.jobs.prior_job.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.commands.prior_options.SHOWN_SIZE", 16)
     source = asset(kind, tmp_path / "a")
     target = tmp_path / f"b{source.suffix}"
     options = dict(prior=str(prior), budget="3", report=tmp_path / "page.html")

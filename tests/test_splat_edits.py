@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from volkit.cli import main
-from volkit.distill.views import orbit_cameras
+from volkit.editing.actions import ACTIONS, edited
+from volkit.evaluation.evaluate import flat_colour
+from volkit.evaluation.metrics import psnr
 from volkit.geometry import Domain, Similarity
 from volkit.io import load, save
-from volkit.jobs.edits import ACTIONS, edited
-from volkit.jobs.measure import flat_colour
-from volkit.metrics import psnr
+from volkit.rendering.viewpoints import orbit_cameras
 from volkit.representations import Mesh, Splats, SplatsConfig, VoxelsConfig
 
 WHITE = (1.0, 1.0, 1.0)

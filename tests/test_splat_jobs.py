@@ -9,7 +9,7 @@ import torch
 from volkit.cli import main
 from volkit.geometry import Domain
 from volkit.io import save
-from volkit.io.analytic_scene import bundled
+from volkit.io.fields.analytic_scene import bundled
 from volkit.representations import Splats, SplatsConfig
 
 

@@ -9,20 +9,20 @@ import torch
 from plyfile import PlyData, PlyElement
 
 from volkit.cli import main
-from volkit.distill.classic import Classic
-from volkit.distill.densify import Chain, shake
-from volkit.distill.neighbours import spacing
-from volkit.distill.splat_start import begin_at, evidence, places
-from volkit.distill.splat_student import SplatStudent
-from volkit.distill.splat_views import PhotographViews
-from volkit.fit import Budget, Fit, Moment
+from volkit.distillation.spacing import spacing
+from volkit.distillation.splats.adaptive import Classic
+from volkit.distillation.splats.mcmc import Chain, shake
+from volkit.distillation.splats.start import begin_at, evidence, places
+from volkit.distillation.splats.student import SplatStudent
+from volkit.distillation.splats.views import PhotographViews
 from volkit.geometry import Cameras, Domain
 from volkit.io import FormatError, load
-from volkit.io.analytic_scene import bundled
-from volkit.io.point_cloud import read_points
+from volkit.io.fields.analytic_scene import bundled
+from volkit.io.splats.point_cloud import read_points
 from volkit.ops.splat import Projected
-from volkit.render.splatting import SplatRenderer
+from volkit.rendering.splatting import SplatRenderer
 from volkit.representations import Splats, SplatsConfig
+from volkit.training.loop import Budget, Fit, Moment
 
 BOX = Domain.cube(1.0)
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from volkit.distill.densify import Chain, relocated, shake
-from volkit.distill.exact.flat import flattened
-from volkit.distill.exact.surface import Surface, splats_on
-from volkit.distill.merge import thin
-from volkit.fit import Budget, Fit, Regrown
+from volkit.distillation.exact.flat import flattened
+from volkit.distillation.exact.surface import Surface, splats_on
+from volkit.distillation.splats.mcmc import Chain, relocated, shake
+from volkit.editing.merge import thin
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
-from volkit.render import renderer_for
-from volkit.render.splatting import SplatRenderer
+from volkit.rendering import renderer_for
+from volkit.rendering.splatting import SplatRenderer
 from volkit.representations import ParamGroup, Splats, SplatsConfig, splat_extent
 from volkit.representations.splats import PARAMETERS
+from volkit.training.loop import Budget, Fit, Regrown
 
 BOX = Domain.cube(1.0)
 

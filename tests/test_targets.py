@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from volkit import cli
+from volkit.commands.convert import ConvertJob
+from volkit.evaluation.evaluate import write_picture
+from volkit.files.atomic import check_writable, written_whole
 from volkit.geometry import Domain
 from volkit.io import FormatError, check_target, load, save
-from volkit.io.atomic import check_writable, written_whole
-from volkit.jobs.convert import ConvertJob
-from volkit.jobs.measure import write_picture
 from volkit.representations.hash_grid import HashGridConfig
 
 SCENE = Path(__file__).parent.parent / "scenes" / "primitives.json"
@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, field, monkeypatch, said_by):
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("volkit.io.tensor_file.save_file", half)
+    monkeypatch.setattr("volkit.files.tensor_file.save_file", half)
     with pytest.raises(FormatError, match=r"\(No space left on device\); free some space"):
         save(field, target)
     assert target.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [target.name]
@@ -118,7 +118,7 @@ def test_formats_that_cannot_hold_it_are_refused_as_save_does(tmp_path, field):
 
 @pytest.mark.parametrize("command", [("fit",), ("convert",), ("render",)], ids=lambda c: c[0])
 def test_commands_say_so_before_the_work_begins(capsys, tmp_path, monkeypatch, command):
-    monkeypatch.setattr("volkit.jobs.training.Training.run", refuse(errno.EIO))
+    monkeypatch.setattr("volkit.training.run.Training.run", refuse(errno.EIO))
     name = "x.png" if command == ("render",) else "x.safetensors"
     target = tmp_path / "absent" / name
     arguments = [*command, str(SCENE), str(target)] + (["--to", "hash_grid"] if command == ("convert",) else [])
@@ -129,10 +129,10 @@ def test_commands_say_so_before_the_work_begins(capsys, tmp_path, monkeypatch, c
 
 
 def test_a_conversion_shows_itself(tmp_path):
-    from volkit.jobs.progress import Progress
+    from volkit.progress import Progress
 
     target = tmp_path / "a.safetensors"
     config = HashGridConfig(levels=2, log2_table=6, width=16)
     job = ConvertJob((SCENE, target), to="hash_grid", budget="2", config=config, size=12, preview=True)
-    job.run(Progress(quiet=True))
+    job.run(Progress())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a.safetensors"]

@@ -18,8 +18,8 @@ def test_importing_and_help_do_not_wait_for_torch():
 
 
 def test_rooms_of_the_same_name_do_not_hide_verbs():
-    from volkit.fit import Budget
-    from volkit.render.volume import VolumeRenderer
+    from volkit.rendering.volume import VolumeRenderer
+    from volkit.training.loop import Budget
 
     assert Budget(steps=1) and VolumeRenderer()
     assert inspect.isfunction(volkit.fit) and inspect.isfunction(volkit.render)
@@ -38,7 +38,7 @@ def test_verbs_are_typed_and_documented(name):
 def test_a_verb_has_the_defaults_of_its_command(name):
     from importlib import import_module
 
-    job = inspect.signature(getattr(import_module(f"volkit.jobs.{name}"), f"{name.capitalize()}Job")).parameters
+    job = inspect.signature(getattr(import_module(f"volkit.commands.{name}"), f"{name.capitalize()}Job")).parameters
     for parameter in inspect.signature(getattr(volkit, name)).parameters.values():
         if parameter.default is not inspect.Parameter.empty:
             assert job[parameter.name].default == parameter.default, parameter.name

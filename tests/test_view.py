@@ -13,10 +13,10 @@ from engines.assets import ball
 from engines.cloud import cloud
 
 from volkit import cli
+from volkit.commands import view
 from volkit.geometry import Similarity
 from volkit.io import load, save
-from volkit.io.analytic_scene import bundled
-from volkit.jobs import view
+from volkit.io.fields.analytic_scene import bundled
 
 PLACE = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (40.0, 5.0, -3.0), 2.0)
 

@@ -24,9 +24,9 @@ from bench_frame import IDLE, Bench, Cases, busy_cores, save
 from bench_tables import WAITED
 
 import volkit
+from volkit.evaluation.evaluate import Judge
 from volkit.geometry import Domain
-from volkit.jobs.measure import Judge
-from volkit.jobs.progress import Progress
+from volkit.progress import Progress
 from volkit.representations import Splats, SplatsConfig
 
 FORMATS = (".ply", ".compressed.ply", ".spz")
@@ -130,7 +130,7 @@ def _sog(bench: Bench, scene: Splats, folder: Path) -> Cases:
     target = folder / "ours.sog"
     timed = bench.brief().time({"volkit": partial(volkit.save, scene, target)}, len(scene))
     judge = Judge.of_scene(scene, SIDE, bench.generator)
-    timed["volkit"]["psnr"] = judge.mean_psnr(volkit.load(target), Progress(quiet=True))
+    timed["volkit"]["psnr"] = judge.mean_psnr(volkit.load(target), Progress())
     return {f"write .sog, {len(scene)} trained ones": _sized(timed, target, target)}
 
 

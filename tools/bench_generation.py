@@ -18,10 +18,10 @@ from typing import Any
 
 from cells import measured
 
+from volkit.commands.generate import GenerateJob
+from volkit.files.bundled import bundled_folder
 from volkit.guidance import Guidance
-from volkit.io.bundled import bundled_folder
-from volkit.jobs.generate import GenerateJob
-from volkit.jobs.progress import Progress
+from volkit.progress import Progress
 
 PRIOR, PROMPT, VIEWS = "toy_prior/pixels64", "a red sphere on a blue cube", 4
 HALVES = ("ms_outside_prior_first_half", "ms_outside_prior")
@@ -45,7 +45,7 @@ def timed(kind: str, steps: int) -> dict[str, Any]:
             PROMPT, Path(folder) / "a.safetensors", to=kind, prior=str(bundled_folder(PRIOR)), budget=str(steps),
             views=VIEWS,
         )  # fmt: skip
-        report = job.run(Progress(quiet=True))
+        report = job.run(Progress())
     gaps = [1e3 * (start - end) for (_, end), (start, _) in pairwise(asked)]
     halves = {half: round(median(some), 1) for half, some in zip(HALVES, _halved(gaps), strict=True)}
     kept = {key: report[key] for key in ("prompt", "kind", "method", "steps", "seconds", "ms_per_step", "backend")}

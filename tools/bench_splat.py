@@ -13,14 +13,14 @@ from bench_frame import Bench, Cases, summary
 from rival_splat import count_pairs, tiled
 
 import volkit
+from volkit.commands.fit import FitJob
+from volkit.evaluation.metrics import psnr
 from volkit.geometry import Cameras
-from volkit.io.analytic_scene import bundled
-from volkit.jobs.fit import FitJob
-from volkit.jobs.progress import Progress
-from volkit.metrics import psnr
+from volkit.io.fields.analytic_scene import bundled
 from volkit.ops import backend
 from volkit.ops.splat import SplatView, blend, project
-from volkit.render.splatting import splat_view
+from volkit.progress import Progress
+from volkit.rendering.splatting import splat_view
 from volkit.representations import Splats
 from volkit.typing import Tensor
 
@@ -36,7 +36,7 @@ def trained_splats(count: int) -> Splats:
     if not target.exists():
         if not pictures.exists():
             volkit.render(bundled("still_life"), pictures, size=400)
-        FitJob(pictures, target, to="splats", budget="120s", max_splats=100_000).run(Progress(quiet=True))
+        FitJob(pictures, target, to="splats", budget="120s", max_splats=100_000).run(Progress())
     splats = volkit.load(target)
     assert isinstance(splats, Splats)
     rows, first = torch.arange(count), len(splats)

@@ -15,10 +15,10 @@ import torch
 from bench_frame import Bench, Cases
 
 from volkit.geometry import Points, Rays, sh_basis
-from volkit.io.analytic_scene import bundled, read
+from volkit.io.fields.analytic_scene import bundled, read
 from volkit.ops.adam import AdamRule, adam_
 from volkit.ops.composite import composite
-from volkit.render.volume import STOP, VolumeRenderer, render_rays
+from volkit.rendering.volume import STOP, VolumeRenderer, render_rays
 from volkit.representations.activations import truncated_exp
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
 from volkit.sampling.occupancy import OccupancySampler, stride_for

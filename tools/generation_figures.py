@@ -18,10 +18,10 @@ from toy.grammar import COLOURS, Caption, parse, plain_captions
 from toy.rendering import render
 from toy.scenes import exact_scene
 
-from volkit.distill.score import Around
+from volkit.evaluation.metrics import psnr
+from volkit.generation import Around
 from volkit.geometry import Cameras
-from volkit.metrics import psnr
-from volkit.render.renderer import renderer_for
+from volkit.rendering.renderer import renderer_for
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cells import measured
 
-from volkit.jobs.compare import CompareJob
-from volkit.jobs.convert import ConvertJob
-from volkit.jobs.fit import FitJob
-from volkit.jobs.progress import Progress
+from volkit.commands.compare import CompareJob
+from volkit.commands.convert import ConvertJob
+from volkit.commands.fit import FitJob
+from volkit.progress import Progress
 
 FIELDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp")
 KINDS = (*FIELDS, "splats")  # what is learnt
@@ -64,7 +64,7 @@ def teachers(options: argparse.Namespace) -> None:
         target = options.work / f"{kind}.safetensors"
         budget = TEACHER_BUDGET.get(kind, options.teacher_budget)
         job = FitJob(options.data, target, to=kind, size=options.size, budget=budget, force=True)
-        measured(f"conversion/teacher-{kind}", lambda job=job: job.run(Progress(quiet=True)), target)
+        measured(f"conversion/teacher-{kind}", lambda job=job: job.run(Progress()), target)
 
 
 def convert(options: argparse.Namespace, source: str, kind: str, method: str, budget: str, seed: int = 0) -> None:
@@ -75,10 +75,10 @@ def convert(options: argparse.Namespace, source: str, kind: str, method: str, bu
     job = ConvertJob((teacher, target), to=kind, method=method, budget=budget, seed=seed, force=True)
 
     def run() -> dict:
-        report = job.run(Progress(quiet=True))
+        report = job.run(Progress())
         if source == "mesh":  # of which there are no photographs
             return report
-        compared = CompareJob(target, options.data).run(Progress(quiet=True))
+        compared = CompareJob(target, options.data).run(Progress())
         return {**report, "psnr": compared["psnr"], "ssim": compared["ssim"]}
 
     measured(f"conversion/{source}-{kind}-{method}-{budget}-{seed}", run)
@@ -102,7 +102,7 @@ def scratch(options: argparse.Namespace) -> None:
         for budget in SCRATCH[kind == "mlp"]:
             target = options.work / f"scratch-{kind}.safetensors"
             job = FitJob(options.data, target, to=kind, size=options.size, budget=budget, force=True)
-            measured(f"conversion/scratch-{kind}-{budget}", lambda job=job: job.run(Progress(quiet=True)))
+            measured(f"conversion/scratch-{kind}-{budget}", lambda job=job: job.run(Progress()))
     for source in options.sources:
         for kind in options.kinds:
             if kind != source:

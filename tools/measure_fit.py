@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cells import measured
 
-from volkit.jobs.fit import FitJob
-from volkit.jobs.progress import Progress
+from volkit.commands.fit import FitJob
+from volkit.progress import Progress
 
 FITS = (
     ("chair-400-120s", "chair", {"size": 400, "budget": "120s"}),
@@ -30,7 +30,7 @@ def main() -> None:
     for name, dataset, settings in FITS:
         if not options.only or name in options.only:
             job = FitJob(options.data / dataset, options.work / f"{name}.safetensors", force=True, **settings)
-            measured(f"fits/{name}", lambda job=job: job.run(Progress(quiet=True)))
+            measured(f"fits/{name}", lambda job=job: job.run(Progress()))
 
 
 if __name__ == "__main__":

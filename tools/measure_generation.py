@@ -21,14 +21,14 @@ from generation_figures import figures, seen, spread
 from generation_tables import generation_table
 from measure_memory import with_random_weights
 
-from volkit.distill.score import Around
-from volkit.fit import Budget
+from volkit.commands.generate import GenerateJob
+from volkit.evaluation.evaluate import write_picture
+from volkit.files.bundled import bundled_folder
+from volkit.generation import Around
+from volkit.generation.guided import TOY, opened
 from volkit.io import load
-from volkit.io.bundled import bundled_folder
-from volkit.jobs.generate import GenerateJob
-from volkit.jobs.guiding import TOY, opened
-from volkit.jobs.measure import write_picture
-from volkit.jobs.progress import Progress
+from volkit.progress import Progress
+from volkit.training.loop import Budget
 from volkit.typing import Float, Tensor
 
 SHOWN, TILE = (0, 1), 96  # of eight views around: from the front, and from the front's right; pixels a side
@@ -106,7 +106,7 @@ def _cell(options: argparse.Namespace, prompt: str, method: str, target: Path, a
         prompt, target, to=options.to, prior=options.prior, method=method, scale=options.scale, sides=options.sides,
         budget=options.budget, particles=options.particles, force=True,
     )  # fmt: skip
-    report = job.run(Progress(quiet=True))
+    report = job.run(Progress())
     if options.particles > 1:
         return report | spread([load(path) for path in report["target"]], around)
     return report | figures(load(target), prompt, around)

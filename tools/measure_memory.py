@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from cells import RESULTS
 
-from volkit.jobs.generate import GenerateJob
-from volkit.jobs.progress import Progress
+from volkit.commands.generate import GenerateJob
+from volkit.progress import Progress
 
 KEPT = ("prompt", "kind", "prior", "method", "scale", "steps", "seconds", "ms_per_step", "device", "backend")
 
@@ -80,7 +80,7 @@ def generated(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         given.prompt, target, prior=str(folder), budget=str(given.steps), views=given.views,
         device=given.device, precision=given.precision, checkpoint_seconds=1e9, force=True,
     )  # fmt: skip
-    report = job.run(Progress(quiet=True))
+    report = job.run(Progress())
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     gpu = torch.cuda.max_memory_allocated() / 2**30 if given.device == "cuda" else None
     found = {key: report[key] for key in KEPT} | {"prior": folder.name, "views": given.views}

@@ -13,17 +13,17 @@ import torch
 from cells import measured
 
 import volkit
+from volkit.commands.compare import CompareJob
+from volkit.commands.convert import ConvertJob
+from volkit.commands.fit import FitJob
+from volkit.commands.render import RenderJob
+from volkit.evaluation.metrics import surface_distances
 from volkit.geometry.triangles import Triangles
-from volkit.io.analytic_scene import bundled
-from volkit.jobs.compare import CompareJob
-from volkit.jobs.convert import ConvertJob
-from volkit.jobs.fit import FitJob
-from volkit.jobs.mesh_options import MeshOptions
-from volkit.jobs.progress import Progress
-from volkit.jobs.render import RenderJob
+from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.options import MeshOptions
 from volkit.meshing.visible import seen_faces
-from volkit.metrics import surface_distances
+from volkit.progress import Progress
 from volkit.representations import AnalyticField, Mesh
 
 SCENES = ("primitives", "still_life", "lantern")
@@ -35,7 +35,7 @@ ASSETS = {
     "mesh_refined_120s": ("hash_grid", "120s", MeshOptions(refine=120.0)),
     "mesh_3_levels_hulls": ("splats", "2m", MeshOptions(faces=20_000, lods=3, collider="hulls")),
 }
-QUIET = Progress(quiet=True)
+QUIET = Progress()
 
 
 def main() -> None:

@@ -22,19 +22,19 @@ from measure_mesh import in_world
 from toy.grammar import parse
 from toy.scenes import exact_scene
 
-from volkit.distill.score import Around
-from volkit.fit import Budget
+from volkit.commands.edit import EditJob
+from volkit.commands.generate import GenerateJob
+from volkit.commands.refine import RefineJob
+from volkit.evaluation.metrics import surface_distances
+from volkit.generation import Around
+from volkit.generation.guided import opened
 from volkit.geometry import Domain
 from volkit.io import load, save
-from volkit.jobs.edit import EditJob
-from volkit.jobs.generate import GenerateJob
-from volkit.jobs.guiding import opened
-from volkit.jobs.mesh import asset_of
-from volkit.jobs.mesh_options import MeshOptions
-from volkit.jobs.progress import Progress
-from volkit.jobs.refine import RefineJob
-from volkit.metrics import surface_distances
+from volkit.meshing.options import MeshOptions
+from volkit.meshing.pipeline import asset_of
+from volkit.progress import Progress
 from volkit.representations import Mesh, Representation
+from volkit.training.loop import Budget
 
 REFINED = (
     "a red sphere", "a yellow cube", "a green cylinder", "an orange cone", "a blue torus", "a pink capsule",
@@ -50,7 +50,7 @@ MESH = MeshOptions(faces=3_000, texture=256, cells=96, maps="colour")
 NOISE = 0.05  # of the vertices, in the cube from -1 to 1, where a pixel of the prior is 0.08 wide
 BLUR = 13  # texels
 POINTS, NEAR = 30_000, 0.02
-QUIET = Progress(quiet=True)
+QUIET = Progress()
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cells import measured
 
-from volkit.jobs.compare import CompareJob
-from volkit.jobs.convert import ConvertJob
-from volkit.jobs.fit import FitJob
-from volkit.jobs.progress import Progress
+from volkit.commands.compare import CompareJob
+from volkit.commands.convert import ConvertJob
+from volkit.commands.fit import FitJob
+from volkit.progress import Progress
 
 SIZE = 400
 FITS = (("hash_grid", "60s"), ("splats", "5m"))  # from photographs; teachers of what follows
@@ -44,7 +44,7 @@ def fit(options: argparse.Namespace, kind: str, budget: str) -> None:
     """A scene from photographs."""
     target = options.work / f"{kind}.safetensors"
     job = FitJob(options.data, target, to=kind, size=SIZE, budget=budget, force=True)
-    measured(f"splats/photographs-{kind}-{budget}", lambda: job.run(Progress(quiet=True)), target)
+    measured(f"splats/photographs-{kind}-{budget}", lambda: job.run(Progress()), target)
 
 
 def convert(options: argparse.Namespace, source: str, kind: str, budget: str) -> None:
@@ -54,10 +54,10 @@ def convert(options: argparse.Namespace, source: str, kind: str, budget: str) ->
     job = ConvertJob((teacher, target), to=kind, budget=budget, size=SIZE, force=True)
 
     def run() -> dict:
-        report = job.run(Progress(quiet=True))
+        report = job.run(Progress())
         if source == "mesh":
             return report
-        return report | {"psnr": CompareJob(target, options.data, size=SIZE).run(Progress(quiet=True))["psnr"]}
+        return report | {"psnr": CompareJob(target, options.data, size=SIZE).run(Progress())["psnr"]}
 
     measured(f"splats/{source}-{kind}-{budget}", run)
 

@@ -191,7 +191,7 @@ def edits() -> str:
 def formats() -> str:
     """The files that are read and written, from the table that `volkit formats` prints."""
     from volkit.io import describe
-    from volkit.jobs.formats import UP, kinds_in
+    from volkit.reports.formats import UP, kinds_in
 
     marks = {True: "yes", False: "no"}
     rows = [

@@ -1,21 +1,19 @@
 """volkit: hold a 3D scene in one form, have it in another.
 
 The verbs below are the commands of the command line with their usual options; every option is a field of the job behind
-them (`volkit.jobs.NAME`, class `NameJob`). They take paths and return the report that `--json` prints.
+them (`volkit.commands.NAME`, class `NameJob`). They take paths and return the report that `--json` prints.
 """
 
-import sys
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
+
+from volkit.version import __version__
 
 if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it before a verb is called
     from volkit.representations.representation import Representation
 
-__version__ = "0.1.0"
-
-__all__ = ["compare", "convert", "extract_mesh", "fit", "generate", "load", "render", "save"]
+__all__ = ["__version__", "compare", "convert", "extract_mesh", "fit", "generate", "load", "render", "save"]
 
 Name = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
@@ -24,8 +22,8 @@ Report = dict[str, Any]
 
 def load(path: Name, device: Device = "cpu") -> "Representation":
     """Read a scene file of any format; FormatError names file, fact and fix."""
+    from volkit.devices import chosen_device
     from volkit.io import load as read
-    from volkit.jobs.devices import chosen_device
 
     return read(Path(path)).to(chosen_device(device))
 
@@ -52,8 +50,8 @@ def fit(
     `size` is the longest side in pixels, `holdout` N keeps pictures 0, N, 2N, ... for testing, `budget` is `120s`,
     `10m` or, in steps, `2000`. Raises ValueError and OSError with what is wrong and how to mend it.
     """
-    from volkit.jobs.fit import FitJob
-    from volkit.jobs.progress import Progress
+    from volkit.commands.fit import FitJob
+    from volkit.progress import Progress
 
     job = FitJob(Path(data), Path(target), to=to, size=size, holdout=holdout, budget=budget, device=device, force=force)
     return job.run(Progress())
@@ -74,8 +72,8 @@ def convert(
     A scene of that kind is written as it is unless there is a `budget`, 60s for others, or `photos`.
     `photos` is a dataset for a last stage on photographs; `edit` takes the words of `--edit`, in their order.
     """
-    from volkit.jobs.convert import ConvertJob
-    from volkit.jobs.progress import Progress
+    from volkit.commands.convert import ConvertJob
+    from volkit.progress import Progress
 
     last = None if photos is None else Path(photos)
     paths = (Path(source), Path(target))
@@ -97,9 +95,9 @@ def extract_mesh(
     `faces` is the most triangles, `lods` levels of detail share the texture, `refine` is seconds of learning from the
     source's pictures, `collider` solids are named as `engine` expects.
     """
-    from volkit.jobs.convert import ConvertJob
-    from volkit.jobs.mesh_options import MeshOptions
-    from volkit.jobs.progress import Progress
+    from volkit.commands.convert import ConvertJob
+    from volkit.meshing.options import MeshOptions
+    from volkit.progress import Progress
 
     mesh = MeshOptions(faces=faces, lods=lods, refine=refine, collider=collider, engine=engine)
     return ConvertJob((Path(source), Path(target)), to="mesh", mesh=mesh, force=force).run(Progress())
@@ -120,8 +118,8 @@ def generate(
     `prior` is a folder of diffusers' format or a name of the hub, by default the toy prior that comes with volkit;
     `to` is a kind, by default that of the target's format; `method` is a rule of score distillation.
     """
-    from volkit.jobs.generate import GenerateJob
-    from volkit.jobs.progress import Progress
+    from volkit.commands.generate import GenerateJob
+    from volkit.progress import Progress
 
     job = GenerateJob(
         prompt, Path(target), to=to, prior=prior, method=method, budget=budget, device=device, force=force
@@ -144,8 +142,8 @@ def render(
     `view` names one recorded view, `orbit` is a number of cameras on a circle; by default a folder gets every
     recorded view, a video an orbit.
     """
-    from volkit.jobs.progress import Progress
-    from volkit.jobs.render import RenderJob
+    from volkit.commands.render import RenderJob
+    from volkit.progress import Progress
 
     job = RenderJob(
         Path(source), Path(target), view=view, orbit=orbit, channel=channel, size=size, device=device, force=force
@@ -155,21 +153,7 @@ def render(
 
 def compare(a: Name, b: Name, split: str | None = None, size: int | None = None, device: Device = "cpu") -> Report:
     """PSNR in dB (None: identical), SSIM and FLIP of `a` against `b`, each a scene file or a dataset; and per view."""
-    from volkit.jobs.compare import CompareJob
-    from volkit.jobs.progress import Progress
+    from volkit.commands.compare import CompareJob
+    from volkit.progress import Progress
 
     return CompareJob(Path(a), Path(b), split=split, size=size, device=device).run(Progress())
-
-
-class _Package(ModuleType):
-    """Keeps the verbs `fit` and `render` where Python would put the rooms of the same names once they are imported.
-
-    What is in those rooms is imported as `from volkit.fit import Budget`, which does not read the attribute.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

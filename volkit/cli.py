@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from volkit import __version__
+from volkit.version import __version__
 
 __all__ = ["COMMANDS", "main"]
 
-# What each command is for. `volkit.jobs.NAME` holds `NameJob`, imported only when it is called: torch takes a second.
+# What each command is for. `volkit.commands.NAME` holds `NameJob`, imported when it is called: torch takes a second.
 COMMANDS = {
     "demo": "the whole tour in minutes: pictures of a bundled scene, a fit, conversions, a mesh, a report",
     "fit": "posed photographs to a radiance field",
@@ -80,12 +80,13 @@ def _run(name: str, arguments: list[str]) -> int:
         job, speech = _parsed(name, arguments)
     except SystemExit as stop:  # tyro has printed help or what is wrong
         return int(stop.code or 0)
-    from volkit.jobs.progress import Progress
-    from volkit.jobs.summary import summary
-    from volkit.jobs.usage import UsageError
+    from volkit.commands.progress import ConsoleProgress
+    from volkit.commands.usage import UsageError
+    from volkit.progress import Progress
+    from volkit.reports.summary import summary
 
     try:
-        report = job.run(Progress(quiet=speech.json))
+        report = job.run(Progress() if speech.json else ConsoleProgress())
         _say(json.dumps(report, allow_nan=False, default=str) if speech.json else summary(report))
         return 1 if report.get("failed") else 0
     except Exception as error:
@@ -99,7 +100,7 @@ def _run(name: str, arguments: list[str]) -> int:
 def _parsed(name: str, arguments: list[str]) -> tuple[Any, Speech]:
     import tyro
 
-    job = getattr(importlib.import_module(f"volkit.jobs.{name}"), f"{name.capitalize()}Job")
+    job = getattr(importlib.import_module(f"volkit.commands.{name}"), f"{name.capitalize()}Job")
     flat = tyro.conf.arg(name="")
     config = (
         tyro.conf.PositionalRequiredArgs,

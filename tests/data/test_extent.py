@@ -7,7 +7,7 @@ import torch
 from scenery import CENTRE, ball, nerfstudio, ring
 
 from volkit.data import load_photographs
-from volkit.data.extent import focus_point, parse_domain
+from volkit.data.extent import parse_domain
 from volkit.data.hull import visual_hull_box
 from volkit.data.world import parse_up, rotation_to_z
 from volkit.geometry import Cameras, Domain
@@ -17,7 +17,7 @@ UP = torch.tensor([0.0, 0.0, 1.0])
 
 
 def test_focus_of_axes_that_meet():
-    focus, share = focus_point(ring(9))
+    focus, share = ring(9).focus()
     assert torch.allclose(focus, CENTRE, atol=1e-5)  # float32 poses
     assert share == pytest.approx(2 / 3, abs=0.2)  # axes from all around
 

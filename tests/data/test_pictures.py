@@ -10,8 +10,8 @@ from PIL import Image
 
 from volkit.data.area import area_average
 from volkit.data.pictures import read_mask, read_picture, read_pictures, size_of_picture
+from volkit.geometry.colour import array_srgb_from_linear
 from volkit.io import FormatError
-from volkit.io.srgb import srgb_from_linear
 
 
 def noise(height, width, channels, seed=0, dtype=np.uint8):
@@ -90,9 +90,9 @@ def test_exr_becomes_display_referred_with_straight_alpha(tmp_path):
     picture = read_picture(tmp_path / "light.exr").numpy()
     assert size_of_picture(tmp_path / "light.exr") == (6, 4)
     assert np.array_equal(picture[..., 3], np.floor(alpha[..., 0] * 255 + 0.5))
-    wanted = srgb_from_linear(linear) * 255
+    wanted = array_srgb_from_linear(linear) * 255
     assert np.abs(picture[1:, :, :3] - wanted[1:]).max() < 0.51  # rounding to 8 bits
-    assert srgb_from_linear(np.array(0.214)) == pytest.approx(0.5, abs=1e-3)  # textbook value of mid grey
+    assert array_srgb_from_linear(np.array(0.214)) == pytest.approx(0.5, abs=1e-3)  # textbook value of mid grey
     (tmp_path / "broken.exr").write_bytes((tmp_path / "light.exr").read_bytes()[:60])
     with pytest.raises(FormatError, match=r"broken\.exr"):
         read_picture(tmp_path / "broken.exr")

@@ -8,7 +8,7 @@ import trimesh
 
 from volkit.geometry import Similarity
 from volkit.geometry.triangles import Triangles
-from volkit.io.assets.asset import Asset, Style
+from volkit.io.meshes.asset import Asset, Style
 from volkit.representations import Mesh
 
 SIZE = 192  # texels a side, two rows of three squares

@@ -9,12 +9,12 @@ from engines.assets import PLACE, STYLES, asset, ball
 from engines.clients import seen_by_blender
 from PIL import Image
 
+from volkit.evaluation.metrics import psnr
 from volkit.geometry import Cameras
 from volkit.geometry.tangents import corner_tangents
-from volkit.io.assets.asset import Asset, Style
-from volkit.io.assets.writer import write_asset
-from volkit.metrics import psnr
-from volkit.render import renderer_for
+from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.writer import write_asset
+from volkit.rendering import renderer_for
 
 SIZE, FOCAL = 160, 260.0
 OTHERS = (".obj", ".ply", ".stl", ".usdz", ".usdc")

@@ -13,11 +13,11 @@ from engines.cloud import cloud
 
 import volkit
 from volkit import cli
+from volkit.evaluation.evaluate import WHITE, flat_colour
+from volkit.evaluation.metrics import psnr
 from volkit.io import save
-from volkit.jobs.measure import WHITE, flat_colour
-from volkit.jobs.opening import open_scene
-from volkit.jobs.viewpoints import orbit_path
-from volkit.metrics import psnr
+from volkit.io.opening import open_scene
+from volkit.rendering.orbits import orbit_path
 from volkit.typing import Float, Tensor
 
 SIZE = 300

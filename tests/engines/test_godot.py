@@ -6,8 +6,8 @@ import pytest
 from engines.assets import asset
 from engines.clients import seen_by_godot
 
-from volkit.io.assets.asset import Style
-from volkit.io.assets.writer import write_asset
+from volkit.io.meshes.asset import Style
+from volkit.io.meshes.writer import write_asset
 
 
 def test_assets_are_imported(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from engines.assets import STYLES, asset, coloured
 from engines.clients import validated
 
-from volkit.io.assets.asset import Asset, Style
-from volkit.io.assets.writer import write_asset
+from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.writer import write_asset
 
 
 def test_every_file_is_valid(tmp_path: Path) -> None:

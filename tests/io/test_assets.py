@@ -10,9 +10,9 @@ import torch
 from engines.assets import PLACE, STYLES, asset, ball, coloured
 
 from volkit.io import FormatError, load, save
-from volkit.io.assets.asset import Asset, Style
-from volkit.io.assets.gltf_container import packed, unpacked
-from volkit.io.assets.writer import WRITERS, write_asset
+from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.gltf_container import packed, unpacked
+from volkit.io.meshes.writer import WRITERS, write_asset
 from volkit.representations import Mesh
 
 WHOLE = asset()

@@ -8,7 +8,7 @@ from plyfile import PlyData, PlyElement
 from splat_scenes import C0, assert_agree, random_splats, smallest_three_error, widest
 
 from volkit.io import FormatError, load, save
-from volkit.io.compressed_ply import BOUNDS, CHUNK
+from volkit.io.splats.compressed_ply import BOUNDS, CHUNK
 
 
 def tolerances(splats):

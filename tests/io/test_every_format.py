@@ -24,8 +24,9 @@ from mutants import survive
 from splat_scenes import assert_agree, random_splats
 
 from volkit.geometry import Cameras, Domain, Similarity
-from volkit.io import FORMATS, FormatError, check_target, describe, load, nvdb, save, vdb
-from volkit.io.assets import usd_reader
+from volkit.io import FORMATS, FormatError, check_target, describe, load, save
+from volkit.io.meshes import usd_reader
+from volkit.io.volumes import nvdb, vdb
 from volkit.representations import Capture, HashGridConfig, Mesh, Representation, Splats
 
 PLACE = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, -2.0, 0.5), 2.0)

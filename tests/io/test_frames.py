@@ -7,12 +7,13 @@ import torch
 from engines.assets import coloured
 from splat_scenes import random_splats
 
+from volkit.files import sandbox_child as trial_child
+from volkit.files.sandbox import Trial
 from volkit.geometry import Cameras, turn
-from volkit.io import FORMATS, FormatError, load, save, trial_child
-from volkit.io.assets import usd_reader
-from volkit.io.trial import Trial
-from volkit.jobs.viewpoints import orbit_path
-from volkit.render.renderer import renderer_for
+from volkit.io import FORMATS, FormatError, load, save
+from volkit.io.meshes import usd_reader
+from volkit.rendering.orbits import orbit_path
+from volkit.rendering.renderer import renderer_for
 
 FRAMES = ("zup", "yup", "ydown")
 UP = {"zup": (0.0, 0.0, 1.0), "yup": (0.0, 1.0, 0.0), "ydown": (0.0, -1.0, 0.0)}

@@ -12,7 +12,7 @@ from ngp_snapshots import by_hand, config, parts, rounded, snapshot, store
 
 from volkit.geometry import Cameras, Domain, Points, Similarity
 from volkit.io import FormatError, load, save
-from volkit.io.instant_ngp.layout import layout_of
+from volkit.io.fields.instant_ngp.layout import layout_of
 from volkit.representations import Capture, HashGridConfig
 
 

@@ -9,7 +9,7 @@ from mutants import survive
 
 from volkit.geometry import Points
 from volkit.io import FormatError, load
-from volkit.io.tcnn import TcnnNetwork
+from volkit.io.fields.tcnn import TcnnNetwork
 
 AXES, CHANNELS, SIZES = ((0, 1), (0, 2), (1, 2)), 8, ((4, 5, 6), (8, 10, 12))
 BOX = ((-1.0, -0.8, -1.2), (1.0, 0.9, 1.1))

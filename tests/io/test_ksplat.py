@@ -4,7 +4,8 @@ import pytest
 from mutants import survive
 from splat_scenes import C0, assert_agree, random_splats
 
-from volkit.io import FormatError, ksplat, load
+from volkit.io import FormatError, load
+from volkit.io.splats import ksplat
 
 BYTES = {"logits": 0.5 / 255 + 1e-6, "sh_dc": 0.5 / 255 / C0 + 1e-6}
 HALF = 2.0**-11  # float16: half a step of values below 2, relative

@@ -8,7 +8,7 @@ import torch
 
 from volkit.geometry import OPENCV, Cameras, Domain, Similarity
 from volkit.io import FormatError, load, save
-from volkit.io.analytic_scene import bundled
+from volkit.io.fields.analytic_scene import bundled
 from volkit.representations import REPRESENTATIONS, Capture, Field, HashGridConfig
 
 SMALL = HashGridConfig(levels=4, log2_table=8, per_level_scale=1.5, width=16)

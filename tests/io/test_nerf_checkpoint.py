@@ -118,7 +118,7 @@ def test_published_checkpoints(shared_data, name):
 
 def test_published_chair_agrees_with_the_pictures(shared_data):
     from volkit.data import load_photographs
-    from volkit.metrics import psnr
+    from volkit.evaluation.metrics import psnr
 
     (path,) = (shared_data / "checkpoints" / "nerf-pytorch" / "chair-lowres").glob("*.ckpt")
     field = load(path)

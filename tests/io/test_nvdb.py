@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from volkit.geometry import Domain
-from volkit.io import FormatError, load, nvdb_look, save
+from volkit.io import FormatError, load, save
+from volkit.io.volumes import nvdb_probe as nvdb_look
 from volkit.representations import Voxels, VoxelsConfig
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from splat_scenes import assert_agree, differences, random_splats, smallest_three_error
 
 from volkit.io import FormatError, load, save
-from volkit.io.sog.codebook import palette, table
+from volkit.io.splats.sog.codebook import palette, table
 
 
 def tolerances(splats):

@@ -13,8 +13,8 @@ from splat_scenes import assert_agree, random_splats
 
 from volkit.geometry import Similarity
 from volkit.io import FormatError, load, save
-from volkit.io.assets.gltf_container import packed, unpacked
 from volkit.io.formats import format_for
+from volkit.io.meshes.gltf_container import packed, unpacked
 
 ENGINES = Path(__file__).parents[2] / ".engines"
 # exp and log, sigmoid and its inverse, in float32

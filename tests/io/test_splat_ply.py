@@ -116,7 +116,7 @@ def test_colours_of_eight_bits_stand_for_the_constant(tmp_path):
 
 def test_a_frame_is_baked_in_with_its_harmonics(tmp_path):
     from volkit.geometry import Cameras
-    from volkit.render import renderer_for
+    from volkit.rendering import renderer_for
 
     splats = _splats(200)
     with torch.no_grad():

@@ -8,9 +8,9 @@ import torch
 from members import member
 from mutants import survive
 
+from volkit.files.restricted_pickle import pickle_start
 from volkit.geometry import Domain, Points, Similarity
 from volkit.io import FormatError, load, save
-from volkit.io.restricted_pickle import pickle_start
 from volkit.representations import TensorCPConfig, TensorVMConfig
 from volkit.representations.occupancy_bits import unpack_bits
 

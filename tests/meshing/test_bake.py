@@ -12,8 +12,8 @@ from volkit.meshing import bake
 from volkit.meshing.bake import baked
 from volkit.meshing.simplify import simplified
 from volkit.meshing.unwrap import Atlas, unwrapped
-from volkit.render.picture import Picture
-from volkit.render.surface import MeshRenderer
+from volkit.rendering.picture import Picture
+from volkit.rendering.surface import MeshRenderer
 from volkit.representations import Mesh
 
 pytest.importorskip("embreex")

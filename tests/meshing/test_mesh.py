@@ -9,7 +9,7 @@ import torch
 from volkit.cli import main
 from volkit.geometry import Cameras
 from volkit.io import FormatError, load, save
-from volkit.render import renderer_for
+from volkit.rendering import renderer_for
 from volkit.representations import Mesh
 
 pytest.importorskip("embreex")

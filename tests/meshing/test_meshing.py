@@ -13,15 +13,15 @@ from volkit import cli
 from volkit.geometry import Domain, Rays, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io import load, save
-from volkit.io.analytic_scene import bundled
-from volkit.jobs import mesh as mesh_job
-from volkit.jobs.memory import free_memory
+from volkit.io.fields.analytic_scene import bundled
+from volkit.meshing import pipeline as mesh_job
 from volkit.meshing.fusion import fused_surface
 from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.memory import free_memory
 from volkit.meshing.simplify import levels_of_detail, simplified, smoothed
 from volkit.meshing.unwrap import unwrapped
 from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
-from volkit.render.surface import first_hits
+from volkit.rendering.surface import first_hits
 from volkit.representations import AnalyticField, Mesh
 from volkit.representations.splats import SplatsConfig
 

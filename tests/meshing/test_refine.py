@@ -12,7 +12,7 @@ from volkit.meshing.paint import Paint
 from volkit.meshing.refine import refined
 from volkit.meshing.textured import TexturedSurface, homogeneous
 from volkit.meshing.unwrap import Atlas, unwrapped
-from volkit.render.renderer import renderer_for
+from volkit.rendering.renderer import renderer_for
 from volkit.representations import Mesh
 
 pytest.importorskip("embreex")

@@ -12,7 +12,7 @@ from toy.solids import MEETINGS
 from toy.views import cameras_at, even_views, web_views
 
 from volkit.geometry import Domain
-from volkit.render.renderer import renderer_for
+from volkit.rendering.renderer import renderer_for
 from volkit.representations.analytic.shapes import signed_distance
 
 SIZES = {

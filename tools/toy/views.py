@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.distill.score import Around
+from volkit.generation import Around
 from volkit.geometry import Cameras
 from volkit.typing import Float, Tensor
 

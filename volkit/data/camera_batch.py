@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from volkit.data.listing import Shot
+from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras, Lens
-from volkit.io.format import FormatError
 from volkit.typing import Float, Tensor
 
 __all__ = ["cameras_of"]

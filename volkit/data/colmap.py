@@ -12,7 +12,7 @@ import torch
 from volkit.data.colmap_files import CameraRow, ImageRow, Model, read_model
 from volkit.data.colmap_lens import lens_of
 from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing
-from volkit.io.format import FormatError
+from volkit.files.errors import FormatError
 from volkit.typing import Tensor
 
 __all__ = ["READER"]

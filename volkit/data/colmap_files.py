@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volkit.io.format import FormatError
+from volkit.files.errors import FormatError
 from volkit.typing import Float, Tensor
 
 __all__ = ["MODELS", "CameraRow", "ImageRow", "Model", "read_model"]

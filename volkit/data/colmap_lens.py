@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from volkit.data.colmap_files import CameraRow
+from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Lens
-from volkit.io.format import FormatError
 
 __all__ = ["lens_of"]
 

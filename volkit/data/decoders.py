@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from volkit.io.format import FormatError
-from volkit.io.srgb import srgb_from_linear
+from volkit.files.errors import FormatError
+from volkit.geometry.colour import array_srgb_from_linear
 
 __all__ = ["exr_pixels", "exr_size", "png16_layout", "png16_pixels"]
 
@@ -62,10 +62,10 @@ def exr_pixels(path: Path) -> np.ndarray:
     if not np.isfinite(colour).all():
         raise FormatError(path, "contains NaN or infinite pixels", "repair the picture")
     if "A" not in channels:
-        return srgb_from_linear(colour).astype(np.float32)
+        return array_srgb_from_linear(colour).astype(np.float32)
     alpha = np.clip(channels["A"].astype(np.float32), 0, 1)[..., None]
     straight = np.where(alpha > 0, colour / np.maximum(alpha, 1e-6), 0)
-    return np.concatenate([srgb_from_linear(straight), alpha], -1).astype(np.float32)
+    return np.concatenate([array_srgb_from_linear(straight), alpha], -1).astype(np.float32)
 
 
 def _opened(path: Path, header_only: bool):

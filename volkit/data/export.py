@@ -14,9 +14,9 @@ from volkit.data.camera_batch import cameras_of
 from volkit.data.listing import opencv_from_opengl
 from volkit.data.load import load_photographs
 from volkit.data.transforms import read_transforms, shots_from
+from volkit.files.atomic import written_whole
+from volkit.files.errors import FormatError
 from volkit.geometry import Cameras, Domain
-from volkit.io.atomic import written_whole
-from volkit.io.format import FormatError
 
 __all__ = ["PosedFolder", "listed_cameras"]
 

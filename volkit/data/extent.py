@@ -10,7 +10,7 @@ from volkit.data.listing import Listing, triple
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Extent", "find_extent", "focus_point", "parse_domain"]
+__all__ = ["Extent", "find_extent", "parse_domain"]
 
 PARALLEL = 0.02  # share of the least determined axis of the focus point; 0.02 is cameras within about 8 degrees
 NEAR_SHARE = 0.5  # nothing is expected nearer than this share of the distance to what is known
@@ -37,19 +37,6 @@ def parse_domain(text: str) -> Domain:
     return Domain(triple(values[:3]), triple(values[3:]), word == "contracted")
 
 
-def focus_point(cameras: Cameras) -> tuple[Float[Tensor, "3"], float]:
-    """The point closest to all optical axes, `argmin_x sum |(I - d d^T)(x - c)|^2`, and how well it is determined.
-
-    The second value is the smallest eigenvalue of the mean projector: 0 for parallel axes, 2/3 for axes from all sides.
-    """
-    centres, axes = cameras.centres.double(), cameras.forward.double()
-    projectors = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None, :]
-    matrix = projectors.mean(0)
-    target = (projectors @ centres[:, :, None]).mean(0)
-    share = torch.linalg.eigvalsh(matrix)[0].item()
-    return (torch.linalg.pinv(matrix, hermitian=True, rtol=1e-6) @ target).squeeze(-1).float(), share
-
-
 def find_extent(
     cameras: Cameras,
     images: Sequence[UInt8[Tensor, "height width channel"]],
@@ -58,7 +45,7 @@ def find_extent(
     points: Float[Tensor, "point 3"] | None,
 ) -> Extent:
     """Object captures get the box of their visual hull, all others the contracted space around what is looked at."""
-    focus, share = focus_point(cameras)
+    focus, share = cameras.focus()
     ahead = ((focus - cameras.centres) * cameras.forward).sum(-1)
     inward = share > PARALLEL and bool((ahead > 0).float().mean() > 0.9)
     if images[0].shape[-1] == 4 and inward:

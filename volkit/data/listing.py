@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from volkit.files.errors import FormatError
 from volkit.geometry import PINHOLE, Domain, Lens
-from volkit.io.format import FormatError
 from volkit.typing import Float, Tensor
 
 __all__ = ["Listing", "Reader", "Shot", "checked_pose", "existing", "opencv_from_opengl", "triple"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing
-from volkit.io.format import FormatError
+from volkit.files.errors import FormatError
 
 __all__ = ["READER"]
 

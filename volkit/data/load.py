@@ -15,8 +15,8 @@ from volkit.data.photographs import Photographs
 from volkit.data.pictures import Progress, read_mask, read_picture, read_pictures, size_of_picture
 from volkit.data.video import read_frames
 from volkit.data.world import align
+from volkit.files.errors import FormatError
 from volkit.geometry import Cameras
-from volkit.io.format import FormatError
 from volkit.typing import Tensor
 
 __all__ = ["READERS", "load_photographs"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from volkit.data.listing import Listing, Reader, Shot, existing, triple
 from volkit.data.transforms import number, picture_name, read_transforms, shots_from
+from volkit.files.errors import FormatError
 from volkit.geometry import Domain
-from volkit.io.format import FormatError
 
 __all__ = ["READER"]
 

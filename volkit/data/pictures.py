@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from volkit.data.area import area_average
 from volkit.data.decoders import exr_pixels, exr_size, png16_layout, png16_pixels
-from volkit.io.format import FormatError
+from volkit.files.errors import FormatError
 from volkit.typing import Tensor, UInt8
 
 __all__ = ["Progress", "read_mask", "read_picture", "read_pictures", "size_of_picture"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from volkit.data.listing import Shot, checked_pose, opencv_from_opengl
 from volkit.data.pictures import size_of_picture
+from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Lens
-from volkit.io.format import FormatError
 
 __all__ = ["number", "picture_name", "read_transforms", "shots_from"]
 

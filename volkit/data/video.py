@@ -14,7 +14,7 @@ from volkit.data.area import area_average
 from volkit.data.listing import Listing, Reader, Shot, existing
 from volkit.data.pictures import Progress
 from volkit.data.transforms import read_transforms, shots_from
-from volkit.io.format import FormatError
+from volkit.files.errors import FormatError
 from volkit.typing import Tensor
 
 __all__ = ["READER", "read_frames"]

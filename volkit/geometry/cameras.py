@@ -106,6 +106,19 @@ class Cameras:
         focal, centre = self.intrinsics[camera].split(2, -1)
         return plane * focal + centre, local[:, 2]
 
+    def focus(self) -> tuple[Float[Tensor, "3"], float]:
+        """The point closest to all optical axes, `argmin_x sum |(I - d d^T)(x - c)|^2`, and how well it is determined.
+
+        The second value is the smallest eigenvalue of the mean projector: 0 for parallel axes, 2/3 for axes from all
+        sides.
+        """
+        centres, axes = self.centres.double(), self.forward.double()
+        projectors = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None, :]
+        matrix = projectors.mean(0)
+        target = (projectors @ centres[:, :, None]).mean(0)
+        share = torch.linalg.eigvalsh(matrix)[0].item()
+        return (torch.linalg.pinv(matrix, hermitian=True, rtol=1e-6) @ target).squeeze(-1).float(), share
+
     @staticmethod
     def cat(parts: "list[Cameras]") -> "Cameras":
         """Concatenate batches with the same lens model and the same optional members."""

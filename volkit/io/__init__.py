@@ -1,8 +1,9 @@
 """Scene files: one file or folder per format; `formats.py` is the table."""
 
-from volkit.io.format import Format, FormatError, PlaceError
+from volkit.files.errors import FormatError, PlaceError
+from volkit.io.format import Format
 from volkit.io.formats import FORMATS, check_target, describe, format_for, load, save
-from volkit.io.spz import SpzFrame
+from volkit.io.splats.spz import SpzFrame
 
 __all__ = [
     "FORMATS",

@@ -3,33 +3,29 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from volkit.files.atomic import check_writable
+from volkit.files.errors import FormatError
 from volkit.geometry import Frame
-from volkit.io import (
+from volkit.io.fields import (
     analytic_scene,
-    antimatter_splat,
-    compressed_ply,
     dvgo,
     instant_ngp,
     kplanes,
-    ksplat,
-    mesh_file,
     native,
     nerf_checkpoint,
     nerfacto,
-    nvdb,
-    sog,
-    splat_csv,
-    splat_gltf,
-    splat_ply,
-    spz,
     svox2,
     tensorf,
-    vdb,
-    volume,
 )
-from volkit.io.atomic import check_writable
-from volkit.io.format import Format, FormatError
-from volkit.io.spz import SpzFrame
+from volkit.io.format import Format
+from volkit.io.meshes import mesh_file
+from volkit.io.splats import antimatter_splat, compressed_ply, ksplat, sog, spz
+from volkit.io.splats import csv as splat_csv
+from volkit.io.splats import gltf as splat_gltf
+from volkit.io.splats import ply as splat_ply
+from volkit.io.splats.spz import SpzFrame
+from volkit.io.volumes import npz as volume
+from volkit.io.volumes import nvdb, vdb
 from volkit.representations import Representation
 
 __all__ = ["FORMATS", "check_target", "describe", "format_for", "load", "save"]

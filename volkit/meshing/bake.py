@@ -9,7 +9,7 @@ from torch.nn import functional
 from volkit.geometry import Cameras
 from volkit.meshing.gutter import finer, spread
 from volkit.meshing.unwrap import Atlas
-from volkit.render.renderer import renderer_for
+from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 

@@ -7,7 +7,7 @@ import torch
 from volkit.geometry import Cameras, Domain
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.lattice import lattice_over, zero_surface
-from volkit.render.renderer import renderer_for
+from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
 from volkit.typing import Float, Tensor
 

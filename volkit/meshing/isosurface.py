@@ -6,7 +6,7 @@ from volkit.geometry import Cameras, morton_cells
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.lattice import Lattice, lattice_over, surface_of
 from volkit.meshing.solid import solid_inside
-from volkit.render.volume import VolumeRenderer
+from volkit.rendering.volume import VolumeRenderer
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.occupancy_bits import unpack_bits
 from volkit.typing import Float, Int, Tensor

@@ -11,7 +11,7 @@ from volkit.geometry.tangents import corner_tangents
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.gutter import finer, spread
 from volkit.meshing.unwrap import Atlas
-from volkit.render.surface import first_hits
+from volkit.rendering.surface import first_hits
 from volkit.typing import Float, Int, Tensor, UInt8
 
 __all__ = ["normal_map", "occlusion_map"]

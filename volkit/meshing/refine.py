@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from volkit.evaluation.metrics import psnr
 from volkit.geometry import Cameras
 from volkit.geometry.lens import PINHOLE
 from volkit.geometry.triangles import Triangles
@@ -14,8 +15,7 @@ from volkit.meshing.large_steps import LargeSteps, unturned
 from volkit.meshing.paint import Paint
 from volkit.meshing.textured import TexturedSurface, homogeneous
 from volkit.meshing.unwrap import Atlas
-from volkit.metrics import psnr
-from volkit.render.renderer import renderer_for
+from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
 from volkit.typing import Float, Tensor, UInt8
 

@@ -8,7 +8,7 @@ import torch
 
 from volkit.geometry import Rays
 from volkit.geometry.triangles import Triangles
-from volkit.render.surface import first_hits
+from volkit.rendering.surface import first_hits
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Atlas", "unwrapped"]

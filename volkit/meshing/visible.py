@@ -5,7 +5,7 @@ import torch
 
 from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
-from volkit.render.surface import first_hits
+from volkit.rendering.surface import first_hits
 from volkit.typing import Bool, Tensor
 
 __all__ = ["seen_faces", "without_crumbs", "without_insides"]

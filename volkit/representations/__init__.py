@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from volkit.ops.param_group import ParamGroup
 from volkit.representations.analytic import AnalyticConfig, AnalyticField
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
@@ -9,7 +10,7 @@ from volkit.representations.mesh import Mesh, MeshConfig
 from volkit.representations.mlp import Mlp, MlpConfig
 from volkit.representations.placed import Composed, Placed
 from volkit.representations.planes import Planes, PlanesConfig
-from volkit.representations.representation import Capture, ParamGroup, Representation
+from volkit.representations.representation import Capture, Representation
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.representations.tensor_cp import TensorCP, TensorCPConfig
 from volkit.representations.tensor_vm import TensorVM, TensorVMConfig

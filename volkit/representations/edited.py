@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from volkit.geometry import Domain, Points, Similarity
+from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.representation import ParamGroup
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["Ball", "Cut", "Edited"]

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from volkit.geometry import Domain, Similarity
 from volkit.geometry.triangles import Triangles
-from volkit.representations.representation import ParamGroup, Representation
+from volkit.ops.param_group import ParamGroup
+from volkit.representations.representation import Representation
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["Mesh", "MeshConfig"]

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from volkit.geometry import Domain, Points
+from volkit.ops.param_group import ParamGroup
 from volkit.representations.activations import reviving_relu
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.heads import seed_linear
-from volkit.representations.representation import ParamGroup
 from volkit.typing import Float, Tensor
 
 __all__ = ["Mlp", "MlpConfig"]

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from volkit.geometry import Domain, Points, Similarity
+from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.representation import ParamGroup
 from volkit.typing import Float, Tensor
 
 __all__ = ["Composed", "Placed"]

@@ -6,15 +6,16 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import nn
 
 from volkit.geometry import Cameras, Domain, Frame, Similarity, turn
+from volkit.ops.param_group import ParamGroup
 from volkit.typing import Tensor
 
-__all__ = ["Capture", "ParamGroup", "Representation", "RepresentationConfig"]
+__all__ = ["Capture", "Representation", "RepresentationConfig"]
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,6 @@ class Capture:
     def moved(self, change: Similarity) -> Self:
         """The capture of a scene that was moved, turned or scaled in the world."""
         return replace(self, cameras=self.cameras.moved(change), near=self.near * change.scale)
-
-
-@dataclass(frozen=True)
-class ParamGroup:
-    """Parameters that share a rule and a learning rate; `sparse` ones skip rows without gradient (`ops.adam`).
-
-    `muon` is for the matrices of dense layers, which it trains several times faster than `adam` does (`ops.muon`).
-    Before each step every value shrinks by `lr * weight_decay` of itself (AdamW, Loshchilov and Hutter 2019).
-    """
-
-    name: str
-    parameters: tuple[nn.Parameter, ...]
-    lr: float
-    sparse: bool = False
-    weight_decay: float = 0.0
-    rule: Literal["adam", "muon"] = "adam"
 
 
 class RepresentationConfig(Protocol):

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from volkit.geometry import Domain, Similarity, quaternion_of, quaternion_product, rotate_sh, rotations_of, sh_count
-from volkit.representations.representation import ParamGroup, Representation
+from volkit.ops.param_group import ParamGroup
+from volkit.representations.representation import Representation
 from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Splats", "SplatsConfig"]

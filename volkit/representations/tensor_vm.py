@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from volkit.geometry import Domain, Points
+from volkit.ops.param_group import ParamGroup
 from volkit.ops.plane_sample import Factor, plane_sample
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.growth import (
@@ -21,7 +22,6 @@ from volkit.representations.growth import (
     variation,
 )
 from volkit.representations.heads import FeatureMlp, seed_linear, sh_colour
-from volkit.representations.representation import ParamGroup
 from volkit.typing import Float, Tensor
 
 __all__ = ["TensorVM", "TensorVMConfig"]

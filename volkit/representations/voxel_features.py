@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from volkit.geometry import Domain, Points
+from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.heads import seed_linear, sin_cos
-from volkit.representations.representation import ParamGroup
 from volkit.typing import Float, Tensor
 
 __all__ = ["VoxelFeatures", "VoxelFeaturesConfig"]

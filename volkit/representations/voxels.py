@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from volkit.geometry import Domain, Points, sh_count
+from volkit.ops.param_group import ParamGroup
 from volkit.ops.voxel_sample import voxel_sample
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.growth import adopt_shapes, gradients_in_place, replace_tensor
 from volkit.representations.heads import sh_colour
-from volkit.representations.representation import ParamGroup
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["Voxels", "VoxelsConfig"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from volkit.representations.srgb import linear_from_srgb, srgb_from_linear
+from volkit.geometry.colour import linear_from_srgb, srgb_from_linear
 from volkit.typing import Float, Tensor
 
 __all__ = ["Light", "Texture", "albedo", "shaded"]

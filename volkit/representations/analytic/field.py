@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 
 from volkit.geometry import Domain, Points, Similarity
+from volkit.ops.param_group import ParamGroup
 from volkit.representations.analytic.appearance import Light, Surface, Texture, albedo, shaded
 from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.representation import ParamGroup
 from volkit.typing import Float, Tensor
 
 __all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]

@@ -1,0 +1,66 @@
+"""`volkit doctor`: what this machine can run, and why not the rest."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from volkit.io import describe as formats
+from volkit.io.fields.analytic_scene import bundled_names
+from volkit.ops import backend
+from volkit.progress import Progress
+from volkit.representations import REPRESENTATIONS
+from volkit.version import __version__
+
+__all__ = ["DoctorJob"]
+
+EXTRAS = {
+    "OpenEXR": ("EXR pictures", "pip install 'volkit[exr]'"),
+    "diffusers": ("real diffusion priors", "pip install 'volkit[generate]'"),
+    "flip-evaluator": ("the FLIP metric of volkit compare", "pip install 'volkit[metrics]'"),
+    "imageio-ffmpeg": ("videos", "pip install imageio-ffmpeg"),
+    "peft": ("critics of diffusion priors", "pip install 'volkit[generate]'"),
+    "transformers": ("words for diffusion priors", "pip install 'volkit[generate]'"),
+    "trimesh": ("meshes", "pip install 'volkit[mesh]'"),
+    "usd-core": ("USD files", "pip install 'volkit[usd]'"),
+    "warp-lang": ("NanoVDB files", "pip install 'volkit[nanovdb]'"),
+}
+
+
+@dataclass(frozen=True)
+class DoctorJob:
+    """Say which backends and extras were found, and why the others were not. Example: volkit doctor --json"""
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Versions, processor, backends, extras, formats, kinds, scenes."""
+        return {
+            "command": "doctor",
+            "volkit": __version__,
+            "python": sys.version.split()[0],
+            "machine": f"{platform.system()} {platform.machine()}",
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "backend": backend.describe(),
+            "extras": {name: _extra(name, *why) for name, why in EXTRAS.items()},
+            "kinds": list(REPRESENTATIONS),
+            "formats": [f"{row['name']} ({' '.join(row['suffixes'])})" for row in formats()],
+            "scenes": bundled_names(),
+        }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def _extra(name: str, use: str, fix: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return f"not installed: no {use}; {fix}"

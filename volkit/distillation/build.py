@@ -1,0 +1,184 @@
+"""Who learns what from whom: fields by rays, splats by whole views; from photographs, from fields, from splats."""
+
+from dataclasses import dataclass
+
+import torch
+
+from volkit.devices import on_device
+from volkit.distillation.exact import exact
+from volkit.distillation.exact.cloud import cells_of, cloud_of, voxels_of
+from volkit.distillation.exact.flat import flattened
+from volkit.distillation.exact.surface import splats_on, surface_points
+from volkit.distillation.pvd.method import METHODS
+from volkit.distillation.pvd.start import pvd_student
+from volkit.distillation.rungs.cache import CacheSize
+from volkit.distillation.rungs.pixels import Gains, PixelRung, PixelTable
+from volkit.distillation.rungs.plan import Ladder, plan
+from volkit.distillation.rungs.teacher_pixels import TeacherPixels
+from volkit.distillation.splats.mcmc import Chain, Densify
+from volkit.distillation.splats.start import begin_at, evidence, places
+from volkit.distillation.splats.student import SplatStudent
+from volkit.distillation.splats.views import PhotographViews, TeacherViews
+from volkit.distillation.student import Recipe, Stage, Student
+from volkit.editing.importance import contributions
+from volkit.editing.merge import thin
+from volkit.geometry import Cameras, sh_count
+from volkit.rendering.viewpoints import distillation_cameras, windows
+from volkit.representations import Field, Representation, Splats
+from volkit.representations.splats import PARAMETERS
+from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width
+from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
+from volkit.sampling.visible import VisibleSampler
+from volkit.training.run import batch_samples
+from volkit.typing import Float, Tensor, UInt8
+
+__all__ = ["Lesson", "Pictures", "answer_bytes", "trainee_of_pictures", "trainee_of_teacher"]
+
+VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usual capture
+WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
+PIECES, PIECE = 480, 200  # of pictures, and how wide: as many pixels as 120 pictures of 400, and 77 MB of memory
+MODEL = 128  # cells a side of the model of a teacher's density
+ANSWER = 40  # bytes of a cached sample: interval, ray, density, colour, light
+START_VIEWS = 24  # of those that splats are laid on or chosen by, where whole pictures are drawn
+START_SIZE = 200  # longest side of the pictures that splats are laid on
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Posed pictures to learn from, 8 bits a channel; `near` and points of a reconstruction are in world units."""
+
+    cameras: Cameras
+    images: tuple[UInt8[Tensor, "height width channel"], ...]
+    masks: tuple[UInt8[Tensor, "height width"] | None, ...] = ()
+    near: float = 0.0
+    points: Float[Tensor, "point 3"] | None = None
+
+    @property
+    def opacities(self) -> tuple[UInt8[Tensor, "height width"], ...] | None:
+        """Alpha channels, where there are any."""
+        return tuple(image[..., 3] for image in self.images) if self.images[0].shape[-1] == 4 else None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a teacher is learnt from: size of its pictures, method, photographs for a last stage, most splats."""
+
+    size: int | None = None
+    method: str = "volkit"
+    photographs: PixelTable | None = None
+    max_splats: int = 60_000
+
+
+def trainee_of_pictures(
+    scene: Representation,
+    seen: Pictures,
+    generator: torch.Generator,
+    densify: Densify,
+    *,
+    exposure: bool = False,
+) -> Student | SplatStudent:
+    """A trainee that learns a scene from posed pictures alone; `densify` is for splats, `exposure` for fields."""
+    cameras = seen.cameras.to(scene.device)
+    if isinstance(scene, Splats):
+        _begin(scene, cameras, seen, generator)
+        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify)
+    assert isinstance(scene, Field)
+    place, stride = scene.world_from_local, learning_stride(scene, cameras)
+    visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
+    gains = Gains(len(seen.images)).to(scene.device) if exposure else None
+    rung = PixelRung(
+        PixelTable(cameras, seen.images, seen.masks),
+        VisibleSampler(OccupancySampler(scene, stride, seen.near / place.scale, generator), scene),
+        place.inverse().rays,
+        batch_samples(scene.config.kind),
+        generator,
+        gains,
+    )
+    return Student(scene, [Stage(rung)], generator, OccupancyGrid(scene, stride, visible=visible), gains)
+
+
+def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Generator) -> None:
+    """At known points that no picture refutes, at most as many as there are splats, else where the pictures agree.
+
+    Pictures that refute everything, as of thin things by rough cameras, leave the splats all over the box.
+    """
+    if seen.points is None:
+        world, colours = places(scene, cameras, seen.images, seen.near, generator)
+        if len(world):
+            begin_at(scene, world, colours, generator)
+        return
+    world = seen.points.to(scene.device)
+    said = evidence(world, cameras, seen.images, seen.near)
+    kept = said.possible.nonzero()[:, 0]
+    if not len(kept):
+        raise ValueError("start: no camera sees any of the points; are they in the frame of the dataset?")
+    order = torch.randperm(len(kept), generator=generator, device=generator.device).to(kept.device)
+    kept = kept[order[: scene.config.count]]
+    begin_at(scene, world[kept], said.colours[kept], generator)
+
+
+def trainee_of_teacher(
+    teacher: Representation, student: Representation, lesson: Lesson, generator: torch.Generator
+) -> Student | SplatStudent:
+    """A trainee that learns what a teacher shows, with no photographs needed."""
+    if isinstance(student, Splats):
+        return _splats(teacher, student, lesson, generator)
+    assert isinstance(student, Field)
+    if isinstance(teacher, Field):
+        return _field(teacher, student, lesson, generator)
+    return _pictured(teacher, student, lesson, generator)
+
+
+def answer_bytes(teacher: Representation, student: Representation, size: int | None) -> int:
+    """What is kept of a teacher's answers while its student learns: samples, pieces of pictures or whole ones."""
+    if isinstance(student, Splats):
+        first = distillation_cameras(teacher, 1, size, torch.Generator())[[0]]
+        return WHOLE_VIEWS * int(first.size.prod()) * 8  # four channels, 16 bits each
+    cache = CacheSize()
+    return ANSWER * cache.batches * cache.samples if isinstance(teacher, Field) else 4 * PIECES * PIECE**2
+
+
+def _pictured(teacher: Representation, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
+    cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator)
+    source = TeacherPixels(teacher, windows(cameras, PIECES, PIECE, generator).to(teacher.device))
+    generator, place = on_device(generator, teacher.device), teacher.world_from_local
+    stride = learning_stride(student, cameras)
+    cloud = cloud_of(teacher, pixel_width(student.domain, place, cameras), generator)
+    grid = OccupancyGrid(student, stride, visible=cells_of(cloud, student.domain))
+    # The rate stays as it is: a model is not what the teacher shows, and is left behind.
+    exact(voxels_of(cloud, student.domain, MODEL), student, generator)
+    near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
+    sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
+    rung = PixelRung(source, sampler, place.inverse().rays, batch_samples(student.config.kind), generator)
+    return Student(student, [Stage(rung)], generator, grid)
+
+
+def _field(teacher: Field, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
+    cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator).to(teacher.device)
+    generator = on_device(generator, teacher.device)
+    near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
+    local_rays = teacher.world_from_local.inverse().rays
+    ladder = Ladder(teacher, student, cameras, local_rays, learning_stride(teacher, cameras), near, generator)
+    if lesson.method != "volkit":
+        return pvd_student(ladder, METHODS[lesson.method])
+    # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
+    recipe = Recipe(rate=exact(teacher, student, generator), own_penalties=False)
+    stages = plan(ladder, batch_samples(student.config.kind), lesson.photographs)
+    return Student(student, stages, generator, recipe=recipe)
+
+
+def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator: torch.Generator) -> SplatStudent:
+    cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
+    cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)
+    generator = on_device(generator, teacher.device)
+    first = cameras[slice(0, START_VIEWS)].resized(START_SIZE)
+    if isinstance(teacher, Splats):
+        wanted, columns = student.config, {name: getattr(teacher, name).detach() for name in PARAMETERS}
+        columns["sh_rest"] = columns["sh_rest"][:, : sh_count(wanted.degree) - 1]  # bands are orthogonal
+        student.replaced(flattened(columns) if wanted.surfels else columns)
+        if len(student) > wanted.count:
+            thin(student, contributions(teacher, first), wanted.count, generator)
+        return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
+    looking = cameras if isinstance(teacher, Field) else first
+    splats_on(student, surface_points(teacher, looking, len(student), generator), generator)
+    return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(lesson.max_splats))

@@ -1,0 +1,130 @@
+"""How a student of PVD starts and descends: shared heads, full size, densities that the clamp lets learn, rates.
+
+Facts: megvii-research/AAAI2023-PVD. Rates are AdamW's with a cosine over the budget, 1e-2 (mlp and the heads of tensors
+1e-3) to 7e-5, decay 0.01. Its densities are exponentials of what is learnt, so that rates and clamp suit every student;
+where a representation's published density is another function, the start and, for voxels, the rate make up for it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch.nn import functional
+
+from volkit.distillation.pvd.method import PvdRung, PvdSettings
+from volkit.distillation.rungs.plan import Ladder
+from volkit.distillation.student import Recipe, Stage, Student
+from volkit.geometry import morton_cells
+from volkit.ops.param_group import ParamGroup
+from volkit.representations import Mlp, TensorCP, TensorVM, Voxels
+from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
+from volkit.sampling.occupancy import OccupancySampler
+from volkit.training.loop import Moment, cosine
+
+__all__ = ["pvd_groups", "pvd_schedule", "pvd_student", "share_heads", "start_density"]
+
+RATE, SLOW_RATE, LAST_RATE = 1e-2, 1e-3, 7e-5
+WEIGHT_DECAY = 0.01
+
+
+def pvd_student(ladder: Ladder, settings: PvdSettings) -> Student:
+    """The trainee of PVD or PVD-AL: full size, shared heads and the teacher's occupancy from the start, no penalties.
+
+    Its schedule is `pvd_schedule`. The samples are jittered, as in the published training march.
+    """
+    teacher, student, generator = ladder.teacher, ladder.student, ladder.generator
+    start_density(student)
+    _grow(student)
+    share_heads(teacher, student)
+    sampler = OccupancySampler(teacher, ladder.stride, ladder.near, generator)
+    rung = PvdRung(teacher, ladder.cameras, sampler, ladder.local_rays, settings, generator)
+    recipe = Recipe(pvd_groups, own_penalties=False, own_growth=False)
+    return Student(student, [Stage(rung)], generator, recipe=recipe)
+
+
+def pvd_schedule(student: Field) -> Callable[[Moment], float]:
+    """Learning-rate factor for `Fit`: half a cosine over the budget to 7e-5, without a warm-up."""
+    return cosine(LAST_RATE / _rate(student.config.kind), warmup_steps=1)
+
+
+def pvd_groups(student: Field) -> list[ParamGroup]:
+    """The student's groups: Adam, the published rates and weight decay (1e-4 of every value a step at the full rate).
+
+    Voxels keep their own rates: their density is no exponential and moves by its own magnitude.
+    """
+    groups = []
+    for group in student.param_groups():
+        heads = group.name == "networks" and isinstance(student, TensorVM | TensorCP)
+        rate = SLOW_RATE if heads else _rate(student.config.kind)
+        lr = group.lr if isinstance(student, Voxels) else rate
+        groups.append(replace(group, lr=lr, weight_decay=WEIGHT_DECAY * rate / lr, rule="adam"))
+    return groups
+
+
+def _rate(kind: str) -> float:
+    return SLOW_RATE if kind == "mlp" else RATE
+
+
+@torch.no_grad()
+def share_heads(teacher: Field, student: Field) -> tuple[str, ...]:
+    """Copy every parameter of equal name and shape into the student, and the occupancy; returns the names.
+
+    The published code loads the teacher's checkpoint into the student, strict=False. Between equal configurations the
+    student becomes a copy. Occupancy is copied where both cover the same domain.
+    """
+    if type(teacher) is type(student) and teacher.config == student.config and teacher.domain == student.domain:
+        student.load_state_dict(teacher.state_dict())
+        return tuple(teacher.state_dict())
+    theirs = dict(teacher.named_parameters())
+    shared = []
+    for name, parameter in student.named_parameters():
+        if name in theirs and theirs[name].shape == parameter.shape:
+            parameter.copy_(theirs[name])
+            shared.append(name)
+    if teacher.domain == student.domain:
+        student.occupancy.copy_(teacher.occupancy)
+        shared.append("occupancy")
+    return tuple(shared)
+
+
+@torch.no_grad()
+def start_density(student: Field) -> None:
+    """Give an untrained student the density 1 per half edge of its domain, log density 0, as the published ones have.
+
+    A NeRF's `relu` and TensoRF's `softplus(x - 10)` start at nothing, below the clamp, where no gradient would ever
+    lift them. One constant component of a tensor, or a bias, does it; hash grids and planes are exponentials already.
+    """
+    half = 0.5 * max(student.domain.extent)
+    if isinstance(student, Voxels):
+        student.density_data.fill_(1.0 / half)
+    elif isinstance(student, Mlp):
+        level = 1.0 if student.config.coordinates == "domain" else 1.0 / half
+        if student.config.view_directions:
+            student.fc_alpha.bias.fill_(level)
+        else:
+            student.fc_out.bias[3] = level
+    elif isinstance(student, TensorVM | TensorCP):
+        config = student.config
+        feature = math.log(math.expm1(1.0 / (half * config.distance_scale))) - config.density_shift
+        parts = student.factors("density")[:2] if isinstance(student, TensorVM) else list(student.density_line)
+        magnitude = abs(feature) ** (1.0 / len(parts))
+        for index, part in enumerate(parts):
+            part[:, 0] = math.copysign(magnitude, feature) if index == 0 else magnitude
+
+
+@torch.no_grad()
+def _grow(student: Field) -> None:
+    """Full size at once: upsampling is off in the published code. Voxels exist where the frozen occupancy is alone."""
+    if not isinstance(student, Voxels):
+        student.refine(1.0)
+        return
+    student.upsample(min(128, student.config.resolution))
+    device = student.occupancy.device
+    cells = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3, device=device))
+    bits = (student.occupancy[:, None] >> torch.arange(8, dtype=torch.uint8, device=device)) & 1
+    occupied = torch.zeros(1, 1, *(OCCUPANCY_RESOLUTION,) * 3, device=device)
+    occupied[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = bits.flatten().float()
+    here = functional.adaptive_max_pool3d(occupied, tuple(student.links.shape))
+    student.keep(functional.max_pool3d(here, 3, 1, 1)[0, 0] > 0)
+    student.upsample(student.config.resolution)

@@ -1,0 +1,158 @@
+"""How splats in training move, multiply and go: what every strategy does, and the one that is used by default."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from volkit.ops.splat import Projected
+from volkit.representations.splats import PARAMETERS, Splats
+from volkit.training.loop import Moment, Regrown
+from volkit.typing import Float, Int, Tensor
+
+__all__ = ["Chain", "Densify", "relocated", "shake"]
+
+DEAD = 0.005  # opacity
+COPIES = 51  # of one splat at once, at most: the sums below alternate
+SHAKEN = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6e-4 of the scene
+SOLID = 0.995  # opacity above which nothing is shaken
+STEEPNESS = 100.0
+FARTHEST = 2.0  # standard deviations
+MEMORY = 0.98  # of the shares of error, from step to step: about fifty views
+OPACITY_WEIGHT = 0.002  # of mean opacity, and of mean scale: what is not needed fades. 3DGS-MCMC has 0.01, which
+SCALE_WEIGHT = 0.002  # costs time as well: what is faint hides nothing, and all that is behind it is drawn
+
+
+class Densify(Protocol):
+    """A strategy: when and where splats are wanted, and where they are not."""
+
+    def penalties(self, splats: Splats) -> dict[str, Tensor]:
+        """Losses of its own."""
+        ...
+
+    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
+        """Look at one view's splats before gradients reach them; that of `blame` will be each one's share of error."""
+        ...
+
+    def after_step(self, splats: Splats, moment: Moment, generator: torch.Generator) -> Regrown | None:
+        """Change the splats; says so where rows came, went or moved."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Chain:
+    """Markov chain Monte Carlo instead of thresholds (Kheradmand et al. 2024).
+
+    Splats that nobody sees any more are moved to where the error is, and more are added there until there are enough;
+    a splat that shares its place with copies is made fainter and smaller, so that the picture stays. All are shaken,
+    the fainter the more, so that they look for better places. The paper draws places by opacity; drawn by each splat's
+    share of the pictures' error (Rota Bulò et al. 2024: sum of T alpha |error| over pixels) they also bring
+    detail. Only ratios of shares matter, not how a loss is weighted. Times are fractions of the budget.
+    """
+
+    most: int = 60_000
+    begin: float = 0.02
+    end: float = 0.6
+    rounds: int = 60
+    growth: float = 1.05
+    done: int = 0
+    shares: Tensor = field(default_factory=lambda: torch.zeros(0))
+    last: Tensor | None = None
+
+    def penalties(self, splats: Splats) -> dict[str, Tensor]:
+        """Mean opacity and mean scale."""
+        return {
+            "opacity": OPACITY_WEIGHT * splats.opacities.mean(),
+            "scale": SCALE_WEIGHT * splats.scales.mean() / splats.domain.diagonal,
+        }
+
+    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
+        """Remember what will be blamed on each splat."""
+        self.last = blame
+
+    def after_step(self, splats: Splats, moment: Moment, generator: torch.Generator) -> Regrown | None:
+        """Shake; now and then move the dead and add more."""
+        self._count()
+        shake(splats, SHAKEN / splats.domain.diagonal * (1.0 - moment.fraction) ** 2, generator)
+        if not self.begin + self.done * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
+            return None
+        self.done += 1
+        return self.move(splats, generator)
+
+    def _count(self) -> None:
+        assert self.last is not None and self.last.grad is not None
+        share, self.last = self.last.grad[:, 0], None
+        if len(self.shares) != len(share):
+            self.shares = torch.zeros_like(share)
+        self.shares = self.shares * MEMORY + share
+
+    @torch.no_grad()
+    def move(self, splats: Splats, generator: torch.Generator) -> Regrown | None:
+        """Move the dead and add more: each goes to a living splat, drawn by its share of the error."""
+        opacity = splats.opacities
+        dead = (opacity <= DEAD).nonzero()[:, 0]
+        living = torch.where(opacity > DEAD, self.shares, 0.0)
+        more = max(0, min(self.most, int(self.growth * len(splats)) + 1) - len(splats))
+        if not len(dead) + more or not bool(living.any()):
+            return None
+        edges = living.double().cumsum(0)
+        draw = torch.rand(len(dead) + more, generator=generator, dtype=torch.float64, device=edges.device) * edges[-1]
+        chosen = torch.searchsorted(edges, draw).clamp_max(len(splats) - 1)
+        copies = torch.bincount(chosen, minlength=len(splats)).clamp_max(COPIES - 1) + 1
+        fainter, smaller = relocated(opacity, copies)
+        rows = torch.arange(len(splats) + more, device=opacity.device)
+        rows[dead], rows[len(splats) :] = chosen[: len(dead)], chosen[len(dead) :]
+        columns = {name: getattr(splats, name)[rows] for name in PARAMETERS}
+        columns["logits"] = torch.where((copies > 1)[rows], torch.logit(fainter[rows]), columns["logits"])
+        columns["log_scales"] = columns["log_scales"] + smaller.log()[rows, None]
+        splats.replaced(columns)
+        self.shares = (self.shares / copies)[rows]
+        fresh = (copies > 1)[rows]  # the copied and their copies start again from rest
+        return Regrown(torch.where(fresh, -1, rows))
+
+    def state(self) -> dict[str, Any]:
+        """How often it moved, and what it knows of the error."""
+        return {"done": self.done, "shares": self.shares}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up `state()`."""
+        self.done, self.shares = state["done"], state["shares"]
+
+
+def relocated(
+    opacity: Float[Tensor, " splat"], copies: Int[Tensor, " splat"]
+) -> tuple[Float[Tensor, " splat"], Float[Tensor, " splat"]]:
+    """Opacity of each of N equal splats in one place, and the factor of their scales: together they look like one.
+
+    `o' = 1 - (1 - o)^(1/N)`, factor `o / sum_{i=1..N} sum_{k<i} C(i - 1, k) (-1)^k o'^(k + 1) / sqrt(k + 1)`:
+    equation 9 of the paper. sum_i C(i - 1, k) over i = 1 .. N is C(N, k + 1).
+    """
+    n = copies.double()
+    each = 1.0 - (1.0 - opacity.double()) ** (1.0 / n)
+    total = torch.zeros_like(each)
+    for k in range(int(copies.max())):
+        binomial = (torch.lgamma(n + 1) - math.lgamma(k + 2) - torch.lgamma((n - k).clamp_min(1.0))).exp()
+        total += torch.where(k < n, binomial * (-1.0) ** k * each ** (k + 1) / math.sqrt(k + 1), 0.0)
+    factor = torch.where(copies > 1, opacity.double() / total, 1.0)
+    return each.clamp(DEAD, 1.0 - 1e-6).to(opacity), factor.clamp(1e-3, 1.0).to(opacity)
+
+
+@torch.no_grad()
+def shake(splats: Splats, strength: float, generator: torch.Generator) -> None:
+    """Add `strength covariance xi / (1 + exp(-100 (0.005 - o)))`, xi normal, to the means: paper, equation 8.
+
+    `strength` is an inverse length and follows the scene's size, not the rate at which means learn: at ten times the
+    paper's rate faint splats would be thrown tens of their own widths away. Far and wide ones move no more than
+    FARTHEST of theirs.
+    """
+    faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - SOLID))
+    loose = (faintness > 1e-3).nonzero()[:, 0]  # most are solid: what shakes less than that does not move
+    rows = splats.axes[loose]
+    noise = torch.randn(*rows.shape[::2], 1, generator=generator, device=loose.device)
+    reach = (strength * splats.scales[loose]).clamp_max(FARTHEST) * faintness[loose, None]
+    splats.means[loose] += (rows @ (reach[..., None] * noise))[..., 0]

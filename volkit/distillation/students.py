@@ -1,0 +1,64 @@
+"""What a conversion fills: a representation of the kind that was asked for, of the size that suits its teacher."""
+
+from dataclasses import replace
+
+import torch
+
+from volkit.distillation.sizes import checked_degree, suited
+from volkit.representations import (
+    REPRESENTATIONS,
+    TEACHERS_ONLY,
+    Composed,
+    Field,
+    Placed,
+    Representation,
+    RepresentationConfig,
+    Splats,
+    SplatsConfig,
+)
+from volkit.representations.edited import Edited
+from volkit.sampling.occupancy_grid import copy_occupancy
+
+__all__ = ["splats_like", "student_of"]
+
+
+def student_of(
+    kind: str,
+    teacher: Representation,
+    splats: SplatsConfig,
+    config: RepresentationConfig | None,
+    generator: torch.Generator,
+    anew: bool,
+) -> Representation:
+    """A student in its teacher's place; the teacher itself where nothing is to change; ValueError for no such kind.
+
+    `splats` says what splats are to be like, `config` overrules the size. A field of the kind is learnt `anew`, too,
+    where that is asked for or it is no such field itself, but one that was cut, moved or joined.
+    """
+    if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
+        kinds = ", ".join(k for k in (*REPRESENTATIONS, "mesh") if k not in TEACHERS_ONLY or k == "mesh")
+        raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
+    if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
+        return teacher
+    whole = isinstance(teacher, Field) and not isinstance(teacher, Composed | Edited | Placed)
+    if whole and teacher.config.kind == kind and not anew:
+        return teacher
+    cameras = None if teacher.capture is None else teacher.capture.cameras
+    config = config or suited(kind, teacher.domain, teacher.world_from_local, cameras, splats)
+    student = config.build(teacher.domain, generator).placed_like(teacher)
+    student.to(teacher.device)
+    if isinstance(student, Field) and isinstance(teacher, Field):
+        copy_occupancy(teacher, student)
+    return student
+
+
+def splats_like(teacher: Representation, most: int | None, degree: int | None, surfels: bool) -> SplatsConfig:
+    """What splats are to be like: a source's own, but for what was asked for."""
+    own = teacher.config if isinstance(teacher, Splats) else SplatsConfig()
+    assert isinstance(own, SplatsConfig)
+    count = min(own.count, most or own.count)
+    kept = own.degree if degree is None else checked_degree(degree)
+    if isinstance(teacher, Splats):
+        kept = min(kept, own.degree)
+    changed = replace(own, count=count, degree=kept, surfels=own.surfels or surfels)
+    return own if changed == own else replace(changed, extras=())

@@ -1,0 +1,51 @@
+"""What is said of a file that cannot be read or written: its name, the fact, the fix."""
+
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["UNZIPPING", "FormatError", "PlaceError", "start_of", "understood"]
+
+# What damaged content makes Python and the libraries that read it say.
+DAMAGED = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, AssertionError, OSError,
+    struct.error,
+)  # fmt: skip
+# What damaged zip files raise, whatever method their members are said to be packed by.
+UNZIPPING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, RuntimeError)
+
+
+class FormatError(ValueError):
+    """A file is not what it says or should be: message names the file, the fact and the fix."""
+
+    def __init__(self, path: Path | str, fact: str, fix: str) -> None:
+        super().__init__(f"{path}: {fact}; {fix}")
+
+
+class PlaceError(FormatError):
+    """A file cannot be written where it was to be, whatever it holds."""
+
+
+def start_of(path: Path, size: int) -> bytes:
+    """As many of the first bytes of a file as it has; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
+@contextmanager
+def understood(path: Path, kind: str, fix: str = "check where it is from") -> Iterator[None]:
+    """Whatever damaged content leads to inside, as a FormatError of the file."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except DAMAGED as error:
+        said = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from None

@@ -1,0 +1,62 @@
+"""What a file says of where its scene comes from: one JSON object, in whatever room its format has."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from volkit.geometry import Frame
+from volkit.representations.representation import Representation
+from volkit.version import __version__
+
+__all__ = ["KEY", "VERTICAL", "about_scene", "comments_of", "frame_in", "object_in", "record_in", "record_of"]
+
+KEY = "volkit"
+OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that was read, not of the scene
+LONGEST = 1 << 13  # characters of a comment
+VERTICAL: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
+
+
+def record_of(scene: Representation) -> dict[str, Any]:
+    """Provenance, version, `frame`, that of the file's coordinates, and `world`, that of the scene before it."""
+    told = {name: value for name, value in scene.provenance.items() if name not in OF_THE_FILE}
+    return {"world": scene.frame} | told | {"volkit": __version__, "frame": scene.frame}
+
+
+def comments_of(record: Mapping[str, Any]) -> list[str]:
+    """A record as lines of a text header, with which way is up in words that other programs use."""
+    line = f"{KEY} {json.dumps(record, separators=(',', ':'), default=str)}"
+    upward = VERTICAL[record["frame"]]
+    return [f"Vertical Axis: {upward}", *([line] if len(line) <= LONGEST else [])]
+
+
+def record_in(comments: Iterable[str]) -> dict[str, Any]:
+    """The record among comments, with `frame` where they say what is up; empty where there is none or it is damaged."""
+    found: dict[str, Any] = {}
+    for comment in comments:
+        word, _, rest = comment.partition(" ")
+        if comment.lower().startswith("vertical axis:"):
+            said = comment.partition(":")[2].strip().lower()
+            found |= next(({"frame": frame} for frame, name in VERTICAL.items() if name == said), {})
+        elif word == KEY and len(rest) <= LONGEST:
+            found |= object_in(rest)
+    return found
+
+
+def object_in(text: str) -> dict[str, Any]:
+    """The JSON object that a text is; empty where it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def about_scene(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a record is not about the file's own coordinates."""
+    return {name: value for name, value in record.items() if name not in ("frame", "world")}
+
+
+def frame_in(record: Any, name: str, otherwise: Frame) -> Frame:
+    """A frame by name from what a file says, which may be anything."""
+    said: Any = record.get(name) if isinstance(record, Mapping) else None
+    return said if said in tuple(VERTICAL) else otherwise

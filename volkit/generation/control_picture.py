@@ -1,0 +1,66 @@
+"""Pictures of an asset by which a ControlNet is told its shape: normals, depth, edges."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, get_args
+
+import torch
+
+from volkit.geometry import Cameras
+from volkit.rendering import Picture
+from volkit.rendering.renderer import renderer_for
+from volkit.representations import Representation
+from volkit.typing import Float, Tensor
+
+__all__ = ["ControlKind", "control_picture"]
+
+ControlKind = Literal["normal", "depth", "canny"]
+COARSE = 4.0  # of the steps through a field: normals of what is solid change little with them
+SOLID = 0.5  # opacity from which a pixel has a depth
+
+
+@torch.no_grad()
+def control_picture(
+    scene: Representation, cameras: Cameras, size: int, kind: ControlKind = "normal"
+) -> Float[Tensor, "view 3 height width"]:
+    """What a ControlNet of a kind was taught to read (Zhang et al. 2023), `size` pixels a side, in [0, 1].
+
+    `normal`: `(1 - n) / 2` in the camera's frame, red to the left, green to the top, blue to the front, grey where
+    nothing is (Normal 1.1). `depth`: `1 / depth` from 0 at the farthest pixel to 1 at the nearest, 0 where nothing is
+    (MiDaS). `canny`: 1 where the colours have edges (Canny 1986), else 0.
+    """
+    scale = size / cameras.size[0, 0]
+    seen = replace(cameras, intrinsics=cameras.intrinsics * scale, size=torch.full_like(cameras.size, size))
+    seen = seen.to(scene.device)
+    picture = renderer_for(scene, choice=COARSE, normals=kind == "normal")(scene, seen)
+    return DRAWN[kind](picture, seen)
+
+
+def _normal(picture: Picture, seen: Cameras) -> Tensor:
+    assert picture.normal is not None
+    own = torch.einsum("vhwi,vij->vjhw", picture.normal, seen.world_from_camera[:, :, :3])
+    return 0.5 - 0.5 * own * picture.opacity[:, None]
+
+
+def _depth(picture: Picture, seen: Cameras) -> Tensor:
+    there = (picture.opacity > SOLID) & picture.depth.isfinite() & (picture.depth > 0)
+    near = torch.where(there, 1.0 / picture.depth, torch.zeros_like(picture.depth))
+    most = near.amax((1, 2), keepdim=True)
+    least = torch.where(there, near, most).amin((1, 2), keepdim=True)
+    shown = torch.where(there, (near - least) / (most - least).clamp_min(1e-12), torch.zeros_like(near))
+    return shown[:, None].expand(-1, 3, -1, -1)
+
+
+def _canny(picture: Picture, seen: Cameras) -> Tensor:
+    try:
+        from skimage.feature import canny
+    except ImportError:
+        raise RuntimeError("--control-kind canny needs scikit-image: pip install 'volkit[mesh]'") from None
+    grey = picture.over(picture.opacity.new_full((3,), 0.5)).mean(-1).cpu()
+    edges = torch.stack([torch.from_numpy(canny(view.numpy())) for view in grey])
+    return edges[:, None].expand(-1, 3, -1, -1).to(picture.opacity)
+
+
+DRAWN: dict[ControlKind, Callable[[Picture, Cameras], Tensor]] = dict(
+    zip(get_args(ControlKind), (_normal, _depth, _canny), strict=True)
+)

@@ -1,0 +1,59 @@
+"""The interface of what learns from a prior."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from volkit.geometry import Cameras
+from volkit.ops.param_group import ParamGroup
+from volkit.representations.representation import Representation
+from volkit.training.loop import Moment, Regrown
+from volkit.typing import Float, Tensor
+
+__all__ = ["Drawing", "Subject"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Whole pictures with gradients, and what is to be said against them whatever the prior says.
+
+    Penalties are sums over the pixels of a picture, mean over views, as the prior's loss is.
+    """
+
+    rgb: Float[Tensor, "view height width 3"]  # premultiplied
+    opacity: Float[Tensor, "view height width"]
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+
+    def over(self, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view height width 3"]:
+        """The pictures over one colour each."""
+        return self.rgb + (1.0 - self.opacity)[..., None] * background[:, None, None]
+
+
+class Subject(Protocol):
+    """A scene that is drawn by camera while it learns."""
+
+    @property
+    def scene(self) -> Representation:
+        """As it is now."""
+        ...
+
+    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
+        """Pictures of cameras of one size, world frame."""
+        ...
+
+    def blame(self, error: Float[Tensor, "view height width"]) -> Tensor | None:
+        """Hear how wrong each pixel was that was just drawn; a term of value 0, where blame travels by gradient."""
+        ...
+
+    def groups(self) -> list[ParamGroup]:
+        """What learns."""
+        ...
+
+    def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
+        """Grow, refresh, densify."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load_state(self, state: dict[str, Any]) -> None: ...

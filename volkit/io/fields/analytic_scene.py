@@ -1,0 +1,159 @@
+"""Analytic scenes as JSON: primitives, light and the cameras that look at them.
+
+Frame: the scene's own, +Z up. Rotations are degrees about x, then y, then z of the field's frame; colours are
+display-referred in [0, 1]. `views` says how its pictures are taken: cameras on a golden spiral around `target` for
+training, and between them the ones that are held out.
+"""
+
+import json
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.files.bundled import scene_folders
+from volkit.files.errors import FormatError
+from volkit.geometry import Cameras, Domain, Similarity
+from volkit.io.format import Format
+from volkit.representations.analytic import AnalyticConfig, AnalyticField, Light, Primitive, Texture
+from volkit.representations.representation import Capture
+from volkit.typing import Float, Tensor
+
+__all__ = ["FORMAT", "bundled", "bundled_names", "read"]
+
+MARK = '"volkit": "analytic"'
+LARGEST = 1 << 20  # bytes; a scene is written by hand
+GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
+
+
+def bundled(name: str) -> Path:
+    """Path of a scene that comes with volkit, in a checkout as in an installed wheel."""
+    for folder in scene_folders():
+        if (folder / f"{name}.json").is_file():
+            return folder / f"{name}.json"
+    raise FormatError(name, "no such bundled scene", f"choose one of: {', '.join(bundled_names())}")
+
+
+def bundled_names() -> list[str]:
+    """Names of the scenes that come with volkit."""
+    return sorted({path.stem for folder in scene_folders() for path in folder.glob("*.json")})
+
+
+def read(path: Path) -> AnalyticField:
+    """An analytic field with its capture; FormatError names the member that is wrong."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        scene = json.loads(text)
+        field = _field(scene)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise FormatError(path, f"not readable as JSON ({error})", "write an analytic scene as in scenes/") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fact = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+        raise FormatError(path, f"not an analytic scene: {fact}", "compare with the files in scenes/") from None
+    return field
+
+
+def _sniff(path: Path) -> bool:
+    if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size > LARGEST:
+        return False
+    return MARK in path.read_text(encoding="utf-8", errors="replace")
+
+
+def _field(scene: dict[str, Any]) -> AnalyticField:
+    known = {"volkit", "version", "title", "domain", "density", "softness", "light", "primitives", "views"}
+    _only(scene, known, "scene")
+    if scene["version"] != 1:
+        raise ValueError(f"version {scene['version']}, this volkit reads version 1")
+    lower, upper = scene["domain"]
+    config = AnalyticConfig(
+        primitives=tuple(_primitive(p) for p in scene["primitives"]),
+        density=float(scene["density"]),
+        softness=float(scene["softness"]),
+        light=_record(Light, scene.get("light", {})),
+        title=str(scene.get("title", "")),
+    )
+    field = config.build(Domain(_triple(lower), _triple(upper)))
+    if "views" in scene:
+        field.capture = _capture(**scene["views"])
+    return field
+
+
+def _primitive(entry: dict[str, Any]) -> Primitive:
+    own = {"shape", "size", "position", "rotation", "density"}
+    texture = _record(Texture, {key: value for key, value in entry.items() if key not in own})
+    rotation = _rotation(_triple(entry.get("rotation", (0, 0, 0))))
+    placed = Similarity(rotation, _triple(entry.get("position", (0, 0, 0))))
+    density = entry.get("density")
+    size = tuple(_number(edge) for edge in entry["size"])
+    return Primitive(entry["shape"], size, placed, texture, None if density is None else _number(density))
+
+
+def _record(kind: type, entry: dict[str, Any]) -> Any:
+    _only(entry, {f.name for f in fields(kind)}, kind.__name__.lower())
+    values = {key: _triple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return kind(**values)
+
+
+def _only(entry: dict[str, Any], known: set[str], what: str) -> None:
+    if unknown := sorted(set(entry) - known):
+        raise ValueError(f"{what} has no member '{unknown[0]}': there are {', '.join(sorted(known))}")
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    return float(value)
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    x, y, z = values
+    return _number(x), _number(y), _number(z)
+
+
+def _rotation(degrees: tuple[float, float, float]) -> tuple[tuple[float, ...], ...]:
+    out = torch.eye(3, dtype=torch.float64)
+    for axis, angle in enumerate(degrees):
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        turn = torch.eye(3, dtype=torch.float64)
+        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
+        out = turn @ out
+    # Right angles come out of cos and sin with 1e-16 of dirt, which would hide exact zeros from the field.
+    return tuple(tuple(round(v, 15) + 0.0 for v in row) for row in out.tolist())
+
+
+def _capture(
+    train: int, test: int, size: list[int], target: list[float], distance: float, elevation: list[float], angle: float
+) -> Capture:
+    """Pinhole cameras with a horizontal field of view of `angle` degrees between two elevations in degrees."""
+    width, height = (int(edge) for edge in size)
+    focal = 0.5 * width / math.tan(math.radians(angle) / 2.0)
+    centre = torch.tensor(_triple(target))
+    parts = [_spiral(train, elevation, 0.0), _spiral(test, elevation, 1.234)]  # turned: no two cameras coincide
+    centres = centre + distance * torch.cat(parts)
+    cameras = Cameras.looking_at(centres, centre, torch.tensor([0.0, 0.0, 1.0]), focal, (width, height))
+    trained, held = (tuple(f"{split}_{i:03d}" for i in range(n)) for split, n in (("train", train), ("test", test)))
+    return Capture(cameras, trained + held, held, near=0.05 * distance, background=(1.0, 1.0, 1.0))
+
+
+def _spiral(count: int, elevation: list[float], turn: float) -> Float[Tensor, "camera 3"]:
+    low, high = (math.sin(math.radians(angle)) for angle in elevation)
+    index = torch.arange(count, dtype=torch.float32)
+    z = low + (high - low) * (index + 0.5) / max(count, 1)
+    azimuth = index * GOLDEN_ANGLE + turn
+    ring = (1.0 - z * z).clamp_min(0.0).sqrt()
+    return torch.stack([ring * azimuth.cos(), ring * azimuth.sin(), z], -1)
+
+
+FORMAT = Format(
+    name="analytic scene",
+    suffixes=(".json",),
+    holds=("analytic",),
+    frame="zup",
+    sniff=_sniff,
+    read=read,
+    write=None,
+    keeps="shapes, textures, light, cameras",
+)

@@ -1,0 +1,78 @@
+"""The bytes of a snapshot: one msgpack map, compressed where the suffix is `.ingp`.
+
+Facts: NVlabs/instant-ngp `testbed.cu`, `save_snapshot` and `load_snapshot`.
+"""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from volkit.files.errors import FormatError
+
+__all__ = ["pack", "sniff", "unpack"]
+
+COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
+ANY_WRAPPER = 32 + zlib.MAX_WBITS  # zlib or gzip, by its own header
+GZIP = 16 + zlib.MAX_WBITS
+MAP_STARTS = (*range(0x80, 0x90), 0xDE, 0xDF)
+MARK = b"snapshot"
+START = 1 << 16  # bytes in which the mark must stand: only configuration precedes it
+SPARE = 64 << 20  # bytes: 8 empty density grids, which compress to nothing, are 32 MB
+RATIO = 16  # to which parameters may be compressed
+MOST_ITEMS = 1 << 16  # of one list: there is one of every camera
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file is a msgpack map, compressed or not, that has a snapshot in it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(START)
+        if head.startswith(COMPRESSED):
+            head = zlib.decompressobj(ANY_WRAPPER).decompress(head, START)
+    except (OSError, zlib.error):
+        return False
+    return bool(head) and head[0] in MAP_STARTS and MARK in head
+
+
+def unpack(path: Path) -> dict[str, Any]:
+    """The whole map; FormatError for what is damaged or unpacks to more than a snapshot of its size can hold."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from None
+    if data.startswith(COMPRESSED):
+        data = _decompressed(path, data)
+    try:
+        root = msgpack.unpackb(data, strict_map_key=False, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS)
+    except (ValueError, msgpack.UnpackException, TypeError, RecursionError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}".split("\n")[0][:160]
+        raise FormatError(path, f"is no whole msgpack file ({reason})", "copy it again") from None
+    if not isinstance(root, dict):
+        raise FormatError(path, "holds no map of values", "give a snapshot of instant-ngp")
+    return root
+
+
+def pack(root: dict[str, Any], compress: bool) -> bytes:
+    """The bytes of a snapshot."""
+    data = msgpack.packb(root)
+    assert isinstance(data, bytes)
+    if not compress:
+        return data
+    squeezer = zlib.compressobj(wbits=GZIP)
+    return squeezer.compress(data) + squeezer.flush()
+
+
+def _decompressed(path: Path, data: bytes) -> bytes:
+    limit = SPARE + RATIO * len(data)
+    stream = zlib.decompressobj(ANY_WRAPPER)
+    try:
+        whole = stream.decompress(data, limit)
+    except zlib.error as error:
+        raise FormatError(path, f"is damaged ({error})", "copy it again") from None
+    if stream.unconsumed_tail:
+        raise FormatError(path, f"unpacks to more than {limit} bytes", "do not trust it")
+    if not stream.eof:
+        raise FormatError(path, "ends before its compressed data do", "copy it again")
+    return whole

@@ -1,0 +1,157 @@
+"""Fields of kind `hash_grid` as snapshots that instant-ngp opens.
+
+Facts: NVlabs/instant-ngp `testbed.cu`, what `load_snapshot` and `reset_network` demand.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.files.atomic import written_whole
+from volkit.files.dataclass_json import to_plain
+from volkit.files.errors import FormatError
+from volkit.geometry import Similarity
+from volkit.io.fields.instant_ngp.density_grid import grid_of
+from volkit.io.fields.instant_ngp.frame import dataset_cameras, dataset_frame
+from volkit.io.fields.instant_ngp.packed import pack
+from volkit.ops.fused_mlp import MlpShape
+from volkit.representations import Capture, HashGrid, HashGridConfig, Representation
+from volkit.typing import Tensor
+
+__all__ = ["OWN", "write"]
+
+OWN = "volkit"  # our entry in the map, which instant-ngp passes over
+FUSED_WIDTHS = (16, 32, 64, 128)
+HALF_LARGEST = 65504.0
+EQUAL = 1e-6  # relative difference of edges that rounding makes
+
+
+def write(representation: Representation, path: Path) -> None:
+    """Write parameters at half precision; `.ingp` is compressed, `.msgpack` is not."""
+    assert isinstance(representation, HashGrid)
+    _check(representation, path)
+    data = pack(_root(representation), compress=path.suffix.lower() == ".ingp")
+    with written_whole(path) as place:
+        place.write_bytes(data)
+
+
+def _check(field: HashGrid, path: Path) -> None:
+    """FormatError for what instant-ngp has no words for."""
+    config, scale = field.config, field.config.density_scale
+    edges = field.domain.extent
+    if field.domain.contracted or max(edges) - min(edges) > EQUAL * max(edges):
+        raise FormatError(path, "holds fields in cubes only", "convert it with --to hash_grid first")
+    if scale not in [float(1 << k) for k in range(8)]:
+        raise FormatError(path, f"cannot hold density in units of {scale}", "convert it with --to hash_grid first")
+    if config.bias or config.width not in FUSED_WIDTHS:
+        raise FormatError(path, "cannot hold these networks", "convert it with --to hash_grid first")
+    first = field.density_network[: config.width * config.density_shape.padded_inputs].view(config.width, -1)
+    if bool(first[:, config.density_shape.inputs :].any()):
+        raise FormatError(path, "pads features with 0, not with 1", "choose levels that fill a multiple of 16")
+    for name, tensor in field.named_parameters():
+        if not bool((tensor.abs() <= HALF_LARGEST).all()):
+            raise FormatError(path, f"cannot hold '{name}' at half precision", "fit it with smaller rates")
+
+
+def _root(field: HashGrid) -> dict[str, Any]:
+    config = field.config
+    return {
+        "encoding": {
+            "otype": "HashGrid",
+            "n_levels": config.levels,
+            "n_features_per_level": config.features,
+            "log2_hashmap_size": config.log2_table,
+            "base_resolution": config.base_resolution,
+            "per_level_scale": config.per_level_scale,
+        },
+        "network": _network(config.density_shape),
+        "dir_encoding": {"otype": "SphericalHarmonics", "degree": config.sh_degree + 1},
+        "rgb_network": _network(config.rgb_shape),
+        "loss": {"otype": "Huber"},
+        "optimizer": _optimizer(config),
+        "snapshot": _snapshot(field),
+        OWN: {
+            "world_from_local": to_plain(_world_from_ngp(field)),
+            "capture": {} if field.capture is None else _capture(field.capture),
+            "provenance": dict(field.provenance),
+        },
+    }
+
+
+def _network(shape: MlpShape) -> dict[str, Any]:
+    return {
+        "otype": "FullyFusedMLP",
+        "activation": "ReLU",
+        "output_activation": "None",
+        "n_neurons": shape.width,
+        "n_hidden_layers": shape.hidden_layers,
+    }
+
+
+def _optimizer(config: HashGridConfig) -> dict[str, Any]:
+    """Plain Adam at the field's rate: snapshots without one cannot be opened."""
+    return {
+        "otype": "Adam",
+        "learning_rate": config.network_lr,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "epsilon": 1e-15,
+        "l2_reg": 1e-6,
+    }
+
+
+def _snapshot(field: HashGrid) -> dict[str, Any]:
+    parts = (field.density_network, field.rgb_network, field.table)
+    flat = torch.cat([part.detach().reshape(-1) for part in parts]).half().cpu()
+    half = 0.5 * field.config.density_scale
+    box = {"min": [0.5 - half] * 3, "max": [0.5 + half] * 3}
+    frame = dataset_frame(_world_from_ngp(field))
+    aabb_scale = int(field.config.density_scale)
+    return {
+        "version": 1,
+        "mode": "nerf",
+        "n_params": len(flat),
+        "params_type": "__half",
+        "params_binary": _bytes(flat),
+        "density_grid_size": 128,
+        "density_grid_binary": _bytes(grid_of(field.occupancy, aabb_scale.bit_length())),
+        "training_step": 0,
+        "loss": 0.0,
+        "aabb": box,
+        "render_aabb": box,
+        "up_dir": frame["up"],
+        "nerf": {
+            "aabb_scale": aabb_scale,
+            "rgb": {"rays_per_batch": 4096, "measured_batch_size": 0, "measured_batch_size_before_compaction": 0},
+            "dataset": {
+                **dataset_cameras(field.capture, _world_from_ngp(field)),
+                **frame,
+                "aabb_scale": aabb_scale,
+                "render_aabb": box,
+                "render_aabb_to_local": [list(row) for row in Similarity().rotation],
+                "envmap_resolution": [0, 0],
+                "is_hdr": False,
+                "wants_importance_sampling": True,
+                "n_extra_learnable_dims": 0,
+            },
+        },
+    }
+
+
+def _world_from_ngp(field: HashGrid) -> Similarity:
+    """Our world seen from the cube that instant-ngp's box is: [0, 1]^3 grown about its centre by aabb_scale."""
+    lower, edge, scale = field.domain.lower, max(field.domain.extent), field.config.density_scale
+    ratio, start = edge / scale, 0.5 - 0.5 * scale
+    local_from_ngp = Similarity(translation=tuple(low - ratio * start for low in lower), scale=ratio)
+    return field.world_from_local if local_from_ngp.is_identity else field.world_from_local @ local_from_ngp
+
+
+def _capture(capture: Capture) -> dict[str, Any]:
+    """What instant-ngp keeps no word of."""
+    background = None if capture.background is None else list(capture.background)
+    return {"held_out": list(capture.held_out), "near": capture.near, "background": background}
+
+
+def _bytes(values: Tensor) -> bytes:
+    return values.numpy().astype("<f2").tobytes()

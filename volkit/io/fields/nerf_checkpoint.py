@@ -1,0 +1,110 @@
+"""Checkpoints of krrish94/nerf-pytorch (`.ckpt`): a plain NeRF as its authors trained it, read only.
+
+The architecture is read off the tensor shapes, since the `config.yml` beside a checkpoint need not be the one that
+trained it. Facts: `nerf/models.py`, class FlexibleNeRFModel, and `train_nerf.py` of that project.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.files.errors import FormatError
+from volkit.files.restricted_pickle import load_pickled, pickle_start
+from volkit.geometry import Domain
+from volkit.io.format import Format
+from volkit.representations import MlpConfig, Representation
+from volkit.typing import Tensor
+
+__all__ = ["FORMAT"]
+
+MODELS = ("model_fine_state_dict", "model_coarse_state_dict")  # the fine one is what is rendered in the end
+MARK = b"model_coarse_state_dict"
+HALF = 1.5  # half edge of the domain: the bounds that the data set was published with
+WIDEST = 1 << 14
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file is a torch pickle that names its models as this project does."""
+    return MARK in pickle_start(path)
+
+
+def read(path: Path) -> Representation:
+    """The fine network as kind `mlp`, positions encoded as they are, in a cube of half edge 1.5."""
+    stored = load_pickled(path)
+    tensors = _tensors(path, stored)
+    config = config_of(path, tensors)
+    field = config.build(Domain.cube(HALF), torch.Generator())
+    try:
+        field.load_state_dict({**tensors, "occupancy": field.occupancy})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FormatError(path, f"is no NeRF of this project: {reason}", "check where it is from") from None
+    step = stored.get("iter")
+    field.provenance = {
+        "source": "krrish94/nerf-pytorch",
+        "steps": step if isinstance(step, int) else None,
+        "near": 2.0,
+        "far": 6.0,
+        "background": [1.0, 1.0, 1.0],
+    }
+    return field
+
+
+def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
+    """The network's sizes from the shapes of its tensors; FormatError where they make no such network."""
+    layers = 1 + sum(name.startswith("layers_xyz.") and name.endswith(".weight") for name in tensors)
+    try:
+        width, encoded = tensors["layer1.weight"].shape
+        wide = [i for i in range(layers - 1) if tensors[f"layers_xyz.{i}.weight"].shape[1] > width]
+        seen = tensors["layers_dir.0.weight"].shape[1] - width if "layers_dir.0.weight" in tensors else None
+    except (KeyError, ValueError):
+        raise FormatError(path, "lacks layers of a NeRF", "check where it is from") from None
+    if not 1 <= width <= WIDEST:
+        raise FormatError(path, f"has layers {width} wide", "check where it is from")
+    position = _bands(path, "positions", encoded)
+    direction = _bands(path, "directions", seen) if seen is not None else (0, True)
+    return MlpConfig(
+        layers=layers,
+        width=width,
+        skip=wide[0] if wide else 0,
+        position_bands=position[0],
+        position_input=position[1],
+        direction_bands=direction[0],
+        direction_input=direction[1],
+        view_directions=seen is not None,
+        coordinates="local",
+        products="float32",
+    )
+
+
+def _bands(path: Path, what: str, size: int) -> tuple[int, bool]:
+    """Octaves, and whether the argument itself is kept: `size = 3 (2 bands + kept)`."""
+    if size < 3 or size % 3:
+        raise FormatError(path, f"encodes {what} in {size} values, which is no multiple of 3", "check where it is from")
+    return size // 6, bool(size // 3 % 2)
+
+
+def _tensors(path: Path, stored: Any) -> dict[str, Tensor]:
+    states = [stored.get(name) for name in MODELS] if isinstance(stored, dict) else []
+    state = next((state for state in states if isinstance(state, dict) and state), None)
+    if state is None:
+        raise FormatError(path, f"holds neither {MODELS[0]} nor {MODELS[1]}", "check where it is from")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            raise FormatError(path, f"'{name}' is no tensor of numbers", "check where it is from")
+        if not bool(torch.isfinite(tensor).all()):
+            raise FormatError(path, f"'{name}' contains NaN or infinity", "take an earlier checkpoint")
+    return {name: tensor.float() for name, tensor in state.items()}
+
+
+FORMAT = Format(
+    name="nerf-pytorch",
+    suffixes=(".ckpt",),
+    holds=("mlp",),
+    frame="zup",
+    sniff=sniff,
+    read=read,
+    write=None,
+    keeps="fine network exactly; not the coarse one, cameras",
+)

@@ -1,0 +1,157 @@
+"""Grids of sxyu/svox2 (Plenoxels, `.npz`), read and written.
+
+Facts: `svox2/svox2.py` of that project, `SparseGrid.save`, `load`, `world2grid` and `sample`. Negative links are empty
+voxels; grids that were on a GPU hold distances to the next full one there.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from volkit.files.atomic import written_whole
+from volkit.files.dataclass_json import from_plain, to_plain
+from volkit.files.errors import FormatError, understood
+from volkit.files.npz import array_names, read_arrays
+from volkit.geometry import Domain, Similarity
+from volkit.io.fields.mask_grid import occupancy_of
+from volkit.io.format import Format
+from volkit.representations import Representation, Voxels, VoxelsConfig
+from volkit.typing import Tensor
+
+__all__ = ["FORMAT"]
+
+ARRAYS = ("radius", "center", "links", "density_data", "sh_data", "data", "basis_type", "basis_data")
+BACKGROUND = "background_data"
+NOTES, OCCUPANCY = "volkit_notes", "volkit_occupancy"  # our arrays beside those that the project reads
+HARMONICS = 1  # basis_type of spherical harmonics
+HALF_LARGEST = 65504.0
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file is an archive with links and the data that they lead to."""
+    names = array_names(path)
+    return "links" in names and bool(names & {"density_data", "data"})
+
+
+def read(path: Path) -> Representation:
+    """Links, densities and harmonics as kind `voxels`, in the file's own frame; occupancy is where matter is."""
+    if BACKGROUND in array_names(path):
+        raise FormatError(path, "has a background of spheres, which is not supported", "train without a background")
+    arrays = read_arrays(path, (*ARRAYS, NOTES, OCCUPANCY))
+    with understood(path, "svox2"):
+        return _field(arrays)
+
+
+def write(representation: Representation, path: Path) -> None:
+    """What `SparseGrid.load` reads: harmonics at half precision, as the project stores them."""
+    assert isinstance(representation, Voxels)
+    field = representation
+    if field.domain.contracted:
+        raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
+    if not bool((field.sh_data.abs() <= HALF_LARGEST).all()):
+        raise FormatError(path, "cannot hold these colours at half precision", "fit them with smaller rates")
+    notes = {
+        "frame": to_plain(field.world_from_local),
+        "box": to_plain(field.domain),  # which the project keeps as float32
+        "provenance": dict(field.provenance),
+    }
+    arrays = {
+        "radius": np.array([0.5 * edge for edge in field.domain.extent], np.float32),
+        "center": np.array(field.domain.centre, np.float32),
+        "links": field.links.cpu().numpy(),
+        "density_data": field.density_data.detach().cpu().numpy(),
+        "sh_data": field.sh_data.detach().cpu().numpy().astype(np.float16),
+        "basis_type": np.array(HARMONICS),
+        NOTES: np.frombuffer(json.dumps(notes).encode(), np.uint8),
+        OCCUPANCY: field.occupancy.cpu().numpy(),
+    }
+    with written_whole(path) as place, place.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _field(arrays: dict[str, np.ndarray]) -> Voxels:
+    kind = int(arrays["basis_type"]) if "basis_type" in arrays else HARMONICS
+    if kind != HARMONICS or ("basis_type" not in arrays and "basis_data" in arrays):
+        raise ValueError(f"its colours have basis {kind}; spherical harmonics ({HARMONICS}) are supported")
+    density, sh = arrays.get("density_data"), arrays.get("sh_data")
+    if "data" in arrays:
+        density, sh = np.split(arrays["data"], [1], -1)
+    if density is None or sh is None:
+        raise ValueError("it lacks its densities or its colours")
+    density, sh = _numbers("density_data", density, 2), _numbers("sh_data", sh, 2)
+    links = torch.from_numpy(np.ascontiguousarray(_integers(arrays["links"]), np.int32)).clamp_min(-1)
+    degree = math.isqrt(max(sh.shape[1] // 3, 1)) - 1
+    config = VoxelsConfig(resolution=max(links.shape), start=2, doublings=(), sh_degree=degree)
+    field = Voxels(config, _box(arrays))
+    if sh.shape[1] != field.sh_data.shape[1] or density.shape[1] != 1:
+        raise ValueError(f"its colours have {sh.shape[1]} values, which are no harmonics of three channels")
+    tensors = {"links": links, "density_data": density, "sh_data": sh, "occupancy": field.occupancy}
+    field.load_state_dict(tensors)
+    field.check()
+    field.provenance = {"source": "svox2"}
+    if NOTES in arrays:
+        _restore(field, json.loads(arrays[NOTES].tobytes()))
+    field.occupancy = _occupancy(field, arrays.get(OCCUPANCY))
+    return field
+
+
+def _box(arrays: dict[str, np.ndarray]) -> Domain:
+    radius = np.broadcast_to(arrays.get("radius", np.ones(3)), 3).astype(np.float64)
+    centre = np.broadcast_to(arrays.get("center", np.zeros(3)), 3).astype(np.float64)
+    if not np.isfinite([radius, centre]).all() or (radius <= 0).any():
+        raise ValueError("its box is damaged")
+    lower, upper = (tuple(ends.tolist()) for ends in (centre - radius, centre + radius))
+    return Domain(lower, upper)
+
+
+def _occupancy(field: Voxels, own: np.ndarray | None) -> Tensor:
+    """Our bits where the file has them, else every cell that a voxel with density reaches into."""
+    if own is not None:
+        if own.dtype != np.uint8 or own.shape != tuple(field.occupancy.shape):
+            raise ValueError("its occupancy has another size")
+        return torch.from_numpy(own.copy())
+    full = torch.zeros(field.links.shape, dtype=torch.bool)
+    held = field.links >= 0
+    full[held] = (field.density_data[:, 0] > 0)[field.links[held].long()]
+    sizes = torch.tensor(full.shape)
+    ends = torch.stack([0.5 / sizes, 1.0 - 0.5 / sizes])
+    return occupancy_of(full.permute(2, 1, 0), field.domain.local_from_unit(ends), field.domain)
+
+
+def _restore(field: Voxels, notes: Any) -> None:
+    if not isinstance(notes, dict):
+        raise ValueError("its notes are no table of values")
+    field.world_from_local = from_plain(Similarity, notes.get("frame"))
+    field.domain = from_plain(Domain, notes.get("box"))
+    provenance = notes.get("provenance")
+    field.provenance = provenance if isinstance(provenance, dict) else {}
+
+
+def _numbers(name: str, array: np.ndarray, axes: int) -> Tensor:
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused
+        values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    if values.dim() != axes or not bool(torch.isfinite(values).all()):
+        raise ValueError(f"its '{name}' is no table of finite numbers")
+    return values
+
+
+def _integers(array: np.ndarray) -> np.ndarray:
+    if array.ndim != 3 or array.dtype.kind not in "iu" or min(array.shape) < 2:
+        raise ValueError("its 'links' are no grid of rows")
+    return array
+
+
+FORMAT = Format(
+    name="svox2",
+    suffixes=(".npz",),
+    holds=("voxels",),
+    frame="zup",
+    sniff=sniff,
+    read=read,
+    write=write,
+    keeps="links and densities exactly, harmonics in 16 bits, frame, provenance; not cameras",
+)

@@ -1,5 +1,0 @@
-"""Snapshots of NVlabs/instant-ngp (`.ingp`, `.msgpack`), read and written."""
-
-from volkit.io.instant_ngp.reader import FORMAT
-
-__all__ = ["FORMAT"]

@@ -1,0 +1,220 @@
+"""glTF as it is first seen: the scene's triangles in place, no solids, no coarser levels, with their looks.
+
+Read: both forms, data in URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, placed
+textures (KHR_texture_transform), second sets of uv, factors, linear vertex colours, roughness and metalness. Lost:
+light, motion, sparse parts.
+"""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volkit.files.errors import FormatError
+from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
+from volkit.io.meshes.engines import unseen
+from volkit.io.meshes.gltf_container import payload, unpacked
+
+__all__ = ["GltfReader", "gltf_parts"]
+
+COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+DRACO = "KHR_draco_mesh_compression"
+READ = ("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", DRACO, "MSFT_lod")
+DEEPEST = 64  # nodes in nodes; a file whose nodes go round has no end
+
+
+def gltf_parts(path: Path) -> list[Any]:
+    """One of trimesh's meshes for each primitive that is seen, in the file's frame."""
+    tree, buffers = unpacked(path)
+    for needed in tree.get("extensionsRequired", ()):
+        if needed not in READ and not needed.startswith("KHR_materials_"):
+            raise FormatError(path, f"needs {needed}, which is not read here", "export it without")
+    if DRACO in tree.get("extensionsRequired", ()) and find_spec("DracoPy") is None:
+        raise FormatError(path, "is packed by Draco, and DracoPy is not installed", "pip install 'volkit[mesh]'")
+    return GltfReader(path, tree, buffers).parts()
+
+
+class GltfReader:
+    """Access to a tree and its buffers; ValueError, KeyError or the like where they are damaged."""
+
+    def __init__(self, path: Path, tree: dict[str, Any], buffers: list[bytes]) -> None:
+        self.path, self.tree, self.buffers = path, tree, buffers
+
+    def parts(self) -> list[Any]:
+        tree = self.tree
+        scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
+        placed = [found for root in scene.get("nodes", ()) for found in self.placed(root, np.eye(4), DEEPEST)]
+        hidden = unseen([tree["nodes"][number].get("name", "") for number, _ in placed])
+        shown = [(tree["nodes"][n], to_file) for n, to_file in placed if tree["nodes"][n].get("name", "") not in hidden]
+        return [
+            self._part(primitive, to_file)
+            for node, to_file in shown
+            for primitive in tree["meshes"][node["mesh"]]["primitives"]
+            if primitive.get("mode", 4) in (4, 5, 6)
+        ]
+
+    def placed(self, number: int, to_file: np.ndarray, depth: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Nodes with meshes, and where they are."""
+        if not depth:
+            raise ValueError(f"nodes are nested more than {DEEPEST} deep")
+        node = self.tree["nodes"][number]
+        to_file = to_file @ _matrix(node)
+        if "mesh" in node:
+            yield number, to_file
+        for child in node.get("children", ()):
+            yield from self.placed(child, to_file, depth - 1)
+
+    def _part(self, primitive: dict[str, Any], to_file: np.ndarray) -> Any:
+        import trimesh
+        from PIL import Image
+        from trimesh.visual import TextureVisuals
+        from trimesh.visual.material import PBRMaterial
+
+        arrays = self.arrays(primitive)
+        corners = arrays["POSITION"] @ to_file[:3, :3].T + to_file[:3, 3]
+        faces = _triangles(arrays.get("indices", np.arange(len(corners))).reshape(-1), primitive.get("mode", 4))
+        if np.linalg.det(to_file[:3, :3]) < 0:  # a mirror turns faces inside out
+            faces = faces[:, ::-1]
+        material = self.tree["materials"][primitive["material"]] if "material" in primitive else {}
+        shiny = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
+        surface = material.get("pbrMetallicRoughness", {})
+        factor = np.array(surface.get("baseColorFactor") or shiny.get("diffuseFactor") or [1.0] * 4)
+        slot, finish = surface.get("baseColorTexture") or shiny.get("diffuseTexture"), self._finish(surface)
+        image = self._image(slot["index"], factor) if slot else None
+        if slot is None and finish is not None and "COLOR_0" not in arrays:  # one colour, as a picture of one texel
+            slot, image = surface.get("metallicRoughnessTexture", {}), Image.fromarray(_coded(factor[None, None]))
+        uv = arrays.get(f"TEXCOORD_{_placing(slot).get('texCoord', slot.get('texCoord', 0))}") if slot else None
+        if uv is None and slot == {}:
+            uv = np.zeros((len(corners), 2))
+        if slot is not None and uv is not None:
+            uv = _moved(uv, _placing(slot)) * [1, -1] + [0, 1]  # trimesh's v runs up
+            look = PBRMaterial(baseColorTexture=image, metallicRoughnessTexture=finish)
+            return trimesh.Trimesh(corners, faces, visual=TextureVisuals(uv=uv, material=look), process=False)
+        light = np.concatenate([arrays.get("COLOR_0", np.ones((len(corners), 4))), np.ones((len(corners), 1))], 1)
+        return trimesh.Trimesh(corners, faces, vertex_colors=_coded(light[:, :4] * factor), process=False)
+
+    def arrays(self, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Attributes by name as float64, indices as they are."""
+        numbers = dict(primitive["attributes"])
+        if "indices" in primitive:
+            numbers["indices"] = primitive["indices"]
+        packed = primitive.get("extensions", {}).get(DRACO)
+        raw = self._unpacked(packed) if packed else {}
+        found = {}
+        for name, number in numbers.items():
+            accessor = self.tree["accessors"][number]
+            values = raw[name] if name in raw else self._values(accessor)
+            if accessor.get("normalized"):
+                values = np.maximum(values / np.iinfo(COMPONENTS[accessor["componentType"]]).max, -1.0)
+            if name == "indices" and values.dtype.kind == "f":
+                raise ValueError("indices are not whole numbers")
+            found[name] = values.astype(np.int64 if name == "indices" else np.float64)
+        return found
+
+    def _unpacked(self, packed: dict[str, Any]) -> dict[str, np.ndarray]:
+        import DracoPy
+
+        try:
+            mesh = DracoPy.decode(self._view(packed["bufferView"]))
+        except Exception as error:  # DracoPy's own have no common kind
+            raise ValueError(f"Draco: {error}") from None
+        names = {number: name for name, number in packed["attributes"].items()}
+        known = [a for a in mesh.attributes if a["unique_id"] in names]
+        return {names[a["unique_id"]]: a["data"] for a in known} | {"indices": np.asarray(mesh.faces)}
+
+    def _values(self, accessor: dict[str, Any]) -> np.ndarray:
+        kind, width = np.dtype(COMPONENTS[accessor["componentType"]]), WIDTHS[accessor["type"]]
+        count, row = accessor["count"], kind.itemsize * width
+        if "bufferView" not in accessor:
+            raise ValueError("an accessor has no data")
+        view = self.tree["bufferViews"][accessor["bufferView"]]
+        data = self._view(accessor["bufferView"])[accessor.get("byteOffset", 0) :]
+        stride = view.get("byteStride", row)
+        if stride < row or count < 1 or (count - 1) * stride + row > len(data):
+            raise ValueError(f"an accessor of {count} rows lies outside its buffer")
+        return np.ndarray((count, width), kind, data, strides=(stride, kind.itemsize))
+
+    def _view(self, number: int) -> bytes:
+        view = self.tree["bufferViews"][number]
+        start = view.get("byteOffset", 0)
+        return self.buffers[view["buffer"]][start : start + view["byteLength"]]
+
+    def _image(self, number: int, factor: np.ndarray) -> Any:
+        """The picture of a texture, times a factor in linear light."""
+        from PIL import Image
+
+        picture = self._picture(number)
+        if (factor >= 1.0).all():
+            return picture
+        light = np.asarray(picture) / 255.0
+        light[..., :3] = array_linear_from_srgb(light[..., :3])
+        return Image.fromarray(_coded(light * factor))
+
+    def _finish(self, surface: dict[str, Any]) -> Any:
+        """Roughness in green and metalness in blue, met by the base colour's uv; None where nothing is said."""
+        from PIL import Image
+
+        if not surface:
+            return None
+        factor = np.array([1.0, surface.get("roughnessFactor", 1.0), surface.get("metallicFactor", 1.0)])
+        slot = surface.get("metallicRoughnessTexture")
+        picture = np.full((1, 1, 3), 255.0) if slot is None else np.asarray(self._picture(slot["index"]))[..., :3]
+        return Image.fromarray((picture * factor).round().astype(np.uint8))
+
+    def _picture(self, number: int) -> Any:
+        from PIL import Image, UnidentifiedImageError
+
+        texture = self.tree["textures"][number]
+        webp = texture.get("extensions", {}).get("EXT_texture_webp", {})
+        image = self.tree["images"][webp.get("source", texture.get("source"))]
+        data = self._view(image["bufferView"]) if "bufferView" in image else payload(self.path, image["uri"])
+        try:
+            return Image.open(BytesIO(data)).convert("RGBA")
+        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise ValueError(f"picture {number} cannot be read: {error}") from None
+
+
+def _coded(light: np.ndarray) -> np.ndarray:
+    """Linear colours and alpha as display-referred bytes."""
+    coded = np.concatenate([array_srgb_from_linear(light[..., :3]), light[..., 3:].clip(0.0, 1.0)], -1)
+    return (255.0 * coded).round().astype(np.uint8)
+
+
+def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
+    """Triangles of a list, a strip (every second one turned) or a fan."""
+    if mode == 4:
+        return indices.reshape(-1, 3)
+    steps = np.arange(len(indices) - 2)
+    if mode == 6:
+        return indices[np.stack([0 * steps, steps + 1, steps + 2], 1)]
+    return indices[np.stack([steps, steps + 1 + steps % 2, steps + 2 - steps % 2], 1)]
+
+
+def _placing(slot: dict[str, Any]) -> dict[str, Any]:
+    return slot.get("extensions", {}).get("KHR_texture_transform", {})
+
+
+def _moved(uv: np.ndarray, placing: dict[str, Any]) -> np.ndarray:
+    """KHR_texture_transform: scaled, then turned, then moved."""
+    angle = placing.get("rotation", 0.0)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return uv * placing.get("scale", (1.0, 1.0)) @ turn.T + placing.get("offset", (0.0, 0.0))
+
+
+def _matrix(node: dict[str, Any]) -> np.ndarray:
+    if "matrix" in node:
+        return np.array(node["matrix"], np.float64).reshape(4, 4).T
+    x, y, z, w = node.get("rotation", (0.0, 0.0, 0.0, 1.0))
+    found = np.eye(4)
+    found[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    found[:3, :3] *= node.get("scale", (1.0, 1.0, 1.0))
+    found[:3, 3] = node.get("translation", (0.0, 0.0, 0.0))
+    return found

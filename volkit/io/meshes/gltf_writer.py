@@ -1,0 +1,121 @@
+"""Assets as `.glb`, and as `.gltf` with its buffer and pictures beside it, in metres.
+
+One material and one set of pictures for all levels. Tangents are written with a normal map, which means nothing without
+them, and left out otherwise.
+"""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.files.atomic import write_together
+from volkit.files.errors import FormatError
+from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
+from volkit.io.meshes.gltf_builder import GltfBuilder, Lattice
+from volkit.io.meshes.gltf_container import packed
+from volkit.io.meshes.pictures import PictureFile, picture_files, see_through
+from volkit.io.meshes.rows import mesh_rows
+from volkit.representations.mesh import Mesh
+
+__all__ = ["check_gltf", "write_gltf"]
+
+SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, over a pyramid
+
+
+def write_gltf(asset: Asset, path: Path, style: Style) -> None:
+    """All of the asset in the form that the suffix names; see `engines` for names."""
+    check_gltf(path, style)
+    if style.picture == "jpeg" and see_through(asset):
+        raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
+    built = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
+    binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.picture)
+    material = _material(built, asset, path.stem, pictures, binary)
+    _nodes(built, asset, path.stem, style, material)
+    buffer = {"byteLength": len(built.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
+    built.tree["buffers"] = [buffer]
+    if binary:
+        return write_together(path, packed(built.tree, bytes(built.blob)), {})
+    beside = {picture.named(path.stem): picture.data for picture in pictures}
+    text = json.dumps(built.tree, indent=1).encode()
+    write_together(path, text, beside | {f"{path.stem}.bin": bytes(built.blob)})
+
+
+def check_gltf(path: Path, style: Style) -> None:
+    """FormatError where the engine reads no such glTF, or none can be made."""
+    if refused := unreadable(style):
+        raise FormatError(path, f"{style.engine} reads no glTF with {' and '.join(refused)}", "leave it out")
+    if style.draco and style.quantize:
+        raise FormatError(path, "Draco quantizes by itself", "choose one of draco and quantize")
+    if style.draco and find_spec("DracoPy") is None:
+        raise FormatError(path, "DracoPy is not installed", "pip install 'volkit[mesh]'")
+
+
+def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[PictureFile], binary: bool) -> int:
+    """Base colour from the texture, or from the vertices; rough and not metallic but where a picture says otherwise."""
+    texture = {p.slot: {"index": _texture(built, p, name, binary)} for p in pictures}
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+    material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
+    if "baseColor" in texture:
+        surface["baseColorTexture"] = texture["baseColor"]
+    if "metallicRoughness" in texture:
+        surface |= {"metallicRoughnessTexture": texture["metallicRoughness"], "metallicFactor": 1.0}
+    material |= {f"{slot}Texture": texture[slot] for slot in ("normal", "occlusion") if slot in texture}
+    if see_through(asset):
+        material["alphaMode"] = "BLEND"
+    if asset.unlit:
+        built.uses("KHR_materials_unlit")
+        material["extensions"] = {"KHR_materials_unlit": {}}
+    return built.add("materials", material)
+
+
+def _texture(built: GltfBuilder, picture: PictureFile, name: str, binary: bool) -> int:
+    place: dict[str, Any] = {"uri": picture.named(name)}
+    if binary:
+        place = {"bufferView": built.view(picture.data, {}), "mimeType": picture.mime}
+    image = built.add("images", {"name": f"{name}_{picture.slot}"} | place)
+    if not built.tree.get("samplers"):
+        built.add("samplers", SAMPLER)
+    source: dict[str, Any] = {"source": image}
+    if picture.coding == "webp":
+        built.uses("EXT_texture_webp", required=True)
+        source = {"extensions": {"EXT_texture_webp": source}}
+    return built.add("textures", {"sampler": 0} | source)
+
+
+def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
+    """The finest level in the scene, the others behind it, solids where the engine looks for them."""
+    place = asset.levels[0].world_from_local
+    levels = asset.levels[:1] if makes_levels(style.engine) else asset.levels
+    lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
+    bumpy = asset.normal_map is not None
+    parts = [mesh_rows(mesh, place, uv, bumpy) for mesh, uv in zip(levels, lightmaps, strict=True)]
+    lattice = Lattice.over(parts) if style.quantize else None
+    names, nodes = level_names(stem, len(parts)), []
+    for name, rows in zip(names, parts, strict=True):
+        primitive = built.primitive(rows, lattice, style.draco) | {"material": material}
+        mesh = built.add("meshes", {"name": name, "primitives": [primitive]})
+        nodes.append(built.add("nodes", {"name": name, "mesh": mesh} | (lattice.placement if lattice else {})))
+    finest = built.tree["nodes"][nodes[0]]
+    if len(nodes) > 1:
+        built.uses("MSFT_lod")
+        finest |= {"extensions": {"MSFT_lod": {"ids": nodes[1:]}}, "extras": {"MSFT_screencoverage": _coverage(asset)}}
+    solids = []
+    for number, solid in enumerate(asset.colliders):
+        rows = mesh_rows(Mesh.of(solid.vertices, solid.faces), place)
+        name = collider_name(style.engine, stem, names[0], number)
+        mesh = built.add("meshes", {"name": name, "primitives": [built.solid(rows)]})
+        solids.append(built.add("nodes", {"name": name, "mesh": mesh}))
+    together = colliders_in_scene(style.engine)
+    built.add("scenes", {"name": stem, "nodes": [nodes[0], *(solids if together else ())]})
+    if solids and not together:
+        built.add("scenes", {"name": f"{stem}_colliders", "nodes": solids})
+
+
+def _coverage(asset: Asset) -> list[float]:
+    """Shares of the screen down to which each level is shown: as many triangles a pixel as the finest has on all."""
+    counts = torch.tensor([float(mesh.config.faces) for mesh in asset.levels])
+    return [round(share, 4) for share in (counts[1:] / counts[0]).tolist()] + [0.0]

@@ -1,0 +1,229 @@
+"""Meshes in files: `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD, read as what they look like without light."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from volkit.files.errors import FormatError, start_of, understood
+from volkit.files.provenance import about_scene, frame_in, record_in
+from volkit.geometry import Similarity, turn
+from volkit.io.format import Format
+from volkit.io.meshes.gltf_container import tree_head
+from volkit.io.meshes.gltf_reader import gltf_parts
+from volkit.io.meshes.usd_reader import opened, usd_frame, usd_parts, usd_record
+from volkit.io.meshes.writer import write_mesh
+from volkit.io.splats.usd import splats_on, write_splats
+from volkit.representations.mesh import Mesh
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
+from volkit.typing import Tensor
+
+__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
+
+LARGEST = 1 << 31  # bytes
+HEAD = 1 << 16  # bytes that tell what a file is
+AGAIN = "export it again"
+
+
+def sniff_gltf(path: Path) -> bool:
+    """Whether the file is glTF, and not of splats."""
+    head = tree_head(path)
+    return bool(head) and b'"KHR_gaussian_splatting"' not in head
+
+
+def sniff_obj(path: Path) -> bool:
+    """Whether a file by that name has vertex lines."""
+    head = start_of(path, HEAD)
+    return path.suffix.lower() == ".obj" and any(line.startswith(b"v ") for line in head.splitlines())
+
+
+def sniff_ply(path: Path) -> bool:
+    """Whether the header names faces: splats and clouds have none."""
+    head = start_of(path, HEAD)
+    return head.startswith(b"ply") and b"element face" in head.partition(b"end_header")[0]
+
+
+def sniff_stl(path: Path) -> bool:
+    """Whether the file is as long as its count of faces says, or begins as text."""
+    head = start_of(path, HEAD)
+    if head.lstrip().startswith(b"solid") and b"facet" in head:
+        return True
+    return len(head) >= 84 and 84 + 50 * int.from_bytes(head[80:84], "little") == path.stat().st_size
+
+
+def sniff_usd(path: Path) -> bool:
+    """Whether the file begins as a crate or as text, or is an archive by that name."""
+    head = start_of(path, HEAD)
+    return head.startswith((b"PXR-USDC", b"#usda")) or (path.suffix.lower() == ".usdz" and head.startswith(b"PK"))
+
+
+def read_gltf(path: Path) -> Mesh:
+    """A mesh in the file's own frame; the world's +Z is the file's +Y."""
+    return _read(path, "gltf", gltf_parts, turn("zup", "yup"))
+
+
+def read_obj(path: Path) -> Mesh:
+    """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
+    with understood(path, "obj", AGAIN):
+        _check_pictures(path)
+    return _read(path, "obj", _by_trimesh("obj"), turn("zup", "yup"))
+
+
+def read_ply(path: Path) -> Mesh:
+    """A mesh in the file's own frame, which says nothing of what is up: taken for +Z, as scanners have it."""
+    return _read(path, "ply", _by_trimesh("ply"), Similarity())
+
+
+def read_stl(path: Path) -> Mesh:
+    """A mesh in the file's own frame, +Z up as printers have it; corners at one place become one vertex."""
+    return _read(path, "stl", _by_trimesh("stl"), Similarity())
+
+
+def read_usd(path: Path) -> Mesh | Splats:
+    """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
+    with understood(path, "usd", AGAIN):
+        found = _on_stage(path)
+    if isinstance(found, Splats):
+        return found
+    parts, world_from_stage, told = found
+    return _read(path, "usd", lambda _: parts, world_from_stage, told)
+
+
+def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any]]:
+    with opened(path) as stage:
+        splats = splats_on(stage)
+        if splats is not None:
+            return splats
+        _check_mesh(path)
+        return usd_parts(stage), usd_frame(stage), usd_record(stage)
+
+
+def write_usd(scene: Representation, path: Path) -> None:
+    """Splats, or a mesh as it is."""
+    if not isinstance(scene, Splats):
+        return write_mesh(scene, path)
+    write_splats(scene, path)
+
+
+def _check_pictures(path: Path) -> None:
+    """FormatError where a material or a picture of colours that an .obj names is not there: it would be grey."""
+    materials = [_beside(path, path, name) for name in _named(path, b"mtllib")]
+    for material in materials:
+        for name in _named(material, b"map_Kd"):
+            _beside(path, material, name)
+
+
+def _named(path: Path, key: bytes) -> list[str]:
+    """What lines of a text file that begin with a word name after it."""
+    with path.open("rb") as file:
+        lines = [line.split(None, 1) for line in file if line.lstrip().startswith(key)]
+    return [line[1].decode(errors="replace").strip() for line in lines if len(line) == 2]
+
+
+def _beside(path: Path, where: Path, name: str) -> Path:
+    """A file by its name, which may have options before it."""
+    for words in (name, name.split()[-1]):
+        found = where.parent / words.replace("\\", "/")
+        if found.is_file():
+            return found
+    raise FormatError(path, f"names {name}, which is not there", "keep the files of an .obj together")
+
+
+def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
+    def parts(path: Path) -> list[Any]:
+        import trimesh
+
+        whole = trimesh.load_scene(path, file_type=kind, process=False).to_mesh()
+        if kind == "stl":
+            whole.merge_vertices()
+        return [whole]
+
+    return parts
+
+
+def _check_mesh(path: Path) -> None:
+    if find_spec("trimesh") is None:
+        raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
+    if path.stat().st_size > LARGEST:
+        raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """The record in a glTF's tree, or among the comments of a text header."""
+    if tree := tree_head(path):
+        with suppress(ValueError, RecursionError, KeyError, TypeError):  # a tree may be longer than its head
+            return dict(json.loads(tree)["asset"]["extras"])
+        return {}
+    lines = start_of(path, HEAD).partition(b"end_header")[0].decode("latin-1").splitlines()
+    return record_in(line.removeprefix("comment ").removeprefix("# ") for line in lines)
+
+
+def _read(
+    path: Path,
+    kind: str,
+    parts: Callable[[Path], list[Any]],
+    zup_from_file: Similarity,
+    told: dict[str, Any] | None = None,
+) -> Mesh:
+    _check_mesh(path)
+    with understood(path, kind, AGAIN):
+        vertices, faces, looks = _joined(parts(path))
+    if not len(faces):
+        raise FormatError(path, "has no faces", "give a mesh of triangles")
+    if not bool(torch.isfinite(vertices).all()):
+        raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
+    mesh = Mesh.of(vertices, faces, **looks)
+    told = _told(path) if told is None else told
+    mesh.frame, mesh.provenance = frame_in(told, "world", "zup"), about_scene(told)
+    mesh.world_from_local = turn(mesh.frame, "zup") @ zup_from_file
+    try:
+        mesh.check()
+    except ValueError as error:
+        raise FormatError(path, str(error), "export it again") from None
+    return mesh
+
+
+def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """All parts as one, their textures on one picture; textures and corner uv, or vertex colours."""
+    import trimesh
+
+    if not parts:
+        return torch.zeros(0, 3), torch.zeros(0, 3), {}
+    whole: Any = parts[0] if len(parts) == 1 else trimesh.util.concatenate(parts)
+    faces, vertices = torch.from_numpy(np.array(whole.faces)), torch.from_numpy(np.array(whole.vertices)).float()
+    visual = whole.visual
+    if visual.kind == "texture" and visual.uv is not None:
+        material = visual.material
+        image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+        if image is not None:
+            uv = torch.from_numpy(np.array(visual.uv)).float()
+            uv[:, 1] = 1.0 - uv[:, 1]  # trimesh's v runs up
+            looks = {"corner_uv": uv[faces], "texture": torch.from_numpy(np.array(image.convert("RGBA")))}
+            finish = getattr(material, "metallicRoughnessTexture", None)
+            if finish is not None and finish.getextrema()[1:3] != ((255, 255), (0, 0)):  # rough and not metallic
+                looks["metallic_roughness"] = torch.from_numpy(np.array(finish.convert("RGB")))
+            return vertices, faces, looks
+    if visual.kind == "texture":  # without a picture, or without uv: one colour
+        colours = np.tile(visual.material.main_color, (len(vertices), 1))
+    else:
+        colours = visual.vertex_colors
+    return vertices, faces, {"colours": torch.from_numpy(np.array(colours, np.uint8))}
+
+
+GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), "yup", sniff_gltf, read_gltf, write_mesh,
+              "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion")  # fmt: skip
+OBJ = Format("obj", (".obj",), ("mesh",), "yup", sniff_obj, read_obj, write_mesh,
+             "shape, texture or vertex colours, provenance; not roughness, metalness")  # fmt: skip
+PLY = Format("mesh_ply", (".ply",), ("mesh",), "zup", sniff_ply, read_ply, write_mesh,
+             "shape, vertex colours, provenance; not textures")  # fmt: skip
+STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh, "shape; not colours, provenance")
+USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), "yup", sniff_usd, read_usd, write_usd,
+             "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
+             "not roughness, metalness, mip mode, surfels",
+             needs=("pxr",), offer="pip install 'volkit[usd]'")  # fmt: skip

@@ -1,0 +1,145 @@
+"""Meshes of a USD stage as they are first seen, by usd-core: what is visible and for all purposes, with base colour."""
+
+# usd-core fills its modules at run time.
+# pyright: reportAttributeAccessIssue=false
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volkit.files.provenance import KEY
+from volkit.files.sandbox import Trial
+from volkit.geometry import Similarity, turn
+from volkit.geometry.colour import array_srgb_from_linear
+
+__all__ = ["MOST", "opened", "usd_frame", "usd_parts", "usd_record"]
+
+MOST = 1 << 26  # values in an array; a damaged file promises any number
+TRIAL = Trial("usd-core", Path(__file__).with_name("usd_look.py"), 10.0)  # a first look takes 0.7
+
+
+def usd_frame(stage: Any) -> Similarity:
+    """The world, +Z up in metres, from the stage's frame and unit."""
+    from pxr import UsdGeom
+
+    up = turn("zup", "yup" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else "zup")
+    return Similarity(up.rotation, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
+
+
+def usd_record(stage: Any) -> dict[str, Any]:
+    """What our writer noted at the stage's root."""
+    root = stage.GetDefaultPrim()
+    told = root.GetCustomDataByKey(KEY) if root else None
+    plain = told if isinstance(told, dict) else {}
+    return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
+
+
+def usd_parts(stage: Any) -> list[Any]:
+    """One of trimesh's meshes for each mesh of the stage, in the stage's frame."""
+    from pxr import Usd, UsdGeom
+
+    meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
+    seen = [
+        mesh
+        for mesh in meshes
+        if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
+    ]
+    return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The stage, tried in a process of its own first; what usd-core complains of becomes ValueError."""
+    from pxr import Tf, Usd
+
+    TRIAL.ask(path)  # crashes on some damaged crates, or comes to no end
+    try:
+        yield Usd.Stage.Open(str(path))
+    except Tf.ErrorException as error:
+        raise ValueError(str(error).splitlines()[-1].strip()) from None
+
+
+def _part(mesh: Any) -> Any:
+    import trimesh
+    from pxr import Usd, UsdGeom
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
+
+    to_stage = np.array(mesh.ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
+    points = _array(mesh.GetPointsAttr()).astype(np.float64) @ to_stage[:3, :3].T + to_stage[:3, 3]
+    counts = _array(mesh.GetFaceVertexCountsAttr())
+    indices = _array(mesh.GetFaceVertexIndicesAttr())
+    if counts.min() < 0 or counts.sum(dtype=np.int64) != len(indices):
+        raise ValueError(f"{mesh.GetPath()} has {len(indices)} corners, and its faces do not add up to that")
+    at = _fans(counts)  # corners, by their place in the list of all
+    if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != (np.linalg.det(to_stage[:3, :3]) < 0):
+        at = at[:, ::-1]
+    corners = points[indices[at]].reshape(-1, 3)  # each corner a vertex of its own
+    faces = np.arange(len(corners)).reshape(-1, 3)
+    image, colour, name = _look(mesh)
+    uv = UsdGeom.PrimvarsAPI(mesh).GetPrimvar(name)
+    if image is not None and uv.HasValue():
+        values = np.array(uv.ComputeFlattened(), np.float64)
+        values = values[at if len(values) == len(indices) else indices[at]].reshape(-1, 2)
+        visual = TextureVisuals(uv=values, material=PBRMaterial(baseColorTexture=image))
+        whole = trimesh.Trimesh(corners, faces, visual=visual, process=False)
+    else:
+        shown = UsdGeom.PrimvarsAPI(mesh).GetPrimvar("displayColor")
+        light = np.array(shown.ComputeFlattened() if shown.HasValue() else [colour], np.float64)
+        if len(light) in (len(points), len(indices)):
+            light = light[(indices[at] if len(light) == len(points) else at).reshape(-1)]
+        else:
+            light = light[:1].repeat(len(corners), 0)
+        colours = np.concatenate([255.0 * array_srgb_from_linear(light), np.full((len(light), 1), 255.0)], 1)
+        whole = trimesh.Trimesh(corners, faces, vertex_colors=colours.round().astype(np.uint8), process=False)
+    whole.merge_vertices()
+    return whole
+
+
+def _array(attribute: Any) -> np.ndarray:
+    values = attribute.Get()
+    if values is None or not 0 < len(values) < MOST:
+        raise ValueError(f"{attribute.GetPath()} has {0 if values is None else len(values)} values")
+    return np.array(values)
+
+
+def _fans(counts: np.ndarray) -> np.ndarray:
+    """Polygons as triangles about their first corners."""
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    start, size = starts.repeat(np.maximum(counts - 2, 0)), np.maximum(counts - 2, 0)
+    step = np.arange(len(start)) - np.concatenate([[0], np.cumsum(size)[:-1]]).repeat(size)
+    return np.stack([start, start + step + 1, start + step + 2], 1)
+
+
+def _look(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:
+    """The bound surface's picture, its colour where it has none, and the name of the uv that it is met by."""
+    from pxr import UsdShade
+
+    material, _ = UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()
+    surface = material.ComputeSurfaceSource()[0] if material else None
+    slots = [surface.GetInput(name) for name in ("diffuseColor", "emissiveColor")] if surface else []
+    for slot in slots:
+        source = slot.GetConnectedSources()[0] if slot and slot.HasConnectedSource() else []
+        texture = UsdShade.Shader(source[0].source) if source else None
+        if texture and texture.GetIdAttr().Get() == "UsdUVTexture":
+            reader = texture.GetInput("st").GetConnectedSources()[0]
+            name = UsdShade.Shader(reader[0].source).GetInput("varname").Get() if reader else "st"
+            return _image(texture.GetInput("file").Get()), (1.0, 1.0, 1.0), str(name)
+    value = slots[0].Get() if slots and slots[0] else None
+    return None, tuple(value) if value else (0.578, 0.578, 0.578), "st"  # the grey of a mesh without colours
+
+
+def _image(asset: Any) -> Any:
+    """A picture beside the stage, or within its archive."""
+    from io import BytesIO
+
+    from PIL import Image
+    from pxr import Ar
+
+    data = Ar.GetResolver().OpenAsset(Ar.ResolvedPath(asset.resolvedPath))
+    if data is None:
+        raise ValueError(f"picture {asset.path} is not there")
+    return Image.open(BytesIO(data.GetBuffer())).convert("RGBA")

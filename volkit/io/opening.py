@@ -1,0 +1,58 @@
+"""Telling scene files from datasets, and opening scenes ready to be rendered."""
+
+from pathlib import Path
+
+import torch
+
+from volkit.devices import Device, chosen_device
+from volkit.io import FORMATS, FormatError, SpzFrame, load
+from volkit.progress import Progress
+from volkit.representations import Capture, Field, Representation, Splats
+from volkit.sampling.occupancy import stride_for
+from volkit.sampling.occupancy_grid import fill_occupancy
+
+__all__ = ["capture_size", "is_scene", "open_scene"]
+
+
+def is_scene(path: Path) -> bool:
+    """Whether a path is a scene file; everything else is taken for a dataset. FormatError when it does not exist."""
+    if not path.exists():
+        raise FormatError(path, "no such file or folder", "check the path")
+    if not path.is_file():
+        return False
+    # A damaged scene file is still one by its name: its own reader says best what is wrong with it.
+    named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
+    return named or any(row.sniff(path) for row in FORMATS.values())
+
+
+def open_scene(
+    path: Path, device: Device = "cpu", progress: Progress | None = None, spz_frame: SpzFrame = "rub"
+) -> Representation:
+    """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked.
+
+    With a progress bad splats are dropped and counted in a note; else they are a FormatError.
+    """
+    scene = load(path, spz_frame)
+    if isinstance(scene, Field):
+        return _ready(scene, device)
+    if isinstance(scene, Splats) and bool(scene.bad.any()):
+        count = int(scene.bad.sum())
+        if progress is None:
+            raise FormatError(path, f"holds {count} splats with values that are not finite", "--drop-bad drops them")
+        progress.note(f"{path}: {count} splats that are not finite were dropped")
+        scene.kept(~scene.bad)
+    return scene.requires_grad_(False).to(chosen_device(device))
+
+
+def _ready(field: Field, device: Device) -> Field:
+    field.requires_grad_(False)
+    field.to(chosen_device(device))
+    if bool((field.occupancy == 255).all()):
+        generator = torch.Generator(device=field.occupancy.device).manual_seed(0)
+        fill_occupancy(field, stride_for(field.domain), generator)
+    return field
+
+
+def capture_size(capture: Capture | None) -> int | None:
+    """Longest side in pixels of the pictures that a scene was made from; None when its file does not say."""
+    return None if capture is None else int(capture.cameras.size.max())

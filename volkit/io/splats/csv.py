@@ -1,0 +1,51 @@
+"""`.csv` of splats, for tables and eyes: the columns of INRIA's `.ply` without normals, nine digits each."""
+
+from itertools import chain
+from pathlib import Path
+
+import torch
+
+from volkit.files.atomic import written_whole
+from volkit.io.format import Format
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
+
+__all__ = ["FORMAT"]
+
+ROWS = 1 << 12  # that become text at a time
+
+
+def write(representation: Representation, path: Path) -> None:
+    """A row a splat, in the world frame; further columns are left out."""
+    assert isinstance(representation, Splats)
+    columns = representation.columns_in()
+    parts = {
+        "xyz": columns["means"],
+        "f_dc": columns["sh_dc"][:, 0],
+        "f_rest": columns["sh_rest"].transpose(1, 2).flatten(1),
+        "opacity": columns["logits"][:, None],
+        "scale": columns["log_scales"],
+        "rot": columns["quaternions"],
+    }
+    table = torch.cat(list(parts.values()), 1).cpu()
+    names = chain.from_iterable(
+        ("x", "y", "z") if name == "xyz" else (name,) if name == "opacity" else (f"{name}_{k}" for k in range(width))
+        for name, width in ((name, part.shape[1]) for name, part in parts.items())
+    )
+    line = ",".join(["%.9g"] * table.shape[1]) + "\n"  # nine digits name every float32
+    with written_whole(path) as place, place.open("w", encoding="ascii", newline="\n") as file:
+        file.write(",".join(names) + "\n")
+        for rows in table.split(ROWS):
+            file.write(line * len(rows) % tuple(rows.flatten().tolist()))
+
+
+FORMAT = Format(
+    name="csv",
+    suffixes=(".csv",),
+    holds=("splats",),
+    frame=None,
+    sniff=lambda path: False,
+    read=None,
+    write=write,
+    keeps="every splat in nine digits; not mip mode, provenance",
+)

@@ -1,0 +1,210 @@
+"""mkkellogg's `.ksplat`, levels 0 to 2: sections of splats whose positions count from the middle of their buckets.
+
+Level 0 holds float32; level 1 positions in 16 bits about a bucket's middle, scales, rotations (w x y z) and harmonics
+as float16; level 2 harmonics in bytes. Scales are no logarithms, colour and opacity bytes; harmonics go degree by
+degree and within one channel by channel, to degree 2. Full buckets stand first, then those with a length of their own.
+Source: mkkellogg/GaussianSplats3D `src/loaders/SplatBuffer.js`.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from volkit.files.atomic import written_whole
+from volkit.files.errors import FormatError, start_of
+from volkit.io.format import Format
+from volkit.io.splats.columns import columns_for, joined, log_of_scales, splats_of
+from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats, SplatsConfig
+from volkit.typing import Tensor
+
+__all__ = ["FORMAT", "read", "write"]
+
+FILE, SECTION = 4096, 1024  # bytes of the headers
+LEVEL = 1  # that is written unless asked otherwise
+NUMBERS = (("<f4", "<f4", "<f4"), ("<u2", "<f2", "<f2"), ("<u2", "<f2", "u1"))  # positions, scales and rotations, rest
+BASES = ((), (3,), (3, 5), (3, 5, 7))  # functions by degree
+MOST_DEGREE = 2  # that is written; the format has no more
+BUCKET, BLOCK, RANGE = 256, 5.0, 32767  # splats, units, steps from the middle to a side
+SPAN = 1.5  # of harmonics in bytes, where the header names none
+FIX = "copy or write it again"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One header: so many splats, at most so many, in buckets of such a size."""
+
+    count: int
+    most: int
+    bucket: int
+    buckets: int
+    block: float
+    storage: int
+    steps: int
+    full: int
+    partial: int
+    degree: int
+
+    @classmethod
+    def at(cls, data: bytes, start: int) -> "Section":
+        """As it stands in the file."""
+        count, most, bucket, buckets, block, storage = struct.unpack_from("<IIIIfH", data, start)
+        steps, _, full, partial, degree = struct.unpack_from("<IIIIH", data, start + 24)
+        return cls(count, most, bucket, buckets, block, storage, steps or RANGE, full, partial, degree)
+
+    def packed(self) -> bytes:
+        """As it stands in the file."""
+        first = struct.pack("<IIIIfHH", self.count, self.most, self.bucket, self.buckets, self.block, self.storage, 0)
+        second = struct.pack("<IIIIH", self.steps, 0, self.full, self.partial, self.degree)
+        return (first + second).ljust(SECTION, b"\0")
+
+
+def row_of(level: int, degree: int) -> np.dtype:
+    """One splat."""
+    position, part, rest = NUMBERS[level]
+    return np.dtype([("position", position, 3), ("scale", part, 3), ("rotation", part, 4), ("rgba", "u1", 4),
+                     ("rest", rest, 3 * sum(BASES[degree]))])  # fmt: skip
+
+
+def sniff(path: Path) -> bool:
+    """Whether the header says version 0.1 or later, a level that there is, and sections that fit the file."""
+    head = start_of(path, FILE)
+    if len(head) < FILE or head[0] != 0 or head[1] < 1:
+        return False
+    sections, count, level = *struct.unpack_from("<I8xI", head, 4), struct.unpack_from("<H", head, 20)[0]
+    size = path.stat().st_size
+    return level <= 2 and sections > 0 and FILE + sections * SECTION <= size and 0 < count <= size
+
+
+def read(path: Path) -> Splats:
+    """All sections as one; FormatError for damaged files and those that lie about their size."""
+    data = path.read_bytes()
+    if not sniff(path):
+        raise FormatError(path, "has no header of a .ksplat", FIX)
+    sections, count = struct.unpack_from("<I8xI", data, 4)
+    level = struct.unpack_from("<H", data, 20)[0]
+    low, high = struct.unpack_from("<ff", data, 36)
+    span = (low or -SPAN, high or SPAN)
+    at, found = FILE + sections * SECTION, []
+    for number in range(sections):
+        section = Section.at(data, FILE + number * SECTION)
+        if section.count:
+            rows, means, at = _rows(path, data, at, section, level)
+            found.append((rows, means, section.degree))
+    if sum(len(rows) for rows, _, _ in found) != count:
+        raise FormatError(path, f"promises {count} splats, and its sections hold others", FIX)
+    parts = [_columns(rows, means, degree, span) for rows, means, degree in found]
+    return splats_of(joined(parts), provenance={"format": "ksplat", "level": level})
+
+
+def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Splats, their positions and where the next section begins."""
+    if section.degree >= len(BASES):
+        raise FormatError(path, f"says degree {section.degree}", FIX)
+    row = row_of(level, section.degree)
+    middles = at + 4 * section.partial
+    start = middles + section.storage * section.buckets
+    end = start + row.itemsize * section.most
+    if section.count > section.most or start + row.itemsize * section.count > len(data):
+        raise FormatError(path, f"promises {section.count} splats beyond its end", FIX)
+    rows = np.frombuffer(data, row, section.count, start)
+    if level == 0:
+        return rows, rows["position"].astype(np.float32), end
+    if section.storage < 12 or section.full * section.bucket > section.count:
+        raise FormatError(path, "has buckets that hold other splats than there are", FIX)
+    lengths = np.frombuffer(data, "<u4", section.partial, at).astype(np.int64)
+    left = section.count - section.full * section.bucket
+    if lengths.sum() != left or section.full + section.partial > section.buckets:
+        raise FormatError(path, "has buckets that hold other splats than there are", FIX)
+    sizes = np.concatenate([np.full(section.full, section.bucket), lengths])
+    stored = np.frombuffer(data, np.uint8, section.storage * section.buckets, middles).reshape(section.buckets, -1)
+    middle = np.ascontiguousarray(stored[: len(sizes), :12]).view("<f4")
+    step = np.float32(section.block / 2 / section.steps)
+    steps = rows["position"].astype(np.float32) - section.steps
+    return rows, steps * step + np.repeat(middle, sizes, 0), end
+
+
+def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float, float]) -> dict[str, Tensor]:
+    floats = lambda name: torch.from_numpy(rows[name].astype(np.float32))  # noqa: E731
+    rest = floats("rest")
+    if rows["rest"].dtype == np.uint8:
+        rest = rest.mul_((span[1] - span[0]) / 255).add_(span[0])
+    bands = rest.split([3 * size for size in BASES[degree]], 1) if degree else ()
+    basis = [band.unflatten(1, (3, -1)).transpose(1, 2) for band in bands]
+    harmonics = torch.cat([rest.new_zeros(len(rows), 0, 3), *basis], 1)
+    return {
+        "means": torch.from_numpy(means),
+        "quaternions": floats("rotation"),
+        "log_scales": log_of_scales(floats("scale")),
+        "logits": logits_of_bytes(rows["rgba"][:, 3]),
+        "sh_dc": constant_of_colour(torch.from_numpy(rows["rgba"][:, :3].astype(np.float32) / 255))[:, None],
+        "sh_rest": harmonics,
+    }
+
+
+def write(representation: Representation, path: Path, level: int = LEVEL) -> None:
+    """One section of a level, in the world frame."""
+    columns = columns_for(representation, path, MOST_DEGREE)
+    assert isinstance(representation, Splats)
+    order, section, lengths, middles = _bucketed(columns["means"], representation.config)
+    columns = {name: column[order] for name, column in columns.items()}
+    rows = np.empty(len(order), row_of(level, section.degree))
+    means = columns["means"]
+    if level:
+        sizes = torch.cat([torch.full((section.full,), BUCKET), lengths])
+        steps = (means - middles.repeat_interleave(sizes, 0)) * (2 * RANGE / BLOCK)
+        means = (steps + RANGE).round_().clamp_(0, 2 * RANGE)
+    rows["position"], rows["scale"] = means.numpy(), columns["log_scales"].exp().numpy()
+    rows["rotation"] = torch.nn.functional.normalize(columns["quaternions"], dim=-1).numpy()
+    light = torch.cat([colour_of_constant(columns["sh_dc"][:, 0]), torch.sigmoid(columns["logits"])[:, None]], 1)
+    rows["rgba"] = coded(light, 255).byte().numpy()
+    bands = columns["sh_rest"].split(list(BASES[section.degree]), 1) if section.degree else ()
+    rest = torch.cat([means.new_zeros(len(order), 0), *(band.transpose(1, 2).flatten(1) for band in bands)], 1)
+    span = float(rest.abs().max()) if rest.numel() else SPAN
+    span = span or SPAN
+    rows["rest"] = (coded((rest / span + 1) / 2, 255) if level == 2 else rest).numpy()
+    head = bytearray(FILE)
+    struct.pack_into("<BB2xIIIIH", head, 0, 0, 1, 1, 1, len(order), len(order), level)
+    struct.pack_into("<3fff", head, 24, *columns["means"].mean(0).tolist(), -span, span)
+    buckets = lengths.numpy().astype("<u4").tobytes() + middles.numpy().astype("<f4").tobytes()
+    with written_whole(path) as place, place.open("wb") as file:
+        file.write(bytes(head) + section.packed() + buckets)
+        rows.tofile(file)
+
+
+def _bucketed(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section, Tensor, Tensor]:
+    """Splats block by block, first as many as fill whole buckets; the rest's lengths, and the middles of all."""
+    low = means.amin(0)
+    cells = ((means - low) / BLOCK).floor().long()
+    unique, cell = cells.unique(dim=0, return_inverse=True)
+    order = cell.argsort(stable=True)
+    counts = torch.bincount(cell, minlength=len(unique))
+    starts = counts.cumsum(0) - counts
+    whole = (torch.arange(len(means)) - starts[cell[order]]) < (counts // BUCKET * BUCKET)[cell[order]]
+    order = torch.cat([order[whole], order[~whole]])
+    middle = low + (unique + 0.5) * BLOCK
+    lengths = (counts % BUCKET)[counts % BUCKET > 0]
+    full = int((counts // BUCKET).sum())
+    middles = torch.cat([middle.repeat_interleave(counts // BUCKET, 0), middle[counts % BUCKET > 0]])
+    count = len(means)
+    section = Section(count, count, BUCKET, len(middles), BLOCK, 12, RANGE, full, len(lengths),
+                      min(config.degree, MOST_DEGREE))  # fmt: skip
+    return order, section, lengths, middles
+
+
+FORMAT = Format(
+    name="ksplat",
+    suffixes=(".ksplat",),
+    holds=("splats",),
+    frame=None,
+    sorts=True,
+    sniff=sniff,
+    read=read,
+    write=write,
+    keeps="positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
+    "not order, mip mode, surfels, provenance",
+)

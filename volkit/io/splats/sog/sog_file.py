@@ -1,0 +1,96 @@
+"""PlayCanvas' SOG, versions 1 and 2, as an archive `.sog`, a folder with `meta.json`, or a streamed `lod-meta.json`.
+
+Row-major pictures, a texel a splat: positions as 16 bits of `sign(x) ln(1 + |x|)` in two pictures; three smallest of
+w x y z; scales and colours as numbers in tables of 256 (version 1: in steps between two bounds); opacity in bytes
+(version 1: its logit); harmonics as the number of a row in a palette. Source: playcanvas/splat-transform
+`read-sog.ts`, `read-sog-v1.ts`, `read-lod.ts`.
+"""
+
+import json
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from volkit.files.atomic import write_together, written_whole
+from volkit.files.errors import UNZIPPING, FormatError
+from volkit.files.provenance import KEY, record_of
+from volkit.io.format import Format
+from volkit.io.splats.columns import columns_for, splats_of
+from volkit.io.splats.sog.container import META, Parts
+from volkit.io.splats.sog.decode import columns_of, is_flat, is_mip
+from volkit.io.splats.sog.encode import encoded
+from volkit.io.splats.sog.streamed import finest
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
+
+__all__ = ["FORMAT"]
+
+LEVELS = b'"lodLevels"'
+STREAMED = "lod-meta.json"
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file is an archive with a page of ours, or such a page."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+        if head.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(path) as archive:
+                return META in archive.namelist()
+    except UNZIPPING:
+        return False
+    return head.lstrip()[:1] == b"{" and (LEVELS in head or all(key in head for key in (b'"means"', b'"mins"')))
+
+
+def read(path: Path) -> Splats:
+    """All splats in their order; of a streamed scene the finest level."""
+    with ExitStack() as stack:
+        parts = Parts.opened(path, stack)
+        meta = parts.meta()
+        if "lodLevels" in meta:
+            columns, metas = finest(parts, meta)
+        else:
+            columns, metas = columns_of(parts, meta), [meta]
+    if all(map(is_flat, metas)):
+        columns["log_scales"] = columns["log_scales"][:, :2]
+    told = _told(metas[0]) | {"format": "sog", "version": metas[0].get("version", 1)}
+    if "lodLevels" in meta:
+        told |= {"levels": meta["lodLevels"], "level": 0}
+    return splats_of(columns, mip=all(map(is_mip, metas)), provenance=told)
+
+
+def _told(meta: dict[str, Any]) -> dict[str, Any]:
+    asset = meta.get("asset")
+    found = asset.get(KEY) if isinstance(asset, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def write(representation: Representation, path: Path) -> None:
+    """Version 2: an archive, or beside a `meta.json`; splats in Morton order, in the world frame."""
+    if path.name.lower() == STREAMED:
+        raise FormatError(path, "streamed SOG is only read", f"write {META} or .sog")
+    columns = columns_for(representation, path, 3)
+    assert isinstance(representation, Splats)
+    meta, pictures = encoded(path, columns, representation.config)
+    meta["asset"][KEY] = record_of(representation)
+    text = json.dumps(meta, separators=(",", ":")).encode()
+    if path.suffix.lower() == ".json":
+        return write_together(path, text, pictures)
+    with written_whole(path) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in {META: text, **pictures}.items():
+            archive.writestr(zipfile.ZipInfo(name), data)  # without the time: equal scenes are equal files
+
+
+FORMAT = Format(
+    name="sog",
+    suffixes=(".sog", META),
+    holds=("splats",),
+    frame=None,
+    sorts=True,
+    sniff=sniff,
+    read=read,
+    write=write,
+    keeps="positions in 16 bits, the rest in tables of 256, degree 3 in a palette, mip mode, surfels, provenance; "
+    "not order",
+)

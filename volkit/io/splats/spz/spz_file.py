@@ -1,0 +1,178 @@
+"""Niantic's `.spz`: positions in 24 bits, scales, colours, opacities and harmonics in bytes, rotations in four.
+
+Positions: whole steps of `2^-bits`; log scale `u / 16 - 10`; constant `(u / 255 - 0.5) / 0.15`; harmonics
+`(u - 128) / 128`, basis by basis; rotations x y z w: which is largest, then sign and 9 bits of `|q| sqrt(2)` of the
+others. Source: nianticlabs/spz `src/cc/load-spz.cc` and `splat-utils.h`.
+
+A file holds right, up, back (RUB) by its documents, while a `.ply` holds right, down, front (RDF); other programs store
+the `.ply`'s own axes. `rub` and `ply` name the two, `auto` follows the file's record of its axes, RUB without one.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from volkit.files.atomic import written_whole
+from volkit.files.errors import FormatError
+from volkit.geometry import Similarity
+from volkit.io.format import Format
+from volkit.io.splats.columns import columns_for, splats_of
+from volkit.io.splats.quantised import by_blocks, coded, from_smallest_three, logits_of_bytes, smallest_three
+from volkit.io.splats.spz.container import MAGIC, Header, Part, pack, unpack
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
+from volkit.typing import Tensor
+
+__all__ = ["FORMAT", "SpzFrame", "format_in", "read", "write"]
+
+SpzFrame = Literal["rub", "ply", "auto"]
+AXES = 0xADBE0003  # the record that names the file's axes
+RDF, RUB = 6, 4  # names of axes in that record: 1 to 8 are right, down and front, or not, by bits; then y and z change
+VERSION = 4  # that is written unless asked otherwise
+BITS = 12  # of a position's fraction
+FARTHEST = (1 << 23) - 1  # steps
+COLOUR = 0.15
+STEPS = {1: 8}  # of harmonics of degree 1; 16 of the others: 5 bits and 4
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file begins as version 4, or is gzip that begins as an older one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 10)
+        return head.startswith(MAGIC) or (
+            head.startswith(b"\x1f\x8b") and zlib.decompressobj(31).decompress(head, 4) == MAGIC
+        )
+    except (OSError, zlib.error):
+        return False
+
+
+def read(path: Path, frame: SpzFrame = "rub") -> Splats:
+    """Splats in the file's frame; `frame` says how that lies in a `.ply`'s, which is the world's."""
+    header, parts = unpack(path)
+    used = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
+    positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
+    rows = lambda values: torch.from_numpy(values.astype(np.float32)).view(header.count, -1)  # noqa: E731
+    columns = {
+        "means": _positions(positions, header),
+        "quaternions": _rotations(rotations, header),
+        "log_scales": rows(scales).div_(16).sub_(10),
+        "logits": logits_of_bytes(alphas),
+        "sh_dc": rows(colours).div_(255).sub_(0.5).div_(COLOUR)[:, None],
+        "sh_rest": rows(harmonics).sub_(128).div_(128).view(header.count, -1, 3),
+    }
+    told = {"format": "spz", "version": header.version, "spz_frame": "ply" if used == RDF else "rub"}
+    if used not in (RDF, RUB):
+        told["spz_frame"] = f"axes {used}"
+    place = _ply_from(used)
+    return splats_of(columns, place, mip=header.antialiased, provenance=told)
+
+
+def _axes_of(path: Path, header: Header) -> int:
+    """The record's axes; RUB where there is none, or it says nothing. FormatError for mirrored ones."""
+    named = [data for kind, data in header.extensions if kind == AXES and len(data) >= 4]
+    axes = struct.unpack_from("<I", named[-1])[0] if named else RUB
+    axes = axes or RUB
+    if axes > 16 or np.linalg.det(_matrix(axes)) < 0:
+        raise FormatError(path, f"names the axes {axes}, a mirror image of a .ply's", "give --spz-frame rub or ply")
+    return axes
+
+
+def _matrix(axes: int) -> np.ndarray:
+    """RDF from the axes that a number names: bits say right, up, front; above 8 the second is front, the third up."""
+    number = axes - 1
+    right, down = 1.0 if number & 1 else -1.0, -1.0 if number & 2 else 1.0
+    front = 1.0 if bool(number & 4) == (number < 8) else -1.0
+    return np.array([[right, 0, 0], [0, down, 0], [0, 0, front]] if number < 8 else
+                    [[right, 0, 0], [0, 0, down], [0, front, 0]])  # fmt: skip
+
+
+def _ply_from(axes: int) -> Similarity:
+    return Similarity(tuple(map(tuple, _matrix(axes).tolist())))
+
+
+def _positions(data: np.ndarray, header: Header) -> Tensor:
+    if header.version == 1:
+        return torch.from_numpy(data.view("<f2").astype(np.float32)).view(-1, 3)
+    wide = np.zeros((3 * header.count, 4), np.uint8)
+    wide[:, 1:] = data.reshape(-1, 3)  # the high bytes, so that the sign is that of the word
+    return torch.from_numpy(wide.view("<i4") >> 8).view(-1, 3) * 2.0**-header.fraction_bits
+
+
+def _rotations(data: np.ndarray, header: Header) -> Tensor:
+    """w x y z."""
+    if header.version < 3:
+        three = torch.from_numpy(data.reshape(-1, 3).astype(np.float32)).div_(127.5).sub_(1)
+        return torch.cat([(1 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt(), three], 1)
+    words = torch.from_numpy(data.view("<u4").astype(np.int64))
+    turns = torch.stack([words >> shift for shift in (20, 10, 0)], -1)
+    sizes = (turns & 511).float() / 511
+    return from_smallest_three(words >> 30 & 3, torch.where((turns & 512) != 0, -sizes, sizes)).roll(1, -1)
+
+
+def write(representation: Representation, path: Path, frame: SpzFrame = "rub", version: int = VERSION) -> None:
+    """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
+    assert isinstance(representation, Splats)
+    axes = RDF if frame == "ply" else RUB
+    scene = representation if frame == "ply" else representation.turned("ydown")
+    columns = columns_for(scene, path, 4, _ply_from(axes).inverse())
+    far = float(columns["means"].abs().max()) if len(columns["means"]) else 0.0
+    bits = BITS if far * 2.0**BITS <= FARTHEST else int(np.floor(np.log2(FARTHEST / far)))
+    if bits < 0:
+        raise FormatError(path, f"cannot hold positions as far as {far:.3g}", "scale the scene down")
+    records = ((AXES, struct.pack("<I", axes)),) if frame == "auto" else ()
+    count, degree = len(representation), representation.config.degree
+    header = Header(version, count, degree, bits, representation.config.mip, records)
+    data = pack(header, _parts(columns, bits))
+    with written_whole(path) as place:
+        place.write_bytes(data)
+
+
+def _parts(columns: dict[str, Tensor], bits: int) -> Sequence[Part]:
+    """Positions, alphas, colours, scales, rotations, harmonics."""
+    steps = (columns["means"] * 2.0**bits).round_().int().contiguous().numpy().astype("<i4", copy=False)
+    light = columns["sh_dc"] * COLOUR + 0.5
+    largest, three = smallest_three(columns["quaternions"].roll(-1, -1))
+    turns = (coded(three.abs(), 511).int() | (three < 0).int() << 9).numpy().astype(np.uint32)
+    words = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
+    parts = (
+        steps.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3],
+        coded(torch.sigmoid(columns["logits"]), 255).byte().numpy(),
+        coded(light, 255).byte().numpy(),
+        ((columns["log_scales"] + 10) * 16).round_().clamp_(0, 255).byte().numpy(),
+        words.astype("<u4", copy=False),
+        _harmonics(columns["sh_rest"]),
+    )
+    return [part.tobytes() for part in parts]
+
+
+def _harmonics(values: Tensor) -> np.ndarray:
+    """Middles of 32 or 16 steps over [-1, 1]."""
+    step = torch.full((values.shape[1], 1), 16.0)
+    step[:3] = STEPS[1]
+    return by_blocks(values, lambda rest: rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255))
+
+
+def format_in(frame: SpzFrame) -> Format:
+    """The row of the table whose reader and writer hold the frame for this."""
+    held = None if frame == "ply" else FORMAT.frame
+    return replace(FORMAT, frame=held, read=partial(read, frame=frame), write=partial(write, frame=frame))
+
+
+FORMAT = Format(
+    name="spz",
+    suffixes=(".spz",),
+    holds=("splats",),
+    frame="yup",
+    sniff=sniff,
+    read=read,
+    write=write,
+    keeps="positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance",
+)

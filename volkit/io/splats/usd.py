@@ -1,0 +1,125 @@
+"""Splats in USD, ParticleField3DGaussianSplat of OpenUSD 26.03 and later, by usd-core.
+
+Positions, orientations, scales (no logarithms), opacities, harmonics splat by splat; float or half.
+Source: PixarAnimationStudios/OpenUSD `pxr/usd/usdVol/schema.usda`.
+"""
+
+# usd-core fills its modules at run time.
+# pyright: reportAttributeAccessIssue=false
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from volkit.files.atomic import written_whole
+from volkit.files.errors import FormatError
+from volkit.files.provenance import KEY, record_of
+from volkit.geometry import Similarity, sh_count
+from volkit.io.meshes.usd_reader import MOST, usd_frame, usd_record
+from volkit.io.meshes.usd_writer import plain, set_frame
+from volkit.io.splats.columns import columns_for, log_of_scales, logits_of, splats_in
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
+from volkit.typing import Tensor
+
+__all__ = ["splats_on", "write_splats"]
+
+KIND = "ParticleField3DGaussianSplat"
+HARMONICS = "radiance:sphericalHarmonics"
+
+
+def splats_on(stage: Any) -> Splats | None:
+    """All visible splats of a stage in its frame, of one field in its own; None where it has none.
+
+    ValueError where they are damaged.
+    """
+    from pxr import Usd, UsdGeom
+
+    prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == KIND]
+    seen = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
+    found = [(_columns(prim), _place(prim)) for prim in seen]
+    return splats_in(found, usd_frame(stage), usd_record(stage) | {"format": "usd"}) if found else None
+
+
+def _place(prim: Any) -> Similarity:
+    from pxr import Usd, UsdGeom
+
+    matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
+    return Similarity.from_matrix(torch.from_numpy(matrix))
+
+
+def _columns(prim: Any) -> dict[str, Tensor]:
+    means = _array(prim, "positions", 3)
+    count = len(means)
+    degree = prim.GetAttribute(f"{HARMONICS}Degree").Get()
+    if not 0 <= degree <= 4:
+        raise ValueError(f"{prim.GetPath()} says degree {degree}")
+    harmonics = _array(prim, f"{HARMONICS}Coefficients", 3)
+    if len(harmonics) != count * sh_count(degree):
+        raise ValueError(f"{prim.GetPath()} has {len(harmonics)} coefficients for {count} splats of degree {degree}")
+    harmonics = harmonics.view(count, -1, 3)
+    columns = {
+        "means": means,
+        "quaternions": _array(prim, "orientations", 4).roll(1, -1),  # x y z w in memory
+        "log_scales": log_of_scales(_array(prim, "scales", 3)),
+        "logits": logits_of(_array(prim, "opacities", 1)[:, 0]),
+        "sh_dc": harmonics[:, :1],
+        "sh_rest": harmonics[:, 1:],
+    }
+    if any(len(column) != count for column in columns.values()):
+        raise ValueError(f"{prim.GetPath()} has attributes of different lengths")
+    return columns
+
+
+def _array(prim: Any, name: str, width: int) -> Tensor:
+    """An attribute in float32 [row, width], of half where there are no floats."""
+    attributes = [prim.GetAttribute(name), prim.GetAttribute(f"{name}h")]
+    values = next((a.Get() for a in attributes if a and a.HasAuthoredValue()), None)
+    if values is None or not 0 < len(values) * width < MOST:
+        raise ValueError(f"{prim.GetPath()} has {0 if values is None else len(values)} {name}")
+    return torch.from_numpy(np.array(values, np.float32)).view(-1, width)
+
+
+def write_splats(representation: Representation, path: Path) -> None:
+    """One field in a stage that says what is up in the world, in the form that the suffix names."""
+    from pxr import UsdUtils
+
+    columns = columns_for(representation, path, 4)
+    with TemporaryDirectory() as name:
+        archive = path.suffix.lower() == ".usdz"
+        layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
+        # A layer does not keep its stage, nor live without it.
+        stage = _stage(columns, path.stem, record_of(representation))
+        stage.GetRootLayer().Export(str(layer))
+        with written_whole(path) as place:
+            if not archive:
+                place.write_bytes(layer.read_bytes())
+            elif not UsdUtils.CreateNewUsdzPackage(str(layer), str(place)):
+                raise FormatError(path, "the archive could not be made", "write .usdc")
+
+
+def _stage(columns: dict[str, Tensor], stem: str, told: dict[str, Any]) -> Any:
+    from pxr import Tf, Usd, UsdGeom, UsdVol, Vt
+
+    stage = Usd.Stage.CreateInMemory()
+    set_frame(stage, told["frame"])
+    root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
+    stage.SetDefaultPrim(root)
+    root.SetCustomDataByKey(KEY, plain(told))
+    field = UsdVol.ParticleField3DGaussianSplat.Define(stage, f"{root.GetPath()}/Splats")
+    points = lambda tensor: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(tensor.float().numpy()))  # noqa: E731
+    unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1).roll(-1, -1)
+    scales, harmonics = columns["log_scales"].exp(), torch.cat([columns["sh_dc"], columns["sh_rest"]], 1)
+    reach = 3.0 * scales.amax(-1, keepdim=True)  # the schema's support is three standard deviations
+    field.CreatePositionsAttr(points(columns["means"]))
+    field.CreateOrientationsAttr(Vt.QuatfArray.FromNumpy(np.ascontiguousarray(unit.numpy())))
+    field.CreateScalesAttr(points(scales))
+    field.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(torch.sigmoid(columns["logits"]).numpy()))
+    field.CreateRadianceSphericalHarmonicsDegreeAttr(round(harmonics.shape[1] ** 0.5) - 1)
+    field.CreateRadianceSphericalHarmonicsCoefficientsAttr(points(harmonics.reshape(-1, 3)))
+    ends = torch.stack([(columns["means"] - reach).amin(0), (columns["means"] + reach).amax(0)])
+    field.CreateExtentAttr(points(ends))
+    return stage

@@ -1,0 +1,89 @@
+"""NanoVDB's `.nvdb`: sparse volumes that GPUs read as they lie, for instant-ngp and renderers, by NVIDIA's Warp.
+
+What its grids are says `fog.py`, how a file is built `nvdb_look.py`. Each grid has a segment of its own and lies raw,
+in 32-bit floats, the density first: as much as every reader of NanoVDB knows.
+"""
+
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from volkit.files.atomic import written_whole
+from volkit.files.errors import FormatError, start_of, understood
+from volkit.files.sandbox import Trial
+from volkit.io.format import Format
+from volkit.io.volumes.fog_volume import field_of_grids, grids_of
+from volkit.representations import Representation, Voxels
+
+__all__ = ["FORMAT"]
+
+MAGIC = b"NanoVDB"
+VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
+TRIAL = Trial("Warp", Path(__file__).with_name("nvdb_look.py"), 20.0)  # whose kernels are compiled once
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file begins as NanoVDB's."""
+    return start_of(path, len(MAGIC)) == MAGIC
+
+
+def read(path: Path) -> Representation:
+    """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
+    from volkit.io.volumes.nvdb_probe import dense_grids
+
+    with understood(path, "a NanoVDB file", "write it again with a grid `density` of 32-bit floats"):
+        TRIAL.ask(path)
+        return field_of_grids(*dense_grids(str(path)), {})
+
+
+def write(representation: Representation, path: Path) -> None:
+    """Leaves of 8x8x8 voxels wherever the field is not empty."""
+    assert isinstance(representation, Voxels)
+    from volkit.io.volumes import nvdb_probe as nvdb
+
+    grids, place = grids_of(representation, path)
+    if not grids["density"].any():
+        raise FormatError(path, "cannot hold a field without matter", "write .volume.npz or .safetensors")
+    leaves = np.unique(np.argwhere(grids["density"]) // nvdb.LEAF, axis=0) * nvdb.LEAF
+    with written_whole(path) as part, part.open("wb") as file:
+        for name, values in grids.items():
+            for piece in _segment(name, nvdb.built(values, leaves, place)):
+                file.write(piece)
+
+
+def _segment(name: str, data: np.ndarray) -> tuple[bytes, ...]:
+    """Header, what is said of the grid, its name, the grid, which is named too."""
+    from volkit.io.volumes import nvdb_probe as nvdb
+
+    header, said = np.zeros((), nvdb.HEADER), np.zeros((), nvdb.SAID)
+    grid, tree = data[: nvdb.GRID.itemsize].view(nvdb.GRID)[0], data[nvdb.GRID.itemsize :][: nvdb.TREE.itemsize]
+    tree = tree.view(nvdb.TREE)[0]
+    grid["magic"], grid["name"], grid["class"] = nvdb.MAGIC, name, nvdb.FOG if name == "density" else 0
+    header["magic"], header["version"], header["grids"] = nvdb.MAGIC, VERSION, 1
+    said["size"] = said["packed"] = len(data)
+    said["key"], said["name_size"], said["version"] = _key(name), len(name) + 1, VERSION
+    said["voxels"], said["tiles"], said["nodes"] = tree["voxels"], tree["tiles"], [*tree["nodes"], 1]
+    said["box"] = nvdb.box_of(data).ravel()
+    for field in ("type", "class", "world_box", "voxel_size"):
+        said[field] = grid[field]
+    return header.tobytes(), said.tobytes(), name.encode() + b"\0", data.tobytes()
+
+
+def _key(name: str) -> int:
+    """What readers that look for a name compare first: a hash in 64 bits (nanovdb/util/IO.h, stringHash)."""
+    return reduce(lambda key, letter: (key * 67 + letter + (key >> 56)) % (1 << 64), name.encode(), 0)
+
+
+FORMAT = Format(
+    name="nanovdb",
+    suffixes=(".nvdb",),
+    holds=("voxels",),
+    frame="zup",
+    sniff=sniff,
+    read=read,
+    write=write,
+    keeps="densities and harmonics in float32, frame; not cameras, colours of empty cells, provenance",
+    needs=("warp",),
+    offer="pip install 'volkit[nanovdb]'",
+)

@@ -1,0 +1,76 @@
+"""OpenVDB's `.vdb`: sparse volumes for Blender, Houdini and renderers, by OpenVDB's own Python module.
+
+What its grids are says `fog.py`. Source: openvdb.org, "OpenVDB Cookbook" and `FloatGrid.copyFromArray`.
+"""
+
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volkit.files.atomic import written_whole
+from volkit.files.errors import start_of, understood
+from volkit.files.provenance import KEY, about_scene, object_in, record_of
+from volkit.files.sandbox import Trial
+from volkit.io.format import Format
+from volkit.io.volumes.fog_volume import field_of_grids, grids_of
+from volkit.representations import Representation, Voxels
+
+__all__ = ["FORMAT"]
+
+MAGIC = b" BDV"
+MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
+TRIAL = Trial("OpenVDB", Path(__file__).with_name("vdb_look.py"), 20.0)
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file begins as OpenVDB's."""
+    return start_of(path, len(MAGIC)) == MAGIC
+
+
+def read(path: Path) -> Representation:
+    """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
+    from volkit.io.volumes.vdb_probe import dense_grids
+
+    with understood(path, "an OpenVDB file", "write it again with a grid `density`"):
+        TRIAL.ask(path)
+        grids, place, told = dense_grids(str(path))
+        return field_of_grids(grids, place, about_scene(object_in(told)))
+
+
+def write(representation: Representation, path: Path) -> None:
+    """Active voxels are the field's cells that are not empty."""
+    assert isinstance(representation, Voxels)
+    vdb = import_module(next(filter(find_spec, MODULES)))
+    arrays, place = grids_of(representation, path)
+    grids = [_grid(vdb, name, values) for name, values in arrays.items()]
+    grids[0].gridClass = vdb.GridClass.FOG_VOLUME
+    grids[0][KEY] = json.dumps(record_of(representation), default=str)
+    for grid in grids:
+        grid.transform = vdb.createLinearTransform(np.column_stack([place, (0.0, 0.0, 0.0, 1.0)]).tolist())
+    with written_whole(path) as part:
+        vdb.write(str(part), grids=grids)
+
+
+def _grid(vdb: Any, name: str, values: np.ndarray) -> Any:
+    grid = vdb.FloatGrid() if values.ndim == 3 else vdb.Vec3SGrid()
+    grid.name = name
+    grid.copyFromArray(values)
+    return grid
+
+
+FORMAT = Format(
+    name="openvdb",
+    suffixes=(".vdb",),
+    holds=("voxels",),
+    frame="zup",
+    sniff=sniff,
+    read=read,
+    write=write,
+    keeps="densities and harmonics in float32, frame, provenance; not cameras, colours of empty cells",
+    needs=MODULES,
+    offer="install python3-openvdb of Debian, or openvdb of conda-forge",
+)

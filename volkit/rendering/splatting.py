@@ -1,0 +1,112 @@
+"""Splats as cameras see them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from volkit.geometry import Cameras, rotations_of
+from volkit.geometry.lens import PINHOLE
+from volkit.ops.splat import Projected, SplatView, blend, project
+from volkit.rendering.picture import Picture
+from volkit.rendering.through_lens import LensMap, lens_map
+from volkit.representations.splats import Splats
+from volkit.typing import Float, Tensor
+
+__all__ = ["SplatRenderer", "splat_view"]
+
+
+def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
+    """One camera in the splats' own frame: they stay where they are, it moves."""
+    if cameras.lens != PINHOLE:
+        raise ValueError(f"splats are drawn by pinhole cameras, not through a {cameras.lens.model} lens")
+    place = splats.world_from_local.inverse()
+    pose = cameras[[index]].moved(place).world_from_camera[0]
+    rotation = pose[:, :3].T
+    camera_from_local = torch.cat([rotation, -(rotation @ pose[:, 3:])], 1)
+    fx, fy, cx, cy = cameras.intrinsics[index].tolist()
+    width, height = cameras.size[index].tolist()
+    near = 0.01 if splats.capture is None else max(0.01, 0.5 * splats.capture.near / splats.world_from_local.scale)
+    return SplatView(camera_from_local, (fx, fy, cx, cy), (width, height), near, splats.config.mip)
+
+
+@dataclass(frozen=True)
+class SplatRenderer:
+    """Draws splats, in world frame and unit, differentiable in their parameters.
+
+    Depth is that of the splats' centres, of surfels that of where each pixel's ray meets them, along that ray. A
+    splat's normal is its shortest axis, a surfel's that of its plane.
+    """
+
+    normals: bool = False
+
+    def __call__(self, subject: Splats, cameras: Cameras) -> Picture:
+        """Pictures `[camera, height, width]` of cameras that share one size."""
+        if len(cameras.size.unique(dim=0)) != 1:
+            raise ValueError("render: cameras of one call must share one size; render them one by one")
+        return Picture.cat([self._view(subject, cameras, index) for index in range(len(cameras))])
+
+    def _view(self, subject: Splats, cameras: Cameras, index: int) -> Picture:
+        if cameras.lens == PINHOLE:
+            return self._pinhole(subject, cameras, index)
+        lens = lens_map(cameras, index)
+        return lens.seen(self._pinhole(subject, lens.camera, 0))
+
+    def painted(
+        self,
+        subject: Splats,
+        cameras: Cameras,
+        index: int,
+        feature: Float[Tensor, "splat channel"],
+        lens: LensMap | None = None,
+    ) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"], Projected]:
+        """Colours and a feature in further channels, opacity, and the projected splats: what learning needs, no more.
+
+        Both are premultiplied; `lens` is `lens_map(cameras, index)`, where it is at hand already.
+        """
+        if cameras.lens != PINHOLE:
+            lens = lens or lens_map(cameras, index)
+            cameras, index = lens.camera, 0
+        view = splat_view(subject, cameras, index)
+        flat = project(*subject.columns, view=view)
+        channels = torch.cat([flat.colours, feature], 1)
+        seen = blend(flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size)
+        if lens is None:
+            return seen.channels, seen.opacity, flat
+        return lens.read(seen.channels[None])[0], lens.read(seen.opacity[None])[0], flat
+
+    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> Picture:
+        view = splat_view(subject, cameras, index)
+        flat = project(*subject.columns, view=view)
+        channels = torch.cat([flat.colours, _normals(subject, view)], 1) if self.normals else flat.colours
+        seen = blend(
+            flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size, depth=True
+        )
+        assert seen.median is not None
+        rgb, *rest, depth = seen.channels.split([3, 3, 1] if self.normals else [3, 1], -1)
+        slant = _slant(view, depth) * subject.world_from_local.scale
+        expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant
+        normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
+        median = torch.where(seen.opacity >= 0.5, seen.median * slant, torch.inf)
+        return Picture({"rgb": rgb[None]}, seen.opacity[None], expected[None], median[None], normal)
+
+
+def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:
+    """Distance along a pixel's ray for each unit along the viewing axis."""
+    fx, fy, cx, cy = view.intrinsics
+    width, height = view.size
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5 - cx) / fx
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5 - cy) / fy
+    return (1.0 + x[None, :].square() + y[:, None].square()).sqrt()
+
+
+def _normals(splats: Splats, view: SplatView) -> Float[Tensor, "splat 3"]:
+    """Shortest axes, local frame, turned to the camera; of surfels the third, which has no scale."""
+    turn = rotations_of(splats.quaternions)
+    if splats.config.surfels:
+        normal = turn[:, :, 2]
+    else:
+        normal = turn[torch.arange(len(splats), device=turn.device), :, splats.log_scales.argmin(-1)]
+    centre = -view.camera_from_world[:, :3].T @ view.camera_from_world[:, 3]
+    away = ((splats.means - centre) * normal).sum(-1, keepdim=True) > 0
+    return torch.where(away, -normal, normal)

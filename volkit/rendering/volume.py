@@ -1,0 +1,189 @@
+"""Volume rendering: answers of a field along rays become pictures (Max 1995, equation 5, by quadrature)."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from volkit.geometry import Cameras, Points, Rays, RaySamples
+from volkit.ops.composite import composite, median_depth
+from volkit.ops.march import march
+from volkit.rendering.picture import Picture
+from volkit.representations.field import Field, FieldSample
+from volkit.sampling.occupancy import lattice_of, stride_for
+from volkit.typing import Float, Tensor
+
+__all__ = ["Integral", "VolumeRenderer", "density_normals", "integrate", "render_rays"]
+
+STOP = 1e-4  # transmittance below which nothing more is seen: instant-ngp's bound
+VISIBLE = 1e-4  # weight below which a sample's normal is not worth its gradient
+QUESTIONS = 1 << 16  # points that a field is asked at once
+
+
+class Integral(NamedTuple):
+    """A picture, how much every sample contributed to it (`T_i alpha_i`), and what the field answered there."""
+
+    picture: Picture
+    weights: Float[Tensor, " sample"]
+    sample: FieldSample
+
+
+def render_rays(field: Field, rays: Rays, samples: RaySamples, *, normals: bool = False) -> Picture:
+    """Render any batch of rays: flat picture in the field's local frame and unit, differentiable but for normals."""
+    return integrate(field, rays, samples, normals=normals).picture
+
+
+def integrate(
+    field: Field, rays: Rays, samples: RaySamples, *, normals: bool = False, median: bool = False
+) -> Integral:
+    """Ask the field at the samples and add the answers up.
+
+    `alpha_i = 1 - exp(-density_i (t1_i - t0_i))`, `w_i = T_i alpha_i`, channels `sum w_i c_i`, depth
+    `sum w_i t_i / opacity`; local frame and unit. Normals and the median of depth are not differentiable.
+    """
+    points = samples.points(rays)
+    integral = _composited(samples, field.query(points))
+    return integral._replace(picture=_surface(field, points, samples, integral, normals, median))
+
+
+def _composited(samples: RaySamples, sample: FieldSample) -> Integral:
+    stacked = torch.cat([channel.t() for channel in sample.channels.values()]).t()
+    seen = composite(sample.density, stacked, samples.t0, samples.t1, samples.offsets, stop=STOP)
+    widths = [channel.shape[1] for channel in sample.channels.values()]
+    channels = dict(zip(sample.channels, seen.channels.split(widths, -1), strict=True))
+    depth = seen.depth / seen.opacity.clamp_min(torch.finfo(seen.opacity.dtype).tiny)
+    return Integral(Picture(channels, seen.opacity, depth), seen.weights, sample)
+
+
+def _surface(
+    field: Field, points: Points, samples: RaySamples, integral: Integral, normals: bool, median: bool
+) -> Picture:
+    """The picture with what else was asked for."""
+    middle = median_depth(integral.weights, samples.t0, samples.t1, samples.offsets) if median else None
+    normal = _normals(field, points, samples, integral.weights) if normals else None
+    return replace(integral.picture, median=middle, normal=normal)
+
+
+def _normals(field: Field, points: Points, samples: RaySamples, weights: Tensor) -> Float[Tensor, "ray 3"]:
+    weights = weights.detach()
+    chosen = (weights > VISIBLE).nonzero()[:, 0]
+    normal = density_normals(field, points.positions[chosen])
+    ray = samples.ray[chosen].long()
+    total = normal.new_zeros(len(samples.offsets) - 1, 3).index_add_(0, ray, normal * weights[chosen, None])
+    direction = total.new_zeros(total.shape).index_copy_(0, ray, points.directions[chosen].detach())
+    total = torch.where((total * direction).sum(-1, keepdim=True) > 0, -total, total)
+    return functional.normalize(total, dim=-1)
+
+
+def density_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
+    """Unit normals `-grad density / |grad density|`, local frame; zero where density is constant."""
+    with torch.enable_grad(), _frozen(field):
+        positions = positions.detach().requires_grad_()
+        density = field.density(positions)
+        if not density.requires_grad:
+            return torch.zeros_like(positions)
+        (gradient,) = torch.autograd.grad(density.sum(), positions)
+    return -functional.normalize(gradient, dim=-1)
+
+
+@contextmanager
+def _frozen(field: Field) -> Iterator[None]:
+    """Let gradients reach positions only: parameters may be adding theirs up in place."""
+    trainable = [parameter for parameter in field.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class VolumeRenderer:
+    """Renders fields, in world frame and unit, without gradients.
+
+    `choice` scales the steps (`stride_for`); `near` is in world units, by default that of the field's capture. Rays
+    advance together, `reach` samples at a time, and leave when nothing more can be seen, so that what lies behind a
+    surface is never asked.
+    """
+
+    choice: float = 1.0
+    near: float | None = None
+    normals: bool = False
+    chunk: int = 1 << 16  # rays at once: bounds memory
+    reach: int = 8  # of the first round, doubled up to 64: most rays end at the first surface they meet
+
+    @torch.no_grad()
+    def __call__(self, subject: Field, cameras: Cameras) -> Picture:
+        """Pictures `[camera, height, width]` of cameras that share one size."""
+        if len(cameras.size.unique(dim=0)) != 1:
+            raise ValueError("render: cameras of one call must share one size; render them one by one")
+        width, height = cameras.size[0].tolist()
+        parts = [self.rays(subject, cameras.picture_rays(index)) for index in range(len(cameras))]
+        return Picture.cat([p.mapped(lambda t: t.reshape(1, height, width, *t.shape[1:])) for p in parts])
+
+    @torch.no_grad()
+    def rays(self, subject: Field, rays: Rays) -> Picture:
+        """A flat picture of any rays of the world frame."""
+        rays = rays.to(subject.device)
+        parts = [self._part(subject, rays[start : start + self.chunk]) for start in range(0, len(rays), self.chunk)]
+        return Picture.cat(parts)
+
+    def _part(self, field: Field, rays: Rays) -> Picture:
+        world = field.world_from_local
+        local = world.inverse().rays(rays)
+        near = self.near if self.near is not None else (field.capture.near if field.capture else 0.0)
+        samples, answers = _walk(field, local, near / world.scale, self.choice, self.reach)
+        points = samples.points(local)
+        picture = _surface(field, points, samples, _composited(samples, answers), self.normals, True)
+        normal = None if picture.normal is None else world.vectors(picture.normal)
+        median = None if picture.median is None else picture.median * world.scale
+        return replace(picture, depth=picture.depth * world.scale, median=median, normal=normal)
+
+
+def _walk(field: Field, rays: Rays, near: float, choice: float, reach: int) -> tuple[RaySamples, FieldSample]:
+    """Front to back in rounds: samples that can be seen, with the field's answers."""
+    start, leave = field.domain.span(rays.origins, rays.directions, near)
+    lattice, stride = lattice_of(field.domain), replace(stride_for(field.domain, choice), limit=reach)
+    alive = torch.arange(len(rays), device=start.device)
+    thickness = torch.zeros_like(start)
+    rounds: list[tuple[RaySamples, FieldSample]] = []
+    while len(alive) or not rounds:
+        some = rays[alive]
+        marched = march(some.origins, some.directions, start[alive], leave[alive], field.occupancy, lattice, stride)
+        samples = RaySamples(*marched)
+        answers = _asked(field, samples.points(some))
+        ray = alive[samples.ray.long()]
+        rounds.append((replace(samples, ray=ray), answers))
+        thickness.index_add_(0, ray, answers.density * samples.lengths)
+        full = samples.offsets.diff() == reach
+        start[alive[full]] = samples.t1[samples.offsets[1:][full] - 1]
+        alive = alive[full & (thickness[alive] < -math.log(STOP))]
+        reach = min(2 * reach, 64)
+        stride = replace(stride, limit=reach)
+    return _merged(rounds, len(rays))
+
+
+def _asked(field: Field, points: Points) -> FieldSample:
+    """Answers to any number of questions, so many at once that what a field computes on the way stays in the cache."""
+    parts = [field.query(points[at : at + QUESTIONS]) for at in range(0, max(len(points), 1), QUESTIONS)]
+    if len(parts) == 1:
+        return parts[0]
+    channels = {name: torch.cat([part.channels[name] for part in parts]) for name in parts[0].channels}
+    return FieldSample(torch.cat([part.density for part in parts]), channels)
+
+
+def _merged(rounds: list[tuple[RaySamples, FieldSample]], rays: int) -> tuple[RaySamples, FieldSample]:
+    """Samples of all rounds, sorted by ray; each round is sorted already and lies behind the one before."""
+    ray = torch.cat([samples.ray for samples, _ in rounds])
+    order = torch.argsort(ray, stable=True)
+    offsets = functional.pad(torch.bincount(ray, minlength=rays).cumsum(0), (1, 0))
+    joined = lambda parts: torch.cat(list(parts))[order]  # noqa: E731
+    t0, t1 = joined(s.t0 for s, _ in rounds), joined(s.t1 for s, _ in rounds)
+    channels = {name: joined(a.channels[name] for _, a in rounds) for name in rounds[0][1].channels}
+    return RaySamples(t0, t1, ray[order], offsets), FieldSample(joined(a.density for _, a in rounds), channels)

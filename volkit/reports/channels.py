@@ -1,0 +1,66 @@
+"""Pictures as the pixels of a file: colour, depth, normals, opacity."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from volkit.evaluation.metrics import quantised
+from volkit.rendering.picture import Picture
+from volkit.typing import Tensor
+
+__all__ = ["CHANNELS", "DEPTH_UNIT", "Channel", "drawn"]
+
+Channel = Literal["rgb", "depth", "normal", "opacity"]
+DEPTH_UNIT = 1e-3  # of a world unit in a 16-bit picture: millimetres where the unit is a metre, as nerfstudio reads it
+SOLID = 0.5  # opacity from which a pixel has a depth
+
+Background = tuple[float, float, float] | None
+
+
+def drawn(picture: Picture, channel: Channel, background: Background, *, video: bool = False) -> np.ndarray:
+    """Pixels `[height, width, channel]` of one picture; without a background colours keep their alpha, straight.
+
+    Depth is 16-bit thousandths of a unit (0: nothing there), in videos grey from far to near. Normals are
+    `(n + 1) / 2`, world frame.
+    """
+    return np.ascontiguousarray(CHANNELS[channel](picture, background, video))
+
+
+def _eight_bits(values: Tensor) -> np.ndarray:
+    return (quantised(values) * 255.0).round().to(torch.uint8).numpy()
+
+
+def _rgb(picture: Picture, background: Background, video: bool) -> np.ndarray:
+    if background is not None:
+        return _eight_bits(picture.over(picture.rgb.new_tensor(background)))
+    straight = picture.rgb / picture.opacity.clamp_min(1e-6)[..., None]
+    return _eight_bits(torch.cat([straight, picture.opacity[..., None]], -1))
+
+
+def _depth(picture: Picture, background: Background, video: bool) -> np.ndarray:
+    there = (picture.opacity > SOLID) & picture.depth.isfinite()
+    depth = torch.where(there, picture.depth, torch.zeros_like(picture.depth))
+    if not video:
+        return (depth / DEPTH_UNIT).round().clamp(0, 65535).to(torch.int32).numpy().astype(np.uint16)
+    if not there.any():
+        return np.zeros((*depth.shape, 3), np.uint8)
+    near, far = depth[there].amin(), depth[there].amax()
+    grey = torch.where(there, 0.15 + 0.85 * (far - depth) / (far - near).clamp_min(1e-6), torch.zeros_like(depth))
+    return _eight_bits(grey[..., None].expand(*grey.shape, 3))
+
+
+def _normal(picture: Picture, background: Background, video: bool) -> np.ndarray:
+    assert picture.normal is not None
+    return _eight_bits(0.5 + 0.5 * picture.normal)
+
+
+def _opacity(picture: Picture, background: Background, video: bool) -> np.ndarray:
+    grey = _eight_bits(picture.opacity)
+    return np.repeat(grey[..., None], 3, -1) if video else grey
+
+
+CHANNELS: dict[Channel, Callable[[Picture, Background, bool], np.ndarray]] = dict(
+    zip(get_args(Channel), (_rgb, _depth, _normal, _opacity), strict=True)
+)

@@ -1,0 +1,173 @@
+"""A self-contained page about a job: pictures side by side with error maps, curves, a table."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.evaluation.metrics import quantised
+from volkit.files.atomic import check_writable, written_whole
+from volkit.reports.chart import Series, curves
+from volkit.typing import Float, Tensor
+
+__all__ = ["Column", "Gallery", "Page", "check_report", "error_map", "told", "write_json", "write_page"]
+
+ERROR_FULL = 0.2  # colour difference that is drawn in the brightest colour
+HEAT = ((0.0, 0.0, 0.02), (0.32, 0.07, 0.43), (0.73, 0.21, 0.33), (0.98, 0.55, 0.24), (0.99, 0.99, 0.75))
+STYLE = """
+:root{color-scheme:light}body{margin:0;background:#faf9f6;color:#23272b;font:16px/1.55 system-ui,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:40px 24px 64px}h1{font-size:34px;letter-spacing:-.02em;margin:0 0 4px}
+h2{font-size:20px;margin:44px 0 10px}.lead{font-size:18px;color:#555d64;margin:0 0 8px;max-width:70ch}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:8px 12px;text-align:right;border-bottom:1px solid #e4e1d8}th{font-weight:600;color:#6b7279;font-size:14px}
+th:first-child,td:first-child{text-align:left}tr:hover td{background:#f3f1ea}td+td+td{white-space:nowrap}
+svg{width:100%;height:auto;background:#fff;border:1px solid #e8e5dc;border-radius:10px}
+svg text{font:12px system-ui,sans-serif;fill:#6b7279}svg .grid{stroke:#efece4}
+.views{display:grid;gap:10px}figure{margin:0}img{width:100%;display:block;border-radius:8px;image-rendering:auto}
+.row{display:grid;gap:10px;grid-auto-flow:column;grid-auto-columns:minmax(0,1fr)}
+.grid{display:grid;gap:10px;grid-template-columns:repeat(auto-fill,minmax(320px,1fr))}
+figcaption{font-size:13px;color:#6b7279;padding:5px 2px 10px}.truth{border:1px solid #e8e5dc}
+.scale{height:10px;border-radius:5px;max-width:320px;margin-top:4px}footer{margin-top:48px;color:#8a9198;font-size:13px}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;font-size:14px}dt{color:#6b7279}dd{margin:0}
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One candidate's picture of a view."""
+
+    title: str
+    rgb: Float[Tensor, "height width 3"]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """One view: what it is held against and what the candidates make of it."""
+
+    title: str
+    truth: Float[Tensor, "height width 3"]
+    columns: tuple[Column, ...]
+    reference: str = "truth"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that a report shows, in its order."""
+
+    title: str
+    lead: str
+    table: Sequence[dict[str, str]]
+    curves: dict[str, Series] = field(default_factory=dict)
+    curves_title: str = "Quality over time"
+    curves_unit: str = "PSNR in dB"
+    galleries: Sequence[Gallery] = ()
+    galleries_title: str = "Held-out views"
+    figures: dict[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
+    figures_title: str = "Close up"
+    details: Sequence[dict[str, str]] = ()  # a second table
+    facts: dict[str, str] = field(default_factory=dict)
+    facts_title: str = "How it was made"
+
+
+def check_report(path: Path) -> None:
+    """Raise what writing a report would, before the work is done."""
+    if path.suffix not in (".html", ".json"):
+        raise ValueError(f"{path}: a report is a page or JSON; name it .html or .json")
+    check_writable(path)
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """A report as it is."""
+    with written_whole(path) as place:
+        place.write_text(json.dumps(report, indent=1, allow_nan=False, default=str), encoding="utf-8")
+
+
+def told(row: dict[str, Any]) -> dict[str, str]:
+    """Names and values as words."""
+    words = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+    return {name.replace("_", " "): value for name, value in words.items()}
+
+
+def error_map(
+    a: Float[Tensor, "height width 3"], b: Float[Tensor, "height width 3"]
+) -> Float[Tensor, "height width 3"]:
+    """Largest channel difference of every pixel as heat: black none, pale yellow 0.2 and more."""
+    error = ((quantised(a) - quantised(b)).abs().amax(-1) / ERROR_FULL).clamp(0.0, 1.0) * (len(HEAT) - 1)
+    ramp = error.new_tensor(HEAT)
+    below = error.floor().clamp_max(len(HEAT) - 2).long()
+    return torch.lerp(ramp[below], ramp[below + 1], (error - below)[..., None])
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write the page as one HTML file that needs no other."""
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        f"<title>{escape(page.title)}</title><style>{STYLE}</style><main>",
+        f'<h1>{escape(page.title)}</h1><p class="lead">{escape(page.lead)}</p>',
+        _table(page.table),
+        _table(page.details),
+    ]
+    if page.curves:
+        parts += [_heading(page.curves_title), curves(page.curves, "seconds of optimisation", page.curves_unit)]
+    if page.galleries:
+        parts += [_heading(page.galleries_title), _legend(), *(_gallery(g) for g in page.galleries)]
+    if page.figures:
+        pictures = "".join(_figure(rgb, caption) for caption, rgb in page.figures.items())
+        parts += [_heading(page.figures_title), f'<div class="grid">{pictures}</div>']
+    if page.facts:
+        rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts.items())
+        parts.append(f"{_heading(page.facts_title)}<dl>{rows}</dl>")
+    parts.append("<footer>Written by volkit.</footer></main></html>")
+    with written_whole(path) as place:
+        place.write_text("".join(parts), encoding="utf-8")
+
+
+def _heading(title: str) -> str:
+    return f"<h2>{escape(title)}</h2>"
+
+
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _legend() -> str:
+    stops = ",".join("rgb({:.0f} {:.0f} {:.0f})".format(*(255 * c for c in colour)) for colour in HEAT)
+    return (
+        f"<figcaption>Error maps: largest channel difference, 0 to {ERROR_FULL:g} of full range"
+        f'<div class="scale" style="background:linear-gradient(90deg,{stops})"></div></figcaption>'
+    )
+
+
+def _gallery(gallery: Gallery) -> str:
+    pictures = [_figure(gallery.truth, f"{gallery.title}: {gallery.reference}", "truth")]
+    pictures += [_figure(column.rgb, f"{column.title} {column.note}".strip()) for column in gallery.columns]
+    maps = [_figure(error_map(column.rgb, gallery.truth), f"{column.title}: error") for column in gallery.columns]
+    # One candidate's error stands beside it; those of several below them.
+    rows = [[*pictures, *maps]] if len(maps) == 1 else [pictures, ["<figure></figure>", *maps]]
+    return '<div class="views">{}</div>'.format("".join(f'<div class="row">{"".join(row)}</div>' for row in rows))
+
+
+def _figure(rgb: Tensor, caption: str, kind: str = "") -> str:
+    import imageio.v3 as imageio
+
+    pixels = (quantised(rgb) * 255.0).round().to(torch.uint8).numpy()
+    stream = io.BytesIO()
+    imageio.imwrite(stream, pixels, extension=".png")
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    label = escape(caption)
+    return (
+        f'<figure><img class="{kind}" alt="{label}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{label}</figcaption></figure>"
+    )

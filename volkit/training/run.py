@@ -1,0 +1,175 @@
+"""What fitting and converting share: budgets, checkpoints, progress, pictures on the way, the field's capture."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volkit.files.checkpoint import read_state, write_state
+from volkit.files.errors import FormatError
+from volkit.progress import Progress
+from volkit.representations.representation import Representation
+from volkit.training.loop import Budget, Fit, Moment, Trainee, Watcher, cosine
+from volkit.typing import Tensor
+
+__all__ = ["CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
+
+CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
+EVALUATIONS = 8  # points on the curve of dB over time
+EVALUATING = 0.5  # seconds of it for each second of learning
+BATCH = 1 << 16  # samples in a step's batch: enough to fill two cores
+# Where more steps gave more dB a second; a hash grid from planes has 1.6 dB more than at BATCH, from photographs 0.6.
+SMALL_BATCHES = {"mlp": 1 << 13, "planes": 1 << 14, "tensor_cp": 1 << 15, "hash_grid": 1 << 15}
+FINAL_RATE = 0.02
+
+
+def batch_samples(kind: str) -> int:
+    """Samples in a step's batch: enough to fill two cores, few enough to take many steps."""
+    return SMALL_BATCHES.get(kind, BATCH)
+
+
+def count_parameters(scene: Representation) -> int:
+    """Numbers that a scene learns or stores."""
+    return sum(parameter.numel() for parameter in scene.parameters())
+
+
+@dataclass(frozen=True)
+class Training:
+    """One optimisation on its way to a file: `TARGET.part` holds the last good state until the target is written.
+
+    `purpose` identifies the job; a state of another job is refused. `beside` is stored with it: what an earlier stage
+    left that this one begins with.
+    """
+
+    target: Path
+    budget: Budget
+    purpose: str
+    resume: bool = False
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def part(self) -> Path:
+        """Where unfinished work is kept."""
+        return self.target.with_name(self.target.name + ".part")
+
+    def run(
+        self,
+        student: Trainee,
+        progress: Progress,
+        evaluate: Callable[[Representation], float | None],
+        schedule: Callable[[Moment], float] | None = None,
+        spent: float = 0.0,
+        evaluations: int = EVALUATIONS,
+    ) -> Fit:
+        """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left.
+
+        `spent` seconds of the budget went into the start.
+        """
+        fit = Fit(student, self.budget, schedule or cosine(FINAL_RATE))
+        fit.seconds = spent
+        if self.resume:
+            self._take_up(fit, student.scene.device, progress)
+        watch = [
+            _evaluation(lambda: evaluate(student.scene), evaluations, progress),
+            self._checkpoints(),
+            _progress(progress, self.budget),
+        ]
+        fit.run(watch)
+        if fit.step == 0:
+            progress.note(f"the start took all of the budget ({fit.seconds:.0f} s), nothing was learnt: give more time")
+        return fit
+
+    def keep(self, fit: Fit) -> None:
+        """Write the state, if it is a good one: FloatingPointError leaves the one before it in place."""
+        state = fit.state()
+        if bad := [name for name, value in _numbers(state["trainee"]) if bool(value.isnan().any())]:
+            raise FloatingPointError(
+                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale; "
+                f"{self.part} holds the last good state"
+            )
+        write_state(self.part, {"purpose": self.purpose, "fit": state, "beside": dict(self.beside)})
+
+    def left(self, device: torch.device) -> dict[str, Any] | None:
+        """What was stored beside an interrupted run of this very purpose, None where there is none."""
+        if not (self.resume and self.part.exists()):
+            return None
+        state = read_state(self.part, device)
+        return state["beside"] if state["purpose"] == self.purpose else None
+
+    def finish(self) -> None:
+        """The target is written: the unfinished work is not needed any more."""
+        self.part.unlink(missing_ok=True)
+
+    def _take_up(self, fit: Fit, device: torch.device, progress: Progress) -> None:
+        if not self.part.exists():
+            progress.note(f"nothing to resume: {self.part} does not exist; starting from the beginning")
+            return
+        state = read_state(self.part, device)
+        if state["purpose"] != self.purpose:
+            raise FormatError(
+                self.part, f"holds unfinished work of another job ({state['purpose']})", "repeat that job's options"
+            )
+        fit.load_state(state["fit"])
+        progress.note(f"resumed at step {fit.step}, {fit.seconds:.0f} s into the budget")
+
+    def _checkpoints(self) -> Watcher:
+        last = time.monotonic()
+
+        def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+            nonlocal last
+            if time.monotonic() - last >= self.checkpoint_seconds and moment.fraction < 1.0:
+                self.keep(fit)
+                last = time.monotonic()
+
+        return watch
+
+
+def _evaluation(evaluate: Callable[[], float | None], count: int, progress: Progress) -> Watcher:
+    """`count` rows of history: the mean loss since the last one, and what `evaluate` finds, while that takes no more
+    than its share of the time: pictures of a network that is still fog take longer than its learning.
+    """
+    since: list[float] = []
+    spent = longest = 0.0
+
+    def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+        nonlocal spent, longest
+        since.append(sum(losses.values()))
+        if moment.fraction * count >= len(fit.history.rows) + 1:
+            psnr, started = None, time.perf_counter()
+            if spent + longest <= EVALUATING * moment.seconds:
+                psnr = evaluate()
+                longest = max(longest, time.perf_counter() - started)
+                spent += time.perf_counter() - started
+            mean = sum(since) / len(since)
+            fit.history.add(moment, loss=mean, **({} if psnr is None else {"psnr": psnr}))
+            since.clear()
+            progress.values(psnr=psnr)
+
+    return watch
+
+
+def _progress(progress: Progress, budget: Budget) -> Watcher:
+    def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+        left = (budget.seconds - moment.seconds) if budget.seconds else moment.seconds * (1 / moment.fraction - 1)
+        progress.advance(moment.fraction, loss=sum(losses.values()), step=moment.step, seconds_left=left)
+
+    return watch
+
+
+def _numbers(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of floats in a state, by where they are."""
+    if isinstance(state, Tensor):
+        if state.is_floating_point():
+            yield name, state
+    elif isinstance(state, Mapping | list | tuple):
+        for key, value in state.items() if isinstance(state, Mapping) else enumerate(state):
+            yield from _numbers(value, f"{name}.{key}" if name else str(key))
+
+
+def seeded(seed: int) -> torch.Generator:
+    """The one source of randomness of a job."""
+    return torch.Generator().manual_seed(seed)
