@@ -17,7 +17,7 @@ from volkit.devices import chosen_device, on_device
 from volkit.distillation.pvd.method import METHODS
 from volkit.distillation.pvd.start import pvd_student
 from volkit.distillation.rungs.plan import Ladder
-from volkit.distillation.student import Student
+from volkit.distillation.student import FieldStudent
 from volkit.geometry import Cameras, Domain
 from volkit.io.opening import open_scene
 from volkit.rendering.viewpoints import distillation_cameras
@@ -27,7 +27,7 @@ from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig
 from volkit.sampling.occupancy import stride_for
-from volkit.training.loop import Budget, Fit
+from volkit.training.loop import Budget, TrainingLoop
 
 STUDENTS = {
     "hash_grid": HashGridConfig(levels=4, log2_table=10, width=16),
@@ -66,8 +66,8 @@ def test_a_step_of_a_fit_creates_nothing_elsewhere(photographs, kind, monkeypatc
     stepped(student)
 
 
-def stepped(student: Student) -> None:
-    fit = Fit(student, Budget(steps=3))
+def stepped(student: FieldStudent) -> None:
+    fit = TrainingLoop(student, Budget(steps=3))
     with torch.device("meta"):
         fit.run()
     assert fit.step == 3 and all(p.device.type == "cpu" for p in student.scene.parameters())

@@ -63,7 +63,7 @@ def ball():
 
 
 def pictures(field, cameras):
-    return VolumeRenderer(choice=4.0)(field, cameras).over(torch.ones(3))
+    return VolumeRenderer(step_scale=4.0)(field, cameras).over(torch.ones(3))
 
 
 def started(config, teacher, domain=None):

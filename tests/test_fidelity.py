@@ -9,7 +9,7 @@ from contracts.kinds import small_field
 
 from volkit.cli import main
 from volkit.commands import convert
-from volkit.evaluation.roundtrip import Axes, differences
+from volkit.evaluation.roundtrip import FileAxes, parameter_differences
 from volkit.geometry import Domain, Similarity
 from volkit.io import PlaceError, load, save
 from volkit.reports.file_size import stored_bytes
@@ -40,7 +40,7 @@ def converted(capsys, *words) -> dict:
 @pytest.mark.parametrize("name", ["b.ply", "b.safetensors"])
 def test_what_is_lossless_says_so(source, capsys, name):
     report = converted(capsys, source, source.with_name(name))
-    assert report["max_difference"] == 0.0 and set(report["differences"].values()) == {0.0}
+    assert report["max_difference"] == 0.0 and set(report["parameter_differences"].values()) == {0.0}
     assert report["psnr_to_source"] is None and report["ssim_to_source"] == pytest.approx(1.0)
     assert report["measured"]["identical_views"] == report["measured"]["views"] == 8
     assert report["measured"]["size"] == 48 and report["source_bytes"] == source.stat().st_size
@@ -64,7 +64,7 @@ def test_densities_of_another_unit_are_not_compared(tmp_path, capsys):
     field.world_from_local = Similarity(scale=2.0)
     save(field, tmp_path / "a.safetensors")
     report = converted(capsys, tmp_path / "a.safetensors", tmp_path / "b.nvdb")
-    assert report["steps"] == 0 and not report["differences"] and report["psnr_to_source"] > 60.0, report
+    assert report["steps"] == 0 and not report["parameter_differences"] and report["psnr_to_source"] > 60.0, report
 
 
 def test_a_field_of_the_kind_is_learnt_anew_where_it_must_be(tmp_path, capsys, monkeypatch):
@@ -93,7 +93,7 @@ def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
 
 def test_quantisation_is_measured_on_the_file(source, capsys):
     """The file is what is read: bytes and steps as the format's documents say bound the differences."""
-    found = converted(capsys, source, source.with_name("b.spz"))["differences"]
+    found = converted(capsys, source, source.with_name("b.spz"))["parameter_differences"]
     assert 0.0 < found["means"] <= 0.5 / 4096 + 1e-6  # half a step; float32
     assert 0.0 < found["log_scales"] <= 1 / 32 + 1e-6 and 0.0 < found["opacities"] <= 0.5 / 255 + 1e-6
     assert 0.0 < found["sh_dc"] <= 0.5 / 255 / 0.15 + 1e-6 or found["sh_dc"] > 1.0  # bytes end at 3.3
@@ -110,8 +110,8 @@ def test_formats_that_keep_the_order_are_compared(source, tmp_path, name):
     made, target = load(source), tmp_path / name
     save(made, target)
     written = load(target)
-    written.world_from_local = Axes().back(made, written, target) @ written.world_from_local
-    found = differences(made, written, target)
+    written.world_from_local = FileAxes().back(made, written, target) @ written.world_from_local
+    found = parameter_differences(made, written, target)
     assert len(found) == 6 and found["means"] < 1e-3, "the order was changed"
 
 
@@ -121,7 +121,7 @@ def test_formats_that_sort_are_not(source, tmp_path, name):
     save(made, target)
     written = load(target)
     assert isinstance(made, Splats) and isinstance(written, Splats)
-    assert not differences(made, written, target) and len(written) == len(made)
+    assert not parameter_differences(made, written, target) and len(written) == len(made)
     assert float((written.columns_in()["means"] - made.means).abs().max()) > 0.1  # so that rows are no pairs
 
 

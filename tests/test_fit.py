@@ -11,7 +11,7 @@ from volkit.distillation.rungs.active import PixelDraw
 from volkit.geometry import Cameras
 from volkit.ops.param_group import ParamGroup
 from volkit.progress import Progress
-from volkit.training.loop import Budget, Fit, Moment, Regrown
+from volkit.training.loop import Budget, ParameterChange, StepInfo, TrainingLoop
 
 
 class Parabola:
@@ -21,14 +21,14 @@ class Parabola:
         self.x = nn.Parameter(torch.full((4,), 3.0))
         self.generator = torch.Generator().manual_seed(0)
 
-    def losses(self, moment: Moment):
+    def losses(self, moment: StepInfo):
         noise = torch.randn(4, generator=self.generator)
         return {"pixels": (self.x - 1.0 + 0.1 * noise).square().sum()}
 
     def groups(self):
         return [ParamGroup("x", (self.x,), lr=0.1)]
 
-    def after_step(self, moment: Moment) -> list[Regrown]:
+    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
         return []
 
     def state(self):
@@ -41,22 +41,22 @@ class Parabola:
 
 def test_descends_to_the_minimum():
     trainee = Parabola()
-    Fit(trainee, Budget(steps=300)).run()
+    TrainingLoop(trainee, Budget(steps=300)).run()
     assert (trainee.x - 1.0).abs().max() < 0.05  # noise 0.1 a step, averaged by Adam over about 10 steps and decay
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does():
     whole = Parabola()
-    Fit(whole, Budget(steps=60)).run()
+    TrainingLoop(whole, Budget(steps=60)).run()
     states = []
 
     def keep(moment, values, fit):
         if moment.step == 25:
             states.append(copy.deepcopy(fit.state()))
 
-    Fit(Parabola(), Budget(steps=60)).run([keep])
+    TrainingLoop(Parabola(), Budget(steps=60)).run([keep])
     again = Parabola()
-    resumed = Fit(again, Budget(steps=60))
+    resumed = TrainingLoop(again, Budget(steps=60))
     resumed.load_state(states[0])
     resumed.run()
     assert torch.equal(whole.x, again.x)
@@ -66,7 +66,7 @@ def test_a_loss_that_is_not_finite_is_named():
     trainee = Parabola()
     trainee.x.data[0] = math.inf
     with pytest.raises(FloatingPointError, match="pixels"):
-        Fit(trainee, Budget(steps=3)).run()
+        TrainingLoop(trainee, Budget(steps=3)).run()
 
 
 @pytest.mark.parametrize(("text", "seconds", "steps"), [("120s", 120, None), ("10m", 600, None), ("2000", None, 2000)])
@@ -111,7 +111,7 @@ def test_looking_takes_about_half_of_the_time_of_learning(tmp_path, monkeypatch,
 
     student = Parabola()
     student.scene = student
-    run = training.Training(tmp_path / "a.safetensors", Budget(steps=16), "looks", checkpoint_seconds=1e9)
+    run = training.TrainingRun(tmp_path / "a.safetensors", Budget(steps=16), "looks", checkpoint_seconds=1e9)
     history = run.run(student, Progress(), look).history.rows
     assert len(history) == 8 and all("loss" in row for row in history)
     assert sum("psnr" in row for row in history) == looks

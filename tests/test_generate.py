@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from volkit.evaluation.metrics import psnr
-from volkit.generation import Around, Asked, Penalties, ScoreRung, ScoreStudent
+from volkit.generation import CameraSampler, ConditionBuilder, Penalties, ScoreRung, ScoreStudent
 from volkit.generation.mesh_subject import MeshSubject
-from volkit.generation.scenes import LEARNABLE, coarse_first, scene_of, subject_of
+from volkit.generation.scenes import LEARNABLE, build_subject, coarse_first, scene_of
 from volkit.geometry import Domain
 from volkit.guidance import METHODS, Cfg, Conditions, Guidance, Method, MixturePrior
 from volkit.guidance.ramps import Ramp
 from volkit.guidance.ratio import ExactRatio
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.representations import Mesh
-from volkit.training.loop import Budget, Fit, Moment
+from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
 SIZE = 12
-AROUND = Around(size=SIZE, elevation=(0.0, 0.0), distance=(4.0, 4.0), field_of_view=(40.0, 40.0))
+AROUND = CameraSampler(size=SIZE, elevation=(0.0, 0.0), distance=(4.0, 4.0), field_of_view=(40.0, 40.0))
 WHITE = (1.0, 1.0, 1.0)
 
 
@@ -49,7 +49,7 @@ def ball(colour, cameras):
 
 def mixture():
     """A red and a blue ball, each seen from eight sides, in the prior's values."""
-    cameras = AROUND.middle(8, SIZE)
+    cameras = AROUND.turntable(8, SIZE)
     means = torch.cat([ball(colour, cameras) for colour in ((0.9, 0.2, 0.1), (0.1, 0.2, 0.9))]).movedim(-1, 1)
     directions = torch.nn.functional.normalize(cameras.centres, dim=-1).repeat(2, 1)
     labels = ("red",) * 8 + ("blue",) * 8
@@ -65,7 +65,7 @@ def words(prior, cameras):
 def asked(prior):
     source = lambda cameras, background: ball((0.1, 0.2, 0.9), cameras)  # noqa: E731
     tell = lambda cameras, background: torch.nn.functional.normalize(cameras.centres, dim=-1).double()  # noqa: E731
-    return Asked(lambda cameras: words(prior, cameras), tell, source, WHITE)
+    return ConditionBuilder(lambda cameras: words(prior, cameras), tell, source, WHITE)
 
 
 def sphere():
@@ -88,7 +88,7 @@ def subject(kind, generator):
 
 
 def begun(kind, penalties, generator):
-    return subject_of(scene_of(kind, AROUND, 1.0, generator, most=400), penalties, generator, 400)
+    return build_subject(scene_of(kind, AROUND, 1.0, generator, most=400), penalties, generator, 400)
 
 
 def student(kind, method, generator, count=1, views=4):
@@ -101,8 +101,8 @@ def student(kind, method, generator, count=1, views=4):
 
 def likeness(trainee):
     """PSNR to the red ball from places between those that the mixture knows."""
-    cameras = replace(AROUND, elevation=(10.0, 10.0)).middle(5, SIZE)
-    drawn = trainee.subjects[0].draw(cameras, Moment(0, 0.0, 1.0)).over(torch.ones(5, 3)).detach()
+    cameras = replace(AROUND, elevation=(10.0, 10.0)).turntable(5, SIZE)
+    drawn = trainee.subjects[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(5, 3)).detach()
     return psnr(drawn.flatten(0, 1), ball((0.9, 0.2, 0.1), cameras).flatten(0, 1))
 
 
@@ -112,7 +112,7 @@ def test_the_known_optimum_is_reached(kind):
     generator = seeded()
     trainee = student(kind, Method(combine=Cfg(1.0), weight=sigma_over_alpha), generator)
     before = likeness(trainee)
-    Fit(trainee, Budget(steps=150)).run()
+    TrainingLoop(trainee, Budget(steps=150)).run()
     # A disc whose outline is a quarter of a pixel off has 25 dB; what there is at the start, grey, has less than 16.
     assert likeness(trainee) > 25.0 > 16.0 > before
 
@@ -126,7 +126,7 @@ def test_every_rule_moves_what_it_sees(name, kind):
     generator = seeded()
     trainee = student(kind, METHODS[name](), generator, views=2)
     before = {group.name: group.parameters[0].detach().clone() for group in trainee.groups()}
-    Fit(trainee, Budget(steps=2)).run()
+    TrainingLoop(trainee, Budget(steps=2)).run()
     for group in trainee.groups():
         if group.name != "0.sh_rest" and len(group.parameters[0]) == len(before[group.name]):
             assert not torch.equal(group.parameters[0], before[group.name]), group.name
@@ -135,14 +135,14 @@ def test_every_rule_moves_what_it_sees(name, kind):
 @pytest.mark.parametrize("kind", [*LEARNABLE, "mesh"])
 def test_every_kind_learns(kind):
     trainee = student(kind, METHODS["sds"](), seeded(), views=1)
-    Fit(trainee, Budget(steps=2)).run()
+    TrainingLoop(trainee, Budget(steps=2)).run()
     assert all(torch.isfinite(p).all() for group in trainee.groups() for p in group.parameters)
 
 
 def test_particles_learn_apart():
     """Two particles of one critic: their gradients are those of two runs, and growth of one leaves the other alone."""
     trainee = student("splats", METHODS["vsd"](), seeded(), count=2)
-    Fit(trainee, Budget(steps=40)).run()
+    TrainingLoop(trainee, Budget(steps=40)).run()
     first, second = (one.scene.means for one in trainee.subjects)
     assert {group.name.split(".")[0] for group in trainee.groups()} == {"0", "1"}
     assert first.shape != second.shape or not torch.equal(first, second)
@@ -152,7 +152,7 @@ def test_penalties_are_named_and_differentiable():
     generator = seeded()
     penalties = Penalties(opacity=1.0, entropy=1.0, distortion=1.0, orientation=1.0, smoothness=1.0)
     one = begun("hash_grid", penalties, generator)
-    said = one.draw(AROUND.middle(2, SIZE), Moment(0, 0.0, 0.0)).penalties
+    said = one.draw(AROUND.turntable(2, SIZE), StepInfo(0, 0.0, 0.0)).penalties
     assert set(said) == {"opacity", "entropy", "distortion", "orientation", "smoothness"}
     for name, term in said.items():
         gradient = one.scene.table.grad  # what the fog has left; sampling adds to it in place
@@ -162,7 +162,7 @@ def test_penalties_are_named_and_differentiable():
 
 
 def test_cameras_stand_where_they_are_said_to():
-    around = Around(size=16, distance=(3.0, 5.0), field_of_view=(30.0, 50.0), elevation=(-20.0, 70.0))
+    around = CameraSampler(size=16, distance=(3.0, 5.0), field_of_view=(30.0, 50.0), elevation=(-20.0, 70.0))
     cameras = around.draw(400, 0.0, seeded())
     x, y, z = cameras.centres.unbind(-1)
     far = cameras.centres.norm(dim=-1)
@@ -181,18 +181,18 @@ def test_cameras_stand_where_they_are_said_to():
 
 def test_pictures_of_a_field_are_coarse_while_nothing_is_known_to_be_empty():
     sides = lambda around: [around.draw(1, f, seeded()).size[0].tolist() for f in (0.0, 0.29, 0.31, 0.4, 1.0)]  # noqa: E731
-    assert sides(coarse_first(Around(size=64))) == [[side] * 2 for side in (32, 32, 64, 64, 64)]
-    assert sides(coarse_first(Around(size=32))) == [[32, 32]] * 5
-    grows = coarse_first(Around(size=Ramp(((0.0, 64), (0.5, 128)))))
+    assert sides(coarse_first(CameraSampler(size=64))) == [[side] * 2 for side in (32, 32, 64, 64, 64)]
+    assert sides(coarse_first(CameraSampler(size=32))) == [[32, 32]] * 5
+    grows = coarse_first(CameraSampler(size=Ramp(((0.0, 64), (0.5, 128)))))
     assert sides(grows) == [[side] * 2 for side in (32, 32, 104, 115, 128)]
-    assert grows.settled().draw(1, 0.0, seeded()).size[0].tolist() == [128, 128]
+    assert grows.final().draw(1, 0.0, seeded()).size[0].tolist() == [128, 128]
 
 
 def test_parameters_that_are_not_numbers_are_not_kept(tmp_path):
-    from volkit.training.run import Training
+    from volkit.training.run import TrainingRun
 
-    fit = Fit(student("hash_grid", METHODS["sds"](), seeded()), Budget(steps=2))
-    training = Training(tmp_path / "a.safetensors", Budget(steps=2), "test")
+    fit = TrainingLoop(student("hash_grid", METHODS["sds"](), seeded()), Budget(steps=2))
+    training = TrainingRun(tmp_path / "a.safetensors", Budget(steps=2), "test")
     training.keep(fit)
     before = training.part.read_bytes()
     fit.trainee.scene.table.data[3] = float("nan")

@@ -65,16 +65,16 @@ class Stop(Exception):
 
 def _interrupted(one, monkeypatch) -> bool:
     """Run until one more checkpoint was written; True when it came to its end instead."""
-    from volkit.training.run import Training
+    from volkit.training.run import TrainingRun
 
-    kept = Training.keep
+    kept = TrainingRun.keep
 
     def cut(self, fit):
         kept(self, fit)
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "keep", cut)
+        patch.setattr(TrainingRun, "keep", cut)
         try:
             one.run(Progress())
         except Stop:

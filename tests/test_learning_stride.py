@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from volkit.distillation.sizes import suited
+from volkit.distillation.sizes import default_config
 from volkit.geometry import Cameras, Domain
 from volkit.representations import REPRESENTATIONS, SplatsConfig
 from volkit.sampling import learning_stride, stride_for
@@ -45,13 +45,13 @@ def test_a_hash_grid_is_no_finer_than_a_quarter_of_a_pixel():
     field = _field()
     finest = lambda config: config.base_resolution * config.per_level_scale ** (config.levels - 1)  # noqa: E731
     suits = lambda pixels: finest(  # noqa: E731
-        suited("hash_grid", field.domain, field.world_from_local, _cameras(4.0, pixels), SplatsConfig())
+        default_config("hash_grid", field.domain, field.world_from_local, _cameras(4.0, pixels), SplatsConfig())
     )
     # a box of 2 units, pixels of 4 / (1.4 pixels) units, 4 cells a pixel
     assert suits(200) == pytest.approx(4 * 2 / (4.0 / 280), rel=1e-4)
     assert suits(8000) == pytest.approx(2048, rel=1e-6)  # never finer than its paper's
     assert suits(2) == pytest.approx(32, rel=1e-6)  # nor coarser than twice its coarsest level
     assert (
-        suited("hash_grid", field.domain, field.world_from_local, None, SplatsConfig())
+        default_config("hash_grid", field.domain, field.world_from_local, None, SplatsConfig())
         == REPRESENTATIONS["hash_grid"]()
     )

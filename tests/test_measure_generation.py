@@ -96,13 +96,13 @@ def test_the_exact_object_is_found_exactly(tools, prompt, monkeypatch):
     from toy.grammar import parse
     from toy.scenes import exact_scene
 
-    from volkit.generation import Around
+    from volkit.generation import CameraSampler
     from volkit.geometry import Domain
 
     scene = exact_scene(parse(prompt)).build(Domain.cube(1.0), torch.Generator().manual_seed(0))
     assert generation_figures.CAPTIONS >= 300
     monkeypatch.setattr(generation_figures, "CAPTIONS", 60)  # to be quick
-    found = generation_figures.figures(scene, prompt, Around(distance=(3.7, 3.7)))
+    found = generation_figures.figures(scene, prompt, CameraSampler(distance=(3.7, 3.7)))
     assert found["rank"] == 1 and found["captions"] == 60
     # Drawn through a soft surface by one ray a pixel, and exactly by four: outlines differ in parts of a pixel of 64.
     assert found["iou"] > 0.95 and found["psnr"] > 26.0

@@ -14,15 +14,15 @@ import volkit
 from volkit.commands.generate import GenerateJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
-from volkit.generation import Asked, Penalties, ScoreRung, ScoreStudent
+from volkit.generation import ConditionBuilder, Penalties, ScoreRung, ScoreStudent
 from volkit.generation.mesh_subject import MeshSubject
 from volkit.guidance import Cfg, Conditions, Guidance, Method
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.progress import Progress
-from volkit.rendering.shading import Lights, Material, reflected, sky_share
-from volkit.training.loop import Budget, Fit, Moment
+from volkit.rendering.shading import Lights, Material, ambient_occlusion, reflected
+from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
 QUIET = Progress()
 
@@ -64,7 +64,7 @@ def test_an_even_sky_is_the_sum_of_its_lights(roughness, tilt):
     one = eye.new_ones(1, 1)
     metal = Material(torch.tensor([[1.0, 0.5, 0.04]]).double(), roughness * one, one)
     summed = reflected(metal, torch.tensor([[0.0, 0.0, 1.0]]).double(), eye, lights)
-    share = sky_share(metal.base, roughness * one, one * eye[0, 2])
+    share = ambient_occlusion(metal.base, roughness * one, one * eye[0, 2])
     # cells of the table, and 64 heights for a lobe of α = .25
     torch.testing.assert_close(share, summed, rtol=0.0, atol=0.02)
 
@@ -107,13 +107,13 @@ def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatc
 
     def words(cameras):
         with torch.no_grad():
-            seen = true.draw(cameras, Moment(0, 0.0, 0.0)).over(torch.ones(len(cameras), 3)).movedim(-1, 1)
+            seen = true.draw(cameras, StepInfo(0, 0.0, 0.0)).over(torch.ones(len(cameras), 3)).movedim(-1, 1)
         return Conditions(Condition(control=seen), Condition(control=seen))
 
     around = replace(AROUND, size=16, elevation=(-60.0, 60.0), distance=(1.8, 1.8))
     guidance = Guidance(Told(), Method(combine=Cfg(1.0), weight=sigma_over_alpha))
-    rung = ScoreRung(guidance, Asked(words, background=(1.0, 1.0, 1.0)), around, 2, seeded())
-    Fit(ScoreStudent([learner], rung, seeded()), Budget(steps=steps)).run()
+    rung = ScoreRung(guidance, ConditionBuilder(words, background=(1.0, 1.0, 1.0)), around, 2, seeded())
+    TrainingLoop(ScoreStudent([learner], rung, seeded()), Budget(steps=steps)).run()
     own = learner.atlas.texels(16)[0]
     away, begun = (
         (texels - true.texels.detach())[own].abs().median(0).values

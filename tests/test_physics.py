@@ -123,7 +123,7 @@ def test_densities_of_a_composition_add():
 
 
 def test_the_renderer_shows_what_the_integral_says():
-    renderer = VolumeRenderer(choice=4.0, normals=True, chunk=100)
+    renderer = VolumeRenderer(step_scale=4.0, normals=True, chunk=100)
     picture = renderer(BALL, camera())
     rays = camera().picture_rays(0)
     samples = OccupancySampler(BALL, stride_for(CUBE, 4.0))(rays)
@@ -136,7 +136,7 @@ def test_the_renderer_shows_what_the_integral_says():
 
 def test_depth_and_median_find_a_solid_ball():
     solid = Formula(Shape("ball", 1e4), CUBE)
-    picture = VolumeRenderer(choice=1.0)(solid, camera(25))
+    picture = VolumeRenderer(step_scale=1.0)(solid, camera(25))
     distance = torch.tensor([3.0, 0.4, 0.6]).norm().item() - 0.5
     step = stride_for(CUBE).step
     assert picture.opacity[0, 12, 12].item() == pytest.approx(1.0, abs=1e-4)  # opaque within one step
@@ -149,7 +149,7 @@ def test_normals_face_the_camera_in_the_world_frame():
     turned = Formula(Shape("lump", 200.0), CUBE)
     turned.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0), 2.0)
     cameras = camera(9, distance=6.0)
-    picture = VolumeRenderer(choice=2.0, normals=True)(turned, cameras)
+    picture = VolumeRenderer(step_scale=2.0, normals=True)(turned, cameras)
     assert picture.normal is not None
     # A ball-shaped lump seen head on: its normal points back along the viewing axis.
     assert torch.allclose(picture.normal[0, 4, 4], -cameras.forward[0], atol=0.02)
@@ -157,10 +157,10 @@ def test_normals_face_the_camera_in_the_world_frame():
 
 
 def test_occupancy_changes_no_picture():
-    free = VolumeRenderer(choice=2.0)(LUMP, camera()).rgb
+    free = VolumeRenderer(step_scale=2.0)(LUMP, camera()).rgb
     fill_occupancy(LUMP, stride_for(CUBE, 2.0), torch.Generator().manual_seed(0), samples=2)
     assert 0.02 < unpack_bits(LUMP.occupancy).float().mean() < 0.9
-    assert torch.allclose(VolumeRenderer(choice=2.0)(LUMP, camera()).rgb, free, atol=0.01)  # what counts as empty
+    assert torch.allclose(VolumeRenderer(step_scale=2.0)(LUMP, camera()).rgb, free, atol=0.01)  # what counts as empty
     LUMP.occupancy.fill_(255)
 
 
@@ -207,7 +207,7 @@ def test_transparent_pixels_carve_the_visual_hull():
     centres = 4.0 * torch.stack([angles.cos(), angles.sin(), 0.5 * (3 * angles).sin()], -1)
     cameras = Cameras.looking_at(centres, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 80.0, (64, 64))
     ball = Formula(Shape("ball", 1e4), CUBE)
-    opacity = VolumeRenderer(choice=2.0)(ball, cameras).opacity
+    opacity = VolumeRenderer(step_scale=2.0)(ball, cameras).opacity
     hull = visible_cells(ball, cameras, opacities=tuple((opacity * 255).to(torch.uint8)))
     solid = ((morton_cells(torch.arange(128**3)) + 0.5) / 64 - 1.0).norm(dim=-1) < 0.5
     assert hull[solid].all()
@@ -220,9 +220,9 @@ def test_copied_occupancy_covers_the_original():
     fill_occupancy(ball, stride_for(CUBE), torch.Generator().manual_seed(0), samples=1)
     larger = Formula(Shape("ball", 40.0), Domain((-1.3, -1.1, -1.2), (1.1, 1.4, 1.2)))
     copy_occupancy(ball, larger)
-    picture = VolumeRenderer(choice=2.0)(larger, camera()).opacity
+    picture = VolumeRenderer(step_scale=2.0)(larger, camera()).opacity
     larger.occupancy.fill_(255)
-    assert torch.allclose(VolumeRenderer(choice=2.0)(larger, camera()).opacity, picture, atol=1e-5)  # float32 sums
+    assert torch.allclose(VolumeRenderer(step_scale=2.0)(larger, camera()).opacity, picture, atol=1e-5)  # float32 sums
 
 
 def test_jitter_needs_a_generator_and_repeats_with_its_seed():

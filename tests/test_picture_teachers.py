@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from volkit.distillation.build import Lesson, trainee_of_teacher
+from volkit.distillation.build import DistillSettings, trainee_from_teacher
 from volkit.distillation.exact.cloud import Cloud, cells_of, cloud_of, voxels_of
-from volkit.distillation.rungs.teacher_pixels import FIRST, PERIOD, TeacherPixels
+from volkit.distillation.rungs.teacher_pixels import FIRST_PIECES, PERIOD, TeacherPixels
 from volkit.geometry import Domain
 from volkit.rendering.renderer import renderer_for
 from volkit.rendering.viewpoints import orbit_cameras, windows
 from volkit.representations import HashGridConfig, Mesh, Splats, SplatsConfig
 from volkit.representations.splat_extent import core, core_sphere
-from volkit.training.loop import Budget, Fit
+from volkit.training.loop import Budget, TrainingLoop
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -117,12 +117,12 @@ def test_small_pictures_are_asked_for_whole():
 
 
 def test_pixels_are_those_of_the_teacher_and_come_bit_by_bit():
-    teacher, cameras = ball(), windows(orbit_cameras(ball(), 40, 32), FIRST + 4, 16, seeded())
+    teacher, cameras = ball(), windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
     source, generator = TeacherPixels(teacher, cameras), seeded()
     seen = set()
     for draw in range(6 * PERIOD):
         drawn = source.draw(200, generator)
-        known = min(FIRST + draw // PERIOD, len(cameras))
+        known = min(FIRST_PIECES + draw // PERIOD, len(cameras))
         assert int(drawn.origin.camera.max()) < known == len(source.pixels.cameras)
         seen |= set(drawn.origin.camera.tolist())
         source.learn(drawn, torch.rand(200, generator=generator))
@@ -140,7 +140,7 @@ def test_pixels_are_those_of_the_teacher_and_come_bit_by_bit():
 
 @pytest.mark.parametrize("done", [0, 1, PERIOD, PERIOD + 1, 10 * PERIOD])
 def test_a_source_that_was_stored_goes_on_alike(done):
-    cameras = windows(orbit_cameras(ball(), 40, 32), FIRST + 4, 16, seeded())
+    cameras = windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
     first, second, generator = TeacherPixels(ball(), cameras), TeacherPixels(ball(), cameras), seeded()
     for _ in range(done):
         drawn = first.draw(50, generator)
@@ -153,9 +153,11 @@ def test_a_source_that_was_stored_goes_on_alike(done):
 
 @pytest.mark.parametrize("teacher", [ball(), square()], ids=["splats", "mesh"])
 def test_resumed_conversions_end_where_unbroken_ones_do(teacher):
-    def fresh() -> Fit:
+    def fresh() -> TrainingLoop:
         student = HashGridConfig(levels=3, log2_table=9, width=16).build(Domain.cube(1.1), seeded())
-        return Fit(trainee_of_teacher(teacher, student, Lesson(size=24), seeded()), Budget(steps=24))
+        return TrainingLoop(
+            trainee_from_teacher(teacher, student, DistillSettings(size=24), seeded()), Budget(steps=24)
+        )
 
     whole, broken, again = fresh(), fresh(), fresh()
     stored = {}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.restricted_pickle import LEGACY_START, load_pickled
 from volkit.io import FormatError, load
 
@@ -156,7 +156,7 @@ def test_rubbish_of_every_name(tmp_path, name, content):
 def test_a_write_that_fails_leaves_nothing(tmp_path):
     (tmp_path / "old.bin").write_bytes(b"old")
     for failure in (ValueError, KeyboardInterrupt):
-        with pytest.raises(failure), written_whole(tmp_path / "old.bin") as place:
+        with pytest.raises(failure), atomic_write(tmp_path / "old.bin") as place:
             place.write_bytes(b"half")
             raise failure
     assert (tmp_path / "old.bin").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
@@ -165,7 +165,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 def test_a_full_disk_is_named(tmp_path):
     with (
         pytest.raises(FormatError, match=r"full\.bin: cannot be written .*; free some space"),
-        written_whole(tmp_path / "full.bin") as place,
+        atomic_write(tmp_path / "full.bin") as place,
     ):
         place.unlink()
         place.symlink_to("/dev/full")

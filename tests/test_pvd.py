@@ -17,7 +17,7 @@ from volkit.representations import HashGridConfig, MlpConfig, PlanesConfig, Tens
 from volkit.representations.field import Field, FieldSample
 from volkit.sampling.occupancy import OccupancySampler, stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
-from volkit.training.loop import Budget, Fit, Moment
+from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
 DOMAIN = Domain.cube(1.0)
 SMALL = {
@@ -73,8 +73,8 @@ def _rung(teacher: Field, settings: PvdSettings, seed: int = 0) -> PvdRung:
     return PvdRung(teacher, cameras, sampler, lambda rays: rays, settings, generator)
 
 
-def _moment(fraction: float, step: int = 0) -> Moment:
-    return Moment(step, 0.0, fraction)
+def _moment(fraction: float, step: int = 0) -> StepInfo:
+    return StepInfo(step, 0.0, fraction)
 
 
 def test_stages_end_where_published_ones_do(teacher: Field) -> None:
@@ -177,7 +177,7 @@ def test_features_align_while_heads_are_shared() -> None:
     trainee = pvd_student(ladder, PvdSettings(1.0, 1.0, feature_decay=1.0, rays=64, samples=2048))
     before = trainee.losses(_moment(0.0))
     assert set(before) == {"feature"}
-    Fit(trainee, Budget(steps=60), pvd_schedule(student)).run()
+    TrainingLoop(trainee, Budget(steps=60), pvd_schedule(student)).run()
     assert trainee.losses(_moment(0.0))["feature"] < 0.8 * before["feature"]  # 60 steps: well on the way
 
 
@@ -223,7 +223,7 @@ def test_every_kind_learns(teacher: Field, kind: str, method: str) -> None:
     trainee = pvd_student(_ladder(teacher, kind, 5), small)
     judge = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9)
     before = judge.losses(trainee.scene, _moment(0.9))["pixels"].item()
-    Fit(trainee, Budget(steps=80), pvd_schedule(trainee.scene)).run()
+    TrainingLoop(trainee, Budget(steps=80), pvd_schedule(trainee.scene)).run()
     after = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9).losses(trainee.scene, _moment(0.9))["pixels"].item()
     # A clear gain: 80 steps of 256 rays converge nowhere, and lines and a plain network have hardly begun.
     assert math.isfinite(after) and after < {"mlp": 0.95, "tensor_cp": 0.9}.get(kind, 0.7) * before
@@ -233,8 +233,8 @@ def test_every_kind_learns(teacher: Field, kind: str, method: str) -> None:
 def test_a_resumed_run_ends_where_an_unbroken_one_does(teacher: Field) -> None:
     settings = PvdSettings(0.0, 0.0, active=True, rays=64, samples=2048)
 
-    def fresh() -> Fit:
-        return Fit(pvd_student(_ladder(teacher, "hash_grid", 6), settings), Budget(steps=150))
+    def fresh() -> TrainingLoop:
+        return TrainingLoop(pvd_student(_ladder(teacher, "hash_grid", 6), settings), Budget(steps=150))
 
     whole, first = fresh(), fresh()
     whole.run()
@@ -253,7 +253,7 @@ class _Stop(Exception):
 
 
 def _stop_after(step: int):
-    def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+    def watch(moment: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
         if moment.step == step:
             raise _Stop
 

@@ -11,7 +11,7 @@ from volkit.files.checkpoint import read_state, write_state
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig
-from volkit.training.loop import Budget, Fit
+from volkit.training.loop import Budget, TrainingLoop
 
 STEPS, BREAK = 8, 6
 GROWING = {
@@ -21,10 +21,10 @@ GROWING = {
 }
 
 
-def fitted(seen, kind: str) -> Fit:
+def fitted(seen, kind: str) -> TrainingLoop:
     generator = torch.Generator().manual_seed(0)
     job = FitJob(Path("a"), Path("b"), to=kind, config=GROWING[kind])
-    return Fit(job._trainee(job._scene(seen, generator), seen, generator), Budget(steps=STEPS))
+    return TrainingLoop(job._trainee(job._scene(seen, generator), seen, generator), Budget(steps=STEPS))
 
 
 class Stop(Exception):

@@ -14,14 +14,14 @@ from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
 from volkit.generation import wish
 from volkit.generation.control_picture import control_picture
-from volkit.generation.rework import place_of, unfolded
+from volkit.generation.rework import ensure_uv, place_of
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
 from volkit.meshing.denoise import bend
 from volkit.progress import Progress
 from volkit.representations import Mesh, SplatsConfig
 from volkit.representations.voxels import VoxelsConfig
-from volkit.training.loop import Budget, Fit, Moment
+from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
 QUIET = Progress()
 
@@ -108,12 +108,12 @@ def test_a_wish_is_where_the_gradient_is():
 def test_what_is_held_stays():
     """Source-anchored from a red to a blue ball: the ground about it, which both share, is held and stays white."""
     trainee = student("mesh", METHODS["dds"](), seeded())
-    trainee.rung.asked = replace(trainee.rung.asked, hold=5.0)
-    losses = trainee.losses(Moment(0, 0.0, 0.0))
+    trainee.rung.asked = replace(trainee.rung.asked, preserve=5.0)
+    losses = trainee.losses(StepInfo(0, 0.0, 0.0))
     assert losses["held"] >= 0.0 and losses["held"].requires_grad
-    Fit(trainee, Budget(steps=20)).run()
-    cameras = AROUND.middle(4, SIZE)
-    corners = trainee.subjects[0].draw(cameras, Moment(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
+    TrainingLoop(trainee, Budget(steps=20)).run()
+    cameras = AROUND.turntable(4, SIZE)
+    corners = trainee.subjects[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
     assert torch.allclose(corners, torch.ones_like(corners), atol=1e-3)  # float32 sums of a few terms
 
 
@@ -140,7 +140,7 @@ def test_assets_of_any_size_are_brought_to_the_prior():
 
 def test_meshes_without_uv_are_unfolded():
     plain = replace_colours(sphere())
-    found = unfolded(plain, 64)
+    found = ensure_uv(plain, 64)
     assert found.texture.shape == (64, 64, 4) and len(found.corner_uv) == len(plain.faces)
     assert torch.equal(found.vertices, plain.vertices)
     seen = found.texture[..., :3].flatten(0, 1).float().median(0).values
@@ -154,7 +154,7 @@ def replace_colours(mesh):
 
 def test_controls_are_normals_as_the_network_was_taught():
     """Red is left, green is top, blue is front (ControlNet 1.1); what nothing is, is grey."""
-    picture = control_picture(sphere(), replace(AROUND, distance=(2.0, 2.0)).middle(2, SIZE), 33)
+    picture = control_picture(sphere(), replace(AROUND, distance=(2.0, 2.0)).turntable(2, SIZE), 33)
     assert picture.shape == (2, 3, 33, 33)
     for seen in picture:  # a ball is the same from everywhere; it is made of flat faces, up to 10 degrees off
         front, left, top = seen[:, 16, 16], seen[:, 16, 6], seen[:, 6, 16]
@@ -166,7 +166,7 @@ def test_controls_are_normals_as_the_network_was_taught():
 def test_controls_are_depth_and_edges():
     """Near is white and far is black, over black; edges are where the grey ball ends, and nowhere else."""
     pytest.importorskip("skimage")
-    cameras = replace(AROUND, distance=(2.0, 2.0)).middle(2, SIZE)
+    cameras = replace(AROUND, distance=(2.0, 2.0)).turntable(2, SIZE)
     for seen in control_picture(sphere(), cameras, 33, "depth"):
         assert seen[0, 16, 16] == 1.0 and (seen == seen[:1]).all() and seen[0, 0, 0] == 0.0
         there = seen[0, 16][seen[0, 16] > 0]

@@ -8,7 +8,7 @@ import torch
 
 from volkit.cli import main
 from volkit.editing.actions import ACTIONS, edited
-from volkit.evaluation.evaluate import flat_colour
+from volkit.evaluation.evaluate import render_over
 from volkit.evaluation.metrics import psnr
 from volkit.geometry import Domain, Similarity
 from volkit.io import load, save
@@ -33,7 +33,7 @@ def ball(count: int = 400, degree: int = 2, extras: tuple[str, ...] = ()) -> Spl
 def alike(a: Splats, b: Splats) -> float:
     """PSNR of one view, infinite where they are identical."""
     camera = orbit_cameras(a, 1, 64)
-    return psnr(flat_colour(b, camera, WHITE), flat_colour(a, camera, WHITE)) or torch.inf
+    return psnr(render_over(b, camera, WHITE), render_over(a, camera, WHITE)) or torch.inf
 
 
 def test_faint_splats_go():

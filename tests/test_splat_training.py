@@ -10,9 +10,9 @@ from plyfile import PlyData, PlyElement
 
 from volkit.cli import main
 from volkit.distillation.spacing import spacing
-from volkit.distillation.splats.adaptive import Classic
-from volkit.distillation.splats.mcmc import Chain, shake
-from volkit.distillation.splats.start import begin_at, evidence, places
+from volkit.distillation.splats.adaptive import DefaultStrategy
+from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise
+from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews
 from volkit.geometry import Cameras, Domain
@@ -22,7 +22,7 @@ from volkit.io.splats.point_cloud import read_points
 from volkit.ops.splat import Projected
 from volkit.rendering.splatting import SplatRenderer
 from volkit.representations import Splats, SplatsConfig
-from volkit.training.loop import Budget, Fit, Moment
+from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
 BOX = Domain.cube(1.0)
 
@@ -70,7 +70,7 @@ def test_a_shake_is_as_large_as_the_splat_allows():
         splats.log_scales.fill_(math.log(0.02))
         splats.logits.fill_(-20.0)
     before = splats.means.detach().clone()
-    shake(splats, 10.0, _seeded())
+    add_noise(splats, 10.0, _seeded())
     moved = (splats.means.detach() - before).std().item()
     faintness = 1.0 / (1.0 + math.exp(-0.5))
     assert moved == pytest.approx(10.0 * 0.02**2 * faintness, rel=0.03)  # of 12 000 normal numbers
@@ -82,17 +82,17 @@ def test_no_splat_is_thrown_far():
         splats.log_scales.fill_(math.log(50.0))
         splats.logits.fill_(-20.0)
     before = splats.means.detach().clone()
-    shake(splats, 10.0, _seeded())
+    add_noise(splats, 10.0, _seeded())
     moved = (splats.means.detach() - before).std().item()
     assert moved == pytest.approx(2.0 * 50.0 / (1.0 + math.exp(-0.5)), rel=0.03)  # of 12 000 normal numbers
 
 
 def test_the_error_is_blamed_on_who_draws_it():
-    cameras, chain = _ring(1), Chain(100)
+    cameras, chain = _ring(1), MCMCStrategy(100)
     opaque = tuple(image[..., :3] for image in _ball_pictures(cameras))
     splats = SplatsConfig(100, 0).build(BOX, _seeded())
     student = SplatStudent(splats, PhotographViews(cameras, opaque), _seeded(), chain)
-    losses = student.losses(Moment(0, 0.0, 0.0))
+    losses = student.losses(StepInfo(0, 0.0, 0.0))
     sum(losses.values()).backward()
     again = _seeded()
     torch.randperm(1, generator=again)
@@ -109,7 +109,7 @@ def test_the_error_is_blamed_on_who_draws_it():
 def test_more_splats_come_where_the_error_is():
     splats = SplatsConfig(100, 0).build(BOX, _seeded())
     guilty = splats.means.detach()[7].clone()
-    change = Chain(most=110, growth=1.5, shares=torch.eye(100)[7]).move(splats, _seeded())
+    change = MCMCStrategy(most=110, growth=1.5, shares=torch.eye(100)[7]).move(splats, _seeded())
     assert change is not None and len(splats) == 110
     assert (splats.means[100:] == guilty).all() and (splats.opacities[100:] < 0.1).all()
 
@@ -117,7 +117,7 @@ def test_more_splats_come_where_the_error_is():
 def test_what_pictures_say_about_points():
     cameras = _ring()
     points = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.9], [40.0, 0.0, 0.0]])
-    said = evidence(points, cameras, _ball_pictures(cameras), 0.1)
+    said = photo_evidence(points, cameras, _ball_pictures(cameras), 0.1)
     assert said.possible.tolist() == [True, False, False]
     torch.testing.assert_close(said.colours[0], torch.tensor([200 / 255, 0.0, 0.0]))
     assert said.views[0] == 12 and said.spread[0] < 1e-3
@@ -126,10 +126,10 @@ def test_what_pictures_say_about_points():
 def test_splats_begin_inside_the_visual_hull():
     cameras = _ring()
     splats = SplatsConfig(500, 1).build(BOX, _seeded())
-    world, colours = places(splats, cameras, _ball_pictures(cameras), 0.1, _seeded())
+    world, colours = agreeing_places(splats, cameras, _ball_pictures(cameras), 0.1, _seeded())
     assert 0 < len(world) <= 500
     assert (world[:, :2].norm(dim=-1) < 0.55).all()  # the ball's radius and a pixel, 0.07; cameras stand on a ring
-    begin_at(splats, world, colours, torch.Generator().manual_seed(0))
+    start_splats(splats, world, colours, torch.Generator().manual_seed(0))
     assert len(splats) == len(world) and splats.opacities.mean().item() == pytest.approx(0.1, abs=1e-4)
     assert (splats.sh_dc[:, 0, 0] > 0).all() and (splats.sh_dc[:, 0, 1] < 0).all()
 
@@ -138,11 +138,11 @@ def test_open_space_is_begun_beyond_the_box():
     cameras = _ring()
     splats = SplatsConfig(500, 1).build(Domain.cube(0.5, contracted=True), _seeded())
     opaque = tuple(image[..., :3] for image in _ball_pictures(cameras))
-    world, _ = places(splats, cameras, opaque, 0.1, _seeded())
+    world, _ = agreeing_places(splats, cameras, opaque, 0.1, _seeded())
     assert len(world) == 500 and (world.norm(dim=-1) > 2.0).any() and (world.norm(dim=-1) < 20.0).all()
 
 
-def _pulled(classic: Classic, splats: Splats, pull: torch.Tensor) -> None:
+def _pulled(classic: DefaultStrategy, splats: Splats, pull: torch.Tensor) -> None:
     """One view in which every splat is seen and pulled at."""
     means = torch.zeros(len(splats), 2, requires_grad=True)
     flat = torch.ones(len(splats))
@@ -159,11 +159,11 @@ def test_the_most_pulled_multiply_whatever_the_weight_of_the_loss(weight):
         splats.logits.fill_(0.0)
         splats.logits[50] = -20.0
     before = splats.means.detach().clone()
-    classic = Classic(most=1000, growth=1.095, begin=0.0)
+    classic = DefaultStrategy(most=1000, growth=1.095, begin=0.0)
     pull = torch.zeros(100)
     pull[:10] = weight
     _pulled(classic, splats, pull)
-    change = classic.after_step(splats, Moment(1, 1.0, 0.01), _seeded())
+    change = classic.after_step(splats, StepInfo(1, 1.0, 0.01), _seeded())
     assert change is not None and change.rows is not None and len(splats) == 109  # ten more, the faint one less
     assert 50 not in change.rows.tolist()
     torch.testing.assert_close(splats.means[99:104], before[:5])  # small ones are cloned where they are
@@ -174,20 +174,20 @@ def test_the_most_pulled_multiply_whatever_the_weight_of_the_loss(weight):
 
 def test_opacities_begin_again_now_and_then():
     splats = SplatsConfig(10, 0).build(BOX, _seeded())
-    classic = Classic(resets=(0.3,), begin=0.9, end=0.95)
+    classic = DefaultStrategy(resets=(0.3,), begin=0.9, end=0.95)
     for fraction, opacity in ((0.2, 0.1), (0.35, 0.01)):
         _pulled(classic, splats, torch.ones(10))
-        classic.after_step(splats, Moment(1, 1.0, fraction), _seeded())
+        classic.after_step(splats, StepInfo(1, 1.0, fraction), _seeded())
         assert splats.opacities.max().item() == pytest.approx(opacity, rel=1e-4)
 
 
 def test_a_classic_run_is_taken_up_where_it_was():
     cameras = _ring()
 
-    def fit(steps: int) -> Fit:
+    def fit(steps: int) -> TrainingLoop:
         splats = SplatsConfig(200, 1).build(BOX, _seeded())
         views = PhotographViews(cameras, _ball_pictures(cameras))
-        return Fit(SplatStudent(splats, views, _seeded(), Classic(300, rounds=4)), Budget(steps=steps))
+        return TrainingLoop(SplatStudent(splats, views, _seeded(), DefaultStrategy(300, rounds=4)), Budget(steps=steps))
 
     whole, half, rest = fit(24), fit(24), fit(24)
     whole.run()

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from volkit.distillation.exact.flat import flattened
-from volkit.distillation.exact.surface import Surface, splats_on
-from volkit.distillation.splats.mcmc import Chain, relocated, shake
-from volkit.editing.merge import thin
+from volkit.distillation.exact.surface import SurfacePoints, place_splats
+from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise, relocate
+from volkit.editing.merge import thin_splats
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
 from volkit.rendering import renderer_for
 from volkit.rendering.splatting import SplatRenderer
 from volkit.representations import ParamGroup, Splats, SplatsConfig, splat_extent
 from volkit.representations.splats import PARAMETERS
-from volkit.training.loop import Budget, Fit, Regrown
+from volkit.training.loop import Budget, ParameterChange, TrainingLoop
 
 BOX = Domain.cube(1.0)
 
@@ -138,7 +138,7 @@ def test_harmonics_turn_with_the_scene(degree):
 @pytest.mark.parametrize("copies", [1, 2, 5, 51])
 @pytest.mark.parametrize("opacity", [0.1, 0.6, 0.95])
 def test_copies_look_like_the_one_that_they_stand_for(copies, opacity):
-    each, factor = relocated(torch.tensor([opacity]), torch.tensor([copies]))
+    each, factor = relocate(torch.tensor([opacity]), torch.tensor([copies]))
     left = (1.0 - each.double()) ** copies
     if each.item() > 0.005:  # where it is not held above what is dead
         assert 1.0 - left.item() == pytest.approx(opacity, rel=1e-5)
@@ -151,7 +151,7 @@ def test_relocation_against_the_sums_of_the_paper():
     total = sum(
         math.comb(i - 1, k) * (-1) ** k / math.sqrt(k + 1) * each ** (k + 1) for i in range(1, n + 1) for k in range(i)
     )
-    _, factor = relocated(torch.tensor([o]), torch.tensor([n]))
+    _, factor = relocate(torch.tensor([o]), torch.tensor([n]))
     assert factor.item() == pytest.approx(o / total, rel=1e-5)
 
 
@@ -160,7 +160,7 @@ def test_the_dead_move_and_more_are_added(surfels):
     splats = _splats(100, surfels=surfels)
     with torch.no_grad():
         splats.logits[:30] = -12.0
-    change = Chain(most=110, growth=1.5, shares=torch.ones(100)).move(splats, _seeded())
+    change = MCMCStrategy(most=110, growth=1.5, shares=torch.ones(100)).move(splats, _seeded())
     assert len(splats) == 110 == splats.config.count and (splats.opacities > 0.005 * 0.99).all()
     assert change is not None and change.rows is not None and len(change.rows) == 110
     assert splats.config.surfels is surfels and splats.log_scales.shape == (110, 2 if surfels else 3)
@@ -173,7 +173,7 @@ def test_surfels_are_shaken_within_their_planes():
     with torch.no_grad():
         splats.logits.fill_(-6.0)
         before, normals = splats.means.clone(), rotations_of(splats.quaternions)[:, :, 2]
-        shake(splats, 40.0, _seeded())
+        add_noise(splats, 40.0, _seeded())
     moved = splats.means.detach() - before
     assert (moved.norm(dim=-1) > 1e-4).all()
     assert ((moved * normals).sum(-1).abs() < 1e-5 * moved.norm(dim=-1) + 1e-6).all()  # float32
@@ -229,7 +229,7 @@ class _Growing:
         if moment.step != 2:
             return []
         self.x = torch.nn.Parameter(self.x.detach()[torch.tensor([0, 1, 1])])
-        return [Regrown(torch.tensor([0, -1, 1]))]
+        return [ParameterChange(torch.tensor([0, -1, 1]))]
 
     def state(self):
         return {}
@@ -238,7 +238,7 @@ class _Growing:
 
 
 def test_moments_go_where_their_rows_go():
-    fit = Fit(_Growing(), Budget(steps=2))
+    fit = TrainingLoop(_Growing(), Budget(steps=2))
     fit.run()
     first, second = fit._moments["x.0"]
     assert first.shape == (3, 1) and first[1] == 0 and second[1] == 0
@@ -250,7 +250,7 @@ def test_splats_lie_flat_on_what_was_seen():
     flat = torch.cat([grid.view(-1, 2), torch.zeros(400, 1)], 1)
     normals = torch.nn.functional.normalize(torch.tensor([0.0, 1.0, 1.0]), dim=0).expand(400, 3)
     splats = SplatsConfig(300, 1).build(BOX, _seeded())
-    splats_on(splats, Surface(flat, torch.full((400, 3), 0.25), normals), _seeded())
+    place_splats(splats, SurfacePoints(flat, torch.full((400, 3), 0.25), normals), _seeded())
     assert len(splats) == 300
     shortest = rotations_of(splats.quaternions)[:, :, 2]
     torch.testing.assert_close(shortest, normals[:300], atol=1e-5, rtol=0)  # float32
@@ -265,7 +265,7 @@ def test_equal_splats_are_joined_into_one_like_them(surfels):
     splats.means.copy_(torch.tensor([[0.3, 0.0, 0.0], [0.3, 0.2, 0.0]]))
     splats.log_scales.copy_(torch.tensor([0.3, 0.1, 0.02][: splats.log_scales.shape[1]]).log().expand(2, -1))
     splats.logits.fill_(0.0)
-    thin(splats, torch.tensor([1.0, 3.0]), 1, torch.Generator().manual_seed(0))
+    thin_splats(splats, torch.tensor([1.0, 3.0]), 1, torch.Generator().manual_seed(0))
     torch.testing.assert_close(splats.means, torch.tensor([[0.3, 0.15, 0.0]]))
     third = 0.0 if surfels else 0.02
     # the spread of means 0.2 apart with shares 1/4 and 3/4 is 3/16 of its square
@@ -281,6 +281,6 @@ def test_what_shows_nothing_goes_first():
     light = torch.zeros(50)
     light[:8] = 1.0
     kept = splats.means[:8].clone()
-    thin(splats, light, 8, torch.Generator().manual_seed(0))
+    thin_splats(splats, light, 8, torch.Generator().manual_seed(0))
     assert len(splats) == 8
     assert torch.cdist(kept, splats.means).amin(1).max() < 1e-6  # joining with what shows nothing changes nothing

@@ -10,7 +10,7 @@ import torch
 from volkit import cli
 from volkit.commands.convert import ConvertJob
 from volkit.evaluation.evaluate import write_picture
-from volkit.files.atomic import check_writable, written_whole
+from volkit.files.atomic import atomic_write, check_writable
 from volkit.geometry import Domain
 from volkit.io import FormatError, check_target, load, save
 from volkit.representations.hash_grid import HashGridConfig
@@ -98,7 +98,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path, field):
             (tmp_path / PLACE / name).write_bytes(b"half")
 
     killed()
-    with written_whole(tmp_path / "a.safetensors") as place:
+    with atomic_write(tmp_path / "a.safetensors") as place:
         assert place == tmp_path / PLACE / "a.safetensors" and place.read_bytes() == b""
         place.write_bytes(b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]

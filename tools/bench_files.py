@@ -24,7 +24,7 @@ from bench_frame import IDLE, Bench, Cases, busy_cores, save
 from bench_tables import WAITED
 
 import volkit
-from volkit.evaluation.evaluate import Judge
+from volkit.evaluation.evaluate import Evaluator
 from volkit.geometry import Domain
 from volkit.progress import Progress
 from volkit.representations import Splats, SplatsConfig
@@ -129,7 +129,7 @@ def _sog(bench: Bench, scene: Splats, folder: Path) -> Cases:
     """Written alone, for splat-transform needs a GPU for that; how near its pictures are, in dB."""
     target = folder / "ours.sog"
     timed = bench.brief().time({"volkit": partial(volkit.save, scene, target)}, len(scene))
-    judge = Judge.of_scene(scene, SIDE, bench.generator)
+    judge = Evaluator.of_scene(scene, SIDE, bench.generator)
     timed["volkit"]["psnr"] = judge.mean_psnr(volkit.load(target), Progress())
     return {f"write .sog, {len(scene)} trained ones": _sized(timed, target, target)}
 

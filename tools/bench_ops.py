@@ -22,7 +22,7 @@ def bench_hash_encode(bench: Bench) -> Cases:
     """L16 F2, 16 to 2048: uniform points, and points along rays."""
     cases: Cases = {}
     for log2_table in (15, 19):
-        levels = HashLevels.reaching(2048, log2_table=log2_table)
+        levels = HashLevels.with_finest(2048, log2_table=log2_table)
         table = (bench.rand(levels.entries, 2) - 0.5).requires_grad_()
         half = table.detach().half().requires_grad_()
         buffer = torch.zeros_like(table)
@@ -80,7 +80,7 @@ def bench_fused_mlp(bench: Bench) -> Cases:
 
 def bench_adam(bench: Bench) -> Cases:
     """A 6.1 M x 2 table: every row, one row in six, and torch's fused Adam."""
-    entries, rule = HashLevels.reaching(2048).entries, AdamRule(1e-2)
+    entries, rule = HashLevels.with_finest(2048).entries, AdamRule(1e-2)
     state = [bench.rand(entries, 2) for _ in range(4)]
     touched = (bench.rand(entries) < 1 / 6).nonzero().flatten()
     rival = torch.nn.Parameter(state[0].clone())

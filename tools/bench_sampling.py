@@ -9,7 +9,7 @@ from bench_frame import Bench, Cases, agree
 from volkit.geometry import morton_cells
 from volkit.ops import backend
 from volkit.ops.composite import composite
-from volkit.ops.march import Lattice, Stride, march
+from volkit.ops.march import MarchGrid, Stride, march
 from volkit.ops.plane_sample import Factor, plane_sample
 from volkit.ops.voxel_sample import voxel_sample
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits
@@ -33,7 +33,7 @@ def bench_march(bench: Bench) -> Cases:
     rays, bits = max(bench.points // 16, 64), shell().to(bench.device)
     origins, directions = _looking_in(bench, rays)
     for name, contracted in (("bounded", False), ("contracted", True)):
-        lattice = Lattice((-1.0,) * 3, (1.0,) * 3, contracted, OCCUPANCY_RESOLUTION)
+        lattice = MarchGrid((-1.0,) * 3, (1.0,) * 3, contracted, OCCUPANCY_RESOLUTION)
         stride = Stride(2 * 3**0.5 / 1024, 1 / 256 if contracted else 0.0)
         near = torch.zeros(rays, device=bench.device)
         far = torch.full_like(near, 1e3 if contracted else 4.0)

@@ -177,7 +177,7 @@ def _drawn(bench: Bench, truth, count: int) -> tuple[Rays, Tensor]:
     camera = torch.randint(len(cameras), (count,), generator=bench.generator)
     pixels = torch.rand(count, 2, generator=bench.generator) * cameras.size[camera]
     rays = cameras.rays(camera, pixels)
-    picture = VolumeRenderer(choice=4.0).rays(truth, rays)
+    picture = VolumeRenderer(step_scale=4.0).rays(truth, rays)
     return truth.world_from_local.inverse().rays(rays), picture.channels["rgb"]
 
 

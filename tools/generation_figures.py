@@ -19,7 +19,7 @@ from toy.rendering import render
 from toy.scenes import exact_scene
 
 from volkit.evaluation.metrics import psnr
-from volkit.generation import Around
+from volkit.generation import CameraSampler
 from volkit.geometry import Cameras
 from volkit.rendering.renderer import renderer_for
 from volkit.representations import Representation
@@ -40,9 +40,9 @@ def seen(scene: Representation, cameras: Cameras) -> tuple[Float[Tensor, "view h
     return picture.over(picture.opacity.new_ones(3)).clamp(0.0, 1.0), picture.opacity
 
 
-def figures(scene: Representation, prompt: str, around: Around) -> dict[str, Any]:
+def figures(scene: Representation, prompt: str, around: CameraSampler) -> dict[str, Any]:
     """`psnr` and `iou` over eight views, `rank` of the exact object among captions, `azimuth` of a front mark."""
-    caption, cameras = parse(prompt), around.middle(VIEWS, SIZE, ELEVATION)
+    caption, cameras = parse(prompt), around.turntable(VIEWS, SIZE, ELEVATION)
     ours, opacity = seen(scene, cameras)
     truth = _exact([caption], cameras)
     values = [psnr(a, b) or math.inf for a, b in zip(ours, truth.pictures[0], strict=True)]
@@ -58,11 +58,11 @@ def figures(scene: Representation, prompt: str, around: Around) -> dict[str, Any
 
 
 @torch.no_grad()
-def spread(scenes: Sequence[Representation], around: Around) -> dict[str, Any]:
+def spread(scenes: Sequence[Representation], around: CameraSampler) -> dict[str, Any]:
     """`apart`: mean PSNR between the pictures of two particles, less is more spread; `psnr_nearest`: mean PSNR of each
     to the exact pictures of the caption that it is nearest to, which asks for no particular one.
     """
-    cameras, others = around.middle(VIEWS, SIZE, ELEVATION), _others(around)
+    cameras, others = around.turntable(VIEWS, SIZE, ELEVATION), _others(around)
     pictures = torch.stack([seen(scene, cameras)[0] for scene in scenes])
     errors = [float((a - b).square().mean()) for a, b in itertools.combinations(pictures, 2)]
     wrong = torch.stack([(others.pictures - own).square().mean((1, 2, 3, 4)) for own in pictures])
@@ -96,19 +96,19 @@ def _exact(captions: Sequence[Caption], cameras: Cameras) -> Exact:
 
 
 @lru_cache(maxsize=2)
-def _others(around: Around) -> Exact:
+def _others(around: CameraSampler) -> Exact:
     """The captions to be confused with: all single solids, and as many of each relation."""
     every, chance = plain_captions(), random.Random(0)
     alone = [caption for caption in every if caption.relation == "alone"]
     more = []
     for relation in ("with", "on", "beside"):
         more += chance.sample([c for c in every if c.relation == relation], (CAPTIONS - len(alone)) // 3 + 1)
-    return _exact([*alone, *more][:CAPTIONS], around.middle(VIEWS, SIZE, ELEVATION))
+    return _exact([*alone, *more][:CAPTIONS], around.turntable(VIEWS, SIZE, ELEVATION))
 
 
-def _mark(scene: Representation, caption: Caption, around: Around) -> dict[str, Any]:
+def _mark(scene: Representation, caption: Caption, around: CameraSampler) -> dict[str, Any]:
     """Where the mark's colour is seen: the azimuth of its centroid in degrees from the front, and in how many lobes."""
-    pictures, opacity = seen(scene, around.middle(TURNS, SIZE, 10.0))
+    pictures, opacity = seen(scene, around.turntable(TURNS, SIZE, 10.0))
     mark, body = (torch.tensor(COLOURS[name]) for name in (caption.nose, caption.first.colour))
     nearer = _apart(pictures, mark) < _apart(pictures, body).clamp_max(NEAR)
     count = (nearer & (opacity > 0.5)).sum((1, 2)).double()

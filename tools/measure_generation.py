@@ -24,8 +24,8 @@ from measure_memory import with_random_weights
 from volkit.commands.generate import GenerateJob
 from volkit.evaluation.evaluate import write_picture
 from volkit.files.bundled import bundled_folder
-from volkit.generation import Around
-from volkit.generation.guided import TOY, opened
+from volkit.generation import CameraSampler
+from volkit.generation.guided import TOY, open_guiding_prior
 from volkit.io import load
 from volkit.progress import Progress
 from volkit.training.loop import Budget
@@ -40,7 +40,9 @@ def main() -> None:
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
     options.prior = _prepared(options)
-    around = GenerateJob("a", Path("a"), prior=options.prior).around(opened(options.prior, torch.device("cpu")))
+    around = GenerateJob("a", Path("a"), prior=options.prior).around(
+        open_guiding_prior(options.prior, torch.device("cpu"))
+    )
     timed = Budget.parse(options.budget).seconds is not None
     rows = []
     for prompt in _prompts(options):
@@ -101,7 +103,7 @@ def _prepared(options: argparse.Namespace) -> str | None:
     return str(target)
 
 
-def _cell(options: argparse.Namespace, prompt: str, method: str, target: Path, around: Around) -> dict[str, Any]:
+def _cell(options: argparse.Namespace, prompt: str, method: str, target: Path, around: CameraSampler) -> dict[str, Any]:
     job = GenerateJob(
         prompt, target, to=options.to, prior=options.prior, method=method, scale=options.scale, sides=options.sides,
         budget=options.budget, particles=options.particles, force=True,
@@ -116,9 +118,11 @@ def _slug(prompt: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")
 
 
-def _sheet(rows: list[dict[str, Any]], options: argparse.Namespace, around: Around) -> Float[Tensor, "height width 3"]:
+def _sheet(
+    rows: list[dict[str, Any]], options: argparse.Namespace, around: CameraSampler
+) -> Float[Tensor, "height width 3"]:
     """A row a prompt, two views a method."""
-    cameras = around.middle(8, TILE, ELEVATION)[list(SHOWN)]
+    cameras = around.turntable(8, TILE, ELEVATION)[list(SHOWN)]
     pictures = [torch.cat(list(seen(load(Path(row["target"][0])), cameras)[0]), 1) for row in _placed(rows, options)]
     across = len(options.methods)
     return torch.cat([torch.cat(pictures[i : i + across], 1) for i in range(0, len(pictures), across)])

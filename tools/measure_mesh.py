@@ -22,7 +22,7 @@ from volkit.geometry.triangles import Triangles
 from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing.lattice import lattice_over, zero_surface
 from volkit.meshing.options import MeshOptions
-from volkit.meshing.visible import seen_faces
+from volkit.meshing.visible import visible_faces
 from volkit.progress import Progress
 from volkit.representations import AnalyticField, Mesh
 
@@ -68,7 +68,7 @@ def from_scene(work: Path, name: str) -> dict:
     exact = zero_surface(lattice, index, -truth.signed_distance(points))
     capture = volkit.load(field).capture
     assert capture is not None
-    exact = exact.kept(seen_faces(exact, truth.world_from_local, capture.cameras))
+    exact = exact.kept(visible_faces(exact, truth.world_from_local, capture.cameras))
     return report | beside(target, Triangles(truth.world_from_local.points(exact.vertices), exact.faces))
 
 

@@ -26,12 +26,12 @@ from volkit.commands.edit import EditJob
 from volkit.commands.generate import GenerateJob
 from volkit.commands.refine import RefineJob
 from volkit.evaluation.metrics import surface_distances
-from volkit.generation import Around
-from volkit.generation.guided import opened
+from volkit.generation import CameraSampler
+from volkit.generation.guided import open_guiding_prior
 from volkit.geometry import Domain
 from volkit.io import load, save
 from volkit.meshing.options import MeshOptions
-from volkit.meshing.pipeline import asset_of
+from volkit.meshing.pipeline import build_asset
 from volkit.progress import Progress
 from volkit.representations import Mesh, Representation
 from volkit.training.loop import Budget
@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     timed = Budget.parse(options.budget).seconds is not None
-    around = GenerateJob("a", Path("a")).around(opened(None, torch.device("cpu")))
+    around = GenerateJob("a", Path("a")).around(open_guiding_prior(None, torch.device("cpu")))
     refined, edited = REFINED[: options.first], EDITED[: options.first]
     rows = [
         measured(f"rework/refined-{_name(p)}", lambda p=p: refine(options, p, around), timed=timed) for p in refined
@@ -76,7 +76,7 @@ def main() -> None:
     _print(("prompt", "psnr_untouched", "share_untouched", "psnr_before", "psnr"), rows)
 
 
-def refine(options: argparse.Namespace, prompt: str, around: Around) -> dict[str, Any]:
+def refine(options: argparse.Namespace, prompt: str, around: CameraSampler) -> dict[str, Any]:
     """Of an exact mesh with noisy vertices and a blurred texture: how near to the exact scene, before and after."""
     worse, better = (options.work / f"{_name(prompt)}-{state}.glb" for state in ("worse", "better"))
     truth = exact_mesh(prompt)
@@ -86,7 +86,7 @@ def refine(options: argparse.Namespace, prompt: str, around: Around) -> dict[str
     return report | after | {f"{key}_before": before[key] for key in ("psnr", "iou", "chamfer")}
 
 
-def edit(options: argparse.Namespace, source: str, prompt: str, around: Around) -> dict[str, Any]:
+def edit(options: argparse.Namespace, source: str, prompt: str, around: CameraSampler) -> dict[str, Any]:
     """Of an exact mesh: what stayed, and how near it comes to the other exact scene."""
     asset, target = (options.work / f"{_name(words)}.glb" for words in (source, prompt))
     save(exact_mesh(source), asset)
@@ -98,7 +98,7 @@ def edit(options: argparse.Namespace, source: str, prompt: str, around: Around) 
 def exact_mesh(prompt: str) -> Mesh:
     """The scene that a prompt means, as a mesh with a texture."""
     field = exact_scene(parse(prompt)).build(Domain.cube(1.0), torch.Generator().manual_seed(0))
-    return asset_of(field, MESH, 200, torch.Generator().manual_seed(0), QUIET)[0].levels[0]
+    return build_asset(field, MESH, 200, torch.Generator().manual_seed(0), QUIET)[0].levels[0]
 
 
 def degraded(mesh: Mesh) -> Mesh:

@@ -35,7 +35,7 @@ MANUAL = """usage: volkit COMMAND SOURCE... TARGET [options]
 
 examples:
   volkit demo --all
-  volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+  volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --preserveout 8 --budget 3m
   volkit convert fox.safetensors fox_vm.safetensors --to tensor_vm --budget 60s
   volkit convert fox.safetensors fox.glb --faces 20000
   volkit generate "a red ball on a blue box" ball.safetensors
@@ -48,7 +48,7 @@ Exit status: 0 done, 1 failed, 2 the command line itself is wrong, 130 interrupt
 
 
 @dataclass(frozen=True)
-class Speech:
+class OutputOptions:
     """How a command speaks, whatever it does."""
 
     json: bool = False
@@ -97,7 +97,7 @@ def _run(name: str, arguments: list[str]) -> int:
         return _failed(kind + " ".join(str(error).split()), 2 if isinstance(error, UsageError) else 1)
 
 
-def _parsed(name: str, arguments: list[str]) -> tuple[Any, Speech]:
+def _parsed(name: str, arguments: list[str]) -> tuple[Any, OutputOptions]:
     import tyro
 
     job = getattr(importlib.import_module(f"volkit.commands.{name}"), f"{name.capitalize()}Job")
@@ -108,7 +108,7 @@ def _parsed(name: str, arguments: list[str]) -> tuple[Any, Speech]:
         tyro.conf.FlagCreatePairsOff,
         tyro.conf.OmitArgPrefixes,
     )
-    both = tuple[Annotated[job, flat], Annotated[Speech, flat]]
+    both = tuple[Annotated[job, flat], Annotated[OutputOptions, flat]]
     return tyro.cli(
         both, prog=f"volkit {name}", description=inspect.cleandoc(job.__doc__), args=arguments, config=config
     )

@@ -46,7 +46,7 @@ def test_arrows_point_down(path):
 
 
 def test_the_rule_sees_an_arrow_that_points_up():
-    assert upward("rendering", "volkit.distillation.rungs.plan.plan")
+    assert upward("rendering", "volkit.distillation.rungs.plan.plan_stages")
     assert upward("data", "volkit.io.load")  # the same floor
     assert upward("io", "volkit.__version__")  # the roof
     assert not upward("commands", "volkit.rendering.viewpoints.orbit_cameras")

@@ -24,7 +24,7 @@ def test_focus_of_axes_that_meet():
 
 def test_focus_of_parallel_axes_is_not_determined():
     centres = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    _, share = focus_point(Cameras.looking_at(centres, centres + torch.tensor([0.0, 1.0, 0.0]), UP, 50.0, (9, 9)))
+    _, share = Cameras.looking_at(centres, centres + torch.tensor([0.0, 1.0, 0.0]), UP, 50.0, (9, 9)).focus()
     assert share < 1e-6  # exactly 0 but for rounding
 
 

@@ -13,7 +13,7 @@ from engines.cloud import cloud
 
 import volkit
 from volkit import cli
-from volkit.evaluation.evaluate import WHITE, flat_colour
+from volkit.evaluation.evaluate import WHITE, render_over
 from volkit.evaluation.metrics import psnr
 from volkit.io import save
 from volkit.io.opening import open_scene
@@ -58,7 +58,7 @@ def same(a: Float[Tensor, "height width 3"], b: Float[Tensor, "height width 3"])
 
 def alike(path: Path, picture: Path, first: Path) -> float:
     """PSNR of a picture of a scene, as the page of `first` shows it at the start, to our own."""
-    ours = flat_colour(open_scene(path), orbit_path(open_scene(first), 1, SIZE), WHITE)
+    ours = render_over(open_scene(path), orbit_path(open_scene(first), 1, SIZE), WHITE)
     assert psnr(ours, torch.ones_like(ours)) < 22.0  # there is something to see
     return psnr(shot(picture), ours) or 99.0
 

@@ -8,7 +8,7 @@ import torch
 from closed_form import SCHEDULE, directions, mixture, seeded, weighed
 from small_scene import CAMERA, EXACT, PRIOR, RENDERS, WORDS, g, pictures, same
 
-from volkit.guidance.asking import Asking
+from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import Cfg, Linear, MinNorm, PerpNeg
 from volkit.guidance.condition import Conditions
 from volkit.guidance.grid import GridPrior
@@ -162,7 +162,7 @@ def test_rescaling_draws_the_spread_to_that_of_the_prompt_alone():
     trajectory = Trajectory(at, torch.zeros_like(at.x))
 
     def spread(combine):
-        ask = Asking(PRIOR, None, WORDS, trajectory, 0.0, seeded())
+        ask = StepPredictions(PRIOR, None, WORDS, trajectory, 0.0, seeded())
         return SCHEDULE.clean(at.x, combine(ask), at.t).flatten(1).std(1)
 
     prompt, plain, half, whole = (spread(c) for c in (Cfg(1.0), Cfg(30.0), Cfg(30.0, 0.5), Cfg(30.0, 1.0)))

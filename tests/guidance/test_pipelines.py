@@ -85,7 +85,7 @@ class Translated:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ConditionBuilder:
     """A denoiser with the precision that the adapter asks its network for."""
 
     inner: Any
@@ -103,7 +103,7 @@ def test_results_are_the_same_through_every_language(folders, prediction):
     prior = open_prior(folders("latent"), dtype=torch.float64)
     if prediction == "flow_prediction":
         prior = replace(prior, schedule=NoiseSchedule.rectified_flow())
-    spoken = Asked(Translated(prior.denoiser, prediction, prior.schedule))
+    spoken = ConditionBuilder(Translated(prior.denoiser, prediction, prior.schedule))
     told = conditions(prior, "latent")
     results = [
         Guidance(p, METHODS["sds"](7.5)).step(pictures(dtype=torch.float64), told, seeded()).gradient

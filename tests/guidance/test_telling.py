@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from volkit.geometry import Cameras
-from volkit.guidance.telling import TELLERS, circle_numbers
+from volkit.guidance.telling import CAMERA_ENCODINGS, circle_numbers
 
 
 def camera(azimuth, elevation, distance=3.0, focal=20.0, side=8):
@@ -34,10 +34,10 @@ def test_numbers_of_the_circle_know_no_size_of_pictures():
     torch.testing.assert_close(both[1:], circle_numbers(cameras[slice(1, 2)], each[1]))
 
 
-@pytest.mark.parametrize("name", TELLERS)
+@pytest.mark.parametrize("name", CAMERA_ENCODINGS)
 def test_every_language_says_sixteen_numbers(name):
     cameras = Cameras.cat([camera(a, 10.0) for a in (0.0, 90.0, 200.0)])
-    said = TELLERS[name](cameras, torch.ones(3))
+    said = CAMERA_ENCODINGS[name](cameras, torch.ones(3))
     assert said.shape == (3, 16) and bool(torch.isfinite(said).all())
     # Cameras are told apart, but by who says nothing.
     assert (said[0] - said[1]).abs().max() > 0.1 or (name == "silent" and not said.any())

@@ -205,6 +205,6 @@ def test_names_are_unique_and_suffixes_tell_kinds_apart():
 def test_mutants_of_every_format(tmp_path, monkeypatch, row):
     """As many for each row of the table as there are in the tests of readers that parse bytes themselves, and more."""
     for reader in (usd_reader, nvdb, vdb):
-        monkeypatch.setattr(reader.TRIAL, "seconds", 3.0)
+        monkeypatch.setattr(reader.SANDBOX, "seconds", 3.0)
     path = example(tmp_path, row)
     survive(path, path.read_bytes())

@@ -9,9 +9,9 @@ from shapes import around, ball
 from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.meshing import bake
-from volkit.meshing.bake import baked
-from volkit.meshing.simplify import simplified
-from volkit.meshing.unwrap import Atlas, unwrapped
+from volkit.meshing.bake import bake_texture
+from volkit.meshing.simplify import simplify
+from volkit.meshing.unwrap import Atlas, unwrap
 from volkit.rendering.picture import Picture
 from volkit.rendering.surface import MeshRenderer
 from volkit.representations import Mesh
@@ -26,7 +26,7 @@ def _colours(points: torch.Tensor) -> torch.Tensor:
 
 
 def _atlas(surface: Triangles) -> Atlas:
-    return unwrapped([simplified(surface, 2000)], SIZE)[0]
+    return unwrap([simplify(surface, 2000)], SIZE)[0]
 
 
 def _error(texture: torch.Tensor, atlas: Atlas) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_colours_come_back(lit: bool, fine: float, monkeypatch: pytest.MonkeyPat
     mesh = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices))
     mesh.world_from_local = Similarity(((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), (0.1, 0.0, -0.2), 1.1)
     atlas = _atlas(whole)
-    error = _error(baked(mesh, [atlas], around(24, 128), SIZE, lit=lit), atlas)
+    error = _error(bake_texture(mesh, [atlas], around(24, 128), SIZE, lit=lit), atlas)
     # a pixel is 0.03 wide, over which colour changes by 0.012; 8 bits twice
     assert float(error.max()) < 0.03 and float(error.mean()) < 0.006
 
@@ -55,7 +55,7 @@ def test_needless_texels_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     points = bake._points
     monkeypatch.setattr(bake, "_points", lambda atlas, size: asked.append(size) or points(atlas, size))
     for pixels in (32, 256):  # 13 and 102 along a unit at a distance of 3; half of the texels are some 22
-        baked(mesh, [atlas], around(8, pixels), SIZE)
+        bake_texture(mesh, [atlas], around(8, pixels), SIZE)
     assert asked == [SIZE // 2, SIZE]
 
 
@@ -73,7 +73,7 @@ def test_sheen_in_few_views_moves_the_mean_alone(monkeypatch: pytest.MonkeyPatch
         )
 
     monkeypatch.setattr(bake, "renderer_for", lambda scene: glossy)
-    diffuse, lit = (_error(baked(mesh, [atlas], cameras, SIZE, lit=lit), atlas) for lit in (False, True))
+    diffuse, lit = (_error(bake_texture(mesh, [atlas], cameras, SIZE, lit=lit), atlas) for lit in (False, True))
     # a fourth of the way to white, 0.1 of colour and more; four steps to the median leave a third of that
     assert float(diffuse.mean()) < 0.05 < 0.1 < float(lit.mean())
 
@@ -82,7 +82,7 @@ def test_what_nobody_sees_takes_the_nearest_colour() -> None:
     whole = ball(cells=48)
     mesh, atlas = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices)), _atlas(whole)
     above = around(24, 128)[:6]
-    texture = baked(mesh, [atlas], above, SIZE)
+    texture = bake_texture(mesh, [atlas], above, SIZE)
     texel, face, where = atlas.texels(SIZE)
     below = (atlas.surface.corners[face] * where[..., None]).sum(1)[:, 2] < -0.7
     blue = texture.view(-1, 4)[texel[below], 2].float() / 255
@@ -94,4 +94,4 @@ def test_a_surface_that_nobody_sees_is_said() -> None:
     whole = ball()
     away = Mesh.of(whole.vertices + 100.0, whole.faces)
     with pytest.raises(ValueError, match="no camera sees the surface"):
-        baked(away, [_atlas(whole)], around(4, 32), SIZE)
+        bake_texture(away, [_atlas(whole)], around(4, 32), SIZE)

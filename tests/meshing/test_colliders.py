@@ -5,7 +5,7 @@ import torch
 from shapes import ball, box, joined, sheet
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.colliders import PIECE_VERTICES, PIECES, VERTICES, colliders
+from volkit.meshing.colliders import PIECE_VERTICES, PIECES, VERTICES, build_colliders
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -36,7 +36,7 @@ def test_all_are_closed_and_convex(shape, name: str) -> None:
     if shape == "hulls":
         pytest.importorskip("coacd")
     surface = SOLIDS[name]
-    found = colliders(surface, shape)
+    found = build_colliders(surface, shape)
     diagonal = float((surface.vertices.amax(0) - surface.vertices.amin(0)).norm())
     for solid in found:
         shell = trimesh.Trimesh(solid.vertices.numpy(), solid.faces.numpy(), process=False)
@@ -49,30 +49,30 @@ def test_all_are_closed_and_convex(shape, name: str) -> None:
 
 
 def test_a_hull_of_few_vertices_is_nearly_the_hull() -> None:
-    (solid,) = colliders(ball(cells=48), "convex")
+    (solid,) = build_colliders(ball(cells=48), "convex")
     assert len(solid.vertices) == VERTICES
     # caps of 128 even points on a unit ball are 0.18 wide, and a chord of 0.36 sags by 0.016; farthest first is uneven
     assert float(_outside(solid, ball(cells=48).vertices).max()) < 0.04
 
 
 def test_a_box_is_the_smallest() -> None:
-    (upright,) = colliders(SOLIDS["box"], "box")
+    (upright,) = build_colliders(SOLIDS["box"], "box")
     assert torch.equal(upright.vertices.amax(0), torch.tensor([0.5, 1.0, 0.25])) and len(upright) == 12
-    (turned,) = colliders(SOLIDS["turned"], "box")
+    (turned,) = build_colliders(SOLIDS["turned"], "box")
     assert trimesh.Trimesh(turned.vertices.numpy(), turned.faces.numpy()).volume == pytest.approx(1.0, rel=1e-4)
     # trimesh's search is exact over edges of the hull; float32 corners
 
 
 def test_hulls_follow_a_shape() -> None:
     pytest.importorskip("coacd")
-    whole, parts = colliders(_ell(), "convex"), colliders(_ell(), "hulls")
+    whole, parts = build_colliders(_ell(), "convex"), build_colliders(_ell(), "hulls")
     volume = lambda solids: sum(trimesh.Trimesh(s.vertices.numpy(), s.faces.numpy()).volume for s in solids)  # noqa: E731
     # the boxes hold 0.64 together, their hull about 1.2; the grid of 50 that the cuts are made on thickens the arms
     assert len(parts) > 1 and volume(parts) < 0.8 < volume(whole)
-    again = colliders(_ell(), "hulls")
+    again = build_colliders(_ell(), "hulls")
     assert all(torch.equal(a.vertices, b.vertices) for a, b in zip(parts, again, strict=True))
 
 
 def test_nothing_has_no_collider() -> None:
     with pytest.raises(ValueError, match="no faces"):
-        colliders(Triangles(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long)), "convex")
+        build_colliders(Triangles(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long)), "convex")

@@ -4,7 +4,7 @@ import torch
 from shapes import ball
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.denoise import bend, denoised
+from volkit.meshing.denoise import bend, denoise
 
 EDGE = 0.075  # of the lattice that the ball comes from
 
@@ -17,7 +17,7 @@ def noisy(surface: Triangles, size: float) -> Triangles:
 
 def test_noise_goes_and_the_ball_stays() -> None:
     worse = noisy(ball(), 0.4 * EDGE)
-    better, rounds = denoised(worse)
+    better, rounds = denoise(worse)
     assert rounds > 0 and bend(better) < bend(worse) / 3
     before, after = ((surface.vertices.norm(dim=-1) - 1.0) for surface in (worse, better))
     # A vertex is averaged with some eight neighbours, again and again; the ball keeps its size to a part of the noise.
@@ -26,10 +26,10 @@ def test_noise_goes_and_the_ball_stays() -> None:
 
 def test_solids_and_faint_noise_are_left_alone() -> None:
     for surface in (ball(), noisy(ball(), 0.02 * EDGE), noisy(Triangles(ball().vertices, ball().faces[:400]), EDGE)):
-        assert denoised(surface) == (surface, 0)
+        assert denoise(surface) == (surface, 0)
 
 
 def test_a_surface_without_neighbours_is_left_alone() -> None:
     apart = torch.arange(3 * 600).view(-1, 3)
     surface = Triangles(torch.rand(3 * 600, 3, generator=torch.Generator().manual_seed(0)), apart)
-    assert denoised(surface) == (surface, 0)
+    assert denoise(surface) == (surface, 0)

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from volkit.geometry.tangents import corner_tangents
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.maps import FAR, normal_map, occlusion_map
-from volkit.meshing.simplify import simplified
-from volkit.meshing.unwrap import Atlas, unwrapped
+from volkit.meshing.maps import OCCLUSION_SHARE, bake_normals, bake_occlusion
+from volkit.meshing.simplify import simplify
+from volkit.meshing.unwrap import Atlas, unwrap
 
 pytest.importorskip("xatlas")
 WAVES = 6.0
@@ -52,7 +52,7 @@ def _mikkelsen(atlas: Atlas) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_tangents_are_those_of_mikkelsen() -> None:
-    (atlas,) = unwrapped([simplified(ball(_bumps), 300)], 256)
+    (atlas,) = unwrap([simplify(ball(_bumps), 300)], 256)
     mirrored = Atlas(atlas.surface, torch.stack([1.0 - atlas.corner_uv[..., 0], atlas.corner_uv[..., 1]], -1))
     for one in (atlas, mirrored):
         tangents, signs = corner_tangents(one.surface, one.corner_uv).double().split([3, 1], -1)
@@ -66,8 +66,8 @@ def test_tangents_are_those_of_mikkelsen() -> None:
 
 def test_bumps_come_back_from_the_normal_map() -> None:
     dense = ball(_bumps, cells=96)
-    (atlas,) = unwrapped([simplified(dense, 1500)], 512)
-    texture = normal_map([atlas], dense, 512)
+    (atlas,) = unwrap([simplify(dense, 1500)], 512)
+    texture = bake_normals([atlas], dense, 512)
     texel, face, where = atlas.texels(512)
     read = functional.normalize(texture.view(-1, 3)[texel].float() * 2 / 255 - 1, dim=-1)
     tangents, sign = (part.float() for part in _mikkelsen(atlas))
@@ -85,11 +85,11 @@ def test_bumps_come_back_from_the_normal_map() -> None:
 
 def test_flat_is_flat() -> None:
     square = sheet()
-    (atlas,) = unwrapped([square], 128)
+    (atlas,) = unwrap([square], 128)
     turned = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
     turned = turned * turned.det()
     for surface in (square, Triangles(square.vertices @ turned, square.faces)):
-        texture = normal_map([Atlas(surface, atlas.corner_uv)], surface, 128)
+        texture = bake_normals([Atlas(surface, atlas.corner_uv)], surface, 128)
         assert (texture == torch.tensor([128, 128, 255])).all()
 
 
@@ -98,13 +98,13 @@ def test_a_lid_shades_what_lies_under_it() -> None:
     lid = Triangles(sheet(1, 40.0, 0.5).vertices, sheet(1, 40.0).faces.flip(1))
     both = joined(ground, lid)
     diagonal = float((both.vertices.amax(0) - both.vertices.amin(0)).norm())
-    (atlas,) = unwrapped([ground], 64)
-    seen = occlusion_map([atlas], both, 64, torch.Generator().manual_seed(0))
+    (atlas,) = unwrap([ground], 64)
+    seen = bake_occlusion([atlas], both, 64, torch.Generator().manual_seed(0))
     # rays of slope c = cos meet the lid at h / c: the mean of 1 - h / (c far) by the cosine is (1 - h / far)^2
-    truth = 1.0 - (1.0 - 0.5 / (FAR * diagonal)) ** 2
+    truth = 1.0 - (1.0 - 0.5 / (OCCLUSION_SHARE * diagonal)) ** 2
     inner = seen.float() / 255
     assert float(inner.mean()) == pytest.approx(truth, abs=0.01)  # 64 rays a look, even over the sky
-    open_sky = occlusion_map([atlas], ground, 64, torch.Generator().manual_seed(0))
+    open_sky = bake_occlusion([atlas], ground, 64, torch.Generator().manual_seed(0))
     assert (open_sky == 255).all()
 
 
@@ -114,8 +114,8 @@ def test_a_corner_is_darker_than_the_open() -> None:
     wall = Triangles(sheet(20, 1.0).vertices @ turn + torch.tensor([-0.5, 0.0, 0.5]), sheet(20).faces)
     assert float(wall.spans[:, 0].sum()) > 0
     both = joined(ground, wall)
-    atlases = unwrapped([both], 128)
-    seen = occlusion_map(atlases, both, 128, torch.Generator().manual_seed(0)).float() / 255
+    atlases = unwrap([both], 128)
+    seen = bake_occlusion(atlases, both, 128, torch.Generator().manual_seed(0)).float() / 255
     texel, face, where = atlases[0].texels(128)
     spot = (both.corners[face] * where[..., None]).sum(1)
     value = seen.flatten()[texel]
@@ -124,6 +124,6 @@ def test_a_corner_is_darker_than_the_open() -> None:
     u, v = torch.rand(2, 1, 20_000, generator=torch.Generator().manual_seed(1))
     toward = v.sqrt() * (2 * torch.pi * u).cos()  # by the cosine; the wall is met after distance / toward
     away = (spot[floor, 0] + 0.5)[:, None] / toward.clamp_min(1e-9)
-    truth = 1.0 - (1.0 - away / (FAR * diagonal)).clamp_min(0.0).mean(1)
+    truth = 1.0 - (1.0 - away / (OCCLUSION_SHARE * diagonal)).clamp_min(0.0).mean(1)
     # 64 rays a look are even, but one look serves four texels a side: 0.03 long, along which the truth is linear
     assert float((value[floor] - truth).abs().mean()) < 0.02 and float(truth.min()) < 0.7

@@ -163,7 +163,7 @@ def test_roughness_and_metalness_are_baked(tmp_path, capsys):
     assert main([*line, "--cells", "32", "--size", "64"]) == 0
     capsys.readouterr()
     made = load(tmp_path / "b.glb")
-    finish = made.finish()
+    finish = made.as_metallic_roughness()
     middle = made.world_from_local.points(made.triangles.corners.mean(1))
     found = 255 * finish.base_colour(torch.arange(len(made.faces)), torch.full((len(made.faces), 3), 1 / 3))[:, 1:3]
     left, right = middle[:, 0] < -0.6, middle[:, 0] > 0.6  # between them it is mixed

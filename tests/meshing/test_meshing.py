@@ -15,12 +15,12 @@ from volkit.geometry.triangles import Triangles
 from volkit.io import load, save
 from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing import pipeline as mesh_job
-from volkit.meshing.fusion import fused_surface
+from volkit.meshing.fusion import fuse_depths
 from volkit.meshing.lattice import lattice_over, zero_surface
 from volkit.meshing.memory import free_memory
-from volkit.meshing.simplify import levels_of_detail, simplified, smoothed
-from volkit.meshing.unwrap import unwrapped
-from volkit.meshing.visible import seen_faces, without_crumbs, without_insides
+from volkit.meshing.simplify import make_levels, simplify, smooth
+from volkit.meshing.unwrap import unwrap
+from volkit.meshing.visible import drop_hidden_faces, drop_small_components, visible_faces
 from volkit.rendering.surface import first_hits
 from volkit.representations import AnalyticField, Mesh
 from volkit.representations.splats import SplatsConfig
@@ -50,21 +50,21 @@ def test_what_nobody_sees_goes() -> None:
     outer, inner = ball(1.0), ball(0.5)
     crumb = Triangles(0.02 * ball(1.0, cells=8).vertices + 1.15, ball(1.0, cells=8).faces)
     whole = joined(outer, inner, crumb)
-    seen = seen_faces(whole, Similarity(), around())
-    clean = without_crumbs(without_insides(whole, seen))
+    seen = visible_faces(whole, Similarity(), around())
+    clean = drop_small_components(drop_hidden_faces(whole, seen))
     assert (clean.vertices.norm(dim=-1) - 1).abs().max() < 2e-3 and len(clean) == len(outer)
 
 
 def test_fewer_faces_stay_on_the_ball() -> None:
     dense = ball(cells=64)
-    few = simplified(smoothed(dense), 500)
+    few = simplify(smooth(dense), 500)
     assert 400 < len(few) <= 500
     points, _ = few.sampled(5000, torch.Generator().manual_seed(0))
     # 500 equal triangles of a unit ball have sides of 0.24, and sagittas of 0.24^2 / 8
     assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
-    assert [len(level) for level in levels_of_detail(dense, 1600, 3)] == pytest.approx([1600, 400, 100], abs=4)
+    assert [len(level) for level in make_levels(dense, 1600, 3)] == pytest.approx([1600, 400, 100], abs=4)
     with pytest.raises(ValueError, match="--faces 3 --lods 1: the last level would have fewer than 4"):
-        levels_of_detail(dense, 3, 1)
+        make_levels(dense, 3, 1)
 
 
 def test_folded_faces_have_a_normal() -> None:
@@ -75,7 +75,7 @@ def test_folded_faces_have_a_normal() -> None:
 
 
 def test_charts_of_no_level_overlap() -> None:
-    atlases = unwrapped(levels_of_detail(ball(), 1000, 2), 256)
+    atlases = unwrap(make_levels(ball(), 1000, 2), 256)
     met, texels = 0.0, []
     for atlas in atlases:
         texel, face, where = atlas.texels(256)
@@ -94,7 +94,7 @@ def test_charts_of_no_level_overlap() -> None:
 def test_depths_are_fused() -> None:
     whole = ball(cells=64)
     mesh = Mesh.of(whole.vertices, whole.faces)
-    found = fused_surface(mesh, Domain.cube(1.2), around(48, 128), 64)
+    found = fuse_depths(mesh, Domain.cube(1.2), around(48, 128), 64)
     # pixels are 0.03 wide at the ball, and depth is the mean over them
     assert (found.vertices.norm(dim=-1) - 1).abs().mean() < 0.01
     assert float(found.areas.sum()) == pytest.approx(4 * math.pi, rel=0.05)
@@ -108,7 +108,7 @@ def test_what_is_fuzzy_has_no_pits() -> None:
         scene.means.copy_(outward * (0.5 + 0.5 * torch.rand(3000, 1, generator=generator)))
         scene.log_scales.fill_(math.log(0.04))
         scene.logits.zero_()
-    found = fused_surface(scene, Domain.cube(1.2), around(48, 128), 64)
+    found = fuse_depths(scene, Domain.cube(1.2), around(48, 128), 64)
     face = first_hits(found.vertices, found.faces, Rays(3.0 * outward, -outward))[0].long()
     met = (face >= 0) & ((found.spans[face.clamp_min(0)] * outward).sum(-1) > 0)
     assert met.float().mean() > 0.999  # 0.983 where what lies deeper than the band says nothing

@@ -9,9 +9,9 @@ from shapes import around, ball
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.large_steps import LargeSteps, unturned
 from volkit.meshing.paint import Paint
-from volkit.meshing.refine import refined
+from volkit.meshing.refine import refine_mesh
 from volkit.meshing.textured import TexturedSurface, homogeneous
-from volkit.meshing.unwrap import Atlas, unwrapped
+from volkit.meshing.unwrap import Atlas, unwrap
 from volkit.rendering.renderer import renderer_for
 from volkit.representations import Mesh
 
@@ -22,7 +22,7 @@ SIDE = 256
 @pytest.fixture(scope="module")
 def atlas() -> Atlas:
     pytest.importorskip("xatlas")
-    return unwrapped([ball(cells=20)], SIDE)[0]
+    return unwrap([ball(cells=20)], SIDE)[0]
 
 
 def _striped(atlas: Atlas) -> torch.Tensor:
@@ -107,7 +107,7 @@ def test_a_ball_grows_to_its_picture_within_its_time(atlas: Atlas) -> None:
     truth = Mesh.of(1.1 * atlas.surface.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv,
                     texture=_striped(atlas))  # fmt: skip
     started, told = time.perf_counter(), []
-    found = refined(truth, atlas, _grey(), around(30), 8.0, torch.Generator().manual_seed(0),
+    found = refine_mesh(truth, atlas, _grey(), around(30), 8.0, torch.Generator().manual_seed(0),
                     lambda fraction, **_: told.append(fraction))  # fmt: skip
     assert time.perf_counter() - started < 12.0  # a step, the last judgement and the gutter come on top
     assert told == sorted(told) and told[-1] > 0.9
@@ -123,4 +123,4 @@ def test_what_no_camera_sees_cannot_learn(atlas: Atlas) -> None:
     away = around(12)
     away = away.__class__(away.world_from_camera * torch.tensor([-1.0, 1, -1, 1]), away.intrinsics, away.size)
     with pytest.raises(ValueError, match="no camera sees the surface"):
-        refined(mesh, atlas, _grey(), away, 1.0, torch.Generator().manual_seed(0))
+        refine_mesh(mesh, atlas, _grey(), away, 1.0, torch.Generator().manual_seed(0))

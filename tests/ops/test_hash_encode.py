@@ -10,7 +10,7 @@ from grading import assert_grade
 from volkit.ops import HashLevels, backend, hash_encode
 from volkit.ops.hash_encode import _encode, _level_rows, _reference, _scatter, _slopes
 
-SMALL = HashLevels.reaching(200, levels=6, log2_table=11)
+SMALL = HashLevels.with_finest(200, levels=6, log2_table=11)
 
 
 def draw(levels: HashLevels, points: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,16 +27,16 @@ def gradients(positions, table, levels, weights):
 
 def test_parameter_counts_of_published_models():
     # instant-ngp logs 12,196,240 encoding parameters at aabb_scale 1 and 13,074,912 at 4 (issues 992, 845).
-    assert HashLevels.reaching(2048).entries * 2 == 12_196_240
-    assert HashLevels.reaching(8192).entries * 2 == 13_074_912
-    assert HashLevels.reaching(2048).resolutions[:3] == [16, 23, 31]
+    assert HashLevels.with_finest(2048).entries * 2 == 12_196_240
+    assert HashLevels.with_finest(8192).entries * 2 == 13_074_912
+    assert HashLevels.with_finest(2048).resolutions[:3] == [16, 23, 31]
     assert all(size % 8 == 0 for size in SMALL.sizes)
 
 
 @pytest.mark.parametrize("features", [1, 2, 4, 8])
 @pytest.mark.parametrize("points", [1, 15, 16, 1003])
 def test_kernel_follows_float64(isa: str, features: int, points: int):
-    levels = HashLevels.reaching(200, levels=6, features=features, log2_table=11)
+    levels = HashLevels.with_finest(200, levels=6, features=features, log2_table=11)
     positions, table = draw(levels, points)
     weights = torch.randn(points, 6 * features, generator=torch.Generator().manual_seed(1))
     out, to_positions, to_table = gradients(positions, table, levels, weights)
@@ -52,7 +52,7 @@ def test_kernel_follows_float64(isa: str, features: int, points: int):
 
 def test_half_table(isa: str):
     for features in (1, 2, 4, 8):
-        levels = HashLevels.reaching(200, levels=6, features=features, log2_table=11)
+        levels = HashLevels.with_finest(200, levels=6, features=features, log2_table=11)
         positions, table = draw(levels, 333)
         half = table.half()
         half[0], half[-1] = 6e-8, 65504.0  # a denormal and the largest number
@@ -80,7 +80,7 @@ def test_gradient_lands_in_the_buffer(isa: str):
 
 
 def test_gradcheck_of_the_reference():
-    levels = HashLevels.reaching(9, levels=2, log2_table=6, base_resolution=3)
+    levels = HashLevels.with_finest(9, levels=2, log2_table=6, base_resolution=3)
     positions, table = draw(levels, 7)
     inputs = (positions.double().requires_grad_(), table.double().requires_grad_())
     assert torch.autograd.gradcheck(lambda p, t: _reference(p, t, levels), inputs)
@@ -136,7 +136,7 @@ def test_empty_and_layouts(isa: str):
 
 
 def test_same_bits_for_any_number_of_threads(isa: str):
-    levels = HashLevels.reaching(500, levels=3, log2_table=14)
+    levels = HashLevels.with_finest(500, levels=3, log2_table=14)
     positions, table = draw(levels, 60_000)
     weights = torch.randn(60_000, 6, generator=torch.Generator().manual_seed(5))
     threads, results = torch.get_num_threads(), []

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from volkit.ops import backend
-from volkit.ops.march import Lattice, Stride, march
+from volkit.ops.march import MarchGrid, Stride, march
 
-BOX = Lattice((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), False, 32)
+BOX = MarchGrid((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), False, 32)
 
 
 def _pack(occupied: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def _scene(resolution: int, filled: float, contracted: bool, cone: float) -> tup
     """A random scene and all its samples, found by looking at every interval."""
     generator = torch.Generator().manual_seed(resolution)
     bits = _pack(torch.rand(*[resolution] * 3, generator=generator) < filled)
-    lattice = Lattice((-1.0, -1.5, -0.5), (1.0, 0.5, 2.0), contracted, resolution)
+    lattice = MarchGrid((-1.0, -1.5, -0.5), (1.0, 0.5, 2.0), contracted, resolution)
     origins, directions, near, far, jitter = _rays(200)
     given = (origins, directions, near, far, bits, lattice, Stride(0.02, cone), jitter)
     with backend.use("reference"):
@@ -117,7 +117,7 @@ def test_samples_are_sorted_and_inside(isa: str) -> None:
 
 
 def test_contraction_reaches_far_away(isa: str) -> None:
-    lattice, bits = Lattice((-1.0,) * 3, (1.0,) * 3, True, 32), torch.full((4096,), 255, dtype=torch.uint8)
+    lattice, bits = MarchGrid((-1.0,) * 3, (1.0,) * 3, True, 32), torch.full((4096,), 255, dtype=torch.uint8)
     origins, directions = torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]])
     t0, t1, _, _ = march(origins, directions, torch.zeros(1), torch.tensor([1000.0]), bits, lattice, Stride(0.01, 0.05))
     assert t1[-1] == 1000 and torch.equal(t0[1:], t1[:-1])
@@ -140,7 +140,7 @@ def test_misses_and_broken_rays_have_no_samples(isa: str) -> None:
     rows.append([0.0, 0.0, -3.0, 0.0, 0.0, 0.0, 0.0, 9.0, 0.0])  # goes nowhere
     numbers = torch.tensor(rows)
     for contracted in (False, True):
-        lattice = Lattice(BOX.lower, BOX.upper, contracted, 32)
+        lattice = MarchGrid(BOX.lower, BOX.upper, contracted, 32)
         counts = march(
             numbers[:, :3],
             numbers[:, 3:6],
@@ -197,9 +197,9 @@ def test_operator_contract(isa: str) -> None:
 
 def test_wrong_lattices_are_named() -> None:
     with pytest.raises(ValueError, match="cells a side"):
-        Lattice((0, 0, 0), (1, 1, 1), False, 100)
+        MarchGrid((0, 0, 0), (1, 1, 1), False, 100)
     with pytest.raises(ValueError, match="lower < upper"):
-        Lattice((0, 0, 0), (1, 0, 1))
+        MarchGrid((0, 0, 0), (1, 0, 1))
     with pytest.raises(ValueError, match="step > 0"):
         Stride(0.0)
     origins, directions, near, far, _ = _rays(3)

@@ -11,13 +11,13 @@ from torch import Tensor
 from volkit.geometry import sh_count
 from volkit.ops import AdamRule, HashLevels, MlpShape, adam_, backend, fused_mlp, hash_encode
 from volkit.ops.composite import composite
-from volkit.ops.march import Lattice, Stride, march
+from volkit.ops.march import MarchGrid, Stride, march
 from volkit.ops.plane_sample import Factor, plane_sample
 from volkit.ops.raster import antialias, opposite_corners, rasterise
 from volkit.ops.splat import SplatView, blend, project
 from volkit.ops.voxel_sample import voxel_sample
 
-LEVELS = HashLevels.reaching(200, levels=6, log2_table=11)
+LEVELS = HashLevels.with_finest(200, levels=6, log2_table=11)
 SHAPE = MlpShape(32, 16, 64, 2)
 VM = tuple((Factor(plane), Factor(line)) for plane, line in (((0, 1), (2,)), ((0, 2), (1,)), ((1, 2), (0,))))
 CP = ((Factor((0,)), Factor((1,)), Factor((2,))),)
@@ -180,7 +180,7 @@ def test_values_and_gradients(name: str, device: str, choice: backend.Choice) ->
 @pytest.mark.parametrize(("device", "choice"), PLACES)
 @pytest.mark.parametrize("contracted", [False, True])
 def test_march(contracted: bool, device: str, choice: backend.Choice) -> None:
-    lattice, stride = Lattice((-1.0,) * 3, (1.0,) * 3, contracted, 32), Stride(0.03, 1 / 64 if contracted else 0.0)
+    lattice, stride = MarchGrid((-1.0,) * 3, (1.0,) * 3, contracted, 32), Stride(0.03, 1 / 64 if contracted else 0.0)
     bits = torch.randint(256, (32**3 // 8,), generator=_generator(), dtype=torch.uint8)
     origins = 3.0 * torch.nn.functional.normalize(_normal(500, 3), dim=-1)
     directions = torch.nn.functional.normalize(0.5 * _uniform(500, 3) - origins, dim=-1)

@@ -14,7 +14,7 @@ from toy.views import even_views
 from volkit.guidance import Cfg, Conditions, Noised
 from volkit.guidance.pipeline import open_prior
 from volkit.guidance.sample import sample
-from volkit.guidance.telling import TELLERS
+from volkit.guidance.telling import CAMERA_ENCODINGS
 
 WORDS = "a red cube on a blue sphere"
 
@@ -38,7 +38,7 @@ def test_folders_are_priors(folders, name):
     assert x.shape[2:] == (16, 16) and prior.decode(x).shape == (4, model.side, model.side, 3)
     if not model.latent:
         torch.testing.assert_close(prior.encode(prior.decode(x)), x)
-    teller = TELLERS[json.loads((folders / name / "distillation.json").read_text())["camera"]]
+    teller = CAMERA_ENCODINGS[json.loads((folders / name / "distillation.json").read_text())["camera"]]
     cameras, at = even_views(4, model.side), Noised(x, torch.full((4,), 500))
     words, others = (prior.embed([text] * 4) for text in (WORDS, "a blue cube on a red sphere"))
     told = replace(words, camera=teller(cameras, torch.ones(3)))

@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.generation import Around
+from volkit.generation import CameraSampler
 from volkit.geometry import Cameras
 from volkit.typing import Float, Tensor
 
@@ -34,7 +34,9 @@ def joint_views(groups: int, views: int, side: int, generator: torch.Generator) 
 
 def even_views(count: int, side: int, elevation: float = 20.0) -> Cameras:
     """Views evenly around from the front on, in the middle of the distances."""
-    return Around(distance=DISTANCE, field_of_view=(FIELD_OF_VIEW, FIELD_OF_VIEW)).middle(count, side, elevation)
+    return CameraSampler(distance=DISTANCE, field_of_view=(FIELD_OF_VIEW, FIELD_OF_VIEW)).turntable(
+        count, side, elevation
+    )
 
 
 def cameras_at(
@@ -43,8 +45,8 @@ def cameras_at(
     distance: Float[Tensor, " camera"],
     side: int,
 ) -> Cameras:
-    """Square pictures, `Around.at` with the one field of view."""
-    return Around.at(azimuth, elevation, distance, torch.full_like(distance, FIELD_OF_VIEW), side)
+    """Square pictures, `CameraSampler.at` with the one field of view."""
+    return CameraSampler.at(azimuth, elevation, distance, torch.full_like(distance, FIELD_OF_VIEW), side)
 
 
 def _between(ends: tuple[float, float], share: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from volkit.commands.usage import UsageError
 from volkit.data import Photographs, load_photographs
 from volkit.devices import Device
-from volkit.evaluation.evaluate import WHITE, flat_colour, laid_over, over_white
+from volkit.evaluation.evaluate import WHITE, composite_over, render_over, white_background
 from volkit.evaluation.metrics import mean_scores, score
 from volkit.geometry import Cameras
 from volkit.io.opening import capture_size, is_scene, open_scene
@@ -113,7 +113,7 @@ class CompareJob:
     def _background(sides: "list[Side]") -> tuple[float, float, float]:
         """White where either side has transparency, black where both are opaque captures."""
         for side in sides:
-            if side.photographs and (colour := over_white(side.photographs)):
+            if side.photographs and (colour := white_background(side.photographs)):
                 return colour
             if side.scene and (side.scene.capture is None or side.scene.capture.background):
                 return WHITE
@@ -131,9 +131,9 @@ class Side:
     def picture(self, name: str, camera: Cameras, background: tuple[float, ...]) -> Float[Tensor, "height width 3"]:
         """This side's view of that name, over the background."""
         if self.scene is not None:
-            return flat_colour(self.scene, camera, background).clamp(0.0, 1.0)
+            return render_over(self.scene, camera, background).clamp(0.0, 1.0)
         assert self.photographs is not None
-        return laid_over(self.photographs.images[self.photographs.names.index(name)], background)
+        return composite_over(self.photographs.images[self.photographs.names.index(name)], background)
 
 
 def _camera(name: str, capture: Capture | None, photographs: Photographs) -> Cameras:

@@ -11,17 +11,17 @@ import tyro
 
 from volkit.commands.batch import run_all
 from volkit.commands.estimate import estimate
-from volkit.commands.pairs import pairs_of
-from volkit.commands.sources import Opening, Source
+from volkit.commands.pairs import pair_sources
+from volkit.commands.sources import OpenedSource, SourceOptions
 from volkit.data import load_photographs
 from volkit.devices import Device, chosen_device
-from volkit.distillation.build import Lesson, answer_bytes, trainee_of_teacher
+from volkit.distillation.build import DistillSettings, answer_bytes, trainee_from_teacher
 from volkit.distillation.pvd.start import pvd_schedule
 from volkit.distillation.rungs.pixels import PixelTable
-from volkit.distillation.students import splats_like, student_of
+from volkit.distillation.students import build_student, splats_config
 from volkit.editing.actions import EDIT_HELP
-from volkit.evaluation.evaluate import JUDGED, Judge
-from volkit.evaluation.roundtrip import Axes, Made, fidelity
+from volkit.evaluation.evaluate import EVALUATION_VIEWS, Evaluator
+from volkit.evaluation.roundtrip import FileAxes, Written, roundtrip_report
 from volkit.files.errors import FormatError, PlaceError
 from volkit.geometry import Frame
 from volkit.io import SpzFrame, check_target, format_for, save
@@ -35,7 +35,7 @@ from volkit.reports.fit_report import check_report
 from volkit.reports.mesh_figures import mesh_figures
 from volkit.representations import Field, Representation, RepresentationConfig, Splats
 from volkit.training.loop import Budget
-from volkit.training.run import CHECKPOINT_SECONDS, Training, count_parameters, seeded
+from volkit.training.run import CHECKPOINT_SECONDS, TrainingRun, count_parameters, make_generator
 
 __all__ = ["ConvertJob"]
 
@@ -119,7 +119,7 @@ class ConvertJob:
             self._check_new(self.report)
             check_report(self.report)
         suffixes = None if self.format is None else self.format.split(",")
-        pairs = pairs_of(self.paths, suffixes, "glb" if self._wants_mesh else "safetensors", self.compose)
+        pairs = pair_sources(self.paths, suffixes, "glb" if self._wants_mesh else "safetensors", self.compose)
         if not self.dry_run and pairs[0][1].parent == self.paths[-1]:
             self.paths[-1].mkdir(parents=True, exist_ok=True)
         runs = [
@@ -147,8 +147,8 @@ class ConvertJob:
         """Convert and measure; `shown` are pictures for a page, where there will be one."""
         self._check_new(target)
         device = chosen_device(self.device)
-        started, generator = time.perf_counter(), seeded(self.seed)
-        source = Opening(self.device, self.drop_bad, self.spz_frame, self.edit)(sources, generator, progress)
+        started, generator = time.perf_counter(), make_generator(self.seed)
+        source = SourceOptions(self.device, self.drop_bad, self.spz_frame, self.edit)(sources, generator, progress)
         teacher = source.scene
         kind = self._kind(teacher, target)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
@@ -164,14 +164,14 @@ class ConvertJob:
             if self.dry_run:
                 answers = answer_bytes(teacher, student, self.size)
                 report["parameters"] = count_parameters(student)
-                return report | estimate(student, self._budget, 0, JUDGED, teacher=teacher, answers=answers)
+                return report | estimate(student, self._budget, 0, EVALUATION_VIEWS, teacher=teacher, answers=answers)
             check_target(target, kind)
             made = self._kept(source, target, generator, started, progress) if student is teacher else None
             if made is None:
                 student = self._student(teacher, kind, generator, anew=True) if student is teacher else student
                 made = self._distil(source, student, target, generator, progress)
             report["parameters"] = count_parameters(made.scene)
-        axes = Axes(self.frame, self.spz_frame)
+        axes = FileAxes(self.frame, self.spz_frame)
         report |= made.told | {"source_bytes": sum(map(stored_bytes, sources)), "bytes": stored_bytes(target)}
         if source.splats is not None:
             report["source_splats"] = source.splats
@@ -180,7 +180,7 @@ class ConvertJob:
         if target.suffix.lower() == ".spz" or "spz_frame" in teacher.provenance:
             raw = self.spz_frame == "ply" or axes.raw
             report["spz_frame"] = teacher.provenance.get("spz_frame", "ply" if raw else "rub")
-        report |= fidelity(made, target, self.device, axes, progress)
+        report |= roundtrip_report(made, target, self.device, axes, progress)
         return report | {"notes": progress.notes}
 
     def _student(
@@ -189,16 +189,16 @@ class ConvertJob:
         """What is to be filled: the teacher itself where nothing is to change, unless it is to be learnt anew."""
         if kind != "splats" and (self.surfels or self.sh_degree is not None):
             raise ValueError("--surfels and --sh-degree are about splats; give them with --to splats")
-        wanted = splats_like(teacher, self.max_splats, self.sh_degree, self.surfels)
+        wanted = splats_config(teacher, self.max_splats, self.sh_degree, self.surfels)
         anew = anew or self._asked(*ANEW, "config")
-        student = student_of(kind, teacher, wanted, self.config, generator, anew)
+        student = build_student(kind, teacher, wanted, self.config, generator, anew)
         if (self.photos or self.method != "volkit") and not (isinstance(teacher, Field) and isinstance(student, Field)):
             raise ValueError("--photos and --method pvd are for conversions between fields; leave them out here")
         return student
 
     def _kept(
-        self, source: Source, target: Path, generator: torch.Generator, started: float, progress: Progress
-    ) -> Made | None:
+        self, source: OpenedSource, target: Path, generator: torch.Generator, started: float, progress: Progress
+    ) -> Written | None:
         """Write the source as it is, in the target's format; None for a field that the format cannot hold as it is."""
         try:
             save(source.scene, target, spz_frame=self.spz_frame, frame=self.frame)
@@ -208,21 +208,30 @@ class ConvertJob:
             progress.note(f"learnt anew: {error}")
             return None
         told = {"seconds": round(time.perf_counter() - started, 2), "steps": 0}
-        return Made(source.scene, told, self._judge(source, generator))
+        return Written(source.scene, told, self._judge(source, generator))
 
     def _distil(
-        self, source: Source, student: Representation, target: Path, generator: torch.Generator, progress: Progress
-    ) -> Made:
+        self,
+        source: OpenedSource,
+        student: Representation,
+        target: Path,
+        generator: torch.Generator,
+        progress: Progress,
+    ) -> Written:
         """Teach the student within the budget, and write it."""
         teacher = source.scene
-        judge = Judge.of_scene(source.whole, self.size, generator, target.with_suffix(".png") if self.preview else None)
-        training = Training(target, self._budget, self._purpose(target), self.resume, self.checkpoint_seconds)
-        lesson = Lesson(self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS)
+        judge = Evaluator.of_scene(
+            source.whole, self.size, generator, target.with_suffix(".png") if self.preview else None
+        )
+        training = TrainingRun(target, self._budget, self._purpose(target), self.resume, self.checkpoint_seconds)
+        lesson = DistillSettings(
+            self.size, self.method, self._photographs(teacher.device), self.max_splats or MAX_SPLATS
+        )
         with progress.phase(f"convert to {student.config.kind}"):
             started = time.perf_counter()
-            trainee = trainee_of_teacher(teacher, student, lesson, generator)
+            trainee = trainee_from_teacher(teacher, student, lesson, generator)
             schedule = None if self.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
-            fit = training.run(trainee, progress, judge.glance, schedule, time.perf_counter() - started)
+            fit = training.run(trainee, progress, judge.quick_psnr, schedule, time.perf_counter() - started)
         told = {"seconds": round(fit.seconds, 2), "steps": fit.step}
         history = fit.history.rows
         # Of the views that were glanced at while it learnt: what is written is measured when it is there.
@@ -232,11 +241,16 @@ class ConvertJob:
         save(student, target, spz_frame=self.spz_frame, frame=self.frame)
         training.finish()
         told |= {"history": history}
-        return Made(student, told, judge)
+        return Written(student, told, judge)
 
     def _mesh(
-        self, sources: tuple[Path, ...], source: Source, target: Path, generator: torch.Generator, progress: Progress
-    ) -> Made:
+        self,
+        sources: tuple[Path, ...],
+        source: OpenedSource,
+        target: Path,
+        generator: torch.Generator,
+        progress: Progress,
+    ) -> Written:
         """Extract and write: nothing is learnt, so that there is no budget."""
         if self._asked(*LEARNING):
             raise ValueError(
@@ -247,10 +261,10 @@ class ConvertJob:
         told, asset, moved = extract(source.scene, sources, target, self.mesh, self.size, generator, progress, frame)
         judge = self._judge(source, generator)
         figures = mesh_figures(asset, judge.cameras[[0]]) if judge is not None and self.report is not None else {}
-        return Made(asset.levels[0], told, judge, moved, figures)
+        return Written(asset.levels[0], told, judge, moved, figures)
 
-    def _judge(self, source: Source, generator: torch.Generator) -> Judge | None:
-        return Judge.of_scene(source.whole, self.size, generator) if self.measure else None
+    def _judge(self, source: OpenedSource, generator: torch.Generator) -> Evaluator | None:
+        return Evaluator.of_scene(source.whole, self.size, generator) if self.measure else None
 
     def _purpose(self, target: Path) -> str:
         ignored = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure"}

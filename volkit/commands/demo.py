@@ -14,9 +14,9 @@ from volkit.commands.fit import FitJob
 from volkit.commands.generate import GenerateJob
 from volkit.commands.render import RenderJob
 from volkit.data import load_photographs
-from volkit.evaluation.evaluate import WHITE, flat_colour, laid_over
-from volkit.files.atomic import written_whole
-from volkit.generation.guided import opened
+from volkit.evaluation.evaluate import WHITE, composite_over, render_over
+from volkit.files.atomic import atomic_write
+from volkit.generation.guided import open_guiding_prior
 from volkit.io.fields.analytic_scene import bundled
 from volkit.io.opening import open_scene
 from volkit.meshing.options import MeshOptions
@@ -28,14 +28,14 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["DemoJob"]
 
-FIRST = "hash_grid"
-FILES = {FIRST: "hash_grid.safetensors", "tensor_vm": "tensor_vm.safetensors", "mlp": "mlp.safetensors",
+FIRST_KIND = "hash_grid"
+FILES = {FIRST_KIND: "hash_grid.safetensors", "tensor_vm": "tensor_vm.safetensors", "mlp": "mlp.safetensors",
          "splats": "splats.ply", "hash_grid again": "hash_grid_again.safetensors", "mesh": "scene.glb"}  # fmt: skip
-CONVERSIONS = ((FIRST, "tensor_vm"), (FIRST, "mlp"), (FIRST, "splats"), ("splats", "hash_grid again"))
-MESH = (FIRST, "mesh")
-SHOWN = 3  # held-out views on the page
+CONVERSIONS = ((FIRST_KIND, "tensor_vm"), (FIRST_KIND, "mlp"), (FIRST_KIND, "splats"), ("splats", "hash_grid again"))
+MESH = (FIRST_KIND, "mesh")
+SHOWN_VIEWS = 3  # held-out views on the page
 WORDS, WORDS_FILE = "text to 3D", "words.safetensors"
-SMALL = MlpConfig(layers=4, width=128, skip=2)  # a sixth of the paper's weights, which stay fog in so little time
+SMALL_MLP = MlpConfig(layers=4, width=128, skip=2)  # a sixth of the paper's weights, which stay fog in so little time
 PROMPT = "a red sphere on a blue cube"  # of toy_prior/held_out.json: the prior never saw these words together
 
 
@@ -54,7 +54,9 @@ class Effort:
 
 
 # under 5 minutes on two cores, everything included, 8 with words
-FULL = Effort(size=128, fit="40s", convert="18s", quality=1.5, faces=20_000, texture=1024, cells=192, words="100s")
+FULL_EFFORT = Effort(
+    size=128, fit="40s", convert="18s", quality=1.5, faces=20_000, texture=1024, cells=192, words="100s"
+)
 QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0, faces=2_000, texture=256, cells=48, words="5s")
 
 
@@ -85,14 +87,14 @@ class DemoJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render, fit, convert, compare, report."""
-        started, effort = time.monotonic(), QUICK if self.quick else FULL
+        started, effort = time.monotonic(), QUICK if self.quick else FULL_EFFORT
         source, pictures = bundled(self.scene), self.out / "pictures"
         self.out.mkdir(parents=True, exist_ok=True)
         progress.note(f"1/4 pictures of {self.scene}")
         render = RenderJob(source, pictures, split="all", size=effort.size, quality=effort.quality, force=True)
         pictured = render.run(progress)
         progress.note(f"2/4 fit a hash grid to {pictured['pictures']} pictures ({effort.fit})")
-        reports = {FIRST: self._fit(pictures, effort, progress)}
+        reports = {FIRST_KIND: self._fit(pictures, effort, progress)}
         progress.note(f"3/4 convert it to tensor_vm, mlp and splats, and the splats back ({effort.convert} each)")
         for source, target in CONVERSIONS:
             reports[target] = self._convert(source, target, effort, progress)
@@ -109,7 +111,7 @@ class DemoJob:
                   "report": str(self.out / "report.html"), "results": rows}  # fmt: skip
         curves = {name: _curve(report) for name, report in reports.items()}
         write_page(self.out / "report.html", self._page(result, curves, reports, pictures))
-        with written_whole(self.out / "report.json") as place:
+        with atomic_write(self.out / "report.json") as place:
             place.write_text(json.dumps(result | {"jobs": reports}, indent=1, default=str), encoding="utf-8")
         return result
 
@@ -118,19 +120,25 @@ class DemoJob:
 
     def _fit(self, pictures: Path, effort: Effort, progress: Progress) -> dict[str, Any]:
         return FitJob(
-            pictures, self._file(FIRST), to=FIRST, budget=effort.fit, seed=self.seed, preview=self.preview, force=True
+            pictures,
+            self._file(FIRST_KIND),
+            to=FIRST_KIND,
+            budget=effort.fit,
+            seed=self.seed,
+            preview=self.preview,
+            force=True,
         ).run(progress)
 
     def _convert(self, source: str, target: str, effort: Effort, progress: Progress) -> dict[str, Any]:
         paths, kind = (self._file(source), self._file(target)), target.split()[0]
-        config = SMALL if kind == "mlp" else None
+        config = SMALL_MLP if kind == "mlp" else None
         return ConvertJob(
             paths, to=kind, config=config, budget=effort.convert, size=effort.size, seed=self.seed, force=True
         ).run(progress)
 
     def _extract(self, effort: Effort, progress: Progress) -> dict[str, Any]:
         mesh = MeshOptions(faces=effort.faces, texture=effort.texture, cells=effort.cells)
-        paths = (self._file(FIRST), self._file("mesh"))
+        paths = (self._file(FIRST_KIND), self._file("mesh"))
         return ConvertJob(paths, to="mesh", mesh=mesh, size=effort.size, seed=self.seed, force=True).run(progress)
 
     def _generate(self, effort: Effort, progress: Progress) -> dict[str, Any]:
@@ -171,16 +179,16 @@ class DemoJob:
         seen = load_photographs(pictures).subset("test")
         scenes = {name: open_scene(self._file(name)) for name in FILES if name in reports}
         galleries = []
-        for index in range(0, len(seen), max(1, len(seen) // SHOWN))[:SHOWN]:
-            camera, truth = seen.cameras[[index]], laid_over(seen.images[index], WHITE)
-            columns = tuple(Column(name, flat_colour(scene, camera, WHITE)) for name, scene in scenes.items())
+        for index in range(0, len(seen), max(1, len(seen) // SHOWN_VIEWS))[:SHOWN_VIEWS]:
+            camera, truth = seen.cameras[[index]], composite_over(seen.images[index], WHITE)
+            columns = tuple(Column(name, render_over(scene, camera, WHITE)) for name, scene in scenes.items())
             galleries.append(Gallery(Path(seen.names[index]).stem, truth, columns))
         return galleries
 
     def _words(self) -> dict[str, Float[Tensor, "height width 3"]]:
         """What words became, as the prior's cameras see it all around."""
         job = GenerateJob(PROMPT, self.out / WORDS_FILE)
-        cameras = job.around(opened(None, torch.device("cpu"))).middle(VIEWS, SHOWN_SIZE)
+        cameras = job.around(open_guiding_prior(None, torch.device("cpu"))).turntable(VIEWS, SHOWN_SIZE)
         return pictures_around(open_scene(job.target), cameras)
 
 

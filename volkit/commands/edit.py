@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from volkit.commands.prior_options import PriorJob, Source
+from volkit.commands.prior_options import PriorJob, StartAsset
 from volkit.devices import chosen_device, on_device
 from volkit.evaluation.metrics import psnr
 from volkit.generation import ScoreRung, wish
 from volkit.generation.control_picture import ControlKind
-from volkit.generation.rework import asset_subject, place_of, unfolded
+from volkit.generation.rework import asset_subject, ensure_uv, place_of
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
 from volkit.representations import Mesh, Representation
-from volkit.training.run import seeded
+from volkit.training.run import make_generator
 from volkit.typing import Bool, Tensor
 
 __all__ = ["EditJob"]
@@ -45,7 +45,7 @@ class EditJob(PriorJob):
     """File to write."""
     method: str = field(default="dds", kw_only=True)
     """Rule of score distillation: dds, or another one that asks about the source's words."""
-    hold: float = 5.0
+    preserve: float = 5.0
     """Weight with which pixels are held where the prior does not ask for a change."""
     free: bool = False
     """Let the vertices of a mesh move as well."""
@@ -62,11 +62,11 @@ class EditJob(PriorJob):
         scene, before = (open_scene(self.asset, self.device) for _ in range(2))
         for words in (self.source, self.prompt):
             self.check(words, [self.target], scene.config.kind)
-        generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
+        generator, prior = make_generator(self.seed), self.opened(device, progress, self.control)
         around, half = self.around(prior), prior.advice.half
-        source = Source(self.source, before, place_of(before, half), self.hold, self.control_kind)
+        source = StartAsset(self.source, before, place_of(before, half), self.preserve, self.control_kind)
         if isinstance(scene, Mesh):
-            scene = unfolded(scene, self.texture)
+            scene = ensure_uv(scene, self.texture)
         generator = on_device(generator, device)
         subject = asset_subject(scene, self.penalties(), generator, 0.6 if self.free else 0.0)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
@@ -80,15 +80,15 @@ class EditJob(PriorJob):
 
 
 @torch.no_grad()
-def untouched(rung: ScoreRung, source: Source, after: Representation) -> dict[str, float | None]:
+def untouched(rung: ScoreRung, source: StartAsset, after: Representation) -> dict[str, float | None]:
     """PSNR between before and after, over eight views, of the pixels that the prior never asked to change, and of all.
 
     What it asks is its mean wish about the asset as it was, over many draws of noise.
     """
-    cameras = rung.around.middle(VIEWS, int(rung.around.draw(1, 1.0, seeded(0)).size[0, 0]))
+    cameras = rung.around.turntable(VIEWS, int(rung.around.draw(1, 1.0, make_generator(0)).size[0, 0]))
     white = torch.ones(VIEWS, 3, device=rung.generator.device)
     old, new = source.pictures(cameras, white), replace(source, scene=after).pictures(cameras, white)
-    conditions, draws = rung.asked.about(cameras, white), seeded(0)
+    conditions, draws = rung.asked.about(cameras, white), make_generator(0)
     gradients = [rung.guidance.step(old, conditions, draws).gradient for _ in range(DRAWS)]
     kept = ~_grown(wish(torch.stack(gradients).mean(0)) > 0.5)
     held = new.clone()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from volkit.evaluation.evaluate import GLANCE_VIEWS
+from volkit.evaluation.evaluate import QUICK_VIEWS
 from volkit.reports.file_size import size_in_words
 from volkit.representations.representation import Representation
 from volkit.training.loop import MOMENTS, Budget
@@ -50,7 +50,7 @@ def estimate(
         parts["answers"] = answers
     total = sum(parts.values())
     spent = f"{budget.seconds:g} s" if budget.seconds else f"{budget.steps} steps"
-    looks = min(EVALUATIONS * GLANCE_VIEWS, EVALUATIONS * views) + views
+    looks = min(EVALUATIONS * QUICK_VIEWS, EVALUATIONS * views) + views
     return {
         "memory_bytes": total,
         "memory": {name: size_in_words(value) for name, value in parts.items() if value}

@@ -10,13 +10,13 @@ import tyro
 from volkit.commands.estimate import estimate
 from volkit.data import Photographs, load_photographs
 from volkit.devices import Device, chosen_device, on_device
-from volkit.distillation.build import Pictures, trainee_of_pictures
-from volkit.distillation.sizes import checked_degree, suited
-from volkit.distillation.splats.adaptive import Classic
-from volkit.distillation.splats.mcmc import Chain
+from volkit.distillation.build import Pictures, trainee_from_pictures
+from volkit.distillation.sizes import checked_degree, default_config
+from volkit.distillation.splats.adaptive import DefaultStrategy
+from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.student import SplatStudent
-from volkit.distillation.student import Student
-from volkit.evaluation.evaluate import Judge, over_white
+from volkit.distillation.student import FieldStudent
+from volkit.evaluation.evaluate import Evaluator, white_background
 from volkit.geometry import Similarity
 from volkit.io import check_target, save
 from volkit.io.splats.point_cloud import read_points
@@ -31,11 +31,11 @@ from volkit.representations import (
     SplatsConfig,
 )
 from volkit.training.loop import Budget
-from volkit.training.run import CHECKPOINT_SECONDS, Training, count_parameters, seeded
+from volkit.training.run import CHECKPOINT_SECONDS, TrainingRun, count_parameters, make_generator
 
 __all__ = ["FitJob"]
 
-DENSIFY = {"mcmc": Chain, "classic": Classic}
+DENSIFY = {"mcmc": MCMCStrategy, "classic": DefaultStrategy}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FitJob:
     """Fit a radiance field or splats to posed photographs.
 
     DATA is a folder with transforms.json (Blender, nerfstudio, instant-ngp), a COLMAP model, LLFF poses, or a video
-    with poses. Example: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+    with poses. Example: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --preserveout 8 --budget 3m
     """
 
     data: Path
@@ -105,7 +105,7 @@ class FitJob:
             )
         for note in photographs.notes:
             progress.note(note)
-        generator = seeded(self.seed)
+        generator = make_generator(self.seed)
         scene = self._scene(photographs, generator).to(device)
         generator = on_device(generator, device)
         report = {"command": "fit", "source": str(self.data), "target": str(self.target), "kind": self.to,
@@ -114,12 +114,12 @@ class FitJob:
         if self.dry_run:
             pixels = sum(image.numel() for image in photographs.images)
             return report | estimate(scene, budget, pixels, photographs.split.count("test") or len(photographs))
-        judge = Judge.of(photographs, self.target.with_suffix(".png") if self.preview else None)
-        training = Training(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
+        judge = Evaluator.of(photographs, self.target.with_suffix(".png") if self.preview else None)
+        training = TrainingRun(self.target, budget, self._purpose(), self.resume, self.checkpoint_seconds)
         with progress.phase(f"fit {self.to}"):
             started = time.perf_counter()
             student = self._trainee(scene, photographs, generator)
-            fit = training.run(student, progress, judge.glance, spent=time.perf_counter() - started)
+            fit = training.run(student, progress, judge.quick_psnr, spent=time.perf_counter() - started)
         save(scene, self.target)
         training.finish()
         psnr = judge.mean_psnr(scene, progress)
@@ -146,20 +146,20 @@ class FitJob:
         train = photographs.subset("train")
         splats = SplatsConfig(degree=checked_degree(self.sh_degree), surfels=self.surfels)
         splats = replace(splats, count=min(splats.count, self.max_splats))
-        config = self.config or suited(self.to, photographs.domain, Similarity(), train.cameras, splats)
+        config = self.config or default_config(self.to, photographs.domain, Similarity(), train.cameras, splats)
         scene = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
         scene.capture = Capture(
-            photographs.cameras, photographs.names, held_out, photographs.near, over_white(photographs)
+            photographs.cameras, photographs.names, held_out, photographs.near, white_background(photographs)
         )
         assert len(train) > 0
         return scene
 
-    def _trainee(self, scene: Representation, photographs: Photographs, generator) -> Student | SplatStudent:
+    def _trainee(self, scene: Representation, photographs: Photographs, generator) -> FieldStudent | SplatStudent:
         train = photographs.subset("train")
         points = photographs.points
         if self.start is not None:
             points = photographs.world_from_file.points(read_points(self.start))
         seen = Pictures(train.cameras, train.images, train.masks, train.near, points)
         densify = DENSIFY[self.densify](self.max_splats)
-        return trainee_of_pictures(scene, seen, generator, densify, exposure=self.exposure)
+        return trainee_from_pictures(scene, seen, generator, densify, exposure=self.exposure)

@@ -7,13 +7,13 @@ from typing import Any
 from volkit.commands.prior_options import PriorJob, check_pbr
 from volkit.commands.usage import UsageError
 from volkit.devices import chosen_device, on_device
-from volkit.generation import Around
-from volkit.generation.run import MeshStages, meshed
-from volkit.generation.scenes import LEARNABLE, coarse_first, pixels_across, scene_of, subject_of
+from volkit.generation import CameraSampler
+from volkit.generation.run import MeshStages, generate_mesh
+from volkit.generation.scenes import LEARNABLE, build_subject, coarse_first, pixels_across, scene_of
 from volkit.geometry import Domain
 from volkit.io import format_for
 from volkit.progress import Progress
-from volkit.training.run import seeded
+from volkit.training.run import make_generator
 
 __all__ = ["GenerateJob"]
 
@@ -57,18 +57,18 @@ class GenerateJob(PriorJob):
         self.check(self.prompt, targets, kind)
         if self.pbr:
             check_pbr(kind, targets)
-        generator, prior = seeded(self.seed), self.opened(device, progress)
+        generator, prior = make_generator(self.seed), self.opened(device, progress)
         around, half = self.around(prior), prior.advice.half
         around = around if kind == "splats" else coarse_first(around)
         coarse = DEFAULT if kind == "mesh" else kind
         scenes = [scene_of(coarse, around, half, generator, self.max_splats).to(device) for _ in range(self.particles)]
         generator = on_device(generator, device)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator)
-        subjects = [subject_of(scene, self.penalties(), generator, self.max_splats) for scene in scenes]
+        subjects = [build_subject(scene, self.penalties(), generator, self.max_splats) for scene in scenes]
         training = self.training(self.target)
         with progress.phase(f"generate {kind}"):
             if kind == "mesh":
-                done = meshed(distillation, subjects, training, self._stages(around, half), progress)
+                done = generate_mesh(distillation, subjects, training, self._stages(around, half), progress)
             else:
                 done = distillation.train(subjects, training, progress)
         report = {"command": "generate"} | self.written(done, targets, training, self.prompt, progress)
@@ -84,7 +84,7 @@ class GenerateJob(PriorJob):
         holds = format_for(self.target, kind=DEFAULT).holds
         return DEFAULT if DEFAULT in holds else next((kind for kind in PREFERRED if kind in holds), DEFAULT)
 
-    def _stages(self, around: Around, half: float) -> MeshStages:
+    def _stages(self, around: CameraSampler, half: float) -> MeshStages:
         across = pixels_across(around, Domain.cube(half))
         return MeshStages(self.faces, self.texture, across, self.penalties(), self.pbr)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from volkit.io import FORMATS
 from volkit.io.opening import is_scene
 
-__all__ = ["Pair", "expanded", "pairs_of"]
+__all__ = ["Pair", "expand_patterns", "pair_sources"]
 
 Pair = tuple[tuple[Path, ...], Path]
 PAGES = ("meta.json", "lod-meta.json")  # name the pictures of SOG beside them; the folder says which scene it is
 
 
-def expanded(words: Sequence[Path]) -> list[Path]:
+def expand_patterns(words: Sequence[Path]) -> list[Path]:
     """Files for patterns (`*`, `**`, `?`, `[]`), in alphabetical order, and the scene files of folders.
 
     Shells that expand patterns by themselves leave nothing to do; where they do not, as on Windows, it is done here.
@@ -36,7 +36,7 @@ def expanded(words: Sequence[Path]) -> list[Path]:
     return found
 
 
-def pairs_of(words: Sequence[Path], suffixes: Sequence[str] | None, usual: str, compose: bool) -> list[Pair]:
+def pair_sources(words: Sequence[Path], suffixes: Sequence[str] | None, usual: str, compose: bool) -> list[Pair]:
     """Sources and target of each conversion.
 
     The last word is a folder that gets a file of each suffix (by default the `usual` one) for each source, or the first
@@ -44,14 +44,14 @@ def pairs_of(words: Sequence[Path], suffixes: Sequence[str] | None, usual: str, 
     """
     *first, last = words
     if compose:
-        return [(tuple(expanded(first)), last)]
-    several = len(first) > 1 or (bool(first) and expanded(first) != first)
+        return [(tuple(expand_patterns(first)), last)]
+    several = len(first) > 1 or (bool(first) and expand_patterns(first) != first)
     if last.is_dir() or (not last.suffix and (suffixes or several)):
-        sources = expanded(first)
+        sources = expand_patterns(first)
         return [pair for suffix in suffixes or (usual,) for pair in _in_folder(sources, last, suffix.removeprefix("."))]
     if suffixes is not None:
         raise ValueError(f"--format is for a folder; {last} says by its suffix what it is")
-    sources = expanded(words[:1])
+    sources = expand_patterns(words[:1])
     if len(sources) > 1:
         raise ValueError(f"{words[0]} stands for {len(sources)} files: name a folder as the target, or --compose them")
     return [((sources[0],), target) for target in words[1:]]

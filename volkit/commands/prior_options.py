@@ -10,11 +10,11 @@ import torch
 
 from volkit.commands.usage import UsageError
 from volkit.devices import Device
-from volkit.generation import Around, Penalties, ScoreRung
+from volkit.generation import CameraSampler, Penalties, ScoreRung
 from volkit.generation.control_picture import ControlKind, control_picture
-from volkit.generation.guided import Precision, Rule, Sides, asked_about, guided, opened
+from volkit.generation.guided import Precision, Rule, Sides, build_conditions, build_guidance, open_guiding_prior
 from volkit.generation.image_prompt import image_prompt
-from volkit.generation.run import COARSE, Distillation, Done
+from volkit.generation.run import PRIOR_STEP_SCALE, GenerationRun, RunResult
 from volkit.geometry import Cameras, Similarity
 from volkit.guidance.pipeline import Additions, PipelinePrior
 from volkit.guidance.prompts import Prompts
@@ -27,10 +27,10 @@ from volkit.reports.fit_report import check_report
 from volkit.reports.prior_report import SHOWN_SIZE, VIEWS, strength, write_prior_report
 from volkit.representations import Representation
 from volkit.training.loop import Budget
-from volkit.training.run import CHECKPOINT_SECONDS, Training, count_parameters
+from volkit.training.run import CHECKPOINT_SECONDS, TrainingRun, count_parameters
 from volkit.typing import Float, Tensor
 
-__all__ = ["PriorJob", "Source", "check_pbr"]
+__all__ = ["PriorJob", "StartAsset", "check_pbr"]
 
 IGNORED = {"resume", "force", "checkpoint_seconds", "preview", "report"}  # what makes no other job
 IN_PLACE = Similarity()
@@ -38,19 +38,19 @@ HOLD_PBR = (".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz")
 
 
 @dataclass(frozen=True)
-class Source:
+class StartAsset:
     """What there was at the start: its words, and itself."""
 
     words: str = ""
     scene: Representation | None = None
     place: Similarity = IN_PLACE  # world from the prior's frame
-    hold: float = 0.0  # of it, where the prior does not ask for a change
+    preserve: float = 0.0  # of it, where the prior does not ask for a change
     control: ControlKind = "normal"
 
     def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
         """The scene by cameras of the prior's frame, over one colour a view, no finer than a student of it is drawn."""
         assert self.scene is not None
-        picture = renderer_for(self.scene, choice=COARSE)(self.scene, cameras.moved(self.place))
+        picture = renderer_for(self.scene, step_scale=PRIOR_STEP_SCALE)(self.scene, cameras.moved(self.place))
         return picture.over(background[:, None, None])
 
     def told(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
@@ -59,7 +59,7 @@ class Source:
         return control_picture(self.scene, cameras.moved(self.place), size, self.control)
 
 
-NOTHING = Source()
+NOTHING = StartAsset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +133,15 @@ class PriorJob(ABC):
             raise UsageError("--control: tells of one view at a time, and --grid shows four as one; leave one out")
         with progress.phase("prior"):
             additions = Additions(lora=self.lora, image_prompt=self.ip_adapter, control=control)
-            return opened(self.prior, device, self.precision, additions)
+            return open_guiding_prior(self.prior, device, self.precision, additions)
 
-    def around(self, prior: PipelinePrior) -> Around:
+    def around(self, prior: PipelinePrior) -> CameraSampler:
         """The prior's own cameras; the pictures grow to their size in half of the run."""
         advice = prior.advice
         size = self.size or advice.size
         ramp = size if size <= advice.size else Ramp(((0.0, advice.size), (0.5, size)))
         front = advice.front if self.front is None else self.front
-        return Around(ramp, advice.distance, advice.field_of_view, advice.elevation, front)
+        return CameraSampler(ramp, advice.distance, advice.field_of_view, advice.elevation, front)
 
     def penalties(self) -> Penalties:
         """The regularisers."""
@@ -151,27 +151,27 @@ class PriorJob(ABC):
         self,
         prompt: str,
         prior: PipelinePrior,
-        around: Around,
+        around: CameraSampler,
         target: Path,
         generator: torch.Generator,
-        source: Source = NOTHING,
-    ) -> Distillation:
+        source: StartAsset = NOTHING,
+    ) -> GenerationRun:
         """Everything that a run needs but for its subjects."""
         rule = Rule(prompt, self.method, self.scale, self.weight, self.negative, source.words, self.sides)
-        asked = asked_about(rule, prior, source.pictures if source.words else None, grid=self.grid)
+        asked = build_conditions(rule, prior, source.pictures if source.words else None, grid=self.grid)
         control = (lambda cameras: source.told(cameras, prior.codec.size)) if prior.controlled else None
-        asked = replace(asked, hold=source.hold, control=control)
+        asked = replace(asked, preserve=source.preserve, control=control)
         if self.ip_adapter is not None and self.image_prompt is not None:
             asked = replace(asked, image=image_prompt(self.ip_adapter, self.image_prompt, generator.device))
-        guidance, learners = guided(rule, prior, generator, grid=self.grid)
+        guidance, learners = build_guidance(rule, prior, generator, grid=self.grid)
         views = self.views or prior.advice.views
         rung = ScoreRung(guidance, asked, around, views, generator, learners, source.place)
-        return Distillation(rung, target.with_suffix(".png") if self.preview else None)
+        return GenerationRun(rung, target.with_suffix(".png") if self.preview else None)
 
-    def training(self, target: Path) -> Training:
+    def training(self, target: Path) -> TrainingRun:
         """The run on its way to a file."""
         purpose = " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in IGNORED)
-        return Training(target, Budget.parse(self.budget), purpose, self.resume, self.checkpoint_seconds)
+        return TrainingRun(target, Budget.parse(self.budget), purpose, self.resume, self.checkpoint_seconds)
 
     def check(self, prompt: str, targets: Sequence[Path], kind: str) -> None:
         """Whatever is wrong with the words or the targets is said before the work begins."""
@@ -189,7 +189,7 @@ class PriorJob(ABC):
             raise UsageError("--ip-adapter FILE and --image-prompt PICTURE go together; give both or neither")
 
     def written(
-        self, done: Done, targets: Sequence[Path], training: Training, prompt: str, progress: Progress
+        self, done: RunResult, targets: Sequence[Path], training: TrainingRun, prompt: str, progress: Progress
     ) -> dict[str, Any]:
         """Write the assets; tell what was done."""
         name = self.prior or "toy"
@@ -206,12 +206,12 @@ class PriorJob(ABC):
         }  # fmt: skip
 
     def told(
-        self, report: dict[str, Any], done: Done, rung: ScoreRung, before: Representation | None = None
+        self, report: dict[str, Any], done: RunResult, rung: ScoreRung, before: Representation | None = None
     ) -> dict[str, Any]:
         """What was done, as a page too where one was asked for: beside what there was `before`."""
         report |= {"scale": strength(rung.guidance.method)}
         if self.report is not None:
-            cameras = rung.around.middle(VIEWS, SHOWN_SIZE).moved(rung.place)
+            cameras = rung.around.turntable(VIEWS, SHOWN_SIZE).moved(rung.place)
             write_prior_report(self.report, report, done.scenes, cameras, before)
         return report
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from volkit.commands.prior_options import PriorJob, Source, check_pbr
+from volkit.commands.prior_options import PriorJob, StartAsset, check_pbr
 from volkit.devices import chosen_device, on_device
-from volkit.evaluation.evaluate import Judge
+from volkit.evaluation.evaluate import Evaluator
 from volkit.generation.control_picture import ControlKind
-from volkit.generation.rework import asset_subject, calmed, place_of, unfolded
-from volkit.generation.run import later
+from volkit.generation.rework import asset_subject, denoise_if_noisy, ensure_uv, place_of
+from volkit.generation.run import at_late_times
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
 from volkit.representations import Mesh
-from volkit.training.run import seeded
+from volkit.training.run import make_generator
 
 __all__ = ["RefineJob"]
 
@@ -53,21 +53,23 @@ class RefineJob(PriorJob):
         self.check(self.prompt, [self.target], scene.config.kind)
         if self.pbr:
             check_pbr(scene.config.kind, [self.target])
-        generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
+        generator, prior = make_generator(self.seed), self.opened(device, progress, self.control)
         around, half = self.around(prior), prior.advice.half
         place = place_of(before, half)
         if isinstance(scene, Mesh):
             noisy = self.geometry == "free" and self.denoise == "auto"
-            scene = unfolded(calmed(scene, progress) if noisy else scene, self.texture)
+            scene = ensure_uv(denoise_if_noisy(scene, progress) if noisy else scene, self.texture)
         free = 0.6 if self.geometry == "free" else 0.0
         generator = on_device(generator, device)
         subject = asset_subject(scene, self.penalties(), generator, free, self.pbr)
-        source = Source(scene=before, place=place, control=self.control_kind)
-        distillation = self.distillation(self.prompt, prior, around, self.target, generator, source).changed(later)
+        source = StartAsset(scene=before, place=place, control=self.control_kind)
+        distillation = self.distillation(self.prompt, prior, around, self.target, generator, source).changed(
+            at_late_times
+        )
         training = self.training(self.target)
         with progress.phase(f"refine {scene.config.kind}"):
             done = distillation.train([subject], training, progress)
         report = self.written(done, [self.target], training, self.prompt, progress)
-        changed = Judge.of_scene(before, 128, seeded(0)).mean_psnr(done.scenes[0], progress)
+        changed = Evaluator.of_scene(before, 128, make_generator(0)).mean_psnr(done.scenes[0], progress)
         report = {"command": "refine", "source": str(self.asset), "psnr_to_source": changed} | report
         return self.told(report, done, distillation.rung, before)

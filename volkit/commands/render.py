@@ -8,10 +8,10 @@ from typing import Any, Literal
 from volkit.commands.usage import UsageError
 from volkit.data.export import PosedFolder, listed_cameras
 from volkit.devices import Device
-from volkit.files.atomic import check_writable, written_whole
+from volkit.files.atomic import atomic_write, check_writable
 from volkit.io.opening import capture_size, open_scene
 from volkit.progress import Progress
-from volkit.rendering.orbits import Views, orbit_path
+from volkit.rendering.orbits import ViewPath, orbit_path
 from volkit.rendering.renderer import renderer_for
 from volkit.reports.channels import Channel, drawn
 from volkit.reports.video import write_video
@@ -102,26 +102,26 @@ class RenderJob:
             raise UsageError(f"{self.target}: '{suffix}' is neither a picture (.png), a video {VIDEOS} nor a folder")
         return "folder"
 
-    def _views(self, scene: Representation, kind: str) -> Views:
+    def _views(self, scene: Representation, kind: str) -> ViewPath:
         views = self._unsized(scene, kind)
         return views if self.size is None else replace(views, cameras=views.cameras.resized(self.size))
 
-    def _unsized(self, scene: Representation, kind: str) -> Views:
+    def _unsized(self, scene: Representation, kind: str) -> ViewPath:
         capture = scene.capture
         if self.cameras is not None:
             names, cameras = listed_cameras(self.cameras)
-            return Views(names, cameras)
+            return ViewPath(names, cameras)
         chosen = self.view or self.split
         if chosen and capture is None:
             raise ValueError(f"{self.source}: records no views; use --orbit or --cameras")
         if capture is None or self.orbit is not None or (kind == "video" and not chosen):
             count = self.orbit or (1 if kind == "picture" else ORBIT_FRAMES)
             size = self.size or capture_size(capture) or SIZE
-            return Views(tuple(f"orbit_{i:04d}" for i in range(count)), orbit_path(scene, count, size))
-        recorded = Views(capture.names, capture.cameras, capture.held_out)
+            return ViewPath(tuple(f"orbit_{i:04d}" for i in range(count)), orbit_path(scene, count, size))
+        recorded = ViewPath(capture.names, capture.cameras, capture.held_out)
         return recorded.chosen(self._kept(recorded, kind))
 
-    def _kept(self, recorded: Views, kind: str) -> list[int]:
+    def _kept(self, recorded: ViewPath, kind: str) -> list[int]:
         held, total = set(recorded.held_out), range(len(recorded.names))
         if self.view is not None:
             if self.view in recorded.names:
@@ -143,8 +143,8 @@ class RenderJob:
         captured = scene.capture.background if scene.capture else (1.0, 1.0, 1.0)
         return None if folder and captured else captured or (0.0, 0.0, 0.0)
 
-    def _rendered(self, scene: Representation, views: Views, progress: Progress) -> Iterator[Any]:
-        renderer = renderer_for(scene, choice=self.quality, normals=self.channel == "normal")
+    def _rendered(self, scene: Representation, views: ViewPath, progress: Progress) -> Iterator[Any]:
+        renderer = renderer_for(scene, step_scale=self.quality, normals=self.channel == "normal")
         for index in range(len(views.names)):
             yield renderer(scene, views.cameras[[index]]).mapped(lambda t: t[0].cpu())
             progress.advance((index + 1) / len(views.names))
@@ -152,10 +152,10 @@ class RenderJob:
     def _picture(self, path: Path, pixels: Any) -> None:
         import imageio.v3 as imageio
 
-        with written_whole(path) as place:
+        with atomic_write(path) as place:
             imageio.imwrite(place, pixels, extension=".png")
 
-    def _folder(self, scene: Representation, views: Views, progress: Progress) -> None:
+    def _folder(self, scene: Representation, views: ViewPath, progress: Progress) -> None:
         folder = PosedFolder(self.target, views.names, views.cameras, views.held_out)
         for name, picture in zip(folder.files, self._rendered(scene, views, progress), strict=True):
             name.parent.mkdir(parents=True, exist_ok=True)

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from volkit.commands.prior_options import PriorJob, Source, check_pbr
+from volkit.commands.prior_options import PriorJob, StartAsset, check_pbr
 from volkit.devices import chosen_device, on_device
 from volkit.files.errors import FormatError
 from volkit.generation.control_picture import ControlKind
 from volkit.generation.mesh_subject import MeshSubject
-from volkit.generation.rework import place_of, unfolded
+from volkit.generation.rework import ensure_uv, place_of
 from volkit.io import load
 from volkit.progress import Progress
 from volkit.representations import Mesh
-from volkit.training.run import seeded
+from volkit.training.run import make_generator
 
 __all__ = ["RetextureJob"]
 
@@ -54,13 +54,13 @@ class RetextureJob(PriorJob):
         self.check(self.prompt, [self.target], "mesh")
         if self.pbr:
             check_pbr("mesh", [self.target])
-        generator, prior = seeded(self.seed), self.opened(device, progress, self.control)
+        generator, prior = make_generator(self.seed), self.opened(device, progress, self.control)
         around, place = self.around(prior), place_of(before, prior.advice.half)
-        mesh = unfolded(before, self.texture)
+        mesh = ensure_uv(before, self.texture)
         if not self.keep:
             mesh = _grey(mesh)
         generator = on_device(generator, device)
-        source = Source(scene=before, place=place, control=self.control_kind)
+        source = StartAsset(scene=before, place=place, control=self.control_kind)
         distillation = self.distillation(self.prompt, prior, around, self.target, generator, source)
         training = self.training(self.target)
         with progress.phase("retexture"):

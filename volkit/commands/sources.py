@@ -12,17 +12,17 @@ from volkit.devices import Device, on_device
 from volkit.editing.actions import edited, shaping
 from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
-from volkit.io.splats.columns import FLAT, joined, splats_of
+from volkit.io.splats.columns import FLAT_LOG_SCALE, joined, splats_of
 from volkit.progress import Progress
 from volkit.representations import Composed, Field, Placed, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy, unpack_bits
 
-__all__ = ["Opening", "Source", "joined_scenes"]
+__all__ = ["OpenedSource", "SourceOptions", "joined_scenes"]
 
 
 @dataclass(frozen=True)
-class Source:
+class OpenedSource:
     """A scene to convert; `whole` is the same cut and moved but not thinned, `splats` how many the files hold."""
 
     scene: Representation
@@ -31,7 +31,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Opening:
+class SourceOptions:
     """How sources are read and edited, in the words of the command line."""
 
     device: Device
@@ -39,20 +39,20 @@ class Opening:
     spz_frame: SpzFrame
     edits: tuple[str, ...]
 
-    def __call__(self, paths: Sequence[Path], generator: torch.Generator, progress: Progress) -> Source:
+    def __call__(self, paths: Sequence[Path], generator: torch.Generator, progress: Progress) -> OpenedSource:
         """Read, join, edit; FormatError or ValueError with what is wrong."""
         dropping = progress if self.drop_bad else None
         scenes = [open_scene(path, self.device, dropping, self.spz_frame) for path in paths]
         scene = scenes[0] if len(scenes) == 1 else joined_scenes(scenes)
         if not self.edits:
-            return Source(scene, scene, _count(scene))
+            return OpenedSource(scene, scene, _count(scene))
         shapes, count = shaping(self.edits), _count(scene)
         twin = None if len(shapes) == len(self.edits) else deepcopy(scene)
         scene = edited(scene, self.edits, generator, progress)
         if isinstance(scene, Field):
             somewhere, look = unpack_bits(scene.occupancy), on_device(generator, scene.device)
             fill_occupancy(scene, stride_for(scene.domain), look, visible=somewhere)
-        return Source(scene, scene if twin is None else edited(twin, shapes), count)
+        return OpenedSource(scene, scene if twin is None else edited(twin, shapes), count)
 
 
 def joined_scenes(scenes: Sequence[Representation]) -> Representation:
@@ -71,7 +71,9 @@ def joined_scenes(scenes: Sequence[Representation]) -> Representation:
     columns = [scene.columns_in() for scene in splats]
     if not all(scene.config.surfels for scene in splats):
         for each in columns:
-            each["log_scales"] = functional.pad(each["log_scales"], (0, 3 - each["log_scales"].shape[1]), value=FLAT)
+            each["log_scales"] = functional.pad(
+                each["log_scales"], (0, 3 - each["log_scales"].shape[1]), value=FLAT_LOG_SCALE
+            )
     mip = all(scene.config.mip for scene in splats)
     whole = splats_of(joined(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]})
     whole.capture = next((scene.capture for scene in splats if scene.capture is not None), None)

@@ -13,13 +13,13 @@ from volkit.files.provenance import VERTICAL
 from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
-from volkit.reports.view_page import Exhibit, Look, Start, ply_bytes, viewer_page, write_page
+from volkit.reports.view_page import Exhibit, Start, ViewSettings, ply_bytes, viewer_page, write_page
 from volkit.representations import Field, Mesh, Representation, Splats
 
 __all__ = ["ViewJob"]
 
 QUICK_SIZE = 400  # pixels of the pictures that a field teaches its splats
-LARGEST = 100_000_000  # bytes of float32 splats in a page; browsers read what is larger, but slowly
+MAX_PAGE_SPLAT_BYTES = 100_000_000  # bytes of float32 splats in a page; browsers read what is larger, but slowly
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class ViewJob:
         up = VERTICAL[scenes[0].frame] if self.up == "auto" else self.up
         exhibits = [self._exhibit(*pair, progress) for pair in zip(self.sources, scenes, strict=True)]
         size = sum(ply_bytes(exhibit.scene) for exhibit in exhibits)
-        if size > LARGEST and not self.compact:
+        if size > MAX_PAGE_SPLAT_BYTES and not self.compact:
             progress.note(f"splats are rounded as in .spz: as they are they would take {size / 1e6:.0f} MB of the page")
-        compact = self.compact or size > LARGEST
-        write_page(page, viewer, exhibits, Look(start, up, background, compact))
+        compact = self.compact or size > MAX_PAGE_SPLAT_BYTES
+        write_page(page, viewer, exhibits, ViewSettings(start, up, background, compact))
         opened = self.save is None and webbrowser.open(page.resolve().as_uri())
         if self.save is None and not opened:
             progress.note(f"no browser was found here: open {page} in one")

@@ -14,7 +14,7 @@ from volkit.data.camera_batch import cameras_of
 from volkit.data.listing import opencv_from_opengl
 from volkit.data.load import load_photographs
 from volkit.data.transforms import read_transforms, shots_from
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry import Cameras, Domain
 
@@ -22,7 +22,7 @@ __all__ = ["PosedFolder", "listed_cameras"]
 
 MODELS = {"pinhole": "PINHOLE", "opencv": "OPENCV", "fisheye": "OPENCV_FISHEYE"}
 COEFFICIENTS = {"opencv": ("k1", "k2", "p1", "p2", "k3"), "fisheye": ("k1", "k2", "k3", "k4")}
-FARTHEST = 16  # aabb_scale of unbounded scenes: half of instant-ngp's largest, as its own colmap2nerf.py writes
+AABB_SCALE = 16  # aabb_scale of unbounded scenes: half of instant-ngp's largest, as its own colmap2nerf.py writes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class PosedFolder:
         if tested and len(tested) < len(relative):
             document["train_filenames"] = [path for path in relative if path not in set(tested)]
             document["test_filenames"] = tested
-        with written_whole(self.folder / "transforms.json") as place:
+        with atomic_write(self.folder / "transforms.json") as place:
             place.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     def _relative(self) -> list[str]:
@@ -85,7 +85,7 @@ class PosedFolder:
             return {}
         scale = 1.0 / max(self.domain.extent)
         offset = [0.5 - scale * value for value in self.domain.centre]
-        return {"aabb_scale": FARTHEST if self.domain.contracted else 1, "scale": scale, "offset": offset}
+        return {"aabb_scale": AABB_SCALE if self.domain.contracted else 1, "scale": scale, "offset": offset}
 
 
 def listed_cameras(path: Path) -> tuple[tuple[str, ...], Cameras]:

@@ -12,7 +12,7 @@ __all__ = ["visual_hull_box"]
 
 SIDE = 48  # lattice cells a side, in each of the two passes
 MOST_CAMERAS = 48  # more of them no longer change a bounding box
-OPAQUE = 8  # of 255: fainter than this is an antialiased rim or noise
+OPAQUE_ALPHA = 8  # of 255: fainter than this is an antialiased rim or noise
 SEEN_BY = 0.5  # a cell counts where this part of the cameras sees it whole: elsewhere nobody carves
 
 
@@ -38,7 +38,7 @@ def visual_hull_box(
 
 
 def _integral(alpha: UInt8[Tensor, "height width"]) -> Int[Tensor, "height+1 width+1"]:
-    opaque = (alpha > OPAQUE).int()
+    opaque = (alpha > OPAQUE_ALPHA).int()
     return torch.nn.functional.pad(opaque.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
 
 

@@ -8,20 +8,20 @@ from volkit.devices import on_device
 from volkit.distillation.exact import exact
 from volkit.distillation.exact.cloud import cells_of, cloud_of, voxels_of
 from volkit.distillation.exact.flat import flattened
-from volkit.distillation.exact.surface import splats_on, surface_points
+from volkit.distillation.exact.surface import place_splats, surface_points
 from volkit.distillation.pvd.method import METHODS
 from volkit.distillation.pvd.start import pvd_student
 from volkit.distillation.rungs.cache import CacheSize
 from volkit.distillation.rungs.pixels import Gains, PixelRung, PixelTable
-from volkit.distillation.rungs.plan import Ladder, plan
+from volkit.distillation.rungs.plan import Ladder, plan_stages
 from volkit.distillation.rungs.teacher_pixels import TeacherPixels
-from volkit.distillation.splats.mcmc import Chain, Densify
-from volkit.distillation.splats.start import begin_at, evidence, places
+from volkit.distillation.splats.mcmc import MCMCStrategy, Strategy
+from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews, TeacherViews
-from volkit.distillation.student import Recipe, Stage, Student
+from volkit.distillation.student import FieldStudent, Schedule, Stage
 from volkit.editing.importance import contributions
-from volkit.editing.merge import thin
+from volkit.editing.merge import thin_splats
 from volkit.geometry import Cameras, sh_count
 from volkit.rendering.viewpoints import distillation_cameras, windows
 from volkit.representations import Field, Representation, Splats
@@ -32,7 +32,7 @@ from volkit.sampling.visible import VisibleSampler
 from volkit.training.run import batch_samples
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Lesson", "Pictures", "answer_bytes", "trainee_of_pictures", "trainee_of_teacher"]
+__all__ = ["DistillSettings", "Pictures", "answer_bytes", "trainee_from_pictures", "trainee_from_teacher"]
 
 VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usual capture
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
@@ -60,7 +60,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DistillSettings:
     """How a teacher is learnt from: size of its pictures, method, photographs for a last stage, most splats."""
 
     size: int | None = None
@@ -69,14 +69,14 @@ class Lesson:
     max_splats: int = 60_000
 
 
-def trainee_of_pictures(
+def trainee_from_pictures(
     scene: Representation,
     seen: Pictures,
     generator: torch.Generator,
-    densify: Densify,
+    densify: Strategy,
     *,
     exposure: bool = False,
-) -> Student | SplatStudent:
+) -> FieldStudent | SplatStudent:
     """A trainee that learns a scene from posed pictures alone; `densify` is for splats, `exposure` for fields."""
     cameras = seen.cameras.to(scene.device)
     if isinstance(scene, Splats):
@@ -94,7 +94,7 @@ def trainee_of_pictures(
         generator,
         gains,
     )
-    return Student(scene, [Stage(rung)], generator, OccupancyGrid(scene, stride, visible=visible), gains)
+    return FieldStudent(scene, [Stage(rung)], generator, OccupancyGrid(scene, stride, visible=visible), gains)
 
 
 def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Generator) -> None:
@@ -103,23 +103,23 @@ def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Gen
     Pictures that refute everything, as of thin things by rough cameras, leave the splats all over the box.
     """
     if seen.points is None:
-        world, colours = places(scene, cameras, seen.images, seen.near, generator)
+        world, colours = agreeing_places(scene, cameras, seen.images, seen.near, generator)
         if len(world):
-            begin_at(scene, world, colours, generator)
+            start_splats(scene, world, colours, generator)
         return
     world = seen.points.to(scene.device)
-    said = evidence(world, cameras, seen.images, seen.near)
+    said = photo_evidence(world, cameras, seen.images, seen.near)
     kept = said.possible.nonzero()[:, 0]
     if not len(kept):
         raise ValueError("start: no camera sees any of the points; are they in the frame of the dataset?")
     order = torch.randperm(len(kept), generator=generator, device=generator.device).to(kept.device)
     kept = kept[order[: scene.config.count]]
-    begin_at(scene, world[kept], said.colours[kept], generator)
+    start_splats(scene, world[kept], said.colours[kept], generator)
 
 
-def trainee_of_teacher(
-    teacher: Representation, student: Representation, lesson: Lesson, generator: torch.Generator
-) -> Student | SplatStudent:
+def trainee_from_teacher(
+    teacher: Representation, student: Representation, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent | SplatStudent:
     """A trainee that learns what a teacher shows, with no photographs needed."""
     if isinstance(student, Splats):
         return _splats(teacher, student, lesson, generator)
@@ -138,7 +138,9 @@ def answer_bytes(teacher: Representation, student: Representation, size: int | N
     return ANSWER * cache.batches * cache.samples if isinstance(teacher, Field) else 4 * PIECES * PIECE**2
 
 
-def _pictured(teacher: Representation, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
+def _pictured(
+    teacher: Representation, student: Field, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent:
     cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator)
     source = TeacherPixels(teacher, windows(cameras, PIECES, PIECE, generator).to(teacher.device))
     generator, place = on_device(generator, teacher.device), teacher.world_from_local
@@ -150,10 +152,10 @@ def _pictured(teacher: Representation, student: Field, lesson: Lesson, generator
     near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
     sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
     rung = PixelRung(source, sampler, place.inverse().rays, batch_samples(student.config.kind), generator)
-    return Student(student, [Stage(rung)], generator, grid)
+    return FieldStudent(student, [Stage(rung)], generator, grid)
 
 
-def _field(teacher: Field, student: Field, lesson: Lesson, generator: torch.Generator) -> Student:
+def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: torch.Generator) -> FieldStudent:
     cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator).to(teacher.device)
     generator = on_device(generator, teacher.device)
     near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
@@ -162,12 +164,14 @@ def _field(teacher: Field, student: Field, lesson: Lesson, generator: torch.Gene
     if lesson.method != "volkit":
         return pvd_student(ladder, METHODS[lesson.method])
     # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
-    recipe = Recipe(rate=exact(teacher, student, generator), own_penalties=False)
-    stages = plan(ladder, batch_samples(student.config.kind), lesson.photographs)
-    return Student(student, stages, generator, recipe=recipe)
+    recipe = Schedule(rate=exact(teacher, student, generator), own_penalties=False)
+    stages = plan_stages(ladder, batch_samples(student.config.kind), lesson.photographs)
+    return FieldStudent(student, stages, generator, recipe=recipe)
 
 
-def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator: torch.Generator) -> SplatStudent:
+def _splats(
+    teacher: Representation, student: Splats, lesson: DistillSettings, generator: torch.Generator
+) -> SplatStudent:
     cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
     cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)
     generator = on_device(generator, teacher.device)
@@ -177,8 +181,8 @@ def _splats(teacher: Representation, student: Splats, lesson: Lesson, generator:
         columns["sh_rest"] = columns["sh_rest"][:, : sh_count(wanted.degree) - 1]  # bands are orthogonal
         student.replaced(flattened(columns) if wanted.surfels else columns)
         if len(student) > wanted.count:
-            thin(student, contributions(teacher, first), wanted.count, generator)
-        return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(len(student)))
+            thin_splats(student, contributions(teacher, first), wanted.count, generator)
+        return SplatStudent(student, TeacherViews(teacher, cameras), generator, MCMCStrategy(len(student)))
     looking = cameras if isinstance(teacher, Field) else first
-    splats_on(student, surface_points(teacher, looking, len(student), generator), generator)
-    return SplatStudent(student, TeacherViews(teacher, cameras), generator, Chain(lesson.max_splats))
+    place_splats(student, surface_points(teacher, looking, len(student), generator), generator)
+    return SplatStudent(student, TeacherViews(teacher, cameras), generator, MCMCStrategy(lesson.max_splats))

@@ -4,7 +4,7 @@ from volkit.geometry import Cameras, Domain, Similarity
 from volkit.representations import REPRESENTATIONS, HashGridConfig, RepresentationConfig, SplatsConfig
 from volkit.sampling.occupancy import pixel_width
 
-__all__ = ["checked_degree", "suited"]
+__all__ = ["checked_degree", "default_config"]
 
 CELLS = 4.0  # of a hash grid's finest level in a pixel: at 200 pixels 2048 cells cost 1.3 dB in the same minute
 
@@ -16,7 +16,7 @@ def checked_degree(degree: int) -> int:
     return degree
 
 
-def suited(
+def default_config(
     kind: str, domain: Domain, place: Similarity, cameras: Cameras | None, splats: SplatsConfig
 ) -> RepresentationConfig:
     """The default configuration of a kind for a scene seen by these world-frame cameras; `splats` if it is those."""
@@ -24,5 +24,5 @@ def suited(
         return splats
     config = REPRESENTATIONS[kind]()
     if isinstance(config, HashGridConfig) and cameras is not None and not domain.contracted:
-        return config.reaching(CELLS * max(domain.extent) / pixel_width(domain, place, cameras))
+        return config.with_finest(CELLS * max(domain.extent) / pixel_width(domain, place, cameras))
     return config

@@ -8,10 +8,10 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["spacing"]
 
-NEAREST = 3  # whose mean distance counts (3DGS)
-CURVES = 6  # shifted against each other: what one tears apart is close along another (Chan 2002)
-ALONG = 8  # steps along a curve, in each direction
-CELLS = 1 << 10  # of a curve, on each axis
+NEIGHBOUR_COUNT = 3  # whose mean distance counts (3DGS)
+CURVE_COUNT = 6  # shifted against each other: what one tears apart is close along another (Chan 2002)
+CURVE_STEPS = 8  # steps along a curve, in each direction
+CURVE_CELLS = 1 << 10  # of a curve, on each axis
 
 
 @torch.no_grad()
@@ -24,9 +24,9 @@ def spacing(points: Float[Tensor, "point 3"], domain: Domain) -> Float[Tensor, "
     """
     best = torch.full_like(points[:, 0], torch.inf)
     unit = domain.unit_from_local(points).clamp(0.0, 1.0)
-    for curve in range(CURVES):
-        shifted = 0.5 * (unit + curve / CURVES)
-        order = morton_codes((shifted * (CELLS - 1)).long()).argsort()
+    for curve in range(CURVE_COUNT):
+        shifted = 0.5 * (unit + curve / CURVE_COUNT)
+        order = morton_codes((shifted * (CURVE_CELLS - 1)).long()).argsort()
         best[order] = torch.minimum(best[order], _along(points[order]))
     return torch.where(best.isinf(), domain.diagonal, best)
 
@@ -34,13 +34,13 @@ def spacing(points: Float[Tensor, "point 3"], domain: Domain) -> Float[Tensor, "
 def _along(points: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
     """The mean distance to the nearest of those that stand next to each other."""
     count = len(points)
-    reach = min(ALONG, count - 1)
+    reach = min(CURVE_STEPS, count - 1)
     found = torch.full((count, 2 * reach), torch.inf, device=points.device)
     for step in range(1, reach + 1):
         distance = (points[step:] - points[:-step]).norm(dim=-1)
         found[:-step, 2 * step - 2] = distance
         found[step:, 2 * step - 1] = distance
-    nearest = min(NEAREST, reach)
+    nearest = min(NEIGHBOUR_COUNT, reach)
     if nearest == 0:
         return torch.full_like(points[:, 0], torch.inf)
     return found.topk(nearest, largest=False).values.mean(1)

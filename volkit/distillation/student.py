@@ -11,12 +11,14 @@ from volkit.distillation.rungs.rung import Rung
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field
 from volkit.sampling.occupancy_grid import OccupancyGrid
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Tensor
 
-__all__ = ["Recipe", "Stage", "Student"]
+__all__ = ["FieldStudent", "Schedule", "Stage"]
 
-LAZINESS = 16  # steps between penalties: they visit every parameter, a batch visits few (Karras et al. 2020, 4.1)
+PENALTY_INTERVAL = (
+    16  # steps between penalties: they visit every parameter, a batch visits few (Karras et al. 2020, 4.1)
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Schedule:
     """Learning rates, and whether the representation's own penalties and growth apply; all its own by default."""
 
     groups: Callable[[Field], list[ParamGroup]] = lambda field: field.param_groups()
@@ -37,7 +39,7 @@ class Recipe:
     own_growth: bool = True
 
 
-class Student:
+class FieldStudent:
     """A trainee (`volkit.fit`) made of a field and the stages of its ladder."""
 
     def __init__(
@@ -47,20 +49,20 @@ class Student:
         generator: torch.Generator,
         grid: OccupancyGrid | None = None,
         beside: nn.Module | None = None,
-        recipe: Recipe | None = None,
+        recipe: Schedule | None = None,
     ) -> None:
         if not stages or stages[-1].until < 1.0:
             raise ValueError("student: the last stage must reach until = 1")
         self.scene, self.stages, self.generator, self.grid, self.beside = scene, stages, generator, grid, beside
-        self.recipe = recipe or Recipe()
+        self.recipe = recipe or Schedule()
 
-    def losses(self, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
         """Losses of the current stage, and now and then the representation's own penalties at their mean weight."""
         stage = next(s for s in self.stages if moment.fraction < s.until)
         losses = stage.rung.losses(self.scene, moment)
-        if self.recipe.own_penalties and moment.step % LAZINESS == 0:
+        if self.recipe.own_penalties and moment.step % PENALTY_INTERVAL == 0:
             penalties = self.scene.penalties(self.generator)
-            losses |= {name: LAZINESS * penalty for name, penalty in penalties.items()}
+            losses |= {name: PENALTY_INTERVAL * penalty for name, penalty in penalties.items()}
         return losses
 
     def groups(self) -> list[ParamGroup]:
@@ -69,12 +71,12 @@ class Student:
         own = [replace(group, lr=self.recipe.rate * group.lr) for group in self.recipe.groups(self.scene)]
         return own + beside
 
-    def after_step(self, moment: Moment) -> list[Regrown]:
+    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
         """Grow the field, then look again at where it is empty."""
         grown = self.recipe.own_growth and self.scene.refine(moment.fraction)
         if self.grid is not None:
             self.grid.refresh(self.scene, moment.step, self.generator)
-        return [Regrown()] if grown else []
+        return [ParameterChange()] if grown else []
 
     def state(self) -> dict[str, Any]:
         """Parameters, occupancy, rungs, randomness."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from volkit.distillation.sizes import checked_degree, suited
+from volkit.distillation.sizes import checked_degree, default_config
 from volkit.representations import (
     REPRESENTATIONS,
     TEACHERS_ONLY,
@@ -19,10 +19,10 @@ from volkit.representations import (
 from volkit.representations.edited import Edited
 from volkit.sampling.occupancy_grid import copy_occupancy
 
-__all__ = ["splats_like", "student_of"]
+__all__ = ["build_student", "splats_config"]
 
 
-def student_of(
+def build_student(
     kind: str,
     teacher: Representation,
     splats: SplatsConfig,
@@ -44,7 +44,7 @@ def student_of(
     if whole and teacher.config.kind == kind and not anew:
         return teacher
     cameras = None if teacher.capture is None else teacher.capture.cameras
-    config = config or suited(kind, teacher.domain, teacher.world_from_local, cameras, splats)
+    config = config or default_config(kind, teacher.domain, teacher.world_from_local, cameras, splats)
     student = config.build(teacher.domain, generator).placed_like(teacher)
     student.to(teacher.device)
     if isinstance(student, Field) and isinstance(teacher, Field):
@@ -52,7 +52,7 @@ def student_of(
     return student
 
 
-def splats_like(teacher: Representation, most: int | None, degree: int | None, surfels: bool) -> SplatsConfig:
+def splats_config(teacher: Representation, most: int | None, degree: int | None, surfels: bool) -> SplatsConfig:
     """What splats are to be like: a source's own, but for what was asked for."""
     own = teacher.config if isinstance(teacher, Splats) else SplatsConfig()
     assert isinstance(own, SplatsConfig)

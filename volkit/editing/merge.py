@@ -8,17 +8,17 @@ from volkit.geometry import morton_codes, quaternion_of
 from volkit.representations.splats import PARAMETERS, Splats
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["thin"]
+__all__ = ["thin_splats"]
 
-SPARE = 1.25  # times as many as wanted are joined, the rest left out: up to 1.7 dB over leaving out alone
+JOINED_EXCESS = 1.25  # times as many as wanted are joined, the rest left out: up to 1.7 dB over leaving out alone
 CELLS = 1 << 10  # of the curve along which neighbours are sought, a side
 SHARE = 0.2  # of the splats, at most, that a round joins: later rounds see what earlier ones made
 COLOUR = 8.0  # what a squared difference of colour costs beside one of place in standard deviations
-SOLID = 0.99
+MAX_MERGED_OPACITY = 0.99
 
 
 @torch.no_grad()
-def thin(splats: Splats, light: Float[Tensor, " splat"], most: int, generator: torch.Generator) -> None:
+def thin_splats(splats: Splats, light: Float[Tensor, " splat"], most: int, generator: torch.Generator) -> None:
     """Leave out and join splats until there are at most `most`; `light` is what each gives to pictures.
 
     Pairs that are joined are neighbours on a Morton curve that starts elsewhere in each round; those that cost least
@@ -26,7 +26,7 @@ def thin(splats: Splats, light: Float[Tensor, " splat"], most: int, generator: t
     mean, covariance (with the spread of the means) and harmonics of both, and their opacity by area.
     """
     if len(splats) > most:
-        kept = light.topk(min(len(splats), math.ceil(SPARE * most))).indices
+        kept = light.topk(min(len(splats), math.ceil(JOINED_EXCESS * most))).indices
         splats.kept(kept)
         light = light[kept]
     while len(splats) > most:
@@ -77,6 +77,6 @@ def _joined(splats: Splats, light: Tensor, first: Tensor, second: Tensor) -> dic
     opacity = (area[first] + area[second]) / scales.prod(-1).pow(2 / axes)
     return {
         "means": mean(splats.means), "quaternions": quaternion_of(turn).to(light), "log_scales": scales.log().to(light),
-        "logits": opacity.clamp(1e-4, SOLID).logit().to(light), "sh_dc": mean(splats.sh_dc),
+        "logits": opacity.clamp(1e-4, MAX_MERGED_OPACITY).logit().to(light), "sh_dc": mean(splats.sh_dc),
         "sh_rest": mean(splats.sh_rest),
     }  # fmt: skip

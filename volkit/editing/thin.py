@@ -7,16 +7,16 @@ import torch
 from volkit.devices import on_device
 from volkit.editing.floaters import floating
 from volkit.editing.importance import contributions
-from volkit.editing.merge import thin
+from volkit.editing.merge import thin_splats
 from volkit.geometry import sh_count
 from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations import Representation, Splats
-from volkit.representations.splats import PARAMETERS, SEEN
+from volkit.representations.splats import BOUND_DEVIATIONS, PARAMETERS
 
 __all__ = ["by_opacity", "by_size", "decimate", "floaters", "harmonics"]
 
 NEIGHBOURS, RATIO = 16, 2.0  # of floaters, where nobody says; Open3D's own example has 20 and 2
-LOOKS, LOOK_SIZE = 24, 200  # pictures that say what each splat shows, and pixels a side
+CONTRIBUTION_VIEWS, CONTRIBUTION_SIZE = 24, 200  # pictures that say what each splat shows, and pixels a side
 
 Numbers = tuple[float, ...]
 
@@ -46,7 +46,7 @@ def floaters(scene: Representation, numbers: Numbers, generator: torch.Generator
     if neighbours != round(neighbours) or neighbours < 1:
         raise ValueError("the number of neighbours is a whole one from 1")
     splats = _splats(scene)
-    splats.kept(~floating(splats.means, SEEN * splats.scales.amax(-1), int(neighbours), ratio))
+    splats.kept(~floating(splats.means, BOUND_DEVIATIONS * splats.scales.amax(-1), int(neighbours), ratio))
     return splats
 
 
@@ -64,7 +64,7 @@ def harmonics(scene: Representation, numbers: Numbers, generator: torch.Generato
 
 
 def decimate(scene: Representation, numbers: Numbers, generator: torch.Generator) -> Splats:
-    """Thin to a share (at most 1) or a count: `thin`, by what each splat gives to pictures (`contributions`).
+    """Thin to a share (at most 1) or a count: `thin_splats`, by what each splat gives to pictures (`contributions`).
 
     Pictures are those of the scene's own cameras, else of some around it. Further columns of a file are left out: they
     may be labels, and splats that are joined have no common one.
@@ -79,9 +79,9 @@ def decimate(scene: Representation, numbers: Numbers, generator: torch.Generator
     for name in splats.config.extras:
         delattr(splats, f"extra_{name}")
     splats.config = replace(splats.config, extras=())
-    cameras = distillation_cameras(splats, LOOKS, LOOK_SIZE, generator)
-    cameras = cameras[torch.randperm(len(cameras), generator=generator)[:LOOKS]].to(splats.device)
-    thin(splats, contributions(splats, cameras), most, on_device(generator, splats.device))
+    cameras = distillation_cameras(splats, CONTRIBUTION_VIEWS, CONTRIBUTION_SIZE, generator)
+    cameras = cameras[torch.randperm(len(cameras), generator=generator)[:CONTRIBUTION_VIEWS]].to(splats.device)
+    thin_splats(splats, contributions(splats, cameras), most, on_device(generator, splats.device))
     return splats
 
 

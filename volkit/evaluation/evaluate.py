@@ -9,7 +9,7 @@ import torch
 
 from volkit.data import Photographs
 from volkit.evaluation.metrics import WINDOW, psnr, quantised
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.geometry import Cameras
 from volkit.io.opening import capture_size
 from volkit.progress import Progress
@@ -18,20 +18,20 @@ from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["JUDGED", "Judge", "flat_colour", "laid_over", "over_white"]
+__all__ = ["EVALUATION_VIEWS", "Evaluator", "composite_over", "render_over", "white_background"]
 
-GLANCE_VIEWS = 2  # views judged on the way
-JUDGED = 8  # of a source, when a conversion is done
+QUICK_VIEWS = 2  # views judged on the way
+EVALUATION_VIEWS = 8  # of a source, when a conversion is done
 MODEST = 320  # pixels, the longest side of those: what eight views cost of a million splats is seconds
 WHITE = (1.0, 1.0, 1.0)
 
 
-def over_white(photographs: Photographs) -> tuple[float, float, float] | None:
+def white_background(photographs: Photographs) -> tuple[float, float, float] | None:
     """Background of the comparison: white where pictures are transparent, none where they are opaque."""
     return WHITE if photographs.has_alpha else None
 
 
-def laid_over(image: Tensor, background: Sequence[float]) -> Float[Tensor, "height width 3"]:
+def composite_over(image: Tensor, background: Sequence[float]) -> Float[Tensor, "height width 3"]:
     """An 8-bit picture as colours in [0, 1], transparent parts over the background."""
     value = image.float() / 255.0
     if value.shape[-1] == 3:
@@ -39,7 +39,7 @@ def laid_over(image: Tensor, background: Sequence[float]) -> Float[Tensor, "heig
     return value[..., :3] * value[..., 3:] + (1.0 - value[..., 3:]) * value.new_tensor(background)
 
 
-def flat_colour(
+def render_over(
     scene: Representation, camera: Cameras, background: Sequence[float], renderer: Renderer | None = None
 ) -> Float[Tensor, "height width 3"]:
     """One view of a scene over a background, on the CPU as photographs are."""
@@ -49,7 +49,7 @@ def flat_colour(
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """Held-out views (training views where none were held out) that a field is compared with."""
 
     cameras: Cameras
@@ -60,18 +60,18 @@ class Judge:
     seconds: float = 0.0  # that the pictures took, where they were drawn
 
     @classmethod
-    def of(cls, photographs: Photographs, preview: Path | None = None) -> "Judge":
+    def of(cls, photographs: Photographs, preview: Path | None = None) -> "Evaluator":
         """The test split, else the training views."""
         label = "test" if "test" in photographs.split else "train"
         views = photographs.subset(label)
-        background = over_white(photographs) or (0.0, 0.0, 0.0)
-        truth = tuple(laid_over(image, background) for image in views.images)
+        background = white_background(photographs) or (0.0, 0.0, 0.0)
+        truth = tuple(composite_over(image, background) for image in views.images)
         return cls(views.cameras, truth, label, background, preview)
 
     @classmethod
     def of_scene(
         cls, scene: Representation, size: int | None, generator: torch.Generator, preview: Path | None = None
-    ) -> "Judge":
+    ) -> "Evaluator":
         """A scene's own pictures from held-out views of its capture, else from views made up.
 
         `size` is their longest side, by default the capture's and at most `MODEST`.
@@ -80,28 +80,28 @@ class Judge:
         size = size or min(MODEST, capture_size(capture) or MODEST)
         if capture is not None and capture.held_out:
             held = [i for i, name in enumerate(capture.names) if name in set(capture.held_out)]
-            cameras = capture.cameras[held[:: max(1, len(held) // JUDGED)][:JUDGED]]
+            cameras = capture.cameras[held[:: max(1, len(held) // EVALUATION_VIEWS)][:EVALUATION_VIEWS]]
             cameras = cameras.resized(size)
         else:
-            cameras = distillation_cameras(scene, JUDGED, size, generator)[slice(0, JUDGED)]
+            cameras = distillation_cameras(scene, EVALUATION_VIEWS, size, generator)[slice(0, EVALUATION_VIEWS)]
         if int(cameras.size.min()) < WINDOW:
             raise ValueError(f"--size {size}: pictures less than {WINDOW} pixels wide or high cannot be measured")
         background = (capture.background if capture else None) or WHITE
         started = time.perf_counter()
-        truth = tuple(flat_colour(scene, cameras[[i]], background) for i in range(len(cameras)))
+        truth = tuple(render_over(scene, cameras[[i]], background) for i in range(len(cameras)))
         return cls(cameras, truth, "source", background, preview, time.perf_counter() - started)
 
-    def glance(self, scene: Representation) -> float | None:
+    def quick_psnr(self, scene: Representation) -> float | None:
         """Mean PSNR over a few views spread over the set; writes the preview."""
         count = len(self.truth)
-        chosen = sorted({round(k * (count - 1) / max(GLANCE_VIEWS - 1, 1)) for k in range(GLANCE_VIEWS)})
+        chosen = sorted({round(k * (count - 1) / max(QUICK_VIEWS - 1, 1)) for k in range(QUICK_VIEWS)})
         return self._mean(scene, chosen)
 
     def pictures(self, scene: Representation, progress: Progress) -> list[Float[Tensor, "height width 3"]]:
         """What another scene shows of every view."""
         seen = []
         for index in range(len(self.truth)):
-            seen.append(flat_colour(scene, self.cameras[[index]], self.background))
+            seen.append(render_over(scene, self.cameras[[index]], self.background))
             progress.advance((index + 1) / len(self.truth))
         return seen
 
@@ -113,7 +113,7 @@ class Judge:
     def _mean(self, scene: Representation, chosen: Sequence[int], progress: Progress | None = None) -> float | None:
         found = []
         for done, index in enumerate(chosen):
-            seen = flat_colour(scene, self.cameras[[index]], self.background)
+            seen = render_over(scene, self.cameras[[index]], self.background)
             if self.preview is not None and done == 0:
                 write_picture(self.preview, seen)
             found.append(psnr(seen, self.truth[index]))
@@ -127,5 +127,5 @@ def write_picture(path: Path, rgb: Float[Tensor, "height width 3"]) -> None:
     """Write an 8-bit picture; a reader never sees half of it."""
     import imageio.v3 as imageio
 
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         imageio.imwrite(place, (quantised(rgb) * 255.0).round().to(torch.uint8).numpy(), extension=".png")

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from volkit.devices import Device
-from volkit.evaluation.evaluate import Judge
+from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import Scores, mean_scores, quantised, score
 from volkit.geometry import Frame, Similarity, turn
 from volkit.io import SpzFrame, format_for
@@ -21,9 +21,9 @@ from volkit.progress import Progress
 from volkit.representations import Representation, Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["SHOWN", "Axes", "Made", "Shown", "decibels", "differences", "fidelity"]
+__all__ = ["WORST_VIEWS", "FileAxes", "Shown", "Written", "decibels", "parameter_differences", "roundtrip_report"]
 
-SHOWN = 3  # views of one conversion; of each of many, one
+WORST_VIEWS = 3  # views of one conversion; of each of many, one
 
 NO_FLIP = "FLIP is left out: pip install 'volkit[metrics]'"
 
@@ -39,11 +39,11 @@ class Shown:
     figures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def shown(
+def worst_views(
     truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores], figures: Mapping[str, Image]
 ) -> Shown:
     """The worst views, and further pictures."""
-    worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:SHOWN]
+    worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
     views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
     return Shown(
         {caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()},
@@ -52,7 +52,7 @@ def shown(
 
 
 @dataclass(frozen=True)
-class Made:
+class Written:
     """What was written: a scene or the finest level of an asset, what was told of it, and what it is held against.
 
     `moved` is the world that it was written in from the source's.
@@ -60,13 +60,13 @@ class Made:
 
     scene: Representation
     told: dict[str, Any]
-    judge: Judge | None
+    judge: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
     figures: Mapping[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Axes:
+class FileAxes:
     """In which axes a file was written: by `--frame`, by `--spz-frame`, else as its format has it."""
 
     frame: Frame | Literal["auto"] = "auto"
@@ -88,11 +88,13 @@ class Axes:
         return turn(made.frame, held) @ file_from_read
 
 
-def fidelity(made: Made, target: Path, device: Device, asked: Axes, progress: Progress) -> dict[str, Any]:
+def roundtrip_report(
+    made: Written, target: Path, device: Device, asked: FileAxes, progress: Progress
+) -> dict[str, Any]:
     """How alike a source and what is read back of its target are: pictures by the same cameras, and parameters.
 
     Means over views of PSNR, SSIM and FLIP; `max_difference` over all parameters, None where they do not correspond;
-    `shown`, the worst views for a page. Nothing where the target's format is for writing alone.
+    `worst_views`, the worst views for a page. Nothing where the target's format is for writing alone.
     """
     judge = made.judge
     if judge is None:
@@ -108,7 +110,7 @@ def fidelity(made: Made, target: Path, device: Device, asked: Axes, progress: Pr
     with progress.phase("measure"):
         seen = judge.pictures(written, progress)
         scores = [score(picture, truth) for picture, truth in zip(seen, judge.truth, strict=True)]
-    mean, apart = mean_scores(scores), differences(made.scene, written, target)
+    mean, apart = mean_scores(scores), parameter_differences(made.scene, written, target)
     measured = {
         "views": len(scores),
         "size": int(judge.cameras.size.max()),
@@ -119,12 +121,12 @@ def fidelity(made: Made, target: Path, device: Device, asked: Axes, progress: Pr
         measured["note"] = NO_FLIP
     return {
         "psnr_to_source": mean.psnr, "ssim_to_source": mean.ssim, "flip_to_source": mean.flip,
-        "max_difference": max(apart.values(), default=None), "differences": apart, "measured": measured,
-        "shown": shown(judge.truth, seen, scores, made.figures),
+        "max_difference": max(apart.values(), default=None), "parameter_differences": apart, "measured": measured,
+        "worst_views": worst_views(judge.truth, seen, scores, made.figures),
     }  # fmt: skip
 
 
-def differences(made: Representation, written: Representation, target: Path) -> dict[str, float]:
+def parameter_differences(made: Representation, written: Representation, target: Path) -> dict[str, float]:
     """The largest absolute difference of each parameter between what was to be written and what the target holds.
 
     Of splats in the world's frame: opacities for their logits, unit quaternions up to their sign, harmonics that the

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from volkit.files.errors import FormatError, PlaceError
 
-__all__ = ["check_writable", "write_together", "written_whole"]
+__all__ = ["atomic_write", "check_writable", "write_together"]
 
 FIXES = {
     errno.ENOSPC: "free some space",
@@ -24,7 +24,7 @@ FIXES = {
 
 
 @contextmanager
-def written_whole(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """Give a place beside `path` to write to; it becomes `path` at the end, or vanishes when anything goes wrong.
 
     The place lies in a folder `.NAME.writing.part`, on the same disk so that the change is one rename, and apart from
@@ -44,11 +44,11 @@ def write_together(path: Path, data: bytes, beside: dict[str, bytes]) -> None:
     """One file and those that it names, by their names: all are on the disk before the first is seen, it comes last."""
     with ExitStack() as stack:
         for name, part in {path.name: data, **beside}.items():
-            stack.enter_context(written_whole(path.with_name(name))).write_bytes(part)
+            stack.enter_context(atomic_write(path.with_name(name))).write_bytes(part)
 
 
 def check_writable(path: Path | str) -> None:
-    """Raise FormatError, naming file, fact and fix, where `written_whole` would fail: ask before hours of work."""
+    """Raise FormatError, naming file, fact and fix, where `atomic_write` would fail: ask before hours of work."""
     with _place_beside(Path(path)):
         return
 

@@ -11,7 +11,7 @@ from volkit.typing import Tensor
 
 __all__ = ["read_state", "write_state"]
 
-KEY = "volkit_state"
+STATE_KEY = "volkit_state"
 
 
 def write_state(path: Path | str, state: Any) -> None:
@@ -21,13 +21,13 @@ def write_state(path: Path | str, state: Any) -> None:
     """
     tensors: dict[str, Tensor] = {}
     tree = _encoded(state, tensors)
-    write_tensors(Path(path), KEY, {"schema": 1, "tree": tree}, tensors)
+    write_tensors(Path(path), STATE_KEY, {"schema": 1, "tree": tree}, tensors)
 
 
 def read_state(path: Path | str, device: torch.device | str = "cpu") -> Any:
     """What `write_state` was given, tensors on `device`; FormatError for a damaged or foreign file."""
     path = Path(path)
-    header = read_header(path, KEY)
+    header = read_header(path, STATE_KEY)
     if not isinstance(header, dict) or header.get("schema") != 1:
         raise FormatError(path, "is no stored state of this version", "start again without it")
     try:

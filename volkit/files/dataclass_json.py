@@ -6,18 +6,18 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["from_plain", "to_plain"]
+__all__ = ["dataclass_from_json", "dataclass_to_json"]
 
 T = TypeVar("T")
-DEEPEST = 32  # levels of nesting; no value of ours has more than 3
+MAX_NESTING = 32  # levels of nesting; no value of ours has more than 3
 
 
-def to_plain(value: Any) -> dict[str, Any]:
+def dataclass_to_json(value: Any) -> dict[str, Any]:
     """A dataclass as a dict that JSON can hold; tuples become lists."""
     return asdict(value)
 
 
-def from_plain(kind: type[T], values: Any) -> T:
+def dataclass_from_json(kind: type[T], values: Any) -> T:
     """Rebuild a dataclass; ValueError names unknown or missing keys and values of the wrong type."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{kind.__name__} is not a table of values")
@@ -33,7 +33,7 @@ def from_plain(kind: type[T], values: Any) -> T:
 
 
 def _value(name: str, hint: Any, value: Any, depth: int = 0) -> Any:
-    if depth > DEEPEST:
+    if depth > MAX_NESTING:
         raise ValueError(f"{name} is nested too deeply")
     origin = get_origin(hint)
     if hint is Any:
@@ -47,7 +47,7 @@ def _value(name: str, hint: Any, value: Any, depth: int = 0) -> Any:
         if isinstance(value, list | tuple):
             return _items(name, get_args(hint), value, depth)
     elif is_dataclass(hint):
-        return from_plain(hint, value)  # type: ignore[arg-type]
+        return dataclass_from_json(hint, value)  # type: ignore[arg-type]
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
             return float(value)

@@ -8,15 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNZIPPING", "FormatError", "PlaceError", "start_of", "understood"]
+__all__ = ["UNZIP_ERRORS", "FormatError", "PlaceError", "format_errors", "read_start"]
 
 # What damaged content makes Python and the libraries that read it say.
-DAMAGED = (
+DAMAGE_ERRORS = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, AssertionError, OSError,
     struct.error,
 )  # fmt: skip
 # What damaged zip files raise, whatever method their members are said to be packed by.
-UNZIPPING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, RuntimeError)
+UNZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+)
 
 
 class FormatError(ValueError):
@@ -30,7 +39,7 @@ class PlaceError(FormatError):
     """A file cannot be written where it was to be, whatever it holds."""
 
 
-def start_of(path: Path, size: int) -> bytes:
+def read_start(path: Path, size: int) -> bytes:
     """As many of the first bytes of a file as it has; none where it cannot be read."""
     try:
         with path.open("rb") as file:
@@ -40,12 +49,12 @@ def start_of(path: Path, size: int) -> bytes:
 
 
 @contextmanager
-def understood(path: Path, kind: str, fix: str = "check where it is from") -> Iterator[None]:
+def format_errors(path: Path, kind: str, fix: str = "check where it is from") -> Iterator[None]:
     """Whatever damaged content leads to inside, as a FormatError of the file."""
     try:
         yield
     except FormatError:
         raise
-    except DAMAGED as error:
+    except DAMAGE_ERRORS as error:
         said = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from None

@@ -9,14 +9,20 @@ from typing import IO
 
 import numpy as np
 
-from volkit.files.errors import UNZIPPING, FormatError
+from volkit.files.errors import UNZIP_ERRORS, FormatError
 
 __all__ = ["array_names", "read_arrays"]
 
-SPARE = 64 << 20  # bytes that small archives may unpack to
+FREE_UNPACKED_BYTES = 64 << 20  # bytes that small archives may unpack to
 RATIO = 64  # to which larger ones may be compressed: empty grids nearly vanish
 MOST_MEMBERS = 1 << 10
-DAMAGE = (*UNZIPPING, MemoryError, KeyError, tokenize.TokenError, SyntaxError)  # headers are read as Python's literals
+DAMAGE = (
+    *UNZIP_ERRORS,
+    MemoryError,
+    KeyError,
+    tokenize.TokenError,
+    SyntaxError,
+)  # headers are read as Python's literals
 SUFFIX = ".npy"
 
 
@@ -28,7 +34,7 @@ def array_names(path: Path) -> set[str]:
                 return set()
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except UNZIPPING:
+    except UNZIP_ERRORS:
         return set()
     return {name.removesuffix(SUFFIX) for name in names[:MOST_MEMBERS] if name.endswith(SUFFIX)}
 
@@ -40,7 +46,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
             members = {m.filename.removesuffix(SUFFIX): m for m in archive.infolist() if m.filename.endswith(SUFFIX)}
             wanted = [name for name in names if name in members]
             unpacked = sum(members[name].file_size for name in wanted)
-            if unpacked > SPARE + RATIO * path.stat().st_size:
+            if unpacked > FREE_UNPACKED_BYTES + RATIO * path.stat().st_size:
                 raise FormatError(path, f"unpacks to {unpacked} bytes, far more than its size", "do not trust it")
             return {name: _array(archive, members[name]) for name in wanted}
     except FormatError:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from plyfile import PlyData, PlyListProperty, PlyParseError
 
-from volkit.files.errors import FormatError, start_of
+from volkit.files.errors import FormatError, read_start
 
 __all__ = ["HEADER", "Table", "head_of", "matrix", "read_elements"]
 
@@ -40,7 +40,7 @@ Table = Rows | np.ndarray
 
 def head_of(path: Path) -> bytes:
     """The header of a `.ply`, or nothing where the file is none."""
-    head = start_of(path, HEADER)
+    head = read_start(path, HEADER)
     return head.partition(b"end_header")[0] if head.startswith(b"ply") else b""
 
 

@@ -8,15 +8,24 @@ from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 from volkit.version import __version__
 
-__all__ = ["KEY", "VERTICAL", "about_scene", "comments_of", "frame_in", "object_in", "record_in", "record_of"]
+__all__ = [
+    "PROVENANCE_KEY",
+    "VERTICAL",
+    "about_scene",
+    "comments_of",
+    "frame_in",
+    "object_in",
+    "provenance_in",
+    "provenance_of",
+]
 
-KEY = "volkit"
+PROVENANCE_KEY = "volkit"
 OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that was read, not of the scene
-LONGEST = 1 << 13  # characters of a comment
+MAX_COMMENT = 1 << 13  # characters of a comment
 VERTICAL: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
 
 
-def record_of(scene: Representation) -> dict[str, Any]:
+def provenance_of(scene: Representation) -> dict[str, Any]:
     """Provenance, version, `frame`, that of the file's coordinates, and `world`, that of the scene before it."""
     told = {name: value for name, value in scene.provenance.items() if name not in OF_THE_FILE}
     return {"world": scene.frame} | told | {"volkit": __version__, "frame": scene.frame}
@@ -24,12 +33,12 @@ def record_of(scene: Representation) -> dict[str, Any]:
 
 def comments_of(record: Mapping[str, Any]) -> list[str]:
     """A record as lines of a text header, with which way is up in words that other programs use."""
-    line = f"{KEY} {json.dumps(record, separators=(',', ':'), default=str)}"
+    line = f"{PROVENANCE_KEY} {json.dumps(record, separators=(',', ':'), default=str)}"
     upward = VERTICAL[record["frame"]]
-    return [f"Vertical Axis: {upward}", *([line] if len(line) <= LONGEST else [])]
+    return [f"Vertical Axis: {upward}", *([line] if len(line) <= MAX_COMMENT else [])]
 
 
-def record_in(comments: Iterable[str]) -> dict[str, Any]:
+def provenance_in(comments: Iterable[str]) -> dict[str, Any]:
     """The record among comments, with `frame` where they say what is up; empty where there is none or it is damaged."""
     found: dict[str, Any] = {}
     for comment in comments:
@@ -37,7 +46,7 @@ def record_in(comments: Iterable[str]) -> dict[str, Any]:
         if comment.lower().startswith("vertical axis:"):
             said = comment.partition(":")[2].strip().lower()
             found |= next(({"frame": frame} for frame, name in VERTICAL.items() if name == said), {})
-        elif word == KEY and len(rest) <= LONGEST:
+        elif word == PROVENANCE_KEY and len(rest) <= MAX_COMMENT:
             found |= object_in(rest)
     return found
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.errors import UNZIPPING, FormatError
+from volkit.files.errors import UNZIP_ERRORS, FormatError
 
 __all__ = ["LEGACY_START", "load_pickled", "pickle_start"]
 
@@ -35,7 +35,7 @@ def pickle_start(path: Path) -> bytes:
             name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
             with archive.open(name) as member:
                 return member.read(START)
-    except (*UNZIPPING, StopIteration):
+    except (*UNZIP_ERRORS, StopIteration):
         return b""
 
 
@@ -91,7 +91,7 @@ def _no_bomb(path: Path) -> None:
             return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-    except UNZIPPING as error:
+    except UNZIP_ERRORS as error:
         raise FormatError(path, f"is no whole checkpoint ({error})", "copy it again") from None
     if unpacked > path.stat().st_size + SLACK:
         raise FormatError(path, f"unpacks to {unpacked} bytes, far more than its size", "do not trust it")

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from volkit.files import sandbox_child as trial_child
 
-__all__ = ["Trial"]
+__all__ = ["Sandbox"]
 
 
 RATE = 5e6  # bytes a second, beside the seconds of a trial: usd-core looks at no fewer than 1e8
 MEMORY = 8 << 30  # bytes of addresses that a trial may have, and 16 for each of the file's
 
 
-class Trial:
+class Sandbox:
     """A child in which a library looks at one file after another; where one is too late it is ended, and another begun.
 
-    `look` is a file with a function of that name, see `trial_child.py`; `seconds` is what a small file may take.
+    `probe` is a file with a function of that name, see `trial_child.py`; `seconds` is what a small file may take.
     """
 
-    def __init__(self, library: str, look: Path, seconds: float) -> None:
-        self.library, self.seconds, self._look = library, seconds, look
+    def __init__(self, library: str, probe: Path, seconds: float) -> None:
+        self.library, self.seconds, self._look = library, seconds, probe
         self._child: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 

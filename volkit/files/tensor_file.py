@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.typing import Tensor
 
@@ -22,7 +22,7 @@ HEADER_LIMIT = 64 << 20  # bytes of JSON; a thousand cameras take 0.2 MB
 def write_tensors(path: Path, key: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write tensors of any layout and device, and `header` as JSON under the metadata name `key`."""
     flat = {name: _storable(tensor) for name, tensor in tensors.items()}
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         try:
             save_file(flat, place, metadata={key: json.dumps(header)})
         except SafetensorError as error:

@@ -9,11 +9,11 @@ from volkit.geometry import Cameras
 from volkit.guidance.ramps import Ramp, value
 from volkit.typing import Float, Tensor
 
-__all__ = ["Around"]
+__all__ = ["CameraSampler"]
 
 
 @dataclass(frozen=True)
-class Around:
+class CameraSampler:
     """Cameras that look at the origin, up is +Z; degrees, and lengths in the object's frame.
 
     Azimuth is counted from the front, -Y. Of the views `front` of them, on average, stand normally about it with a
@@ -44,11 +44,11 @@ class Around:
         )
         return self.at(azimuth * 360.0, height.asin().rad2deg(), distance, view, round(value(self.size, fraction)))
 
-    def settled(self) -> "Around":
+    def final(self) -> "CameraSampler":
         """As it is at the end of a run."""
         return replace(self, size=value(self.size, 1.0), turn=value(self.turn, 1.0))
 
-    def middle(self, count: int, size: int, elevation: float | None = None) -> Cameras:
+    def turntable(self, count: int, size: int, elevation: float | None = None) -> Cameras:
         """`count` cameras evenly around from the front on, in the middle of all ranges, to look at what there is."""
         tilt = 0.5 * sum(self.elevation) if elevation is None else elevation
         turn = torch.arange(count) * (360.0 / count)

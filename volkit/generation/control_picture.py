@@ -15,8 +15,8 @@ from volkit.typing import Float, Tensor
 __all__ = ["ControlKind", "control_picture"]
 
 ControlKind = Literal["normal", "depth", "canny"]
-COARSE = 4.0  # of the steps through a field: normals of what is solid change little with them
-SOLID = 0.5  # opacity from which a pixel has a depth
+CONTROL_STEP_SCALE = 4.0  # of the steps through a field: normals of what is solid change little with them
+DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def control_picture(
     scale = size / cameras.size[0, 0]
     seen = replace(cameras, intrinsics=cameras.intrinsics * scale, size=torch.full_like(cameras.size, size))
     seen = seen.to(scene.device)
-    picture = renderer_for(scene, choice=COARSE, normals=kind == "normal")(scene, seen)
+    picture = renderer_for(scene, step_scale=CONTROL_STEP_SCALE, normals=kind == "normal")(scene, seen)
     return DRAWN[kind](picture, seen)
 
 
@@ -43,7 +43,7 @@ def _normal(picture: Picture, seen: Cameras) -> Tensor:
 
 
 def _depth(picture: Picture, seen: Cameras) -> Tensor:
-    there = (picture.opacity > SOLID) & picture.depth.isfinite() & (picture.depth > 0)
+    there = (picture.opacity > DEPTH_OPACITY) & picture.depth.isfinite() & (picture.depth > 0)
     near = torch.where(there, 1.0 / picture.depth, torch.zeros_like(picture.depth))
     most = near.amax((1, 2), keepdim=True)
     least = torch.where(there, near, most).amin((1, 2), keepdim=True)

@@ -22,14 +22,14 @@ from volkit.rendering.volume import Integral, integrate
 from volkit.representations.field import Field
 from volkit.sampling.occupancy import OccupancySampler, pixel_width
 from volkit.sampling.occupancy_grid import OccupancyGrid
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Tensor
 
-__all__ = ["OPEN", "FieldSubject"]
+__all__ = ["UNKNOWN_OCCUPANCY", "FieldSubject"]
 
-LEAST = 24  # samples along the domain's longest edge
-EVERY = 64  # steps between looks at where nothing is
-OPEN = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
+MIN_SAMPLES = 24  # samples along the domain's longest edge
+OCCUPANCY_INTERVAL = 64  # steps between looks at where nothing is
+UNKNOWN_OCCUPANCY = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
 
 
 class FieldSubject:
@@ -37,9 +37,9 @@ class FieldSubject:
 
     def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
         self.scene, self.penalties, self.generator, self.samples = scene, penalties, generator, samples
-        self.grid = OccupancyGrid(scene, Stride(max(scene.domain.extent) / LEAST))
+        self.grid = OccupancyGrid(scene, Stride(max(scene.domain.extent) / MIN_SAMPLES))
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
+    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures by one pass over the rays of all cameras."""
         width, height = cameras.size[0].tolist()
         rays = Rays.cat([cameras.picture_rays(index) for index in range(len(cameras))])
@@ -54,7 +54,7 @@ class FieldSubject:
 
     def _stride(self, cameras: Cameras) -> Stride:
         wide = pixel_width(self.scene.domain, self.scene.world_from_local, cameras)
-        return Stride(min(wide / self.samples, max(self.scene.domain.extent) / LEAST))
+        return Stride(min(wide / self.samples, max(self.scene.domain.extent) / MIN_SAMPLES))
 
     def blame(self, error: Tensor) -> Tensor | None:
         """Fields need not know."""
@@ -87,12 +87,12 @@ class FieldSubject:
         """The field's own."""
         return self.scene.param_groups()
 
-    def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
+    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Grow, then look where nothing is, once it is settled where the object is."""
         grown = self.scene.refine(moment.fraction)
-        if moment.fraction >= OPEN and (moment.step % EVERY == 0 or self.grid.unknown):
+        if moment.fraction >= UNKNOWN_OCCUPANCY and (moment.step % OCCUPANCY_INTERVAL == 0 or self.grid.unknown):
             self.grid.refresh(self.scene, moment.step, generator)
-        return Regrown() if grown else None
+        return ParameterChange() if grown else None
 
     def state(self) -> dict[str, Any]:
         """Parameters and occupancy."""

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from volkit.files.bundled import bundled_folder
-from volkit.generation import Asked, CriticLearner, Learner, PersonalLearner, RatioLearner
+from volkit.generation import ConditionBuilder, CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.geometry import Cameras
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
 from volkit.guidance.condition import Conditions
@@ -17,10 +17,10 @@ from volkit.guidance.pipeline import Additions, Advice, LoraPrior, PipelinePrior
 from volkit.guidance.pipeline.codec import PixelCodec
 from volkit.guidance.prompts import FLAWS, NEGATIVE, Prompts, conditions_for
 from volkit.guidance.sample import sample
-from volkit.guidance.telling import TELLERS
+from volkit.guidance.telling import CAMERA_ENCODINGS
 from volkit.typing import Tensor
 
-__all__ = ["TOY", "Precision", "Rule", "Sides", "asked_about", "guided", "opened"]
+__all__ = ["TOY", "Precision", "Rule", "Sides", "build_conditions", "build_guidance", "open_guiding_prior"]
 
 Sides = Literal["auto", "words", "perp_neg", "none"]
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -49,7 +49,7 @@ class Rule:
             raise ValueError(f"--weight {self.weight}: there is no such weight; choose one of {', '.join(WEIGHTS)}")
 
 
-def opened(
+def open_guiding_prior(
     name: str | None, device: torch.device, precision: Precision = "float32", additions: Additions | None = None
 ) -> PipelinePrior:
     """A prior by the name of a folder or of a hub repository; by default the toy prior that comes with volkit."""
@@ -82,7 +82,7 @@ def _method(rule: Rule, advice: Advice, *, pixels: bool) -> Method:
     return method
 
 
-def guided(
+def build_guidance(
     rule: Rule, prior: PipelinePrior, generator: torch.Generator, *, grid: bool = False
 ) -> tuple[Guidance, list[Learner]]:
     """The guidance, and what learns beside the scene: a critic, a prior of its own, a density ratio."""
@@ -106,9 +106,9 @@ def guided(
     return Guidance(seen, method, critic, ratio), learners
 
 
-def asked_about(
+def build_conditions(
     rule: Rule, prior: PipelinePrior, pictures: Callable[[Cameras, Tensor], Tensor] | None = None, *, grid: bool = False
-) -> Asked:
+) -> ConditionBuilder:
     """Words by sides, cameras in the prior's language; `pictures` are of what there was at the start.
 
     ValueError for words that the prior never saw.
@@ -120,8 +120,10 @@ def asked_about(
     prior.embed([prompts.text, *(text for text in (negative, source) if text)])
     if grid:  # one prompt for all views of a picture of pictures
         condition = prior.embed([prompts.text]), prior.embed([""])
-        return Asked(lambda cameras: Conditions(*condition), source=pictures)
-    return Asked(lambda cameras: conditions_for(prior, prompts, cameras), TELLERS[prior.advice.camera], pictures)
+        return ConditionBuilder(lambda cameras: Conditions(*condition), source=pictures)
+    return ConditionBuilder(
+        lambda cameras: conditions_for(prior, prompts, cameras), CAMERA_ENCODINGS[prior.advice.camera], pictures
+    )
 
 
 def _drawn(prior: PipelinePrior, rule: Rule, generator: torch.Generator) -> Tensor:

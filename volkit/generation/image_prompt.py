@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 
 from volkit.data.pictures import read_picture, size_of_picture
-from volkit.evaluation.evaluate import WHITE, laid_over
+from volkit.evaluation.evaluate import WHITE, composite_over
 from volkit.guidance.pipeline import look
 from volkit.typing import Float, Tensor
 
 __all__ = ["image_prompt"]
 
-EYES = "image_encoder"  # where the published IP-Adapters have the CLIP vision model that they see with
+IMAGE_ENCODER = "image_encoder"  # where the published IP-Adapters have the CLIP vision model that they see with
 
 
 def image_prompt(adapter: Path, picture: Path, device: torch.device) -> Float[Tensor, "1 1 width"]:
@@ -19,5 +19,5 @@ def image_prompt(adapter: Path, picture: Path, device: torch.device) -> Float[Te
 
     FileNotFoundError where there is no such model, FormatError for what is no picture.
     """
-    pixels = laid_over(read_picture(picture, size_of_picture(picture)), WHITE)
-    return look(adapter.parent / EYES, pixels[None].to(device))
+    pixels = composite_over(read_picture(picture, size_of_picture(picture)), WHITE)
+    return look(adapter.parent / IMAGE_ENCODER, pixels[None].to(device))

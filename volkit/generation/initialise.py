@@ -6,20 +6,20 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.splats.start import begin_at
+from volkit.distillation.splats.start import start_splats
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field
 from volkit.representations.splats import Splats
 from volkit.representations.voxels import Voxels
-from volkit.training.loop import Budget, Fit, Moment, Regrown
+from volkit.training.loop import Budget, ParameterChange, StepInfo, TrainingLoop
 from volkit.typing import Float, Tensor
 
-__all__ = ["begin", "fog"]
+__all__ = ["fog", "initialise"]
 
 THICKNESS = 2.0  # optical, of a ray through the middle: enough to be seen, not enough to hide
 WIDTH = 0.2  # standard deviation in longest edges: at a face 4 % of the middle are left
 STEPS, POINTS = 200, 1 << 13  # in which a network learns to be fog
-FAINT = 1e-2  # of the middle: less than that is nothing
+MIN_RELATIVE_DENSITY = 1e-2  # of the middle: less than that is nothing
 
 
 def fog(scene: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
@@ -29,17 +29,17 @@ def fog(scene: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " po
     return THICKNESS / (math.sqrt(2.0 * math.pi) * width) * (-0.5 * away.square()).exp()
 
 
-def begin(scene: Field | Splats, generator: torch.Generator) -> None:
+def initialise(scene: Field | Splats, generator: torch.Generator) -> None:
     """Make an untrained scene fog: splats lie in it, voxels are filled, all other fields learn it."""
     if isinstance(scene, Splats):
         drawn = torch.randn(scene.config.count, 3, generator=generator, device=generator.device)
         middle, width = drawn.new_tensor(scene.domain.centre), WIDTH * max(scene.domain.extent)
-        begin_at(scene, middle + width * drawn, torch.full_like(drawn, 0.5), generator)
+        start_splats(scene, middle + width * drawn, torch.full_like(drawn, 0.5), generator)
     elif isinstance(scene, Voxels):
         with torch.no_grad():
             scene.density_data.copy_(fog(scene, scene.centres)[:, None])
     else:
-        Fit(_Fog(scene, generator), Budget(steps=STEPS)).run()
+        TrainingLoop(_Fog(scene, generator), Budget(steps=STEPS)).run()
 
 
 @dataclass
@@ -49,17 +49,17 @@ class _Fog:
     scene: Field
     generator: torch.Generator
 
-    def losses(self, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
         unit = torch.rand(POINTS, 3, generator=self.generator, device=self.generator.device)
         positions = self.scene.domain.local_from_unit(unit)
-        faint = FAINT * THICKNESS / max(self.scene.domain.extent)
+        faint = MIN_RELATIVE_DENSITY * THICKNESS / max(self.scene.domain.extent)
         wanted = (fog(self.scene, positions) + faint).log()
         return {"fog": ((self.scene.density(positions) + faint).log() - wanted).square().mean()}
 
     def groups(self) -> list[ParamGroup]:
         return self.scene.param_groups()
 
-    def after_step(self, moment: Moment) -> list[Regrown]:
+    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
         return []
 
     def state(self) -> dict[str, Any]:

@@ -6,18 +6,18 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry.colour import linear_from_srgb, srgb_from_linear
-from volkit.meshing.paint import laid_over
+from volkit.meshing.paint import paint_texels
 from volkit.rendering.shading import Lights, Material, reflected
 from volkit.representations import Mesh
 from volkit.typing import Float, Int, Tensor, UInt8
 
-__all__ = ["SMOOTH", "LitSurface", "finish_of", "finish_texels"]
+__all__ = ["MIN_ROUGHNESS", "LitSurface", "metallic_roughness_texels", "metallic_roughness_texture"]
 
 START = (0.6, 0.0)  # roughness and metalness of what says nothing of them
-SMOOTH = 0.1  # the least roughness that learns: highlights of less fall between pixels
+MIN_ROUGHNESS = 0.1  # the least roughness that learns: highlights of less fall between pixels
 
 
-def finish_texels(mesh: Mesh) -> Float[Tensor, "texel 2"]:
+def metallic_roughness_texels(mesh: Mesh) -> Float[Tensor, "texel 2"]:
     """Roughness and metalness where the texture has its texels."""
     size = mesh.texture.shape[:2]
     if mesh.metallic_roughness is None:
@@ -27,14 +27,14 @@ def finish_texels(mesh: Mesh) -> Float[Tensor, "texel 2"]:
     return fitted[0].movedim(0, -1).reshape(-1, 2)
 
 
-def finish_of(
+def metallic_roughness_texture(
     begun: Mesh, finish: Float[Tensor, "texel 2"], own: Int[Tensor, " texel"]
 ) -> UInt8[Tensor, "height width 3"]:
     """Roughness in green and metalness in blue; what is no texel of the surface stays as it was at the start."""
     one = finish.new_ones(len(finish), 1)
-    start = torch.cat([one, finish_texels(begun), one], 1).view(*begun.texture.shape[:2], 4)
+    start = torch.cat([one, metallic_roughness_texels(begun), one], 1).view(*begun.texture.shape[:2], 4)
     picture = (start * 255.0).round().to(torch.uint8)
-    return laid_over(picture, torch.cat([one, finish], 1), own)[..., :3]
+    return paint_texels(picture, torch.cat([one, finish], 1), own)[..., :3]
 
 
 @dataclass(frozen=True)

@@ -6,25 +6,30 @@ import torch
 from torch import nn
 
 from volkit.generation import Drawing, Penalties
-from volkit.generation.mesh_material import SMOOTH, LitSurface, finish_of, finish_texels
+from volkit.generation.mesh_material import (
+    MIN_ROUGHNESS,
+    LitSurface,
+    metallic_roughness_texels,
+    metallic_roughness_texture,
+)
 from volkit.geometry import Cameras
 from volkit.geometry.triangles import Triangles
 from volkit.guidance.ramps import value
 from volkit.meshing.large_steps import Smoothing, unturned
-from volkit.meshing.paint import laid_over
+from volkit.meshing.paint import paint_texels
 from volkit.meshing.textured import Shade, TexturedSurface
 from volkit.meshing.unwrap import Atlas
 from volkit.ops.param_group import ParamGroup
 from volkit.rendering.shading import Lights
 from volkit.representations import Mesh
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Tensor
 
 __all__ = ["MeshSubject"]
 
 TEXEL_RATE = 1e-2
 VERTEX_RATE = 0.05  # mean edges: the first step's length before it is spread
-FINE = 0.4  # of that for a shape that is nearly right: more of it dents flat sides
+FINE_RATE = 0.4  # of that for a shape that is nearly right: more of it dents flat sides
 
 
 class MeshSubject:
@@ -45,13 +50,15 @@ class MeshSubject:
         *,
         fine: bool = False,
     ) -> None:
-        self.rate = VERTEX_RATE * (FINE if fine else 1.0)
+        self.rate = VERTEX_RATE * (FINE_RATE if fine else 1.0)
         self.begun, self.penalties, self.settled, self.lights = mesh, penalties, settled, lights
         self.atlas = Atlas(mesh.triangles, mesh.corner_uv)
         height, width = mesh.texture.shape[:2]
         self.surface = TexturedSurface.of(self.atlas, (width, height))
         texels = mesh.texture[..., :3].reshape(-1, 3).float() / 255.0
-        self.texels = nn.Parameter(texels if lights is None else torch.cat([texels, finish_texels(mesh)], 1))
+        self.texels = nn.Parameter(
+            texels if lights is None else torch.cat([texels, metallic_roughness_texels(mesh)], 1)
+        )
         self.offsets = nn.Parameter(torch.zeros_like(mesh.vertices))
         self.spread = Smoothing(self.atlas.surface) if settled > 0 else None
 
@@ -67,15 +74,15 @@ class MeshSubject:
         with torch.no_grad():
             vertices = unturned(self.atlas.surface, self.vertices).vertices
             own = self.atlas.texels(self.surface.size[0])[0]
-            texture, finish = laid_over(self.begun.texture, self.texels[:, :3], own), self.begun.metallic_roughness
+            texture, finish = paint_texels(self.begun.texture, self.texels[:, :3], own), self.begun.metallic_roughness
             if self.lights is not None:
-                finish = finish_of(self.begun, self.texels[:, 3:], own)
+                finish = metallic_roughness_texture(self.begun, self.texels[:, 3:], own)
         mesh = Mesh.of(
             vertices, self.begun.faces, corner_uv=self.begun.corner_uv, texture=texture, metallic_roughness=finish
         )
         return mesh.placed_like(self.begun)
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
+    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures, one camera after the other."""
         local, vertices = cameras.moved(self.begun.world_from_local.inverse()), self.vertices
         free = moment.fraction < self.settled
@@ -119,10 +126,10 @@ class MeshSubject:
             return texels
         return [*texels, ParamGroup("offsets", (self.offsets,), self.rate * self.spread.edge)]
 
-    def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
+    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Keep colours displayable, and gloss where pixels can see it."""
         self.texels.data.clamp_(0.0, 1.0)
-        self.texels.data[:, 3:4].clamp_min_(SMOOTH)
+        self.texels.data[:, 3:4].clamp_min_(MIN_ROUGHNESS)
         return None
 
     def state(self) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from volkit.typing import Float, Tensor
 __all__ = ["Penalties", "distortion", "entropy", "field_normals", "orientation", "roughness", "visible"]
 
 STEP = 1e-2  # of the domain's longest edge, over which density is differentiated
-VISIBLE = 1e-3  # weight below which a sample has no say about its surface
-MOST = 1 << 13  # samples of a step whose normals are asked for: each costs four questions
+MIN_NORMAL_WEIGHT = 1e-3  # weight below which a sample has no say about its surface
+MAX_NORMAL_SAMPLES = 1 << 13  # samples of a step whose normals are asked for: each costs four questions
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,11 @@ def field_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[Te
 
 def visible(weights: Float[Tensor, " sample"], generator: torch.Generator) -> Tensor:
     """Samples that show in a picture, at most so many."""
-    chosen = (weights.detach() > VISIBLE).nonzero()[:, 0]
-    if len(chosen) <= MOST:
+    chosen = (weights.detach() > MIN_NORMAL_WEIGHT).nonzero()[:, 0]
+    if len(chosen) <= MAX_NORMAL_SAMPLES:
         return chosen
-    return chosen[torch.randint(len(chosen), (MOST,), generator=generator, device=generator.device).to(chosen.device)]
+    return chosen[
+        torch.randint(len(chosen), (MAX_NORMAL_SAMPLES,), generator=generator, device=generator.device).to(
+            chosen.device
+        )
+    ]

@@ -2,22 +2,22 @@
 
 import torch
 
-from volkit.distillation.splats.adaptive import Classic
+from volkit.distillation.splats.adaptive import DefaultStrategy
 from volkit.generation import FieldSubject, Penalties, SplatSubject, Subject
 from volkit.generation.mesh_subject import MeshSubject
 from volkit.geometry import Domain, Similarity
-from volkit.meshing.bake import baked
-from volkit.meshing.denoise import denoised
-from volkit.meshing.unwrap import unwrapped
+from volkit.meshing.bake import bake_texture
+from volkit.meshing.denoise import denoise
+from volkit.meshing.unwrap import unwrap
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import occupied_sphere, orbit_cameras
 from volkit.representations import Field, Mesh, Representation, Splats
 from volkit.representations.splat_extent import core
 
-__all__ = ["asset_subject", "calmed", "place_of", "unfolded"]
+__all__ = ["asset_subject", "denoise_if_noisy", "ensure_uv", "place_of"]
 
 ROOMY = 0.4  # of the prior's cube: an asset between this and all of it is where and as large as the prior expects it
-FULL = 0.95  # of the prior's cube that any other asset is brought to fill
+FILL_SHARE = 0.95  # of the prior's cube that any other asset is brought to fill
 
 
 def place_of(scene: Representation, half: float) -> Similarity:
@@ -28,7 +28,7 @@ def place_of(scene: Representation, half: float) -> Similarity:
     reach, extent = float(torch.maximum(low.abs(), high.abs()).max()), float((high - low).max())
     if reach <= 1.05 * half and extent >= 2.0 * ROOMY * half:
         return Similarity()
-    return Similarity(scale=extent / (2.0 * FULL * half), translation=tuple((0.5 * (low + high)).tolist()))
+    return Similarity(scale=extent / (2.0 * FILL_SHARE * half), translation=tuple((0.5 * (low + high)).tolist()))
 
 
 def _box(scene: Representation) -> Domain:
@@ -54,24 +54,24 @@ def asset_subject(
         return MeshSubject(scene, penalties, free, generator if pbr else None, fine=True)
     scene.requires_grad_(True)
     if isinstance(scene, Splats):
-        return SplatSubject(scene, penalties, Classic(most=len(scene), resets=()))
+        return SplatSubject(scene, penalties, DefaultStrategy(most=len(scene), resets=()))
     assert isinstance(scene, Field)
     return FieldSubject(scene, penalties, generator, samples=3.0)
 
 
-def unfolded(mesh: Mesh, size: int) -> Mesh:
+def ensure_uv(mesh: Mesh, size: int) -> Mesh:
     """A mesh with uv and a texture: its own, or charts of its own and what it shows baked on them."""
     if mesh.config.texture[0]:
         return mesh
-    (atlas,) = unwrapped([mesh.triangles], size)
-    texture = baked(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
+    (atlas,) = unwrap([mesh.triangles], size)
+    texture = bake_texture(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
     found = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
     return found.placed_like(mesh)
 
 
-def calmed(mesh: Mesh, progress: Progress) -> Mesh:
+def denoise_if_noisy(mesh: Mesh, progress: Progress) -> Mesh:
     """A mesh without the noise of its vertices, if it has much: pictures as coarse as a prior's cannot tell it."""
-    surface, rounds = denoised(mesh.triangles)
+    surface, rounds = denoise(mesh.triangles)
     if not rounds:
         return mesh
     progress.note(f"the vertices are noisy: {rounds} rounds of smoothing come first (--denoise off leaves them)")

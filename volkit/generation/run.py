@@ -12,24 +12,24 @@ from volkit.generation.mesh_subject import MeshSubject
 from volkit.geometry import Cameras
 from volkit.guidance import Uniform
 from volkit.meshing.options import MeshOptions
-from volkit.meshing.pipeline import asset_of
+from volkit.meshing.pipeline import build_asset
 from volkit.progress import Progress
 from volkit.rendering.renderer import renderer_for
 from volkit.representations import Field, Mesh, Representation
-from volkit.training.loop import Budget, Fit
-from volkit.training.run import Training
+from volkit.training.loop import Budget, TrainingLoop
+from volkit.training.run import TrainingRun
 from volkit.typing import Float, Tensor
 
-__all__ = ["COARSE", "Distillation", "Done", "MeshStages", "later", "meshed"]
+__all__ = ["PRIOR_STEP_SCALE", "GenerationRun", "MeshStages", "RunResult", "at_late_times", "generate_mesh"]
 
-SHOWN, SHOWN_SIZE = 4, 96  # views of a preview, pixels a side of each
+PREVIEW_VIEWS, PREVIEW_SIZE = 4, 96  # views of a preview, pixels a side of each
 EVALUATIONS = 24  # points on the curve of the loss, and previews
-COARSE = 6.0  # of the steps through a field, for pictures as small as those that a prior sees
-LATE = 0.5  # of the diffusion's times: from there on noise hides shape, which a second stage has already
+PRIOR_STEP_SCALE = 6.0  # of the steps through a field, for pictures as small as those that a prior sees
+LATE_TIMES = 0.5  # of the diffusion's times: from there on noise hides shape, which a second stage has already
 
 
 @dataclass(frozen=True)
-class Done:
+class RunResult:
     """What a run left."""
 
     scenes: tuple[Representation, ...]
@@ -38,40 +38,45 @@ class Done:
     history: list[dict[str, float]]
 
     @classmethod
-    def of(cls, fit: Fit, subjects: Sequence[Subject]) -> "Done":
+    def of(cls, fit: TrainingLoop, subjects: Sequence[Subject]) -> "RunResult":
         """One stage."""
         return cls(tuple(subject.scene for subject in subjects), fit.step, fit.seconds, fit.history.rows)
 
-    def then(self, later: "Done") -> "Done":
+    def then(self, later: "RunResult") -> "RunResult":
         """Two stages, the second with its clock going on."""
         rows = [
             row | {"step": row["step"] + self.steps, "seconds": row["seconds"] + self.seconds} for row in later.history
         ]
-        return Done(later.scenes, self.steps + later.steps, self.seconds + later.seconds, [*self.history, *rows])
+        return RunResult(
+            later.scenes,
+            self.steps + later.steps,
+            self.seconds + later.seconds,
+            [*self.history, *rows],
+        )
 
 
 @dataclass(frozen=True)
-class Distillation:
+class GenerationRun:
     """A rung, and where to write what it has led to so far."""
 
     rung: ScoreRung
     preview: Path | None = None
 
-    def changed(self, change: Callable[[ScoreRung], ScoreRung]) -> "Distillation":
+    def changed(self, change: Callable[[ScoreRung], ScoreRung]) -> "GenerationRun":
         """With another rung."""
         return replace(self, rung=change(self.rung))
 
-    def train(self, subjects: Sequence[Subject], training: Training, progress: Progress) -> Done:
+    def train(self, subjects: Sequence[Subject], training: TrainingRun, progress: Progress) -> RunResult:
         """Optimise; when memory runs out, say what to lower."""
-        looks = self.rung.around.middle(SHOWN, SHOWN_SIZE).moved(self.rung.place)
+        looks = self.rung.around.turntable(PREVIEW_VIEWS, PREVIEW_SIZE).moved(self.rung.place)
 
-        def glance(scene: Representation) -> None:
+        def quick_psnr(scene: Representation) -> None:
             if self.preview is not None:
                 write_picture(self.preview, _row_of_views(scene, looks))
 
         try:
             student = ScoreStudent(subjects, self.rung, self.rung.generator)
-            return Done.of(training.run(student, progress, glance, evaluations=EVALUATIONS), subjects)
+            return RunResult.of(training.run(student, progress, quick_psnr, evaluations=EVALUATIONS), subjects)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise RuntimeError(
@@ -99,9 +104,13 @@ class MeshStages:
         return MeshOptions(faces=self.faces, texture=texture, cells=max(48, round(3.0 * self.across)), maps="colour")
 
 
-def meshed(
-    distillation: Distillation, subjects: Sequence[Subject], training: Training, stages: MeshStages, progress: Progress
-) -> Done:
+def generate_mesh(
+    distillation: GenerationRun,
+    subjects: Sequence[Subject],
+    training: TrainingRun,
+    stages: MeshStages,
+    progress: Progress,
+) -> RunResult:
     """A field, its mesh, the mesh's own refinement; an interrupted run goes on in the stage where it was."""
     rest, purpose = _part(training.budget, 1.0 - stages.field), f"{training.purpose} stage=mesh"
     second = replace(training, purpose=purpose, budget=rest)
@@ -113,18 +122,18 @@ def meshed(
         left = {"meshes": [dict(mesh.state_dict()) for mesh in meshes], "steps": first.steps, "seconds": first.seconds}
     else:
         meshes = [_stored(tensors) for tensors in left["meshes"]]
-        first = Done((), left["steps"], left["seconds"], [])
+        first = RunResult((), left["steps"], left["seconds"], [])
     lights = distillation.rung.generator if stages.pbr else None
     subjects = [MeshSubject(mesh, stages.penalties, stages.shape, lights) for mesh in meshes]
-    return first.then(distillation.changed(later).train(subjects, replace(second, beside=left), progress))
+    return first.then(distillation.changed(at_late_times).train(subjects, replace(second, beside=left), progress))
 
 
-def later(rung: ScoreRung) -> ScoreRung:
+def at_late_times(rung: ScoreRung) -> ScoreRung:
     """The same rung at its last size and the late times of the diffusion, for what has its shape already (Magic3D)."""
     guidance, method = rung.guidance, rung.guidance.method
     if isinstance(method.times, Uniform):
-        guidance = replace(guidance, method=replace(method, times=replace(method.times, high=LATE)))
-    around = rung.around.settled()
+        guidance = replace(guidance, method=replace(method, times=replace(method.times, high=LATE_TIMES)))
+    around = rung.around.final()
     return ScoreRung(guidance, rung.asked, around, rung.views, rung.generator, rung.learners, rung.place)
 
 
@@ -133,7 +142,7 @@ def _mesh(scene: Representation, stages: MeshStages, progress: Progress) -> Mesh
     size = 4 * round(stages.across)
     frozen = scene.requires_grad_(False)
     try:
-        return asset_of(frozen, stages.options(), size, torch.Generator().manual_seed(0), progress)[0].levels[0]
+        return build_asset(frozen, stages.options(), size, torch.Generator().manual_seed(0), progress)[0].levels[0]
     except ValueError as error:  # fog has no surface
         raise ValueError(f"nothing solid has come about in the field yet: give a larger --budget ({error})") from error
 
@@ -151,5 +160,5 @@ def _part(budget: Budget, share: float) -> Budget:
 
 def _row_of_views(scene: Representation, cameras: Cameras) -> Float[Tensor, "height width 3"]:
     """Pictures over white, side by side."""
-    picture = renderer_for(scene, choice=COARSE)(scene, cameras.to(scene.device))
+    picture = renderer_for(scene, step_scale=PRIOR_STEP_SCALE)(scene, cameras.to(scene.device))
     return torch.cat(list(picture.over(picture.opacity.new_ones(3)).cpu()), 1)

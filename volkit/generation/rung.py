@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from volkit.generation.camera_sampler import Around
+from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import Learner
 from volkit.generation.subject import Drawing, Subject
 from volkit.geometry import Cameras, Similarity
 from volkit.guidance.condition import Conditions
 from volkit.guidance.guidance import Guidance
-from volkit.training.loop import Moment
+from volkit.training.loop import StepInfo
 from volkit.typing import Float, Tensor
 
-__all__ = ["Asked", "ScoreRung", "wish"]
+__all__ = ["ConditionBuilder", "ScoreRung", "change_mask"]
 
 IN_PLACE = Similarity()
 ABOUT = 5  # pixels about a pixel that speak for it
@@ -24,7 +24,7 @@ TOUCHED = 0.35
 
 
 @dataclass(frozen=True)
-class Asked:
+class ConditionBuilder:
     """What a step asks about its pictures: `words` are those of a prompt from these sides, `camera` the numbers that
     tell cameras and backgrounds to a prior that takes them; `source` draws what there was at the start.
     """
@@ -35,7 +35,7 @@ class Asked:
     background: tuple[float, float, float] | None = None  # None: a colour of its own for every view
     control: Callable[[Cameras], Tensor] | None = None  # draws what a ControlNet is told of these cameras
     image: Tensor | None = None  # an embedded picture of what it shall be, [1, token, width]
-    hold: float = 0.0  # of what there was at the start, where the prior does not ask for a change
+    preserve: float = 0.0  # of what there was at the start, where the prior does not ask for a change
 
     def about(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Conditions:
         """Conditions for pictures by these cameras over these colours."""
@@ -72,8 +72,8 @@ class ScoreRung:
     def __init__(
         self,
         guidance: Guidance,
-        asked: Asked,
-        around: Around,
+        asked: ConditionBuilder,
+        around: CameraSampler,
         views: int,
         generator: torch.Generator,
         learners: Sequence[Learner] = (),
@@ -82,7 +82,7 @@ class ScoreRung:
         self.guidance, self.asked, self.around, self.views = guidance, asked, around, views
         self.generator, self.learners, self.place = generator, learners, place
 
-    def losses(self, subjects: Sequence[Subject], moment: Moment) -> dict[str, Tensor]:
+    def losses(self, subjects: Sequence[Subject], moment: StepInfo) -> dict[str, Tensor]:
         """The prior's loss, the subjects' penalties, and the losses of whatever learns beside them."""
         together, generator = self.guidance.prior.views, self.generator
         cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in subjects]
@@ -99,10 +99,10 @@ class ScoreRung:
             if (blame := subject.blame(error)) is not None:
                 losses["prior"] = losses["prior"] + blame
         losses |= _summed(drawings)
-        if self.asked.hold and conditions.source_pictures is not None:
-            kept = 1.0 - wish(seen.gradient)
+        if self.asked.preserve and conditions.source_pictures is not None:
+            kept = 1.0 - change_mask(seen.gradient)
             away = (pictures - conditions.source_pictures).square().sum(-1)
-            losses["held"] = self.asked.hold * (kept * away).sum() / self.views
+            losses["held"] = self.asked.preserve * (kept * away).sum() / self.views
         for learner in self.learners:
             losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
         return losses
@@ -118,7 +118,7 @@ class ScoreRung:
                 parameter.data.copy_(stored)
 
 
-def wish(gradient: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view height width"]:
+def change_mask(gradient: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view height width"]:
     """How much of each pixel a guidance asks to change, 0 to 1: its gradient's length about the pixel, of the largest
     in the picture, 1 from TOUCHED on.
     """
@@ -133,7 +133,7 @@ def _summed(drawings: Sequence[Drawing]) -> dict[str, Tensor]:
     return {name: torch.stack([s.penalties[name] for s in drawings]).sum() for name in names}
 
 
-def _check(pictures: Tensor, moment: Moment) -> None:
+def _check(pictures: Tensor, moment: StepInfo) -> None:
     if not torch.isfinite(pictures).all():
         raise FloatingPointError(
             f"step {moment.step}: the pictures of the scene are not finite, so that its own parameters are not: lower "

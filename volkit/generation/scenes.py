@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from volkit.distillation.splats.mcmc import Chain
-from volkit.generation import OPEN, Around, FieldSubject, Penalties, SplatSubject, Subject
-from volkit.generation.initialise import begin
+from volkit.distillation.splats.mcmc import MCMCStrategy
+from volkit.generation import UNKNOWN_OCCUPANCY, CameraSampler, FieldSubject, Penalties, SplatSubject, Subject
+from volkit.generation.initialise import initialise
 from volkit.geometry import Domain
 from volkit.guidance.ramps import Ramp, value
 from volkit.representations import (
@@ -25,30 +25,34 @@ from volkit.representations import (
     VoxelsConfig,
 )
 
-__all__ = ["LEARNABLE", "coarse_first", "pixels_across", "scene_of", "subject_of"]
+__all__ = ["LEARNABLE", "build_subject", "coarse_first", "pixels_across", "scene_of"]
 
 LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
-COARSEST, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
-FINEST = 2.5  # cells of its last level for a pixel
+COARSEST_CELLS, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
+FINEST_PER_PIXEL = 2.5  # cells of its last level for a pixel
 MOST_SPLATS = 20_000
 MANY = 64  # pixels a side
 COLOUR_RATE = 3e-2  # of voxels: from grey to any colour within a hundred steps; photographs give them thousands
 
 
-def pixels_across(around: Around, domain: Domain) -> float:
+def pixels_across(around: CameraSampler, domain: Domain) -> float:
     """How many pixels the domain's longest edge is wide in the last pictures, in the middle of the ranges."""
     size = value(around.size, 1.0)
     half_view = math.radians(0.25 * sum(around.field_of_view))
     return max(domain.extent) * 0.5 * size / math.tan(half_view) / (0.5 * sum(around.distance))
 
 
-def coarse_first(around: Around) -> Around:
+def coarse_first(around: CameraSampler) -> CameraSampler:
     """Half of many pixels a side while matter of a field may begin anywhere: until then its rays pass every cell."""
     first = value(around.size, 0.0)
     if first < MANY:
         return around
     rest = around.size.corners if isinstance(around.size, Ramp) else ()
-    corners = ((OPEN, first // 2), (OPEN, value(around.size, OPEN)), *(c for c in rest if c[0] > OPEN))
+    corners = (
+        (UNKNOWN_OCCUPANCY, first // 2),
+        (UNKNOWN_OCCUPANCY, value(around.size, UNKNOWN_OCCUPANCY)),
+        *(c for c in rest if c[0] > UNKNOWN_OCCUPANCY),
+    )
     return replace(around, size=Ramp(corners))
 
 
@@ -60,9 +64,9 @@ def _sizes(kind: str, across: float) -> RepresentationConfig:
     cells = max(16, round(across))
     fine = cells + cells // 2
     if kind == "hash_grid":
-        levels = 1 + max(2, math.ceil(math.log(FINEST * across / COARSEST) / math.log(GROWTH)))
+        levels = 1 + max(2, math.ceil(math.log(FINEST_PER_PIXEL * across / COARSEST_CELLS) / math.log(GROWTH)))
         return HashGridConfig(
-            levels=levels, features=4, log2_table=15, base_resolution=COARSEST, per_level_scale=GROWTH, width=32,
+            levels=levels, features=4, log2_table=15, base_resolution=COARSEST_CELLS, per_level_scale=GROWTH, width=32,
             sh_degree=0, products="float32", lr=2e-2, network_lr=5e-3,
         )  # fmt: skip
     small: dict[str, RepresentationConfig] = {
@@ -78,7 +82,7 @@ def _sizes(kind: str, across: float) -> RepresentationConfig:
 
 def scene_of(
     kind: str,
-    around: Around,
+    around: CameraSampler,
     half: float,
     generator: torch.Generator,
     most: int = MOST_SPLATS,
@@ -93,11 +97,11 @@ def scene_of(
     return scene
 
 
-def subject_of(
+def build_subject(
     scene: Field | Splats, penalties: Penalties, generator: torch.Generator, most: int = MOST_SPLATS
 ) -> Subject:
     """An untrained scene as a grey fog that learns, where it is; of splats there will be `most`."""
-    begin(scene, generator)
+    initialise(scene, generator)
     if isinstance(scene, Splats):
-        return SplatSubject(scene, penalties, Chain(most))
+        return SplatSubject(scene, penalties, MCMCStrategy(most))
     return FieldSubject(scene, penalties, generator)

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.splats.mcmc import Densify
+from volkit.distillation.splats.mcmc import Strategy
 from volkit.generation.penalties import Penalties, entropy
 from volkit.generation.subject import Drawing
 from volkit.geometry import Cameras
@@ -13,7 +13,7 @@ from volkit.ops.param_group import ParamGroup
 from volkit.ops.splat import Projected
 from volkit.rendering.splatting import SplatRenderer
 from volkit.representations.splats import PARAMETERS, Splats
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Float, Tensor
 
 __all__ = ["SplatSubject"]
@@ -26,11 +26,11 @@ class SplatSubject:
     guidance scale and the prior's space. Penalties that are about samples along rays do not apply.
     """
 
-    def __init__(self, scene: Splats, penalties: Penalties, densify: Densify) -> None:
+    def __init__(self, scene: Splats, penalties: Penalties, densify: Strategy) -> None:
         self.scene, self.penalties, self.densify = scene, penalties, densify
         self._trace: tuple[list[Projected], Tensor, list[Tensor]] | None = None
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
+    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures, with one more channel through which blame comes back."""
         blame = torch.zeros(len(self.scene), 1, device=self.scene.device, requires_grad=True)
         seen = [SplatRenderer().painted(self.scene, cameras, index, blame) for index in range(len(cameras))]
@@ -56,7 +56,7 @@ class SplatSubject:
         """The splats' own."""
         return self.scene.param_groups()
 
-    def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
+    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Whatever the strategy does."""
         return self.densify.after_step(self.scene, moment, generator)
 

@@ -10,7 +10,7 @@ from volkit.generation.rung import ScoreRung
 from volkit.generation.subject import Subject
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.representation import Representation
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Tensor
 
 __all__ = ["ScoreStudent"]
@@ -27,7 +27,7 @@ class ScoreStudent:
         """The first particle."""
         return self.subjects[0].scene
 
-    def losses(self, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
         """Those of the rung."""
         return self.rung.losses(self.subjects, moment)
 
@@ -37,7 +37,7 @@ class ScoreStudent:
         beside = [ParamGroup(one.name, tuple(one.parameters()), one.rate) for one in self.rung.learners]
         return own + beside
 
-    def after_step(self, moment: Moment) -> list[Regrown]:
+    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
         """Whatever each particle does."""
         changes = [subject.after_step(moment, self.generator) for subject in self.subjects]
         return [replace(change, of=_name(i, "")) for i, change in enumerate(changes) if change is not None]

@@ -8,7 +8,7 @@ import torch
 from volkit.geometry import Cameras
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.representation import Representation
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Float, Tensor
 
 __all__ = ["Drawing", "Subject"]
@@ -38,7 +38,7 @@ class Subject(Protocol):
         """As it is now."""
         ...
 
-    def draw(self, cameras: Cameras, moment: Moment) -> Drawing:
+    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures of cameras of one size, world frame."""
         ...
 
@@ -50,7 +50,7 @@ class Subject(Protocol):
         """What learns."""
         ...
 
-    def after_step(self, moment: Moment, generator: torch.Generator) -> Regrown | None:
+    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Grow, refresh, densify."""
         ...
 

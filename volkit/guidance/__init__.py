@@ -3,7 +3,7 @@
 from volkit.guidance.combine import Bounded, Cfg, Linear, MinNorm, PerpNeg, RandomScale
 from volkit.guidance.condition import Condition, Conditions
 from volkit.guidance.grid import GridPrior
-from volkit.guidance.guidance import Guidance, Method, Seen
+from volkit.guidance.guidance import Guidance, Method, NoisyView
 from volkit.guidance.methods import METHODS
 from volkit.guidance.mixture import MixturePrior
 from volkit.guidance.noise_schedule import NoiseSchedule
@@ -40,6 +40,7 @@ __all__ = [
     "NoSecond",
     "NoiseSchedule",
     "Noised",
+    "NoisyView",
     "PerpNeg",
     "Prior",
     "PriorElsewhere",
@@ -49,7 +50,6 @@ __all__ = [
     "RankWeighing",
     "SampledNoise",
     "Score",
-    "Seen",
     "SharedNoise",
     "SourceBranch",
     "Trajectory",

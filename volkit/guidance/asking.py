@@ -9,10 +9,10 @@ from volkit.guidance.paths import Trajectory
 from volkit.guidance.prior import Noised, Prior, Score
 from volkit.typing import Tensor
 
-__all__ = ["Asking"]
+__all__ = ["StepPredictions"]
 
 
-class Asking:
+class StepPredictions:
     """What combinations and second scores of one step may know."""
 
     def __init__(

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import torch
 
-from volkit.guidance.asking import Asking
+from volkit.guidance.asking import StepPredictions
 from volkit.guidance.ramps import Ramp, value
 from volkit.typing import Tensor
 
@@ -15,7 +15,7 @@ __all__ = ["Bounded", "Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "Ran
 class Combination(Protocol):
     """From what was asked to a guided prediction."""
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """Shaped like the noised batch."""
         ...
 
@@ -31,7 +31,7 @@ class Cfg:
     scale: float | Ramp = 7.5
     rescale: float = 0.0
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The guided prediction."""
         scale = value(self.scale, ask.fraction)
         if scale == 1.0:
@@ -52,7 +52,7 @@ class Bounded:
     combine: Combination
     limit: float = 1.0
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The bounded prediction."""
         schedule, eps = ask.prior.schedule, self.combine(ask)
         clean = schedule.clean(ask.at.x, eps, ask.at.t)
@@ -60,7 +60,7 @@ class Bounded:
         return (ask.at.x - alpha * clean.clamp(-self.limit, self.limit)) / sigma
 
 
-def _rescaled(ask: Asking, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
+def _rescaled(ask: StepPredictions, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
     schedule, views = ask.prior.schedule, ask.prior.views
 
     def spread(clean: Tensor) -> Tensor:
@@ -80,11 +80,11 @@ class RandomScale:
     low: float
     high: float
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The guided prediction."""
         return Cfg(self.drawn(ask))(ask)
 
-    def drawn(self, ask: Asking) -> float:
+    def drawn(self, ask: StepPredictions) -> float:
         """The scale of this step."""
         return self.low + (self.high - self.low) * ask.chance
 
@@ -99,7 +99,7 @@ class Linear:
     source: float | Ramp = 0.0
     noise: float | Ramp = 0.0
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The sum of the terms whose coefficient is not zero now."""
         names = ("prompt", "negative", "null", "source")
         now = {name: value(getattr(self, name), ask.fraction) for name in names}
@@ -120,7 +120,7 @@ class PerpNeg:
 
     scale: float | Ramp = 7.5
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The guided prediction."""
         beside = [f"beside{i}" for i in range(len(ask.conditions.beside))]
         prompt, null, *others = ask.here("prompt", "null", *beside)
@@ -143,7 +143,7 @@ class MinNorm:
 
     scale: float = 15.0
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The balanced direction."""
         prompt, null = ask.here("prompt", "null")
         wanted = self.scale * (prompt - null)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import interpolate
 
-from volkit.guidance.asking import Asking
+from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import Cfg, Combination
 from volkit.guidance.condition import Conditions
 from volkit.guidance.paths import NoisePath, RandomNoise
@@ -17,7 +17,7 @@ from volkit.guidance.shaping import Shaping
 from volkit.guidance.weights import Weight, sigma_squared
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Guidance", "Method", "Seen"]
+__all__ = ["Guidance", "Method", "NoisyView"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NoisyView:
     """One step's verdict. `gradient` is `∂L/∂pictures` of `L = ½ Σ ‖x - sg(x - g)‖² / views`, x what was encoded."""
 
     gradient: Float[Tensor, "view height width 3"]
@@ -71,7 +71,7 @@ class Guidance:
         generator: torch.Generator,
         step: int = 0,
         fraction: float = 0.0,
-    ) -> Seen:
+    ) -> NoisyView:
         """What the prior says about display-referred pictures at a step of the run, with this share of it spent."""
         with torch.enable_grad():
             leaf = pictures.detach().requires_grad_()
@@ -80,7 +80,7 @@ class Guidance:
         with torch.no_grad():
             t = self._times(len(x), fraction, generator)
             trajectory = self.method.path(self.prior, x, t, conditions, generator)
-            ask = Asking(self.prior, self.critic, conditions, trajectory, fraction, generator)
+            ask = StepPredictions(self.prior, self.critic, conditions, trajectory, fraction, generator)
             combined = self.method.combine(ask)
             direction = combined - self.method.second(ask)
             for shape in self.method.shaping:
@@ -93,7 +93,7 @@ class Guidance:
         if self.method.picture:
             gradient = gradient + self._picture_term(pictures, ask, combined)
         _check(gradient, "the way back through the encoder", step, t)
-        return Seen(gradient / len(pictures), g, t, ask.at.x)
+        return NoisyView(gradient / len(pictures), g, t, ask.at.x)
 
     def _times(self, count: int, fraction: float, generator: torch.Generator) -> Int[Tensor, " group"]:
         """Views that the prior sees as one object share a time."""
@@ -103,7 +103,7 @@ class Guidance:
         drawn = self.method.times(self.prior.schedule, count // together, fraction, generator)
         return drawn.repeat_interleave(together)
 
-    def _density_weight(self, ask: Asking) -> Tensor | float:
+    def _density_weight(self, ask: StepPredictions) -> Tensor | float:
         if self.method.divergence == "reverse_kl":
             return 1.0
         if self.log_ratio is None:
@@ -113,7 +113,7 @@ class Guidance:
         weight = density_weight(self.method.divergence, self.log_ratio(ask.at, prompt, critic))
         return weight.to(ask.at.x).view(-1, *(1,) * (ask.at.x.ndim - 1))
 
-    def _picture_term(self, pictures: Tensor, ask: Asking, combined: Tensor) -> Tensor:
+    def _picture_term(self, pictures: Tensor, ask: StepPredictions, combined: Tensor) -> Tensor:
         """`λ w (α / σ) (picture - decode(x̂0))` (HiFA)."""
         schedule = self.prior.schedule
         with torch.no_grad():

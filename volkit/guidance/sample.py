@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.guidance.asking import Asking
+from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import Cfg, Combination
 from volkit.guidance.condition import Conditions
 from volkit.guidance.paths import Trajectory
@@ -29,7 +29,7 @@ def denoised(
     combine, clean = combine or Cfg(), at.x
     start, schedule = at.t, prior.schedule
     for k in range(steps, 0, -1):
-        ask = Asking(prior, None, conditions, Trajectory(at, torch.zeros_like(at.x)), 0.0, generator)
+        ask = StepPredictions(prior, None, conditions, Trajectory(at, torch.zeros_like(at.x)), 0.0, generator)
         noise = combine(ask)
         clean = schedule.clean(at.x, noise, at.t)
         earlier = (start * (k - 1)).div(steps, rounding_mode="floor")

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from volkit.guidance.asking import Asking
+from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import RandomScale
 from volkit.typing import Tensor
 
@@ -15,7 +15,7 @@ __all__ = ["Critic", "NegativeWords", "NoSecond", "PriorElsewhere", "SampledNois
 class SecondScore(Protocol):
     """A prediction to compare with."""
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """Shaped like the noised batch."""
         ...
 
@@ -24,7 +24,7 @@ class SecondScore(Protocol):
 class SampledNoise:
     """The noise that was put in: `ε` (SDS), or for an inverted path the noise that was found (SDI)."""
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The path's own noise."""
         return ask.noise
 
@@ -33,7 +33,7 @@ class SampledNoise:
 class NoSecond:
     """Nothing: the combination is already a difference, or a score (LD)."""
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """Zero."""
         return torch.zeros_like(ask.noise)
 
@@ -52,7 +52,7 @@ class Critic:
     anti_prior: float = 0.0
     controlled: bool = False
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The critic's prediction."""
         told = ask.conditions.named("critic").rows(len(ask.at.x))
         told = told if self.controlled else replace(told, control=None)
@@ -73,7 +73,7 @@ class NegativeWords:
 
     since: float = 0.2
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """The prediction under the negative prompt, zero at early times."""
         late = (ask.at.t >= self.since * len(ask.prior.schedule)).view(-1, *(1,) * (ask.at.x.ndim - 1))
         return ask.here("negative")[0] * late if late.any() else torch.zeros_like(ask.noise)
@@ -85,7 +85,7 @@ class PriorElsewhere:
 
     words: Literal["prompt", "null"]
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """Its prediction there."""
         return ask.second(self.words)[0]
 
@@ -96,7 +96,7 @@ class SourceBranch:
 
     scale: float = 7.5
 
-    def __call__(self, ask: Asking) -> Tensor:
+    def __call__(self, ask: StepPredictions) -> Tensor:
         """`ε_∅ + s (ε_src - ε_∅)` at the second place."""
         source, null = ask.second("source", "null")
         return null + self.scale * (source - null)

@@ -8,7 +8,7 @@ from volkit.geometry import Cameras
 from volkit.guidance.prompts import angles, camera_numbers
 from volkit.typing import Float, Tensor
 
-__all__ = ["TELLERS", "circle_numbers"]
+__all__ = ["CAMERA_ENCODINGS", "circle_numbers"]
 
 HARMONICS = 3
 
@@ -42,7 +42,7 @@ def _silent(cameras: Cameras, background: Tensor) -> Float[Tensor, "camera 16"]:
 
 
 # By the name that a prior's folder gives to the meaning of its numbers.
-TELLERS: dict[str, Callable[[Cameras, Tensor], Float[Tensor, "camera 16"]]] = {
+CAMERA_ENCODINGS: dict[str, Callable[[Cameras, Tensor], Float[Tensor, "camera 16"]]] = {
     "pose": _pose,
     "circle": circle_numbers,
     "silent": _silent,

@@ -13,7 +13,7 @@ from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
-__all__ = ["baked"]
+__all__ = ["bake_texture"]
 
 SLANT = 0.2  # cosine to a surface below which a view says little of its colour
 SHARPNESS = 2  # power of that cosine in a view's weight
@@ -21,7 +21,9 @@ NEARNESS = 0.01  # of the box's diagonal, by which a texel may miss the depth th
 CHUNK = 1 << 16  # texels at once: what 64 views tell of them is at most 80 MiB
 STEPS = 4  # towards the geometric median (Weiszfeld 1937)
 NARROW = 0.02  # in colour: what is nearer to the median than this counts as if it were there
-FINE = 1.5  # texels along a pixel, from which on more tell nothing: of 2 by 2 one is asked; gutters allow no more
+MAX_TEXELS_PER_PIXEL = (
+    1.5  # texels along a pixel, from which on more tell nothing: of 2 by 2 one is asked; gutters allow no more
+)
 TREE = 200_000  # places that unseen texels take their colour from
 
 
@@ -35,7 +37,7 @@ class View:
 
 
 @torch.no_grad()
-def baked(
+def bake_texture(
     scene: Representation, atlases: Sequence[Atlas], cameras: Cameras, size: int, *, lit: bool = False
 ) -> UInt8[Tensor, "height width 4"]:
     """Base colour: the geometric median over the views that see a texel, which sheen and what stands before it do not
@@ -45,7 +47,7 @@ def baked(
     take the colour of the nearest that is seen, gutters between charts that of the nearest on the texture.
     """
     place = scene.world_from_local
-    enough = FINE * _pixels(atlases[0], cameras.moved(place.inverse()))
+    enough = MAX_TEXELS_PER_PIXEL * _pixels(atlases[0], cameras.moved(place.inverse()))
     asked = size // 2 if atlases[0].density(size // 2) > enough else size
     texel, local, normal = (torch.cat(parts) for parts in zip(*(_points(a, asked) for a in atlases), strict=True))
     world, normal = place.points(local), functional.normalize(place.vectors(normal), dim=-1)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.simplify import simplified
+from volkit.meshing.simplify import simplify
 from volkit.typing import Float, Tensor
 
-__all__ = ["ColliderShape", "colliders"]
+__all__ = ["ColliderShape", "build_colliders"]
 
 ColliderShape = Literal["convex", "hulls", "box"]
 
@@ -21,11 +21,11 @@ PIECES = 32
 # faces. By these as many hulls take 21 s and lie 0.0098 of the diagonal off the surface on average, instead of 0.0095.
 FACES, CONCAVITY, SEARCHES, AHEAD = 3_000, 0.08, 20, 2
 CONVEX = 0.98  # of its hull's volume, from which on a surface is its own hull
-THIN = 1e-3  # of the diagonal: what is flat gets as much body
+MIN_THICKNESS = 1e-3  # of the diagonal: what is flat gets as much body
 UPRIGHT = 1.1  # volumes of the best box that one along the axes may have: it is the one that people expect
 
 
-def colliders(surface: Triangles, shape: ColliderShape, seed: int = 0) -> tuple[Triangles, ...]:
+def build_colliders(surface: Triangles, shape: ColliderShape, seed: int = 0) -> tuple[Triangles, ...]:
     """One convex hull, at most 32 hulls that follow the shape (CoACD, Wei et al. 2022), or the smallest box.
 
     A hull has at most 128 vertices, one of several at most 64; all lie about the surface's frame, faces outward.
@@ -48,7 +48,7 @@ def _pieces(surface: Triangles, seed: int) -> tuple[Triangles, ...]:
     flat = _body(surface.vertices)[1] is not None
     if flat or (whole.is_watertight and whole.volume > CONVEX * whole.convex_hull.volume):
         return (_hull(surface.vertices[surface.faces.unique()], PIECE_VERTICES),)
-    solid = simplified(surface, FACES)
+    solid = simplify(surface, FACES)
     coacd.set_log_level("error")
     parts = coacd.run_coacd(
         coacd.Mesh(solid.vertices.double().numpy(), solid.faces.numpy()), threshold=CONCAVITY,
@@ -100,8 +100,8 @@ def _body(points: Float[Tensor, "point 3"]) -> tuple[np.ndarray, np.ndarray | No
     places = points.double().numpy()
     _, spread, ways = np.linalg.svd(places - places.mean(0), full_matrices=False)
     diagonal = float(np.linalg.norm(np.ptp(places, axis=0)))
-    flat = spread[-1] / len(places) ** 0.5 < 0.1 * THIN * diagonal
-    return places, 0.5 * THIN * diagonal * ways[-1] if flat else None
+    flat = spread[-1] / len(places) ** 0.5 < 0.1 * MIN_THICKNESS * diagonal
+    return places, 0.5 * MIN_THICKNESS * diagonal * ways[-1] if flat else None
 
 
 def _box(surface: Triangles) -> Triangles:

@@ -3,13 +3,13 @@
 import numpy as np
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.simplify import smoothed
+from volkit.meshing.simplify import smooth
 
-__all__ = ["bend", "denoised"]
+__all__ = ["bend", "denoise"]
 
 NOISY, CALM = 30.0, 10.0  # degrees at which the middle one of all pairs of neighbours meets
-FEWEST = 500  # faces; of fewer a solid may well be made that bends everywhere
-ROUNDS, MOST = 2, 20  # of smoothing between two looks, and in all
+MIN_NOISY_FACES = 500  # faces; of fewer a solid may well be made that bends everywhere
+ROUNDS_PER_CHECK, MAX_ROUNDS = 2, 20  # of smoothing between two looks, and in all
 
 
 def bend(surface: Triangles) -> float:
@@ -21,14 +21,14 @@ def bend(surface: Triangles) -> float:
     return float(np.degrees(np.median(angles))) if len(angles) else 0.0
 
 
-def denoised(surface: Triangles) -> tuple[Triangles, int]:
+def denoise(surface: Triangles) -> tuple[Triangles, int]:
     """A surface that is noise at the scale of its faces, smoothed until it is not; and the rounds that this took.
 
     No round for one of few faces, or of faces that mostly lie on with their neighbours, as in solids and good scans.
     """
     rounds = 0
-    if len(surface) < FEWEST or bend(surface) <= NOISY:
+    if len(surface) < MIN_NOISY_FACES or bend(surface) <= NOISY:
         return surface, rounds
-    while rounds < MOST and bend(surface) > CALM:
-        surface, rounds = smoothed(surface, ROUNDS), rounds + ROUNDS
+    while rounds < MAX_ROUNDS and bend(surface) > CALM:
+        surface, rounds = smooth(surface, ROUNDS_PER_CHECK), rounds + ROUNDS_PER_CHECK
     return surface, rounds

@@ -13,7 +13,7 @@ from volkit.io import check_target
 from volkit.io.meshes.asset import Asset
 from volkit.io.meshes.writer import check_style, write_asset
 from volkit.meshing.options import MeshOptions
-from volkit.meshing.pipeline import asset_of, dressed, on_ground
+from volkit.meshing.pipeline import build_asset, move_to_ground, passthrough
 from volkit.progress import Progress
 from volkit.representations import Mesh, Representation
 
@@ -43,10 +43,10 @@ def extract(
     progress.seconds.clear()  # of an earlier job
     started = time.perf_counter()
     if isinstance(scene, Mesh) and not options.remakes:
-        asset, found = dressed(scene, options, progress)
+        asset, found = passthrough(scene, options, progress)
     else:
-        asset, found = asset_of(scene, options, size, generator, progress)
-    placed = on_ground(asset) if options.pivot == "ground" else asset
+        asset, found = build_asset(scene, options, size, generator, progress)
+    placed = move_to_ground(asset) if options.pivot == "ground" else asset
     extras = {"source": [s.name for s in sources], "kind": scene.config.kind}
     write_asset(replace(placed, extras=extras), target, style)
     told = {"seconds": round(time.perf_counter() - started, 2), "stages": progress.seconds}

@@ -11,19 +11,19 @@ from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["fused_surface"]
+__all__ = ["fuse_depths"]
 
 BAND = 4.0  # lattice spacings, in front of a depth and behind it, within which distances are believed
 # Bands behind a depth up to which a point still counts as inside, and how much: at 0 a chair's seat had holes, at 0.3
 # two thirds more pixels lay outside its outline than at 0.15.
-DEEP, HIDDEN = 4.0, 0.15
+TRUNCATION_CELLS, HIDDEN_SHARE = 4.0, 0.15
 SEEN_BY = 2.0  # cameras that say something of a point, at least: what one alone sees is as often a floater
-GRAZING = 0.1  # least weight of a view, by the cosine to the surface: depths that slant are wrong by more
+MIN_COSINE = 0.1  # least weight of a view, by the cosine to the surface: depths that slant are wrong by more
 SHARP = 0.5  # bands between the median depth and the mean one at which a view counts half
 
 
 @torch.no_grad()
-def fused_surface(scene: Representation, box: Domain, cameras: Cameras, cells: int) -> Triangles:
+def fuse_depths(scene: Representation, box: Domain, cameras: Cameras, cells: int) -> Triangles:
     """Marching cubes of the mean truncated distance to the median depths that world-frame cameras see; local frame.
 
     A lattice point in front of a depth is empty, by as much as it lies in front; one that lies more than the band
@@ -75,7 +75,7 @@ def _view(scene: Representation, camera: Cameras) -> _View:
     assert seen.median is not None and seen.normal is not None
     depth, mean, normal = seen.median[0].cpu(), seen.depth[0].cpu(), seen.normal[0].cpu()
     cosine = (normal * camera.picture_rays(0).directions.view_as(normal)).sum(-1).abs()
-    return _View(depth, cosine.clamp_min(GRAZING), (depth - mean).abs())
+    return _View(depth, cosine.clamp_min(MIN_COSINE), (depth - mean).abs())
 
 
 def _fuse(world: Tensor, cameras: Cameras, number: int, view: _View, band: float, sums: Tensor) -> None:
@@ -88,7 +88,7 @@ def _fuse(world: Tensor, cameras: Cameras, number: int, view: _View, band: float
     forward = cameras.picture_rays(number).directions @ cameras.world_from_camera[number, :, 2]
     depth, worth = view.depth.flatten() * forward, view.worth(band).flatten()
     free = (depth[index] - ahead) / (band * forward)[index]
-    weight = worth[index] * torch.where(free < -1.0, HIDDEN, 1.0) * (inside & (free >= -DEEP))
+    weight = worth[index] * torch.where(free < -1.0, HIDDEN_SHARE, 1.0) * (inside & (free >= -TRUNCATION_CELLS))
     sums[0].addcmul_(weight, free.clamp_(-1.0, 1.0))
     sums[1] += weight
     sums[2] += weight > 0

@@ -11,10 +11,10 @@ from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.occupancy_bits import unpack_bits
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["field_surface", "opaque_density"]
+__all__ = ["extract_isosurface", "opaque_density"]
 
 RAYS = 1 << 14
-OPAQUE = 0.9  # opacity of rays that say where a surface is
+SURFACE_OPACITY = 0.9  # opacity of rays that say where a surface is
 SOFT = 0.01  # share of the surface that may be less dense than the level: at the median one, cloth had holes
 CHUNK = 1 << 18  # points asked at once
 STEEPEST = 3.0  # of log(density / level): what is far from the surface must not move it
@@ -31,7 +31,7 @@ def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -
     rays = cameras.random_rays(RAYS, generator).to(field.device)
     seen = VolumeRenderer().rays(field, rays)
     assert seen.median is not None
-    ended = (torch.isfinite(seen.median) & (seen.opacity > OPAQUE)).nonzero()[:, 0]
+    ended = (torch.isfinite(seen.median) & (seen.opacity > SURFACE_OPACITY)).nonzero()[:, 0]
     if not len(ended):
         raise ValueError("mesh: no camera sees a surface in the field; look at it with volkit render")
     world = torch.addcmul(rays.origins[ended], rays.directions[ended], seen.median[ended, None])
@@ -40,7 +40,7 @@ def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -
 
 
 @torch.no_grad()
-def field_surface(field: Field, level: float, cells: int) -> Triangles:
+def extract_isosurface(field: Field, level: float, cells: int) -> Triangles:
     """Marching cubes of log(density / level), smoothed, on a lattice over the blocks that may hold matter; local frame.
 
     What neither the cameras of its capture nor the outside lead to is taken for full. `cells` counts intervals along

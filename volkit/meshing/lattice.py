@@ -10,7 +10,7 @@ from volkit.typing import Bool, Float, Int, Tensor
 __all__ = ["Lattice", "lattice_over", "pieces", "surface_of", "zero_surface"]
 
 BLOCK = 8  # points a side
-MOST = 1 << 29  # points: 2 GiB of values
+MAX_LATTICE_POINTS = 1 << 29  # points: 2 GiB of values
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def lattice_over(lower: Tensor, upper: Tensor, cells: int) -> Lattice:
     if not spacing > 0:
         raise ValueError("mesh: the scene has no extent; look at it with volkit inspect")
     x, y, z = (int(n) + 2 for n in ((upper - lower) / spacing).ceil().tolist())
-    if x * y * z > MOST:
+    if x * y * z > MAX_LATTICE_POINTS:
         raise ValueError(f"mesh: {cells} cells a side make {x * y * z:,} lattice points; give fewer with --cells")
     return Lattice(tuple(lower.tolist()), spacing, (x, y, z))
 

@@ -14,20 +14,20 @@ from volkit.meshing.unwrap import Atlas
 from volkit.rendering.surface import first_hits
 from volkit.typing import Float, Int, Tensor, UInt8
 
-__all__ = ["normal_map", "occlusion_map"]
+__all__ = ["bake_normals", "bake_occlusion"]
 
-REACH = 0.03  # of the dense surface's diagonal, within which it is sought before a level and behind it
+SEARCH_SHARE = 0.03  # of the dense surface's diagonal, within which it is sought before a level and behind it
 CHUNK = 1 << 18  # texels at once
 ROUNDING = 0.51  # of a step of 8 bits: a flat texel is 128, 128, 255, whatever the last bit of a float says
 COARSER = 4  # texels a side that share one look at the sky
-LOOKS = 64  # rays of it
-FAR = 0.15  # of the diagonal: what is farther shades nothing, else rooms were black
+OCCLUSION_RAYS = 64  # rays of it
+OCCLUSION_SHARE = 0.15  # of the diagonal: what is farther shades nothing, else rooms were black
 LIFT = 1e-4  # of the diagonal, off the surface that a look starts from
 
 Spot = tuple[Float[Tensor, "texel 3"], Float[Tensor, "texel 3"]]
 
 
-def normal_map(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8[Tensor, "height width 3"]:
+def bake_normals(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8[Tensor, "height width 3"]:
     """The dense surface's normals in the tangent space of each texel, as glTF reads them: `2 c / 255 - 1`, +Y up.
 
     `n ~ x T + y w N x T + z N` with tangent and normal as interpolated, not made unit again (Mikkelsen 2008).
@@ -54,7 +54,7 @@ def normal_map(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8[T
     return (127.5 * whole + 127.5 + ROUNDING).floor().clamp(0, 255).to(torch.uint8)
 
 
-def occlusion_map(
+def bake_occlusion(
     atlases: Sequence[Atlas], dense: Triangles, size: int, generator: torch.Generator
 ) -> UInt8[Tensor, "height width"]:
     """The share of the sky over a texel that is free, by the cosine; what shades counts less the farther it is.
@@ -82,7 +82,7 @@ def _beneath(atlas: Atlas, dense: Triangles, face: Int[Tensor, " texel"], where:
     surface, share = atlas.surface, where[..., None]
     start = (surface.corners[face] * share).sum(1)
     out = functional.normalize((surface.normals[surface.faces[face]] * share).sum(1), dim=-1)
-    reach = REACH * _diagonal(dense)
+    reach = SEARCH_SHARE * _diagonal(dense)
     normals = dense.normals
     best, at, normal = torch.full((len(start),), reach), start.clone(), torch.zeros_like(out)
     for way in (out, -out):
@@ -105,10 +105,10 @@ def _beneath(atlas: Atlas, dense: Triangles, face: Int[Tensor, " texel"], where:
 
 def _free(dense: Triangles, spot: Spot, generator: torch.Generator) -> Float[Tensor, " texel"]:
     """What is free over places on the dense surface: a spiral of rays by the cosine, turned at random at each."""
-    diagonal, k = _diagonal(dense), torch.arange(LOOKS)
-    height, turn = (1.0 - (k + 0.5) / LOOKS).sqrt(), k * math.pi * (3.0 - math.sqrt(5.0))
+    diagonal, k = _diagonal(dense), torch.arange(OCCLUSION_RAYS)
+    height, turn = (1.0 - (k + 0.5) / OCCLUSION_RAYS).sqrt(), k * math.pi * (3.0 - math.sqrt(5.0))
     found = []
-    for at, normal in zip(*(part.split(CHUNK // LOOKS) for part in spot), strict=True):
+    for at, normal in zip(*(part.split(CHUNK // OCCLUSION_RAYS) for part in spot), strict=True):
         angle = turn + 2.0 * math.pi * torch.rand(len(at), 1, generator=generator)
         flat = (1.0 - height**2).sqrt()
         side = functional.normalize(torch.linalg.cross(normal, _least(normal)), dim=-1)
@@ -116,8 +116,8 @@ def _free(dense: Triangles, spot: Spot, generator: torch.Generator) -> Float[Ten
         ways = torch.stack([flat * angle.cos(), flat * angle.sin(), height.expand(len(at), -1)], -1) @ basis
         origins = (at + LIFT * diagonal * normal)[:, None].expand_as(ways)
         hit, _, far = first_hits(dense.vertices, dense.faces, Rays(origins.reshape(-1, 3), ways.reshape(-1, 3)))
-        shade = torch.where(hit >= 0, (1.0 - far / (FAR * diagonal)).clamp_min(0.0), 0.0)
-        found.append(1.0 - shade.view(len(at), LOOKS).mean(1))
+        shade = torch.where(hit >= 0, (1.0 - far / (OCCLUSION_SHARE * diagonal)).clamp_min(0.0), 0.0)
+        found.append(1.0 - shade.view(len(at), OCCLUSION_RAYS).mean(1))
     return torch.cat(found)
 
 

@@ -7,7 +7,7 @@ from volkit.meshing.textured import Drawn
 from volkit.meshing.unwrap import GUTTER
 from volkit.typing import Float, Int, Tensor, UInt8
 
-__all__ = ["Paint", "laid_over"]
+__all__ = ["Paint", "paint_texels"]
 
 VIEWS = 10  # of a step
 PRIOR = 0.05  # samples that the first texture counts for: what is hardly seen stays as it was
@@ -51,10 +51,10 @@ class Paint:
     def texture(self, own: Int[Tensor, " texel"]) -> UInt8[Tensor, "height width 4"]:
         """The texture as it is now. The surface's `own` texels are spread half a gutter about themselves; those
         farther away belong to nobody, or to other surfaces, and stay."""
-        return laid_over(self._texture, self.texels, own)
+        return paint_texels(self._texture, self.texels, own)
 
 
-def laid_over(
+def paint_texels(
     texture: UInt8[Tensor, "height width 4"], texels: Float[Tensor, "texel 3"], own: Int[Tensor, " texel"]
 ) -> UInt8[Tensor, "height width 4"]:
     """A texture with other colours at a surface's own texels, and half a gutter about them."""

@@ -19,7 +19,7 @@ from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Refined", "refined"]
+__all__ = ["Refined", "refine_mesh"]
 
 LOOKING = 0.35  # of the time, at most, goes into pictures of the source
 HELD_OUT, JUDGES = 10, 8  # every so-manieth camera is held out, at most so many
@@ -42,14 +42,14 @@ class Refined:
 
 
 @dataclass(frozen=True)
-class Look:
+class TrainingView:
     """What one camera, in the surface's frame, sees of the source."""
 
     camera: Cameras
     rgba: UInt8[Tensor, "height width 4"]  # premultiplied
 
 
-def refined(
+def refine_mesh(
     scene: Representation,
     atlas: Atlas,
     texture: UInt8[Tensor, "height width 4"],
@@ -72,7 +72,7 @@ def refined(
     cameras = replace(cameras, lens=PINHOLE, coefficients=None)
     held_out = torch.arange(0, len(cameras), HELD_OUT)[:JUDGES]
     judges = [_look(scene, cameras[[i]]) for i in held_out.tolist()]
-    looks: list[Look] = []
+    looks: list[TrainingView] = []
     for i in torch.randperm(len(cameras), generator=generator).tolist():
         if i not in held_out and (spent() < LOOKING or not looks):
             window = _window(atlas.surface, scene, cameras[[i]])
@@ -96,7 +96,9 @@ def refined(
     return Refined(moved, paint.texture(own), before, after, len(looks), steps)
 
 
-def _learnt(surface: TexturedSurface, shape: LargeSteps, paint: Paint, look: Look, way: float, steps: int) -> float:
+def _learnt(
+    surface: TexturedSurface, shape: LargeSteps, paint: Paint, look: TrainingView, way: float, steps: int
+) -> float:
     """One step from one picture; its squared error over white before that."""
     vertices = shape.vertices.detach().requires_grad_()
     drawn = surface.draw(vertices, paint.texels, look.camera)
@@ -112,11 +114,11 @@ def _learnt(surface: TexturedSurface, shape: LargeSteps, paint: Paint, look: Loo
 
 
 @torch.no_grad()
-def _look(scene: Representation, camera: Cameras) -> Look:
+def _look(scene: Representation, camera: Cameras) -> TrainingView:
     seen = renderer_for(scene)(scene, camera)
     rgba = torch.cat([seen.rgb[0], seen.opacity[0, ..., None]], -1)
     rgba = (rgba.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu()
-    return Look(camera.moved(scene.world_from_local.inverse()), rgba)
+    return TrainingView(camera.moved(scene.world_from_local.inverse()), rgba)
 
 
 def _window(surface: Triangles, scene: Representation, camera: Cameras) -> Cameras | None:
@@ -139,7 +141,7 @@ def _window(surface: Triangles, scene: Representation, camera: Cameras) -> Camer
 
 
 @torch.no_grad()
-def _judged(surface: TexturedSurface, shape: LargeSteps, paint: Paint, judges: list[Look]) -> float:
+def _judged(surface: TexturedSurface, shape: LargeSteps, paint: Paint, judges: list[TrainingView]) -> float:
     """Mean PSNR over white, in dB."""
     found = []
     for look in judges:

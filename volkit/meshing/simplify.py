@@ -4,26 +4,26 @@ import torch
 
 from volkit.geometry.triangles import Triangles
 
-__all__ = ["check_levels", "levels_of_detail", "simplified", "smoothed"]
+__all__ = ["check_levels", "make_levels", "simplify", "smooth"]
 
-FEWEST = 4  # faces of anything closed
+MIN_FACES = 4  # faces of anything closed
 FEWER = 4  # times, from one level of detail to the next: half as fine along each side
 ROUNDS, SHRINK, GROW = 3, 0.5, -0.53  # Taubin 1995: what the first half smooths in, the second brings back out
 
 
-def levels_of_detail(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ...]:
+def make_levels(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ...]:
     """At most `faces` faces, then a quarter as many for each further level."""
     check_levels(faces, count)
-    return tuple(simplified(dense, faces // FEWER**level) for level in range(count))
+    return tuple(simplify(dense, faces // FEWER**level) for level in range(count))
 
 
 def check_levels(faces: int, count: int) -> None:
     """ValueError where so many levels of detail leave no solid."""
-    if count < 1 or faces < FEWEST * FEWER ** (count - 1):
-        raise ValueError(f"--faces {faces} --lods {count}: the last level would have fewer than {FEWEST} faces")
+    if count < 1 or faces < MIN_FACES * FEWER ** (count - 1):
+        raise ValueError(f"--faces {faces} --lods {count}: the last level would have fewer than {MIN_FACES} faces")
 
 
-def simplified(surface: Triangles, faces: int) -> Triangles:
+def simplify(surface: Triangles, faces: int) -> Triangles:
     """At most `faces` faces by fast-simplification, which stops short at times and then goes on from what it made."""
     import fast_simplification
 
@@ -38,7 +38,7 @@ def simplified(surface: Triangles, faces: int) -> Triangles:
     return surface
 
 
-def smoothed(surface: Triangles, rounds: int = ROUNDS) -> Triangles:
+def smooth(surface: Triangles, rounds: int = ROUNDS) -> Triangles:
     """A surface without the steps of its lattice, of the same size."""
     vertices, many = surface.vertices, len(surface.vertices)
     start, end = surface.faces.flatten(), surface.faces.roll(-1, 1).flatten()

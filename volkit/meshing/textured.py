@@ -14,7 +14,7 @@ from volkit.typing import Float, Int, Tensor
 __all__ = ["Drawn", "TexturedSurface"]
 
 ACROSS = 2  # samples of a pixel, in each direction
-NEAR = 1e-3  # of the surface's diagonal: what is nearer to a camera is not drawn
+NEAR_SHARE = 1e-3  # of the surface's diagonal: what is nearer to a camera is not drawn
 
 
 # What samples look like, of what their texels hold, the face that each lies on and where there.
@@ -45,7 +45,7 @@ class TexturedSurface:
         """An atlas with a texture of that width and height."""
         faces, vertices = atlas.surface.faces, atlas.surface.vertices
         diagonal = float((vertices.amax(0) - vertices.amin(0)).norm())
-        return cls(faces, opposite_corners(faces), atlas.corner_uv, size, NEAR * diagonal)
+        return cls(faces, opposite_corners(faces), atlas.corner_uv, size, NEAR_SHARE * diagonal)
 
     def draw(
         self,

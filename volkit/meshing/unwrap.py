@@ -11,7 +11,7 @@ from volkit.geometry.triangles import Triangles
 from volkit.rendering.surface import first_hits
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Atlas", "unwrapped"]
+__all__ = ["Atlas", "unwrap"]
 
 GUTTER = 4  # texels between charts, and as many about the atlas
 FINER = 2.0  # texels along a length of a level, by those of the next: coarse levels are seen from afar
@@ -41,7 +41,7 @@ class Atlas:
         return float((flat / self.surface.areas.sum()).sqrt())
 
 
-def unwrapped(levels: Sequence[Triangles], size: int) -> tuple[Atlas, ...]:
+def unwrap(levels: Sequence[Triangles], size: int) -> tuple[Atlas, ...]:
     """Charts of all levels and their packing by xatlas: each level's half as fine as those of the one before it."""
     import xatlas
 

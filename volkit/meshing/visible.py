@@ -8,14 +8,14 @@ from volkit.geometry.triangles import Triangles
 from volkit.rendering.surface import first_hits
 from volkit.typing import Bool, Tensor
 
-__all__ = ["seen_faces", "without_crumbs", "without_insides"]
+__all__ = ["drop_hidden_faces", "drop_small_components", "visible_faces"]
 
 SIDE = 320  # pixels of the pictures that say what is seen
 RINGS = 2  # of neighbours that stay with what is seen: rays pass between small faces
 CRUMB = 0.002  # of the whole area: smaller pieces by themselves are floaters
 
 
-def seen_faces(surface: Triangles, place: Similarity, cameras: Cameras) -> Bool[Tensor, " face"]:
+def visible_faces(surface: Triangles, place: Similarity, cameras: Cameras) -> Bool[Tensor, " face"]:
     """Faces that a ray of some world-frame camera meets first, on their front."""
     seen = torch.zeros(len(surface), dtype=torch.bool)
     small, spans = cameras.resized(SIDE), surface.spans
@@ -28,7 +28,7 @@ def seen_faces(surface: Triangles, place: Similarity, cameras: Cameras) -> Bool[
     return seen
 
 
-def without_insides(surface: Triangles, seen: Bool[Tensor, " face"]) -> Triangles:
+def drop_hidden_faces(surface: Triangles, seen: Bool[Tensor, " face"]) -> Triangles:
     """The faces that are seen, and their neighbours."""
     wanted = seen
     for _ in range(RINGS):
@@ -38,7 +38,7 @@ def without_insides(surface: Triangles, seen: Bool[Tensor, " face"]) -> Triangle
     return surface.kept(wanted)
 
 
-def without_crumbs(surface: Triangles) -> Triangles:
+def drop_small_components(surface: Triangles) -> Triangles:
     """The pieces that are more than a crumb."""
     import trimesh
 

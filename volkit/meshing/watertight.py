@@ -9,9 +9,9 @@ from volkit.geometry.triangles import Triangles
 from volkit.meshing.lattice import lattice_over, pieces, surface_of
 from volkit.typing import Int, Tensor
 
-__all__ = ["Repairs", "cleaned", "closed"]
+__all__ = ["Repairs", "cleaned", "make_watertight"]
 
-FLAT = 1e-14  # of the squared diagonal: float32 says no more of an area
+FLAT_AREA = 1e-14  # of the squared diagonal: float32 says no more of an area
 HOLLOW = 1e-9  # of the cubed diagonal, that a solid holds at least
 APART = 1e-5  # of the diagonal, between vertices of parts that touched: readers join what lies in one place
 SKIN = 1.0  # lattice spacings, within which a surface stops water
@@ -39,7 +39,7 @@ def cleaned(surface: Triangles) -> tuple[Triangles, Repairs]:
     places, joined = whole.vertices.unique(dim=0, return_inverse=True)
     whole = Triangles(places, joined[whole.faces])
     size = _diagonal(whole)
-    solid = whole.areas > FLAT * size * size
+    solid = whole.areas > FLAT_AREA * size * size
     if not bool(solid.any()):
         raise ValueError(f"mesh: no face is left: {len(surface)} faces have no area or no finite corners")
     # the smallest corner first: turns of one face become the same row, its back does not
@@ -53,7 +53,7 @@ def cleaned(surface: Triangles) -> tuple[Triangles, Repairs]:
     return whole.kept(wanted), repairs
 
 
-def closed(surface: Triangles, cells: int = 160) -> Triangles:
+def make_watertight(surface: Triangles, cells: int = 160) -> Triangles:
     """A surface that holds water: each edge has two faces, and manifold3d takes it for a solid.
 
     Holes are filled with fans about their middles. What is no solid even so (faces that look both ways, sheets) is

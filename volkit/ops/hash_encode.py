@@ -53,7 +53,7 @@ class HashLevels:
             raise ValueError(f"HashLevels: the finest scale {self.scales[-1]:g} leaves no bits for positions")
 
     @classmethod
-    def reaching(
+    def with_finest(
         cls,
         finest: float,
         *,

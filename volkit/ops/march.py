@@ -8,11 +8,11 @@ import torch
 from volkit.ops import backend
 from volkit.typing import Float, Int, Tensor, UInt8
 
-__all__ = ["Lattice", "Stride", "march"]
+__all__ = ["MarchGrid", "Stride", "march"]
 
 
 @dataclass(frozen=True)
-class Lattice:
+class MarchGrid:
     """Where occupancy bits live: `resolution`^3 cells (a power of two, 8 to 1024) over a box of the local
     frame.
 
@@ -60,7 +60,7 @@ def march(
     near: Float[Tensor, " ray"],
     far: Float[Tensor, " ray"],
     bits: UInt8[Tensor, " byte"],
-    lattice: Lattice,
+    lattice: MarchGrid,
     stride: Stride,
     jitter: Float[Tensor, " ray"] | None = None,
 ) -> Samples:
@@ -129,7 +129,7 @@ def _(origins, directions, near, far, bits, jitter, box, pace):
     )
 
 
-def _check(origins, directions, near, far, bits, lattice: Lattice) -> None:
+def _check(origins, directions, near, far, bits, lattice: MarchGrid) -> None:
     rays = origins.shape[0]
     if origins.shape != (rays, 3) or directions.shape != (rays, 3) or near.shape != (rays,) or far.shape != (rays,):
         shapes = [tuple(each.shape) for each in (origins, directions, near, far)]
@@ -141,7 +141,7 @@ def _check(origins, directions, near, far, bits, lattice: Lattice) -> None:
         )
 
 
-def _unit(positions: Tensor, lattice: Lattice) -> Tensor:
+def _unit(positions: Tensor, lattice: MarchGrid) -> Tensor:
     lower, upper = positions.new_tensor(lattice.lower), positions.new_tensor(lattice.upper)
     if not lattice.contracted:
         return (positions - lower) / (upper - lower)
@@ -157,7 +157,7 @@ def _spread(cells: Tensor) -> Tensor:
     return cells
 
 
-def _occupied(positions: Tensor, bits: Tensor, lattice: Lattice) -> Tensor:
+def _occupied(positions: Tensor, bits: Tensor, lattice: MarchGrid) -> Tensor:
     unit = _unit(positions, lattice)
     inside = ((unit >= 0) & (unit <= 1 if lattice.contracted else unit < 1)).all(-1)
     cells = (torch.where(inside[:, None], unit, 0) * lattice.resolution).long().clamp_max(lattice.resolution - 1)
@@ -166,7 +166,7 @@ def _occupied(positions: Tensor, bits: Tensor, lattice: Lattice) -> Tensor:
     return inside & ((bits[cell >> 3].long() >> (cell & 7) & 1) == 1)
 
 
-def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: Stride, jitter) -> Samples:
+def _reference(origins, directions, near, far, bits, lattice: MarchGrid, stride: Stride, jitter) -> Samples:
     rays = origins.shape[0]
     end = far if lattice.contracted else torch.minimum(far, _leaving(origins, directions, lattice))
     alive = (origins.isfinite() & directions.isfinite()).all(-1) & near.isfinite() & jitter.isfinite()
@@ -199,7 +199,7 @@ def _reference(origins, directions, near, far, bits, lattice: Lattice, stride: S
     return t0[order], t1[order], ray[order].int(), offsets
 
 
-def _leaving(origins: Tensor, directions: Tensor, lattice: Lattice) -> Tensor:
+def _leaving(origins: Tensor, directions: Tensor, lattice: MarchGrid) -> Tensor:
     """Where a ray is surely out of the box (one cell late, so that rounding takes nothing away)."""
     lower, upper = origins.new_tensor(lattice.lower), origins.new_tensor(lattice.upper)
     cell = (upper - lower) / lattice.resolution

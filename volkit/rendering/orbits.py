@@ -8,22 +8,22 @@ from volkit.geometry import Cameras, turn
 from volkit.rendering.viewpoints import FIELD_OF_VIEW, occupied_sphere
 from volkit.representations import Representation
 
-__all__ = ["Views", "orbit_path"]
+__all__ = ["ViewPath", "orbit_path"]
 
 ELEVATION = 25.0  # degrees, around a scene that does not know how it was captured
 
 
 @dataclass(frozen=True)
-class Views:
+class ViewPath:
     """Named cameras that share a lens model, and which of them are held out."""
 
     names: tuple[str, ...]
     cameras: Cameras
     held_out: tuple[str, ...] = ()
 
-    def chosen(self, kept: list[int]) -> "Views":
+    def chosen(self, kept: list[int]) -> "ViewPath":
         """The views at these positions."""
-        return Views(tuple(self.names[i] for i in kept), self.cameras[torch.tensor(kept)], self.held_out)
+        return ViewPath(tuple(self.names[i] for i in kept), self.cameras[torch.tensor(kept)], self.held_out)
 
 
 def orbit_path(scene: Representation, count: int, size: int) -> Cameras:

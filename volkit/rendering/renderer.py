@@ -23,10 +23,13 @@ class Renderer(Protocol):
         ...
 
 
-def renderer_for(representation: Representation, *, choice: float = 1.0, normals: bool = False) -> Renderer:
-    """The renderer that suits a representation; TypeError where there is none. `choice` scales the steps of fields."""
+def renderer_for(representation: Representation, *, step_scale: float = 1.0, normals: bool = False) -> Renderer:
+    """The renderer that suits a representation; TypeError where there is none.
+
+    `step_scale` scales the steps of fields.
+    """
     if isinstance(representation, Field):
-        return VolumeRenderer(choice, normals=normals)
+        return VolumeRenderer(step_scale, normals=normals)
     if isinstance(representation, Splats):
         return SplatRenderer(normals)
     if isinstance(representation, Mesh):

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["Lights", "Material", "reflected", "sky_share"]
+__all__ = ["Lights", "Material", "ambient_occlusion", "reflected"]
 
 DIELECTRIC = 0.04  # reflected head on by what is no metal
 SMOOTHEST = 1e-3  # α: a mirror would show a distant light in no pixel at all
-GRAZING = 1e-4
+MIN_COSINE = 1e-4
 CELLS, DRAWS = 32, 48  # of the table of a sky: in each direction, and half vectors for a cell, in each direction
 COUNT, STRENGTH, SKY = 3, (0.2, 1.0), (0.2, 0.6)  # of drawn lights: a matte white surface is .85 bright on average
 
@@ -58,8 +58,8 @@ def reflected(
     colour = material.base * (1.0 - material.metalness)
     head_on = torch.lerp(torch.full_like(material.base, DIELECTRIC), material.base, material.metalness)
     alpha = material.roughness.square().clamp_min(SMOOTHEST)
-    facing = (normal * eye).sum(-1, keepdim=True).abs().clamp_min(GRAZING)
-    share = sky_share(head_on, material.roughness, facing)
+    facing = (normal * eye).sum(-1, keepdim=True).abs().clamp_min(MIN_COSINE)
+    share = ambient_occlusion(head_on, material.roughness, facing)
     total = lights.sky * ((1.0 - share) * colour + share)
     for direction, strength in zip(lights.directions, lights.strength, strict=True):
         lit = (normal @ direction)[:, None].clamp_min(0.0)
@@ -67,7 +67,7 @@ def reflected(
         fresnel = head_on + (1.0 - head_on) * (1.0 - (eye * half).sum(-1, keepdim=True).clamp(0.0, 1.0)) ** 5
         towards = (normal * half).sum(-1, keepdim=True).clamp(0.0, 1.0)
         spread = (alpha / (towards.square() * (alpha.square() - 1.0) + 1.0)).square() / math.pi
-        visible = _smith(alpha, lit.clamp_min(GRAZING)) * _smith(alpha, facing)
+        visible = _smith(alpha, lit.clamp_min(MIN_COSINE)) * _smith(alpha, facing)
         total = total + math.pi * strength * lit * ((1.0 - fresnel) * colour / math.pi + fresnel * spread * visible)
     return total
 
@@ -78,7 +78,7 @@ def _smith(alpha: Tensor, cosine: Tensor) -> Tensor:
     return 1.0 / (cosine + (squared + (1.0 - squared) * cosine.square()).sqrt())
 
 
-def sky_share(
+def ambient_occlusion(
     head_on: Float[Tensor, "point 3"], roughness: Float[Tensor, "point 1"], facing: Float[Tensor, "point 1"]
 ) -> Float[Tensor, "point 3"]:
     """`∫ F D V (n·l) dl` over the half-space, how much of an even sky the gloss reflects: `f0 A + B` with A and B of
@@ -94,13 +94,13 @@ def sky_share(
 def _table() -> Float[Tensor, "2 roughness facing"]:
     """A and B by half vectors drawn evenly from GGX: `F D V (n·l) dl = F V (n·l) 4 (v·h) / (n·h)` of each."""
     roughness, facing = torch.meshgrid(*(torch.linspace(0.0, 1.0, CELLS, dtype=torch.float64),) * 2, indexing="ij")
-    alpha, nv = (x[..., None, None] for x in (roughness.square().clamp_min(SMOOTHEST), facing.clamp_min(GRAZING)))
+    alpha, nv = (x[..., None, None] for x in (roughness.square().clamp_min(SMOOTHEST), facing.clamp_min(MIN_COSINE)))
     share = (torch.arange(DRAWS, dtype=torch.float64) + 0.5) / DRAWS
     nh = ((1.0 - share) / (1.0 + (alpha.square() - 1.0) * share)).sqrt().movedim(-1, -2)  # [.., height, 1]
     across = (1.0 - nh.square()).clamp_min(0.0).sqrt() * (math.pi * share).cos()
     vh = nv * nh + (1.0 - nv.square()).sqrt() * across
     nl = 2.0 * vh * nh - nv
-    weight = 4.0 * nl * vh / nh * _smith(alpha, nl.clamp_min(GRAZING)) * _smith(alpha, nv)
+    weight = 4.0 * nl * vh / nh * _smith(alpha, nl.clamp_min(MIN_COSINE)) * _smith(alpha, nv)
     weight = torch.where((nl > 0.0) & (vh > 0.0), weight, 0.0)
     edge = (1.0 - vh.clamp(0.0, 1.0)) ** 5
     return torch.stack([((1.0 - edge) * weight).mean((-1, -2)), (edge * weight).mean((-1, -2))])

@@ -12,7 +12,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["LensMap", "lens_map"]
 
-WIDEST = 3.0  # sides of the pinhole's picture to the lens's: beyond, a lens sees nearly sideways
+MAX_LENS_WIDENING = 3.0  # sides of the pinhole's picture to the lens's: beyond, a lens sees nearly sideways
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def lens_map(cameras: Cameras, index: int) -> LensMap:
     at = looks[:, :2] / looks[:, 2:].clamp_min(1e-6) * focal + centre
     low, high = at.amin(0).floor() - 1.0, at.amax(0).ceil() + 1.0
     size = (high - low).long()
-    if bool((looks[:, 2] <= 0).any()) or bool((size > WIDEST * one.size[0]).any()):
+    if bool((looks[:, 2] <= 0).any()) or bool((size > MAX_LENS_WIDENING * one.size[0]).any()):
         raise ValueError(
             f"splats: camera {index} sees too far to the side through its {one.lens.model} lens for a flat picture; "
             "use views of a narrower lens"

@@ -20,7 +20,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["Integral", "VolumeRenderer", "density_normals", "integrate", "render_rays"]
 
 STOP = 1e-4  # transmittance below which nothing more is seen: instant-ngp's bound
-VISIBLE = 1e-4  # weight below which a sample's normal is not worth its gradient
+MIN_GRADIENT_WEIGHT = 1e-4  # weight below which a sample's normal is not worth its gradient
 QUESTIONS = 1 << 16  # points that a field is asked at once
 
 
@@ -70,7 +70,7 @@ def _surface(
 
 def _normals(field: Field, points: Points, samples: RaySamples, weights: Tensor) -> Float[Tensor, "ray 3"]:
     weights = weights.detach()
-    chosen = (weights > VISIBLE).nonzero()[:, 0]
+    chosen = (weights > MIN_GRADIENT_WEIGHT).nonzero()[:, 0]
     normal = density_normals(field, points.positions[chosen])
     ray = samples.ray[chosen].long()
     total = normal.new_zeros(len(samples.offsets) - 1, 3).index_add_(0, ray, normal * weights[chosen, None])
@@ -107,12 +107,12 @@ def _frozen(field: Field) -> Iterator[None]:
 class VolumeRenderer:
     """Renders fields, in world frame and unit, without gradients.
 
-    `choice` scales the steps (`stride_for`); `near` is in world units, by default that of the field's capture. Rays
+    `step_scale` scales the steps (`stride_for`); `near` is in world units, by default that of the field's capture. Rays
     advance together, `reach` samples at a time, and leave when nothing more can be seen, so that what lies behind a
     surface is never asked.
     """
 
-    choice: float = 1.0
+    step_scale: float = 1.0
     near: float | None = None
     normals: bool = False
     chunk: int = 1 << 16  # rays at once: bounds memory
@@ -138,7 +138,7 @@ class VolumeRenderer:
         world = field.world_from_local
         local = world.inverse().rays(rays)
         near = self.near if self.near is not None else (field.capture.near if field.capture else 0.0)
-        samples, answers = _walk(field, local, near / world.scale, self.choice, self.reach)
+        samples, answers = _walk(field, local, near / world.scale, self.step_scale, self.reach)
         points = samples.points(local)
         picture = _surface(field, points, samples, _composited(samples, answers), self.normals, True)
         normal = None if picture.normal is None else world.vectors(picture.normal)
@@ -146,10 +146,10 @@ class VolumeRenderer:
         return replace(picture, depth=picture.depth * world.scale, median=median, normal=normal)
 
 
-def _walk(field: Field, rays: Rays, near: float, choice: float, reach: int) -> tuple[RaySamples, FieldSample]:
+def _walk(field: Field, rays: Rays, near: float, step_scale: float, reach: int) -> tuple[RaySamples, FieldSample]:
     """Front to back in rounds: samples that can be seen, with the field's answers."""
     start, leave = field.domain.span(rays.origins, rays.directions, near)
-    lattice, stride = lattice_of(field.domain), replace(stride_for(field.domain, choice), limit=reach)
+    lattice, stride = lattice_of(field.domain), replace(stride_for(field.domain, step_scale), limit=reach)
     alive = torch.arange(len(rays), device=start.device)
     thickness = torch.zeros_like(start)
     rounds: list[tuple[RaySamples, FieldSample]] = []

@@ -14,7 +14,7 @@ __all__ = ["CHANNELS", "DEPTH_UNIT", "Channel", "drawn"]
 
 Channel = Literal["rgb", "depth", "normal", "opacity"]
 DEPTH_UNIT = 1e-3  # of a world unit in a 16-bit picture: millimetres where the unit is a metre, as nerfstudio reads it
-SOLID = 0.5  # opacity from which a pixel has a depth
+DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
 
 Background = tuple[float, float, float] | None
 
@@ -40,7 +40,7 @@ def _rgb(picture: Picture, background: Background, video: bool) -> np.ndarray:
 
 
 def _depth(picture: Picture, background: Background, video: bool) -> np.ndarray:
-    there = (picture.opacity > SOLID) & picture.depth.isfinite()
+    there = (picture.opacity > DEPTH_OPACITY) & picture.depth.isfinite()
     depth = torch.where(there, picture.depth, torch.zeros_like(picture.depth))
     if not video:
         return (depth / DEPTH_UNIT).round().clamp(0, 65535).to(torch.int32).numpy().astype(np.uint16)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.evaluation.roundtrip import SHOWN, Shown, decibels
+from volkit.evaluation.roundtrip import WORST_VIEWS, Shown, decibels
 from volkit.reports.file_size import size_in_words
-from volkit.reports.fit_report import Column, Gallery, Page, told, write_json, write_page
+from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
 from volkit.typing import Float, Tensor
 
 __all__ = ["result_row", "write_report"]
@@ -54,8 +54,8 @@ def _page(report: dict[str, Any], pictures: Shown | None) -> Page:
         galleries=_galleries(pictures),
         galleries_title="The worst views",
         figures={} if pictures is None else {name: _picture(each) for name, each in pictures.figures.items()},
-        details=[told(row) for row in report.get("levels", ())],
-        facts=told(facts | lost | {f"note {n}": note for n, note in enumerate(report.get("notes", ()), 1)}),
+        details=[facts_in_words(row) for row in report.get("levels", ())],
+        facts=facts_in_words(facts | lost | {f"note {n}": note for n, note in enumerate(report.get("notes", ()), 1)}),
     )
 
 
@@ -79,7 +79,7 @@ def _page_of_many(report: dict[str, Any], pictures: Sequence[Shown | None]) -> P
     )
 
 
-def _galleries(pictures: Shown | None, title: str = "", most: int = SHOWN) -> list[Gallery]:
+def _galleries(pictures: Shown | None, title: str = "", most: int = WORST_VIEWS) -> list[Gallery]:
     if pictures is None:
         return []
     return [

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from volkit.evaluation.metrics import quantised
-from volkit.files.atomic import check_writable, written_whole
+from volkit.files.atomic import atomic_write, check_writable
 from volkit.reports.chart import Series, curves
 from volkit.typing import Float, Tensor
 
-__all__ = ["Column", "Gallery", "Page", "check_report", "error_map", "told", "write_json", "write_page"]
+__all__ = ["Column", "Gallery", "Page", "check_report", "error_map", "facts_in_words", "write_json", "write_page"]
 
 ERROR_FULL = 0.2  # colour difference that is drawn in the brightest colour
 HEAT = ((0.0, 0.0, 0.02), (0.32, 0.07, 0.43), (0.73, 0.21, 0.33), (0.98, 0.55, 0.24), (0.99, 0.99, 0.75))
@@ -85,11 +85,11 @@ def check_report(path: Path) -> None:
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
     """A report as it is."""
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         place.write_text(json.dumps(report, indent=1, allow_nan=False, default=str), encoding="utf-8")
 
 
-def told(row: dict[str, Any]) -> dict[str, str]:
+def facts_in_words(row: dict[str, Any]) -> dict[str, str]:
     """Names and values as words."""
     words = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
     return {name.replace("_", " "): value for name, value in words.items()}
@@ -126,7 +126,7 @@ def write_page(path: Path, page: Page) -> None:
         rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts.items())
         parts.append(f"{_heading(page.facts_title)}<dl>{rows}</dl>")
     parts.append("<footer>Written by volkit.</footer></main></html>")
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         place.write_text("".join(parts), encoding="utf-8")
 
 

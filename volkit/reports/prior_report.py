@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from volkit.evaluation.evaluate import WHITE, flat_colour
+from volkit.evaluation.evaluate import WHITE, render_over
 from volkit.geometry import Cameras
 from volkit.guidance import Bounded, Method
 from volkit.guidance.ramps import Ramp
 from volkit.rendering.renderer import renderer_for
-from volkit.reports.fit_report import Column, Gallery, Page, told, write_json, write_page
+from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
 from volkit.representations import Mesh, Representation
 from volkit.typing import Float, Tensor
 
 __all__ = ["SHOWN_SIZE", "VIEWS", "pictures_around", "strength", "write_prior_report"]
 
 VIEWS, SHOWN_SIZE = 8, 128  # around the asset, pixels a side of each
-COARSE = 4.0  # of the steps through a field: enough to look at, and fog fills all of them
+REPORT_STEP_SCALE = 4.0  # of the steps through a field: enough to look at, and fog fills all of them
 SETTINGS = ("method", "scale", "prior", "steps", "seconds")
 
 Image = Float[Tensor, "height width 3"]
@@ -31,9 +31,9 @@ def strength(method: Method) -> float | None:
 
 def pictures_around(scene: Representation, cameras: Cameras) -> dict[str, Image]:
     """Pictures over white by cameras that stand evenly around from the front on, by azimuth."""
-    seen, draw = cameras.to(scene.device), renderer_for(scene, choice=COARSE)
+    seen, draw = cameras.to(scene.device), renderer_for(scene, step_scale=REPORT_STEP_SCALE)
     return {
-        f"{360 * index // len(seen)}°": flat_colour(scene, seen[[index]], WHITE, draw) for index in range(len(seen))
+        f"{360 * index // len(seen)}°": render_over(scene, seen[[index]], WHITE, draw) for index in range(len(seen))
     }
 
 
@@ -52,7 +52,7 @@ def write_prior_report(
     page = Page(
         title=report["prompt"],
         lead=f"{', '.join(report['target'])}: {report['command']} by {report['method']}.",
-        table=[told(settings)],
+        table=[facts_in_words(settings)],
         curves={"loss": curve} if len(curve) > 1 else {},
         curves_title="Loss over time",
         curves_unit="how far the prior wants pictures to go",
@@ -60,7 +60,7 @@ def write_prior_report(
         galleries_title="What has changed",
         figures=_figures(scenes, cameras, alone=before is None),
         figures_title="All around" if before is None else "Material",
-        facts=told({name: value for name, value in report.items() if isinstance(value, int | float | str)}),
+        facts=facts_in_words({name: value for name, value in report.items() if isinstance(value, int | float | str)}),
     )
     write_page(path, page)
 
@@ -78,7 +78,7 @@ def _figures(scenes: Sequence[Representation], cameras: Cameras, *, alone: bool)
         name = f"particle {number}, " if len(scenes) > 1 else ""
         if alone:
             found |= {name + angle: picture for angle, picture in pictures_around(scene, cameras).items()}
-        finish = scene.finish() if isinstance(scene, Mesh) else None
+        finish = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
         if finish is not None:
             seen = pictures_around(finish, cameras[::4])
             found |= {f"{name}roughness and metalness, {angle}": picture for angle, picture in seen.items()}

@@ -13,8 +13,8 @@ from volkit.reports.convert_report import result_row
 
 __all__ = ["summary"]
 
-LONGEST_LIST = 12
-HIDDEN = {"history", "command", "tensors", "config", "backend"}  # long, and in the JSON
+MAX_LIST = 12
+HIDDEN_KEYS = {"history", "command", "tensors", "config", "backend"}  # long, and in the JSON
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -25,7 +25,7 @@ def summary(report: dict[str, Any]) -> str:
         return _conversions(report["results"])
     lines: list[str] = []
     for key, value in report.items():
-        if key in HIDDEN or value is None or value == []:
+        if key in HIDDEN_KEYS or value is None or value == []:
             continue
         if isinstance(value, list) and isinstance(value[0], dict):
             lines += ["", *_table(value)]
@@ -64,8 +64,8 @@ def _said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
     if isinstance(value, list | tuple):
-        shown = ", ".join(_said(item) for item in value[:LONGEST_LIST])
-        return shown + (f", ... ({len(value)} in all)" if len(value) > LONGEST_LIST else "")
+        shown = ", ".join(_said(item) for item in value[:MAX_LIST])
+        return shown + (f", ... ({len(value)} in all)" if len(value) > MAX_LIST else "")
     return str(value)
 
 

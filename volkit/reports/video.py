@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 
 __all__ = ["write_video"]
@@ -16,7 +16,7 @@ CODECS = {".mp4": "libx264", ".webm": "libvpx-vp9", ".mkv": "libx264"}
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
     """Encode 8-bit RGB frames as they come; FormatError where there is no encoder."""
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         if path.suffix.lower() == ".gif":
             import imageio.v3 as imageio
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.geometry import Cameras, Similarity, sh_count
 from volkit.io import save
 from volkit.io.splats import spz
@@ -24,9 +24,9 @@ from volkit.io.splats.columns import columns_for, splats_of
 from volkit.rendering.orbits import orbit_path
 from volkit.representations import Mesh, Representation, Splats
 
-__all__ = ["Exhibit", "Look", "Start", "ply_bytes", "viewer_page", "write_page"]
+__all__ = ["Exhibit", "Start", "ViewSettings", "ply_bytes", "viewer_page", "write_page"]
 
-MARK = b"<!-- scenes -->"
+SCENES_MARK = b"<!-- scenes -->"
 AWAY = 10.0  # page units from the first camera to what it looks at
 DEGREE = 3  # of harmonics that the viewer draws
 NONE = -40.0  # log of a surfel's third scale: below -30 the viewer takes a splat for a surfel
@@ -94,7 +94,7 @@ def viewer_page() -> bytes:
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewSettings:
     """How the page looks at its scenes; with `compact` splats are rounded as `.spz` rounds them."""
 
     start: Start
@@ -114,7 +114,7 @@ class Look:
         }  # fmt: skip
 
 
-def write_page(path: Path, viewer: bytes, exhibits: Sequence[Exhibit], look: Look) -> None:
+def write_page(path: Path, viewer: bytes, exhibits: Sequence[Exhibit], look: ViewSettings) -> None:
     """Write one HTML file that needs no other: the viewer and the scenes, which are moved to the page's frame."""
     files = [_file(exhibit.scene, look.start.page_from_world, look.compact) for exhibit in exhibits]
     scenes = [
@@ -123,8 +123,8 @@ def write_page(path: Path, viewer: bytes, exhibits: Sequence[Exhibit], look: Loo
         for e, (name, _) in zip(exhibits, files, strict=True)
     ]  # fmt: skip
     told = look.told | {"scenes": scenes}
-    before, after = viewer.split(MARK)
-    with written_whole(path) as place, place.open("wb") as page:
+    before, after = viewer.split(SCENES_MARK)
+    with atomic_write(path) as place, place.open("wb") as page:
         page.write(before)
         page.write(_script("scenes", "application/json", json.dumps(told).replace("<", "\\u003c").encode()))
         for index, (_, data) in enumerate(files):

@@ -40,7 +40,7 @@ class HashGridConfig:
     lr: float = 1e-1  # ten times the published rate: 24.6 instead of 23.5 dB in a minute of a room at 480 pixels
     network_lr: float = 1e-2
 
-    def reaching(self, cells: float) -> "HashGridConfig":
+    def with_finest(self, cells: float) -> "HashGridConfig":
         """The same with a finest level of `cells` a side, never finer than this one's: detail that nothing shows."""
         finest = self.base_resolution * self.per_level_scale ** (self.levels - 1)
         ratio = min(max(cells, 2.0 * self.base_resolution), finest) / self.base_resolution

@@ -118,7 +118,7 @@ class Mesh(Representation):
         )  # fmt: skip
         return mesh.placed_like(self)
 
-    def finish(self) -> "Mesh | None":
+    def as_metallic_roughness(self) -> "Mesh | None":
         """The same with roughness and metalness for colours, None where there are none."""
         if self.metallic_roughness is None:
             return None

@@ -12,8 +12,8 @@ __all__ = ["core", "core_sphere"]
 
 FENCE = 1.4  # times the distance within which three quarters of the opacity lie: a ball or a rod ends before
 TRIMMED = 0.005  # of the light, at each face of the box: tails that are hardly seen would make it twice as wide
-REACH = 2.0  # standard deviations
-FAR = 0.1  # share of the light beyond the fence that makes a scene unbounded
+EXTENT_DEVIATIONS = 2.0  # standard deviations
+FAR_LIGHT_SHARE = 0.1  # share of the light beyond the fence that makes a scene unbounded
 ENOUGH = 1 << 15  # splats, evenly taken from those of the file, tell the quantiles of all
 
 
@@ -33,7 +33,7 @@ def _sphere(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
     centre = torch.stack([_quantile(axis, opacity, 0.5) for axis in means.unbind(-1)])
     distance = (means - centre).norm(dim=-1)
     radius = min(float(distance.max()), FENCE * float(_quantile(distance, opacity, 0.75)))
-    return centre, radius or REACH * float(splats.scales.max())
+    return centre, radius or EXTENT_DEVIATIONS * float(splats.scales.max())
 
 
 @torch.no_grad()
@@ -48,7 +48,7 @@ def core(splats: Splats) -> Domain:
     (centre, radius), means = _sphere(splats), splats.means
     near = (means - centre).norm(dim=-1) <= radius
     light = splats.opacities.double() * splats.scales.double().sort(-1).values[:, -2:].prod(-1)
-    reach = splats.axes.norm(dim=-1) * REACH
+    reach = splats.axes.norm(dim=-1) * EXTENT_DEVIATIONS
     lower, upper = (
         torch.stack([_quantile(axis, light[near], share) for axis in ends[near].unbind(-1)])
         for ends, share in ((means - reach, TRIMMED), (means + reach, 1.0 - TRIMMED))
@@ -57,7 +57,7 @@ def core(splats: Splats) -> Domain:
     least = 1e-3 * float((upper - lower).max()) + 1e-6 * max(1.0, float(torch.cat([lower, upper]).abs().max()))
     if not bool(torch.isfinite(torch.cat([lower - least, upper + least])).all()):
         return Domain.cube(1.0)  # numbers so large that float32 cannot tell how far apart they are
-    far = bool(light[~near].sum() > FAR * light.sum())
+    far = bool(light[~near].sum() > FAR_LIGHT_SHARE * light.sum())
     return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()), far)
 
 

@@ -15,7 +15,7 @@ from volkit.typing import Bool, Float, Int, Tensor
 __all__ = ["Splats", "SplatsConfig"]
 
 PARAMETERS = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
-SEEN = 3.0  # standard deviations that bounds reach: gsplat's largest radius is 3.33
+BOUND_DEVIATIONS = 3.0  # standard deviations that bounds reach: gsplat's largest radius is 3.33
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Splats(Representation):
         good = ~self.bad
         if not bool(good.any()):
             return self.domain
-        means, reach = self.means.detach()[good], SEEN * self.scales.detach()[good].amax(-1, keepdim=True)
+        means, reach = self.means.detach()[good], BOUND_DEVIATIONS * self.scales.detach()[good].amax(-1, keepdim=True)
         lower, upper = (means - reach).amin(0), (means + reach).amax(0)
         return Domain(tuple(lower.tolist()), tuple(upper.tolist()))
 

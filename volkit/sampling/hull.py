@@ -12,7 +12,7 @@ from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["visible_cells"]
 
-COARSE = OCCUPANCY_RESOLUTION // 2  # asked first: an eighth of the cells, each of which decides over eight
+COARSE_RESOLUTION = OCCUPANCY_RESOLUTION // 2  # asked first: an eighth of the cells, each of which decides over eight
 
 
 @torch.no_grad()
@@ -28,16 +28,16 @@ def visible_cells(
     Whether something hides a cell is not considered. With the opacities of the cameras' pictures, cells whose whole
     footprint is transparent in one of them are not visible either: what is left is the visual hull.
     """
-    seen = torch.zeros(COARSE**3, dtype=torch.bool, device=field.device)
-    every = torch.arange(COARSE**3, device=field.device)
-    world = _centres(field, every, COARSE)
+    seen = torch.zeros(COARSE_RESOLUTION**3, dtype=torch.bool, device=field.device)
+    every = torch.arange(COARSE_RESOLUTION**3, device=field.device)
+    world = _centres(field, every, COARSE_RESOLUTION)
     for index in range(len(cameras)):
         seen |= _inside(*cameras.project(index, world), cameras.size[index], near)
     # The eight children of a coarse cell follow each other in Morton order.
     marked = _grown(seen).repeat_interleave(8)
     if opacities is None or field.domain.contracted:  # far cells are long: their footprint is not a disc
         return marked
-    hull = every[_unclear(field, every, COARSE, cameras, opacities, near)]
+    hull = every[_unclear(field, every, COARSE_RESOLUTION, cameras, opacities, near)]
     children = (hull[:, None] * 8 + torch.arange(8, device=hull.device)).flatten()
     children = children[marked[children]]
     kept = torch.zeros_like(marked)
@@ -84,8 +84,8 @@ def _unclear(
 
 def _grown(marked: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
     """Marked coarse cells and their neighbours, Morton order."""
-    cells = morton_cells(torch.arange(COARSE**3, device=marked.device))
-    dense = torch.zeros(1, 1, COARSE, COARSE, COARSE, device=marked.device)
+    cells = morton_cells(torch.arange(COARSE_RESOLUTION**3, device=marked.device))
+    dense = torch.zeros(1, 1, COARSE_RESOLUTION, COARSE_RESOLUTION, COARSE_RESOLUTION, device=marked.device)
     dense[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = marked.float()
     grown = functional.max_pool3d(dense, 3, 1, 1)[0, 0] > 0
     return grown[cells[:, 0], cells[:, 1], cells[:, 2]]

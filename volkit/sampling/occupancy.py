@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from volkit.geometry import Cameras, Domain, Rays, RaySamples, Similarity
-from volkit.ops.march import Lattice, Stride, march
+from volkit.ops.march import MarchGrid, Stride, march
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 
 __all__ = ["OccupancySampler", "lattice_of", "learning_stride", "pixel_width", "stride_for"]
@@ -15,32 +15,32 @@ CONE = 1.0 / 256.0  # instant-ngp's growth of steps with distance in scenes larg
 # instant-ngp's steps put 500 samples on a ray through a photograph; two cores then see too few rays. Measured on
 # photographs of a room at 480 pixels, squared error of rays after 25 s: 0.044 with 1, 0.030 with 4, 0.005 with 10.
 UNBOUNDED = 10.0
-LONGEST = 4.0  # of learning steps, for pictures of few pixels: matter thinner than this would be stepped over
+MAX_STRIDE = 4.0  # of learning steps, for pictures of few pixels: matter thinner than this would be stepped over
 
 
-def stride_for(domain: Domain, choice: float = 1.0) -> Stride:
-    """Steps for a domain: `choice * sqrt(3) / 1024` of its longest edge, growing with distance when contracted.
+def stride_for(domain: Domain, step_scale: float = 1.0) -> Stride:
+    """Steps for a domain: `step_scale * sqrt(3) / 1024` of its longest edge, growing with distance when contracted.
 
-    Larger choices are faster and coarser. Units: the domain's own. Contracted domains take `UNBOUNDED` times as much.
+    Larger ones are faster and coarser. Units: the domain's own. Contracted domains take `UNBOUNDED` times as much.
     """
     if domain.contracted:
-        choice *= UNBOUNDED
-    step = choice * 3.0**0.5 / STEPS_PER_CUBE * max(domain.extent)
-    return Stride(step, CONE * choice if domain.contracted else 0.0)
+        step_scale *= UNBOUNDED
+    step = step_scale * 3.0**0.5 / STEPS_PER_CUBE * max(domain.extent)
+    return Stride(step, CONE * step_scale if domain.contracted else 0.0)
 
 
 def learning_stride(field: Field, cameras: Cameras) -> Stride:
     """Steps for learning from pictures: as long as a pixel is wide in the middle of the scene, `|c - o| / f`.
 
     A picture tells nothing about less, and every step that is saved is another ray: photographs of 400 pixels reached
-    31.9 dB instead of 29.9 in the same time. Never shorter than `stride_for`, at most `LONGEST` times as long;
+    31.9 dB instead of 29.9 in the same time. Never shorter than `stride_for`, at most `MAX_STRIDE` times as long;
     contracted domains have steps of their own. `cameras` are in the world frame.
     """
     base = stride_for(field.domain)
     if field.domain.contracted:
         return base
-    choice = pixel_width(field.domain, field.world_from_local, cameras) / base.step
-    return stride_for(field.domain, min(max(choice, 1.0), LONGEST))
+    step_scale = pixel_width(field.domain, field.world_from_local, cameras) / base.step
+    return stride_for(field.domain, min(max(step_scale, 1.0), MAX_STRIDE))
 
 
 def pixel_width(domain: Domain, place: Similarity, cameras: Cameras) -> float:
@@ -50,9 +50,9 @@ def pixel_width(domain: Domain, place: Similarity, cameras: Cameras) -> float:
     return float(widths.median()) / place.scale
 
 
-def lattice_of(domain: Domain) -> Lattice:
+def lattice_of(domain: Domain) -> MarchGrid:
     """Where the occupancy bits of a field on this domain live."""
-    return Lattice(domain.lower, domain.upper, domain.contracted, OCCUPANCY_RESOLUTION)
+    return MarchGrid(domain.lower, domain.upper, domain.contracted, OCCUPANCY_RESOLUTION)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ __all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "unpack_bits", "
 CELLS = OCCUPANCY_RESOLUTION**3
 THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
 CHUNK = 1 << 18  # cells asked at once: their features stay in the cache
-EVERY = 16  # steps between refreshes
+REFRESH_INTERVAL = 16  # steps between refreshes
 WARM_UP = 256  # steps during which twice as many cells are asked
 WARM_DECAY = 0.8  # in the warm-up: an untrained field's fog must not be remembered for hundreds of steps
 
@@ -40,7 +40,7 @@ class OccupancyGrid:
 
     def refresh(self, field: Field, step: int, generator: torch.Generator) -> None:
         """Look again, at every 16th step: at `field.occupancy_questions` cells, twice as many in the beginning."""
-        if step % EVERY:
+        if step % REFRESH_INTERVAL:
             return
         questions = field.occupancy_questions * (2 if step <= WARM_UP else 1)
         decay = WARM_DECAY if step <= WARM_UP else self.decay

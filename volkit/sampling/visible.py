@@ -11,13 +11,13 @@ from volkit.representations.field import Field
 from volkit.sampling.sampler import Sampler
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Seen", "VisibleSampler", "see"]
+__all__ = ["VisibleSampler", "VisibleSamples", "cull_occluded"]
 
 STOP = 1e-4  # transmittance at which a ray ends: instant-ngp's bound
-FIRST = 16  # samples of every ray asked at once, doubled from round to round: measured on a solid object
+FIRST_SAMPLES = 16  # samples of every ray asked at once, doubled from round to round: measured on a solid object
 
 
-class Seen(NamedTuple):
+class VisibleSamples(NamedTuple):
     """Samples that light reaches, with the density that was found there and the light that arrives."""
 
     samples: RaySamples
@@ -26,7 +26,7 @@ class Seen(NamedTuple):
 
 
 @torch.no_grad()
-def see(field: Field, rays: Rays, samples: RaySamples, stop: float = STOP) -> Seen:
+def cull_occluded(field: Field, rays: Rays, samples: RaySamples, stop: float = STOP) -> VisibleSamples:
     """Ask a field's density front to back, in rounds, and leave a ray when `T = exp(-sum density * length) < stop`.
 
     Training on what is kept costs a fraction: behind the first surface of a solid nothing is asked at all.
@@ -37,7 +37,7 @@ def see(field: Field, rays: Rays, samples: RaySamples, stop: float = STOP) -> Se
     asked = torch.zeros_like(lengths, dtype=torch.bool)
     thickness = torch.zeros(len(rays), device=lengths.device)
     alive = torch.arange(len(rays), device=lengths.device)
-    start, size = 0, FIRST
+    start, size = 0, FIRST_SAMPLES
     while len(alive):
         first = samples.offsets[alive] + start
         chosen = _ranges(first, torch.minimum(first + size, samples.offsets[alive + 1]))
@@ -51,7 +51,7 @@ def see(field: Field, rays: Rays, samples: RaySamples, stop: float = STOP) -> Se
         alive = alive[more & (thickness[alive] < -math.log(stop))]
     transmittance = _transmittance(density * lengths, samples)
     kept = (asked & (transmittance > stop)).nonzero()[:, 0]
-    return Seen(_selected(samples, kept), density[kept], transmittance[kept])
+    return VisibleSamples(_selected(samples, kept), density[kept], transmittance[kept])
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class VisibleSampler:
 
     def __call__(self, rays: Rays) -> RaySamples:
         """Intervals of every ray up to where it ends."""
-        return see(self.field, rays, self.sampler(rays)).samples
+        return cull_occluded(self.field, rays, self.sampler(rays)).samples
 
 
 def _ranges(first: Int[Tensor, " range"], last: Int[Tensor, " range"]) -> Int[Tensor, " index"]:

@@ -13,7 +13,7 @@ from volkit.ops.muon import MuonRule, muon_
 from volkit.ops.param_group import ParamGroup
 from volkit.typing import Tensor
 
-__all__ = ["Budget", "Fit", "History", "Moment", "Regrown", "Trainee", "Watcher", "cosine"]
+__all__ = ["Budget", "History", "ParameterChange", "StepInfo", "Trainee", "TrainingLoop", "Watcher", "cosine"]
 
 State = dict[str, Any]
 MOMENTS = {"adam": 2, "muon": 1}  # tensors of a parameter's size that a rule remembers
@@ -49,7 +49,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepInfo:
     """Where an optimisation stands: completed steps, seconds of pure optimisation, spent fraction of the budget."""
 
     step: int
@@ -63,13 +63,13 @@ class History:
 
     rows: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, moment: Moment, **values: float) -> None:
+    def add(self, moment: StepInfo, **values: float) -> None:
         """Record values at a moment."""
         self.rows.append({"step": moment.step, "seconds": moment.seconds, **values})
 
 
 @dataclass(frozen=True)
-class Regrown:
+class ParameterChange:
     """Parameters were replaced. `rows[i]` is where row i of every new one was, -1 where it is new; None: all are.
 
     It is about the groups whose names begin with `of`: all of them, unless others learn beside what has grown.
@@ -87,7 +87,7 @@ class Trainee(Protocol):
         """What learns, as those see it who judge it on the way."""
         ...
 
-    def losses(self, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
         """Named, weighted, differentiable losses; the loop minimises their sum."""
         ...
 
@@ -95,7 +95,7 @@ class Trainee(Protocol):
         """Parameters by learning rate."""
         ...
 
-    def after_step(self, moment: Moment) -> Sequence[Regrown]:
+    def after_step(self, moment: StepInfo) -> Sequence[ParameterChange]:
         """Densify, refresh, upsample; says so when `groups()` returns new parameters."""
         ...
 
@@ -108,20 +108,20 @@ class Trainee(Protocol):
         ...
 
 
-Watcher = Callable[[Moment, dict[str, float], "Fit"], None]
+Watcher = Callable[[StepInfo, dict[str, float], "TrainingLoop"], None]
 
 
-def cosine(final: float = 0.02, warmup_steps: int = 50) -> Callable[[Moment], float]:
+def cosine(final: float = 0.02, warmup_steps: int = 50) -> Callable[[StepInfo], float]:
     """Learning-rate factor: linear warm-up, then half a cosine over the budget down to `final`."""
 
-    def factor(moment: Moment) -> float:
+    def factor(moment: StepInfo) -> float:
         decay = final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * moment.fraction))
         return decay * min(1.0, (moment.step + 1) / warmup_steps)
 
     return factor
 
 
-class Fit:
+class TrainingLoop:
     """An optimisation that can be stopped, stored and taken up again.
 
     Adam (Kingma and Ba 2015) with betas 0.9 and 0.99 as instant-ngp uses it, Muon for matrices whose group asks for
@@ -129,7 +129,7 @@ class Fit:
     ends where an unbroken one would, bit for bit on one machine.
     """
 
-    def __init__(self, trainee: Trainee, budget: Budget, schedule: Callable[[Moment], float] | None = None) -> None:
+    def __init__(self, trainee: Trainee, budget: Budget, schedule: Callable[[StepInfo], float] | None = None) -> None:
         self.trainee, self.budget = trainee, budget
         self.schedule = schedule or cosine()
         self.history = History()
@@ -137,9 +137,9 @@ class Fit:
         self._moments: dict[str, tuple[Tensor, ...]] = {}
 
     @property
-    def moment(self) -> Moment:
+    def moment(self) -> StepInfo:
         """Where the optimisation stands."""
-        return Moment(self.step, self.seconds, self.budget.fraction(self.step, self.seconds))
+        return StepInfo(self.step, self.seconds, self.budget.fraction(self.step, self.seconds))
 
     def run(self, watch: Sequence[Watcher] = (), reduce: Callable[[Tensor], Tensor] = lambda grad: grad) -> History:
         """Optimise until the budget is spent; watchers see every step, off the clock.
@@ -165,13 +165,13 @@ class Fit:
                 watcher(self.moment, values, self)
         return self.history
 
-    def _after(self, moment: Moment) -> None:
+    def _after(self, moment: StepInfo) -> None:
         started = time.perf_counter()
-        for change in self.trainee.after_step(Moment(self.step, self.seconds, moment.fraction)):
+        for change in self.trainee.after_step(StepInfo(self.step, self.seconds, moment.fraction)):
             self._carry(change)
         self.seconds += time.perf_counter() - started
 
-    def _carry(self, change: Regrown) -> None:
+    def _carry(self, change: ParameterChange) -> None:
         """Moments of rows that went elsewhere go with them; new rows have none."""
         for key in [key for key in self._moments if key.startswith(change.of)]:
             moments = self._moments.pop(key)
@@ -179,7 +179,7 @@ class Fit:
                 new, place = (change.rows < 0).nonzero()[:, 0], change.rows.clamp_min(0)
                 self._moments[key] = tuple(moment[place].index_fill_(0, new, 0.0) for moment in moments)
 
-    def _descend(self, moment: Moment, reduce: Callable[[Tensor], Tensor]) -> None:
+    def _descend(self, moment: StepInfo, reduce: Callable[[Tensor], Tensor]) -> None:
         factor = self.schedule(moment)
         for key, group, parameter in self._parameters():
             if parameter.grad is None:

@@ -12,15 +12,15 @@ from volkit.files.checkpoint import read_state, write_state
 from volkit.files.errors import FormatError
 from volkit.progress import Progress
 from volkit.representations.representation import Representation
-from volkit.training.loop import Budget, Fit, Moment, Trainee, Watcher, cosine
+from volkit.training.loop import Budget, StepInfo, Trainee, TrainingLoop, Watcher, cosine
 from volkit.typing import Tensor
 
-__all__ = ["CHECKPOINT_SECONDS", "Training", "batch_samples", "count_parameters", "seeded"]
+__all__ = ["CHECKPOINT_SECONDS", "TrainingRun", "batch_samples", "count_parameters", "make_generator"]
 
 CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
 EVALUATIONS = 8  # points on the curve of dB over time
-EVALUATING = 0.5  # seconds of it for each second of learning
-BATCH = 1 << 16  # samples in a step's batch: enough to fill two cores
+EVALUATION_SHARE = 0.5  # seconds of it for each second of learning
+BATCH_SAMPLES = 1 << 16  # samples in a step's batch: enough to fill two cores
 # Where more steps gave more dB a second; a hash grid from planes has 1.6 dB more than at BATCH, from photographs 0.6.
 SMALL_BATCHES = {"mlp": 1 << 13, "planes": 1 << 14, "tensor_cp": 1 << 15, "hash_grid": 1 << 15}
 FINAL_RATE = 0.02
@@ -28,7 +28,7 @@ FINAL_RATE = 0.02
 
 def batch_samples(kind: str) -> int:
     """Samples in a step's batch: enough to fill two cores, few enough to take many steps."""
-    return SMALL_BATCHES.get(kind, BATCH)
+    return SMALL_BATCHES.get(kind, BATCH_SAMPLES)
 
 
 def count_parameters(scene: Representation) -> int:
@@ -37,7 +37,7 @@ def count_parameters(scene: Representation) -> int:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """One optimisation on its way to a file: `TARGET.part` holds the last good state until the target is written.
 
     `purpose` identifies the job; a state of another job is refused. `beside` is stored with it: what an earlier stage
@@ -61,15 +61,15 @@ class Training:
         student: Trainee,
         progress: Progress,
         evaluate: Callable[[Representation], float | None],
-        schedule: Callable[[Moment], float] | None = None,
+        schedule: Callable[[StepInfo], float] | None = None,
         spent: float = 0.0,
         evaluations: int = EVALUATIONS,
-    ) -> Fit:
+    ) -> TrainingLoop:
         """Optimise until the budget is spent, keeping the last good state; progress hears loss, dB and time left.
 
         `spent` seconds of the budget went into the start.
         """
-        fit = Fit(student, self.budget, schedule or cosine(FINAL_RATE))
+        fit = TrainingLoop(student, self.budget, schedule or cosine(FINAL_RATE))
         fit.seconds = spent
         if self.resume:
             self._take_up(fit, student.scene.device, progress)
@@ -83,7 +83,7 @@ class Training:
             progress.note(f"the start took all of the budget ({fit.seconds:.0f} s), nothing was learnt: give more time")
         return fit
 
-    def keep(self, fit: Fit) -> None:
+    def keep(self, fit: TrainingLoop) -> None:
         """Write the state, if it is a good one: FloatingPointError leaves the one before it in place."""
         state = fit.state()
         if bad := [name for name, value in _numbers(state["trainee"]) if bool(value.isnan().any())]:
@@ -104,7 +104,7 @@ class Training:
         """The target is written: the unfinished work is not needed any more."""
         self.part.unlink(missing_ok=True)
 
-    def _take_up(self, fit: Fit, device: torch.device, progress: Progress) -> None:
+    def _take_up(self, fit: TrainingLoop, device: torch.device, progress: Progress) -> None:
         if not self.part.exists():
             progress.note(f"nothing to resume: {self.part} does not exist; starting from the beginning")
             return
@@ -119,7 +119,7 @@ class Training:
     def _checkpoints(self) -> Watcher:
         last = time.monotonic()
 
-        def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+        def watch(moment: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
             nonlocal last
             if time.monotonic() - last >= self.checkpoint_seconds and moment.fraction < 1.0:
                 self.keep(fit)
@@ -135,12 +135,12 @@ def _evaluation(evaluate: Callable[[], float | None], count: int, progress: Prog
     since: list[float] = []
     spent = longest = 0.0
 
-    def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+    def watch(moment: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
         nonlocal spent, longest
         since.append(sum(losses.values()))
         if moment.fraction * count >= len(fit.history.rows) + 1:
             psnr, started = None, time.perf_counter()
-            if spent + longest <= EVALUATING * moment.seconds:
+            if spent + longest <= EVALUATION_SHARE * moment.seconds:
                 psnr = evaluate()
                 longest = max(longest, time.perf_counter() - started)
                 spent += time.perf_counter() - started
@@ -153,7 +153,7 @@ def _evaluation(evaluate: Callable[[], float | None], count: int, progress: Prog
 
 
 def _progress(progress: Progress, budget: Budget) -> Watcher:
-    def watch(moment: Moment, losses: dict[str, float], fit: Fit) -> None:
+    def watch(moment: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
         left = (budget.seconds - moment.seconds) if budget.seconds else moment.seconds * (1 / moment.fraction - 1)
         progress.advance(moment.fraction, loss=sum(losses.values()), step=moment.step, seconds_left=left)
 
@@ -170,6 +170,6 @@ def _numbers(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _numbers(value, f"{name}.{key}" if name else str(key))
 
 
-def seeded(seed: int) -> torch.Generator:
+def make_generator(seed: int) -> torch.Generator:
     """The one source of randomness of a job."""
     return torch.Generator().manual_seed(seed)

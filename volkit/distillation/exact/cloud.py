@@ -23,8 +23,8 @@ MOST_POINTS = 512  # of one splat
 HARMONICS = 9  # degree 2, as voxels hold
 DILATION = 0.3  # squared pixels that a renderer adds to the covariance of splats (3DGS)
 DILOGARITHM = 64  # terms of the series; at opacity 1 it ends 1 % short
-SOLID = 0.99  # most that a mesh stops at once, as splats
-SEEN = 1e-3  # optical thickness of a cell below which nothing can be seen of it
+MAX_MESH_ALPHA = 0.99  # most that a mesh stops at once, as splats
+MIN_OPTICAL_THICKNESS = 1e-3  # optical thickness of a cell below which nothing can be seen of it
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _of_mesh(mesh: Mesh, generator: torch.Generator) -> Cloud:
     u = torch.where((u.sum(-1) > 1.0)[:, None], 1.0 - u, u)
     barycentric = torch.cat([1.0 - u.sum(-1, keepdim=True), u], -1)
     rgba = mesh.base_colour(face, barycentric)
-    depth = -torch.log1p(-rgba[:, 3].clamp_max(SOLID)) * (float(edges[-1]) / POINTS)
+    depth = -torch.log1p(-rgba[:, 3].clamp_max(MAX_MESH_ALPHA)) * (float(edges[-1]) / POINTS)
     harmonics = rgba.new_zeros(POINTS, 3, HARMONICS)
     harmonics[:, :, 0] = (rgba[:, :3] - 0.5) / C0
     return Cloud((corners[face] * barycentric[..., None]).sum(1), depth, harmonics.flatten(1))
@@ -97,7 +97,7 @@ def cells_of(cloud: Cloud, domain: Domain) -> Bool[Tensor, " cell"]:
     cells, depth = _deposited(cloud, domain, sizes, cloud.depth[:, None])
     size = OCCUPANCY_RESOLUTION
     # Optical depth times area, divided by the area that a cell shows, is thickness.
-    seen = cells[depth[:, 0] > SEEN * _volumes(domain, sizes, cells).pow(2.0 / 3.0)]
+    seen = cells[depth[:, 0] > MIN_OPTICAL_THICKNESS * _volumes(domain, sizes, cells).pow(2.0 / 3.0)]
     marked = torch.zeros(size**3, dtype=torch.bool, device=cells.device)
     marked[morton_codes(torch.stack([seen // (size * size), seen // size % size, seen % size], -1))] = True
     return dilated(marked)

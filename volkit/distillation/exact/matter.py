@@ -9,8 +9,8 @@ from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Matter", "matter_on", "shown_colours"]
 
-EMPTY = 2e-3  # mean alpha of a cell below which it holds nothing: a ray meets a few hundred of them at most
-OPAQUE = 0.95
+EMPTY_ALPHA = 2e-3  # mean alpha of a cell below which it holds nothing: a ray meets a few hundred of them at most
+OPAQUE_ALPHA = 0.95
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Matter:
     @property
     def solid(self) -> Bool[Tensor, " node"]:
         """Where there is anything."""
-        return self.alpha > EMPTY
+        return self.alpha > EMPTY_ALPHA
 
     @property
     def shown(self) -> Bool[Tensor, " node"]:
         """Where there is something that light can reach: not all neighbours are opaque."""
-        opaque = self.alpha > OPAQUE
+        opaque = self.alpha > OPAQUE_ALPHA
         return self.solid & ~(opaque & ((self.near >= 0) & opaque[self.near.clamp_min(0)]).all(1))
 
     def grown(self, mask: Bool[Tensor, " node"], steps: int) -> Bool[Tensor, " node"]:

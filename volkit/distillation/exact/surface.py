@@ -14,14 +14,14 @@ from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["Surface", "splats_on", "surface_points"]
+__all__ = ["SurfacePoints", "place_splats", "surface_points"]
 
-WIDE, FLAT = 0.7, 0.2  # standard deviations along the surface and across it, in distances between splats
+WIDE_SCALE, FLAT_SCALE = 0.7, 0.2  # standard deviations along the surface and across it, in distances between splats
 OPACITY = 0.8
 ROUNDS = 8  # of rays to a field, twice as many as splats in each: the last ones for scenes that fill few pixels
 
 
-class Surface:
+class SurfacePoints:
     """Points in the world frame, their colours and their normals, which face who saw them."""
 
     def __init__(self, positions: Tensor, colours: Tensor, normals: Tensor) -> None:
@@ -31,13 +31,15 @@ class Surface:
         return len(self.positions)
 
     @staticmethod
-    def cat(parts: "list[Surface]") -> "Surface":
+    def cat(parts: "list[SurfacePoints]") -> "SurfacePoints":
         """All points of some surfaces."""
-        return Surface(*(torch.cat([getattr(p, name) for p in parts]) for name in ("positions", "colours", "normals")))
+        return SurfacePoints(
+            *(torch.cat([getattr(p, name) for p in parts]) for name in ("positions", "colours", "normals"))
+        )
 
 
 @torch.no_grad()
-def surface_points(teacher: Representation, cameras: Cameras, count: int, generator: torch.Generator) -> Surface:
+def surface_points(teacher: Representation, cameras: Cameras, count: int, generator: torch.Generator) -> SurfacePoints:
     """About `count` points, or fewer where little is seen, at a teacher's median depth.
 
     A field is asked along random rays, a round after the other until there are enough: no more than a few for each
@@ -46,7 +48,7 @@ def surface_points(teacher: Representation, cameras: Cameras, count: int, genera
     if not isinstance(teacher, Field):
         renderer = renderer_for(teacher, normals=True)
         parts = [_seen(renderer(teacher, cameras[[i]]), cameras.picture_rays(i)) for i in range(len(cameras))]
-        return Surface.cat(parts)
+        return SurfacePoints.cat(parts)
     parts, found = [], 0
     for _ in range(ROUNDS):
         rays = cameras.random_rays(2 * count, generator)
@@ -54,20 +56,20 @@ def surface_points(teacher: Representation, cameras: Cameras, count: int, genera
         found += len(parts[-1])
         if found >= count:
             break
-    return Surface.cat(parts)
+    return SurfacePoints.cat(parts)
 
 
-def _seen(picture: Picture, rays: Rays) -> Surface:
+def _seen(picture: Picture, rays: Rays) -> SurfacePoints:
     """Where rays that are more full than empty lose half of their light."""
     flat = picture.mapped(lambda value: value.reshape(len(rays), *value.shape[picture.opacity.dim() :]))
     assert flat.median is not None and flat.normal is not None
     seen = (torch.isfinite(flat.median) & (flat.opacity > 0.5)).nonzero()[:, 0]
     place = torch.addcmul(rays.origins[seen], rays.directions[seen], flat.median[seen, None])
-    return Surface(place, flat.rgb[seen] / flat.opacity[seen, None], flat.normal[seen])
+    return SurfacePoints(place, flat.rgb[seen] / flat.opacity[seen, None], flat.normal[seen])
 
 
 @torch.no_grad()
-def splats_on(splats: Splats, surface: Surface, generator: torch.Generator) -> None:
+def place_splats(splats: Splats, surface: SurfacePoints, generator: torch.Generator) -> None:
     """Lay the splats on a surface: as many of its points as there are splats, or all that it has.
 
     Sizes follow the distance to the nearest neighbours, shapes lie flat on the surface, colours are those that were
@@ -81,7 +83,7 @@ def splats_on(splats: Splats, surface: Surface, generator: torch.Generator) -> N
     local = splats.world_from_local.inverse()
     means, normals = local.points(surface.positions[chosen]), local.vectors(surface.normals[chosen])
     apart = spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
-    scales = apart[:, None] * means.new_tensor([WIDE, WIDE, FLAT][: splats.log_scales.shape[1]])
+    scales = apart[:, None] * means.new_tensor([WIDE_SCALE, WIDE_SCALE, FLAT_SCALE][: splats.log_scales.shape[1]])
     splats.replaced({
         "means": means,
         "quaternions": _facing(normals),

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from volkit.distillation.exact.factor import CP_AXES, VM_AXES, Block, cp_factors, vm_factors
-from volkit.distillation.exact.matter import OPAQUE, Matter, matter_on, shown_colours
+from volkit.distillation.exact.matter import OPAQUE_ALPHA, Matter, matter_on, shown_colours
 from volkit.representations.field import Field
 from volkit.representations.tensor_cp import TensorCP
 from volkit.representations.tensor_vm import TensorVM, grid_size
@@ -113,8 +113,8 @@ def _density_block(student: TensorVM | TensorCP, matter: Matter, window: tuple[s
     edge = (-torch.log1p(-matter.alpha) / matter.density.clamp_min(1e-9)).clamp_min(1e-9)
     clear = float(feature(torch.tensor(CLEAR / student.domain.diagonal)))
     known = feature(matter.density.clamp_min(1e-9))
-    opaque = matter.alpha > OPAQUE
-    enough = feature(-torch.log(torch.tensor(1.0 - OPAQUE)) / edge)
+    opaque = matter.alpha > OPAQUE_ALPHA
+    enough = feature(-torch.log(torch.tensor(1.0 - OPAQUE_ALPHA)) / edge)
     low = torch.where(opaque, enough, torch.where(matter.solid, known, -torch.inf))
     high = torch.where(opaque, torch.inf, torch.where(matter.solid, known, clear))
     slope = edge * (1.0 - matter.alpha) * config.distance_scale * torch.sigmoid(known + config.density_shift)

@@ -14,7 +14,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["start_voxels"]
 
 MOST_NODES = 1 << 20  # a chair at 192 a side: 9 CPU seconds with a hash grid; at 256 it takes 18 for 2 dB more
-COARSEST = 64
+MIN_CELLS = 64
 CEILING = (
     0.9  # alpha of a full voxel: interpolation to a larger density would swell the surface (0.8 dB, analytic scene)
 )
@@ -36,7 +36,7 @@ def start_voxels(teacher: Field, student: Voxels, generator: torch.Generator) ->
     while True:
         sizes = tuple(max(2, round(resolution * edge / max(extent))) for edge in extent)
         axes = tuple((torch.arange(size, device=teacher.device) + 0.5) / size for size in sizes)
-        if resolution <= COARSEST or len(nodes_near_matter(student, axes)) <= MOST_NODES:
+        if resolution <= MIN_CELLS or len(nodes_near_matter(student, axes)) <= MOST_NODES:
             break
         resolution = resolution * 3 // 4
     matter = matter_on(teacher, student, axes, 1.0 / torch.tensor(sizes, device=teacher.device))

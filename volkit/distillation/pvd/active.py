@@ -25,7 +25,7 @@ TURN = 9.0  # degrees
 RAYS_FULL = 1500 / 30_000  # of the budget, when the published ray pool is full
 RAY_BATCHES = 150  # capacity of the ray pool in batches
 SURFACE = 0.3  # share of a ray's samples, by weight, that is called its surface
-SOLID = 0.5  # opacity from which a ray has one
+HIT_OPACITY = 0.5  # opacity from which a ray has one
 
 
 class CameraPool:
@@ -171,7 +171,7 @@ def surface_samples(
     rank = torch.empty_like(ray)
     rank[order] = torch.arange(len(ray), device=ray.device) - samples.offsets[:-1][ray]
     count = samples.offsets.diff()[ray]
-    return (rank < SURFACE * count) & (opacity[ray] >= SOLID)
+    return (rank < SURFACE * count) & (opacity[ray] >= HIT_OPACITY)
 
 
 def _stored(cameras: list[Cameras]) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from volkit.ops.composite import Composited, composite
 from volkit.rendering.viewpoints import vary_cameras
 from volkit.representations.field import Field
 from volkit.sampling.sampler import Sampler
-from volkit.training.loop import Moment
+from volkit.training.loop import StepInfo
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["ITERATIONS", "METHODS", "PvdRung", "PvdSettings"]
@@ -103,7 +103,7 @@ class PvdRung:
         self.hard_cameras = CameraPool() if settings.active else None
         self.hard_rays = RayPool() if settings.active else None
 
-    def losses(self, student: Field, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, student: Field, moment: StepInfo) -> dict[str, Tensor]:
         """The losses of the stage that the moment is in."""
         batch = self._draw()
         points = batch.samples.points(batch.rays)
@@ -151,7 +151,7 @@ class PvdRung:
         return _Answer(density, (density * self.half).log(), rgb, hidden)
 
     def _points(
-        self, ours: _Answer, theirs: _Answer, moment: Moment, chosen: Bool[Tensor, " sample"] | None
+        self, ours: _Answer, theirs: _Answer, moment: StepInfo, chosen: Bool[Tensor, " sample"] | None
     ) -> dict[str, Tensor]:
         """Losses at points: features alone in stage 1."""
         some = slice(None) if chosen is None else chosen
@@ -167,7 +167,7 @@ class PvdRung:
         return losses
 
     def _pictures(
-        self, student: Field, moment: Moment, batch: _Batch, ours: _Answer, theirs: _Answer
+        self, student: Field, moment: StepInfo, batch: _Batch, ours: _Answer, theirs: _Answer
     ) -> dict[str, Tensor]:
         """Losses of stage 3; what is hard is remembered."""
         background = torch.rand(len(batch.rays), 3, generator=self.generator, device=batch.samples.t0.device)

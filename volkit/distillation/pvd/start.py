@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from volkit.distillation.pvd.method import PvdRung, PvdSettings
 from volkit.distillation.rungs.plan import Ladder
-from volkit.distillation.student import Recipe, Stage, Student
+from volkit.distillation.student import FieldStudent, Schedule, Stage
 from volkit.geometry import morton_cells
 from volkit.ops.param_group import ParamGroup
 from volkit.representations import Mlp, TensorCP, TensorVM, Voxels
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.sampling.occupancy import OccupancySampler
-from volkit.training.loop import Moment, cosine
+from volkit.training.loop import StepInfo, cosine
 
 __all__ = ["pvd_groups", "pvd_schedule", "pvd_student", "share_heads", "start_density"]
 
@@ -28,7 +28,7 @@ RATE, SLOW_RATE, LAST_RATE = 1e-2, 1e-3, 7e-5
 WEIGHT_DECAY = 0.01
 
 
-def pvd_student(ladder: Ladder, settings: PvdSettings) -> Student:
+def pvd_student(ladder: Ladder, settings: PvdSettings) -> FieldStudent:
     """The trainee of PVD or PVD-AL: full size, shared heads and the teacher's occupancy from the start, no penalties.
 
     Its schedule is `pvd_schedule`. The samples are jittered, as in the published training march.
@@ -39,12 +39,12 @@ def pvd_student(ladder: Ladder, settings: PvdSettings) -> Student:
     share_heads(teacher, student)
     sampler = OccupancySampler(teacher, ladder.stride, ladder.near, generator)
     rung = PvdRung(teacher, ladder.cameras, sampler, ladder.local_rays, settings, generator)
-    recipe = Recipe(pvd_groups, own_penalties=False, own_growth=False)
-    return Student(student, [Stage(rung)], generator, recipe=recipe)
+    recipe = Schedule(pvd_groups, own_penalties=False, own_growth=False)
+    return FieldStudent(student, [Stage(rung)], generator, recipe=recipe)
 
 
-def pvd_schedule(student: Field) -> Callable[[Moment], float]:
-    """Learning-rate factor for `Fit`: half a cosine over the budget to 7e-5, without a warm-up."""
+def pvd_schedule(student: Field) -> Callable[[StepInfo], float]:
+    """Learning-rate factor for `TrainingLoop`: half a cosine over the budget to 7e-5, without a warm-up."""
     return cosine(LAST_RATE / _rate(student.config.kind), warmup_steps=1)
 
 

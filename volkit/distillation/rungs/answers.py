@@ -9,12 +9,12 @@ from volkit.geometry import Rays, RaySamples
 from volkit.ops.composite import composite
 from volkit.representations.field import Field
 from volkit.sampling.sampler import Sampler
-from volkit.sampling.visible import see
+from volkit.sampling.visible import cull_occluded
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Answers", "Origin", "ask"]
 
-VISIBLE = 1e-3  # a sample that gets less light than this changes no 8-bit picture
+MIN_VISIBLE_WEIGHT = 1e-3  # a sample that gets less light than this changes no 8-bit picture
 LIT = 1e-5  # a sample with less weight never shows its colour
 
 
@@ -47,9 +47,9 @@ class Answers:
 @torch.no_grad()
 def ask(teacher: Field, rays: Rays, sampler: Sampler, origin: Origin) -> Answers:
     """Ask a field along local-frame rays: density until the light is gone, colour where it shows."""
-    samples, density, transmittance = see(teacher, rays, sampler(rays), VISIBLE)
+    samples, density, transmittance = cull_occluded(teacher, rays, sampler(rays), MIN_VISIBLE_WEIGHT)
     lit = (transmittance * -torch.expm1(-density * samples.lengths) > LIT).nonzero()[:, 0]
     rgb = density.new_zeros(len(samples), 3)
     rgb[lit] = teacher.query(samples.points(rays)[lit]).rgb
-    drawn = composite(density, rgb, samples.t0, samples.t1, samples.offsets, stop=0.1 * VISIBLE)
+    drawn = composite(density, rgb, samples.t0, samples.t1, samples.offsets, stop=0.1 * MIN_VISIBLE_WEIGHT)
     return Answers(rays, samples, density, rgb, transmittance, drawn.channels, drawn.opacity, origin)

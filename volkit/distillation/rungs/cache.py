@@ -25,14 +25,14 @@ class CacheSize:
 
     samples: int = 1 << 16  # visible samples in a batch
     batches: int = 24
-    hearings: int = 4  # uses of a batch before it is asked anew
+    reuse: int = 4  # uses of a batch before it is asked anew
 
 
 class AnswerCache:
     """Answers of one field on pixels of many cameras, in the student's local frame.
 
-    Batches come round in turn. A batch that was heard `hearings` times is replaced by fresh rays from the error-driven
-    draw, so the teacher's cost is divided by `hearings` and the student never sees a fixed set.
+    Batches come round in turn. A batch that was heard `reuse` times is replaced by fresh rays from the error-driven
+    draw, so the teacher's cost is divided by `reuse` and the student never sees a fixed set.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class AnswerCache:
         if place == len(self.batches):
             self.batches.append(self._ask())
             self.ages.append(0)
-        elif self.ages[place] >= self.size.hearings:
+        elif self.ages[place] >= self.size.reuse:
             self.batches[place], self.ages[place] = self._ask(), 0
         self.ages[place] += 1
         return self.batches[place]

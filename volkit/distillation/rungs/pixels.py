@@ -13,7 +13,7 @@ from volkit.geometry import Cameras, Rays
 from volkit.rendering.volume import render_rays
 from volkit.representations.field import Field
 from volkit.sampling.sampler import Sampler
-from volkit.training.loop import Moment
+from volkit.training.loop import StepInfo
 from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["Gains", "PixelRung", "PixelSource", "PixelTable", "TargetRays"]
@@ -129,7 +129,7 @@ class PixelRung:
         self.samples, self.generator, self.gains = samples, generator, gains
         self.rays = max(64, samples // 64)
 
-    def losses(self, student: Field, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, student: Field, moment: StepInfo) -> dict[str, Tensor]:
         """The picture loss on freshly drawn rays."""
         drawn = self.source.draw(self.rays, self.generator)
         rays = self.local_rays(drawn.rays)

@@ -17,7 +17,7 @@ from volkit.sampling.occupancy import OccupancySampler
 from volkit.sampling.visible import VisibleSampler
 from volkit.typing import Float, Tensor
 
-__all__ = ["AnswerSource", "Ladder", "plan"]
+__all__ = ["AnswerSource", "Ladder", "plan_stages"]
 
 POINTS_UNTIL = 0.85  # then pictures on the student's own samples; with photographs they take the last part
 REGRESSED = ("mlp",)  # students whose samples cost too much to ask whole rays: pictures would cost them dB
@@ -65,7 +65,7 @@ class AnswerSource:
         """Take up `state()`."""
 
 
-def plan(ladder: Ladder, samples: int, photographs: PixelSource | None = None) -> list[Stage]:
+def plan_stages(ladder: Ladder, samples: int, photographs: PixelSource | None = None) -> list[Stage]:
     """Points, then the teacher's pictures, then photographs if there are any; `samples` of the student a step."""
     regressed = ladder.student.config.kind in REGRESSED
     size = CacheSize() if regressed else CacheSize(samples)

@@ -9,12 +9,12 @@ from volkit.distillation.rungs.answers import Answers
 from volkit.distillation.rungs.cache import AnswerCache
 from volkit.ops.composite import composite
 from volkit.representations.field import Field, FieldSample
-from volkit.training.loop import Moment
+from volkit.training.loop import StepInfo
 from volkit.typing import Tensor
 
 __all__ = ["PointRung", "RegressionRung"]
 
-EMPTY = 0.05  # what a sample weighs in the draw beside its alpha: emptiness must be learnt too
+EMPTY_WEIGHT = 0.05  # what a sample weighs in the draw beside its alpha: emptiness must be learnt too
 FLOOR = 0.1  # share of the pointwise losses that remains at the end
 
 
@@ -31,7 +31,7 @@ class PointRung:
     def __init__(self, cache: AnswerCache, generator: torch.Generator) -> None:
         self.cache, self.generator = cache, generator
 
-    def losses(self, student: Field, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, student: Field, moment: StepInfo) -> dict[str, Tensor]:
         """Ray, alpha and colour losses on the next batch."""
         answers = self.cache.next()
         sample = student.query(answers.samples.points(answers.rays))
@@ -75,16 +75,16 @@ class RegressionRung:
     def __init__(self, cache: AnswerCache, samples: int, generator: torch.Generator) -> None:
         self.cache, self.samples, self.generator = cache, samples, generator
 
-    def losses(self, student: Field, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, student: Field, moment: StepInfo) -> dict[str, Tensor]:
         """Alpha and colour losses on drawn samples of the next batch."""
         answers = self.cache.next()
         alpha = -torch.expm1(-answers.density * answers.samples.lengths)
         ray = answers.samples.ray.long()
         weight = answers.transmittance * (answers.origin.importance / len(answers))[ray]
-        edges = (answers.transmittance * (alpha + EMPTY)).double().cumsum(0)
+        edges = (answers.transmittance * (alpha + EMPTY_WEIGHT)).double().cumsum(0)
         draw = torch.rand(self.samples, generator=self.generator, dtype=torch.float64, device=edges.device)
         chosen = torch.searchsorted(edges, draw * edges[-1]).clamp_max(len(edges) - 1)
-        density = answers.transmittance[chosen] * (alpha[chosen] + EMPTY) / float(edges[-1])
+        density = answers.transmittance[chosen] * (alpha[chosen] + EMPTY_WEIGHT) / float(edges[-1])
         weight = weight[chosen] / (self.samples * density)
         some = answers.samples.points(answers.rays)[chosen]
         sample = student.query(some)

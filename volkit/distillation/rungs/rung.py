@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from volkit.representations.field import Field
-from volkit.training.loop import Moment
+from volkit.training.loop import StepInfo
 from volkit.typing import Tensor
 
 __all__ = ["Rung"]
@@ -12,7 +12,7 @@ __all__ = ["Rung"]
 class Rung(Protocol):
     """Binds teacher, views and sampler at construction; yields named losses of a student."""
 
-    def losses(self, student: Field, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, student: Field, moment: StepInfo) -> dict[str, Tensor]:
         """Named, weighted losses at a moment of the optimisation."""
         ...
 

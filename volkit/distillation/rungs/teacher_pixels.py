@@ -14,7 +14,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["TeacherPixels"]
 
-FIRST = 32  # pieces that are asked for before anything else
+FIRST_PIECES = 32  # pieces that are asked for before anything else
 PERIOD = 4  # draws between further ones
 
 
@@ -35,7 +35,7 @@ class TeacherPixels:
 
     def draw(self, count: int, generator: torch.Generator) -> TargetRays:
         """Rays through drawn pixels of all that is known, which is one camera more every few draws."""
-        self._ask(min(FIRST + self.draws // PERIOD, len(self.cameras)))
+        self._ask(min(FIRST_PIECES + self.draws // PERIOD, len(self.cameras)))
         self.draws += 1
         camera, pixels, importance = self.pixels.draw(count, generator)
         column, row = pixels.long().unbind(-1)

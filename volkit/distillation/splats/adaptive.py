@@ -5,21 +5,21 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.splats.mcmc import DEAD
+from volkit.distillation.splats.mcmc import DEAD_OPACITY
 from volkit.ops.splat import Projected
 from volkit.representations.splats import PARAMETERS, Splats
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["Classic"]
+__all__ = ["DefaultStrategy"]
 
-LARGE = 0.01  # of the domain's diagonal: wider splats are split, others cloned
-SPLIT = 1.6  # what the halves are narrower by
-FAINT = 0.01  # no opacity is above it after a reset
+SPLIT_SCALE = 0.01  # of the domain's diagonal: wider splats are split, others cloned
+SPLIT_FACTOR = 1.6  # what the halves are narrower by
+RESET_OPACITY = 0.01  # no opacity is above it after a reset
 
 
 @dataclass
-class Classic:
+class DefaultStrategy:
     """Splats whose place on the pictures is pulled at the hardest multiply, small ones as they are, large ones in two.
 
     A splat's pull is the mean length of its picture position's gradient over the views that show it. 3DGS compares it
@@ -49,7 +49,7 @@ class Classic:
         seen.means.retain_grad()
         self.last = seen
 
-    def after_step(self, splats: Splats, moment: Moment, generator: torch.Generator) -> Regrown | None:
+    def after_step(self, splats: Splats, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Count the view; now and then multiply and prune, or make all faint."""
         self._count()
         if self.begin + self.done * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
@@ -57,9 +57,9 @@ class Classic:
             return self.multiply(splats, generator)
         if self.reset < len(self.resets) and moment.fraction >= self.resets[self.reset]:
             self.reset += 1
-            logits = splats.logits.detach().clamp_max(torch.logit(torch.tensor(FAINT)).item())
+            logits = splats.logits.detach().clamp_max(torch.logit(torch.tensor(RESET_OPACITY)).item())
             splats.replaced({name: getattr(splats, name) for name in PARAMETERS} | {"logits": logits})
-            return Regrown()
+            return ParameterChange()
         return None
 
     def _count(self) -> None:
@@ -72,26 +72,26 @@ class Classic:
         self.views += seen
 
     @torch.no_grad()
-    def multiply(self, splats: Splats, generator: torch.Generator) -> Regrown | None:
+    def multiply(self, splats: Splats, generator: torch.Generator) -> ParameterChange | None:
         """Clone and split the most pulled, leave out what is too faint to be seen."""
         pulled = self.pulls / self.views.clamp_min(1.0)
         self.pulls = self.views = torch.zeros(0)
         more = max(0, min(self.most, int(self.growth * len(splats)) + 1) - len(splats))
         chosen = torch.zeros_like(pulled, dtype=torch.bool)
         chosen[pulled.topk(min(more, len(splats))).indices] = True
-        kept = splats.opacities > DEAD
+        kept = splats.opacities > DEAD_OPACITY
         if not bool(kept.any()) or (bool(kept.all()) and not bool(chosen.any())):
             return None
-        wide = splats.scales.amax(-1) > LARGE * splats.domain.diagonal
+        wide = splats.scales.amax(-1) > SPLIT_SCALE * splats.domain.diagonal
         old, copied = kept.nonzero()[:, 0], (kept & chosen).nonzero()[:, 0]
         rows = torch.cat([old, copied])
         halved = (chosen & wide)[rows]
         columns = {name: getattr(splats, name)[rows] for name in PARAMETERS}
         columns["means"] = _scattered(splats, rows, halved, generator)
-        columns["log_scales"] = columns["log_scales"] - torch.where(halved, SPLIT, 1.0).log()[:, None]
+        columns["log_scales"] = columns["log_scales"] - torch.where(halved, SPLIT_FACTOR, 1.0).log()[:, None]
         splats.replaced(columns)
         fresh = halved | (torch.arange(len(rows), device=rows.device) >= len(old))
-        return Regrown(torch.where(fresh, -1, rows))
+        return ParameterChange(torch.where(fresh, -1, rows))
 
     def state(self) -> dict[str, Any]:
         """What was done and seen so far."""

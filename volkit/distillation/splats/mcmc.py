@@ -8,23 +8,23 @@ import torch
 
 from volkit.ops.splat import Projected
 from volkit.representations.splats import PARAMETERS, Splats
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Chain", "Densify", "relocated", "shake"]
+__all__ = ["MCMCStrategy", "Strategy", "add_noise", "relocate"]
 
-DEAD = 0.005  # opacity
-COPIES = 51  # of one splat at once, at most: the sums below alternate
-SHAKEN = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6e-4 of the scene
-SOLID = 0.995  # opacity above which nothing is shaken
+DEAD_OPACITY = 0.005  # opacity
+MAX_COPIES = 51  # of one splat at once, at most: the sums below alternate
+NOISE_RATE = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6e-4 of the scene
+OPAQUE_OPACITY = 0.995  # opacity above which nothing is shaken
 STEEPNESS = 100.0
-FARTHEST = 2.0  # standard deviations
-MEMORY = 0.98  # of the shares of error, from step to step: about fifty views
+MAX_NOISE_DEVIATIONS = 2.0  # standard deviations
+SHARE_MEMORY = 0.98  # of the shares of error, from step to step: about fifty views
 OPACITY_WEIGHT = 0.002  # of mean opacity, and of mean scale: what is not needed fades. 3DGS-MCMC has 0.01, which
 SCALE_WEIGHT = 0.002  # costs time as well: what is faint hides nothing, and all that is behind it is drawn
 
 
-class Densify(Protocol):
+class Strategy(Protocol):
     """A strategy: when and where splats are wanted, and where they are not."""
 
     def penalties(self, splats: Splats) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ class Densify(Protocol):
         """Look at one view's splats before gradients reach them; that of `blame` will be each one's share of error."""
         ...
 
-    def after_step(self, splats: Splats, moment: Moment, generator: torch.Generator) -> Regrown | None:
+    def after_step(self, splats: Splats, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Change the splats; says so where rows came, went or moved."""
         ...
 
@@ -45,7 +45,7 @@ class Densify(Protocol):
 
 
 @dataclass
-class Chain:
+class MCMCStrategy:
     """Markov chain Monte Carlo instead of thresholds (Kheradmand et al. 2024).
 
     Splats that nobody sees any more are moved to where the error is, and more are added there until there are enough;
@@ -75,10 +75,10 @@ class Chain:
         """Remember what will be blamed on each splat."""
         self.last = blame
 
-    def after_step(self, splats: Splats, moment: Moment, generator: torch.Generator) -> Regrown | None:
+    def after_step(self, splats: Splats, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Shake; now and then move the dead and add more."""
         self._count()
-        shake(splats, SHAKEN / splats.domain.diagonal * (1.0 - moment.fraction) ** 2, generator)
+        add_noise(splats, NOISE_RATE / splats.domain.diagonal * (1.0 - moment.fraction) ** 2, generator)
         if not self.begin + self.done * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
             return None
         self.done += 1
@@ -89,22 +89,22 @@ class Chain:
         share, self.last = self.last.grad[:, 0], None
         if len(self.shares) != len(share):
             self.shares = torch.zeros_like(share)
-        self.shares = self.shares * MEMORY + share
+        self.shares = self.shares * SHARE_MEMORY + share
 
     @torch.no_grad()
-    def move(self, splats: Splats, generator: torch.Generator) -> Regrown | None:
+    def move(self, splats: Splats, generator: torch.Generator) -> ParameterChange | None:
         """Move the dead and add more: each goes to a living splat, drawn by its share of the error."""
         opacity = splats.opacities
-        dead = (opacity <= DEAD).nonzero()[:, 0]
-        living = torch.where(opacity > DEAD, self.shares, 0.0)
+        dead = (opacity <= DEAD_OPACITY).nonzero()[:, 0]
+        living = torch.where(opacity > DEAD_OPACITY, self.shares, 0.0)
         more = max(0, min(self.most, int(self.growth * len(splats)) + 1) - len(splats))
         if not len(dead) + more or not bool(living.any()):
             return None
         edges = living.double().cumsum(0)
         draw = torch.rand(len(dead) + more, generator=generator, dtype=torch.float64, device=edges.device) * edges[-1]
         chosen = torch.searchsorted(edges, draw).clamp_max(len(splats) - 1)
-        copies = torch.bincount(chosen, minlength=len(splats)).clamp_max(COPIES - 1) + 1
-        fainter, smaller = relocated(opacity, copies)
+        copies = torch.bincount(chosen, minlength=len(splats)).clamp_max(MAX_COPIES - 1) + 1
+        fainter, smaller = relocate(opacity, copies)
         rows = torch.arange(len(splats) + more, device=opacity.device)
         rows[dead], rows[len(splats) :] = chosen[: len(dead)], chosen[len(dead) :]
         columns = {name: getattr(splats, name)[rows] for name in PARAMETERS}
@@ -113,7 +113,7 @@ class Chain:
         splats.replaced(columns)
         self.shares = (self.shares / copies)[rows]
         fresh = (copies > 1)[rows]  # the copied and their copies start again from rest
-        return Regrown(torch.where(fresh, -1, rows))
+        return ParameterChange(torch.where(fresh, -1, rows))
 
     def state(self) -> dict[str, Any]:
         """How often it moved, and what it knows of the error."""
@@ -124,7 +124,7 @@ class Chain:
         self.done, self.shares = state["done"], state["shares"]
 
 
-def relocated(
+def relocate(
     opacity: Float[Tensor, " splat"], copies: Int[Tensor, " splat"]
 ) -> tuple[Float[Tensor, " splat"], Float[Tensor, " splat"]]:
     """Opacity of each of N equal splats in one place, and the factor of their scales: together they look like one.
@@ -139,20 +139,20 @@ def relocated(
         binomial = (torch.lgamma(n + 1) - math.lgamma(k + 2) - torch.lgamma((n - k).clamp_min(1.0))).exp()
         total += torch.where(k < n, binomial * (-1.0) ** k * each ** (k + 1) / math.sqrt(k + 1), 0.0)
     factor = torch.where(copies > 1, opacity.double() / total, 1.0)
-    return each.clamp(DEAD, 1.0 - 1e-6).to(opacity), factor.clamp(1e-3, 1.0).to(opacity)
+    return each.clamp(DEAD_OPACITY, 1.0 - 1e-6).to(opacity), factor.clamp(1e-3, 1.0).to(opacity)
 
 
 @torch.no_grad()
-def shake(splats: Splats, strength: float, generator: torch.Generator) -> None:
+def add_noise(splats: Splats, strength: float, generator: torch.Generator) -> None:
     """Add `strength covariance xi / (1 + exp(-100 (0.005 - o)))`, xi normal, to the means: paper, equation 8.
 
     `strength` is an inverse length and follows the scene's size, not the rate at which means learn: at ten times the
     paper's rate faint splats would be thrown tens of their own widths away. Far and wide ones move no more than
     FARTHEST of theirs.
     """
-    faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - SOLID))
+    faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - OPAQUE_OPACITY))
     loose = (faintness > 1e-3).nonzero()[:, 0]  # most are solid: what shakes less than that does not move
     rows = splats.axes[loose]
     noise = torch.randn(*rows.shape[::2], 1, generator=generator, device=loose.device)
-    reach = (strength * splats.scales[loose]).clamp_max(FARTHEST) * faintness[loose, None]
+    reach = (strength * splats.scales[loose]).clamp_max(MAX_NOISE_DEVIATIONS) * faintness[loose, None]
     splats.means[loose] += (rows @ (reach[..., None] * noise))[..., 0]

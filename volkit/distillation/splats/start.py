@@ -11,13 +11,13 @@ from volkit.geometry.spherical_harmonics import C0
 from volkit.representations.splats import Splats
 from volkit.typing import Bool, Float, Tensor, UInt8
 
-__all__ = ["Evidence", "begin_at", "evidence", "places"]
+__all__ = ["Evidence", "agreeing_places", "photo_evidence", "start_splats"]
 
 MOST_VIEWS = 48  # more of them say little more about where nothing is
 CANDIDATES = 12  # for each splat that is wanted
 ROUNDS = 4  # of looking up, which bounds memory
 SEEN_BY = 3  # views: fewer always agree
-DEEP = 0.95  # of a contracted cube's half width: 10 half boxes away, further nothing can be told apart
+MAX_CONTRACTED_DEPTH = 0.95  # of a contracted cube's half width: 10 half boxes away, further nothing can be told apart
 OPACITY = 0.1
 WIDTH = 0.5  # standard deviation in distances between splats
 
@@ -32,7 +32,7 @@ class Evidence(NamedTuple):
 
 
 @torch.no_grad()
-def evidence(
+def photo_evidence(
     positions: Float[Tensor, "point 3"],
     cameras: Cameras,
     images: Sequence[UInt8[Tensor, "height width channel"]],
@@ -58,7 +58,7 @@ def evidence(
 
 
 @torch.no_grad()
-def places(
+def agreeing_places(
     splats: Splats, cameras: Cameras, images: Sequence[Tensor], near: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "point 3"], Float[Tensor, "point 3"]]:
     """World positions and colours of at most as many points as there are splats, in the visual hull, where views agree.
@@ -70,9 +70,9 @@ def places(
     for _ in range(ROUNDS):
         unit = torch.rand(CANDIDATES * len(splats) // ROUNDS, 3, generator=generator, device=splats.device)
         if splats.domain.contracted:
-            unit = 0.5 + DEEP * (unit - 0.5)
+            unit = 0.5 + MAX_CONTRACTED_DEPTH * (unit - 0.5)
         world = splats.world_from_local.points(splats.domain.local_from_unit(unit))
-        said = evidence(world, cameras, images, near)
+        said = photo_evidence(world, cameras, images, near)
         kept = (said.possible & (said.views >= min(SEEN_BY, len(images)))).nonzero()[:, 0]
         found.append((world[kept], said.colours[kept], said.spread[kept]))
     world, colours, spread = (torch.cat(part) for part in zip(*found, strict=True))
@@ -81,7 +81,7 @@ def places(
 
 
 @torch.no_grad()
-def begin_at(
+def start_splats(
     splats: Splats, world: Float[Tensor, "point 3"], colours: Float[Tensor, "point 3"], generator: torch.Generator
 ) -> None:
     """Faint balls, or discs that look anywhere, at points, each as wide as the next are away."""

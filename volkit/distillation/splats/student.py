@@ -4,14 +4,14 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.splats.mcmc import Densify
-from volkit.distillation.splats.views import Views
+from volkit.distillation.splats.mcmc import Strategy
+from volkit.distillation.splats.views import ViewSource
 from volkit.geometry.lens import PINHOLE
 from volkit.ops.param_group import ParamGroup
 from volkit.rendering.splatting import SplatRenderer
 from volkit.rendering.through_lens import LensMap, lens_map
 from volkit.representations.splats import PARAMETERS, Splats
-from volkit.training.loop import Moment, Regrown
+from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Tensor
 
 __all__ = ["SplatStudent"]
@@ -20,11 +20,11 @@ __all__ = ["SplatStudent"]
 class SplatStudent:
     """A trainee (`volkit.fit`) made of splats and the views that they should draw."""
 
-    def __init__(self, splats: Splats, views: Views, generator: torch.Generator, densify: Densify) -> None:
+    def __init__(self, splats: Splats, views: ViewSource, generator: torch.Generator, densify: Strategy) -> None:
         self.scene, self.views, self.generator, self.densify = splats, views, generator, densify
         self.lenses: dict[int, LensMap] = {}
 
-    def losses(self, moment: Moment) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
         """Mean absolute difference of one view over a random background, and what the strategy adds."""
         index = self.views.next(self.generator)
         colour, opacity, weight = self.views.view(index)
@@ -51,7 +51,7 @@ class SplatStudent:
         """The splats' own."""
         return self.scene.param_groups()
 
-    def after_step(self, moment: Moment) -> list[Regrown]:
+    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
         """Whatever the strategy does."""
         change = self.densify.after_step(self.scene, moment, self.generator)
         return [] if change is None else [change]

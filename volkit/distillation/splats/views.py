@@ -9,15 +9,15 @@ from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["PhotographViews", "TeacherViews", "View", "Views"]
+__all__ = ["PhotographViews", "TeacherViews", "View", "ViewSource"]
 
-FIRST = 8  # views that a teacher is asked for before anything else; a picture of open space takes seconds
+FIRST_VIEWS = 8  # views that a teacher is asked for before anything else; a picture of open space takes seconds
 PERIOD = 20  # steps between further ones: a teacher's picture costs as much as a dozen steps
 
 View = tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width 1"], Float[Tensor, "height width 1"] | None]
 
 
-class Views(Protocol):
+class ViewSource(Protocol):
     """World-frame cameras and what they see."""
 
     cameras: Cameras
@@ -87,7 +87,7 @@ class TeacherViews:
     def __init__(self, teacher: Representation, cameras: Cameras) -> None:
         self.teacher, self.cameras = teacher, cameras
         self.seen: dict[int, tuple[Tensor, Tensor]] = {}
-        self.shuffled, self.known, self.turns = Shuffled(), min(FIRST, len(cameras)), 0
+        self.shuffled, self.known, self.turns = Shuffled(), min(FIRST_VIEWS, len(cameras)), 0
 
     def next(self, generator: torch.Generator) -> int:
         """A new view every few turns until all are known, else one of the known."""

@@ -11,7 +11,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Codec", "LatentCodec", "PixelCodec"]
 
-LARGE = 256  # pixels a side from which what an encoder remembers of several pictures would fill the memory
+CHECKPOINTED_SIZE = 256  # pixels a side from which what an encoder remembers of several pictures would fill the memory
 
 
 class Codec(Protocol):
@@ -65,7 +65,7 @@ class LatentCodec:
         """Resize, centre, encode."""
         centred = 2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0
         centred = centred.to(self.autoencoder.dtype)
-        if self.size < LARGE:
+        if self.size < CHECKPOINTED_SIZE:
             mean = self._mean(centred).to(pictures.dtype)
         else:
             one_by_one = [checkpoint(self._mean, picture, use_reentrant=False) for picture in centred.split(1)]

@@ -24,7 +24,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["FORMAT", "bundled", "bundled_names", "read"]
 
 MARK = '"volkit": "analytic"'
-LARGEST = 1 << 20  # bytes; a scene is written by hand
+MAX_FILE_BYTES = 1 << 20  # bytes; a scene is written by hand
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 
 
@@ -56,7 +56,7 @@ def read(path: Path) -> AnalyticField:
 
 
 def _sniff(path: Path) -> bool:
-    if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size > LARGEST:
+    if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size > MAX_FILE_BYTES:
         return False
     return MARK in path.read_text(encoding="utf-8", errors="replace")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from volkit.files.errors import understood
+from volkit.files.errors import format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain
 from volkit.io.fields.mask_grid import occupancy_of
@@ -34,7 +34,7 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Grids, network and mask of known free space, in the file's own frame."""
     stored = load_pickled(path)
-    with understood(path, "DVGO"):
+    with format_errors(path, "DVGO"):
         return _field(stored)
 
 

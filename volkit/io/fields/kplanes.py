@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from volkit.files.errors import understood
+from volkit.files.errors import format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain
 from volkit.io.format import Format
@@ -34,7 +34,7 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Planes of every scale and both networks; proposal networks only choose samples there."""
     stored = load_pickled(path)
-    with understood(path, "K-Planes"):
+    with format_errors(path, "K-Planes"):
         field = _field(_state(stored))
     step = stored.get("global_step") if isinstance(stored, dict) else None
     field.provenance = {"source": "K-Planes", "steps": step if isinstance(step, int) else None}

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from volkit.files.dataclass_json import from_plain, to_plain
+from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
 from volkit.files.errors import FormatError
 from volkit.files.provenance import frame_in
 from volkit.files.tensor_file import read_header, read_tensors, write_tensors
@@ -18,7 +18,7 @@ from volkit.version import __version__
 
 __all__ = ["FORMAT"]
 
-KEY = "volkit"
+HEADER_KEY = "volkit"
 SCHEMA = 1
 CAPTURE = "capture/"  # names of camera tensors; no parameter name holds a slash
 CAMERA_TENSORS = ("world_from_camera", "intrinsics", "size", "coefficients", "time")
@@ -31,7 +31,7 @@ def sniff(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(10)
-        return head[8:] == SAFETENSORS_START and read_header(path, KEY) is not None
+        return head[8:] == SAFETENSORS_START and read_header(path, HEADER_KEY) is not None
     except (OSError, FormatError):
         return False
 
@@ -43,21 +43,21 @@ def write(representation: Representation, path: Path) -> None:
         "schema": SCHEMA,
         "volkit": __version__,
         "kind": representation.config.kind,
-        "config": to_plain(representation.config),
-        "domain": to_plain(representation.domain),
-        "world_from_local": to_plain(representation.world_from_local),
+        "config": dataclass_to_json(representation.config),
+        "domain": dataclass_to_json(representation.domain),
+        "world_from_local": dataclass_to_json(representation.world_from_local),
         "frame": representation.frame,
         "provenance": dict(representation.provenance),
     }
     if representation.capture is not None:
         header["capture"] = _capture_header(representation.capture)
         tensors |= _capture_tensors(representation.capture.cameras)
-    write_tensors(path, KEY, header, tensors)
+    write_tensors(path, HEADER_KEY, header, tensors)
 
 
 def read(path: Path) -> Representation:
     """Rebuild what was written, bit for bit; FormatError for damaged, hostile, newer and foreign files."""
-    header = read_header(path, KEY)
+    header = read_header(path, HEADER_KEY)
     if not isinstance(header, dict):
         raise FormatError(path, "is no file of ours: it has no 'volkit' header", "convert it with the tool it is from")
     if header.get("schema") != SCHEMA:
@@ -66,9 +66,9 @@ def read(path: Path) -> Representation:
     if not isinstance(kind, str) or kind not in REPRESENTATIONS:
         raise FormatError(path, f"holds the unknown kind {str(kind)[:40]!r}", f"known: {', '.join(REPRESENTATIONS)}")
     try:
-        config = from_plain(REPRESENTATIONS[kind], header.get("config"))
-        domain = from_plain(Domain, header.get("domain"))
-        place = from_plain(Similarity, header.get("world_from_local"))
+        config = dataclass_from_json(REPRESENTATIONS[kind], header.get("config"))
+        domain = dataclass_from_json(Domain, header.get("domain"))
+        place = dataclass_from_json(Similarity, header.get("world_from_local"))
         tensors = _checked(read_tensors(path))
         frame = frame_in(header, "frame", "zup")
         capture = _capture(header.get("capture"), tensors)
@@ -149,7 +149,7 @@ def _capture(header: Any, tensors: dict[str, Tensor]) -> Capture | None:
         raise ValueError("its cameras have tensors of different lengths")
     if size.is_floating_point() or bool((size < 1).any()) or bool((size > 1 << 16).any()):
         raise ValueError("its cameras have impossible sizes")
-    lens = from_plain(Lens, {"model": header.get("lens")})
+    lens = dataclass_from_json(Lens, {"model": header.get("lens")})
     names, held_out = header.get("names"), header.get("held_out")
     if not isinstance(names, list) or len(names) != count or not isinstance(held_out, list):
         raise ValueError("its cameras and their names do not agree")

@@ -21,7 +21,7 @@ __all__ = ["FORMAT"]
 MODELS = ("model_fine_state_dict", "model_coarse_state_dict")  # the fine one is what is rendered in the end
 MARK = b"model_coarse_state_dict"
 HALF = 1.5  # half edge of the domain: the bounds that the data set was published with
-WIDEST = 1 << 14
+MAX_WIDTH = 1 << 14
 
 
 def sniff(path: Path) -> bool:
@@ -60,7 +60,7 @@ def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
         seen = tensors["layers_dir.0.weight"].shape[1] - width if "layers_dir.0.weight" in tensors else None
     except (KeyError, ValueError):
         raise FormatError(path, "lacks layers of a NeRF", "check where it is from") from None
-    if not 1 <= width <= WIDEST:
+    if not 1 <= width <= MAX_WIDTH:
         raise FormatError(path, f"has layers {width} wide", "check where it is from")
     position = _bands(path, "positions", encoded)
     direction = _bands(path, "directions", seen) if seen is not None else (0, True)

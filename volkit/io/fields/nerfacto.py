@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from volkit.files.errors import FormatError, understood
+from volkit.files.errors import FormatError, format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.nerfacto_networks import Networks, tcnn_networks, torch_networks
@@ -42,7 +42,7 @@ def read(path: Path) -> Representation:
     """The field alone, with the mean appearance of training; proposal networks only choose samples there."""
     stored = load_pickled(path)
     settings = _settings(path)
-    with understood(path, "nerfacto"):
+    with format_errors(path, "nerfacto"):
         field = _field(stored, settings)
         field.world_from_local = _world_from_local(path)
     step = stored.get("step")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.atomic import written_whole
-from volkit.files.dataclass_json import from_plain, to_plain
-from volkit.files.errors import FormatError, understood
+from volkit.files.atomic import atomic_write
+from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
+from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import occupancy_of
@@ -42,7 +42,7 @@ def read(path: Path) -> Representation:
     if BACKGROUND in array_names(path):
         raise FormatError(path, "has a background of spheres, which is not supported", "train without a background")
     arrays = read_arrays(path, (*ARRAYS, NOTES, OCCUPANCY))
-    with understood(path, "svox2"):
+    with format_errors(path, "svox2"):
         return _field(arrays)
 
 
@@ -55,8 +55,8 @@ def write(representation: Representation, path: Path) -> None:
     if not bool((field.sh_data.abs() <= HALF_LARGEST).all()):
         raise FormatError(path, "cannot hold these colours at half precision", "fit them with smaller rates")
     notes = {
-        "frame": to_plain(field.world_from_local),
-        "box": to_plain(field.domain),  # which the project keeps as float32
+        "frame": dataclass_to_json(field.world_from_local),
+        "box": dataclass_to_json(field.domain),  # which the project keeps as float32
         "provenance": dict(field.provenance),
     }
     arrays = {
@@ -69,7 +69,7 @@ def write(representation: Representation, path: Path) -> None:
         NOTES: np.frombuffer(json.dumps(notes).encode(), np.uint8),
         OCCUPANCY: field.occupancy.cpu().numpy(),
     }
-    with written_whole(path) as place, place.open("wb") as file:
+    with atomic_write(path) as place, place.open("wb") as file:
         np.savez(file, **arrays)
 
 
@@ -125,8 +125,8 @@ def _occupancy(field: Voxels, own: np.ndarray | None) -> Tensor:
 def _restore(field: Voxels, notes: Any) -> None:
     if not isinstance(notes, dict):
         raise ValueError("its notes are no table of values")
-    field.world_from_local = from_plain(Similarity, notes.get("frame"))
-    field.domain = from_plain(Domain, notes.get("box"))
+    field.world_from_local = dataclass_from_json(Similarity, notes.get("frame"))
+    field.domain = dataclass_from_json(Domain, notes.get("box"))
     provenance = notes.get("provenance")
     field.provenance = provenance if isinstance(provenance, dict) else {}
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from volkit.files.atomic import written_whole
-from volkit.files.dataclass_json import from_plain, to_plain
-from volkit.files.errors import FormatError, understood
+from volkit.files.atomic import atomic_write
+from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
+from volkit.files.errors import FormatError, format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import mask_of, occupancy_of
@@ -27,9 +27,9 @@ from volkit.typing import Tensor
 __all__ = ["FORMAT"]
 
 MARK = b"density_line.0"
-OWN = "volkit"  # our entry beside those that the project reads
+OWN_ENTRY = "volkit"  # our entry beside those that the project reads
 LARGEST_NETWORK = 1 << 12
-NEAREST, FARTHEST = 0.05, 100.0  # half edges: between them the project looks for the box
+NEAR_HALF_EDGES, FAR_HALF_EDGES = 0.05, 100.0  # half edges: between them the project looks for the box
 
 
 def sniff(path: Path) -> bool:
@@ -41,7 +41,7 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Factors, colour network and alpha mask as kind `tensor_vm` or `tensor_cp`, in the file's own frame."""
     stored = load_pickled(path)
-    with understood(path, "TensoRF"):
+    with format_errors(path, "TensoRF"):
         return _field(stored)
 
 
@@ -62,14 +62,14 @@ def write(representation: Representation, path: Path) -> None:
         "alphaMask.shape": shape,
         "alphaMask.mask": mask,
         "alphaMask.aabb": box,
-        OWN: {
-            "frame": json.dumps(to_plain(representation.world_from_local)),
-            "box": json.dumps(to_plain(representation.domain)),  # which the project keeps as float32
+        OWN_ENTRY: {
+            "frame": json.dumps(dataclass_to_json(representation.world_from_local)),
+            "box": json.dumps(dataclass_to_json(representation.domain)),  # which the project keeps as float32
             "provenance": json.dumps(dict(representation.provenance)),
             "occupancy": representation.occupancy.cpu(),
         },
     }
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         torch.save(content, place)
 
 
@@ -95,7 +95,7 @@ def _field(stored: Any) -> TensorVM | TensorCP:
     near_far = arguments.get("near_far")
     near_far = [float(value) for value in near_far] if isinstance(near_far, list | tuple) else None
     field.provenance = {"source": "TensoRF", "near_far": near_far}
-    if isinstance(own := stored.get(OWN), dict):
+    if isinstance(own := stored.get(OWN_ENTRY), dict):
         _restore(field, own)
     return field
 
@@ -165,8 +165,8 @@ def _mask(shape: Any, packed: Any) -> Tensor:
 
 
 def _restore(field: TensorVM | TensorCP, own: Mapping[str, Any]) -> None:
-    field.world_from_local = from_plain(Similarity, json.loads(own["frame"]))
-    field.domain = from_plain(Domain, json.loads(own["box"]))
+    field.world_from_local = dataclass_from_json(Similarity, json.loads(own["frame"]))
+    field.domain = dataclass_from_json(Domain, json.loads(own["box"]))
     provenance = json.loads(own["provenance"])
     field.provenance = provenance if isinstance(provenance, dict) else {}
     occupancy = torch.as_tensor(own["occupancy"])
@@ -192,7 +192,7 @@ def _arguments(field: TensorVM | TensorCP) -> dict[str, Any]:
         "distance_scale": config.distance_scale,
         "rayMarch_weight_thres": 1e-4,
         "fea2denseAct": config.activation,
-        "near_far": [max(near, NEAREST * half), FARTHEST * half],
+        "near_far": [max(near, NEAR_HALF_EDGES * half), FAR_HALF_EDGES * half],
         "step_ratio": 0.5,
         "shadingMode": config.shading,
         "pos_pe": 0,

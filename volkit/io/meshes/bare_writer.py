@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from plyfile import PlyData, PlyElement
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.provenance import VERTICAL, comments_of
 from volkit.io.meshes.asset import Asset, Style
 from volkit.representations.mesh import Mesh
@@ -29,7 +29,7 @@ def write_ply(asset: Asset, path: Path, style: Style) -> None:
     face = np.empty(len(mesh.faces), [("vertex_indices", "<i4", (3,))])
     face["vertex_indices"] = mesh.faces.numpy()
     elements = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
-    with written_whole(path) as place_of_file:
+    with atomic_write(path) as place_of_file:
         PlyData(elements, byte_order="<", comments=["metres", *comments_of(asset.extras)]).write(place_of_file)
 
 
@@ -43,7 +43,7 @@ def write_stl(asset: Asset, path: Path, style: Style) -> None:
     table = np.zeros(len(corners), [("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     table["normal"], table["corners"] = normals.numpy(), corners.numpy()
     title = f"binary STL by volkit, metres, {VERTICAL[mesh.frame]} up".encode().ljust(80)
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         place.write_bytes(title + len(table).to_bytes(4, "little") + table.tobytes())
 
 

@@ -9,7 +9,7 @@ from volkit.geometry.colour import array_linear_from_srgb
 from volkit.io.meshes.rows import MeshRows
 from volkit.version import __version__
 
-__all__ = ["GltfBuilder", "Lattice"]
+__all__ = ["GltfBuilder", "QuantisationGrid"]
 
 ARRAY, ELEMENTS = 34962, 34963  # what a buffer view is for
 COMPONENTS = {"int8": 5120, "uint16": 5123, "uint32": 5125, "float32": 5126}
@@ -23,7 +23,7 @@ Attributes = dict[str, tuple[np.ndarray, bool]]  # by glTF's name: values, and w
 
 
 @dataclass(frozen=True)
-class Lattice:
+class QuantisationGrid:
     """Positions as whole numbers (KHR_mesh_quantization): `position = low + step * number`."""
 
     low: np.ndarray
@@ -70,7 +70,7 @@ class GltfBuilder:
         self.blob += data
         return number
 
-    def primitive(self, rows: MeshRows, lattice: Lattice | None, draco: bool) -> dict[str, Any]:
+    def primitive(self, rows: MeshRows, lattice: QuantisationGrid | None, draco: bool) -> dict[str, Any]:
         """Triangles with all attributes that they have."""
         attributes = _attributes(rows, lattice)
         if lattice is not None:
@@ -138,7 +138,7 @@ class GltfBuilder:
                 "extensions": {"KHR_draco_mesh_compression": extension}}  # fmt: skip
 
 
-def _attributes(rows: MeshRows, lattice: Lattice | None) -> Attributes:
+def _attributes(rows: MeshRows, lattice: QuantisationGrid | None) -> Attributes:
     coded: Attributes = {"POSITION": (rows.positions, False)}
     if lattice is not None:
         numbers = ((rows.positions - lattice.low) / lattice.step).round().clip(0, 65535)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from volkit.files.errors import FormatError, start_of
+from volkit.files.errors import FormatError, read_start
 
 __all__ = ["packed", "payload", "tree_head", "unpacked"]
 
@@ -36,7 +36,7 @@ def unpacked(path: Path) -> tuple[dict[str, Any], list[bytes]]:
 
 def tree_head(path: Path) -> bytes:
     """The first megabyte of the tree's text, of either form; nothing where the file is no glTF."""
-    head = start_of(path, HEAD)
+    head = read_start(path, HEAD)
     if head[:4] == b"glTF":
         return head[20 : 20 + int.from_bytes(head[12:16], "little")]
     return head if head.lstrip()[:1] == b"{" and b'"asset"' in head and b'"version"' in head else b""

@@ -24,7 +24,7 @@ COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 51
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 DRACO = "KHR_draco_mesh_compression"
 READ = ("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", DRACO, "MSFT_lod")
-DEEPEST = 64  # nodes in nodes; a file whose nodes go round has no end
+MAX_NODE_DEPTH = 64  # nodes in nodes; a file whose nodes go round has no end
 
 
 def gltf_parts(path: Path) -> list[Any]:
@@ -47,7 +47,7 @@ class GltfReader:
     def parts(self) -> list[Any]:
         tree = self.tree
         scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
-        placed = [found for root in scene.get("nodes", ()) for found in self.placed(root, np.eye(4), DEEPEST)]
+        placed = [found for root in scene.get("nodes", ()) for found in self.placed(root, np.eye(4), MAX_NODE_DEPTH)]
         hidden = unseen([tree["nodes"][number].get("name", "") for number, _ in placed])
         shown = [(tree["nodes"][n], to_file) for n, to_file in placed if tree["nodes"][n].get("name", "") not in hidden]
         return [
@@ -60,7 +60,7 @@ class GltfReader:
     def placed(self, number: int, to_file: np.ndarray, depth: int) -> Iterator[tuple[int, np.ndarray]]:
         """Nodes with meshes, and where they are."""
         if not depth:
-            raise ValueError(f"nodes are nested more than {DEEPEST} deep")
+            raise ValueError(f"nodes are nested more than {MAX_NODE_DEPTH} deep")
         node = self.tree["nodes"][number]
         to_file = to_file @ _matrix(node)
         if "mesh" in node:

@@ -15,7 +15,7 @@ from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
-from volkit.io.meshes.gltf_builder import GltfBuilder, Lattice
+from volkit.io.meshes.gltf_builder import GltfBuilder, QuantisationGrid
 from volkit.io.meshes.gltf_container import packed
 from volkit.io.meshes.pictures import PictureFile, picture_files, see_through
 from volkit.io.meshes.rows import mesh_rows
@@ -93,7 +93,7 @@ def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: 
     lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
     bumpy = asset.normal_map is not None
     parts = [mesh_rows(mesh, place, uv, bumpy) for mesh, uv in zip(levels, lightmaps, strict=True)]
-    lattice = Lattice.over(parts) if style.quantize else None
+    lattice = QuantisationGrid.over(parts) if style.quantize else None
     names, nodes = level_names(stem, len(parts)), []
     for name, rows in zip(names, parts, strict=True):
         primitive = built.primitive(rows, lattice, style.draco) | {"material": material}

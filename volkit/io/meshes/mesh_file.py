@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.errors import FormatError, start_of, understood
-from volkit.files.provenance import about_scene, frame_in, record_in
+from volkit.files.errors import FormatError, format_errors, read_start
+from volkit.files.provenance import about_scene, frame_in, provenance_in
 from volkit.geometry import Similarity, turn
 from volkit.io.format import Format
 from volkit.io.meshes.gltf_container import tree_head
 from volkit.io.meshes.gltf_reader import gltf_parts
 from volkit.io.meshes.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.meshes.writer import write_mesh
-from volkit.io.splats.usd import splats_on, write_splats
+from volkit.io.splats.usd import place_splats, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -26,7 +26,7 @@ from volkit.typing import Tensor
 
 __all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
 
-LARGEST = 1 << 31  # bytes
+MAX_FILE_BYTES = 1 << 31  # bytes
 HEAD = 1 << 16  # bytes that tell what a file is
 AGAIN = "export it again"
 
@@ -39,19 +39,19 @@ def sniff_gltf(path: Path) -> bool:
 
 def sniff_obj(path: Path) -> bool:
     """Whether a file by that name has vertex lines."""
-    head = start_of(path, HEAD)
+    head = read_start(path, HEAD)
     return path.suffix.lower() == ".obj" and any(line.startswith(b"v ") for line in head.splitlines())
 
 
 def sniff_ply(path: Path) -> bool:
     """Whether the header names faces: splats and clouds have none."""
-    head = start_of(path, HEAD)
+    head = read_start(path, HEAD)
     return head.startswith(b"ply") and b"element face" in head.partition(b"end_header")[0]
 
 
 def sniff_stl(path: Path) -> bool:
     """Whether the file is as long as its count of faces says, or begins as text."""
-    head = start_of(path, HEAD)
+    head = read_start(path, HEAD)
     if head.lstrip().startswith(b"solid") and b"facet" in head:
         return True
     return len(head) >= 84 and 84 + 50 * int.from_bytes(head[80:84], "little") == path.stat().st_size
@@ -59,7 +59,7 @@ def sniff_stl(path: Path) -> bool:
 
 def sniff_usd(path: Path) -> bool:
     """Whether the file begins as a crate or as text, or is an archive by that name."""
-    head = start_of(path, HEAD)
+    head = read_start(path, HEAD)
     return head.startswith((b"PXR-USDC", b"#usda")) or (path.suffix.lower() == ".usdz" and head.startswith(b"PK"))
 
 
@@ -70,7 +70,7 @@ def read_gltf(path: Path) -> Mesh:
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
-    with understood(path, "obj", AGAIN):
+    with format_errors(path, "obj", AGAIN):
         _check_pictures(path)
     return _read(path, "obj", _by_trimesh("obj"), turn("zup", "yup"))
 
@@ -87,7 +87,7 @@ def read_stl(path: Path) -> Mesh:
 
 def read_usd(path: Path) -> Mesh | Splats:
     """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
-    with understood(path, "usd", AGAIN):
+    with format_errors(path, "usd", AGAIN):
         found = _on_stage(path)
     if isinstance(found, Splats):
         return found
@@ -97,7 +97,7 @@ def read_usd(path: Path) -> Mesh | Splats:
 
 def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any]]:
     with opened(path) as stage:
-        splats = splats_on(stage)
+        splats = place_splats(stage)
         if splats is not None:
             return splats
         _check_mesh(path)
@@ -150,8 +150,8 @@ def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
 def _check_mesh(path: Path) -> None:
     if find_spec("trimesh") is None:
         raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
-    if path.stat().st_size > LARGEST:
-        raise FormatError(path, f"is larger than {LARGEST >> 30} GiB", "simplify the mesh first")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise FormatError(path, f"is larger than {MAX_FILE_BYTES >> 30} GiB", "simplify the mesh first")
 
 
 def _told(path: Path) -> dict[str, Any]:
@@ -160,8 +160,8 @@ def _told(path: Path) -> dict[str, Any]:
         with suppress(ValueError, RecursionError, KeyError, TypeError):  # a tree may be longer than its head
             return dict(json.loads(tree)["asset"]["extras"])
         return {}
-    lines = start_of(path, HEAD).partition(b"end_header")[0].decode("latin-1").splitlines()
-    return record_in(line.removeprefix("comment ").removeprefix("# ") for line in lines)
+    lines = read_start(path, HEAD).partition(b"end_header")[0].decode("latin-1").splitlines()
+    return provenance_in(line.removeprefix("comment ").removeprefix("# ") for line in lines)
 
 
 def _read(
@@ -172,7 +172,7 @@ def _read(
     told: dict[str, Any] | None = None,
 ) -> Mesh:
     _check_mesh(path)
-    with understood(path, kind, AGAIN):
+    with format_errors(path, kind, AGAIN):
         vertices, faces, looks = _joined(parts(path))
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from volkit.files.provenance import KEY
-from volkit.files.sandbox import Trial
+from volkit.files.provenance import PROVENANCE_KEY
+from volkit.files.sandbox import Sandbox
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_srgb_from_linear
 
-__all__ = ["MOST", "opened", "usd_frame", "usd_parts", "usd_record"]
+__all__ = ["MAX_ARRAY_VALUES", "opened", "usd_frame", "usd_parts", "usd_record"]
 
-MOST = 1 << 26  # values in an array; a damaged file promises any number
-TRIAL = Trial("usd-core", Path(__file__).with_name("usd_look.py"), 10.0)  # a first look takes 0.7
+MAX_ARRAY_VALUES = 1 << 26  # values in an array; a damaged file promises any number
+SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_look.py"), 10.0)  # a first look takes 0.7
 
 
 def usd_frame(stage: Any) -> Similarity:
@@ -32,7 +32,7 @@ def usd_frame(stage: Any) -> Similarity:
 def usd_record(stage: Any) -> dict[str, Any]:
     """What our writer noted at the stage's root."""
     root = stage.GetDefaultPrim()
-    told = root.GetCustomDataByKey(KEY) if root else None
+    told = root.GetCustomDataByKey(PROVENANCE_KEY) if root else None
     plain = told if isinstance(told, dict) else {}
     return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
@@ -55,7 +55,7 @@ def opened(path: Path) -> Iterator[Any]:
     """The stage, tried in a process of its own first; what usd-core complains of becomes ValueError."""
     from pxr import Tf, Usd
 
-    TRIAL.ask(path)  # crashes on some damaged crates, or comes to no end
+    SANDBOX.ask(path)  # crashes on some damaged crates, or comes to no end
     try:
         yield Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
@@ -101,7 +101,7 @@ def _part(mesh: Any) -> Any:
 
 def _array(attribute: Any) -> np.ndarray:
     values = attribute.Get()
-    if values is None or not 0 < len(values) < MOST:
+    if values is None or not 0 < len(values) < MAX_ARRAY_VALUES:
         raise ValueError(f"{attribute.GetPath()} has {0 if values is None else len(values)} values")
     return np.array(values)
 

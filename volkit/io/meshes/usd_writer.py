@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.atomic import write_together, written_whole
+from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import FormatError
 from volkit.geometry import Frame
 from volkit.geometry.colour import array_linear_from_srgb
@@ -55,7 +55,7 @@ def write_usd(asset: Asset, path: Path, style: Style) -> None:
             return write_together(path, layer.read_bytes(), beside)
         for file, data in beside.items():
             layer.with_name(file).write_bytes(data)
-        with written_whole(path) as place:
+        with atomic_write(path) as place:
             if not UsdUtils.CreateNewUsdzPackage(str(layer), str(place)):
                 raise OSError("the archive could not be made")
 

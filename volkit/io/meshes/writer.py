@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from volkit.files.errors import FormatError
-from volkit.files.provenance import record_of
+from volkit.files.provenance import provenance_of
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.bare_writer import write_ply, write_stl
 from volkit.io.meshes.gltf_writer import check_gltf, write_gltf
@@ -45,7 +45,7 @@ def write_asset(asset: Asset, path: Path, style: Style) -> None:
     check_style(path, style)
     suffix = path.suffix.lower()
     finest = asset.levels[0].turned(style.frame or ("zup" if suffix in UPRIGHT else "yup"))
-    told = record_of(finest) | asset.extras
+    told = provenance_of(finest) | asset.extras
     WRITERS[suffix][0](replace(asset, levels=(finest, *asset.levels[1:]), extras=told), path, style)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.io.format import Format
 from volkit.io.splats.columns import columns_for, log_of_scales, splats_of
@@ -56,7 +56,7 @@ def write(representation: Representation, path: Path) -> None:
     rows["position"], rows["scale"] = columns["means"][order].numpy(), columns["log_scales"].exp()[order].numpy()
     rows["rgba"] = coded(light, 255).byte()[order].numpy()
     rows["rotation"] = (unit * 128 + 128).round_().clamp_(0, 255).byte()[order].numpy()
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         rows.tofile(place)
 
 

@@ -10,10 +10,10 @@ import torch
 
 from volkit.typing import Tensor
 
-__all__ = ["columns_by_blocks", "in_blocks"]
+__all__ = ["in_blocks", "read_columns_chunked"]
 
 BLOCK = 1 << 14  # splats
-AHEAD = 4  # blocks a thread that wait to be taken
+WAITING_CHUNKS = 4  # blocks a thread that wait to be taken
 
 Made = TypeVar("Made")
 
@@ -25,13 +25,13 @@ def in_blocks(count: int, make: Callable[[slice], Made]) -> Iterator[Made]:
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, count, BLOCK):
             waiting.append(pool.submit(make, slice(start, min(start + BLOCK, count))))
-            if len(waiting) > AHEAD * threads:
+            if len(waiting) > WAITING_CHUNKS * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def columns_by_blocks(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+def read_columns_chunked(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
     """Columns of all rows, of what is made of a block of them."""
     few = make(slice(0, min(count, 1)))
     whole = {name: np.empty((count, *part.shape[1:]), part.dtype) for name, part in few.items()}

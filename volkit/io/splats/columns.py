@@ -26,10 +26,12 @@ __all__ = [
     "splats_of",
 ]
 
-FLAT = -20.0  # log of a surfel's third scale, where a file needs one; splat-transform reads and writes no smaller ones
-LEAST = 1e-30  # of a scale: 0 has no logarithm
-OPAQUE = 1e-7  # from 0 and 1, where an opacity has no logit
-FINEST = (1 << 21) - 1  # cells a side
+FLAT_LOG_SCALE = (
+    -20.0
+)  # log of a surfel's third scale, where a file needs one; splat-transform reads and writes no smaller ones
+MIN_SCALE = 1e-30  # of a scale: 0 has no logarithm
+LOGIT_MARGIN = 1e-7  # from 0 and 1, where an opacity has no logit
+FINEST_CELLS = (1 << 21) - 1  # cells a side
 
 
 def splats_of(
@@ -83,12 +85,12 @@ def joined(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 def log_of_scales(scales: Float[Tensor, "splat axis"]) -> Float[Tensor, "splat axis"]:
     """Finite logarithms."""
-    return scales.clamp_min(LEAST).log()
+    return scales.clamp_min(MIN_SCALE).log()
 
 
 def logits_of(opacities: Float[Tensor, " splat"]) -> Float[Tensor, " splat"]:
     """Finite logits."""
-    return torch.logit(opacities.double().clamp(OPAQUE, 1 - OPAQUE)).float()
+    return torch.logit(opacities.double().clamp(LOGIT_MARGIN, 1 - LOGIT_MARGIN)).float()
 
 
 def columns_for(
@@ -102,7 +104,7 @@ def columns_for(
     if not whole and (count := int(representation.bad.sum())):
         raise FormatError(path, f"cannot hold values that are not finite, as {count} splats have", "drop them")
     if representation.config.surfels:
-        columns["log_scales"] = torch.nn.functional.pad(columns["log_scales"], (0, 1), value=FLAT)
+        columns["log_scales"] = torch.nn.functional.pad(columns["log_scales"], (0, 1), value=FLAT_LOG_SCALE)
     columns["sh_rest"] = columns["sh_rest"][:, : sh_count(degree) - 1]
     return columns
 
@@ -111,7 +113,7 @@ def morton_order(positions: Float[Tensor, "splat 3"]) -> Int[Tensor, " splat"]:
     """Splats so that neighbours in the file are neighbours in space."""
     low, high = positions.aminmax(dim=0)
     unit = (positions - low).double() / (high - low).double().clamp_min(1e-30)
-    return morton_codes((unit * FINEST).long()).argsort()
+    return morton_codes((unit * FINEST_CELLS).long()).argsort()
 
 
 def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:

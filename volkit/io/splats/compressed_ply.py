@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, head_of, matrix, read_elements
-from volkit.files.provenance import comments_of, record_in, record_of
+from volkit.files.provenance import comments_of, provenance_in, provenance_of
 from volkit.io.format import Format
-from volkit.io.splats.chunked import columns_by_blocks
+from volkit.io.splats.chunked import read_columns_chunked
 from volkit.io.splats.columns import columns_for, morton_order, splats_of
 from volkit.io.splats.quantised import (
     by_blocks,
@@ -44,10 +44,12 @@ BOUNDS = tuple(
 )
 OLD = 12  # bounds in files whose colours span [0, 1]
 DEGREES = {0: 0, 9: 1, 24: 2, 45: 3}
-REACH = 4.0  # of the harmonics
-SMALLEST, LARGEST = -20.0, 20.0  # log scales
+HARMONIC_RANGE = 4.0  # of the harmonics
+MIN_LOG_SCALE, MAX_LOG_SCALE = -20.0, 20.0  # log scales
 # Of a byte: the middle of its step, and the ends themselves.
-HARMONICS = ((np.concatenate([[0.0], (np.arange(1, 255) + 0.5) / 256, [1.0]]) - 0.5) * 2 * REACH).astype(np.float32)
+HARMONICS = ((np.concatenate([[0.0], (np.arange(1, 255) + 0.5) / 256, [1.0]]) - 0.5) * 2 * HARMONIC_RANGE).astype(
+    np.float32
+)
 
 
 def sniff(path: Path) -> bool:
@@ -60,8 +62,10 @@ def read(path: Path) -> Splats:
     """Splats as they are packed; FormatError for damaged files and those that lie about their size."""
     elements, comments = read_elements(path)
     bounds, words, harmonics = _checked(path, elements)
-    columns = columns_by_blocks(len(words), lambda rows: _unpacked(bounds, words, harmonics, rows))
-    return splats_of(columns, provenance=record_in(comments) | {"format": "compressed_ply", "comments": list(comments)})
+    columns = read_columns_chunked(len(words), lambda rows: _unpacked(bounds, words, harmonics, rows))
+    return splats_of(
+        columns, provenance=provenance_in(comments) | {"format": "compressed_ply", "comments": list(comments)}
+    )
 
 
 def _unpacked(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: slice) -> dict[str, np.ndarray]:
@@ -131,7 +135,7 @@ def write(representation: Representation, path: Path) -> None:
     columns = {name: column.index_select(0, order) for name, column in columns.items()}
     whole = (
         columns["means"],
-        columns["log_scales"].clamp(SMALLEST, LARGEST),
+        columns["log_scales"].clamp(MIN_LOG_SCALE, MAX_LOG_SCALE),
         colour_of_constant(columns["sh_dc"][:, 0]),
     )
     ends, shares = zip(*map(_bounded, whole), strict=True)
@@ -142,15 +146,15 @@ def write(representation: Representation, path: Path) -> None:
     words[:, 1] = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
     light = torch.cat([shares[2], torch.sigmoid(columns["logits"])[:, None]], 1)
     words[:, 3] = coded(light, 255).to(torch.uint8).numpy().view(">u4")[:, 0]
-    with written_whole(path) as place, place.open("wb") as file:
-        file.write(_header(len(order), harmonics.shape[1], comments_of(record_of(representation))))
+    with atomic_write(path) as place, place.open("wb") as file:
+        file.write(_header(len(order), harmonics.shape[1], comments_of(provenance_of(representation))))
         for part in (torch.cat(ends, 1).numpy().astype("<f4"), words, harmonics[order]):
             file.write(part.data if part.size else b"")
 
 
 def _coded(values: Tensor) -> Tensor:
     """Steps of 256 over [-4, 4]."""
-    return values.mul(128 / REACH).add_(128).clamp_(0, 255)
+    return values.mul(128 / HARMONIC_RANGE).add_(128).clamp_(0, 255)
 
 
 def _bounded(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.io.format import Format
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -33,7 +33,7 @@ def write(representation: Representation, path: Path) -> None:
         for name, width in ((name, part.shape[1]) for name, part in parts.items())
     )
     line = ",".join(["%.9g"] * table.shape[1]) + "\n"  # nine digits name every float32
-    with written_whole(path) as place, place.open("w", encoding="ascii", newline="\n") as file:
+    with atomic_write(path) as place, place.open("w", encoding="ascii", newline="\n") as file:
         file.write(",".join(names) + "\n")
         for rows in table.split(ROWS):
             file.write(line * len(rows) % tuple(rows.flatten().tolist()))

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.atomic import written_whole
-from volkit.files.errors import FormatError, understood
-from volkit.files.provenance import record_of
+from volkit.files.atomic import atomic_write
+from volkit.files.errors import FormatError, format_errors
+from volkit.files.provenance import provenance_of
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_linear_from_srgb
 from volkit.io.format import Format
 from volkit.io.meshes.gltf_builder import GltfBuilder
 from volkit.io.meshes.gltf_container import packed, tree_head, unpacked
-from volkit.io.meshes.gltf_reader import DEEPEST, GltfReader
+from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader
 from volkit.io.splats.columns import check_count, columns_for, log_of_scales, logits_of, splats_in
 from volkit.io.splats.quantised import colour_of_constant
 from volkit.representations.representation import Representation
@@ -44,7 +44,7 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> Splats:
     """All splats of the scene; of one primitive in its own frame, of several in the file's."""
-    with understood(path, "gltf", "export it again"):
+    with format_errors(path, "gltf", "export it again"):
         tree, buffers = unpacked(path)
         found, extras = _placed(path, tree, buffers), tree["asset"].get("extras")
         if not found:
@@ -58,7 +58,7 @@ def _placed(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tupl
     scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
     found, total = [], 0
     for root in scene.get("nodes", ()):
-        for number, to_file in reader.placed(root, np.eye(4), DEEPEST):
+        for number, to_file in reader.placed(root, np.eye(4), MAX_NODE_DEPTH):
             if np.linalg.det(to_file[:3, :3]) <= 0:
                 raise ValueError("splats are mirrored or flat")
             for primitive in _primitives(tree, tree["nodes"][number]["mesh"]):
@@ -125,7 +125,7 @@ def write(representation: Representation, path: Path) -> None:
     for k, values in enumerate(harmonics.unbind(1)):
         degree = math.isqrt(k)
         attributes[f"{NAME}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = values
-    built = GltfBuilder({"name": path.stem} | record_of(representation))
+    built = GltfBuilder({"name": path.stem} | provenance_of(representation))
     numbers = {name: _stored(built, np.ascontiguousarray(v.float().numpy())) for name, v in attributes.items()}
     light = np.concatenate([array_linear_from_srgb(colour_of_constant(constant).numpy()), opacity.numpy()], 1)
     numbers["COLOR_0"] = _stored(built, (65535 * light).round().astype(np.uint16))
@@ -138,7 +138,7 @@ def write(representation: Representation, path: Path) -> None:
     mesh = built.add("meshes", {"name": path.stem, "primitives": [primitive]})
     built.add("scenes", {"name": path.stem, "nodes": [built.add("nodes", {"name": path.stem, "mesh": mesh})]})
     built.tree["buffers"] = [{"byteLength": len(built.blob)}]
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         place.write_bytes(packed(built.tree, bytes(built.blob)))
 
 

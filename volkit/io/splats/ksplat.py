@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volkit.files.atomic import written_whole
-from volkit.files.errors import FormatError, start_of
+from volkit.files.atomic import atomic_write
+from volkit.files.errors import FormatError, read_start
 from volkit.io.format import Format
 from volkit.io.splats.columns import columns_for, joined, log_of_scales, splats_of
 from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
@@ -72,7 +72,7 @@ def row_of(level: int, degree: int) -> np.dtype:
 
 def sniff(path: Path) -> bool:
     """Whether the header says version 0.1 or later, a level that there is, and sections that fit the file."""
-    head = start_of(path, FILE)
+    head = read_start(path, FILE)
     if len(head) < FILE or head[0] != 0 or head[1] < 1:
         return False
     sections, count, level = *struct.unpack_from("<I8xI", head, 4), struct.unpack_from("<H", head, 20)[0]
@@ -171,7 +171,7 @@ def write(representation: Representation, path: Path, level: int = LEVEL) -> Non
     struct.pack_into("<BB2xIIIIH", head, 0, 0, 1, 1, 1, len(order), len(order), level)
     struct.pack_into("<3fff", head, 24, *columns["means"].mean(0).tolist(), -span, span)
     buckets = lengths.numpy().astype("<u4").tobytes() + middles.numpy().astype("<f4").tobytes()
-    with written_whole(path) as place, place.open("wb") as file:
+    with atomic_write(path) as place, place.open("wb") as file:
         file.write(bytes(head) + section.packed() + buckets)
         rows.tofile(file)
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from plyfile import PlyData, PlyElement
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, head_of, matrix, read_elements
-from volkit.files.provenance import comments_of, record_in, record_of
+from volkit.files.provenance import comments_of, provenance_in, provenance_of
 from volkit.geometry import sh_count
 from volkit.geometry.spherical_harmonics import C0
 from volkit.io.format import Format
-from volkit.io.splats.chunked import columns_by_blocks, in_blocks
+from volkit.io.splats.chunked import in_blocks, read_columns_chunked
 from volkit.io.splats.columns import splats_of
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
@@ -67,9 +67,9 @@ def read(path: Path) -> Splats:
     if odd := [name for name in extras if "." in name]:
         raise FormatError(path, f"has a column '{odd[0]}'", "no name of a column that is kept may hold a dot")
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
-    told = record_in(comments) | {"format": "ply", "comments": list(comments)}
+    told = provenance_in(comments) | {"format": "ply", "comments": list(comments)}
     splats = splats_of(columns, mip=mip, extras=kinds, provenance=told)
-    further = columns_by_blocks(len(table), partial(_further, table, extras)) if extras else {}
+    further = read_columns_chunked(len(table), partial(_further, table, extras)) if extras else {}
     for kind, name in zip(kinds, extras, strict=True):
         splats.register_buffer(f"extra_{kind}", further[name])
     return splats
@@ -94,7 +94,7 @@ def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
         whole = matrix(table[rows], names, "<f4")
         return {name: whole.take(some, 1, mode="clip") for name, some in places.items()}
 
-    columns = columns_by_blocks(len(table), taken)
+    columns = read_columns_chunked(len(table), taken)
     if constant is BYTES:
         columns["sh_dc"] = (columns["sh_dc"] / 255.0 - 0.5) / C0
     shaped = {"logits": columns["logits"][:, 0], "sh_dc": columns["sh_dc"][:, None]}
@@ -117,7 +117,7 @@ def write(representation: Representation, path: Path) -> None:
     kinds = [(name, "<f4") for name in names]
     kinds += [(name, f"<{values.dtype.str[1:]}") for name, values in extras.items()]
     comments = ["SplatRenderMode: mip"] if representation.config.mip else []
-    comments += comments_of(record_of(representation))
+    comments += comments_of(provenance_of(representation))
     count = len(representation)
     told = PlyElement.describe(np.broadcast_to(np.zeros(1, kinds), count), "vertex")
     order = np.arange(3 * rest).reshape(3, rest).T.ravel().argsort()  # basis by basis to channel by channel
@@ -132,7 +132,7 @@ def write(representation: Representation, path: Path) -> None:
             table[name] = values[rows]
         return table
 
-    with written_whole(path) as place, place.open("wb") as file:
+    with atomic_write(path) as place, place.open("wb") as file:
         file.write(f"{PlyData([told], byte_order='<', comments=comments).header}\n".encode("ascii"))
         for part in in_blocks(count, lines):
             file.write(part.data)

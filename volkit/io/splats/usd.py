@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.files.provenance import KEY, record_of
+from volkit.files.provenance import PROVENANCE_KEY, provenance_of
 from volkit.geometry import Similarity, sh_count
-from volkit.io.meshes.usd_reader import MOST, usd_frame, usd_record
+from volkit.io.meshes.usd_reader import MAX_ARRAY_VALUES, usd_frame, usd_record
 from volkit.io.meshes.usd_writer import plain, set_frame
 from volkit.io.splats.columns import columns_for, log_of_scales, logits_of, splats_in
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["splats_on", "write_splats"]
+__all__ = ["place_splats", "write_splats"]
 
 KIND = "ParticleField3DGaussianSplat"
 HARMONICS = "radiance:sphericalHarmonics"
 
 
-def splats_on(stage: Any) -> Splats | None:
+def place_splats(stage: Any) -> Splats | None:
     """All visible splats of a stage in its frame, of one field in its own; None where it has none.
 
     ValueError where they are damaged.
@@ -78,7 +78,7 @@ def _array(prim: Any, name: str, width: int) -> Tensor:
     """An attribute in float32 [row, width], of half where there are no floats."""
     attributes = [prim.GetAttribute(name), prim.GetAttribute(f"{name}h")]
     values = next((a.Get() for a in attributes if a and a.HasAuthoredValue()), None)
-    if values is None or not 0 < len(values) * width < MOST:
+    if values is None or not 0 < len(values) * width < MAX_ARRAY_VALUES:
         raise ValueError(f"{prim.GetPath()} has {0 if values is None else len(values)} {name}")
     return torch.from_numpy(np.array(values, np.float32)).view(-1, width)
 
@@ -92,9 +92,9 @@ def write_splats(representation: Representation, path: Path) -> None:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
         # A layer does not keep its stage, nor live without it.
-        stage = _stage(columns, path.stem, record_of(representation))
+        stage = _stage(columns, path.stem, provenance_of(representation))
         stage.GetRootLayer().Export(str(layer))
-        with written_whole(path) as place:
+        with atomic_write(path) as place:
             if not archive:
                 place.write_bytes(layer.read_bytes())
             elif not UsdUtils.CreateNewUsdzPackage(str(layer), str(place)):
@@ -108,7 +108,7 @@ def _stage(columns: dict[str, Tensor], stem: str, told: dict[str, Any]) -> Any:
     set_frame(stage, told["frame"])
     root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
     stage.SetDefaultPrim(root)
-    root.SetCustomDataByKey(KEY, plain(told))
+    root.SetCustomDataByKey(PROVENANCE_KEY, plain(told))
     field = UsdVol.ParticleField3DGaussianSplat.Define(stage, f"{root.GetPath()}/Splats")
     points = lambda tensor: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(tensor.float().numpy()))  # noqa: E731
     unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1).roll(-1, -1)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.dataclass_json import to_plain
+from volkit.files.dataclass_json import dataclass_to_json
 from volkit.geometry import Similarity
 from volkit.io.volumes.npz import CONSTANT, dense_arrays, field_of
 from volkit.representations import Voxels
@@ -52,7 +52,7 @@ def field_of_grids(grids: dict[str, np.ndarray], place: np.ndarray, provenance: 
     about = {
         "lower": lower.tolist(),
         "upper": (lower + lengths * arrays["density"].shape).tolist(),
-        "world_from_local": to_plain(Similarity(tuple(map(tuple, axes.T.tolist())))),
+        "world_from_local": dataclass_to_json(Similarity(tuple(map(tuple, axes.T.tolist())))),
         "provenance": provenance,
     }
     return field_of(arrays, about)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from volkit.files.atomic import write_together
-from volkit.files.dataclass_json import from_plain, to_plain
-from volkit.files.errors import FormatError, understood
+from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
+from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import occupancy_of
@@ -40,7 +40,7 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`; a grid without colour is grey."""
     arrays, about = read_arrays(path, ARRAYS), _about(path)
-    with understood(path, "a volume", "see volkit/io/volume.py for what it holds"):
+    with format_errors(path, "a volume", "see volkit/io/volume.py for what it holds"):
         return field_of(arrays, about)
 
 
@@ -55,10 +55,10 @@ def write(representation: Representation, path: Path) -> None:
         "format": "volume",
         "version": 1,
         "shape": list(density.shape),
-        **to_plain(Domain(field.domain.lower, field.domain.upper)),
+        **dataclass_to_json(Domain(field.domain.lower, field.domain.upper)),
         "values_at": "cell centres",
         "density_unit": "1 / unit of lower and upper",
-        "world_from_local": to_plain(field.world_from_local),
+        "world_from_local": dataclass_to_json(field.world_from_local),
         "provenance": dict(field.provenance),
     }
     write_together(path, archive.getvalue(), {_sidecar(path).name: json.dumps(about, indent=2).encode()})
@@ -101,7 +101,7 @@ def field_of(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
     ends = domain.local_from_unit(torch.stack([0.5 / sizes, 1.0 - 0.5 / sizes]))
     field.occupancy = occupancy_of((density > 0).permute(2, 1, 0), ends, domain)
     if "world_from_local" in about:
-        field.world_from_local = from_plain(Similarity, about["world_from_local"])
+        field.world_from_local = dataclass_from_json(Similarity, about["world_from_local"])
     provenance = about.get("provenance")
     field.provenance = provenance if isinstance(provenance, dict) else {}
     return field

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from volkit.files.atomic import written_whole
-from volkit.files.errors import FormatError, start_of, understood
-from volkit.files.sandbox import Trial
+from volkit.files.atomic import atomic_write
+from volkit.files.errors import FormatError, format_errors, read_start
+from volkit.files.sandbox import Sandbox
 from volkit.io.format import Format
 from volkit.io.volumes.fog_volume import field_of_grids, grids_of
 from volkit.representations import Representation, Voxels
@@ -20,20 +20,20 @@ __all__ = ["FORMAT"]
 
 MAGIC = b"NanoVDB"
 VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
-TRIAL = Trial("Warp", Path(__file__).with_name("nvdb_look.py"), 20.0)  # whose kernels are compiled once
+SANDBOX = Sandbox("Warp", Path(__file__).with_name("nvdb_look.py"), 20.0)  # whose kernels are compiled once
 
 
 def sniff(path: Path) -> bool:
     """Whether the file begins as NanoVDB's."""
-    return start_of(path, len(MAGIC)) == MAGIC
+    return read_start(path, len(MAGIC)) == MAGIC
 
 
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
     from volkit.io.volumes.nvdb_probe import dense_grids
 
-    with understood(path, "a NanoVDB file", "write it again with a grid `density` of 32-bit floats"):
-        TRIAL.ask(path)
+    with format_errors(path, "a NanoVDB file", "write it again with a grid `density` of 32-bit floats"):
+        SANDBOX.ask(path)
         return field_of_grids(*dense_grids(str(path)), {})
 
 
@@ -46,7 +46,7 @@ def write(representation: Representation, path: Path) -> None:
     if not grids["density"].any():
         raise FormatError(path, "cannot hold a field without matter", "write .volume.npz or .safetensors")
     leaves = np.unique(np.argwhere(grids["density"]) // nvdb.LEAF, axis=0) * nvdb.LEAF
-    with written_whole(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         for name, values in grids.items():
             for piece in _segment(name, nvdb.built(values, leaves, place)):
                 file.write(piece)

@@ -25,8 +25,10 @@ RAW, DEFLATED = 0, 1
 FLOAT, VEC3F = 1, 6  # types of values
 LEVEL_SET, FOG = 1, 2  # classes of grids
 LEAF = 8  # voxels along an edge of the smallest node
-MOST = 1 << 30  # voxels of a dense grid
-THINNEST = 64  # cells of the box about all active voxels, for each byte of a grid: leaves have 4 bytes a voxel
+MAX_VOXELS = 1 << 30  # voxels of a dense grid
+MAX_CELLS_PER_BYTE = (
+    64  # cells of the box about all active voxels, for each byte of a grid: leaves have 4 bytes a voxel
+)
 
 HEADER = np.dtype([("magic", "S8"), ("version", "<u4"), ("grids", "<u2"), ("codec", "<u2")])
 SAID = np.dtype(
@@ -168,7 +170,7 @@ def _box(grid: bytes) -> tuple[np.ndarray, tuple[int, ...]]:
     """The first active voxel, and how many of them lie along each axis."""
     low, high = box_of(grid).astype(np.int64)
     shape = tuple((high - low + 1).tolist())
-    if min(shape) < 1 or math.prod(shape) > min(MOST, THINNEST * len(grid)):
+    if min(shape) < 1 or math.prod(shape) > min(MAX_VOXELS, MAX_CELLS_PER_BYTE * len(grid)):
         raise ValueError(f"its density has {shape} cells in {len(grid)} bytes")
     return low, shape
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from volkit.files.atomic import written_whole
-from volkit.files.errors import start_of, understood
-from volkit.files.provenance import KEY, about_scene, object_in, record_of
-from volkit.files.sandbox import Trial
+from volkit.files.atomic import atomic_write
+from volkit.files.errors import format_errors, read_start
+from volkit.files.provenance import PROVENANCE_KEY, about_scene, object_in, provenance_of
+from volkit.files.sandbox import Sandbox
 from volkit.io.format import Format
 from volkit.io.volumes.fog_volume import field_of_grids, grids_of
 from volkit.representations import Representation, Voxels
@@ -23,20 +23,20 @@ __all__ = ["FORMAT"]
 
 MAGIC = b" BDV"
 MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
-TRIAL = Trial("OpenVDB", Path(__file__).with_name("vdb_look.py"), 20.0)
+SANDBOX = Sandbox("OpenVDB", Path(__file__).with_name("vdb_look.py"), 20.0)
 
 
 def sniff(path: Path) -> bool:
     """Whether the file begins as OpenVDB's."""
-    return start_of(path, len(MAGIC)) == MAGIC
+    return read_start(path, len(MAGIC)) == MAGIC
 
 
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
     from volkit.io.volumes.vdb_probe import dense_grids
 
-    with understood(path, "an OpenVDB file", "write it again with a grid `density`"):
-        TRIAL.ask(path)
+    with format_errors(path, "an OpenVDB file", "write it again with a grid `density`"):
+        SANDBOX.ask(path)
         grids, place, told = dense_grids(str(path))
         return field_of_grids(grids, place, about_scene(object_in(told)))
 
@@ -48,10 +48,10 @@ def write(representation: Representation, path: Path) -> None:
     arrays, place = grids_of(representation, path)
     grids = [_grid(vdb, name, values) for name, values in arrays.items()]
     grids[0].gridClass = vdb.GridClass.FOG_VOLUME
-    grids[0][KEY] = json.dumps(record_of(representation), default=str)
+    grids[0][PROVENANCE_KEY] = json.dumps(provenance_of(representation), default=str)
     for grid in grids:
         grid.transform = vdb.createLinearTransform(np.column_stack([place, (0.0, 0.0, 0.0, 1.0)]).tolist())
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         vdb.write(str(part), grids=grids)
 
 

@@ -12,7 +12,7 @@ except ImportError:  # as it was named before version 11
 
 __all__ = ["dense_grids", "look"]
 
-MOST = 1 << 30  # voxels of a dense grid
+MAX_VOXELS = 1 << 30  # voxels of a dense grid
 SPARSEST = 1 << 12  # cells of the box about all active voxels, for each of them
 KEY = "volkit"
 
@@ -35,7 +35,7 @@ def dense_grids(path: str) -> Found:
     low, high = (np.array(end, np.int64) for end in density.evalActiveVoxelBoundingBox())
     shape = tuple((high - low + 1).tolist())
     active = density.activeVoxelCount()
-    if min(shape) < 2 or math.prod(shape) > min(MOST, SPARSEST * active):
+    if min(shape) < 2 or math.prod(shape) > min(MAX_VOXELS, SPARSEST * active):
         raise ValueError(f"its density has {shape} cells, {active} of them active")
     colours = [name for name in grids if name == "Cd" or name.startswith("harmonics_")]
     found = {"density": _dense(density, low, shape)}

@@ -17,7 +17,7 @@ __all__ = ["DILATION", "FAINTEST", "FILTER", "OPAQUEST", "STOP", "blend", "proje
 
 DILATION = 0.3  # pixel^2 added to the covariance: no splat is thinner than a pixel (3DGS)
 FILTER = 0.5  # pixel^2, variance of the least that a surfel draws (2DGS: "FilterInvSquare = 2", gsplat)
-THIN = 1e-3  # pixels: a surfel that is thinner, seen on its edge, has no face
+MIN_SURFEL_WIDTH = 1e-3  # pixels: a surfel that is thinner, seen on its edge, has no face
 HORIZON = 1e-3  # of the way to the camera's plane: a surfel that comes nearer may be anywhere
 ANYWHERE = 1e12  # pixel^2
 FAINTEST = 1.0 / 255.0  # alpha below this is not drawn (3DGS, gsplat)
@@ -150,7 +150,7 @@ def _surfel_powers(d: Float[Tensor, "pixel splat 2"], shapes: Tensor) -> tuple[T
     """As of ellipses, where the ray meets the plane; or of the filter, where that draws more."""
     (dx, dy), (xu, xv, yu, yv, ku, kv) = d.unbind(-1), shapes.unbind(-1)
     determinant = xu * yv - xv * yu
-    face = determinant.square() > THIN**2 * shapes[:, :4].square().sum(-1)
+    face = determinant.square() > MIN_SURFEL_WIDTH**2 * shapes[:, :4].square().sum(-1)
     inverse = 1.0 / torch.where(face, determinant, 1.0)
     hu, hv = (yv * dx - xv * dy) * inverse, (xu * dy - yu * dx) * inverse
     nearness = 1.0 - ku * hu - kv * hv

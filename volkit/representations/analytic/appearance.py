@@ -72,7 +72,7 @@ def albedo(texture: Texture, at: Float[Tensor, "point 3"]) -> Float[Tensor, "poi
 
 
 @dataclass(frozen=True)
-class Surface:
+class SurfaceLook:
     """What shading needs to know of surface points: colour, normal, view direction, visible light."""
 
     colour: Float[Tensor, "point 3"]  # linear
@@ -84,7 +84,7 @@ class Surface:
     shininess: Float[Tensor, " point"]
 
 
-def shaded(surface: Surface, light: Light) -> Float[Tensor, "point 3"]:
+def shaded(surface: SurfaceLook, light: Light) -> Float[Tensor, "point 3"]:
     """Display-referred colour: `srgb(albedo (sky + sun max(0, n.l)) + gloss (sun (n.h)^s + fresnel sky))`.
 
     Lambert for the sun and a hemisphere sky `(1 + n_z) / 2`; the gloss lobe is Blinn-Phong's half vector, the

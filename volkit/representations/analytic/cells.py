@@ -10,7 +10,7 @@ from volkit.typing import Int, Tensor, UInt8
 
 __all__ = ["touched_cells"]
 
-COARSE = 4  # cells along an edge of the blocks that are looked at first
+BLOCK_CELLS = 4  # cells along an edge of the blocks that are looked at first
 
 
 def touched_cells(distance: Callable[[Tensor], Tensor], domain: Domain, margin: float) -> UInt8[Tensor, " byte"]:
@@ -18,9 +18,9 @@ def touched_cells(distance: Callable[[Tensor], Tensor], domain: Domain, margin: 
 
     No cell with matter is left out, as signed distances change by at most the way that is gone. Box domains only.
     """
-    blocks = OCCUPANCY_RESOLUTION // COARSE
+    blocks = OCCUPANCY_RESOLUTION // BLOCK_CELLS
     near = _near(distance, domain, _lattice(blocks), blocks, margin)
-    cells = (near[:, None] * COARSE + _lattice(COARSE)).reshape(-1, 3)
+    cells = (near[:, None] * BLOCK_CELLS + _lattice(BLOCK_CELLS)).reshape(-1, 3)
     cells = _near(distance, domain, cells, OCCUPANCY_RESOLUTION, margin)
     occupied = torch.zeros(OCCUPANCY_RESOLUTION**3, dtype=torch.uint8)
     occupied[morton_codes(cells)] = 1

@@ -9,7 +9,7 @@ import torch
 
 from volkit.geometry import Domain, Points, Similarity
 from volkit.ops.param_group import ParamGroup
-from volkit.representations.analytic.appearance import Light, Surface, Texture, albedo, shaded
+from volkit.representations.analytic.appearance import Light, SurfaceLook, Texture, albedo, shaded
 from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
@@ -160,7 +160,7 @@ class AnalyticField(Field):
         gloss = surface.new_tensor([t.gloss for t in textures])[owner]
         shininess = surface.new_tensor([t.shininess for t in textures])[owner]
         sunlit, open_sky = self._visibility(surface, normal)
-        return shaded(Surface(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
+        return shaded(SurfaceLook(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
 
     def _visibility(self, surface: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Soft shadow and ambient occlusion from distances along the way (Quilez 2010; Evans 2006)."""

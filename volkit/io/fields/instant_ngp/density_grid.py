@@ -14,12 +14,12 @@ from volkit.typing import Bool, Float, Tensor, UInt8
 __all__ = ["grid_of", "occupancy_of"]
 
 CELLS = OCCUPANCY_RESOLUTION**3
-THINNEST = 0.01  # optical thickness over instant-ngp's smallest step
+MIN_OPTICAL_THICKNESS = 0.01  # optical thickness over instant-ngp's smallest step
 
 
 def occupancy_of(grid: Float[Tensor, " value"]) -> UInt8[Tensor, " byte"]:
     """Bits of the outermost cascade, finer ones pooled into it."""
-    threshold = grid[:CELLS].clamp_min(0.0).mean().clamp_max(THINNEST)
+    threshold = grid[:CELLS].clamp_min(0.0).mean().clamp_max(MIN_OPTICAL_THICKNESS)
     inner, *outer = (grid > threshold).view(-1, CELLS)
     for cascade in outer:
         inner = cascade | _within(inner)

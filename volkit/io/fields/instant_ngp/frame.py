@@ -17,7 +17,7 @@ __all__ = ["CYCLE", "dataset_cameras", "dataset_frame", "read_capture", "read_fr
 
 CYCLE = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))  # world_from_ngp
 COEFFICIENTS = {"opencv": ("k1", "k2", "p1", "p2"), "fisheye": ("k1", "k2", "k3", "k4")}
-LARGEST = 1 << 16  # pixels along an edge
+MAX_PICTURE_SIDE = 1 << 16  # pixels along an edge
 
 
 def read_frame(dataset: Mapping[str, Any]) -> Similarity:
@@ -106,7 +106,7 @@ def _camera(about: dict[str, Any], pose: dict[str, Any]):
     if not isinstance(rows, list) or len(rows) != 3:
         raise ValueError("a camera has no matrix of 3 rows")
     width, height = (int(edge) for edge in vector(about.get("resolution"), 2))
-    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
+    if not (1 <= width <= MAX_PICTURE_SIDE and 1 <= height <= MAX_PICTURE_SIDE):
         raise ValueError(f"a camera has {width} x {height} pixels")
     centre = vector(about.get("principal_point"), 2)
     intrinsics = [*vector(about.get("focal_length"), 2), centre[0] * width, centre[1] * height]

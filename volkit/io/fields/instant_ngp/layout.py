@@ -15,7 +15,7 @@ from volkit.representations import HashGridConfig
 
 __all__ = ["Layout", "integer", "layout_of", "number", "table"]
 
-FINEST = 2048.0  # cells of the finest level along the unit cube where the configuration names no growth
+FINEST_CELLS = 2048.0  # cells of the finest level along the unit cube where the configuration names no growth
 GRIDS = ("hashgrid", "grid")
 NETWORKS = {"fullyfusedmlp": 16, "megakernelmlp": 16, "cutlassmlp": 8}  # and what their widths are multiples of
 
@@ -108,7 +108,7 @@ def _levels(encoding: dict[str, Any], aabb_scale: int) -> HashLevels:
     base = integer(encoding, "base_resolution", 0) or 1 << max(0, min(log2_table, 30)) // 3
     growth = number(encoding, "per_level_scale", 0.0)
     if growth <= 0.0 and count > 1 and base > 0:
-        growth = math.exp(math.log(FINEST * aabb_scale / base) / (count - 1))
+        growth = math.exp(math.log(FINEST_CELLS * aabb_scale / base) / (count - 1))
     return HashLevels(count, features, log2_table, base, growth if count > 1 else 1.0)
 
 

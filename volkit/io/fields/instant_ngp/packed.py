@@ -19,7 +19,7 @@ GZIP = 16 + zlib.MAX_WBITS
 MAP_STARTS = (*range(0x80, 0x90), 0xDE, 0xDF)
 MARK = b"snapshot"
 START = 1 << 16  # bytes in which the mark must stand: only configuration precedes it
-SPARE = 64 << 20  # bytes: 8 empty density grids, which compress to nothing, are 32 MB
+FREE_UNPACKED_BYTES = 64 << 20  # bytes: 8 empty density grids, which compress to nothing, are 32 MB
 RATIO = 16  # to which parameters may be compressed
 MOST_ITEMS = 1 << 16  # of one list: there is one of every camera
 
@@ -65,7 +65,7 @@ def pack(root: dict[str, Any], compress: bool) -> bytes:
 
 
 def _decompressed(path: Path, data: bytes) -> bytes:
-    limit = SPARE + RATIO * len(data)
+    limit = FREE_UNPACKED_BYTES + RATIO * len(data)
     stream = zlib.decompressobj(ANY_WRAPPER)
     try:
         whole = stream.decompress(data, limit)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.files.dataclass_json import from_plain
-from volkit.files.errors import understood
+from volkit.files.dataclass_json import dataclass_from_json
+from volkit.files.errors import format_errors
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.instant_ngp import packed
 from volkit.io.fields.instant_ngp.density_grid import CELLS, occupancy_of
 from volkit.io.fields.instant_ngp.frame import read_capture, read_frame, vector
 from volkit.io.fields.instant_ngp.layout import Layout, integer, layout_of, number, table
-from volkit.io.fields.instant_ngp.writer import OWN, write
+from volkit.io.fields.instant_ngp.writer import OWN_ENTRY, write
 from volkit.io.fields.tcnn import flattened
 from volkit.io.format import Format
 from volkit.representations import Capture, HashGrid, Representation
@@ -32,7 +32,7 @@ LARGEST_SCALE = 128  # of the box: instant-ngp has 8 cascades
 def read(path: Path) -> Representation:
     """Table, networks, occupancy, frame and cameras; latents of training pictures enter by their mean."""
     root = packed.unpack(path)
-    with understood(path, "a snapshot", "save it again, or train it anew"):
+    with format_errors(path, "a snapshot", "save it again, or train it anew"):
         return _field(root)
 
 
@@ -122,10 +122,10 @@ def _latent(nerf: Mapping[str, Any], extra: int) -> Tensor:
 
 def _own(field: HashGrid, root: dict[str, Any]) -> None:
     """Frame and provenance that our writer noted beside what instant-ngp reads."""
-    own = root.get(OWN)
+    own = root.get(OWN_ENTRY)
     if not isinstance(own, dict):
         return
-    noted, field.world_from_local = field.world_from_local, from_plain(Similarity, own.get("world_from_local"))
+    noted, field.world_from_local = field.world_from_local, dataclass_from_json(Similarity, own.get("world_from_local"))
     about = own.get("capture")
     if field.capture is not None and isinstance(about, dict):
         cameras = field.capture.cameras.moved(field.world_from_local @ noted.inverse())

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from volkit.files.atomic import written_whole
-from volkit.files.dataclass_json import to_plain
+from volkit.files.atomic import atomic_write
+from volkit.files.dataclass_json import dataclass_to_json
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
 from volkit.io.fields.instant_ngp.density_grid import grid_of
@@ -19,9 +19,9 @@ from volkit.ops.fused_mlp import MlpShape
 from volkit.representations import Capture, HashGrid, HashGridConfig, Representation
 from volkit.typing import Tensor
 
-__all__ = ["OWN", "write"]
+__all__ = ["OWN_ENTRY", "write"]
 
-OWN = "volkit"  # our entry in the map, which instant-ngp passes over
+OWN_ENTRY = "volkit"  # our entry in the map, which instant-ngp passes over
 FUSED_WIDTHS = (16, 32, 64, 128)
 HALF_LARGEST = 65504.0
 EQUAL = 1e-6  # relative difference of edges that rounding makes
@@ -32,7 +32,7 @@ def write(representation: Representation, path: Path) -> None:
     assert isinstance(representation, HashGrid)
     _check(representation, path)
     data = pack(_root(representation), compress=path.suffix.lower() == ".ingp")
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         place.write_bytes(data)
 
 
@@ -71,8 +71,8 @@ def _root(field: HashGrid) -> dict[str, Any]:
         "loss": {"otype": "Huber"},
         "optimizer": _optimizer(config),
         "snapshot": _snapshot(field),
-        OWN: {
-            "world_from_local": to_plain(_world_from_ngp(field)),
+        OWN_ENTRY: {
+            "world_from_local": dataclass_to_json(_world_from_ngp(field)),
             "capture": {} if field.capture is None else _capture(field.capture),
             "provenance": dict(field.provenance),
         },

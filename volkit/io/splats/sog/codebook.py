@@ -9,7 +9,7 @@ __all__ = ["palette", "table"]
 SIZE = 256  # of a table
 SAMPLE = 1 << 18  # values that a table is learnt from
 ROUNDS = 50  # each looks at 255 places, not at all values
-COARSE, FINE = 64, 1024  # cells that a start is made from
+START_CELLS, FINE_CELLS = 64, 1024  # cells that a start is made from
 COARSE_ROUNDS, FINE_ROUNDS = 8, 10
 ROWS = 1 << 15  # whose distances to all centres are held at a time
 
@@ -27,11 +27,11 @@ def table(values: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, "256"], Int[Te
 def _edges(sample: Float[Tensor, " value"]) -> list[tuple[Float[Tensor, " edge"], Float[Tensor, " cell"]]]:
     """Cells of equal width, and such of equal counts, with how many values each holds: for long tails and for short."""
     low, high = float(sample[0]), float(sample[-1])
-    even = torch.linspace(low, high, COARSE + 1, dtype=torch.float64)
-    ranked = sample[torch.linspace(0, len(sample) - 1, FINE + 1).long()]
+    even = torch.linspace(low, high, START_CELLS + 1, dtype=torch.float64)
+    ranked = sample[torch.linspace(0, len(sample) - 1, FINE_CELLS + 1).long()]
     return [
-        (even, torch.histc(sample, COARSE, low, high)),
-        (ranked, torch.full((FINE,), len(sample) / FINE, dtype=torch.float64)),
+        (even, torch.histc(sample, START_CELLS, low, high)),
+        (ranked, torch.full((FINE_CELLS,), len(sample) / FINE_CELLS, dtype=torch.float64)),
     ]
 
 

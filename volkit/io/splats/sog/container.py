@@ -10,14 +10,17 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from volkit.files.errors import UNZIPPING, FormatError
+from volkit.files.errors import UNZIP_ERRORS, FormatError
 
-__all__ = ["FIX", "META", "WIDEST", "Parts", "webp"]
+__all__ = ["FIX", "MAX_WEBP_SIDE", "META", "Parts", "webp"]
 
 META = "meta.json"
-LONGEST = 16 << 20  # bytes of JSON; a tree of a hundred thousand nodes
-WIDEST = 16383  # pixels of a WebP
-DENSEST, SMALL = 64, 1 << 22  # pixels a byte of all files: a picture of one colour is small, but not all are
+MAX_JSON_BYTES = 16 << 20  # bytes of JSON; a tree of a hundred thousand nodes
+MAX_WEBP_SIDE = 16383  # pixels of a WebP
+MAX_PIXELS_PER_BYTE, FREE_PIXELS = (
+    64,
+    1 << 22,
+)  # pixels a byte of all files: a picture of one colour is small, but not all are
 FIX = "copy or write it again"
 
 
@@ -37,7 +40,7 @@ class Parts:
                 return cls(path, None)
         try:
             return cls(path, stack.enter_context(zipfile.ZipFile(path)))
-        except UNZIPPING as error:
+        except UNZIP_ERRORS as error:
             raise FormatError(path, f"is a damaged archive: {error}", FIX) from None
 
     def meta(self) -> dict[str, Any]:
@@ -56,7 +59,10 @@ class Parts:
         data = self._bytes(name)
         try:
             with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as image:
-                if max(image.size) > WIDEST or image.width * image.height > DENSEST * self.size + SMALL:
+                if (
+                    max(image.size) > MAX_WEBP_SIDE
+                    or image.width * image.height > MAX_PIXELS_PER_BYTE * self.size + FREE_PIXELS
+                ):
                     raise FormatError(self.path, f"holds {name} of {image.size} pixels in {len(data)} bytes", FIX)
                 return np.asarray(image.convert("RGBA"))
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -79,10 +85,10 @@ class Parts:
             return place.read_bytes()
         try:
             member = self.archive.getinfo(str(name))
-            if member.file_size > max(LONGEST if name == META else 0, 2 * self.path.stat().st_size):
+            if member.file_size > max(MAX_JSON_BYTES if name == META else 0, 2 * self.path.stat().st_size):
                 raise FormatError(self.path, f"holds {name} of {member.file_size} bytes", FIX)
             return self.archive.read(member)
-        except (KeyError, *UNZIPPING) as error:
+        except (KeyError, *UNZIP_ERRORS) as error:
             if isinstance(error, FormatError):
                 raise
             reason = " ".join(str(error).split())

@@ -15,7 +15,7 @@ __all__ = ["columns_of", "is_flat", "is_mip"]
 
 LARGEST_FIRST = 252  # the alpha of a rotation whose w is largest
 ABREAST = 64  # rows of the palette side by side
-MOST = 1 << 16  # rows of a palette
+MAX_PALETTE = 1 << 16  # rows of a palette
 
 
 def is_mip(meta: dict[str, Any]) -> bool:
@@ -119,7 +119,7 @@ class _Page:
         basis = width // ABREAST
         if width % ABREAST or basis not in [sh_count(degree) - 1 for degree in (1, 2, 3)]:
             raise self.wrong(f"has a palette {width} texels wide")
-        rows = texels[..., :3].reshape(height * ABREAST, basis, 3)[:MOST]
+        rows = texels[..., :3].reshape(height * ABREAST, basis, 3)[:MAX_PALETTE]
         if self.version == 1:
             steps = torch.from_numpy(rows.astype(np.float32)).div_(255)
             palette = self.between("shN", steps, 1)

@@ -12,7 +12,7 @@ from volkit.files.errors import FormatError
 from volkit.io.splats.columns import morton_order
 from volkit.io.splats.quantised import coded, smallest_three
 from volkit.io.splats.sog.codebook import palette, table
-from volkit.io.splats.sog.container import WIDEST, webp
+from volkit.io.splats.sog.container import MAX_WEBP_SIDE, webp
 from volkit.io.splats.sog.decode import ABREAST, LARGEST_FIRST
 from volkit.representations.splats import SplatsConfig
 from volkit.typing import Tensor
@@ -21,7 +21,7 @@ from volkit.version import __version__
 __all__ = ["encoded"]
 
 EFFORT = 60  # of WebP
-LARGEST = 1 << 16  # rows of a palette
+MAX_PALETTE = 1 << 16  # rows of a palette
 SHARE = 2  # splats to a row of it, at least
 
 
@@ -29,8 +29,8 @@ def encoded(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tup
     """The page, and pictures by name; splats in Morton order, so that neighbours are alike."""
     count = len(columns["means"])
     width = math.ceil(math.sqrt(count) / 4) * 4
-    if not 0 < width <= WIDEST:
-        raise FormatError(path, f"cannot hold {count} splats", f"1 to {WIDEST**2} are held")
+    if not 0 < width <= MAX_WEBP_SIDE:
+        raise FormatError(path, f"cannot hold {count} splats", f"1 to {MAX_WEBP_SIDE**2} are held")
     order = morton_order(columns["means"])
     columns = {name: column[order] for name, column in columns.items()}
     logs = columns["means"].sign() * columns["means"].abs().log1p()
@@ -68,7 +68,7 @@ def encoded(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tup
 def _harmonics(rest: Tensor, width: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A palette of rows, in numbers of one table, and the number of its row for each splat."""
     count, basis, _ = rest.shape
-    size = min(LARGEST, max(ABREAST, count // SHARE // ABREAST * ABREAST))
+    size = min(MAX_PALETTE, max(ABREAST, count // SHARE // ABREAST * ABREAST))
     rows, labels = palette(rest.flatten(1), size, torch.Generator().manual_seed(0))
     # Rows that are alike stand together: their pictures are smaller.
     order = rows.norm(dim=1).argsort()

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from volkit.files.atomic import write_together, written_whole
-from volkit.files.errors import UNZIPPING, FormatError
-from volkit.files.provenance import KEY, record_of
+from volkit.files.atomic import atomic_write, write_together
+from volkit.files.errors import UNZIP_ERRORS, FormatError
+from volkit.files.provenance import PROVENANCE_KEY, provenance_of
 from volkit.io.format import Format
 from volkit.io.splats.columns import columns_for, splats_of
 from volkit.io.splats.sog.container import META, Parts
@@ -38,7 +38,7 @@ def sniff(path: Path) -> bool:
         if head.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(path) as archive:
                 return META in archive.namelist()
-    except UNZIPPING:
+    except UNZIP_ERRORS:
         return False
     return head.lstrip()[:1] == b"{" and (LEVELS in head or all(key in head for key in (b'"means"', b'"mins"')))
 
@@ -62,7 +62,7 @@ def read(path: Path) -> Splats:
 
 def _told(meta: dict[str, Any]) -> dict[str, Any]:
     asset = meta.get("asset")
-    found = asset.get(KEY) if isinstance(asset, dict) else None
+    found = asset.get(PROVENANCE_KEY) if isinstance(asset, dict) else None
     return found if isinstance(found, dict) else {}
 
 
@@ -73,11 +73,11 @@ def write(representation: Representation, path: Path) -> None:
     columns = columns_for(representation, path, 3)
     assert isinstance(representation, Splats)
     meta, pictures = encoded(path, columns, representation.config)
-    meta["asset"][KEY] = record_of(representation)
+    meta["asset"][PROVENANCE_KEY] = provenance_of(representation)
     text = json.dumps(meta, separators=(",", ":")).encode()
     if path.suffix.lower() == ".json":
         return write_together(path, text, pictures)
-    with written_whole(path) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name, data in {META: text, **pictures}.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # without the time: equal scenes are equal files
 

@@ -15,7 +15,7 @@ from volkit.typing import Tensor
 
 __all__ = ["finest"]
 
-DEEPEST = 64
+MAX_TREE_DEPTH = 64
 
 
 def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -24,7 +24,7 @@ def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[
     if not isinstance(names, list):
         raise FormatError(parts.path, "names no files", FIX)
     runs: dict[int, list[tuple[int, int]]] = {}
-    for leaf in _leaves(parts, meta.get("tree"), DEEPEST):
+    for leaf in _leaves(parts, meta.get("tree"), MAX_TREE_DEPTH):
         file, offset, count = (leaf.get(key) for key in ("file", "offset", "count"))
         if not all(isinstance(v, int) and v >= 0 for v in (file, offset, count)) or file >= len(names):  # type: ignore[operator]
             raise FormatError(parts.path, f"has a leaf of {leaf}", FIX)
@@ -60,7 +60,7 @@ def _file(parts: Parts, name: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _leaves(parts: Parts, node: Any, depth: int) -> Iterator[dict[str, Any]]:
     """The finest run of each node that has some."""
     if not isinstance(node, dict) or not depth:
-        raise FormatError(parts.path, f"has a tree that is no tree, or deeper than {DEEPEST}", FIX)
+        raise FormatError(parts.path, f"has a tree that is no tree, or deeper than {MAX_TREE_DEPTH}", FIX)
     levels, children = node.get("lods") or {}, node.get("children") or []
     if not isinstance(levels, dict) or not isinstance(children, list):
         raise FormatError(parts.path, "has a node that is none", FIX)

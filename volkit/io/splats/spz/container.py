@@ -22,13 +22,13 @@ from volkit.io.splats.columns import check_count
 __all__ = ["MAGIC", "Header", "Part", "pack", "unpack"]
 
 MAGIC, GZIP = b"NGSP", b"\x1f\x8b"
-LEGACY, PLAIN = struct.Struct("<4sIIBBBB"), struct.Struct("<4sIIBBBBI12x")
+LEGACY_HEADER, PLAIN_HEADER = struct.Struct("<4sIIBBBB"), struct.Struct("<4sIIBBBBI12x")
 RECORD, ENTRY = struct.Struct("<II"), struct.Struct("<QQ")
 ANTIALIASED, EXTENDED = 1, 2  # flags
 NEWEST = 4
 LEVEL = 12  # of zstd, as the format's own writer has it
 BLOCK, WINDOW = 1 << 20, 1 << 15  # bytes that are deflated at a time, and that deflate looks back
-LEAST = 0.25  # bytes a splat: positions alone do not compress to less
+MIN_BYTES_PER_SPLAT = 0.25  # bytes a splat: positions alone do not compress to less
 COMMON = "copy or write it again"
 
 Part = bytes | bytearray | memoryview
@@ -56,7 +56,7 @@ def unpack(path: Path) -> tuple[Header, list[Part]]:
     """Header and parts, as long as the header says; FormatError for damage, lies and bombs."""
     data = path.read_bytes()
     try:
-        plain = data.startswith(MAGIC) and LEGACY.unpack_from(data)[1] >= NEWEST
+        plain = data.startswith(MAGIC) and LEGACY_HEADER.unpack_from(data)[1] >= NEWEST
         return _unpack_plain(path, data) if plain else _unpack_legacy(path, data)
     except (struct.error, zlib.error, zstandard.ZstdError, MemoryError) as error:
         raise FormatError(path, f"is no .spz that can be read: {error}", COMMON) from None
@@ -65,33 +65,37 @@ def unpack(path: Path) -> tuple[Header, list[Part]]:
 def _unpack_legacy(path: Path, data: bytes) -> tuple[Header, list[Part]]:
     """Gzip, or what it would hold: some programs leave it to the transport to compress."""
     stream = zlib.decompressobj(31) if data.startswith(GZIP) else None
-    head = stream.decompress(data, LEGACY.size) if stream else data[: LEGACY.size]
-    magic, version, count, degree, bits, flags, _ = LEGACY.unpack(head)
+    head = stream.decompress(data, LEGACY_HEADER.size) if stream else data[: LEGACY_HEADER.size]
+    magic, version, count, degree, bits, flags, _ = LEGACY_HEADER.unpack(head)
     if magic != MAGIC or not 1 <= version < NEWEST:
         raise FormatError(path, f"says version {version}", f"1 to {NEWEST} are read")
     header = Header(version, count, degree, bits, bool(flags & ANTIALIASED))
     _check(path, header, len(data))
     size = sum(header.sizes)
-    body = stream.decompress(stream.unconsumed_tail, size) if stream else data[LEGACY.size : LEGACY.size + size]
+    body = (
+        stream.decompress(stream.unconsumed_tail, size)
+        if stream
+        else data[LEGACY_HEADER.size : LEGACY_HEADER.size + size]
+    )
     if len(body) != size:
         raise FormatError(path, f"promises {count} splats, {size} bytes, and holds {len(body)}", COMMON)
     rest = b""
     if flags & EXTENDED:
-        rest = stream.decompress(stream.unconsumed_tail, len(data)) if stream else data[LEGACY.size + size :]
+        rest = stream.decompress(stream.unconsumed_tail, len(data)) if stream else data[LEGACY_HEADER.size + size :]
     ends = [0, *accumulate(header.sizes)]
     parts: list[Part] = [memoryview(body)[start:end] for start, end in pairwise(ends)]
     return replace(header, extensions=_records(rest)), parts
 
 
 def _unpack_plain(path: Path, data: bytes) -> tuple[Header, list[Part]]:
-    _, version, count, degree, bits, flags, streams, table = PLAIN.unpack_from(data)
+    _, version, count, degree, bits, flags, streams, table = PLAIN_HEADER.unpack_from(data)
     if version != NEWEST:
         raise FormatError(path, f"says version {version}", f"1 to {NEWEST} are read")
-    records = _records(data[PLAIN.size : table]) if flags & EXTENDED else ()
+    records = _records(data[PLAIN_HEADER.size : table]) if flags & EXTENDED else ()
     header = Header(version, count, degree, bits, bool(flags & ANTIALIASED), records)
     _check(path, header, len(data))
     wanted = [size for size in header.sizes if size]
-    if streams != len(wanted) or table < PLAIN.size:
+    if streams != len(wanted) or table < PLAIN_HEADER.size:
         raise FormatError(path, f"holds {streams} streams at {table}", COMMON)
     entries = [ENTRY.unpack_from(data, table + number * ENTRY.size) for number in range(streams)]
     at, packed = table + streams * ENTRY.size, []
@@ -117,7 +121,7 @@ def _inflated(path: Path, part: memoryview, size: int) -> bytes:
 
 
 def _check(path: Path, header: Header, size: int) -> None:
-    check_count(path, header.count, size, LEAST)
+    check_count(path, header.count, size, MIN_BYTES_PER_SPLAT)
     if header.degree > 4 or header.fraction_bits > 23:
         raise FormatError(path, f"says degree {header.degree}, {header.fraction_bits} bits of fraction", COMMON)
 
@@ -140,13 +144,13 @@ def pack(header: Header, parts: Sequence[Part]) -> bytes:
     flags = ANTIALIASED * header.antialiased | EXTENDED * bool(records)
     about = (MAGIC, header.version, header.count, header.degree, header.fraction_bits, flags)
     if header.version < NEWEST:
-        return _gzipped(b"".join((LEGACY.pack(*about, 0), *parts, records)))
+        return _gzipped(b"".join((LEGACY_HEADER.pack(*about, 0), *parts, records)))
     held = [part for part in parts if len(part)]
     threads = torch.get_num_threads()
     packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads if threads > 1 else 0)
     streams = [packer.compress(part) for part in held]
     table = b"".join(ENTRY.pack(len(s), len(part)) for s, part in zip(streams, held, strict=True))
-    return b"".join((PLAIN.pack(*about, len(held), PLAIN.size + len(records)), records, table, *streams))
+    return b"".join((PLAIN_HEADER.pack(*about, len(held), PLAIN_HEADER.size + len(records)), records, table, *streams))
 
 
 def _gzipped(data: bytes) -> bytes:

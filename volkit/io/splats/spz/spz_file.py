@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from volkit.files.atomic import written_whole
+from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
 from volkit.io.format import Format
@@ -37,7 +37,7 @@ AXES = 0xADBE0003  # the record that names the file's axes
 RDF, RUB = 6, 4  # names of axes in that record: 1 to 8 are right, down and front, or not, by bits; then y and z change
 VERSION = 4  # that is written unless asked otherwise
 BITS = 12  # of a position's fraction
-FARTHEST = (1 << 23) - 1  # steps
+MAX_FIXED_POINT = (1 << 23) - 1  # steps
 COLOUR = 0.15
 STEPS = {1: 8}  # of harmonics of degree 1; 16 of the others: 5 bits and 4
 
@@ -124,14 +124,14 @@ def write(representation: Representation, path: Path, frame: SpzFrame = "rub", v
     scene = representation if frame == "ply" else representation.turned("ydown")
     columns = columns_for(scene, path, 4, _ply_from(axes).inverse())
     far = float(columns["means"].abs().max()) if len(columns["means"]) else 0.0
-    bits = BITS if far * 2.0**BITS <= FARTHEST else int(np.floor(np.log2(FARTHEST / far)))
+    bits = BITS if far * 2.0**BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
     if bits < 0:
         raise FormatError(path, f"cannot hold positions as far as {far:.3g}", "scale the scene down")
     records = ((AXES, struct.pack("<I", axes)),) if frame == "auto" else ()
     count, degree = len(representation), representation.config.degree
     header = Header(version, count, degree, bits, representation.config.mip, records)
     data = pack(header, _parts(columns, bits))
-    with written_whole(path) as place:
+    with atomic_write(path) as place:
         place.write_bytes(data)
 
 
