@@ -11,15 +11,16 @@ from volkit import threads
 
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "VOLKIT_THREADS")
 # Says, as the first line of the output, what the environment held at the moment when torch was looked for.
-SPY = """
+SPY = f"""
 import json, os, sys
+SETTINGS = {SETTINGS}
 class Spy:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
             sys.meta_path.remove(self)
-            print(json.dumps({k: os.environ.get(k) for k in %r}), flush=True)
+            print(json.dumps(dict((k, os.environ.get(k)) for k in SETTINGS)), flush=True)
 sys.meta_path.insert(0, Spy())
-""" % (SETTINGS,)
+"""
 
 
 def run(code: str, **extra: str) -> list[str]:

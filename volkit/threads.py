@@ -74,7 +74,7 @@ def _quotas(root: Path, memberships: Path) -> list[float]:
     """CPU seconds per second that control groups of either version grant, from this process's group up."""
     found = []
     for line in _text(memberships).splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
         top = root if not controllers else root / "cpu"

@@ -57,4 +57,4 @@ def format_errors(path: Path, kind: str, fix: str = "check where it is from") ->
         raise
     except DAMAGE_ERRORS as error:
         said = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from None
+        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from error
