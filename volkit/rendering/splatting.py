@@ -15,6 +15,8 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["SplatRenderer", "splat_view"]
 
+NEAR_SHARE = 0.003  # of the diagonal of the scene's own box: in a box of edge 2 about gsplat's 0.01
+
 
 def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
     """One camera in the splats' own frame: they stay where they are, it moves."""
@@ -26,7 +28,9 @@ def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
     camera_from_local = torch.cat([rotation, -(rotation @ pose[:, 3:])], 1)
     fx, fy, cx, cy = cameras.intrinsics[index].tolist()
     width, height = cameras.size[index].tolist()
-    near = 0.01 if splats.capture is None else max(0.01, 0.5 * splats.capture.near / splats.world_from_local.scale)
+    near = NEAR_SHARE * splats.domain.diagonal
+    if splats.capture is not None:  # no matter stands closer to its cameras: what is drawn there are floaters
+        near = max(near, 0.5 * splats.capture.near / splats.world_from_local.scale)
     return SplatView(camera_from_local, (fx, fy, cx, cy), (width, height), near, splats.config.mip)
 
 

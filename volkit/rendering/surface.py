@@ -46,7 +46,7 @@ class MeshRenderer:
         rgba = mesh.base_colour(face[hit], barycentric[hit])
         corners = mesh.vertices[mesh.faces[face[hit]].long()]
         normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normal = functional.normalize(place.vectors(normal), dim=-1)
+        normal = functional.normalize(place.vectors(normal), dim=-1, eps=torch.finfo(normal.dtype).tiny)
         away = (normal * place.vectors(rays.directions[hit])).sum(-1, keepdim=True) > 0
         sums = torch.zeros(len(pixels), 8)
         alpha = rgba[:, 3:]
@@ -75,8 +75,8 @@ def _tree(vertices: Tensor, faces: Tensor) -> Any:
     try:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
-    except ImportError:
-        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from None
+    except ImportError as error:
+        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from error
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene
