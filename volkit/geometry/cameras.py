@@ -39,6 +39,12 @@ class Cameras:
         """The same cameras on another device."""
         return self._mapped(lambda tensor: tensor.to(device))
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What a picture may be differentiable in: poses, intrinsics, and coefficients where there is a lens."""
+        found = (self.world_from_camera, self.intrinsics, self.coefficients)
+        return tuple(tensor for tensor in found if tensor is not None)
+
     def _mapped(self, change) -> Self:
         members = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: change(m) for name, m in members.items() if isinstance(m, Tensor)})

@@ -9,9 +9,8 @@ import torch
 from volkit.geometry import Cameras, turn
 from volkit.rendering.viewpoints import visible_corners
 from volkit.representations import Representation
-from volkit.typing import Float, Tensor
 
-__all__ = ["Viewpoint", "ViewPath", "cameras_around", "orbit_path"]
+__all__ = ["ViewPath", "Viewpoint", "cameras_around", "orbit_path"]
 
 FRAMED_SHARE = 0.9  # of a picture's width and height that a framed object may take: a margin of a twentieth all around
 
