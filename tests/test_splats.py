@@ -10,7 +10,7 @@ import torch
 from volkit.distillation.exact.flat import flattened
 from volkit.distillation.exact.surface import SurfacePoints, place_splats
 from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise, relocate
-from volkit.editing.merge import thin_splats
+from volkit.editing.decimate import thin_splats
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
 from volkit.rendering import renderer_for

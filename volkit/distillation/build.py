@@ -20,8 +20,7 @@ from volkit.distillation.splats.start import agreeing_places, photo_evidence, st
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews, TeacherViews
 from volkit.distillation.student import FieldStudent, Schedule, Stage
-from volkit.editing.importance import contributions
-from volkit.editing.merge import thin_splats
+from volkit.editing.decimate import contributions, thin_splats
 from volkit.geometry import Cameras, sh_count
 from volkit.rendering.viewpoints import distillation_cameras, windows
 from volkit.representations import Field, Representation, Splats

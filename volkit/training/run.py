@@ -170,6 +170,6 @@ def _numbers(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _numbers(value, f"{name}.{key}" if name else str(key))
 
 
-def make_generator(seed: int) -> torch.Generator:
-    """The one source of randomness of a job."""
-    return torch.Generator().manual_seed(seed)
+def make_generator(seed: int | torch.Generator) -> torch.Generator:
+    """The one source of randomness of a job: the generator itself, or a new one of that seed."""
+    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)

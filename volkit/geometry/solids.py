@@ -1,0 +1,33 @@
+"""Solids: regions of space with an inside."""
+
+from dataclasses import dataclass
+
+from volkit.geometry.domain import Domain, Triple
+from volkit.typing import Bool, Float, Tensor
+
+__all__ = ["Box"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A solid box with edges along the axes, `lower` to `upper`; ValueError where it has no inside.
+
+    >>> Box((0, 0, 0), (1, 2, 3)).domain.extent
+    (1, 2, 3)
+    """
+
+    lower: Triple
+    upper: Triple
+
+    def __post_init__(self) -> None:
+        if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise ValueError(f"box: lower {self.lower} must lie below upper {self.upper} on every axis")
+
+    @property
+    def domain(self) -> Domain:
+        """The same box as the domain of a field."""
+        return Domain(self.lower, self.upper)
+
+    def contains(self, positions: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
+        """Which positions lie inside."""
+        return self.domain.contains(positions)
