@@ -1,6 +1,7 @@
 """Actions over objects: the old scene stays, the new one shares nothing, sizes and ground are those of what is seen."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ def shell(count: int = 300) -> Splats:
     return splats
 
 
+@cache
 def block():
     """A field of even fog, 2 x 1 x 1, in the middle of a larger box."""
     config = VoxelsConfig(resolution=16, start=16, doublings=())

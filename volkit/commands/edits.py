@@ -81,7 +81,8 @@ def apply_edits(
     from volkit.training.run import make_generator
 
     generator = generator or make_generator(0)
-    for text, action in zip(texts, parse_edits(texts), strict=True):
+    actions = parse_edits(texts)
+    for text, action in zip(texts, actions, strict=True):
         before = len(scene) if isinstance(scene, Splats) else 0
         try:
             scene = apply_action(scene, action, generator)
@@ -90,7 +91,7 @@ def apply_edits(
             raise ValueError(f"--edit {text}: {error}{hint}") from error
         if progress is not None and isinstance(scene, Splats) and len(scene) < before:
             progress.note(f"--edit {text}: {len(scene)} of {before} splats are left")
-    return mark_empty(scene, generator) if texts else scene
+    return mark_empty(scene, generator) if any(action.empties for action in actions) else scene
 
 
 def _parse(text: str) -> "Action":

@@ -10,6 +10,7 @@ import torch
 from volkit.commands.edits import apply_edits, shape_edits
 from volkit.devices import Device
 from volkit.editing import merge
+from volkit.editing.action import mark_empty
 from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
@@ -40,7 +41,7 @@ class SourceOptions:
         """Read, join, edit; FormatError or ValueError with what is wrong."""
         dropping = progress if self.drop_bad else None
         scenes = [open_scene(path, self.device, dropping, self.spz_frame) for path in paths]
-        scene = scenes[0] if len(scenes) == 1 else merge(scenes)
+        scene = scenes[0] if len(scenes) == 1 else mark_empty(merge(scenes), generator)
         if not self.edits:
             return OpenedSource(scene, scene, _count(scene))
         shapes, count = shape_edits(self.edits), _count(scene)

@@ -38,6 +38,7 @@ class Action(ABC):
     """
 
     applies_to: ClassVar[tuple[type[Representation], ...]] = SPLATS
+    empties: ClassVar[bool] = False  # leaves places of a field empty that held something
     keeps_look: ClassVar[bool] = False  # leaves the scene where it is, as large as it is, and means to be seen little
 
     @abstractmethod
@@ -81,7 +82,7 @@ def edit_in_place(
         scene = apply_action(scene, action, generator)
         if progress is not None and isinstance(scene, Splats) and len(scene) < before:
             progress.note(f"{action}: {len(scene)} of {before} splats are left")
-    return mark_empty(scene, generator) if actions else scene
+    return mark_empty(scene, generator) if any(action.empties for action in actions) else scene
 
 
 def apply_action(scene: Representation, action: Action, generator: torch.Generator) -> Representation:

@@ -18,6 +18,7 @@ class Crop(Action):
 
     region: Box | Ball
     applies_to = CUTTABLE
+    empties = True
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The scene without what is outside."""
@@ -30,6 +31,7 @@ class Erase(Action):
 
     region: Box | Ball
     applies_to = CUTTABLE
+    empties = True
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The scene without what is inside."""

@@ -19,6 +19,7 @@ class Merge(Action):
 
     others: tuple[Representation, ...]
     applies_to = CUTTABLE
+    empties = True  # between what is joined
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """All in one."""
