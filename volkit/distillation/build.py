@@ -15,8 +15,9 @@ from volkit.distillation.rungs.cache import CacheSize
 from volkit.distillation.rungs.pixels import Gains, PixelRung, PixelTable
 from volkit.distillation.rungs.plan import Ladder, plan_stages
 from volkit.distillation.rungs.teacher_pixels import TeacherPixels
-from volkit.distillation.splats.mcmc import MCMCStrategy, Strategy
+from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
+from volkit.distillation.splats.strategy import Strategy
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews, TeacherViews
 from volkit.distillation.student import FieldStudent, Schedule, Stage
@@ -72,15 +73,15 @@ def trainee_from_pictures(
     scene: Representation,
     seen: Pictures,
     generator: torch.Generator,
-    densify: Strategy,
+    strategy: Strategy,
     *,
     exposure: bool = False,
 ) -> FieldStudent | SplatStudent:
-    """A trainee that learns a scene from posed pictures alone; `densify` is for splats, `exposure` for fields."""
+    """A trainee that learns a scene from posed pictures alone; `strategy` is for splats, `exposure` for fields."""
     cameras = seen.cameras.to(scene.device)
     if isinstance(scene, Splats):
         _begin(scene, cameras, seen, generator)
-        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify)
+        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
     assert isinstance(scene, Field)
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
