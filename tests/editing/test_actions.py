@@ -10,8 +10,7 @@ from torch.nn.functional import normalize
 from volkit.editing import Action, Crop, Decimate, Erase, Fit, Ground, KeepOpacity, Merge, Move, edit
 from volkit.editing.move import robust_box
 from volkit.geometry import Box, Domain, Similarity
-from volkit.representations import Mesh, Splats, SplatsConfig, VoxelsConfig
-from volkit.representations.edited import Ball
+from volkit.representations import Ball, Mesh, Placement, Splats, SplatsConfig, VoxelsConfig
 
 
 def shell(count: int = 300) -> Splats:
@@ -87,8 +86,7 @@ def test_the_box_of_a_turned_scene_is_that_of_the_world():
 
 
 def test_ground_stands_upright_on_the_origin():
-    scene = shell()
-    scene.frame = "ydown"
+    scene = shell().view(placement=Placement(frame="ydown"))
     scene.means[:, 1] *= 2.0  # 4 high, for -y is up
     scene = edit(scene, [Move.translate(5.0, 7.0, 9.0)])
     found = edit(scene, [Ground()])
@@ -101,8 +99,7 @@ def test_ground_stands_upright_on_the_origin():
 
 
 def test_merging_is_an_action():
-    other = shell(50)
-    other.world_from_local = Similarity(translation=(4.0, 0.0, 0.0))
+    other = shell(50).view(placement=Similarity(translation=(4.0, 0.0, 0.0)))
     found = edit(shell(), [Merge((other,)), Crop(Box((2.0, -2.0, -2.0), (6.0, 2.0, 2.0)))])
     assert isinstance(found, Splats) and len(found) == 50 and len(other) == 50
 
@@ -114,8 +111,9 @@ class Lift(Action):
     by: float
 
     def change(self, scene, generator):
-        scene.means[:, 2] += self.by
-        return scene
+        lifted = scene.with_()
+        lifted.means[:, 2] += self.by
+        return lifted
 
 
 def test_an_action_of_ones_own():

@@ -72,9 +72,9 @@ def apply_edits(
     generator: "torch.Generator | None" = None,
     progress: "Progress | None" = None,
 ) -> "Representation":
-    """The scene, changed itself by edits in their order; ValueError names the edit that has no meaning for it.
+    """A scene changed by edits in their order; ValueError names the edit that has no meaning for it.
 
-    A progress is told how many splats each left.
+    What is not changed is shared with the scene given. A progress is told how many splats each left.
     """
     from volkit.editing.action import apply_action, mark_empty
     from volkit.representations import Splats
@@ -119,7 +119,7 @@ def _numbers(text: str, takes: tuple[int, ...]) -> tuple[float, ...]:
 def _action(name: str, numbers: tuple[float, ...]) -> "Action":
     from volkit import editing
     from volkit.geometry import Box
-    from volkit.representations.edited import Ball
+    from volkit.representations import Ball
 
     match name.split(":"):
         case ["crop" | "erase" as word, shape]:

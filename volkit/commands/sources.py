@@ -1,7 +1,6 @@
 """What a conversion starts from: one scene or several joined, with its edits; and what it is measured against."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +44,7 @@ class SourceOptions:
         if not self.edits:
             return OpenedSource(scene, scene, _count(scene))
         shapes, count = shape_edits(self.edits), _count(scene)
-        twin = None if len(shapes) == len(self.edits) else deepcopy(scene)
+        twin = None if len(shapes) == len(self.edits) else scene.with_()
         scene = apply_edits(scene, self.edits, generator, progress)
         return OpenedSource(scene, scene if twin is None else apply_edits(twin, shapes), count)
 

@@ -1,6 +1,6 @@
 """Edits of scenes: frozen actions, and `edit`, which applies them to a copy."""
 
-from volkit.editing.action import Action, edit, edit_in_place
+from volkit.editing.action import Action, edit
 from volkit.editing.cut import Crop, Erase
 from volkit.editing.decimate import Decimate
 from volkit.editing.filter import DropFloaters, KeepOpacity, KeepSize, LimitHarmonics
@@ -21,6 +21,5 @@ __all__ = [
     "Merge",
     "Move",
     "edit",
-    "edit_in_place",
     "merge",
 ]

@@ -2,20 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import ClassVar
 
 import torch
 
 from volkit.devices import on_device
 from volkit.progress import Progress
-from volkit.representations import Field, Mesh, Representation, Splats
+from volkit.representations import Field, Mesh, Representation, Splats, innermost
 from volkit.representations.splat_extent import core
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy, unpack_bits
 from volkit.training.run import make_generator
 
-__all__ = ["Action", "apply_action", "edit", "edit_in_place", "mark_empty"]
+__all__ = ["Action", "apply_action", "edit", "mark_empty"]
 
 SPLATS: tuple[type[Representation], ...] = (Splats,)
 CUTTABLE: tuple[type[Representation], ...] = (Field, Splats)
@@ -33,8 +32,9 @@ class Action(ABC):
     ...     by: float
     ...     applies_to = (Splats,)
     ...     def change(self, scene, generator):
-    ...         scene.logits.data -= self.by
-    ...         return scene
+    ...         faded = scene.with_()
+    ...         faded.logits.data -= self.by
+    ...         return faded
     """
 
     applies_to: ClassVar[tuple[type[Representation], ...]] = SPLATS
@@ -43,13 +43,14 @@ class Action(ABC):
 
     @abstractmethod
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """The scene changed; the one that is given may be changed and returned. ValueError where it cannot be done."""
+        """A changed scene; the one that is given stays as it is, and tensors that are not changed may be common to both
+        (`Representation.view`). ValueError where it cannot be done."""
 
     def check(self, scene: Representation) -> None:
         """Raise ValueError where the action has no meaning for a scene of this kind."""
         if isinstance(scene, self.applies_to):
             return
-        name, kind = type(self).__name__, scene.config.kind
+        name, kind = type(self).__name__, innermost(scene).config.kind
         if self.applies_to == SPLATS:
             raise ValueError(f"{name} is for splats, and the source is a {kind}; convert it to splats first")
         raise ValueError(f"{name}: a {kind} can be moved but not cut; convert it first")
@@ -70,13 +71,7 @@ def edit(
 
     >>> small = edit(scene, [Crop(Box((-1, -1, 0), (1, 1, 2))), Decimate(0.5)])
     """
-    return edit_in_place(deepcopy(scene), actions, make_generator(seed), progress)
-
-
-def edit_in_place(
-    scene: Representation, actions: Sequence[Action], generator: torch.Generator, progress: Progress | None = None
-) -> Representation:
-    """As `edit`, of a scene that nobody else needs: it is changed itself, which spares the memory of a copy."""
+    scene, generator = scene.with_(), make_generator(seed)
     for action in actions:
         before = len(scene) if isinstance(scene, Splats) else 0
         scene = apply_action(scene, action, generator)
@@ -86,19 +81,19 @@ def edit_in_place(
 
 
 def apply_action(scene: Representation, action: Action, generator: torch.Generator) -> Representation:
-    """One action; ValueError where it has no meaning for the scene, or leaves no splat of it."""
+    """One action; ValueError where it has no meaning for the scene, or leaves no splat of it. Tensors may be shared."""
     action.check(scene)
     before = len(scene) if isinstance(scene, Splats) else 0
     scene = action.change(scene, generator)
     if isinstance(scene, Splats) and len(scene) != before:
         if not len(scene):
             raise ValueError(f"none of {before} splats is left; ask for less")
-        scene.domain = core(scene)
+        scene = scene.view(domain=core(scene))
     return scene
 
 
 def mark_empty(scene: Representation, generator: torch.Generator) -> Representation:
-    """Mark in a field's occupancy what cuts have emptied: whoever draws or learns need not ask there."""
+    """Mark in the occupancy of a wrapper that was just made what it has emptied: nobody need ask there."""
     if isinstance(scene, Field):
         visible = unpack_bits(scene.occupancy)
         fill_occupancy(scene, stride_for(scene.domain), on_device(generator, scene.device), visible=visible)

@@ -6,8 +6,7 @@ import torch
 
 from volkit.editing.action import CUTTABLE, Action
 from volkit.geometry import Box
-from volkit.representations import Field, Representation, Splats
-from volkit.representations.edited import Ball, Cut, Edited
+from volkit.representations import Ball, Cut, Edited, Field, Representation, Splats
 
 __all__ = ["Crop", "Erase"]
 
@@ -40,6 +39,7 @@ class Erase(Action):
 
 def _cut(scene: Representation, region: Box | Ball, keep_inside: bool) -> Representation:
     if isinstance(scene, Splats):
+        scene = scene.view()
         scene.kept(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
         return scene
     assert isinstance(scene, Field)

@@ -51,6 +51,7 @@ class Decimate(Action):
         most = max(1, round(self.wanted * len(scene))) if self.wanted <= 1.0 else int(self.wanted)
         if most >= len(scene):
             return scene
+        scene = scene.view()
         for name in scene.config.extras:
             delattr(scene, f"extra_{name}")
         scene.config = replace(scene.config, extras=())

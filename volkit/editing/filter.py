@@ -28,6 +28,7 @@ class KeepOpacity(Action):
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The splats without the faint ones."""
         assert isinstance(scene, Splats)
+        scene = scene.view()
         scene.kept(scene.opacities >= self.least)
         return scene
 
@@ -43,6 +44,7 @@ class KeepSize(Action):
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The splats of those sizes."""
         assert isinstance(scene, Splats)
+        scene = scene.view()
         size = scene.scales.amax(-1) * scene.world_from_local.scale
         scene.kept((size >= self.smallest) & (size <= self.largest))
         return scene
@@ -63,6 +65,7 @@ class DropFloaters(Action):
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The splats without the lonely ones."""
         assert isinstance(scene, Splats)
+        scene = scene.view()
         reach = BOUND_DEVIATIONS * scene.scales.amax(-1)
         scene.kept(~floating(scene.means, reach, int(self.neighbours), self.ratio))
         return scene
@@ -82,6 +85,7 @@ class LimitHarmonics(Action):
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The splats with fewer harmonics."""
         assert isinstance(scene, Splats)
+        scene = scene.view()
         degree = int(self.degree)
         if degree < scene.config.degree:
             columns = {name: getattr(scene, name) for name in PARAMETERS}

@@ -47,5 +47,5 @@ def merge(scenes: Sequence[Representation]) -> Representation:
             each["log_scales"] = functional.pad(each["log_scales"], (0, missing), value=FLAT_LOG_SCALE)
     mip = all(scene.config.mip for scene in splats)
     whole = splats_of(joined(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]})
-    whole.capture = next((scene.capture for scene in splats if scene.capture is not None), None)
-    return whole.requires_grad_(False)
+    capture = next((scene.capture for scene in splats if scene.capture is not None), None)
+    return whole.view(capture=capture).requires_grad_(False)

@@ -9,7 +9,7 @@ import torch
 from volkit.editing.action import ANY, Action
 from volkit.geometry import Frame, Similarity, morton_cells, turn
 from volkit.io.splats.columns import splats_of
-from volkit.representations import Field, Mesh, Representation, Splats
+from volkit.representations import Field, Mesh, Placement, Representation, Splats
 from volkit.representations.field import OCCUPANCY_RESOLUTION
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
@@ -110,11 +110,10 @@ def robust_box(scene: Representation) -> tuple[Float[Tensor, "3"], Float[Tensor,
 
 
 def _moved(scene: Representation, new_from_old: Similarity, frame: Frame | None = None) -> Representation:
-    scene.world_from_local = new_from_old @ scene.world_from_local
-    scene.frame = frame or scene.frame
-    if scene.capture is not None:
-        scene.capture = scene.capture.moved(new_from_old)
-    return scene
+    return scene.view(
+        placement=Placement(new_from_old @ scene.world_from_local, frame or scene.frame),
+        capture=None if scene.capture is None else scene.capture.moved(new_from_old),
+    )
 
 
 def _matter(field: Field) -> tuple[Float[Tensor, "point 3"], Float[Tensor, " point"]]:

@@ -1,5 +1,6 @@
 """Solids: regions of space with an inside."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from volkit.geometry.domain import Domain, Triple
@@ -10,7 +11,7 @@ __all__ = ["Box"]
 
 @dataclass(frozen=True)
 class Box:
-    """A solid box with edges along the axes, `lower` to `upper`; ValueError where it has no inside.
+    """A solid box with edges along the axes, `lower` to `upper`, which it unpacks into; ValueError where it has no inside.
 
     >>> Box((0, 0, 0), (1, 2, 3)).domain.extent
     (1, 2, 3)
@@ -22,6 +23,9 @@ class Box:
     def __post_init__(self) -> None:
         if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise ValueError(f"box: lower {self.lower} must lie below upper {self.upper} on every axis")
+
+    def __iter__(self) -> Iterator[Triple]:
+        return iter((self.lower, self.upper))
 
     @property
     def domain(self) -> Domain:
