@@ -67,6 +67,14 @@ class DistillSettings:
     photographs: PixelTable | None = None
     max_splats: int = 60_000
 
+    def check(self, teacher: Representation, student: Representation) -> None:
+        """Raise ValueError where the method or photographs do not go with these kinds."""
+        if self.method not in ("volkit", *METHODS):
+            raise ValueError(f"method {self.method}: there is none; choose one of volkit, {', '.join(METHODS)}")
+        fields = isinstance(teacher, Field) and isinstance(student, Field)
+        if (self.photographs is not None or self.method != "volkit") and not fields:
+            raise ValueError(f"photographs and the methods {', '.join(METHODS)} are for fields that learn from fields")
+
 
 def trainee_from_pictures(
     scene: Representation,

@@ -11,7 +11,7 @@ __all__ = ["Box"]
 
 @dataclass(frozen=True)
 class Box:
-    """A solid box with edges along the axes, `lower` to `upper`, which it unpacks into; ValueError where it has no inside.
+    """A solid box from `lower` to `upper`, along the axes; it unpacks into both. ValueError where it has no inside.
 
     >>> Box((0, 0, 0), (1, 2, 3)).domain.extent
     (1, 2, 3)
