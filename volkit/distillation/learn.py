@@ -150,7 +150,7 @@ def fit_scene(
     generator: torch.Generator,
     progress: Progress,
 ) -> Result[FitReport]:
-    """`fit` of an untrained scene that is there already, which learns itself; the run says how long and keeps states."""
+    """`fit` of an untrained scene that is there already: it learns itself. The run says how long, and keeps states."""
     judge = Evaluator.of(photos, settings.preview)
     train, generator = photos.subset("train"), on_device(generator, scene.device)
     points = train.points if settings.points is None else settings.points
