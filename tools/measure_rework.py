@@ -31,7 +31,7 @@ from volkit.generation.guided import open_guiding_prior
 from volkit.geometry import Domain
 from volkit.io import load, save
 from volkit.meshing.options import MeshOptions
-from volkit.meshing.pipeline import build_asset
+from volkit.meshing.pipeline import extract_mesh
 from volkit.progress import Progress
 from volkit.representations import Mesh, Representation
 from volkit.training.loop import Budget
@@ -98,7 +98,7 @@ def edit(options: argparse.Namespace, source: str, prompt: str, around: CameraSa
 def exact_mesh(prompt: str) -> Mesh:
     """The scene that a prompt means, as a mesh with a texture."""
     field = exact_scene(parse(prompt)).build(Domain.cube(1.0), torch.Generator().manual_seed(0))
-    return build_asset(field, MESH, 200, torch.Generator().manual_seed(0), QUIET)[0].levels[0]
+    return extract_mesh(field, MESH, size=200).mesh
 
 
 def degraded(mesh: Mesh) -> Mesh:

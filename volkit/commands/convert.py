@@ -1,7 +1,7 @@
 """`volkit convert`: a scene of any kind into any other, or into a mesh, with no photographs needed."""
 
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ import tyro
 from volkit.commands.batch import run_all
 from volkit.commands.edits import EDIT_HELP
 from volkit.commands.estimate import estimate
+from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.pairs import pair_sources
 from volkit.commands.sources import OpenedSource, SourceOptions
 from volkit.data import load_photographs
@@ -25,8 +26,8 @@ from volkit.evaluation.roundtrip import FileAxes, Written, roundtrip_report
 from volkit.files.errors import FormatError, PlaceError
 from volkit.geometry import Frame
 from volkit.io import SpzFrame, check_target, format_for, save
-from volkit.meshing.extract import extract
-from volkit.meshing.options import MeshOptions
+from volkit.io.meshes.writer import check_style, write_asset
+from volkit.meshing.pipeline import extract_mesh
 from volkit.ops import backend
 from volkit.progress import Progress
 from volkit.reports.convert_report import write_report
@@ -78,7 +79,7 @@ class ConvertJob:
     """Degree of the spherical harmonics of splats, 0 to 4; by default that of a source of splats, else 3."""
     surfels: bool = False
     """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
-    mesh: MeshOptions = field(default_factory=MeshOptions)
+    mesh: MeshFlags = field(default_factory=MeshFlags)
     """With --to mesh."""
     format: str | None = None
     """Suffix of the targets where the last path is a folder: glb, ply, safetensors; several by commas: spz,sog."""
@@ -258,8 +259,16 @@ class ConvertJob:
                 "a mesh is extracted, not learnt: leave out --budget, --method, --photos, --max-splats, --sh-degree, "
                 "--surfels, --resume, --preview and --dry-run"
             )
-        frame = None if self.frame == "auto" else self.frame
-        told, asset, moved = extract(source.scene, sources, target, self.mesh, self.size, generator, progress, frame)
+        style = replace(self.mesh.style(), frame=None if self.frame == "auto" else self.frame)
+        check_target(target, "mesh")
+        check_style(target, style)
+        if style.engine == "godot" and (self.mesh.lods or 1) > 1:
+            progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
+        asset = extract_mesh(source.scene, self.mesh.options(), size=self.size, seed=generator, progress=progress)
+        extras = {"source": [path.name for path in sources], "kind": source.scene.config.kind}
+        write_asset(replace(asset, extras=extras), target, style)
+        assert asset.figures is not None
+        told, moved = asset.figures.as_dict(), asset.mesh.world_from_local @ source.scene.world_from_local.inverse()
         judge = self._judge(source, generator)
         figures = mesh_figures(asset, judge.cameras[[0]]) if judge is not None and self.report is not None else {}
         return Written(asset.levels[0], told, judge, moved, figures)
@@ -274,8 +283,7 @@ class ConvertJob:
     def _kind(self, teacher: Representation, target: Path) -> str:
         """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""
         if self._asked("mesh") and self.to not in (None, "mesh"):
-            given = [f.name for f in fields(self.mesh) if getattr(self.mesh, f.name) != f.default]
-            named = ", ".join("--" + name.replace("_", "-") for name in given)
+            named = ", ".join("--" + name.replace("_", "-") for name in self.mesh.given)
             raise ValueError(f"about meshes alone: {named}; give them with --to mesh")
         if self.to or self._wants_mesh:
             return self.to or "mesh"
