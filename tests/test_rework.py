@@ -109,7 +109,7 @@ def test_what_is_held_stays():
     """Source-anchored from a red to a blue ball: the ground about it, which both share, is held and stays white."""
     trainee = student("mesh", METHODS["dds"](), seeded())
     trainee.rung.asked = replace(trainee.rung.asked, preserve=5.0)
-    losses = trainee.losses(StepInfo(0, 0.0, 0.0))
+    losses = trainee.losses(StepInfo(0, 0.0, 0.0)).values
     assert losses["held"] >= 0.0 and losses["held"].requires_grad
     TrainingLoop(trainee, Budget(steps=20)).run()
     cameras = AROUND.turntable(4, SIZE)

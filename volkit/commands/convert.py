@@ -10,6 +10,7 @@ import torch
 import tyro
 
 from volkit.commands.batch import run_all
+from volkit.commands.edits import EDIT_HELP
 from volkit.commands.estimate import estimate
 from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.pairs import pair_sources
@@ -20,7 +21,6 @@ from volkit.distillation.build import DistillSettings, answer_bytes, trainee_fro
 from volkit.distillation.pvd.start import pvd_schedule
 from volkit.distillation.rungs.pixels import PixelTable
 from volkit.distillation.students import build_student, splats_config
-from volkit.editing.actions import EDIT_HELP
 from volkit.evaluation.evaluate import EVALUATION_VIEWS, Evaluator
 from volkit.evaluation.roundtrip import FileAxes, Written, roundtrip_report
 from volkit.files.errors import FormatError, PlaceError
