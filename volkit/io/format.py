@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from volkit.files.errors import FormatError
+from volkit.files.extras import advice
 from volkit.geometry import Frame
 from volkit.representations.representation import Representation
 
@@ -26,9 +27,11 @@ class Format:
     keeps: str  # one line: what survives and what is lost
     sorts: bool = False  # whether splats are written in an order of the format's own
     needs: tuple[str, ...] = ()  # modules, of which one must be there
-    offer: str = ""  # how to come by them
+    extra: str = ""  # of volkit, that brings them
+    offer: str = ""  # how to come by them where no extra does
 
     def check_needs(self, path: Path) -> None:
         """FormatError where what reads and writes such files is not installed."""
         if self.needs and not any(map(find_spec, self.needs)):
-            raise FormatError(path, f"needs the module {' or '.join(self.needs)}, which is not installed", self.offer)
+            fix = advice(self.extra) if self.extra else self.offer
+            raise FormatError(path, f"needs the module {' or '.join(self.needs)}, which is not installed", fix)
