@@ -46,7 +46,9 @@ class Lens:
         return torch.cat([plane, torch.ones_like(plane[:, :1])], -1)
 
 
-PINHOLE, OPENCV, FISHEYE = Lens("pinhole"), Lens("opencv"), Lens("fisheye")
+PINHOLE = Lens("pinhole")
+OPENCV = Lens("opencv")
+FISHEYE = Lens("fisheye")
 
 
 def _brown(ideal: Tensor, coefficients: Tensor) -> Tensor:
