@@ -10,7 +10,7 @@ from torch.nn import functional
 from volkit.commands.prior_options import PriorJob, StartAsset
 from volkit.devices import chosen_device, on_device
 from volkit.evaluation.metrics import psnr
-from volkit.generation import ScoreRung, wish
+from volkit.generation import ScoreRung, change_mask
 from volkit.generation.control_picture import ControlKind
 from volkit.generation.rework import asset_subject, ensure_uv, place_of
 from volkit.io.opening import open_scene
@@ -83,14 +83,14 @@ class EditJob(PriorJob):
 def untouched(rung: ScoreRung, source: StartAsset, after: Representation) -> dict[str, float | None]:
     """PSNR between before and after, over eight views, of the pixels that the prior never asked to change, and of all.
 
-    What it asks is its mean wish about the asset as it was, over many draws of noise.
+    What it asks is its mean change_mask about the asset as it was, over many draws of noise.
     """
     cameras = rung.around.turntable(VIEWS, int(rung.around.draw(1, 1.0, make_generator(0)).size[0, 0]))
     white = torch.ones(VIEWS, 3, device=rung.generator.device)
     old, new = source.pictures(cameras, white), replace(source, scene=after).pictures(cameras, white)
     conditions, draws = rung.asked.about(cameras, white), make_generator(0)
     gradients = [rung.guidance.step(old, conditions, draws).gradient for _ in range(DRAWS)]
-    kept = ~_grown(wish(torch.stack(gradients).mean(0)) > 0.5)
+    kept = ~_grown(change_mask(torch.stack(gradients).mean(0)) > 0.5)
     held = new.clone()
     held[~kept] = old[~kept]
     share = float(kept.double().mean())
