@@ -36,9 +36,10 @@ class MeshRenderer:
         n, place = self.rays_across, mesh.world_from_local
         part = (torch.arange(n) + 0.5) / n
         y, x = torch.meshgrid(
-            (torch.arange(height)[:, None] + part).flatten(), (torch.arange(width)[:, None] + part).flatten(),
+            (torch.arange(height)[:, None] + part).flatten(),
+            (torch.arange(width)[:, None] + part).flatten(),
             indexing="ij",
-        )  # fmt: skip
+        )
         pixels = torch.stack([x, y], -1).view(-1, 2)
         rays = place.inverse().rays(cameras.rays(torch.full((len(pixels),), index), pixels))
         face, barycentric, depth = first_hits(mesh.vertices, mesh.faces, rays)
