@@ -38,22 +38,23 @@ def count_parameters(scene: Representation) -> int:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One optimisation on its way to a file: `TARGET.part` holds the last good state until the target is written.
+    """One optimisation; on its way to a file `TARGET.part` holds the last good state until the target is written.
 
-    `purpose` identifies the job; a state of another job is refused. `beside` is stored with it: what an earlier stage
-    left that this one begins with.
+    Without a target nothing is stored. `purpose` identifies the job; a state of another job is refused. `beside` is
+    stored with it: what an earlier stage left that this one begins with.
     """
 
-    target: Path
+    target: Path | None
     budget: Budget
-    purpose: str
+    purpose: str = ""
     resume: bool = False
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def part(self) -> Path:
-        """Where unfinished work is kept."""
+        """Where unfinished work is kept; there must be a target."""
+        assert self.target is not None
         return self.target.with_name(self.target.name + ".part")
 
     def run(
@@ -87,22 +88,25 @@ class TrainingRun:
         """Write the state, if it is a good one: FloatingPointError leaves the one before it in place."""
         state = fit.state()
         if bad := [name for name, value in _numbers(state["trainee"]) if bool(value.isnan().any())]:
+            kept = "" if self.target is None else f"; {self.part} holds the last good state"
             raise FloatingPointError(
-                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale; "
-                f"{self.part} holds the last good state"
+                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale{kept}"
             )
+        if self.target is None:
+            return
         write_state(self.part, {"purpose": self.purpose, "fit": state, "beside": dict(self.beside)})
 
     def left(self, device: torch.device) -> dict[str, Any] | None:
         """What was stored beside an interrupted run of this very purpose, None where there is none."""
-        if not (self.resume and self.part.exists()):
+        if self.target is None or not (self.resume and self.part.exists()):
             return None
         state = read_state(self.part, device)
         return state["beside"] if state["purpose"] == self.purpose else None
 
     def finish(self) -> None:
         """The target is written: the unfinished work is not needed any more."""
-        self.part.unlink(missing_ok=True)
+        if self.target is not None:
+            self.part.unlink(missing_ok=True)
 
     def _take_up(self, fit: TrainingLoop, device: torch.device, progress: Progress) -> None:
         if not self.part.exists():
@@ -170,6 +174,6 @@ def _numbers(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _numbers(value, f"{name}.{key}" if name else str(key))
 
 
-def make_generator(seed: int) -> torch.Generator:
-    """The one source of randomness of a job."""
-    return torch.Generator().manual_seed(seed)
+def make_generator(seed: int | torch.Generator) -> torch.Generator:
+    """The one source of randomness of a job: the generator itself, or a new one of that seed."""
+    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)

@@ -1,17 +1,18 @@
-"""The interface of what learns from a prior."""
+"""The interface of what learns from a prior: one particle of the distribution of scenes that fit the words."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
+from volkit.generation.penalties import Penalties
 from volkit.geometry import Cameras
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.representation import Representation
 from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Float, Tensor
 
-__all__ = ["Drawing", "Subject"]
+__all__ = ["Drawing", "Particle"]
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,17 @@ class Drawing:
     rgb: Float[Tensor, "view height width 3"]  # premultiplied
     opacity: Float[Tensor, "view height width"]
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    record: Any = None  # what the particle that drew them wants to know again, once the prior has judged
 
     def over(self, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view height width 3"]:
         """The pictures over one colour each."""
         return self.rgb + (1.0 - self.opacity)[..., None] * background[:, None, None]
 
 
-class Subject(Protocol):
+class Particle(Protocol):
     """A scene that is drawn by camera while it learns."""
+
+    penalties: Penalties
 
     @property
     def scene(self) -> Representation:
@@ -42,8 +46,8 @@ class Subject(Protocol):
         """Pictures of cameras of one size, world frame."""
         ...
 
-    def blame(self, error: Float[Tensor, "view height width"]) -> Tensor | None:
-        """Hear how wrong each pixel was that was just drawn; a term of value 0, where blame travels by gradient."""
+    def error_term(self, drawing: Drawing, error: Float[Tensor, "view height width"]) -> Tensor | None:
+        """A term of value 0 whose gradient is each part's share of the pixels' error; None where nobody asks."""
         ...
 
     def groups(self) -> list[ParamGroup]:
