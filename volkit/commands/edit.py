@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from volkit.commands.edits import EDIT_HELP
 from volkit.commands.usage import UsageError
-from volkit.editing.actions import EDIT_HELP
 
 if TYPE_CHECKING:
     from volkit.progress import Progress

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from volkit.files.bundled import bundled_folder
+from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.generation.penalties import Penalties
@@ -84,12 +84,16 @@ def open_guiding_prior(
     precision: Precision = "float32",
     additions: Additions | None = None,
 ) -> GuidingPrior:
-    """A prior by the name of a folder or of a hub repository, one's own object, or the toy prior that comes along."""
+    """A prior by the name of a folder, a toy prior (`toy_prior/pixels64`) or a hub repository, or one's own object.
+
+    None is the toy prior that comes along.
+    """
     if prior is not None and not isinstance(prior, str | Path):
         return guiding_prior(prior)
-    if prior is not None:
-        return open_prior(prior, device, getattr(torch, precision), additions)
-    return replace(open_prior(bundled_folder(TOY), device, getattr(torch, precision), additions), name="toy")
+    name = str(prior or TOY)
+    place = bundled_folder(name) if name.startswith(TOY_PRIORS) and not Path(name).is_dir() else name
+    opened = open_prior(place, device, getattr(torch, precision), additions)
+    return replace(opened, name="toy" if prior is None else name)
 
 
 def method_name(method: MethodChoice) -> str:

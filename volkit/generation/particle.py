@@ -25,7 +25,8 @@ class Drawing:
     rgb: Float[Tensor, "view height width 3"]  # premultiplied
     opacity: Float[Tensor, "view height width"]
     penalties: dict[str, Tensor] = field(default_factory=dict)
-    record: Any = None  # what the particle that drew them wants to know again, once the prior has judged
+    errors: Float[Tensor, "view height width"] | None = None  # zeros: times each pixel's error they tell who made it
+    record: Any = None  # what `after_step` needs of this step
 
     def over(self, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view height width 3"]:
         """The pictures over one colour each."""
@@ -46,16 +47,12 @@ class Particle(Protocol):
         """Pictures of cameras of one size, world frame."""
         ...
 
-    def error_term(self, drawing: Drawing, error: Float[Tensor, "view height width"]) -> Tensor | None:
-        """A term of value 0 whose gradient is each part's share of the pixels' error; None where nobody asks."""
-        ...
-
     def groups(self) -> list[ParamGroup]:
         """What learns."""
         ...
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
-        """Grow, refresh, densify."""
+    def after_step(self, moment: StepInfo, generator: torch.Generator, record: Any) -> ParameterChange | None:
+        """Grow, refresh, densify; `record` is that of the drawing."""
         ...
 
     def state(self) -> dict[str, Any]: ...

@@ -71,10 +71,9 @@ class Request:
     ) -> GenerationResult:
         """A run's outcome with its report; scenes are frozen and know where they come from."""
         name = method_name(self.method)
-        for scene in done.scenes:
-            scene.requires_grad_(False)
-            scene.provenance = {"prompt": self.prompt, "prior": self.prior, "method": name}
-        first = done.scenes[0]
+        said = {"prompt": self.prompt, "prior": self.prior, "method": name}
+        scenes = tuple(scene.requires_grad_(False).view(provenance=said) for scene in done.scenes)
+        first = scenes[0]
         report = GenerationReport(
             prompt=self.prompt,
             kind=first.config.kind,
@@ -86,7 +85,7 @@ class Request:
             parameters=count_parameters(first),
             measures=measures or {},
         )
-        return GenerationResult(done.scenes, done.history, report, rung)
+        return GenerationResult(scenes, done.history, report, rung)
 
 
 def prior_name(prior: Any) -> str:

@@ -1,6 +1,5 @@
 """Assets that exist already learn from a prior: refined, painted anew, or edited by words."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -251,7 +250,7 @@ def _opened(prior: PriorChoice, progress: Progress) -> GuidingPrior:
 def _copies(asset: Representation | Asset, device: torch.device) -> tuple[Representation, Representation]:
     """What learns and what there was, on a device; neither shares anything with what was given."""
     given = asset.mesh if isinstance(asset, Asset) else asset
-    scene, before = (deepcopy(given).to(device) for _ in range(2))
+    scene, before = (given.with_().to(device) for _ in range(2))
     return scene, before.requires_grad_(False)
 
 

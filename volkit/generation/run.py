@@ -81,7 +81,7 @@ class GenerationRun:
             return RunResult.of(training.run(trainee, progress, show, evaluations=EVALUATIONS), particles)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
-                kept = "" if training.target is None else f"; {training.part} holds the last good state"
+                kept = "" if training.part is None else f"; {training.part} holds the last good state"
                 raise RuntimeError(
                     f"out of memory: lower views (now {self.rung.views}) or size, open the prior in float16 or take a "
                     f"smaller one{kept}"

@@ -16,7 +16,7 @@ from volkit.guidance.condition import Conditions
 from volkit.guidance.guidance import Guidance
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.representation import Representation
-from volkit.training.loop import ParameterChange, StepInfo
+from volkit.training.loop import ParameterChange, StepInfo, StepLosses
 from volkit.typing import Float, Tensor
 
 __all__ = ["ConditionBuilder", "ScoreRung", "ScoreTrainee", "change_mask"]
@@ -97,8 +97,8 @@ class ScoreRung:
         other.guidance, other.around = guidance, around
         return other
 
-    def losses(self, particles: Sequence[Particle], moment: StepInfo) -> dict[str, Tensor]:
-        """The prior's loss, the particles' penalties, and the losses of whatever learns beside them."""
+    def losses(self, particles: Sequence[Particle], moment: StepInfo) -> StepLosses:
+        """The prior's loss, the particles' penalties, the losses of whatever learns beside them; their records."""
         together, generator = self.guidance.prior.views, self.generator
         cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in particles]
         placed = [own.moved(self.place) for own in cameras]
@@ -110,10 +110,9 @@ class ScoreRung:
         verdict = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
         pull = (pictures * verdict.gradient).sum() * len(particles)  # each as if it were alone
         losses = {"prior": pull + (verdict.loss - pull.detach())}
-        errors = verdict.gradient.norm(dim=-1).split(self.views)
-        for particle, drawing, error in zip(particles, drawings, errors, strict=True):
-            if (term := particle.error_term(drawing, error)) is not None:
-                losses["prior"] = losses["prior"] + term
+        for drawing, error in zip(drawings, verdict.gradient.norm(dim=-1).split(self.views), strict=True):
+            if drawing.errors is not None:
+                losses["prior"] = losses["prior"] + (drawing.errors * error).sum()
         losses |= _sum_penalties(drawings)
         if self.asked.preserve and conditions.source_pictures is not None:
             kept = 1.0 - change_mask(verdict.gradient)
@@ -121,7 +120,7 @@ class ScoreRung:
             losses["held"] = self.asked.preserve * (kept * away).sum() / self.views
         for learner in self.learners:
             losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
-        return losses
+        return StepLosses(losses, [drawing.record for drawing in drawings])
 
     def state(self) -> dict[str, Any]:
         """What learns beside the particles."""
@@ -144,7 +143,7 @@ class ScoreTrainee:
         """The first particle."""
         return self.particles[0].scene
 
-    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> StepLosses:
         return self.rung.losses(self.particles, moment)
 
     def groups(self) -> list[ParamGroup]:
@@ -153,8 +152,10 @@ class ScoreTrainee:
         beside = [ParamGroup(one.name, tuple(one.parameters()), one.rate) for one in self.rung.learners]
         return own + beside
 
-    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
-        changes = [particle.after_step(moment, self.rung.generator) for particle in self.particles]
+    def after_step(self, moment: StepInfo, record: Sequence[Any]) -> list[ParameterChange]:
+        """Whatever each particle does, by the record of its own drawing."""
+        each = zip(self.particles, record, strict=True)
+        changes = [particle.after_step(moment, self.rung.generator, own) for particle, own in each]
         return [replace(change, of=f"{i}.") for i, change in enumerate(changes) if change is not None]
 
     def state(self) -> dict[str, Any]:

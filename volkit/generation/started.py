@@ -57,7 +57,7 @@ def asset_particle(
         return MeshParticle(scene, penalties, free, generator if pbr else None, fine=True)
     scene.requires_grad_(True)
     if isinstance(scene, Splats):
-        return SplatParticle(scene, penalties, DefaultStrategy(most=len(scene), resets=()))
+        return SplatParticle(scene, penalties, DefaultStrategy(max_splats=len(scene), resets=()))
     assert isinstance(scene, Field)
     return FieldParticle(scene, penalties, generator, samples=3.0)
 

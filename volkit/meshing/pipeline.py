@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from volkit.evaluation.metrics import surface_distances
+from volkit.extras import advice
 from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io.meshes.asset import Asset, AssetFigures, LevelFigures, RefineFigures
@@ -25,7 +26,7 @@ from volkit.meshing.visible import drop_hidden_faces, drop_small_components, vis
 from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
-from volkit.representations import Field, Mesh, Representation, Splats
+from volkit.representations import Field, Mesh, Placement, Representation, Splats
 from volkit.representations.splat_extent import core
 from volkit.typing import Tensor, UInt8
 
@@ -249,15 +250,13 @@ def _passthrough(mesh: Mesh, options: MeshOptions, progress: Progress) -> Asset:
 
 def move_to_ground(asset: Asset) -> Asset:
     """The asset, +Z up, moved so that the middle of its box, at its lowest point, is the world's origin."""
-    levels = tuple(level.turned("zup") for level in asset.levels)
+    levels = tuple(level.turned_view("zup") for level in asset.levels)
     place = levels[0].world_from_local
     world = place.points(levels[0].vertices.double())
     low, high = world.amin(0), world.amax(0)
     ground = torch.cat([0.5 * (low + high)[:2], low[2:]])
-    moved = Similarity(translation=tuple((-ground).tolist())) @ place
-    for level in levels:
-        level.world_from_local = moved
-    return replace(asset, levels=levels)
+    moved = Placement(Similarity(translation=tuple((-ground).tolist())) @ place, "zup")
+    return replace(asset, levels=tuple(level.view(placement=moved) for level in levels))
 
 
 def missing_libraries() -> list[str]:
@@ -268,7 +267,7 @@ def missing_libraries() -> list[str]:
 def _check(options: MeshOptions) -> None:
     """What no scene can have is said before any is asked."""
     if missing := missing_libraries():
-        raise RuntimeError(f"making a mesh needs {', '.join(missing)}; pip install 'volkit[mesh]'")
+        raise RuntimeError(f"making a mesh needs {', '.join(missing)}; {advice('mesh')}")
     check_levels(options.faces, options.lods)
     if options.texture < 16 or options.texture & (options.texture - 1):
         raise ValueError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")

@@ -82,7 +82,7 @@ class Asset:
             texture=level.texture,
             metallic_roughness=self.metallic_roughness,
         )
-        return mesh.placed_like(level)
+        return mesh.view(placement=level.placement, capture=level.capture)
 
 
 @dataclass(frozen=True)
