@@ -23,7 +23,9 @@ COMMANDS = {
     "generate": "words to an asset, by what a diffusion model says about its pictures",
     "refine": "an asset and words to a better asset",
     "retexture": "new colours by words for a mesh whose shape and uv stay",
-    "edit": "an asset, what it is and what it shall be, to that: the rest is held",
+    "edit": "a scene cut, moved, sized, cleaned or thinned, in the order that is typed",
+    "edit-with-prompt": "an asset, what it is and what it shall be in words, to that: the rest is held",
+    "asset": "a scan to a game asset: cleaned, upright, sized, meshed, with levels, collider, preview and page",
     "render": "pictures or a video of a scene, or a dataset that other tools train on",
     "view": "scenes in a browser: one page that needs no other file and no network",
     "compare": "PSNR, SSIM and FLIP between scenes, or a scene and its photographs",
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_wait_policy()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
-        rows = "\n".join(f"  {name:9} {purpose}" for name, purpose in COMMANDS.items())
+        rows = "\n".join(f"  {name:16} {purpose}" for name, purpose in COMMANDS.items())
         print(MANUAL.format(commands=rows))
         return 0 if given else 2
     if given[0] in ("-V", "--version"):
@@ -110,7 +112,8 @@ def _run(name: str, arguments: list[str]) -> int:
 def _parsed(name: str, arguments: list[str]) -> tuple[Any, OutputOptions]:
     import tyro
 
-    job = getattr(importlib.import_module(f"volkit.commands.{name}"), f"{name.capitalize()}Job")
+    module = importlib.import_module(f"volkit.commands.{name.replace('-', '_')}")
+    job = getattr(module, f"{name.title().replace('-', '')}Job")
     flat = tyro.conf.arg(name="")
     config = (
         tyro.conf.PositionalRequiredArgs,

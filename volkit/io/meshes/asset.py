@@ -71,8 +71,18 @@ class Asset:
 
     @property
     def mesh(self) -> Mesh:
-        """The finest level."""
-        return self.levels[0]
+        """The finest level, with the asset's roughness and metalness."""
+        level = self.levels[0]
+        if self.metallic_roughness is None or level.metallic_roughness is not None:
+            return level
+        mesh = Mesh.of(
+            level.vertices,
+            level.faces,
+            corner_uv=level.corner_uv,
+            texture=level.texture,
+            metallic_roughness=self.metallic_roughness,
+        )
+        return mesh.view(placement=level.placement, capture=level.capture)
 
 
 @dataclass(frozen=True)
