@@ -12,7 +12,7 @@ import volkit
 from volkit.commands.edit import EditJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
-from volkit.generation import wish
+from volkit.generation import change_mask
 from volkit.generation.control_picture import control_picture
 from volkit.generation.rework import ensure_uv, place_of
 from volkit.geometry import Domain, Similarity
@@ -100,9 +100,9 @@ def test_a_wish_is_where_the_gradient_is():
     gradient = torch.zeros(1, 24, 24, 3)
     gradient[:, :, :8] = 0.3
     gradient[:, :, 16:] = 0.01  # a thirtieth: less than TOUCHED
-    asked = wish(gradient)[0]
+    asked = change_mask(gradient)[0]
     assert (asked[:, :8] == 1.0).all() and (asked[:, 11:] < 0.1).all()
-    assert (wish(torch.zeros(1, 8, 8, 3)) == 0.0).all()
+    assert (change_mask(torch.zeros(1, 8, 8, 3)) == 0.0).all()
 
 
 def test_what_is_held_stays():

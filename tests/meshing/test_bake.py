@@ -39,7 +39,7 @@ def _error(texture: torch.Tensor, atlas: Atlas) -> torch.Tensor:
 @pytest.mark.parametrize("lit", [False, True])
 @pytest.mark.parametrize("fine", [0.0, 1e9])  # one of four texels is asked, or each
 def test_colours_come_back(lit: bool, fine: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bake, "FINE", fine)
+    monkeypatch.setattr(bake, "MAX_TEXELS_PER_PIXEL", fine)
     whole = ball(cells=48)
     mesh = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices))
     mesh = mesh.view(placement=Similarity(((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), (0.1, 0.0, -0.2), 1.1))

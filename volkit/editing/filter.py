@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import torch
 
 from volkit.editing.action import Action
+from volkit.extras import advice
 from volkit.geometry import sh_count
 from volkit.representations import Representation, Splats
 from volkit.representations.splats import BOUND_DEVIATIONS, PARAMETERS
@@ -104,7 +105,7 @@ def floating(
     surfaces: one is lonely only if the distance is also beyond its own `reach`. RuntimeError without scipy.
     """
     if find_spec("scipy") is None:
-        raise RuntimeError("finding floaters needs scipy; pip install 'volkit[mesh]'")
+        raise RuntimeError(f"finding floaters needs scipy; {advice('mesh', 'scipy')}")
     from scipy.spatial import KDTree
 
     known = min(neighbours, len(means) - 1)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from volkit.devices import Device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import Scores, mean_scores, quantised, score
+from volkit.extras import advice
 from volkit.geometry import Frame, Similarity, turn
 from volkit.io import SpzFrame, format_for
 from volkit.io.opening import open_scene
@@ -33,9 +34,6 @@ __all__ = [
 ]
 
 WORST_VIEWS = 3  # views of one conversion; of each of many, one
-
-NO_FLIP = "FLIP is left out: pip install 'volkit[metrics]'"
-
 
 Image = Float[Tensor, "height width 3"]
 
@@ -143,7 +141,7 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
         "seconds": round(judge.seconds + time.perf_counter() - started, 2),
     }
     if mean.flip is None:
-        measured["note"] = NO_FLIP
+        measured["note"] = f"FLIP is left out: {advice('metrics')}"
     return Fidelity(
         mean.psnr, mean.ssim, mean.flip, max(apart.values(), default=None), apart, measured,
         worst_views(judge.truth, seen, scores, made.figures),

@@ -1,6 +1,6 @@
 """Values without parameters: rays, cameras, domains, frames, spherical harmonics."""
 
-from volkit.geometry.cameras import Cameras
+from volkit.geometry.cameras import Camera, Cameras
 from volkit.geometry.domain import Domain
 from volkit.geometry.frames import UP_AXIS, Frame, Similarity, turn
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE, Lens
@@ -16,6 +16,7 @@ __all__ = [
     "PINHOLE",
     "UP_AXIS",
     "Box",
+    "Camera",
     "Cameras",
     "Domain",
     "Frame",

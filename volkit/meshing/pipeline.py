@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from volkit.evaluation.metrics import surface_distances
+from volkit.extras import advice
 from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io.meshes.asset import Asset, AssetFigures, LevelFigures, RefineFigures
@@ -266,7 +267,7 @@ def missing_libraries() -> list[str]:
 def _check(options: MeshOptions) -> None:
     """What no scene can have is said before any is asked."""
     if missing := missing_libraries():
-        raise RuntimeError(f"making a mesh needs {', '.join(missing)}; pip install 'volkit[mesh]'")
+        raise RuntimeError(f"making a mesh needs {', '.join(missing)}; {advice('mesh')}")
     check_levels(options.faces, options.lods)
     if options.texture < 16 or options.texture & (options.texture - 1):
         raise ValueError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from volkit.extras import advice
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import FormatError
 from volkit.geometry import Frame
@@ -32,7 +33,7 @@ __all__ = ["check_usd", "plain", "set_frame", "write_usd"]
 def check_usd(path: Path, style: Style) -> None:
     """FormatError where USD cannot be written, or not so."""
     if find_spec("pxr") is None:
-        raise FormatError(path, "usd-core is not installed", "pip install 'volkit[usd]'")
+        raise FormatError(path, "usd-core is not installed", advice("usd"))
     if style.texture_format == "webp":
         raise FormatError(path, "USD's preview surfaces read PNG and JPEG", "choose one of them")
     if style.draco or style.quantize:
