@@ -15,7 +15,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["SplatRenderer", "splat_view"]
 
-NEAR_SHARE = 1e-3  # of the domain's diagonal: what is nearer to a camera is not drawn, as a splat there covers it all
+NEAR_SHARE = 0.003  # of the diagonal of the scene's own box: in a box of edge 2 about gsplat's 0.01
 
 
 def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
@@ -29,7 +29,7 @@ def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
     fx, fy, cx, cy = cameras.intrinsics[index].tolist()
     width, height = cameras.size[index].tolist()
     near = NEAR_SHARE * splats.domain.diagonal
-    if splats.capture is not None:
+    if splats.capture is not None:  # no matter stands closer to its cameras: what is drawn there are floaters
         near = max(near, 0.5 * splats.capture.near / splats.world_from_local.scale)
     return SplatView(camera_from_local, (fx, fy, cx, cy), (width, height), near, splats.config.mip)
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from volkit.extras import advice
 from volkit.geometry import Cameras, Rays
 from volkit.geometry.lens import PINHOLE
 from volkit.ops.raster import antialias, opposite_corners, rasterise
@@ -105,7 +106,7 @@ def _looks(
     place, rgba = mesh.world_from_local, mesh.base_colour(face, barycentric)
     corners = mesh.vertices[mesh.faces[face].long()]
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normal = functional.normalize(place.vectors(normal), dim=-1)
+    normal = functional.normalize(place.vectors(normal), dim=-1, eps=torch.finfo(normal.dtype).tiny)
     away = (normal * place.vectors(directions)).sum(-1, keepdim=True) > 0
     alpha = rgba[:, 3:]
     far = alpha * distance[:, None] * place.scale
@@ -133,7 +134,7 @@ def _tree(vertices: Tensor, faces: Tensor) -> Any:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
     except ImportError as error:
-        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install embreex") from error
+        raise RuntimeError(f"drawing meshes needs embreex: {advice('mesh', 'embreex')}") from error
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene

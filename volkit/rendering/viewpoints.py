@@ -55,8 +55,9 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
         return cameras[[0] * count]
     base = torch.randint(total, (count,), generator=generator, device=device)
     # Nearness counts position and viewing direction alike, in units of the capture's own spread.
-    spread = (cameras.centres - cameras.centres.mean(0)).norm(dim=-1).mean().clamp_min(1e-6)
-    pose = torch.cat([cameras.centres / spread, cameras.forward], -1)
+    away = cameras.centres - cameras.centres.mean(0)
+    spread = away.norm(dim=-1).mean().clamp_min(torch.finfo(away.dtype).tiny)
+    pose = torch.cat([away / spread, cameras.forward], -1)
     near = torch.cdist(pose[base], pose).topk(min(NEIGHBOURS + 1, total), largest=False).indices[:, 1:]
     pick = torch.randint(near.shape[1], (count, 1), generator=generator, device=device)
     other = near.gather(1, pick).squeeze(1)
