@@ -18,9 +18,10 @@ FLOORS = (
     ("rendering",),
     ("sampling",),
     ("representations",),
+    ("devices",),
     ("ops",),
     ("geometry",),
-    ("typing", "version", "progress", "devices"),
+    ("typing", "version", "progress", "choices"),
 )
 FLOOR = {room: depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 

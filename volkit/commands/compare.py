@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from volkit.choices import Device
 from volkit.commands.usage import UsageError
 from volkit.data import Photographs, load_photographs
-from volkit.devices import Device
 from volkit.evaluation.evaluate import WHITE, composite_over, render_over, white_background
 from volkit.evaluation.metrics import mean_scores, score
 from volkit.geometry import Cameras
@@ -44,8 +44,8 @@ class CompareJob:
     """Longest side of the pictures in pixels; by default the size recorded in the scene file."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render or read both sides' views, score them, average."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-import tyro
 
+from volkit.choices import Device
 from volkit.commands.batch import run_all
 from volkit.commands.estimate import estimate
+from volkit.commands.options import FROM_PYTHON, Shown
 from volkit.commands.pairs import pair_sources
 from volkit.commands.sources import OpenedSource, SourceOptions
 from volkit.data import load_photographs
-from volkit.devices import Device, chosen_device
+from volkit.devices import chosen_device
 from volkit.distillation.build import DistillSettings, answer_bytes, trainee_from_teacher
 from volkit.distillation.pvd.start import pvd_schedule
 from volkit.distillation.rungs.pixels import PixelTable
@@ -55,8 +56,8 @@ class ConvertJob:
     A source that is a mesh keeps its surface and texture unless one of the mesh options asks for other ones.
     """
 
-    paths: tuple[Path, ...]
-    """SOURCE... TARGET: the last is a folder, or the first is the source and the rest are targets. Sources may be
+    paths: Annotated[tuple[Path, ...], Shown("SOURCE... TARGET")]
+    """The last is a folder, or the first is the source and the rest are targets. Sources may be
     folders and quoted patterns, 'captures/*.ply'."""
     to: str | None = None
     """Kind of representation, or mesh; by default the source's own, where the target's format holds it. Without an
@@ -69,7 +70,7 @@ class ConvertJob:
     """Dataset for a last stage on photographs."""
     compose: bool = False
     """Join all sources, fields or splats, into one target (the last path)."""
-    edit: Annotated[tuple[str, ...], tyro.conf.arg(help=EDIT_HELP)] = ()
+    edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     size: int | None = None
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     max_splats: int | None = None
@@ -96,8 +97,8 @@ class ConvertJob:
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """How much work a power cut may cost."""
     resume: bool = False
@@ -106,7 +107,7 @@ class ConvertJob:
     """Overwrite existing targets."""
     dry_run: bool = False
     """Say what it would take, and stop."""
-    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
+    config: RepresentationConfig | None = field(default=None, metadata=FROM_PYTHON)
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
     """Write TARGET.png, a held-out view, as the conversion goes on."""

@@ -1,15 +1,15 @@
 """`volkit fit`: from posed photographs to a scene of any kind."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import tyro
-
+from volkit.choices import Device
 from volkit.commands.estimate import estimate
+from volkit.commands.options import FROM_PYTHON
 from volkit.data import Photographs, load_photographs
-from volkit.devices import Device, chosen_device, on_device
+from volkit.devices import chosen_device, on_device
 from volkit.distillation.build import Pictures, trainee_from_pictures
 from volkit.distillation.sizes import checked_degree, default_config
 from volkit.distillation.splats.adaptive import DefaultStrategy
@@ -78,8 +78,8 @@ class FitJob:
     """A .ply of points, in the dataset's frame, where splats begin; by default the dataset's own points, if any."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same scene."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """How much work a power cut may cost."""
     resume: bool = False
@@ -88,7 +88,7 @@ class FitJob:
     """Overwrite an existing target."""
     dry_run: bool = False
     """Say what it would take, and stop."""
-    config: Annotated[RepresentationConfig | None, tyro.conf.Suppress] = None
+    config: RepresentationConfig | None = field(default=None, metadata=FROM_PYTHON)
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
     """Write TARGET.png, a held-out view, as the fit goes on."""

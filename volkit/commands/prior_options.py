@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from volkit.choices import Device
 from volkit.commands.usage import UsageError
-from volkit.devices import Device
 from volkit.generation import CameraSampler, Penalties, ScoreRung
 from volkit.generation.control_picture import ControlKind, control_picture
 from volkit.generation.guided import Precision, Rule, Sides, build_conditions, build_guidance, open_guiding_prior
@@ -110,8 +110,8 @@ class PriorJob(ABC):
     """Picture of what it shall look like, for priors with --ip-adapter."""
     precision: Precision = "float32"
     """Of the prior's network: float16 halves its memory on a GPU."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """How much work a power cut may cost."""
     resume: bool = False

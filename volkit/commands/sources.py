@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from volkit.devices import Device, on_device
+from volkit.choices import Device
+from volkit.devices import on_device
 from volkit.editing.actions import edited, shaping
 from volkit.io import SpzFrame
 from volkit.io.opening import open_scene

@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Literal
 
+from volkit.choices import Device
 from volkit.commands.convert import ConvertJob
-from volkit.devices import Device
 from volkit.files.atomic import check_writable
 from volkit.files.provenance import VERTICAL
 from volkit.io import SpzFrame
@@ -50,8 +50,8 @@ class ViewJob:
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same splats of fields."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     force: bool = False
     """Overwrite an existing page."""
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
+from volkit.choices import ControlKind
 from volkit.geometry import Cameras
 from volkit.rendering import Picture
 from volkit.rendering.renderer import renderer_for
@@ -14,7 +15,6 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["ControlKind", "control_picture"]
 
-ControlKind = Literal["normal", "depth", "canny"]
 CONTROL_STEP_SCALE = 4.0  # of the steps through a field: normals of what is solid change little with them
 DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
 

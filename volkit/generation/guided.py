@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Literal
 
 import torch
 
+from volkit.choices import Precision, Sides
 from volkit.files.bundled import bundled_folder
 from volkit.generation import ConditionBuilder, CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.geometry import Cameras
@@ -22,8 +22,6 @@ from volkit.typing import Tensor
 
 __all__ = ["TOY", "Precision", "Rule", "Sides", "build_conditions", "build_guidance", "open_guiding_prior"]
 
-Sides = Literal["auto", "words", "perp_neg", "none"]
-Precision = Literal["float32", "float16", "bfloat16"]
 TOY = "toy_prior/pixels32"
 CRITIC_RATE = 1e-3  # ten times ProlificDreamer's: runs have a thousand steps, not 25 thousand
 CRITIC_RANK = 16

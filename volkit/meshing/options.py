@@ -3,7 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from volkit.io.meshes.asset import Engine, Picture, Style
+from volkit.choices import Engine, TextureFormat
+from volkit.io.meshes.asset import Style
 
 __all__ = ["MeshOptions"]
 
@@ -38,7 +39,7 @@ class MeshOptions:
     """Origin: the source's own, or the middle of the lowest point's plane."""
     engine: Engine = "gltf"
     """Whose names levels and colliders get."""
-    picture: Picture = "png"
+    picture: TextureFormat = "png"
     """How textures are stored."""
     draco: bool = False
     """Compress the triangles of a .glb by Draco; Godot reads no such files."""

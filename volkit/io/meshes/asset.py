@@ -1,17 +1,15 @@
 """What a game engine loads: levels of a mesh on one texture, solids to collide with; and how it is written."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from volkit.choices import Engine, TextureFormat
 from volkit.geometry import Frame
 from volkit.geometry.triangles import Triangles
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Asset", "Engine", "Picture", "Style"]
-
-Engine = Literal["gltf", "unity", "unreal", "godot", "blender"]
-Picture = Literal["png", "jpeg", "webp"]
+__all__ = ["Asset", "Engine", "Style"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Style:
     """What the file's reader expects: names of parts, pictures, compression, axes (by default the format's)."""
 
     engine: Engine = "gltf"
-    picture: Picture = "png"
+    picture: TextureFormat = "png"
     draco: bool = False
     quantize: bool = False
     frame: Frame | None = None

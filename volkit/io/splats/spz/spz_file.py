@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
+from volkit.choices import SpzFrame
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
@@ -32,7 +32,6 @@ from volkit.typing import Tensor
 
 __all__ = ["FORMAT", "SpzFrame", "format_in", "read", "write"]
 
-SpzFrame = Literal["rub", "ply", "auto"]
 AXES = 0xADBE0003  # the record that names the file's axes
 RDF, RUB = 6, 4  # names of axes in that record: 1 to 8 are right, down and front, or not, by bits; then y and z change
 VERSION = 4  # that is written unless asked otherwise
