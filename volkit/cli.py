@@ -5,11 +5,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from volkit.commands.help import help_text
 from volkit.commands.options import OutputOptions, parse
+from volkit.threads import apply_threads, keep_memory, set_wait_policy
 from volkit.version import __version__
 
 __all__ = ["COMMANDS", "job_class", "main"]
@@ -50,9 +52,9 @@ volkit COMMAND --help lists a command's options; volkit --version says which vol
 environment:
   VOLKIT_BACKEND     auto, native, reference, cuda or gsplat: what computes; a choice that is not there is an error
   VOLKIT_ISA         instruction set of the CPU kernels; volkit doctor lists those of this processor
-  VOLKIT_THREADS     threads of the CPU kernels and of torch; by default one for each core that is ours
-  OMP_NUM_THREADS    the same, for all libraries that use OpenMP; VOLKIT_THREADS goes before it
-  OMP_WAIT_POLICY    passive: threads that wait do not spin, which counts where other programs use the cores
+  VOLKIT_THREADS     threads of the CPU kernels and of torch, as --threads; by default one for each core we may use
+  OMP_NUM_THREADS    the same, of all libraries that use OpenMP; VOLKIT_THREADS goes before it
+  OMP_WAIT_POLICY    how idle threads wait; by default passive here: they sleep and leave the cores to others
   COLUMNS            width of help and tables
 
 Exit status: 0 done, 1 failed, 2 the command line itself is wrong, 130 interrupted."""
@@ -67,6 +69,7 @@ def job_class(command: str) -> type[Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    set_wait_policy()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
         longest = max(map(len, COMMANDS))
@@ -76,8 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] in ("-V", "--version"):
         _say(f"volkit {__version__}")
         return 0
-    if threads := os.environ.get("VOLKIT_THREADS"):
-        os.environ["OMP_NUM_THREADS"] = threads  # before torch and the kernels are imported: both ask OpenMP
     speech = OutputOptions("--json" in given, "--debug" in given)
     if given[0] not in COMMANDS:
         from difflib import get_close_matches
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, arguments: list[str], speech: OutputOptions) -> int:
     job = None
     try:
+        _settle(arguments)
         classes = (job_class(name), OutputOptions)
         if "--help" in arguments or "-h" in arguments:
             _say(help_text(name, classes))
@@ -106,6 +108,24 @@ def _run(name: str, arguments: list[str], speech: OutputOptions) -> int:
         surprise = f"unexpected {type(error).__name__} (--debug shows where): " if kind == "unexpected" else ""
         status = WRONG if kind == "usage" else FAILED
         return _failed(surprise + " ".join(str(error).split()), kind, status, name, speech)
+
+
+def _settle(arguments: list[str]) -> None:
+    """How this process uses threads and memory, before a command is imported, because torch may come with it."""
+    from volkit.commands.usage import UsageError
+
+    keep_memory()
+    try:
+        apply_threads(_typed_threads(arguments))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _typed_threads(arguments: list[str]) -> int | None:
+    """The number behind `--threads`."""
+    given = [f"{word}={following}" for word, following in pairwise([*arguments, ""])] + arguments
+    numbers = [word.partition("=")[2] for word in given if word.startswith("--threads=")]
+    return next((int(number) for number in reversed(numbers) if number.isdecimal()), None)
 
 
 def _progress(speech: OutputOptions) -> Any:

@@ -21,7 +21,7 @@ FLOORS = (
     ("devices",),
     ("ops",),
     ("geometry",),
-    ("typing", "version", "progress", "choices"),
+    ("typing", "version", "progress", "choices", "threads"),
 )
 FLOOR = {room: depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 

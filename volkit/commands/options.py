@@ -28,7 +28,7 @@ GROUPS = {
     ),
     "Prior": ("prior", "lora", "ip_adapter", "image_prompt", "control", "control_kind", "precision"),
     "Files": ("format", "frame", "spz_frame", "up", "unit_scale", "holdout", "drop_bad", "allow_outside"),
-    "Run": ("device", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
+    "Run": ("device", "threads", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
     "Output": ("force", "report", "preview", "measure", "save", "json", "debug"),
 }  # fmt: skip
 FIRST_GROUP = "Result"
@@ -45,6 +45,8 @@ class OutputOptions:
     """Print one JSON object on standard output and nothing else, errors too; no progress."""
     debug: bool = False
     """Show the traceback of an error."""
+    threads: int | None = None
+    """CPU threads; without it VOLKIT_THREADS, else every core that this process may use."""
 
 
 @dataclass(frozen=True)

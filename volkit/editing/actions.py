@@ -76,7 +76,7 @@ def edited(
         try:
             scene = action.change(scene, numbers, generator)
         except ValueError as error:
-            raise ValueError(f"--edit {text}: {error}") from None
+            raise ValueError(f"--edit {text}: {error}") from error
         if isinstance(scene, Splats) and len(scene) < before:
             if not len(scene):
                 raise ValueError(f"--edit {text}: none of {before} splats is left; ask for less")
@@ -100,7 +100,7 @@ def _read(text: str) -> tuple[Action, tuple[float, ...]]:
         return named[0], _numbers(text[len(named[0].name) + 1 :], named[0].takes)
     except ValueError as error:
         forms = ", ".join(row.form for row in ROWS)
-        raise ValueError(f"--edit {text}: cannot be read ({error}); forms: {forms}") from None
+        raise ValueError(f"--edit {text}: cannot be read ({error}); forms: {forms}") from error
 
 
 def _numbers(text: str, takes: tuple[int, ...]) -> tuple[float, ...]:

@@ -71,7 +71,7 @@ def _place_beside(path: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         fix = FIXES.get(error.errno or 0, "check the disk and the path")
-        raise PlaceError(path, f"cannot be written ({error.strerror or error})", fix) from None
+        raise PlaceError(path, f"cannot be written ({error.strerror or error})", fix) from error
     finally:
         _removed(folder)
 

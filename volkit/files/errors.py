@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNZIP_ERRORS", "FormatError", "PlaceError", "format_errors", "read_start"]
+from volkit.choices import ParameterError
+
+__all__ = ["UNZIP_ERRORS", "FormatError", "PlaceError", "TargetError", "format_errors", "read_start"]
 
 # What damaged content makes Python and the libraries that read it say.
 DAMAGE_ERRORS = (
@@ -35,6 +37,10 @@ class FormatError(ValueError):
         super().__init__(f"{path}: {fact}; {fix}")
 
 
+class TargetError(FormatError, ParameterError):
+    """A target cannot mean anything, whatever is to be written: no format has its suffix, or none that is written."""
+
+
 class PlaceError(FormatError):
     """A file cannot be written where it was to be, whatever it holds."""
 
@@ -57,4 +63,4 @@ def format_errors(path: Path, kind: str, fix: str = "check where it is from") ->
         raise
     except DAMAGE_ERRORS as error:
         said = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from None
+        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from error

@@ -56,7 +56,7 @@ def read_elements(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
     except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(path, f"is no .ply that can be read: {error}", "copy or write it again") from None
+        raise FormatError(path, f"is no .ply that can be read: {error}", "copy or write it again") from error
     comments = [*header.comments, *(comment for element in header.elements for comment in element.comments)]
     return tables, tuple(comments)
 

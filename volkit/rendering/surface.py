@@ -75,8 +75,8 @@ def _tree(vertices: Tensor, faces: Tensor) -> Any:
     try:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
-    except ImportError:
-        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from None
+    except ImportError as error:
+        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from error
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene

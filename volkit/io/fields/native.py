@@ -75,7 +75,7 @@ def read(path: Path) -> Representation:
         representation = _built(config, domain, tensors)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise FormatError(path, f"is damaged or hostile: {reason}", "write or copy it again") from None
+        raise FormatError(path, f"is damaged or hostile: {reason}", "write or copy it again") from error
     representation.domain, representation.world_from_local = domain, place
     representation.frame, representation.capture = frame, capture
     provenance = header.get("provenance")

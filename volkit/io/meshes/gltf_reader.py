@@ -121,7 +121,7 @@ class GltfReader:
         try:
             mesh = DracoPy.decode(self._view(packed["bufferView"]))
         except Exception as error:  # DracoPy's own have no common kind
-            raise ValueError(f"Draco: {error}") from None
+            raise ValueError(f"Draco: {error}") from error
         names = {number: name for name, number in packed["attributes"].items()}
         known = [a for a in mesh.attributes if a["unique_id"] in names]
         return {names[a["unique_id"]]: a["data"] for a in known} | {"indices": np.asarray(mesh.faces)}
@@ -175,7 +175,7 @@ class GltfReader:
         try:
             return Image.open(BytesIO(data)).convert("RGBA")
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise ValueError(f"picture {number} cannot be read: {error}") from None
+            raise ValueError(f"picture {number} cannot be read: {error}") from error
 
 
 def _coded(light: np.ndarray) -> np.ndarray:

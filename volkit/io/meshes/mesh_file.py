@@ -185,7 +185,7 @@ def _read(
     try:
         mesh.check()
     except ValueError as error:
-        raise FormatError(path, str(error), "export it again") from None
+        raise FormatError(path, str(error), "export it again") from error
     return mesh
 
 

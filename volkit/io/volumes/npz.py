@@ -134,9 +134,9 @@ def _about(path: Path) -> dict[str, Any]:
         with place.open("rb") as file:
             about = json.loads(file.read(JSON_LIMIT))
     except OSError as error:
-        raise FormatError(place, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}") from None
+        raise FormatError(place, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}") from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(place, f"is no JSON ({type(error).__name__})", "write it again") from None
+        raise FormatError(place, f"is no JSON ({type(error).__name__})", "write it again") from error
     if not isinstance(about, dict):
         raise FormatError(place, "is no table of values", "write it again")
     return about
