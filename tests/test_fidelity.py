@@ -163,7 +163,7 @@ def test_what_is_only_written_is_not_measured(source, capsys):
 def test_a_missing_flip_is_told(source, capsys, monkeypatch):
     monkeypatch.setattr("volkit.metrics.find_spec", lambda name: None)
     report = converted(capsys, source, source.with_name("b.spz"))
-    assert report["flip_to_source"] is None and "volkit[metrics]" in report["measured"]["note"]
+    assert report["flip_to_source"] is None and "flip-evaluator" in report["measured"]["note"]
     assert report["ssim_to_source"] < 1.0
 
 

@@ -2,7 +2,7 @@
 
 python tools/measure_mesh.py ../shared/data/images/chair --mesh ../shared/data/meshes/spot/spot.obj
 
-Every cell is a file under tools/results/meshes/; a run that was stopped goes on with the cells that are missing.
+Every cell is a line `meshes/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
 import argparse

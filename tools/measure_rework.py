@@ -3,7 +3,7 @@
 python tools/measure_rework.py                 eight shapes refined, four scenes edited, by the toy prior
 python tools/measure_rework.py --budget 2m     so long each, in seconds; then nothing else may run on the machine
 
-Every cell is a file under tools/results/rework/; a run that was stopped goes on with the cells that are missing.
+Every cell is a line `rework/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
 import argparse

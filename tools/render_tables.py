@@ -1,4 +1,4 @@
-"""Fill the README's marked tables from the JSON under tools/results and volkit's own, so that none is typed by hand.
+"""Fill the README's marked tables from tools/results/summary.jsonl and volkit's own, so that none is typed by hand.
 
 python tools/render_tables.py          writes README.md
 python tools/render_tables.py --check  only says whether it is up to date

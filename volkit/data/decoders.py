@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from volkit.files.errors import FormatError
+from volkit.files.extras import advice
 from volkit.geometry.colour import array_srgb_from_linear
 
 __all__ = ["exr_pixels", "exr_size", "png16_layout", "png16_pixels"]
@@ -72,7 +73,7 @@ def _opened(path: Path, header_only: bool):
     try:
         import OpenEXR
     except ImportError as error:
-        raise FormatError(path, "OpenEXR pictures need the extra 'exr'", "pip install 'volkit[exr]'") from error
+        raise FormatError(path, "is an OpenEXR picture, and OpenEXR is not installed", advice("exr")) from error
     if not path.is_file():
         raise FormatError(path, "no such file", "check the path")
     try:

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 import torch
 
+from volkit.files.extras import advice
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["floating"]
@@ -19,7 +20,7 @@ def floating(
     surfaces: one is lonely only if the distance is also beyond its own `reach`. RuntimeError without scipy.
     """
     if find_spec("scipy") is None:
-        raise RuntimeError("finding floaters needs scipy; pip install 'volkit[mesh]'")
+        raise RuntimeError(f"finding floaters needs scipy; {advice('mesh', 'scipy')}")
     from scipy.spatial import KDTree
 
     known = min(neighbours, len(means) - 1)

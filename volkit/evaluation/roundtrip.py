@@ -14,6 +14,7 @@ from torch.nn import functional
 from volkit.choices import Device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import Scores, mean_scores, quantised, score
+from volkit.files.extras import advice
 from volkit.geometry import Frame, Similarity, turn
 from volkit.io import SpzFrame, format_for
 from volkit.io.opening import open_scene
@@ -24,9 +25,6 @@ from volkit.typing import Float, Tensor
 __all__ = ["WORST_VIEWS", "FileAxes", "Shown", "Written", "decibels", "parameter_differences", "roundtrip_report"]
 
 WORST_VIEWS = 3  # views of one conversion; of each of many, one
-
-NO_FLIP = "FLIP is left out: pip install 'volkit[metrics]'"
-
 
 Image = Float[Tensor, "height width 3"]
 
@@ -118,7 +116,7 @@ def roundtrip_report(
         "seconds": round(judge.seconds + time.perf_counter() - started, 2),
     }
     if mean.flip is None:
-        measured["note"] = NO_FLIP
+        measured["note"] = f"FLIP is left out: {advice('metrics')}"
     return {
         "psnr_to_source": mean.psnr, "ssim_to_source": mean.ssim, "flip_to_source": mean.flip,
         "max_difference": max(apart.values(), default=None), "parameter_differences": apart, "measured": measured,

@@ -7,6 +7,7 @@ from typing import get_args
 import torch
 
 from volkit.choices import ControlKind
+from volkit.files.extras import advice
 from volkit.geometry import Cameras
 from volkit.rendering import Picture
 from volkit.rendering.renderer import renderer_for
@@ -55,7 +56,7 @@ def _canny(picture: Picture, seen: Cameras) -> Tensor:
     try:
         from skimage.feature import canny
     except ImportError as error:
-        raise RuntimeError("--control-kind canny needs scikit-image: pip install 'volkit[mesh]'") from error
+        raise RuntimeError(f"--control-kind canny needs scikit-image: {advice('mesh', 'scikit-image')}") from error
     grey = picture.over(picture.opacity.new_full((3,), 0.5)).mean(-1).cpu()
     edges = torch.stack([torch.from_numpy(canny(view.numpy())) for view in grey])
     return edges[:, None].expand(-1, 3, -1, -1).to(picture.opacity)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from volkit.choices import Frame
 from volkit.files.errors import FormatError
+from volkit.files.extras import advice
 
 if TYPE_CHECKING:  # a row is told without what reads and writes its files: torch takes seconds to import
     from volkit.representations.representation import Representation
@@ -35,12 +36,14 @@ class Format:
     keeps: str  # one line: what survives and what is lost
     sorts: bool = False  # whether splats are written in an order of the format's own
     needs: tuple[str, ...] = ()  # modules, of which one must be there
-    offer: str = ""  # how to come by them
+    extra: str = ""  # of volkit, that brings them
+    offer: str = ""  # how to come by them where no extra does
 
     def check_needs(self, path: Path) -> None:
         """FormatError where what reads and writes such files is not installed."""
         if self.needs and not any(map(find_spec, self.needs)):
-            raise FormatError(path, f"needs the module {' or '.join(self.needs)}, which is not installed", self.offer)
+            fix = advice(self.extra) if self.extra else self.offer
+            raise FormatError(path, f"needs the module {' or '.join(self.needs)}, which is not installed", fix)
 
 
 def doors(module: str, sniff: str | None = "sniff", read: str | None = "read", write: str | None = "write") -> Doors:

@@ -42,7 +42,7 @@ ROWS = (
            needs=("openvdb", "pyopenvdb"), offer="install python3-openvdb of Debian, or openvdb of conda-forge"),
     Format("nanovdb", (".nvdb",), VOXELS, "zup", *doors("volumes.nvdb"),
            "densities and harmonics in float32, frame; not cameras, colours of empty cells, provenance",
-           needs=("warp",), offer="pip install 'volkit[nanovdb]'"),
+           needs=("warp",), extra="nanovdb"),
     Format("svox2", (".npz",), VOXELS, "zup", *doors("fields.svox2"),
            "links and densities exactly, harmonics in 16 bits, frame, provenance; not cameras"),
     Format("analytic scene", (".json",), ("analytic",), "zup", *doors("fields.analytic_scene", write=None),
@@ -78,7 +78,7 @@ ROWS = (
     Format("usd", (".usdz", ".usdc", ".usda", ".usd"), (*MESH, *SPLATS), "yup",
            *doors("meshes.mesh_file", "sniff_usd", "read_usd", "write_usd"),
            "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
-           "not roughness, metalness, mip mode, surfels", needs=("pxr",), offer="pip install 'volkit[usd]'"),
+           "not roughness, metalness, mip mode, surfels", needs=("pxr",), extra="usd"),
 )  # fmt: skip
 FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
 

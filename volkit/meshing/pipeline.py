@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from volkit.evaluation.metrics import surface_distances
+from volkit.files.extras import advice
 from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io.meshes.asset import Asset
@@ -49,7 +50,7 @@ def build_asset(
 ) -> tuple[Asset, dict[str, Any]]:
     """An asset in the scene's own frame, and what was measured on the way; `size` is that of the pictures asked for."""
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
-        raise RuntimeError(f"--to mesh needs {', '.join(missing)}; pip install 'volkit[mesh]'")
+        raise RuntimeError(f"--to mesh needs {', '.join(missing)}; {advice('mesh')}")
     _check(options)
     cameras = distillation_cameras(scene, VISIBILITY_VIEWS, size, generator)
     looks = cameras[torch.randperm(len(cameras), generator=generator)[:COLOUR_VIEWS]]

@@ -76,7 +76,7 @@ def _tree(vertices: Tensor, faces: Tensor) -> Any:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
     except ImportError as error:
-        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install 'volkit[mesh]'") from error
+        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install embreex") from error
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene

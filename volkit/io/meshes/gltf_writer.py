@@ -13,6 +13,7 @@ import torch
 
 from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
+from volkit.files.extras import advice
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
 from volkit.io.meshes.gltf_builder import GltfBuilder, QuantisationGrid
@@ -51,7 +52,7 @@ def check_gltf(path: Path, style: Style) -> None:
     if style.draco and style.quantize:
         raise FormatError(path, "Draco quantizes by itself", "choose one of draco and quantize")
     if style.draco and find_spec("DracoPy") is None:
-        raise FormatError(path, "DracoPy is not installed", "pip install 'volkit[mesh]'")
+        raise FormatError(path, "DracoPy is not installed", advice("mesh", "DracoPy"))
 
 
 def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[PictureFile], binary: bool) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from volkit.files.errors import FormatError, format_errors, read_start
+from volkit.files.extras import advice
 from volkit.files.provenance import about_scene, frame_in, provenance_in
 from volkit.geometry import Similarity, turn
 from volkit.io.meshes.gltf_container import tree_head
@@ -151,7 +152,7 @@ def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
 
 def _check_mesh(path: Path) -> None:
     if find_spec("trimesh") is None:
-        raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
+        raise FormatError(path, "is a mesh, and trimesh is not installed", advice("mesh", "trimesh"))
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FormatError(path, f"is larger than {MAX_FILE_BYTES >> 30} GiB", "simplify the mesh first")
 

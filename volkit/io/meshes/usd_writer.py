@@ -17,6 +17,7 @@ import torch
 
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import FormatError
+from volkit.files.extras import advice
 from volkit.geometry import Frame
 from volkit.geometry.colour import array_linear_from_srgb
 from volkit.geometry.triangles import Triangles
@@ -32,7 +33,7 @@ __all__ = ["check_usd", "plain", "set_frame", "write_usd"]
 def check_usd(path: Path, style: Style) -> None:
     """FormatError where USD cannot be written, or not so."""
     if find_spec("pxr") is None:
-        raise FormatError(path, "usd-core is not installed", "pip install 'volkit[usd]'")
+        raise FormatError(path, "usd-core is not installed", advice("usd"))
     if style.picture == "webp":
         raise FormatError(path, "USD's preview surfaces read PNG and JPEG", "choose one of them")
     if style.draco or style.quantize:
