@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 
 from volkit.choices import Device
-from volkit.commands.batch import run_all
+from volkit.commands.batch import batch_report, run_all
 from volkit.commands.estimate import estimate
 from volkit.commands.options import FROM_PYTHON, Shown
 from volkit.commands.pairs import pair_sources
@@ -131,11 +131,11 @@ class ConvertJob:
             report = runs[0][1](progress)
             pictures = [report.pop("shown", None)]
         else:
-            results = run_all(runs, self.jobs, progress)
+            results = run_all(runs, self.jobs, progress, resume=self.resume)
             pictures = [result.pop("shown", None) for result in results]
             named = [{"source": [str(s) for s in sources]} for sources, _ in pairs]
             results = [name | result for name, result in zip(named, results, strict=True)]
-            report = {"command": "convert", "results": results, "failed": sum("error" in row for row in results)}
+            report = batch_report("convert", results)
         if self.report is not None:
             write_report(self.report, report, pictures)
         return report
