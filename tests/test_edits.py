@@ -25,7 +25,7 @@ def solid(centre: float = 0.0) -> Voxels:
     eyes = torch.tensor([[centre, -4.0, 0.5], [centre, 4.0, 0.5], [centre, 0.5, 4.0], [centre - 4.0, 0.0, 0.5]])
     target = torch.tensor([centre, 0.0, 0.0])
     cameras = Cameras.looking_at(eyes, target, torch.tensor([0.0, 0.0, 1.0]), 40.0, (24, 24))
-    field.capture = Capture(cameras, tuple(f"view{i}" for i in range(4)))
+    field = field.view(capture=Capture(cameras, tuple(f"view{i}" for i in range(4))))
     return field
 
 

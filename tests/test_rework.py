@@ -132,7 +132,7 @@ def test_assets_of_any_size_are_brought_to_the_prior():
     assert place_of(small, 1.0).is_identity  # half of the cube: as large as things may be
     for change in (Similarity(scale=20.0, translation=(3.0, -4.0, 50.0)), Similarity(scale=0.01)):
         moved = sphere()
-        moved.world_from_local = change
+        moved = moved.view(placement=change)
         place = place_of(moved, 1.0)
         corners = place.inverse().points(change.points(moved.vertices))
         assert corners.abs().max() == pytest.approx(0.95, abs=0.01)  # FULL; the box is a little wider than the mesh

@@ -152,7 +152,7 @@ def test_every_edit_is_in_the_help(capsys):
 
 def test_files_are_joined_with_their_degrees_and_frames(tmp_path, capsys):
     left, right = ball(300, degree=1), ball(200, degree=3)
-    right.world_from_local = Similarity(translation=(5.0, 0.0, 0.0), scale=2.0)
+    right = right.view(placement=Similarity(translation=(5.0, 0.0, 0.0), scale=2.0))
     save(left, tmp_path / "left.ply")
     save(right, tmp_path / "right.safetensors")
     words = [str(tmp_path / name) for name in ("left.ply", "right.safetensors", "both.ply")]

@@ -42,7 +42,9 @@ def _cameras(count: int = 1, size: tuple[int, int] = (40, 32)) -> Cameras:
 
 def test_some_rows_are_those_of_all():
     splats = _splats()
-    splats.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
+    splats = splats.view(
+        placement=Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
+    )
     whole, some = splats.columns_in(), splats.columns_in(rows=slice(7, 19))
     for name in PARAMETERS:
         torch.testing.assert_close(some[name], whole[name][7:19], rtol=0, atol=1e-6)  # products round by their shapes
@@ -72,7 +74,7 @@ def test_moving_scene_and_cameras_together_changes_nothing():
     change = Similarity(((c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, -0.5), 2.5)
     with torch.no_grad():
         here = renderer_for(splats)(splats, cameras)
-        splats.world_from_local = change
+        splats = splats.view(placement=change)
         there = renderer_for(splats)(splats, cameras.moved(change))
     # float32 poses; an alpha of 1/255 may fall on either side
     assert (here.rgb - there.rgb).abs().max() < 5e-3 and (here.rgb - there.rgb).abs().mean() < 1e-5

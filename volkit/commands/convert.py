@@ -34,7 +34,7 @@ from volkit.reports.convert_report import write_report
 from volkit.reports.file_size import stored_bytes
 from volkit.reports.fit_report import check_report
 from volkit.reports.mesh_figures import mesh_figures
-from volkit.representations import Field, Representation, RepresentationConfig, Splats
+from volkit.representations import Field, Representation, RepresentationConfig, Splats, innermost
 from volkit.training.loop import Budget
 from volkit.training.run import CHECKPOINT_SECONDS, TrainingRun, count_parameters, make_generator
 
@@ -153,7 +153,7 @@ class ConvertJob:
         teacher = source.scene
         kind = self._kind(teacher, target)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
-                  "from": teacher.config.kind, "kind": kind, "seed": self.seed, "device": device.type,
+                  "from": innermost(teacher).config.kind, "kind": kind, "seed": self.seed, "device": device.type,
                   "backend": backend.describe()}  # fmt: skip
         if kind == "mesh":
             made = self._mesh(sources, source, target, generator, progress)
@@ -237,8 +237,9 @@ class ConvertJob:
         history = fit.history.rows
         # Of the views that were glanced at while it learnt: what is written is measured when it is there.
         seen = {"psnr_glanced": history[-1].get("psnr")} if history else {}
-        named = {"source": [path.name for path in self.paths[:-1]], "from": teacher.config.kind, "method": self.method}
-        student.provenance = named | told | seen
+        own = innermost(teacher).config.kind
+        named = {"source": [path.name for path in self.paths[:-1]], "from": own, "method": self.method}
+        student = student.view(provenance=named | told | seen)
         save(student, target, spz_frame=self.spz_frame, frame=self.frame)
         training.finish()
         told |= {"history": history}
@@ -279,8 +280,9 @@ class ConvertJob:
             raise ValueError(f"about meshes alone: {named}; give them with --to mesh")
         if self.to or self._wants_mesh:
             return self.to or "mesh"
-        holds = format_for(target, kind=teacher.config.kind).holds
-        return teacher.config.kind if teacher.config.kind in holds else holds[0]
+        own = innermost(teacher).config.kind
+        row = format_for(target, kind=own)
+        return own if row.can_hold(own) else row.holds[0]
 
     @property
     def _budget(self) -> Budget:

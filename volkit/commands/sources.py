@@ -1,7 +1,6 @@
 """What a conversion starts from: one scene or several joined, with its edits; and what it is measured against."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +47,7 @@ class SourceOptions:
         if not self.edits:
             return OpenedSource(scene, scene, _count(scene))
         shapes, count = shaping(self.edits), _count(scene)
-        twin = None if len(shapes) == len(self.edits) else deepcopy(scene)
+        twin = None if len(shapes) == len(self.edits) else scene.with_()
         scene = edited(scene, self.edits, generator, progress)
         if isinstance(scene, Field):
             somewhere, look = unpack_bits(scene.occupancy), on_device(generator, scene.device)
@@ -77,8 +76,8 @@ def joined_scenes(scenes: Sequence[Representation]) -> Representation:
             )
     mip = all(scene.config.mip for scene in splats)
     whole = splats_of(joined(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]})
-    whole.capture = next((scene.capture for scene in splats if scene.capture is not None), None)
-    return whole.requires_grad_(False)
+    capture = next((scene.capture for scene in splats if scene.capture is not None), None)
+    return whole.view(capture=capture).requires_grad_(False)
 
 
 def _count(scene: Representation) -> int | None:

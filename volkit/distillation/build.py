@@ -29,7 +29,6 @@ from volkit.representations.splats import PARAMETERS
 from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
-from volkit.training.run import batch_samples
 from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["DistillSettings", "Pictures", "answer_bytes", "trainee_from_pictures", "trainee_from_teacher"]
@@ -90,7 +89,7 @@ def trainee_from_pictures(
         PixelTable(cameras, seen.images, seen.masks),
         VisibleSampler(OccupancySampler(scene, stride, seen.near / place.scale, generator), scene),
         place.inverse().rays,
-        batch_samples(scene.config.kind),
+        scene.config.batch_samples,
         generator,
         gains,
     )
@@ -151,7 +150,7 @@ def _pictured(
     exact(voxels_of(cloud, student.domain, MODEL), student, generator)
     near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
     sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
-    rung = PixelRung(source, sampler, place.inverse().rays, batch_samples(student.config.kind), generator)
+    rung = PixelRung(source, sampler, place.inverse().rays, student.config.batch_samples, generator)
     return FieldStudent(student, [Stage(rung)], generator, grid)
 
 
@@ -165,7 +164,7 @@ def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: t
         return pvd_student(ladder, METHODS[lesson.method])
     # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
     recipe = Schedule(rate=exact(teacher, student, generator), own_penalties=False)
-    stages = plan_stages(ladder, batch_samples(student.config.kind), lesson.photographs)
+    stages = plan_stages(ladder, student.config.batch_samples, lesson.photographs)
     return FieldStudent(student, stages, generator, recipe=recipe)
 
 

@@ -9,7 +9,7 @@ import torch
 from volkit.editing import cuts_and_moves as shape
 from volkit.editing import thin
 from volkit.progress import Progress
-from volkit.representations import Field, Mesh, Representation, Splats
+from volkit.representations import Field, Mesh, Representation, Splats, innermost
 from volkit.representations.splat_extent import core
 
 __all__ = ["ACTIONS", "EDIT_HELP", "Action", "edited", "shaping"]
@@ -71,7 +71,7 @@ def edited(
     for text in edits:
         action, numbers = _read(text)
         if not isinstance(scene, action.of):
-            raise ValueError(f"--edit {text}: {_refused(action, scene.config.kind)}")
+            raise ValueError(f"--edit {text}: {_refused(action, innermost(scene).config.kind)}")
         before = len(scene) if isinstance(scene, Splats) else 0
         try:
             scene = action.change(scene, numbers, generator)
@@ -80,7 +80,7 @@ def edited(
         if isinstance(scene, Splats) and len(scene) < before:
             if not len(scene):
                 raise ValueError(f"--edit {text}: none of {before} splats is left; ask for less")
-            scene.domain = core(scene)
+            scene = scene.view(domain=core(scene))
             if progress is not None:
                 progress.note(f"--edit {text}: {len(scene)} of {before} splats are left")
     return scene

@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 
 from volkit.geometry import Domain, Similarity
-from volkit.representations import Field, Representation, Splats
-from volkit.representations.edited import Ball, Cut, Edited
+from volkit.representations import Ball, Cut, Edited, Field, Representation, Splats
 
 __all__ = ["cut", "scale", "translate", "turn"]
 
@@ -59,10 +58,8 @@ def _ball(numbers: Numbers) -> Ball:
 
 
 def _moved(scene: Representation, change: Similarity) -> Representation:
-    scene.world_from_local = change @ scene.world_from_local
-    if scene.capture is not None:
-        scene.capture = scene.capture.moved(change)
-    return scene
+    placement = change @ scene.world_from_local
+    return scene.view(placement=placement, capture=None if scene.capture is None else scene.capture.moved(change))
 
 
 def _rotation(axis: str, angle: float) -> tuple[Numbers, ...]:

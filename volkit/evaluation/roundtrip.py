@@ -102,9 +102,9 @@ def roundtrip_report(
         return {}
     started = time.perf_counter()
     written = open_scene(target, device, spz_frame="ply" if asked.raw else asked.spz_frame)
-    written.world_from_local = made.moved.inverse() @ asked.back(made.scene, written, target) @ written.world_from_local
+    place = made.moved.inverse() @ asked.back(made.scene, written, target) @ written.world_from_local
     # Cameras know how near matter may be; most formats have no word for it, and it is no loss of theirs.
-    written.capture = made.scene.capture
+    written = written.view(placement=place, capture=made.scene.capture)
     with progress.phase("measure"):
         seen = judge.pictures(written, progress)
         scores = [score(picture, truth) for picture, truth in zip(seen, judge.truth, strict=True)]

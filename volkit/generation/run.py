@@ -158,6 +158,7 @@ def _part(budget: Budget, share: float) -> Budget:
     return Budget(steps=max(1, round(budget.steps * share)))
 
 
+@torch.no_grad()
 def _row_of_views(scene: Representation, cameras: Cameras) -> Float[Tensor, "height width 3"]:
     """Pictures over white, side by side."""
     picture = renderer_for(scene, step_scale=PRIOR_STEP_SCALE)(scene, cameras.to(scene.device))

@@ -1,8 +1,8 @@
 """Values without parameters: rays, cameras, domains, frames, spherical harmonics."""
 
-from volkit.geometry.cameras import Cameras
+from volkit.geometry.cameras import Camera, Cameras
 from volkit.geometry.domain import Domain
-from volkit.geometry.frames import Frame, Similarity, turn
+from volkit.geometry.frames import UP_AXIS, Frame, Similarity, turn
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE, Lens
 from volkit.geometry.morton import morton_cells, morton_codes
 from volkit.geometry.quaternions import quaternion_of, quaternion_product, rotations_of
@@ -13,6 +13,8 @@ __all__ = [
     "FISHEYE",
     "OPENCV",
     "PINHOLE",
+    "UP_AXIS",
+    "Camera",
     "Cameras",
     "Domain",
     "Frame",

@@ -9,8 +9,9 @@ from volkit.choices import Frame
 from volkit.geometry.rays import Rays
 from volkit.typing import Float, Tensor
 
-__all__ = ["Frame", "Similarity", "turn"]
+__all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
 
+UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

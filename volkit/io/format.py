@@ -34,10 +34,19 @@ class Format:
     read: Reader | None
     write: Writer | None
     keeps: str  # one line: what survives and what is lost
+    every_kind: bool = False  # whether it holds kinds, too, that packages add
     sorts: bool = False  # whether splats are written in an order of the format's own
     needs: tuple[str, ...] = ()  # modules, of which one must be there
     extra: str = ""  # of volkit, that brings them
     offer: str = ""  # how to come by them where no extra does
+
+    def can_hold(self, kind: str) -> bool:
+        """Whether its files hold this kind."""
+        if kind in self.holds or not self.every_kind:
+            return kind in self.holds
+        from volkit.representations.kinds import WRAPPERS, kinds
+
+        return kind in kinds() or kind in WRAPPERS
 
     def check_needs(self, path: Path) -> None:
         """FormatError where what reads and writes such files is not installed."""

@@ -13,16 +13,17 @@ from volkit.io.format import Format, doors
 if TYPE_CHECKING:
     from volkit.representations import Representation
 
-__all__ = ["FORMATS", "check_target", "describe", "format_for", "load", "save"]
+__all__ = ["EVERY_KIND", "FORMATS", "check_target", "describe", "format_for", "load", "save"]
 
 EVERY_KIND = (
     "hash_grid", "voxels", "tensor_vm", "tensor_cp", "planes", "mlp", "splats", "mesh", "analytic", "voxel_features",
+    "edited", "placed", "composed",
 )  # fmt: skip
 SPLATS, MESH, VOXELS = ("splats",), ("mesh",), ("voxels",)
 # Name, suffixes, kinds, what is up, where its functions are, what it keeps. Modules are imported when they are used.
 ROWS = (
     Format("volkit", (".safetensors",), EVERY_KIND, None, *doors("fields.native"),
-           "every tensor bit for bit, frame, occupancy, cameras, provenance"),
+           "every tensor bit for bit, frame, occupancy, cameras, provenance", every_kind=True),
     Format("nerf-pytorch", (".ckpt",), ("mlp",), "zup", *doors("fields.nerf_checkpoint", write=None),
            "fine network exactly; not the coarse one, cameras"),
     Format("nerfacto", (".ckpt",), ("hash_grid",), "zup", *doors("fields.nerfacto", write=None),
@@ -119,7 +120,7 @@ def save(
     raw = frame in ("zup", "ydown")  # an .spz in axes that are not its own holds coordinates as they are
     row = _framed(_writer(path, representation.config.kind, format), "ply" if raw else spz_frame)
     assert row.write is not None
-    row.write(representation.turned((row.frame or representation.frame) if frame == "auto" else frame), path)
+    row.write(representation.turned_view((row.frame or representation.frame) if frame == "auto" else frame), path)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:
@@ -132,7 +133,7 @@ def _writer(path: Path, kind: str, format: str | None) -> Format:
     row = format_for(path, format, kind)
     if row.write is None:
         raise TargetError(path, f"the format {row.name} can only be read", f"write {_writable(kind)}")
-    if kind not in row.holds:
+    if not row.can_hold(kind):
         raise TargetError(path, f"the format {row.name} cannot hold {kind}", f"write {_writable(kind)}")
     row.check_needs(path)
     return row
@@ -145,7 +146,7 @@ def format_for(path: Path, name: str | None = None, kind: str | None = None) -> 
             raise TargetError(path, f"there is no format '{name}'", f"known: {', '.join(FORMATS)}")
         return FORMATS[name]
     if named := [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]:
-        return next((row for row in named if kind in row.holds), named[0])
+        return next((row for row in named if kind and row.can_hold(kind)), named[0])
     said = f"the suffix '{path.suffix}' names no format" if path.suffix else "has no suffix to name its format"
     raise TargetError(path, said, f"use one of {_suffixes(writable=True)}")
 
@@ -188,5 +189,5 @@ def _read(row: Format, path: Path) -> "Representation":
 
 
 def _writable(kind: str) -> str:
-    rows = [row for row in FORMATS.values() if row.write is not None and kind in row.holds]
+    rows = [row for row in FORMATS.values() if row.write is not None and row.can_hold(kind)]
     return " or ".join(suffix for row in rows for suffix in row.suffixes) or "another kind (--to)"

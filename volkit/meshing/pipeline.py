@@ -26,7 +26,7 @@ from volkit.meshing.visible import drop_hidden_faces, drop_small_components, vis
 from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
-from volkit.representations import Field, Mesh, Representation, Splats
+from volkit.representations import Field, Mesh, Placement, Representation, Splats
 from volkit.representations.splat_extent import core
 from volkit.typing import Tensor
 
@@ -102,15 +102,13 @@ def passthrough(mesh: Mesh, options: MeshOptions, progress: Progress) -> tuple[A
 
 def move_to_ground(asset: Asset) -> Asset:
     """The asset, +Z up, moved so that the middle of its box, at its lowest point, is the world's origin."""
-    levels = tuple(level.turned("zup") for level in asset.levels)
+    levels = tuple(level.turned_view("zup") for level in asset.levels)
     place = levels[0].world_from_local
     world = place.points(levels[0].vertices.double())
     low, high = world.amin(0), world.amax(0)
     ground = torch.cat([0.5 * (low + high)[:2], low[2:]])
-    moved = Similarity(translation=tuple((-ground).tolist())) @ place
-    for level in levels:
-        level.world_from_local = moved
-    return replace(asset, levels=levels)
+    moved = Placement(Similarity(translation=tuple((-ground).tolist())) @ place, "zup")
+    return replace(asset, levels=tuple(level.view(placement=moved) for level in levels))
 
 
 def _check(options: MeshOptions) -> None:

@@ -15,20 +15,12 @@ from volkit.representations.representation import Representation
 from volkit.training.loop import Budget, StepInfo, Trainee, TrainingLoop, Watcher, cosine
 from volkit.typing import Tensor
 
-__all__ = ["CHECKPOINT_SECONDS", "TrainingRun", "batch_samples", "count_parameters", "make_generator"]
+__all__ = ["CHECKPOINT_SECONDS", "TrainingRun", "count_parameters", "make_generator"]
 
 CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
 EVALUATIONS = 8  # points on the curve of dB over time
 EVALUATION_SHARE = 0.5  # seconds of it for each second of learning
-BATCH_SAMPLES = 1 << 16  # samples in a step's batch: enough to fill two cores
-# Where more steps gave more dB a second; a hash grid from planes has 1.6 dB more than at BATCH, from photographs 0.6.
-SMALL_BATCHES = {"mlp": 1 << 13, "planes": 1 << 14, "tensor_cp": 1 << 15, "hash_grid": 1 << 15}
 FINAL_RATE = 0.02
-
-
-def batch_samples(kind: str) -> int:
-    """Samples in a step's batch: enough to fill two cores, few enough to take many steps."""
-    return SMALL_BATCHES.get(kind, BATCH_SAMPLES)
 
 
 def count_parameters(scene: Representation) -> int:

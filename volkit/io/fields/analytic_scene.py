@@ -74,9 +74,7 @@ def _field(scene: dict[str, Any]) -> AnalyticField:
         title=str(scene.get("title", "")),
     )
     field = config.build(Domain(_triple(lower), _triple(upper)))
-    if "views" in scene:
-        field.capture = _capture(**scene["views"])
-    return field
+    return field.view(capture=_capture(**scene["views"])) if "views" in scene else field
 
 
 def _primitive(entry: dict[str, Any]) -> Primitive:

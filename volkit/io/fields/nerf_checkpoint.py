@@ -40,14 +40,15 @@ def read(path: Path) -> Representation:
         reason = " ".join(str(error).split())[:200]
         raise FormatError(path, f"is no NeRF of this project: {reason}", "check where it is from") from error
     step = stored.get("iter")
-    field.provenance = {
-        "source": "krrish94/nerf-pytorch",
-        "steps": step if isinstance(step, int) else None,
-        "near": 2.0,
-        "far": 6.0,
-        "background": [1.0, 1.0, 1.0],
-    }
-    return field
+    return field.view(
+        provenance={
+            "source": "krrish94/nerf-pytorch",
+            "steps": step if isinstance(step, int) else None,
+            "near": 2.0,
+            "far": 6.0,
+            "background": [1.0, 1.0, 1.0],
+        }
+    )
 
 
 def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:

@@ -20,7 +20,7 @@ from volkit.geometry import Domain, Similarity
 from volkit.io.fields.nerfacto_networks import Networks, tcnn_networks, torch_networks
 from volkit.io.fields.tcnn import flattened
 from volkit.ops.hash_encode import HashLevels
-from volkit.representations import HashGrid, HashGridConfig, Representation
+from volkit.representations import HashGrid, HashGridConfig, Placement, Representation
 from volkit.typing import Tensor
 
 __all__ = ["read", "sniff"]
@@ -43,10 +43,10 @@ def read(path: Path) -> Representation:
     settings = _settings(path)
     with format_errors(path, "nerfacto"):
         field = _field(stored, settings)
-        field.world_from_local = _world_from_local(path)
+        placement = Placement(_world_from_local(path))
     step = stored.get("step")
-    field.provenance = {"source": "nerfstudio nerfacto", "steps": step if isinstance(step, int) else None}
-    return field
+    provenance = {"source": "nerfstudio nerfacto", "steps": step if isinstance(step, int) else None}
+    return field.view(placement=placement, provenance=provenance)
 
 
 def _field(stored: Any, settings: dict[str, Any]) -> HashGrid:

@@ -19,7 +19,7 @@ from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import occupancy_of
-from volkit.representations import Representation, Voxels, VoxelsConfig
+from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
 __all__ = ["CONSTANT", "MOST_VOXELS", "dense_arrays", "field_of", "read", "sniff", "write"]
@@ -99,11 +99,9 @@ def field_of(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
     sizes = torch.tensor(density.shape)
     ends = domain.local_from_unit(torch.stack([0.5 / sizes, 1.0 - 0.5 / sizes]))
     field.occupancy = occupancy_of((density > 0).permute(2, 1, 0), ends, domain)
-    if "world_from_local" in about:
-        field.world_from_local = dataclass_from_json(Similarity, about["world_from_local"])
+    place = dataclass_from_json(Similarity, about["world_from_local"]) if "world_from_local" in about else Similarity()
     provenance = about.get("provenance")
-    field.provenance = provenance if isinstance(provenance, dict) else {}
-    return field
+    return field.view(placement=Placement(place), provenance=provenance if isinstance(provenance, dict) else {})
 
 
 def _harmonics(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> Tensor:
