@@ -59,7 +59,7 @@ def nowhere(monkeypatch):
 
 @pytest.mark.parametrize("kind", STUDENTS)
 def test_a_step_of_a_fit_creates_nothing_elsewhere(photographs, kind, monkeypatch):
-    monkeypatch.setattr("volkit.distillation.build.batch_samples", lambda kind: 1 << 10)
+    monkeypatch.setattr(type(STUDENTS[kind]), "batch_samples", 1 << 10)
     job = FitJob(Path("a"), Path("b"), to=kind, config=STUDENTS[kind], exposure=True)
     generator = torch.Generator().manual_seed(0)
     student = job._trainee(job._scene(photographs, generator), photographs, generator)

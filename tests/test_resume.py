@@ -33,7 +33,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("kind", GROWING)
 def test_resumed_work_is_the_same_work(photographs, kind, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("volkit.distillation.build.batch_samples", lambda kind: 1 << 10)
+    monkeypatch.setattr(type(GROWING[kind]), "batch_samples", 1 << 10)
     path = tmp_path / "state.part"
 
     def watch(moment, losses, fit) -> None:

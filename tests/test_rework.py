@@ -12,7 +12,7 @@ import volkit
 from volkit.commands.edit import EditJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
-from volkit.generation import wish
+from volkit.generation import change_mask
 from volkit.generation.control_picture import control_picture
 from volkit.generation.rework import ensure_uv, place_of
 from volkit.geometry import Domain, Similarity
@@ -100,16 +100,16 @@ def test_a_wish_is_where_the_gradient_is():
     gradient = torch.zeros(1, 24, 24, 3)
     gradient[:, :, :8] = 0.3
     gradient[:, :, 16:] = 0.01  # a thirtieth: less than TOUCHED
-    asked = wish(gradient)[0]
+    asked = change_mask(gradient)[0]
     assert (asked[:, :8] == 1.0).all() and (asked[:, 11:] < 0.1).all()
-    assert (wish(torch.zeros(1, 8, 8, 3)) == 0.0).all()
+    assert (change_mask(torch.zeros(1, 8, 8, 3)) == 0.0).all()
 
 
 def test_what_is_held_stays():
     """Source-anchored from a red to a blue ball: the ground about it, which both share, is held and stays white."""
     trainee = student("mesh", METHODS["dds"](), seeded())
     trainee.rung.asked = replace(trainee.rung.asked, preserve=5.0)
-    losses = trainee.losses(StepInfo(0, 0.0, 0.0))
+    losses = trainee.losses(StepInfo(0, 0.0, 0.0)).values
     assert losses["held"] >= 0.0 and losses["held"].requires_grad
     TrainingLoop(trainee, Budget(steps=20)).run()
     cameras = AROUND.turntable(4, SIZE)
@@ -132,7 +132,7 @@ def test_assets_of_any_size_are_brought_to_the_prior():
     assert place_of(small, 1.0).is_identity  # half of the cube: as large as things may be
     for change in (Similarity(scale=20.0, translation=(3.0, -4.0, 50.0)), Similarity(scale=0.01)):
         moved = sphere()
-        moved.world_from_local = change
+        moved = moved.view(placement=change)
         place = place_of(moved, 1.0)
         corners = place.inverse().points(change.points(moved.vertices))
         assert corners.abs().max() == pytest.approx(0.95, abs=0.01)  # FULL; the box is a little wider than the mesh

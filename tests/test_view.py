@@ -45,7 +45,7 @@ def page_from_world(told: dict[str, Any]) -> Similarity:
 
 def test_splats_and_meshes_lie_in_the_frame_of_the_page(tmp_path):
     splats, mesh = cloud(mip=True), ball(2)
-    splats.world_from_local = PLACE
+    splats = splats.view(placement=PLACE)
     save(splats, tmp_path / "cloud.safetensors")
     save(mesh, tmp_path / "ball.glb")
     told = seen(tmp_path / "cloud.safetensors", tmp_path / "ball.glb", "--up=-y")

@@ -4,7 +4,7 @@ Each program does the same work in turn. gsply (PyPI) is called in this process 
 program of Node.js, whose start, timed with a file of one splat, is to be taken off its figures. volkit waits until what
 it writes is on the disk, the others do not, and so are timed a second time with that. splat-transform is found as
 `splat-transform` on the path, or by --splat-transform "node .../cli.mjs". Splats are seeded noise unless --source names
-a file: noise is what compresses worst. Results go to `results/bench_files-<device>.json`.
+a file: noise is what compresses worst. Results are kept as `bench_files-<device>` in tools/results/summary.jsonl.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import volkit
 from volkit.evaluation.evaluate import Evaluator
 from volkit.geometry import Domain
 from volkit.progress import Progress
-from volkit.representations import Splats, SplatsConfig
+from volkit.representations import Placement, Splats, SplatsConfig
 
 FORMATS = (".ply", ".compressed.ply", ".spz")
 WAYS = ((".ply", ".ply"), (".ply", ".compressed.ply"), (".ply", ".spz"), (".spz", ".ply"))
@@ -66,7 +66,7 @@ def noise(count: int, generator: torch.Generator) -> Splats:
         for name, parameter in splats.named_parameters():
             parameter.copy_(SPREAD[name] * torch.randn(parameter.shape, generator=generator))
         splats.log_scales.sub_(4.0)
-    splats.frame = "ydown"  # as files of splats have it
+    splats = splats.view(placement=Placement(frame="ydown"))  # as files of splats have it
     return splats
 
 

@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--blind", action="store_true", help="tell the prior no camera")
     parser.add_argument("--untrained", action="store_true", help="ask the prior's networks before any training")
     parser.add_argument("--particles", type=int, default=1, help="assets of each prompt, and how far they are apart")
-    parser.add_argument("--name", default="toy", help="of the folder of results")
+    parser.add_argument("--name", default="toy", help="of the group of results")
     parser.add_argument("--work", type=Path, default=Path("out/generation"), help="where the assets go")
     parser.add_argument("--sheet", type=Path, help="picture to write")
     return parser.parse_args()

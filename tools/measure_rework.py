@@ -3,7 +3,7 @@
 python tools/measure_rework.py                 eight shapes refined, four scenes edited, by the toy prior
 python tools/measure_rework.py --budget 2m     so long each, in seconds; then nothing else may run on the machine
 
-Every cell is a file under tools/results/rework/; a run that was stopped goes on with the cells that are missing.
+Every cell is a line `rework/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from volkit.generation.guided import open_guiding_prior
 from volkit.geometry import Domain
 from volkit.io import load, save
 from volkit.meshing.options import MeshOptions
-from volkit.meshing.pipeline import build_asset
+from volkit.meshing.pipeline import extract_mesh
 from volkit.progress import Progress
 from volkit.representations import Mesh, Representation
 from volkit.training.loop import Budget
@@ -98,7 +98,7 @@ def edit(options: argparse.Namespace, source: str, prompt: str, around: CameraSa
 def exact_mesh(prompt: str) -> Mesh:
     """The scene that a prompt means, as a mesh with a texture."""
     field = exact_scene(parse(prompt)).build(Domain.cube(1.0), torch.Generator().manual_seed(0))
-    return build_asset(field, MESH, 200, torch.Generator().manual_seed(0), QUIET)[0].levels[0]
+    return extract_mesh(field, MESH, size=200).mesh
 
 
 def degraded(mesh: Mesh) -> Mesh:

@@ -2,7 +2,7 @@
 
 python tools/measure_splats.py ../shared/data/images/chair --mesh ../shared/data/meshes/spot/spot.obj
 
-Every cell is a file under tools/results/splats/; a run that was stopped goes on with the cells that are missing.
+Every cell is a line `splats/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
 import argparse

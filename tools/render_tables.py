@@ -1,4 +1,4 @@
-"""Fill the pages' marked tables from the JSON under tools/results and volkit's own, so that none is typed by hand.
+"""Fill the pages' marked tables from tools/results/summary.jsonl and volkit's own, so that none is typed by hand.
 
 python tools/render_tables.py          writes the pages under docs
 python tools/render_tables.py --check  only says whether they are up to date

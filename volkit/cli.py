@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
+from volkit.threads import apply_threads, keep_memory, set_wait_policy
 from volkit.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -55,10 +57,13 @@ class OutputOptions:
     """Print one JSON object on standard output and nothing else; no progress."""
     debug: bool = False
     """Show the traceback of an error."""
+    threads: int | None = None
+    """CPU threads; without it VOLKIT_THREADS, else every core that this process may use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    set_wait_policy()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
         rows = "\n".join(f"  {name:9} {purpose}" for name, purpose in COMMANDS.items())
@@ -76,6 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    keep_memory()
+    try:
+        apply_threads(_typed_threads(arguments))
+    except ValueError as error:
+        return _failed(str(error), 2)
     try:
         job, speech = _parsed(name, arguments)
     except SystemExit as stop:  # tyro has printed help or what is wrong
@@ -112,6 +122,13 @@ def _parsed(name: str, arguments: list[str]) -> tuple[Any, OutputOptions]:
     return tyro.cli(
         both, prog=f"volkit {name}", description=inspect.cleandoc(job.__doc__), args=arguments, config=config
     )
+
+
+def _typed_threads(arguments: list[str]) -> int | None:
+    """The number behind `--threads`, read before a command is imported, because torch comes with it."""
+    given = [f"{word}={following}" for word, following in pairwise([*arguments, ""])] + arguments
+    numbers = [word.partition("=")[2] for word in given if word.startswith("--threads=")]
+    return next((int(number) for number in reversed(numbers) if number.isdecimal()), None)
 
 
 def _say(text: str) -> None:

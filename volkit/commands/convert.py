@@ -1,7 +1,7 @@
 """`volkit convert`: a scene of any kind into any other, or into a mesh, with no photographs needed."""
 
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +10,9 @@ import torch
 import tyro
 
 from volkit.commands.batch import run_all
+from volkit.commands.edits import EDIT_HELP
 from volkit.commands.estimate import estimate
+from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.pairs import pair_sources
 from volkit.commands.sources import OpenedSource, SourceOptions
 from volkit.data import load_photographs
@@ -19,21 +21,20 @@ from volkit.distillation.build import DistillSettings, answer_bytes, trainee_fro
 from volkit.distillation.pvd.start import pvd_schedule
 from volkit.distillation.rungs.pixels import PixelTable
 from volkit.distillation.students import build_student, splats_config
-from volkit.editing.actions import EDIT_HELP
 from volkit.evaluation.evaluate import EVALUATION_VIEWS, Evaluator
 from volkit.evaluation.roundtrip import FileAxes, Written, roundtrip_report
 from volkit.files.errors import FormatError, PlaceError
 from volkit.geometry import Frame
 from volkit.io import SpzFrame, check_target, format_for, save
-from volkit.meshing.extract import extract
-from volkit.meshing.options import MeshOptions
+from volkit.io.meshes.writer import check_style, write_asset
+from volkit.meshing.pipeline import extract_mesh
 from volkit.ops import backend
 from volkit.progress import Progress
 from volkit.reports.convert_report import write_report
 from volkit.reports.file_size import stored_bytes
 from volkit.reports.fit_report import check_report
 from volkit.reports.mesh_figures import mesh_figures
-from volkit.representations import Field, Representation, RepresentationConfig, Splats
+from volkit.representations import Field, Representation, RepresentationConfig, Splats, innermost
 from volkit.training.loop import Budget
 from volkit.training.run import CHECKPOINT_SECONDS, TrainingRun, count_parameters, make_generator
 
@@ -78,7 +79,7 @@ class ConvertJob:
     """Degree of the spherical harmonics of splats, 0 to 4; by default that of a source of splats, else 3."""
     surfels: bool = False
     """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
-    mesh: MeshOptions = field(default_factory=MeshOptions)
+    mesh: MeshFlags = field(default_factory=MeshFlags)
     """With --to mesh."""
     format: str | None = None
     """Suffix of the targets where the last path is a folder: glb, ply, safetensors; several by commas: spz,sog."""
@@ -152,7 +153,7 @@ class ConvertJob:
         teacher = source.scene
         kind = self._kind(teacher, target)
         report = {"command": "convert", "source": [str(s) for s in sources], "target": str(target),
-                  "from": teacher.config.kind, "kind": kind, "seed": self.seed, "device": device.type,
+                  "from": innermost(teacher).config.kind, "kind": kind, "seed": self.seed, "device": device.type,
                   "backend": backend.describe()}  # fmt: skip
         if kind == "mesh":
             made = self._mesh(sources, source, target, generator, progress)
@@ -236,8 +237,9 @@ class ConvertJob:
         history = fit.history.rows
         # Of the views that were glanced at while it learnt: what is written is measured when it is there.
         seen = {"psnr_glanced": history[-1].get("psnr")} if history else {}
-        named = {"source": [path.name for path in self.paths[:-1]], "from": teacher.config.kind, "method": self.method}
-        student.provenance = named | told | seen
+        own = innermost(teacher).config.kind
+        named = {"source": [path.name for path in self.paths[:-1]], "from": own, "method": self.method}
+        student = student.view(provenance=named | told | seen)
         save(student, target, spz_frame=self.spz_frame, frame=self.frame)
         training.finish()
         told |= {"history": history}
@@ -257,8 +259,16 @@ class ConvertJob:
                 "a mesh is extracted, not learnt: leave out --budget, --method, --photos, --max-splats, --sh-degree, "
                 "--surfels, --resume, --preview and --dry-run"
             )
-        frame = None if self.frame == "auto" else self.frame
-        told, asset, moved = extract(source.scene, sources, target, self.mesh, self.size, generator, progress, frame)
+        style = replace(self.mesh.style(), frame=None if self.frame == "auto" else self.frame)
+        check_target(target, "mesh")
+        check_style(target, style)
+        if style.engine == "godot" and (self.mesh.lods or 1) > 1:
+            progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
+        asset = extract_mesh(source.scene, self.mesh.options(), size=self.size, seed=generator, progress=progress)
+        extras = {"source": [path.name for path in sources], "kind": source.scene.config.kind}
+        write_asset(replace(asset, extras=extras), target, style)
+        assert asset.figures is not None
+        told, moved = asset.figures.as_dict(), asset.mesh.world_from_local @ source.scene.world_from_local.inverse()
         judge = self._judge(source, generator)
         figures = mesh_figures(asset, judge.cameras[[0]]) if judge is not None and self.report is not None else {}
         return Written(asset.levels[0], told, judge, moved, figures)
@@ -273,13 +283,13 @@ class ConvertJob:
     def _kind(self, teacher: Representation, target: Path) -> str:
         """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""
         if self._asked("mesh") and self.to not in (None, "mesh"):
-            given = [f.name for f in fields(self.mesh) if getattr(self.mesh, f.name) != f.default]
-            named = ", ".join("--" + name.replace("_", "-") for name in given)
+            named = ", ".join("--" + name.replace("_", "-") for name in self.mesh.given)
             raise ValueError(f"about meshes alone: {named}; give them with --to mesh")
         if self.to or self._wants_mesh:
             return self.to or "mesh"
-        holds = format_for(target, kind=teacher.config.kind).holds
-        return teacher.config.kind if teacher.config.kind in holds else holds[0]
+        own = innermost(teacher).config.kind
+        row = format_for(target, kind=own)
+        return own if row.can_hold(own) else row.holds[0]
 
     @property
     def _budget(self) -> Budget:

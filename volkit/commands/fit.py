@@ -23,12 +23,11 @@ from volkit.io.splats.point_cloud import read_points
 from volkit.ops import backend
 from volkit.progress import Progress
 from volkit.representations import (
-    REPRESENTATIONS,
-    TEACHERS_ONLY,
     Capture,
     Representation,
     RepresentationConfig,
     SplatsConfig,
+    trainable_kinds,
 )
 from volkit.training.loop import Budget
 from volkit.training.run import CHECKPOINT_SECONDS, TrainingRun, count_parameters, make_generator
@@ -134,8 +133,8 @@ class FitJob:
 
     def _check(self) -> None:
         """Whatever is wrong with the target is said before the work begins."""
-        if self.to not in REPRESENTATIONS or self.to in TEACHERS_ONLY:
-            kinds = ", ".join(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
+        if self.to not in trainable_kinds():
+            kinds = ", ".join(trainable_kinds())
             raise ValueError(f"--to {self.to}: there is no such kind to fit; choose one of {kinds}")
         if self.to != "splats" and (self.surfels or self.start or self.densify != "mcmc" or self.sh_degree != 3):
             raise ValueError("--surfels, --sh-degree, --start and --densify are for --to splats; leave them out here")
@@ -149,11 +148,12 @@ class FitJob:
         config = self.config or default_config(self.to, photographs.domain, Similarity(), train.cameras, splats)
         scene = config.build(photographs.domain, generator)
         held_out = tuple(n for n, split in zip(photographs.names, photographs.split, strict=True) if split != "train")
-        scene.capture = Capture(
-            photographs.cameras, photographs.names, held_out, photographs.near, white_background(photographs)
-        )
         assert len(train) > 0
-        return scene
+        return scene.view(
+            capture=Capture(
+                photographs.cameras, photographs.names, held_out, photographs.near, white_background(photographs)
+            )
+        )
 
     def _trainee(self, scene: Representation, photographs: Photographs, generator) -> FieldStudent | SplatStudent:
         train = photographs.subset("train")

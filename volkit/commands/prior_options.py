@@ -194,8 +194,7 @@ class PriorJob(ABC):
         """Write the assets; tell what was done."""
         name = self.prior or "toy"
         for target, scene in zip(targets, done.scenes, strict=True):
-            scene.provenance = {"prompt": prompt, "prior": name, "method": self.method}
-            save(scene, target)
+            save(scene.view(provenance={"prompt": prompt, "prior": name, "method": self.method}), target)
         training.finish()
         return {
             "prompt": prompt, "target": [str(target) for target in targets], "kind": done.scenes[0].config.kind,

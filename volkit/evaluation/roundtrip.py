@@ -14,6 +14,7 @@ from torch.nn import functional
 from volkit.devices import Device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import Scores, mean_scores, quantised, score
+from volkit.extras import advice
 from volkit.geometry import Frame, Similarity, turn
 from volkit.io import SpzFrame, format_for
 from volkit.io.opening import open_scene
@@ -24,9 +25,6 @@ from volkit.typing import Float, Tensor
 __all__ = ["WORST_VIEWS", "FileAxes", "Shown", "Written", "decibels", "parameter_differences", "roundtrip_report"]
 
 WORST_VIEWS = 3  # views of one conversion; of each of many, one
-
-NO_FLIP = "FLIP is left out: pip install 'volkit[metrics]'"
-
 
 Image = Float[Tensor, "height width 3"]
 
@@ -104,9 +102,9 @@ def roundtrip_report(
         return {}
     started = time.perf_counter()
     written = open_scene(target, device, spz_frame="ply" if asked.raw else asked.spz_frame)
-    written.world_from_local = made.moved.inverse() @ asked.back(made.scene, written, target) @ written.world_from_local
+    place = made.moved.inverse() @ asked.back(made.scene, written, target) @ written.world_from_local
     # Cameras know how near matter may be; most formats have no word for it, and it is no loss of theirs.
-    written.capture = made.scene.capture
+    written = written.view(placement=place, capture=made.scene.capture)
     with progress.phase("measure"):
         seen = judge.pictures(written, progress)
         scores = [score(picture, truth) for picture, truth in zip(seen, judge.truth, strict=True)]
@@ -118,7 +116,7 @@ def roundtrip_report(
         "seconds": round(judge.seconds + time.perf_counter() - started, 2),
     }
     if mean.flip is None:
-        measured["note"] = NO_FLIP
+        measured["note"] = f"FLIP is left out: {advice('metrics')}"
     return {
         "psnr_to_source": mean.psnr, "ssim_to_source": mean.ssim, "flip_to_source": mean.flip,
         "max_difference": max(apart.values(), default=None), "parameter_differences": apart, "measured": measured,

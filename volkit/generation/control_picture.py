@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import torch
 
+from volkit.extras import advice
 from volkit.geometry import Cameras
 from volkit.rendering import Picture
 from volkit.rendering.renderer import renderer_for
@@ -54,8 +55,8 @@ def _depth(picture: Picture, seen: Cameras) -> Tensor:
 def _canny(picture: Picture, seen: Cameras) -> Tensor:
     try:
         from skimage.feature import canny
-    except ImportError:
-        raise RuntimeError("--control-kind canny needs scikit-image: pip install 'volkit[mesh]'") from None
+    except ImportError as error:
+        raise RuntimeError(f"control pictures by canny need scikit-image: {advice('mesh', 'scikit-image')}") from error
     grey = picture.over(picture.opacity.new_full((3,), 0.5)).mean(-1).cpu()
     edges = torch.stack([torch.from_numpy(canny(view.numpy())) for view in grey])
     return edges[:, None].expand(-1, 3, -1, -1).to(picture.opacity)

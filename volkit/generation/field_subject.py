@@ -56,11 +56,6 @@ class FieldSubject:
         wide = pixel_width(self.scene.domain, self.scene.world_from_local, cameras)
         return Stride(min(wide / self.samples, max(self.scene.domain.extent) / MIN_SAMPLES))
 
-    def blame(self, error: Tensor) -> Tensor | None:
-        """Fields need not know."""
-        del error
-        return None
-
     def _said(self, rays: Rays, samples: RaySamples, seen: Integral, fraction: float) -> dict[str, Tensor]:
         """The penalties whose weight is not zero now, summed over rays."""
         p, length = self.penalties, max(self.scene.domain.extent)
@@ -87,7 +82,7 @@ class FieldSubject:
         """The field's own."""
         return self.scene.param_groups()
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
+    def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
         """Grow, then look where nothing is, once it is settled where the object is."""
         grown = self.scene.refine(moment.fraction)
         if moment.fraction >= UNKNOWN_OCCUPANCY and (moment.step % OCCUPANCY_INTERVAL == 0 or self.grid.unknown):

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
+from pathlib import Path
 from typing import Literal
 
 import torch
 
-from volkit.files.bundled import bundled_folder
+from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation import ConditionBuilder, CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.geometry import Cameras
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
@@ -52,8 +53,10 @@ class Rule:
 def open_guiding_prior(
     name: str | None, device: torch.device, precision: Precision = "float32", additions: Additions | None = None
 ) -> PipelinePrior:
-    """A prior by the name of a folder or of a hub repository; by default the toy prior that comes with volkit."""
-    return open_prior(name or bundled_folder(TOY), device, getattr(torch, precision), additions)
+    """A prior by the name of a folder, of a toy prior (`toy_prior/pixels64`) or of a hub repository; by default TOY."""
+    name = name or TOY
+    place = bundled_folder(name) if name.startswith(TOY_PRIORS) and not Path(name).is_dir() else name
+    return open_prior(place, device, getattr(torch, precision), additions)
 
 
 def _method(rule: Rule, advice: Advice, *, pixels: bool) -> Method:

@@ -114,11 +114,6 @@ class MeshSubject:
         other = self.surface.opposite[face, corner].long().div(3, rounding_mode="floor")
         return 0.5 * (1.0 - (normals[face] * normals[other]).sum(-1)).sum()
 
-    def blame(self, error: Tensor) -> Tensor | None:
-        """Meshes need not know."""
-        del error
-        return None
-
     def groups(self) -> list[ParamGroup]:
         """Texels, and offsets unless they are locked."""
         texels = [ParamGroup("texels", (self.texels,), TEXEL_RATE, sparse=True)]
@@ -126,7 +121,7 @@ class MeshSubject:
             return texels
         return [*texels, ParamGroup("offsets", (self.offsets,), self.rate * self.spread.edge)]
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
+    def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
         """Keep colours displayable, and gloss where pixels can see it."""
         self.texels.data.clamp_(0.0, 1.0)
         self.texels.data[:, 3:4].clamp_min_(MIN_ROUGHNESS)

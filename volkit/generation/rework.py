@@ -54,7 +54,7 @@ def asset_subject(
         return MeshSubject(scene, penalties, free, generator if pbr else None, fine=True)
     scene.requires_grad_(True)
     if isinstance(scene, Splats):
-        return SplatSubject(scene, penalties, DefaultStrategy(most=len(scene), resets=()))
+        return SplatSubject(scene, penalties, DefaultStrategy(max_splats=len(scene), resets=()))
     assert isinstance(scene, Field)
     return FieldSubject(scene, penalties, generator, samples=3.0)
 

@@ -12,7 +12,7 @@ from volkit.generation.mesh_subject import MeshSubject
 from volkit.geometry import Cameras
 from volkit.guidance import Uniform
 from volkit.meshing.options import MeshOptions
-from volkit.meshing.pipeline import build_asset
+from volkit.meshing.pipeline import extract_mesh
 from volkit.progress import Progress
 from volkit.rendering.renderer import renderer_for
 from volkit.representations import Field, Mesh, Representation
@@ -142,7 +142,7 @@ def _mesh(scene: Representation, stages: MeshStages, progress: Progress) -> Mesh
     size = 4 * round(stages.across)
     frozen = scene.requires_grad_(False)
     try:
-        return build_asset(frozen, stages.options(), size, torch.Generator().manual_seed(0), progress)[0].levels[0]
+        return extract_mesh(frozen, stages.options(), size=size, progress=progress).mesh
     except ValueError as error:  # fog has no surface
         raise ValueError(f"nothing solid has come about in the field yet: give a larger --budget ({error})") from error
 
@@ -158,6 +158,7 @@ def _part(budget: Budget, share: float) -> Budget:
     return Budget(steps=max(1, round(budget.steps * share)))
 
 
+@torch.no_grad()
 def _row_of_views(scene: Representation, cameras: Cameras) -> Float[Tensor, "height width 3"]:
     """Pictures over white, side by side."""
     picture = renderer_for(scene, step_scale=PRIOR_STEP_SCALE)(scene, cameras.to(scene.device))

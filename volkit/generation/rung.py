@@ -13,7 +13,7 @@ from volkit.generation.subject import Drawing, Subject
 from volkit.geometry import Cameras, Similarity
 from volkit.guidance.condition import Conditions
 from volkit.guidance.guidance import Guidance
-from volkit.training.loop import StepInfo
+from volkit.training.loop import StepInfo, StepLosses
 from volkit.typing import Float, Tensor
 
 __all__ = ["ConditionBuilder", "ScoreRung", "change_mask"]
@@ -82,8 +82,8 @@ class ScoreRung:
         self.guidance, self.asked, self.around, self.views = guidance, asked, around, views
         self.generator, self.learners, self.place = generator, learners, place
 
-    def losses(self, subjects: Sequence[Subject], moment: StepInfo) -> dict[str, Tensor]:
-        """The prior's loss, the subjects' penalties, and the losses of whatever learns beside them."""
+    def losses(self, subjects: Sequence[Subject], moment: StepInfo) -> StepLosses:
+        """The prior's loss, the subjects' penalties, and the losses of whatever learns beside them; their records."""
         together, generator = self.guidance.prior.views, self.generator
         cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in subjects]
         placed = [seen.moved(self.place) for seen in cameras]
@@ -95,9 +95,9 @@ class ScoreRung:
         seen = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
         pull = (pictures * seen.gradient).sum() * len(subjects)  # each as if it were alone
         losses = {"prior": pull + (seen.loss - pull.detach())}
-        for subject, error in zip(subjects, seen.gradient.norm(dim=-1).split(self.views), strict=True):
-            if (blame := subject.blame(error)) is not None:
-                losses["prior"] = losses["prior"] + blame
+        for drawing, error in zip(drawings, seen.gradient.norm(dim=-1).split(self.views), strict=True):
+            if drawing.errors is not None:
+                losses["prior"] = losses["prior"] + (drawing.errors * error).sum()
         losses |= _summed(drawings)
         if self.asked.preserve and conditions.source_pictures is not None:
             kept = 1.0 - change_mask(seen.gradient)
@@ -105,7 +105,7 @@ class ScoreRung:
             losses["held"] = self.asked.preserve * (kept * away).sum() / self.views
         for learner in self.learners:
             losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
-        return losses
+        return StepLosses(losses, [drawing.record for drawing in drawings])
 
     def state(self) -> dict[str, Any]:
         """What learns beside the subjects."""

@@ -10,29 +10,13 @@ from volkit.generation import UNKNOWN_OCCUPANCY, CameraSampler, FieldSubject, Pe
 from volkit.generation.initialise import initialise
 from volkit.geometry import Domain
 from volkit.guidance.ramps import Ramp, value
-from volkit.representations import (
-    REPRESENTATIONS,
-    TEACHERS_ONLY,
-    Field,
-    HashGridConfig,
-    MlpConfig,
-    PlanesConfig,
-    RepresentationConfig,
-    Splats,
-    SplatsConfig,
-    TensorCPConfig,
-    TensorVMConfig,
-    VoxelsConfig,
-)
+from volkit.representations import REPRESENTATIONS, Field, Splats, SplatsConfig
 
 __all__ = ["LEARNABLE", "build_subject", "coarse_first", "pixels_across", "scene_of"]
 
-LEARNABLE = tuple(kind for kind in REPRESENTATIONS if kind not in TEACHERS_ONLY)
-COARSEST_CELLS, GROWTH = 4, 1.7  # cells of a hash grid's first level, and from level to level
-FINEST_PER_PIXEL = 2.5  # cells of its last level for a pixel
+LEARNABLE = tuple(kind for kind, config in REPRESENTATIONS.items() if config.trainable)
 MOST_SPLATS = 20_000
 MANY = 64  # pixels a side
-COLOUR_RATE = 3e-2  # of voxels: from grey to any colour within a hundred steps; photographs give them thousands
 
 
 def pixels_across(around: CameraSampler, domain: Domain) -> float:
@@ -56,30 +40,6 @@ def coarse_first(around: CameraSampler) -> CameraSampler:
     return replace(around, size=Ramp(corners))
 
 
-def _sizes(kind: str, across: float) -> RepresentationConfig:
-    """Sizes for an object of so many pixels: no finer than a prior's pictures, and matte where a kind can be.
-
-    A colour that depends on the direction would let every view have an object of its own.
-    """
-    cells = max(16, round(across))
-    fine = cells + cells // 2
-    if kind == "hash_grid":
-        levels = 1 + max(2, math.ceil(math.log(FINEST_PER_PIXEL * across / COARSEST_CELLS) / math.log(GROWTH)))
-        return HashGridConfig(
-            levels=levels, features=4, log2_table=15, base_resolution=COARSEST_CELLS, per_level_scale=GROWTH, width=32,
-            sh_degree=0, products="float32", lr=2e-2, network_lr=5e-3,
-        )  # fmt: skip
-    small: dict[str, RepresentationConfig] = {
-        "mlp": MlpConfig(layers=3, width=64, skip=0, position_bands=5, view_directions=False),
-        "voxels": VoxelsConfig(resolution=fine, start=fine, sh_degree=0, tv_density=0.0, tv_sh=0.0, lr_sh=COLOUR_RATE),
-        "tensor_vm": TensorVMConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
-        "tensor_cp": TensorCPConfig(resolution=2 * cells, start=2 * cells, l1=0.0),
-        "planes": PlanesConfig(resolution=max(16, cells // 2), scales=(1, 2), channels=16, tv=0.0),
-        "splats": SplatsConfig(count=1000, degree=0),
-    }
-    return small[kind]
-
-
 def scene_of(
     kind: str,
     around: CameraSampler,
@@ -89,7 +49,7 @@ def scene_of(
 ) -> Field | Splats:
     """An untrained scene of a kind, on the CPU, in the cube of that half edge; `most` splats."""
     domain = Domain.cube(half)
-    config = _sizes(kind, pixels_across(around, domain))
+    config = REPRESENTATIONS[kind].for_prior(pixels_across(around, domain))
     if isinstance(config, SplatsConfig):
         config = replace(config, count=min(config.count, most))
     scene = config.build(domain, generator)

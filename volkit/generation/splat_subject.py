@@ -4,17 +4,15 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.splats.mcmc import Strategy
+from volkit.distillation.splats.strategy import Strategy, ViewRecord
+from volkit.distillation.splats.student import SplatTrainee
 from volkit.generation.penalties import Penalties, entropy
 from volkit.generation.subject import Drawing
 from volkit.geometry import Cameras
 from volkit.guidance.ramps import value
 from volkit.ops.param_group import ParamGroup
-from volkit.ops.splat import Projected
-from volkit.rendering.splatting import SplatRenderer
-from volkit.representations.splats import PARAMETERS, Splats
+from volkit.representations.splats import Splats
 from volkit.training.loop import ParameterChange, StepInfo
-from volkit.typing import Float, Tensor
 
 __all__ = ["SplatSubject"]
 
@@ -26,46 +24,38 @@ class SplatSubject:
     guidance scale and the prior's space. Penalties that are about samples along rays do not apply.
     """
 
-    def __init__(self, scene: Splats, penalties: Penalties, densify: Strategy) -> None:
-        self.scene, self.penalties, self.densify = scene, penalties, densify
-        self._trace: tuple[list[Projected], Tensor, list[Tensor]] | None = None
+    def __init__(self, scene: Splats, penalties: Penalties, strategy: Strategy) -> None:
+        self.trainee, self.penalties = SplatTrainee(scene, strategy), penalties
+
+    @property
+    def scene(self) -> Splats:
+        """The splats as they are now."""
+        return self.trainee.scene
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
-        """Pictures, with one more channel through which blame comes back."""
-        blame = torch.zeros(len(self.scene), 1, device=self.scene.device, requires_grad=True)
-        seen = [SplatRenderer().painted(self.scene, cameras, index, blame) for index in range(len(cameras))]
-        self._trace = [flat for *_, flat in seen], blame, [drawn[..., 3] for drawn, *_ in seen]
-        rgb, opacity = torch.stack([drawn[..., :3] for drawn, *_ in seen]), torch.stack([full for _, full, _ in seen])
+        """Pictures, with one more channel by which each splat's share of the error comes back."""
+        seen = self.trainee.draw(cameras, range(len(cameras)))
         weight = value(self.penalties.opacity, moment.fraction), value(self.penalties.entropy, moment.fraction)
-        pixels = opacity[0].numel()
-        penalties = {name: pixels * term for name, term in self.densify.penalties(self.scene).items()}
+        pixels, opacity = seen.opacity[0].numel(), seen.opacity
+        penalties = {name: pixels * term for name, term in self.trainee.strategy.penalties(self.scene).items()}
         if weight[0]:
             penalties["emptiness"] = weight[0] * (opacity.square() + 0.01).sqrt().sum() / len(cameras)
         if weight[1]:
             penalties["entropy"] = weight[1] * entropy(opacity) / len(cameras)
-        return Drawing(rgb, opacity, penalties)
-
-    def blame(self, error: Float[Tensor, "view height width"]) -> Tensor | None:
-        """Each splat hears its share of the error, `Σ T α |error|` over pixels."""
-        assert self._trace is not None
-        (flats, blame, channels), self._trace = self._trace, None
-        self.densify.watch(flats[-1], blame)
-        return (torch.stack(channels) * error).sum()
+        return Drawing(seen.rgb, opacity, penalties, seen.errors, seen.record)
 
     def groups(self) -> list[ParamGroup]:
         """The splats' own."""
         return self.scene.param_groups()
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
+    def after_step(self, moment: StepInfo, generator: torch.Generator, record: ViewRecord) -> ParameterChange | None:
         """Whatever the strategy does."""
-        return self.densify.after_step(self.scene, moment, generator)
+        return self.trainee.post_backward(record, moment, generator)
 
     def state(self) -> dict[str, Any]:
         """Columns and strategy."""
-        columns = {name: getattr(self.scene, name).detach() for name in PARAMETERS}
-        return {"splats": columns, "densify": self.densify.state()}
+        return self.trainee.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up `state()`, whatever number of splats it has."""
-        self.scene.replaced(state["splats"])
-        self.densify.load_state(state["densify"])
+        self.trainee.load_state(state)

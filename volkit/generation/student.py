@@ -10,8 +10,7 @@ from volkit.generation.rung import ScoreRung
 from volkit.generation.subject import Subject
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.representation import Representation
-from volkit.training.loop import ParameterChange, StepInfo
-from volkit.typing import Tensor
+from volkit.training.loop import ParameterChange, StepInfo, StepLosses
 
 __all__ = ["ScoreStudent"]
 
@@ -27,7 +26,7 @@ class ScoreStudent:
         """The first particle."""
         return self.subjects[0].scene
 
-    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> StepLosses:
         """Those of the rung."""
         return self.rung.losses(self.subjects, moment)
 
@@ -37,9 +36,9 @@ class ScoreStudent:
         beside = [ParamGroup(one.name, tuple(one.parameters()), one.rate) for one in self.rung.learners]
         return own + beside
 
-    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
-        """Whatever each particle does."""
-        changes = [subject.after_step(moment, self.generator) for subject in self.subjects]
+    def after_step(self, moment: StepInfo, record: Sequence[Any]) -> list[ParameterChange]:
+        """Whatever each particle does, by the record of its own drawing."""
+        changes = [s.after_step(moment, self.generator, own) for s, own in zip(self.subjects, record, strict=True)]
         return [replace(change, of=_name(i, "")) for i, change in enumerate(changes) if change is not None]
 
     def state(self) -> dict[str, Any]:

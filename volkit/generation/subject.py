@@ -24,6 +24,8 @@ class Drawing:
     rgb: Float[Tensor, "view height width 3"]  # premultiplied
     opacity: Float[Tensor, "view height width"]
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    errors: Float[Tensor, "view height width"] | None = None  # zeros: times each pixel's error they tell who made it
+    record: Any = None  # what `after_step` needs of this step
 
     def over(self, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view height width 3"]:
         """The pictures over one colour each."""
@@ -42,16 +44,12 @@ class Subject(Protocol):
         """Pictures of cameras of one size, world frame."""
         ...
 
-    def blame(self, error: Float[Tensor, "view height width"]) -> Tensor | None:
-        """Hear how wrong each pixel was that was just drawn; a term of value 0, where blame travels by gradient."""
-        ...
-
     def groups(self) -> list[ParamGroup]:
         """What learns."""
         ...
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
-        """Grow, refresh, densify."""
+    def after_step(self, moment: StepInfo, generator: torch.Generator, record: Any) -> ParameterChange | None:
+        """Grow, refresh, densify; `record` is that of the drawing."""
         ...
 
     def state(self) -> dict[str, Any]: ...

@@ -8,9 +8,10 @@ import torch
 from volkit.geometry.rays import Rays
 from volkit.typing import Float, Tensor
 
-__all__ = ["Frame", "Similarity", "turn"]
+__all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
 
 Frame = Literal["zup", "yup", "ydown"]  # what is up: +Z in the world, +Y in glTF, -Y where COLMAP and cameras have it
+UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError
 from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
 from volkit.io.meshes.engines import unseen
@@ -34,7 +35,7 @@ def gltf_parts(path: Path) -> list[Any]:
         if needed not in READ and not needed.startswith("KHR_materials_"):
             raise FormatError(path, f"needs {needed}, which is not read here", "export it without")
     if DRACO in tree.get("extensionsRequired", ()) and find_spec("DracoPy") is None:
-        raise FormatError(path, "is packed by Draco, and DracoPy is not installed", "pip install 'volkit[mesh]'")
+        raise FormatError(path, "is packed by Draco, and DracoPy is not installed", advice("mesh", "DracoPy"))
     return GltfReader(path, tree, buffers).parts()
 
 
@@ -121,7 +122,7 @@ class GltfReader:
         try:
             mesh = DracoPy.decode(self._view(packed["bufferView"]))
         except Exception as error:  # DracoPy's own have no common kind
-            raise ValueError(f"Draco: {error}") from None
+            raise ValueError(f"Draco: {error}") from error
         names = {number: name for name, number in packed["attributes"].items()}
         known = [a for a in mesh.attributes if a["unique_id"] in names]
         return {names[a["unique_id"]]: a["data"] for a in known} | {"indices": np.asarray(mesh.faces)}
@@ -175,7 +176,7 @@ class GltfReader:
         try:
             return Image.open(BytesIO(data)).convert("RGBA")
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise ValueError(f"picture {number} cannot be read: {error}") from None
+            raise ValueError(f"picture {number} cannot be read: {error}") from error
 
 
 def _coded(light: np.ndarray) -> np.ndarray:

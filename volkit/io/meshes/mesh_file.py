@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError, format_errors, read_start
 from volkit.files.provenance import about_scene, frame_in, provenance_in
 from volkit.geometry import Similarity, turn
@@ -20,7 +21,7 @@ from volkit.io.meshes.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.meshes.writer import write_mesh
 from volkit.io.splats.usd import place_splats, write_splats
 from volkit.representations.mesh import Mesh
-from volkit.representations.representation import Representation
+from volkit.representations.representation import Placement, Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -149,7 +150,7 @@ def _by_trimesh(kind: str) -> Callable[[Path], list[Any]]:
 
 def _check_mesh(path: Path) -> None:
     if find_spec("trimesh") is None:
-        raise FormatError(path, "is a mesh, and trimesh is not installed", "pip install 'volkit[mesh]'")
+        raise FormatError(path, "is a mesh, and trimesh is not installed", advice("mesh", "trimesh"))
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FormatError(path, f"is larger than {MAX_FILE_BYTES >> 30} GiB", "simplify the mesh first")
 
@@ -178,14 +179,14 @@ def _read(
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
         raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
-    mesh = Mesh.of(vertices, faces, **looks)
     told = _told(path) if told is None else told
-    mesh.frame, mesh.provenance = frame_in(told, "world", "zup"), about_scene(told)
-    mesh.world_from_local = turn(mesh.frame, "zup") @ zup_from_file
+    frame = frame_in(told, "world", "zup")
+    placement = Placement(turn(frame, "zup") @ zup_from_file, frame)
+    mesh = Mesh.of(vertices, faces, **looks).view(placement=placement, provenance=about_scene(told))
     try:
         mesh.check()
     except ValueError as error:
-        raise FormatError(path, str(error), "export it again") from None
+        raise FormatError(path, str(error), "export it again") from error
     return mesh
 
 
@@ -226,4 +227,4 @@ STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh
 USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), "yup", sniff_usd, read_usd, write_usd,
              "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
              "not roughness, metalness, mip mode, surfels",
-             needs=("pxr",), offer="pip install 'volkit[usd]'")  # fmt: skip
+             needs=("pxr",), extra="usd")  # fmt: skip

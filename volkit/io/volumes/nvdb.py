@@ -85,5 +85,5 @@ FORMAT = Format(
     write=write,
     keeps="densities and harmonics in float32, frame; not cameras, colours of empty cells, provenance",
     needs=("warp",),
-    offer="pip install 'volkit[nanovdb]'",
+    extra="nanovdb",
 )

@@ -13,6 +13,7 @@ from volkit.representations.analytic.appearance import Light, SurfaceLook, Textu
 from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
+from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 
 __all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]
@@ -47,13 +48,14 @@ class Primitive:
 
 
 @dataclass(frozen=True)
-class AnalyticConfig:
+class AnalyticConfig(RepresentationConfig):
     """A union of primitives under one light, with matter of a given density behind a soft surface.
 
     `softness` is the width, in local units, of the ramp from empty to full density across a surface.
     """
 
     kind: ClassVar[str] = "analytic"
+    trainable: ClassVar[bool] = False
     primitives: tuple[Primitive, ...] = (Primitive("sphere", (0.5,)),)
     density: float = 400.0
     softness: float = 0.01
@@ -85,6 +87,9 @@ class AnalyticField(Field):
     def param_groups(self) -> list[ParamGroup]:
         """None: nothing here can be trained."""
         return []
+
+    def _sizes(self) -> list[str]:
+        return [f"{len(self.config.primitives)} primitives"]
 
     def distances(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "primitive point"]:
         """Signed distance to every primitive, local units."""
