@@ -1,5 +1,5 @@
-# make demo, make test, make lint, make bench, make fuzz, make wheel: each sets up what it needs, in .venv.
-# make viewer builds the page of volkit view from npm packages (Node.js 18 or later); wheels hold it once it is built.
+# make demo, make test, make lint, make docs, make bench, make fuzz, make wheel: each sets up what it needs, in .venv.
+# make viewer builds the page of volkit view from npm packages (Node.js 18 or later); make wheel puts it into the wheel.
 # make engines adds, in .engines, programs that open what is written; without them their tests are skipped.
 # Needs Python 3.11 to 3.13 with venv and headers, a C++ compiler and make. PYTHON=... overrules the choice.
 
@@ -14,7 +14,7 @@ NATIVE := $(shell find cuda_ext -type f)
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL = $(if $(UV),UV_FIND_LINKS="$$PIP_FIND_LINKS" $(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: demo test lint bench fuzz wheel viewer engines clean
+.PHONY: demo test lint docs bench fuzz wheel viewer engines clean
 
 demo: $(STAMP)
 	$(BIN)/volkit demo
@@ -28,6 +28,16 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# The site, which asks the network for nothing; a broken link or a page in no menu is an error.
+docs: $(VENV)/.docs
+	$(BIN)/python tools/make_api_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@! grep -rlE '(src|stylesheet)[^>]*https?://' build/docs --include='*.html' || { echo "docs: these load from elsewhere" >&2; exit 1; }
+
+$(VENV)/.docs: $(STAMP)
+	$(INSTALL) -c constraints.txt -e '.[docs]'
+	touch $@
+
 bench: $(STAMP)
 	$(BIN)/python tools/bench_ops.py
 
@@ -38,16 +48,21 @@ fuzz: $(STAMP)
 	for seed in 1 2 3 4 5; do VOLKIT_FUZZ_COUNT=2000 VOLKIT_FUZZ_SEED=$$seed VOLKIT_FUZZ_LOG=$$PWD/tools/results/fuzz.jsonl \
 	$(BIN)/python -m pytest -n logical tests/io -k mutants || exit 1; done
 
-# The wheel, installed into an empty environment outside the tree, must run the demo by itself.
-wheel: $(STAMP)
+# Two wheels in dist: volkit with its viewer, and the toy priors that it does not hold. Installed into an empty environment
+# outside the tree, the first must run the demo by itself, and then find the second's.
+wheel: $(STAMP) viewer
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && wheel=$$PWD/$$(ls dist/*.whl) && lock=$$PWD/constraints.txt && \
-	$(PYTHON) -m venv $$place/env && cd $$place && env/bin/python -m pip install --quiet -c $$lock $$wheel && \
-	env/bin/volkit doctor && env/bin/volkit demo --quick && test -s out/demo/report.html
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./scenes/toy_prior
+	$(BIN)/python tools/wheel_contents.py dist
+	place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && dist=$$PWD/dist && lock=$$PWD/constraints.txt && \
+	$(PYTHON) -m venv $$place/env && cd $$place && env/bin/python -m pip install --quiet -c $$lock $$dist/volkit3d-*.whl && \
+	env/bin/volkit doctor && env/bin/volkit demo --quick && test -s out/demo/report.html && \
+	env/bin/python -m pip install --quiet --no-deps $$dist/volkit3d_toys-*.whl && \
+	env/bin/python -c "from volkit.files.bundled import bundled_folder as f; [f('toy_prior/' + n) for n in ('pixels64', 'latent', 'views4')]"
 
 viewer: volkit/viewer/viewer.html
 volkit/viewer/viewer.html: $(wildcard tools/viewer/*.*)
+	@command -v npm >/dev/null || { echo "the viewer needs Node.js 18 or later with npm: apt-get install nodejs npm" >&2; exit 1; }
 	cd tools/viewer && npm ci --silent && npm run --silent build
 
 # Khronos' validator, splat-transform and what drives browsers (npm), Blender as a module (Python 3.11, about 1 GB on the disk), Godot 3,

@@ -17,8 +17,9 @@ TOOLS = Path(__file__).parent.parent / "tools"
 def tools(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(TOOLS))
     import cells
+    import kept
 
-    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(kept, "SUMMARY", tmp_path / "results" / "summary.jsonl")
     monkeypatch.setattr(cells, "refuse_company", lambda: None)
     return tmp_path
 
@@ -26,6 +27,7 @@ def tools(monkeypatch, tmp_path):
 def test_prompts_become_assets_a_table_and_a_sheet(prior, tools, monkeypatch, capsys):  # noqa: F811
     import generation_figures
     import measure_generation
+    from kept import results
 
     monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
     (tools / "list.txt").write_text("a red ball\n\na blue cube with a pink nose\n")
@@ -36,7 +38,7 @@ def test_prompts_become_assets_a_table_and_a_sheet(prior, tools, monkeypatch, ca
         measure_generation.main()
         said = capsys.readouterr().out
         assert "| sds | 1 plain | 0 of 1 (0 %)" in said and "| csd | 1 marked |" in said
-    assert len(list((tools / "results" / "generation" / "toy").glob("*.json"))) == 4
+    assert len(results("generation/toy")) == 4
     import imageio.v3 as imageio
 
     assert imageio.imread(tools / "sheet.png").shape == (2 * 96, 2 * 2 * 96, 3)
@@ -45,6 +47,7 @@ def test_prompts_become_assets_a_table_and_a_sheet(prior, tools, monkeypatch, ca
 def test_particles_of_a_blind_prior_are_measured_against_each_other(prior, tools, monkeypatch, capsys):  # noqa: F811
     import generation_figures
     import measure_generation
+    from kept import results
 
     monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
     (tools / "list.txt").write_text("a red ball\n")
@@ -65,8 +68,7 @@ def test_particles_of_a_blind_prior_are_measured_against_each_other(prior, tools
     monkeypatch.setattr(sys, "argv", ["measure", *map(str, given), "--work", "work"])
     measure_generation.main()
     assert "dB between particles" in capsys.readouterr().out
-    (kept,) = (tools / "results" / "generation" / "toy").glob("*.json")
-    found = json.loads(kept.read_text())
+    (found,) = results("generation/toy").values()
     assert len(found["nearest"]) == 2 and found["apart"] > found["psnr_nearest"] > 0.0  # two grey clouds are alike
     assert "seconds" not in found  # steps were asked for: the run refuses no company, and tells no time
     blind = json.loads((tools / "work" / "pixels-blind" / "distillation.json").read_text())
@@ -76,13 +78,14 @@ def test_particles_of_a_blind_prior_are_measured_against_each_other(prior, tools
 def test_assets_are_made_worse_refined_and_edited(prior, tools, monkeypatch, capsys):  # noqa: F811
     import generation_figures
     import measure_rework
+    from kept import results
 
     monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
     monkeypatch.setattr(measure_rework, "MESH", replace(measure_rework.MESH, faces=300, texture=64, cells=24))
     monkeypatch.setattr("volkit.commands.edit.DRAWS", 2)
     monkeypatch.setattr(sys, "argv", ["measure", "--first", "1", "--budget", "2", "--work", str(tools / "work")])
     measure_rework.main()
-    kept = {p.stem: json.loads(p.read_text()) for p in (tools / "results" / "rework").glob("*.json")}
+    kept = results("rework")
     refined, edited = kept["refined-a_red_sphere"], kept["edited-a_red_sphere_on_a_green_cube"]
     assert refined["chamfer_before"] > 0.02  # vertices were moved by 0.05, half of it along the surface
     assert refined["psnr_before"] < 30.0 < (edited["psnr_untouched"] or 99.0)  # None: nothing moved in two steps

@@ -4,7 +4,7 @@ Each program does the same work in turn. gsply (PyPI) is called in this process 
 program of Node.js, whose start, timed with a file of one splat, is to be taken off its figures. volkit waits until what
 it writes is on the disk, the others do not, and so are timed a second time with that. splat-transform is found as
 `splat-transform` on the path, or by --splat-transform "node .../cli.mjs". Splats are seeded noise unless --source names
-a file: noise is what compresses worst. Results go to `results/bench_files-<device>.json`.
+a file: noise is what compresses worst. Results are kept as `bench_files-<device>` in tools/results/summary.jsonl.
 """
 
 import argparse

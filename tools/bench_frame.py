@@ -5,7 +5,6 @@ Timings of one case alternate (A, B, A, B, ...), so that a slow second hurts all
 the process's own CPU time are both kept: on a shared machine the second says what the first would have been.
 """
 
-import json
 import os
 import platform
 import re
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kept import RESULTS
+from cells import brief
+from kept import keep, results
 
 from volkit import __version__
 from volkit.ops import backend
@@ -117,17 +117,15 @@ def measure(
     }
 
 
-def save(name: str, device: torch.device, sections: dict[str, object]) -> Path:
-    """Write facts and sections to `results/<name>-<device>.json`; sections that were not run keep their old
-    entry."""
-    facts = machine_facts(device)
+def save(name: str, device: torch.device, sections: dict[str, object]) -> str:
+    """Keep facts and sections in the summary as `<name>-<device>`; sections that were not run keep their old entry."""
+    facts = brief(machine_facts(device))
     slug = re.sub(r"[^a-z0-9]+", "-", str(facts["device"]).lower()).strip("-")
-    path = RESULTS / f"{name}-{slug}.json"
-    old = json.loads(path.read_text())["sections"] if path.exists() else {}
-    path.parent.mkdir(exist_ok=True)
+    name = f"{name}-{slug}"
+    old = results().get(name, {}).get("sections", {})
     new = {section: {"facts": facts, "cases": cases} for section, cases in sections.items()}
-    path.write_text(json.dumps({"sections": old | new}, indent=1) + "\n")
-    return path
+    keep(name, {"sections": old | new})
+    return name
 
 
 def summary(walls: list[float], items: int) -> dict[str, float]:

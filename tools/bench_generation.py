@@ -3,7 +3,7 @@
 python tools/bench_generation.py      a hash grid and splats under the toy prior of 64 pixels, 400 steps each
 
 What the prior takes, with the pictures' way into its space, is timed inside the run and left out. Results are kept as
-tools/results/generation/step-KIND.json; nothing else may run on the machine.
+lines `generation/step-KIND` of tools/results/summary.jsonl; nothing else may run on the machine.
 """
 
 import argparse

@@ -1,8 +1,7 @@
 """Time the native ops against plain torch: `python tools/bench_ops.py [section ...] [--device cuda]`.
 
-A section is a function from a `Bench` to cases; add one to SECTIONS. Results go to
-`results/bench_ops-<device>.json`. Equal output comes first: each section compares its variants before it
-times them.
+A section is a function from a `Bench` to cases; add one to SECTIONS. Results are kept as `bench_ops-<device>` in
+tools/results/summary.jsonl. Equal output comes first: each section compares its variants before it times them.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The README's tables of speed."""
+"""The documentation's tables of speed."""
 
 from kept import Row, number, results, table
 
@@ -44,7 +44,7 @@ def _beside(name: str, milliseconds: float, ours: Row) -> str:
 
 
 def _benches(name: str) -> list[Row]:
-    return [report for file, report in results(".").items() if file.startswith(name)]
+    return [report for file, report in results().items() if file.startswith(name)]
 
 
 def _speed(numbers: Row) -> list[str]:

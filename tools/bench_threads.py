@@ -3,7 +3,7 @@
     python tools/bench_threads.py --busy 4
 
 GNU's OpenMP reads its policy when it is loaded, so that every case is a process of its own. Cases go in turn, round by
-round; medians are printed, and written to tools/results/threads.json with the load that was there.
+round; medians are printed, and kept as `threads` in tools/results/summary.jsonl with the load that was there.
 """
 
 import argparse
@@ -13,9 +13,9 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "threads.json"
+from kept import keep, results
+
 POLICIES = {
     "default": {},
     "passive": {"OMP_WAIT_POLICY": "passive"},
@@ -43,9 +43,9 @@ def main() -> None:
     finally:
         for loop in loops:
             loop.kill()
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known = results().get("threads", {})
     known[f"{options.busy} busy loops"] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "rows": rows}
-    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    keep("threads", known)
 
 
 def table(rounds: int) -> list[dict[str, float | str]]:

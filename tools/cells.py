@@ -1,6 +1,5 @@
-"""Measured cells: one small JSON file each, with the machine and the share of it that the run really got."""
+"""Measured cells: a line of the summary each, with the machine and the share of it that the run really got."""
 
-import json
 import os
 import platform
 import time
@@ -9,27 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kept import RESULTS
+from kept import keep, results
 
-__all__ = ["RESULTS", "measured", "refuse_company"]
+__all__ = ["brief", "measured", "refuse_company"]
 
 BUSY = 0.25  # runnable processes beside ours that make a figure worthless
 
 
 PLACES = ("source", "target", "prior")
-TIMES = ("seconds", "ms_per_step", "history")  # what company makes worthless
+TIMES = ("seconds", "ms_per_step")  # what company makes worthless
+BACKEND = ("native", "isa", "cuda_devices")  # of the report of backends: what may explain a figure
 
 
 def measured(
     name: str, run: Callable[[], dict[str, Any]], produced: Path | None = None, *, timed: bool = True
 ) -> dict[str, Any]:
-    """The report of `run`, from `tools/results/NAME.json` if that is there (and `produced` too), else run and kept.
+    """The report of `run`, from the summary if it is there (and `produced` too), else run and kept.
 
     What is done in so many steps, not seconds, comes out the same in any company: not `timed`, it says no time.
     """
-    path = RESULTS / f"{name}.json"
-    if path.exists() and (produced is None or produced.exists()):
-        return json.loads(path.read_text())
+    folder, _, own = name.rpartition("/")
+    known = results(folder).get(own)
+    if known is not None and (produced is None or produced.exists()):
+        return known
     if timed:
         refuse_company()
     wall, cpu = time.perf_counter(), _cpu_seconds()
@@ -37,14 +38,18 @@ def measured(
     used = (_cpu_seconds() - cpu) / (time.perf_counter() - wall)
     share = {"cpu_share": round(used / (os.cpu_count() or 1), 3)} if timed else {}
     report = {key: value for key, value in report.items() if timed or key not in TIMES}
-    report = {**report, "machine": _machine(), **share}
-    report = {key: _placeless(value) if key in PLACES else value for key, value in report.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(report, indent=1, default=str) + "\n")
-    part.replace(path)
+    report = brief({**report, "machine": _machine(), **share})
+    keep(name, report)
     print(name, *(f"{key}={report[key]}" for key in ("psnr", "psnr_to_source", "seconds") if key in report), flush=True)
     return report
+
+
+def brief(report: dict[str, Any]) -> dict[str, Any]:
+    """What is worth keeping of a report: no course of a run, of the backends what matters, names instead of places."""
+    kept = {key: _placeless(value) if key in PLACES else value for key, value in report.items() if key != "history"}
+    if isinstance(kept.get("backend"), dict):
+        kept["backend"] = {key: kept["backend"][key] for key in BACKEND if key in kept["backend"]}
+    return kept
 
 
 def refuse_company() -> None:

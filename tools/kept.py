@@ -1,20 +1,38 @@
-"""Kept results, and Markdown's tables of them."""
+"""Kept results, one line of JSON each in one file, and Markdown's tables of them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESULTS", "Row", "number", "results", "table"]
+__all__ = ["SUMMARY", "Row", "keep", "number", "results", "table"]
 
-RESULTS = Path(__file__).parent / "results"
+SUMMARY = Path(__file__).parent / "results" / "summary.jsonl"
 Row = dict[str, Any]
 
 
-def results(folder: str) -> dict[str, Row]:
-    """Reports of a folder by name."""
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / folder).glob("*.json"))
-    }
+def results(folder: str = "") -> dict[str, Row]:
+    """Reports by name, those of a folder such as `conversion` by their names in it."""
+    prefix = f"{folder}/" if folder else ""
+    found = {name.removeprefix(prefix): row for name, row in _all().items() if name.startswith(prefix)}
+    return {name: row for name, row in found.items() if "/" not in name}
+
+
+def keep(name: str, row: Row) -> None:
+    """Put a report into the summary, in the place of an older one of that name; the file is whole at any moment."""
+    rows = _all() | {name: row}
+    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
+    part = SUMMARY.with_name(f"{SUMMARY.name}.{os.getpid()}.part")
+    lines = [json.dumps({"name": known, **rows[known]}, ensure_ascii=False, default=str) for known in sorted(rows)]
+    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    part.replace(SUMMARY)
+
+
+def _all() -> dict[str, Row]:
+    if not SUMMARY.exists():
+        return {}
+    rows = map(json.loads, SUMMARY.read_text(encoding="utf-8").splitlines())
+    return {row.pop("name"): row for row in rows}
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -2,7 +2,7 @@
 
     python tools/measure_conversion.py ../shared/data/images/chair --work out/matrix --parts teachers matrix
 
-Every cell is a file under tools/results/conversion/; a run that was stopped goes on with the cells that are missing.
+Every cell is a line `conversion/...` of tools/results/summary.jsonl; a run that was stopped goes on with the rest.
 """
 
 import argparse

@@ -25,7 +25,7 @@ from volkit.commands.generate import GenerateJob
 from volkit.evaluation.evaluate import write_picture
 from volkit.files.bundled import bundled_folder
 from volkit.generation import CameraSampler
-from volkit.generation.guided import TOY, open_guiding_prior
+from volkit.generation.guided import TOY, ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.io import load
 from volkit.progress import Progress
 from volkit.training.loop import Budget
@@ -40,9 +40,7 @@ def main() -> None:
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
     options.prior = _prepared(options)
-    around = GenerateJob("a", Path("a"), prior=options.prior).around(
-        open_guiding_prior(options.prior, torch.device("cpu"))
-    )
+    around = sample_cameras(open_guiding_prior(options.prior), ScoreSettings())
     timed = Budget.parse(options.budget).seconds is not None
     rows = []
     for prompt in _prompts(options):
@@ -71,7 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--blind", action="store_true", help="tell the prior no camera")
     parser.add_argument("--untrained", action="store_true", help="ask the prior's networks before any training")
     parser.add_argument("--particles", type=int, default=1, help="assets of each prompt, and how far they are apart")
-    parser.add_argument("--name", default="toy", help="of the folder of results")
+    parser.add_argument("--name", default="toy", help="of the group of results")
     parser.add_argument("--work", type=Path, default=Path("out/generation"), help="where the assets go")
     parser.add_argument("--sheet", type=Path, help="picture to write")
     return parser.parse_args()

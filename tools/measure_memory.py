@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import RESULTS
+from cells import brief
+from kept import keep
 
 from volkit.commands.generate import GenerateJob
 from volkit.progress import Progress
@@ -31,9 +32,7 @@ def main() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
         found = apart.submit(generated, folder, given).result()
     name = f"{given.configurations.name}-{given.device}-{given.precision}-{given.views}_views"
-    path = RESULTS / "generation" / f"memory-{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1, default=str) + "\n")
+    keep(f"generation/memory-{name}", brief(found))
     print(json.dumps(found, indent=1, default=str))
 
 

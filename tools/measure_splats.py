@@ -1,8 +1,8 @@
-"""Splats from photographs, from a field and from a mesh, and fields from splats, at the sizes that the README shows.
+"""Splats from photographs, from a field and from a mesh, and fields from splats, as docs/benchmarks.md shows them.
 
 python tools/measure_splats.py ../shared/data/images/chair --mesh ../shared/data/meshes/spot/spot.obj
 
-Every cell is a file under tools/results/splats/; a run that was stopped goes on with the cells that are missing.
+Every cell is a line `splats/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
 import argparse

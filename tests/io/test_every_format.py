@@ -23,6 +23,7 @@ from engines.assets import coloured
 from mutants import survive
 from splat_scenes import assert_agree, random_splats
 
+from volkit.extras import advice
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.io import FORMATS, FormatError, check_target, describe, load, save
 from volkit.io.meshes import usd_reader
@@ -152,7 +153,7 @@ def test_what_is_not_installed_is_named_before_the_work(tmp_path, monkeypatch, r
     path = tmp_path / f"a{wanted.suffixes[-1]}"
     path.write_bytes({"openvdb": vdb.MAGIC, "nanovdb": nvdb.MAGIC, "usd": b"#usda"}[row])
     for ask in (lambda: load(path), lambda: check_target(path, wanted.holds[0])):
-        with pytest.raises(FormatError, match=re.escape(f"is not installed; {wanted.offer}")):
+        with pytest.raises(FormatError, match=re.escape(f"is not installed; {wanted.offer or advice(wanted.extra)}")):
             ask()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from volkit.extras import advice
 from volkit.io import describe as formats
 from volkit.io.fields.analytic_scene import bundled_names
 from volkit.ops import backend
@@ -17,15 +18,15 @@ from volkit.version import __version__
 __all__ = ["DoctorJob"]
 
 EXTRAS = {
-    "OpenEXR": ("EXR pictures", "pip install 'volkit[exr]'"),
-    "diffusers": ("real diffusion priors", "pip install 'volkit[generate]'"),
-    "flip-evaluator": ("the FLIP metric of volkit compare", "pip install 'volkit[metrics]'"),
-    "imageio-ffmpeg": ("videos", "pip install imageio-ffmpeg"),
-    "peft": ("critics of diffusion priors", "pip install 'volkit[generate]'"),
-    "transformers": ("words for diffusion priors", "pip install 'volkit[generate]'"),
-    "trimesh": ("meshes", "pip install 'volkit[mesh]'"),
-    "usd-core": ("USD files", "pip install 'volkit[usd]'"),
-    "warp-lang": ("NanoVDB files", "pip install 'volkit[nanovdb]'"),
+    "OpenEXR": ("EXR pictures", "exr"),
+    "diffusers": ("real diffusion priors", "generate"),
+    "flip-evaluator": ("the FLIP metric of volkit compare", "metrics"),
+    "imageio-ffmpeg": ("videos", ""),
+    "peft": ("critics of diffusion priors", "generate"),
+    "transformers": ("words for diffusion priors", "generate"),
+    "trimesh": ("meshes", "mesh"),
+    "usd-core": ("USD files", "usd"),
+    "warp-lang": ("NanoVDB files", "nanovdb"),
 }
 
 
@@ -59,8 +60,8 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def _extra(name: str, use: str, fix: str) -> str:
+def _extra(name: str, use: str, extra: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return f"not installed: no {use}; {fix}"
+        return f"not installed: no {use}; {advice(extra, name) if extra else f'pip install {name}'}"

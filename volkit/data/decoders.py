@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError
 from volkit.geometry.colour import array_srgb_from_linear
 
@@ -72,7 +73,7 @@ def _opened(path: Path, header_only: bool):
     try:
         import OpenEXR
     except ImportError as error:
-        raise FormatError(path, "OpenEXR pictures need the extra 'exr'", "pip install 'volkit[exr]'") from error
+        raise FormatError(path, "is an OpenEXR picture, and OpenEXR is not installed", advice("exr")) from error
     if not path.is_file():
         raise FormatError(path, "no such file", "check the path")
     try:

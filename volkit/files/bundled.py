@@ -1,21 +1,30 @@
-"""What comes with volkit: scenes and a small prior, in a checkout as in an installed wheel."""
+"""What comes with volkit, in a checkout as in a wheel: scenes and a small prior; more priors are a package apart."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
+from volkit.extras import TOYS, advice
 from volkit.files.errors import FormatError
 
-__all__ = ["bundled_folder", "scene_folders"]
+__all__ = ["TOY_PRIORS", "bundled_folder", "scene_folders"]
+
+TOY_PRIORS = "toy_prior/"  # a bundled folder's name begins so: no hub repository's does
+PACKAGE = Path(__file__).parents[1]
 
 
 def scene_folders() -> list[Path]:
-    """Where the bundled scenes lie."""
-    package = Path(__file__).parents[1]
-    return [folder for folder in (package / "scenes", package.parent / "scenes") if folder.is_dir()]
+    """Where the bundled scenes and priors lie: in the wheel, in the checkout, in the package of toy priors."""
+    toys = find_spec("volkit_toys")
+    apart = (toys and toys.submodule_search_locations) or ()
+    places = [PACKAGE / "scenes", PACKAGE.parent / "scenes", *map(Path, apart)]
+    return [folder for folder in places if folder.is_dir()]
 
 
 def bundled_folder(name: str) -> Path:
-    """A folder among the bundled scenes, by its path there."""
+    """A folder among the bundled ones, such as `toy_prior/pixels32`; FormatError with the fix where it is absent."""
     for folder in scene_folders():
         if (folder / name).is_dir():
             return folder / name
+    if name.startswith(TOY_PRIORS):
+        raise FormatError(name, "is not in this installation: all but pixels32 are a package apart", advice(TOYS))
     raise FormatError(name, "did not come with this volkit", "name a folder of your own")

@@ -88,7 +88,8 @@ def viewer_page() -> bytes:
     built = Path(__file__).parents[1] / "viewer" / "viewer.html"
     if not built.is_file():
         raise ValueError(
-            "the viewer is not part of this volkit: 'make viewer' builds it in a checkout (Node.js and npm)"
+            "this volkit was built without its viewer; in a checkout run 'make viewer' (with Node.js 18 or later and"
+            " npm), and install volkit from there again unless it is used from there"
         )
     return built.read_bytes()
 

@@ -137,14 +137,22 @@ class Mesh(Representation):
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]
     ) -> Float[Tensor, "point 4"]:
-        """Colour and alpha in [0, 1] at points of faces; between texels linear, which are centred at integer + 0.5."""
+        """Colour and alpha in [0, 1] at points of faces; between texels linear, which are centred at integer + 0.5.
+
+        Differentiable in the places and in a texture or colours that are floats in [0, 1] instead of bytes.
+        """
         if not self.config.texture[0]:
-            corners = self.colours[self.faces[face].long()].float() / 255.0
+            corners = _unit(self.colours[self.faces[face].long()])
             return (corners * barycentric[..., None]).sum(1)
         uv = (self.corner_uv[face] * barycentric[..., None]).sum(1)
         uv = uv - uv.floor()
-        image = self.texture.permute(2, 0, 1)[None].float() / 255.0
+        image = _unit(self.texture).permute(2, 0, 1)[None]
         found = functional.grid_sample(
             image, 2.0 * uv[None, None] - 1.0, mode="bilinear", align_corners=False, padding_mode="border"
         )
         return found[0, :, 0].T
+
+
+def _unit(colours: Tensor) -> Tensor:
+    """Bytes as parts of 255; floats are in [0, 1] already."""
+    return colours.float() / 255.0 if colours.dtype == torch.uint8 else colours

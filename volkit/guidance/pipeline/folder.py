@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from volkit.extras import advice
+
 __all__ = ["Folder", "library", "locate", "open_folder"]
 
 CONFIGS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
@@ -21,7 +23,7 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise RuntimeError(f"a real prior needs {name} ({error}); pip install 'volkit[generate]'") from error
+        raise RuntimeError(f"a prior, the toy one too, needs {name} ({error}); {advice('generate')}") from error
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError
 from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
 from volkit.io.meshes.engines import unseen
@@ -34,7 +35,7 @@ def gltf_parts(path: Path) -> list[Any]:
         if needed not in READ and not needed.startswith("KHR_materials_"):
             raise FormatError(path, f"needs {needed}, which is not read here", "export it without")
     if DRACO in tree.get("extensionsRequired", ()) and find_spec("DracoPy") is None:
-        raise FormatError(path, "is packed by Draco, and DracoPy is not installed", "pip install 'volkit[mesh]'")
+        raise FormatError(path, "is packed by Draco, and DracoPy is not installed", advice("mesh", "DracoPy"))
     return GltfReader(path, tree, buffers).parts()
 
 

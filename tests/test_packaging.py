@@ -1,0 +1,143 @@
+"""What travels: the name, the extras and the advice that installs them, the wheels, what is found beside them."""
+
+import re
+import tomllib
+import zipfile
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+import torch
+
+from volkit.files import bundled, extras
+from volkit.files.errors import FormatError
+from volkit.version import __version__
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+ADVISED = sorted(set(EXTRAS) - {"test", "toys"})  # the first names others, the second is no package of the index yet
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """No checkout, but an installation with the metadata that the project file leads to."""
+    lines = [f"Requires-Dist: {one}" for one in PROJECT["dependencies"]]
+    lines += [f'Requires-Dist: {one}; extra == "{extra}"' for extra, some in EXTRAS.items() for one in some]
+    place = tmp_path / f"volkit3d-{__version__}.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text(f"Name: {extras.DISTRIBUTION}\nVersion: {__version__}\n" + "\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(extras, "PROJECT", tmp_path / "pyproject.toml")
+
+
+def test_the_distribution_has_one_name_and_one_version():
+    toys = tomllib.loads((ROOT / "scenes" / "toy_prior" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert PROJECT["name"] == extras.DISTRIBUTION and toys["name"] == f"{extras.DISTRIBUTION}-toys"
+    assert PROJECT["version"] == toys["version"] == __version__
+    assert PROJECT["requires-python"] == toys["requires-python"]
+
+
+@pytest.mark.parametrize("extra", ADVISED)
+def test_advice_names_exactly_what_the_extra_requires(extra):
+    assert re.findall(r"'([^']+)'", extras.advice(extra)) == EXTRAS[extra]
+
+
+@pytest.mark.parametrize("extra", ADVISED)
+def test_a_wheel_gives_the_same_advice_as_the_checkout(request, extra):
+    beside = extras.advice(extra)
+    request.getfixturevalue("installed")
+    assert extras.advice(extra) == beside
+
+
+def test_advice_may_name_some_of_an_extra():
+    wanted = next(one for one in EXTRAS["mesh"] if one.startswith("scipy"))
+    assert extras.advice("mesh", "scipy") == f"pip install '{wanted}'"
+    with pytest.raises(ValueError, match="'mesh' has no warp-lang"):
+        extras.advice("mesh", "warp-lang")
+    with pytest.raises(ValueError, match="no extra 'meshes'; known are exr"):
+        extras.advice("meshes")
+
+
+def test_what_tests_need_holds_all_that_the_extras_need():
+    found = extras.requirements("test")
+    assert {one for extra in ADVISED for one in EXTRAS[extra]} < set(found) and "pytest>=8" in found
+    assert not any(extras.DISTRIBUTION in one for one in found)
+
+
+def test_a_copy_without_metadata_still_advises(installed, monkeypatch):
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras, "requires", absent)
+    assert extras.advice("mesh") == "in a checkout of volkit: pip install '.[mesh]'"
+
+
+def test_no_text_sends_to_the_index_for_a_name_that_is_not_ours():
+    pattern = re.compile(r"pip install[^\n`]*\bvolkit(\[|\b(?!3d))(?![\w./])")
+    places = ("volkit/**/*.py", "tools/*.py", "docs/**/*.md", "*.md")
+    for path in [path for place in places for path in ROOT.glob(place)]:
+        assert not pattern.search(path.read_text(encoding="utf-8")), path
+    assert pattern.search("pip install 'volkit[mesh]'") and pattern.search("pip install -U volkit")
+    assert not pattern.search("pip install '.[mesh]'")
+
+
+def test_toy_priors_are_found_in_a_package_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(bundled, "PACKAGE", tmp_path / "volkit")
+    with pytest.raises(FormatError, match=r"not in this installation.*dist/volkit3d_toys-\*\.whl"):
+        bundled.bundled_folder("toy_prior/latent")
+    folder = tmp_path / "volkit_toys" / "toy_prior" / "latent"
+    folder.mkdir(parents=True)
+    (tmp_path / "volkit_toys" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert bundled.bundled_folder("toy_prior/latent") == folder
+
+
+def test_all_toy_priors_are_found_in_a_checkout():
+    for name in ("pixels32", "pixels64", "latent", "views4"):
+        assert (bundled.bundled_folder(f"toy_prior/{name}") / "model_index.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("volkit3d-0.1.0.whl", {}, []),
+        ("volkit3d-0.1.0.whl", {"volkit/viewer/viewer.html": None}, ["holds no viewer"]),
+        ("volkit3d-0.1.0.whl", {"volkit/scenes/toy_prior/latent/model_index.json": 9}, ["'latent'", "pixels32 alone"]),
+        ("volkit3d-0.1.0.whl", {"volkit/big.py": 13_000_000}, ["13.0 MB beyond"]),
+        ("volkit3d_toys-0.1.0.whl", {}, ["holds the priors ['pixels32']"]),
+    ],
+)
+def test_wheels_that_hold_the_wrong_things_are_told(monkeypatch, tmp_path, capsys, name, change, said):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import wheel_contents
+
+    held = {
+        "volkit/ops/_native.so": 10,
+        "volkit/viewer/viewer.html": 10,
+        "volkit/scenes/toy_prior/pixels32/model_index.json": 10,
+    } | change
+    with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for member, size in held.items():
+            if size is not None:
+                wheel.writestr(member, bytes(size))
+    status = wheel_contents.main([str(tmp_path)])
+    told = capsys.readouterr().out
+    assert status == bool(said) and all(words in told for words in said)
+
+
+def test_a_folder_without_wheels_is_told(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import wheel_contents
+
+    assert wheel_contents.main([str(tmp_path)]) == 1 and "no wheels" in capsys.readouterr().out
+
+
+def test_toy_priors_are_asked_by_name(monkeypatch):
+    from volkit.generation import guided
+
+    monkeypatch.setattr(guided, "open_prior", lambda place, *rest: place)
+    ask = lambda name: guided.open_guiding_prior(name, torch.device("cpu"))  # noqa: E731
+    assert ask(None) == ask("toy_prior/pixels32") == bundled.bundled_folder("toy_prior/pixels32")
+    assert ask("toy_prior/views4") == bundled.bundled_folder("toy_prior/views4")
+    assert ask("somebody/some-model") == "somebody/some-model"
