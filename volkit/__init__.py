@@ -43,9 +43,12 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
         Move,
     )
     from volkit.evaluation.compare import Comparison
+    from volkit.generation.from_words import GenerateOptions, generate
+    from volkit.generation.rework import edit_with_prompt, refine, retexture
     from volkit.geometry import Box, Camera, Cameras, Domain, Points, Similarity
     from volkit.guidance import methods
     from volkit.io.format import Format
+    from volkit.io.formats import register_format
     from volkit.io.meshes.asset import Asset, Style
     from volkit.meshing.options import MeshOptions
     from volkit.meshing.pipeline import extract_mesh
@@ -89,8 +92,11 @@ PLACES = {
         "LimitHarmonics", "Merge", "Move",
     ),
     "volkit.evaluation.compare": ("Comparison",),
+    "volkit.generation.from_words": ("GenerateOptions", "generate"),
+    "volkit.generation.rework": ("edit_with_prompt", "refine", "retexture"),
     "volkit.geometry": ("Box", "Camera", "Cameras", "Domain", "Points", "Similarity"),
     "volkit.io.format": ("Format",),
+    "volkit.io.formats": ("register_format",),
     "volkit.io.meshes.asset": ("Asset", "Style"),
     "volkit.meshing.options": ("MeshOptions",),
     "volkit.meshing.pipeline": ("extract_mesh",),
@@ -132,6 +138,7 @@ __all__ = [
     "FitReport",
     "Format",
     "FunctionField",
+    "GenerateOptions",
     "Ground",
     "HashGridConfig",
     "KeepOpacity",
@@ -170,6 +177,7 @@ __all__ = [
     "convert",
     "distill",
     "edit",
+    "edit_with_prompt",
     "extract_mesh",
     "fit",
     "generate",
@@ -177,8 +185,11 @@ __all__ = [
     "load_photos",
     "methods",
     "ops",
+    "refine",
+    "register_format",
     "register_representation",
     "render",
+    "retexture",
     "save",
 ]
 
@@ -222,6 +233,7 @@ def save(scene: "Representation | Asset", path: Name, style: "Style | None" = No
     >>> vk.save(made.scene, "fox.safetensors")
     """
     from volkit.io import save as write
+    from volkit.io.formats import register_format
     from volkit.io.meshes.asset import Asset, Style
     from volkit.io.meshes.writer import check_style, write_asset
 
@@ -374,30 +386,6 @@ def compare(
     from volkit.evaluation.compare import compare as score
 
     return score(_side(a, size), _side(b, size), cameras, split=split, size=size)
-
-
-def generate(
-    prompt: str,
-    target: Name,
-    to: str | None = None,
-    prior: str | None = None,
-    method: str = "sds",
-    budget: str = "2m",
-    device: Device = "cpu",
-    force: bool = False,
-) -> dict[str, Any]:
-    """Make an asset of words, by what a diffusion model says about its pictures; reports `steps`, `seconds`, ...
-
-    `prior` is a folder of diffusers' format or a name of the hub, by default the toy prior that comes with volkit;
-    `to` is a kind, by default that of the target's format; `method` is a rule of score distillation.
-    """
-    from volkit.commands.generate import GenerateJob
-    from volkit.progress import Progress
-
-    job = GenerateJob(
-        prompt, Path(target), to=to, prior=prior, method=method, budget=budget, device=device, force=force
-    )
-    return job.run(Progress())
 
 
 def _scene(scene: "Representation | Name") -> "Representation":
