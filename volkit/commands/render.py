@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from volkit.choices import Channel, Device
+from volkit.commands.edits import EDIT_HELP
+from volkit.commands.options import Shown
 from volkit.commands.usage import UsageError
-from volkit.devices import Device
 from volkit.progress import Progress
 
 if TYPE_CHECKING:  # help needs none of it, and torch takes a second to import
@@ -61,7 +63,7 @@ class RenderJob:
     """Vertical angle of view in degrees, by default 40."""
     distance: float | None = None
     """From the object's middle, in object sizes (longest edges of its box); by default all of it is in the picture."""
-    channel: Literal["rgb", "depth", "normal", "opacity"] = "rgb"
+    channel: Channel = "rgb"
     """rgb, depth (16-bit thousandths of a unit along the ray), normal (world frame) or opacity."""
     size: int | None = None
     """Longest side in pixels; by default as recorded."""
@@ -71,14 +73,13 @@ class RenderJob:
     """Frames a second of a video."""
     quality: float = 1.0
     """Step length, relative to a 1024th of the cube: 2 is faster and coarser, 0.5 finer."""
-    edit: tuple[str, ...] = ()
-    """Change the scene first, in the words of volkit convert --edit; again for more, in order."""
+    edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     force: bool = False
     """Overwrite an existing target."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render and write; nothing is left behind that is not whole."""
