@@ -59,7 +59,7 @@ class _Fog:
     def groups(self) -> list[ParamGroup]:
         return self.scene.param_groups()
 
-    def after_step(self, moment: StepInfo, record: None) -> list[ParameterChange]:
+    def after_step(self, moment: StepInfo, record: None = None) -> list[ParameterChange]:
         return []
 
     def state(self) -> dict[str, Any]:
