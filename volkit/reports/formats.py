@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from volkit.representations import REPRESENTATIONS
+from volkit.io.formats import EVERY_KIND
 
 __all__ = ["UP", "kinds_in", "table"]
 
@@ -29,4 +29,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def kinds_in(row: dict[str, Any]) -> str:
     """The kinds that a row may hold, in a few words."""
-    return ", ".join(row["holds"]) if len(row["holds"]) < len(REPRESENTATIONS) else "any"
+    return ", ".join(row["holds"]) if len(row["holds"]) < len(EVERY_KIND) else "any"
