@@ -10,14 +10,14 @@ import torch
 from volkit.distillation.exact.flat import flattened
 from volkit.distillation.exact.surface import SurfacePoints, place_splats
 from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise, relocate
-from volkit.editing.merge import thin_splats
+from volkit.editing.decimate import thin_splats
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
 from volkit.rendering import renderer_for
 from volkit.rendering.splatting import SplatRenderer
 from volkit.representations import ParamGroup, Splats, SplatsConfig, splat_extent
 from volkit.representations.splats import PARAMETERS
-from volkit.training.loop import Budget, ParameterChange, TrainingLoop
+from volkit.training.loop import Budget, ParameterChange, StepLosses, TrainingLoop
 
 BOX = Domain.cube(1.0)
 
@@ -162,7 +162,8 @@ def test_the_dead_move_and_more_are_added(surfels):
     splats = _splats(100, surfels=surfels)
     with torch.no_grad():
         splats.logits[:30] = -12.0
-    change = MCMCStrategy(most=110, growth=1.5, shares=torch.ones(100)).move(splats, _seeded())
+    known = {"done": 0, "shares": torch.ones(100)}
+    _, change = MCMCStrategy(max_splats=110, growth=1.5).relocate_dead(splats, known, _seeded())
     assert len(splats) == 110 == splats.config.count and (splats.opacities > 0.005 * 0.99).all()
     assert change is not None and change.rows is not None and len(change.rows) == 110
     assert splats.config.surfels is surfels and splats.log_scales.shape == (110, 2 if surfels else 3)
@@ -222,12 +223,12 @@ class _Growing:
         self.x = torch.nn.Parameter(torch.tensor([[1.0], [2.0]]))
 
     def losses(self, moment):
-        return {"x": self.x.square().sum()}
+        return StepLosses({"x": self.x.square().sum()})
 
     def groups(self):
         return [ParamGroup("x", (self.x,), 1e-2)]
 
-    def after_step(self, moment):
+    def after_step(self, moment, record):
         if moment.step != 2:
             return []
         self.x = torch.nn.Parameter(self.x.detach()[torch.tensor([0, 1, 1])])

@@ -21,7 +21,7 @@ FLOORS = (
     ("devices",),
     ("ops",),
     ("geometry",),
-    ("typing", "version", "progress", "choices", "threads"),
+    ("typing", "version", "progress", "choices", "threads", "extras"),
 )
 FLOOR = {room: depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 

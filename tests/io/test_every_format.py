@@ -23,7 +23,7 @@ from engines.assets import coloured
 from mutants import survive
 from splat_scenes import assert_agree, random_splats
 
-from volkit.files.extras import advice
+from volkit.extras import advice
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.io import FORMATS, FormatError, check_target, describe, load, save
 from volkit.io.meshes import usd_reader

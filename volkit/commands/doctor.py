@@ -3,12 +3,12 @@
 import os
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from volkit.extras import advice
 from volkit.progress import Progress
 from volkit.version import __version__
 
@@ -100,13 +100,7 @@ def _missing(row: Capability) -> str:
     absent = [package for module, package in row.modules.items() if find_spec(module) is None]
     if not absent or (row.modules.keys() == {"openvdb"} and find_spec("pyopenvdb")):
         return ""
-    return f"missing {', '.join(absent)} ({row.use}): {row.fix or _advice(row.extra, absent)}"
-
-
-def _advice(extra: str, packages: Sequence[str]) -> str:
-    from volkit.files.extras import advice
-
-    return advice(extra, *packages)
+    return f"missing {', '.join(absent)} ({row.use}): {row.fix or advice(row.extra, *absent)}"
 
 
 def _viewer() -> str:

@@ -6,11 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Literal
 
-from volkit.choices import Device
+from volkit.choices import Device, SpzFrame
 from volkit.commands.convert import ConvertJob
 from volkit.files.atomic import check_writable
 from volkit.geometry import UP_AXIS
-from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
 from volkit.reports.view_page import Exhibit, Start, ViewSettings, ply_bytes, viewer_page, write_page

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError
-from volkit.files.extras import advice
 from volkit.geometry.colour import array_srgb_from_linear
 
 __all__ = ["exr_pixels", "exr_size", "png16_layout", "png16_pixels"]

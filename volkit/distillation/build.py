@@ -15,13 +15,13 @@ from volkit.distillation.rungs.cache import CacheSize
 from volkit.distillation.rungs.pixels import Gains, PixelRung, PixelTable
 from volkit.distillation.rungs.plan import Ladder, plan_stages
 from volkit.distillation.rungs.teacher_pixels import TeacherPixels
-from volkit.distillation.splats.mcmc import MCMCStrategy, Strategy
+from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
+from volkit.distillation.splats.strategy import Strategy
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews, TeacherViews
 from volkit.distillation.student import FieldStudent, Schedule, Stage
-from volkit.editing.importance import contributions
-from volkit.editing.merge import thin_splats
+from volkit.editing.decimate import contributions, thin_splats
 from volkit.geometry import Cameras, sh_count
 from volkit.rendering.viewpoints import distillation_cameras, windows
 from volkit.representations import Field, Representation, Splats
@@ -67,20 +67,28 @@ class DistillSettings:
     photographs: PixelTable | None = None
     max_splats: int = 60_000
 
+    def check(self, teacher: Representation, student: Representation) -> None:
+        """Raise ValueError where the method or photographs do not go with these kinds."""
+        if self.method not in ("volkit", *METHODS):
+            raise ValueError(f"method {self.method}: there is none; choose one of volkit, {', '.join(METHODS)}")
+        fields = isinstance(teacher, Field) and isinstance(student, Field)
+        if (self.photographs is not None or self.method != "volkit") and not fields:
+            raise ValueError(f"photographs and the methods {', '.join(METHODS)} are for fields that learn from fields")
+
 
 def trainee_from_pictures(
     scene: Representation,
     seen: Pictures,
     generator: torch.Generator,
-    densify: Strategy,
+    strategy: Strategy,
     *,
     exposure: bool = False,
 ) -> FieldStudent | SplatStudent:
-    """A trainee that learns a scene from posed pictures alone; `densify` is for splats, `exposure` for fields."""
+    """A trainee that learns a scene from posed pictures alone; `strategy` is for splats, `exposure` for fields."""
     cameras = seen.cameras.to(scene.device)
     if isinstance(scene, Splats):
         _begin(scene, cameras, seen, generator)
-        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify)
+        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
     assert isinstance(scene, Field)
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)

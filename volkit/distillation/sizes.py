@@ -10,7 +10,7 @@ __all__ = ["checked_degree", "default_config"]
 def checked_degree(degree: int) -> int:
     """A degree of spherical harmonics that splats can have; ValueError for any other."""
     if not 0 <= degree <= 4:
-        raise ValueError(f"--sh-degree {degree}: the harmonics of splats have degree 0 to 4")
+        raise ValueError(f"degree {degree}: the harmonics of splats have degree 0 to 4")
     return degree
 
 

@@ -15,7 +15,7 @@ from volkit.representations import (
 )
 from volkit.sampling.occupancy_grid import copy_occupancy
 
-__all__ = ["build_student", "splats_config"]
+__all__ = ["build_student", "copy_if_alike", "new_student", "splats_config"]
 
 
 def build_student(
@@ -33,18 +33,31 @@ def build_student(
     """
     if kind not in trainable_kinds():
         choices = ", ".join((*trainable_kinds(), "mesh"))
-        raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {choices}")
+        raise ValueError(f"kind {kind}: there is no such kind to convert to; choose one of {choices}")
     if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
         return teacher
     if isinstance(teacher, Field) and teacher.config.kind == kind and not anew:
         return teacher
     cameras = None if teacher.capture is None else teacher.capture.cameras
     config = config or default_config(kind, teacher.domain, teacher.world_from_local, cameras, splats)
+    return new_student(teacher, config, generator)
+
+
+def new_student(teacher: Representation, config: RepresentationConfig, generator: torch.Generator) -> Representation:
+    """An untrained scene in its teacher's place: domain, placement, capture, device; of a field also occupancy."""
     student = config.build(teacher.domain, generator).view(placement=teacher.placement, capture=teacher.capture)
     student.to(teacher.device)
     if isinstance(student, Field) and isinstance(teacher, Field):
         copy_occupancy(teacher, student)
     return student
+
+
+def copy_if_alike(teacher: Field, student: Field) -> bool:
+    """Copy all tensors where kind, configuration and domain are equal; says whether they are."""
+    alike = type(teacher) is type(student) and (teacher.config, teacher.domain) == (student.config, student.domain)
+    if alike:
+        student.load_state_dict(teacher.state_dict())
+    return alike
 
 
 def splats_config(teacher: Representation, most: int | None, degree: int | None, surfels: bool) -> SplatsConfig:

@@ -7,6 +7,7 @@ from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE, Lens
 from volkit.geometry.morton import morton_cells, morton_codes
 from volkit.geometry.quaternions import quaternion_of, quaternion_product, rotations_of
 from volkit.geometry.rays import Points, Rays, RaySamples
+from volkit.geometry.solids import Box
 from volkit.geometry.spherical_harmonics import rotate_sh, sh_basis, sh_count
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "OPENCV",
     "PINHOLE",
     "UP_AXIS",
+    "Box",
     "Camera",
     "Cameras",
     "Domain",

@@ -20,6 +20,14 @@ class Cameras:
     """OpenCV cameras (+X right, +Y down, +Z forward); pixel centres at integer + 0.5.
 
     A pixel (x, y) of camera i looks along `R ((x - cx) / fx, (y - cy) / fy, 1)` once its lens is undone.
+
+    Attributes:
+        world_from_camera: poses, rotation and centre; world units.
+        intrinsics: fx, fy, cx, cy in pixels.
+        size: width and height in pixels.
+        lens: the distortion model that all cameras share.
+        coefficients: of the lens, in its model's order.
+        time: of each picture, where the scene moves.
     """
 
     world_from_camera: Float[Tensor, "camera 3 4"]
@@ -78,7 +86,14 @@ class Cameras:
         return replace(self, world_from_camera=pose)
 
     def rays(self, camera: Int[Tensor, " ray"], pixels: Float[Tensor, "ray 2"]) -> Rays:
-        """Rays through pixel positions (x, y) of the given cameras, world frame, unit directions."""
+        """Rays through pixel positions of the given cameras, world frame, unit directions.
+
+        Differentiable in poses and, without distortion, in intrinsics.
+
+        Args:
+            camera: index of each ray's camera.
+            pixels: (x, y), where (0.5, 0.5) is the centre of the top left pixel.
+        """
         focal, centre = self.intrinsics[camera].split(2, -1)
         plane = (pixels - centre) / focal
         local = self.lens.directions(plane, None if self.coefficients is None else self.coefficients[camera])
@@ -106,7 +121,15 @@ class Cameras:
     def project(
         self, camera: int, positions: Float[Tensor, "point 3"]
     ) -> tuple[Float[Tensor, "point 2"], Float[Tensor, " point"]]:
-        """Pixel positions and depths along the viewing axis of world positions; behind the camera depth <= 0."""
+        """Where world positions appear in a picture; the inverse of `rays`, differentiable in positions and poses.
+
+        Args:
+            camera: index of the camera.
+            positions: world frame.
+
+        Returns:
+            Pixel positions (x, y), and depths along the viewing axis in world units; behind the camera depth <= 0.
+        """
         pose = self.world_from_camera[camera]
         local = (positions - pose[:, 3]) @ pose[:, :3]
         coefficients = None if self.coefficients is None else self.coefficients[camera].expand(len(local), -1)

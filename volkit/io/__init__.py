@@ -3,7 +3,7 @@
 from volkit.choices import SpzFrame
 from volkit.files.errors import FormatError, PlaceError, TargetError
 from volkit.io.format import Format
-from volkit.io.formats import FORMATS, check_target, describe, format_for, load, save
+from volkit.io.formats import FORMATS, check_target, describe, format_for, load, plug_in_formats, register_format, save
 
 __all__ = [
     "FORMATS",
@@ -16,5 +16,7 @@ __all__ = [
     "describe",
     "format_for",
     "load",
+    "plug_in_formats",
+    "register_format",
     "save",
 ]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volkit.choices import Frame
+from volkit.extras import advice
 from volkit.files.errors import FormatError
-from volkit.files.extras import advice
 
 if TYPE_CHECKING:  # a row is told without what reads and writes its files: torch takes seconds to import
     from volkit.representations.representation import Representation

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from volkit.extras import advice
 from volkit.geometry import Cameras, Rays
 from volkit.geometry.lens import PINHOLE
 from volkit.ops.raster import antialias, opposite_corners, rasterise
@@ -133,7 +134,7 @@ def _tree(vertices: Tensor, faces: Tensor) -> Any:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
     except ImportError as error:
-        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install embreex") from error
+        raise RuntimeError(f"drawing meshes needs embreex: {advice('mesh', 'embreex')}") from error
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene

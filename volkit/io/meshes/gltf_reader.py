@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError
-from volkit.files.extras import advice
 from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
 from volkit.io.meshes.engines import unseen
 from volkit.io.meshes.gltf_container import payload, unpacked

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError, format_errors, read_start
-from volkit.files.extras import advice
 from volkit.files.provenance import about_scene, frame_in, provenance_in
 from volkit.geometry import Similarity, turn
 from volkit.io.meshes.gltf_container import tree_head
