@@ -1,4 +1,4 @@
-# make demo, make test, make lint, make bench, make fuzz, make wheel: each sets up what it needs, in .venv.
+# make demo, make test, make lint, make docs, make bench, make fuzz, make wheel: each sets up what it needs, in .venv.
 # make viewer builds the page of volkit view from npm packages (Node.js 18 or later); make wheel puts it into the wheel.
 # make engines adds, in .engines, programs that open what is written; without them their tests are skipped.
 # Needs Python 3.11 to 3.13 with venv and headers, a C++ compiler and make. PYTHON=... overrules the choice.
@@ -14,7 +14,7 @@ NATIVE := $(shell find cuda_ext -type f)
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL = $(if $(UV),UV_FIND_LINKS="$$PIP_FIND_LINKS" $(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: demo test lint bench fuzz wheel viewer engines clean
+.PHONY: demo test lint docs bench fuzz wheel viewer engines clean
 
 demo: $(STAMP)
 	$(BIN)/volkit demo
@@ -27,6 +27,15 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# The site, which opens from the disk and asks the network for nothing; a broken link or a page in no menu is an error.
+docs: $(VENV)/.docs
+	$(BIN)/python tools/make_api_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+$(VENV)/.docs: $(STAMP)
+	$(INSTALL) -c constraints.txt -e '.[docs]'
+	touch $@
 
 bench: $(STAMP)
 	$(BIN)/python tools/bench_ops.py

@@ -4,7 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
+
+from volkit.threads import keep_memory, set_wait_policy
+
+set_wait_policy()  # before torch is loaded, here and in the workers, which inherit it
+keep_memory()
+
+import torch  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 LISTED = Path(__file__).parent / "skips.txt"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from volkit.commands.convert import ConvertJob
-from volkit.editing.actions import edited
+from volkit.commands.edits import apply_edits
 from volkit.geometry import Cameras, Domain
 from volkit.io import load, save
 from volkit.progress import Progress
@@ -25,7 +25,7 @@ def solid(centre: float = 0.0) -> Voxels:
     eyes = torch.tensor([[centre, -4.0, 0.5], [centre, 4.0, 0.5], [centre, 0.5, 4.0], [centre - 4.0, 0.0, 0.5]])
     target = torch.tensor([centre, 0.0, 0.0])
     cameras = Cameras.looking_at(eyes, target, torch.tensor([0.0, 0.0, 1.0]), 40.0, (24, 24))
-    field.capture = Capture(cameras, tuple(f"view{i}" for i in range(4)))
+    field = field.view(capture=Capture(cameras, tuple(f"view{i}" for i in range(4))))
     return field
 
 
@@ -36,13 +36,13 @@ def density(field, *positions) -> list[float]:
 
 
 def test_crops_and_erasures_leave_nothing():
-    field = edited(solid(), ("crop:box:-1,-1,-1,0.5,1,1", "erase:sphere:-0.5,0,0,0.2"))
+    field = apply_edits(solid(), ("crop:box:-1,-1,-1,0.5,1,1", "erase:sphere:-0.5,0,0,0.2"))
     kept, cropped, erased = density(field, (0.2, 0.0, 0.0), (0.7, 0.0, 0.0), (-0.5, 0.0, 0.0))
     assert kept > 10 and cropped == 0 and erased == 0
 
 
 def test_edits_act_in_their_order():
-    field = edited(solid(), ("scale:2", "crop:box:-2,-2,-2,0,2,2", "translate:10,0,0", "rotate:z:90"))
+    field = apply_edits(solid(), ("scale:2", "crop:box:-2,-2,-2,0,2,2", "translate:10,0,0", "rotate:z:90"))
     # after scaling the solid reaches 2; its half x < 0 is kept, then moved to x in [8, 10], then turned onto y
     kept, cropped = density(field, (0.0, 9.0, 0.0), (0.0, 10.5, 0.0))
     assert kept == pytest.approx(20.0 / 2.0, rel=1e-4)  # density is per world unit: half as dense at twice the size
@@ -53,7 +53,7 @@ def test_edits_act_in_their_order():
 @pytest.mark.parametrize("text", ["melt", "crop:cone:1", "scale:x", "rotate:w:3", "erase:box:1,2,3", "scale:nan"])
 def test_edits_that_cannot_be_read_say_what_can(text):
     with pytest.raises(ValueError, match="forms: crop:box"):
-        edited(solid(), (text,))
+        apply_edits(solid(), (text,))
 
 
 def test_a_student_is_empty_where_its_teacher_was_erased(tmp_path):

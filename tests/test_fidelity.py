@@ -61,7 +61,7 @@ def test_a_field_whose_kind_a_format_holds_is_written_as_it_is(tmp_path, capsys,
 def test_densities_of_another_unit_are_not_compared(tmp_path, capsys):
     """NanoVDB's are per world unit, whatever the field's own is."""
     field = small_field("voxels")
-    field.world_from_local = Similarity(scale=2.0)
+    field = field.view(placement=Similarity(scale=2.0))
     save(field, tmp_path / "a.safetensors")
     report = converted(capsys, tmp_path / "a.safetensors", tmp_path / "b.nvdb")
     assert report["steps"] == 0 and not report["parameter_differences"] and report["psnr_to_source"] > 60.0, report
@@ -85,7 +85,7 @@ def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise PlaceError("b.safetensors", "cannot be written (No space left on device)", "free some space")
 
-    monkeypatch.setattr(convert, "save", full)
+    monkeypatch.setattr(conversion, "save", full)
     assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]) == 1
     said = capsys.readouterr().err
     assert "free some space" in said and "learnt anew" not in said
@@ -110,7 +110,7 @@ def test_formats_that_keep_the_order_are_compared(source, tmp_path, name):
     made, target = load(source), tmp_path / name
     save(made, target)
     written = load(target)
-    written.world_from_local = FileAxes().back(made, written, target) @ written.world_from_local
+    written = written.view(placement=FileAxes().back(made, written, target) @ written.world_from_local)
     found = parameter_differences(made, written, target)
     assert len(found) == 6 and found["means"] < 1e-3, "the order was changed"
 
@@ -127,14 +127,14 @@ def test_formats_that_sort_are_not(source, tmp_path, name):
 
 def test_a_damaged_writer_is_seen(source, capsys, monkeypatch):
     """Nothing of what was in memory is trusted: a writer that drops half is found out."""
-    from volkit.commands import convert
+    from volkit.commands import conversion
 
     def worse(scene: Splats, path: Path, **options) -> None:
         half = cloud()
         half.kept(torch.arange(0, 300, 2))
         save(half, path, **options)
 
-    monkeypatch.setattr(convert, "save", worse)
+    monkeypatch.setattr(conversion, "save", worse)
     report = converted(capsys, source, source.with_name("b.ply"))
     assert report["psnr_to_source"] < 30.0 and report["max_difference"] is None
 
@@ -161,7 +161,7 @@ def test_what_is_only_written_is_not_measured(source, capsys):
 
 
 def test_a_missing_flip_is_told(source, capsys, monkeypatch):
-    monkeypatch.setattr("volkit.metrics.find_spec", lambda name: None)
+    monkeypatch.setattr("volkit.evaluation.metrics.find_spec", lambda name: None)
     report = converted(capsys, source, source.with_name("b.spz"))
     assert report["flip_to_source"] is None and "flip-evaluator" in report["measured"]["note"]
     assert report["ssim_to_source"] < 1.0
@@ -172,7 +172,7 @@ def test_a_mesh_that_was_moved_is_measured_where_it_was(tmp_path, capsys):
     corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     mesh = Mesh.of(corners, torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]),
                    colours=torch.tensor([[200, 40, 40, 255]] * 4, dtype=torch.uint8))  # fmt: skip
-    mesh.world_from_local = Similarity(translation=(3.0, 4.0, 5.0))
+    mesh = mesh.view(placement=Similarity(translation=(3.0, 4.0, 5.0)))
     save(mesh, tmp_path / "a.glb")
     report = converted(capsys, tmp_path / "a.glb", tmp_path / "b.glb", "--pivot", "ground")
     placed = load(tmp_path / "b.glb")

@@ -11,7 +11,7 @@ from volkit.distillation.rungs.active import PixelDraw
 from volkit.geometry import Cameras
 from volkit.ops.param_group import ParamGroup
 from volkit.progress import Progress
-from volkit.training.loop import Budget, ParameterChange, StepInfo, TrainingLoop
+from volkit.training.loop import Budget, ParameterChange, StepInfo, StepLosses, TrainingLoop
 
 
 class Parabola:
@@ -23,12 +23,12 @@ class Parabola:
 
     def losses(self, moment: StepInfo):
         noise = torch.randn(4, generator=self.generator)
-        return {"pixels": (self.x - 1.0 + 0.1 * noise).square().sum()}
+        return StepLosses({"pixels": (self.x - 1.0 + 0.1 * noise).square().sum()})
 
     def groups(self):
         return [ParamGroup("x", (self.x,), lr=0.1)]
 
-    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
+    def after_step(self, moment: StepInfo, record) -> list[ParameterChange]:
         return []
 
     def state(self):

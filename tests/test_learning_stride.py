@@ -14,7 +14,7 @@ from volkit.sampling import learning_stride, stride_for
 def _field(contracted: bool = False, scale: float = 1.0):
     domain = Domain((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), contracted=contracted)
     field = REPRESENTATIONS["planes"](resolution=4, scales=(1,)).build(domain, torch.Generator().manual_seed(0))
-    field.world_from_local = replace(field.world_from_local, scale=scale)
+    field = field.view(placement=replace(field.world_from_local, scale=scale))
     return field
 
 

@@ -147,7 +147,9 @@ def test_depth_and_median_find_a_solid_ball():
 
 def test_normals_face_the_camera_in_the_world_frame():
     turned = Formula(Shape("lump", 200.0), CUBE)
-    turned.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0), 2.0)
+    turned = turned.view(
+        placement=Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0), 2.0)
+    )
     cameras = camera(9, distance=6.0)
     picture = VolumeRenderer(step_scale=2.0, normals=True)(turned, cameras)
     assert picture.normal is not None

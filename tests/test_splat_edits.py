@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from volkit.cli import main
-from volkit.editing.actions import ACTIONS, edited
+from volkit.commands.edits import EDIT_FORMS, apply_edits
 from volkit.evaluation.evaluate import render_over
 from volkit.evaluation.metrics import psnr
 from volkit.geometry import Domain, Similarity
@@ -39,9 +39,9 @@ def alike(a: Splats, b: Splats) -> float:
 def test_faint_splats_go():
     splats = ball()
     splats.logits[:150] = torch.logit(torch.tensor(0.04))
-    found = edited(splats, ("opacity:0.05",))
+    found = apply_edits(splats, ("opacity:0.05",))
     assert len(found) == 250 == found.config.count and bool((found.opacities >= 0.05).all())
-    assert len(edited(ball(), ("opacity:95%",))) == 400  # sigmoid(3) = 0.953
+    assert len(apply_edits(ball(), ("opacity:95%",))) == 400  # sigmoid(3) = 0.953
 
 
 def test_size_is_that_of_the_world_as_it_is_by_then():
@@ -51,10 +51,10 @@ def test_size_is_that_of_the_world_as_it_is_by_then():
         splats.log_scales[100:120] = torch.tensor(0.001).log()
         return splats
 
-    assert len(edited(sized(), ("size:0.4",))) == 300
-    assert len(edited(sized(), ("size:0.01,0.4",))) == 280
-    assert len(edited(sized(), ("size:0.4", "scale:8"))) == 300
-    assert len(edited(sized(), ("scale:8", "size:0.4"))) == 20  # 0.8 wide by then, but for the smallest
+    assert len(apply_edits(sized(), ("size:0.4",))) == 300
+    assert len(apply_edits(sized(), ("size:0.01,0.4",))) == 280
+    assert len(apply_edits(sized(), ("size:0.4", "scale:8"))) == 300
+    assert len(apply_edits(sized(), ("scale:8", "size:0.4"))) == 20  # 0.8 wide by then, but for the smallest
 
 
 def test_floaters_go_and_nothing_else():
@@ -63,7 +63,7 @@ def test_floaters_go_and_nothing_else():
     splats.means[[3, 77, 200]] = torch.tensor([[4.0, 0, 0], [0, -5.0, 0], [2.0, 2.0, 2.0]])
     kept = splats.means[[i for i in range(400) if i not in (3, 77, 200)]]
     # three far ones make the deviation large: of 400 others none is 2 deviations from the mean
-    assert torch.equal(edited(splats, ("floaters",)).means, kept)
+    assert torch.equal(apply_edits(splats, ("floaters",)).means, kept)
 
 
 def test_floaters_are_told_by_neighbours_and_ratio():
@@ -74,23 +74,23 @@ def test_floaters_are_told_by_neighbours_and_ratio():
     wide = deepcopy(line)
     wide.log_scales[10, 0] = 0.5  # 1.65 wide, so that it reaches the next
     # mean distance to the nearest one: 1 ten times and 4 once; mean 14/11, deviation 0.86, so that 4 is 3.16 away
-    assert len(edited(line, ("floaters:1,3.2",))) == 11
-    assert edited(line, ("floaters:1,3.1",)).means[:, 0].tolist() == list(range(10))
-    assert len(edited(wide, ("floaters:1,3.1",))) == 11
+    assert len(apply_edits(line, ("floaters:1,3.2",))) == 11
+    assert apply_edits(line, ("floaters:1,3.1",)).means[:, 0].tolist() == list(range(10))
+    assert len(apply_edits(wide, ("floaters:1,3.1",))) == 11
 
 
 def test_harmonics_of_lower_degree_are_the_same():
     splats = ball(degree=3)
     lower = splats.sh_rest[:, :3].clone()
-    found = edited(splats, ("sh:1",))
+    found = apply_edits(splats, ("sh:1",))
     assert found.config.degree == 1 and torch.equal(found.sh_rest, lower)
-    assert edited(found, ("sh:3",)).config.degree == 1  # what is not there is not made up
-    assert edited(found, ("sh:0",)).sh_rest.shape == (400, 0, 3)
+    assert apply_edits(found, ("sh:3",)).config.degree == 1  # what is not there is not made up
+    assert apply_edits(found, ("sh:0",)).sh_rest.shape == (400, 0, 3)
 
 
 @pytest.mark.parametrize(("wanted", "left"), [("0.5", 200), ("50%", 200), ("120", 120), ("1", 400), ("1000", 400)])
 def test_decimation_leaves_a_share_or_a_count(wanted, left):
-    found = edited(ball(extras=("label:u4",)), (f"decimate:{wanted}",))
+    found = apply_edits(ball(extras=("label:u4",)), (f"decimate:{wanted}",))
     assert len(found) == left == found.config.count
     found.check()  # columns that cannot be joined are left out with it
 
@@ -98,12 +98,12 @@ def test_decimation_leaves_a_share_or_a_count(wanted, left):
 def test_decimation_takes_what_is_not_seen():
     splats = ball()
     splats.logits[200:] = -12.0  # fainter than the least that a picture of 8 bits shows
-    found = edited(splats, ("decimate:200",))
+    found = apply_edits(splats, ("decimate:200",))
     assert float((found.opacities < 0.01).float().mean()) < 0.1  # half of all before; a few have no near neighbour
 
 
 def test_decimation_looks_better_than_leaving_out_at_random():
-    whole, random, found = ball(2000), ball(2000), edited(ball(2000), ("decimate:0.7",))
+    whole, random, found = ball(2000), ball(2000), apply_edits(ball(2000), ("decimate:0.7",))
     random.kept(torch.randperm(2000, generator=torch.Generator().manual_seed(1))[:1400])
     assert alike(whole, found) > alike(whole, random) + 1.0  # dB; 1.6 here
 
@@ -112,15 +112,15 @@ def test_edits_act_in_their_order():
     splats = ball()
     splats.logits[splats.means[:, 0] > 0] = -5.0
     count = int((splats.means[:, 0] <= 0).sum())
-    found = edited(splats, ("opacity:0.5", "translate:10,0,0", "crop:box:9.5,-2,-2,12,2,2"))
+    found = apply_edits(splats, ("opacity:0.5", "translate:10,0,0", "crop:box:9.5,-2,-2,12,2,2"))
     assert 0 < len(found) < count
     assert bool((found.columns_in()["means"][:, 0] >= 9.5).all())
     with pytest.raises(ValueError, match="none of 400 splats is left"):
-        edited(ball(), ("crop:box:9.5,-2,-2,12,2,2", "translate:10,0,0"))
+        apply_edits(ball(), ("crop:box:9.5,-2,-2,12,2,2", "translate:10,0,0"))
 
 
 def test_the_domain_is_that_of_what_is_left():
-    assert max(edited(ball(), ("crop:sphere:1,0,0,0.5",)).domain.extent) < 1.5  # of 2.4
+    assert max(apply_edits(ball(), ("crop:sphere:1,0,0,0.5",)).domain.extent) < 1.5  # of 2.4
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -130,29 +130,29 @@ def test_the_domain_is_that_of_what_is_left():
 ])  # fmt: skip
 def test_numbers_that_cannot_be_are_said(text, said):
     with pytest.raises(ValueError, match=f"--edit {text}: .*{said}"):
-        edited(ball(20), (text,))
+        apply_edits(ball(20), (text,))
 
 
-@pytest.mark.parametrize("name", [name for name, row in ACTIONS.items() if row.of == (Splats,)])
+@pytest.mark.parametrize("name", ["opacity", "size", "floaters", "sh", "decimate"])
 def test_what_is_for_splats_is_refused_elsewhere(name):
     field = VoxelsConfig(resolution=8, start=8, doublings=()).build(Domain.cube(1.0), torch.Generator())
-    numbers = ",".join("1" * max(ACTIONS[name].takes))
+    numbers = ",".join("1" * max(EDIT_FORMS[name].takes))
     with pytest.raises(ValueError, match=rf"--edit {name}.*is for splats, and the source is a voxels; .*--to splats"):
-        edited(field, (f"{name}:{numbers}",))
+        apply_edits(field, (f"{name}:{numbers}",))
     mesh = Mesh.of(torch.eye(3), torch.tensor([[0, 1, 2]]))
     with pytest.raises(ValueError, match="can be moved but not cut"):
-        edited(mesh, ("crop:sphere:0,0,0,1",))
+        apply_edits(mesh, ("crop:sphere:0,0,0,1",))
 
 
 def test_every_edit_is_in_the_help(capsys):
     main(["convert", "--help"])
     help_text = "".join(capsys.readouterr().out.replace("│", "").split())
-    assert not [row.form for row in ACTIONS.values() if row.form.replace(" ", "") not in help_text]
+    assert not [row.form for row in EDIT_FORMS.values() if row.form.replace(" ", "") not in help_text]
 
 
 def test_files_are_joined_with_their_degrees_and_frames(tmp_path, capsys):
     left, right = ball(300, degree=1), ball(200, degree=3)
-    right.world_from_local = Similarity(translation=(5.0, 0.0, 0.0), scale=2.0)
+    right = right.view(placement=Similarity(translation=(5.0, 0.0, 0.0), scale=2.0))
     save(left, tmp_path / "left.ply")
     save(right, tmp_path / "right.safetensors")
     words = [str(tmp_path / name) for name in ("left.ply", "right.safetensors", "both.ply")]

@@ -13,6 +13,7 @@ from volkit.distillation.spacing import spacing
 from volkit.distillation.splats.adaptive import DefaultStrategy
 from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise
 from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
+from volkit.distillation.splats.strategy import ViewRecord
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews
 from volkit.geometry import Cameras, Domain
@@ -93,24 +94,26 @@ def test_the_error_is_blamed_on_who_draws_it():
     splats = SplatsConfig(100, 0).build(BOX, _seeded())
     student = SplatStudent(splats, PhotographViews(cameras, opaque), _seeded(), chain)
     losses = student.losses(StepInfo(0, 0.0, 0.0))
-    sum(losses.values()).backward()
+    sum(losses.values.values()).backward()
     again = _seeded()
     torch.randperm(1, generator=again)
     background = torch.rand(3, generator=again)
     with torch.no_grad():
         picture = SplatRenderer()(splats, cameras)
     error = (picture.over(background) - opaque[0] / 255.0).abs()
-    assert chain.last is not None and chain.last.grad is not None
+    shares = losses.record.errors.grad
+    assert shares is not None
     # what splats add up to is opacity, so shares add up to the error where splats are; float32 sums
     shown = (picture.opacity[..., None] * error).sum() / 3
-    assert chain.last.grad.sum().item() == pytest.approx(shown.item(), rel=1e-4)
+    assert shares.sum().item() == pytest.approx(shown.item(), rel=1e-4)
 
 
 def test_more_splats_come_where_the_error_is():
     splats = SplatsConfig(100, 0).build(BOX, _seeded())
     guilty = splats.means.detach()[7].clone()
-    change = MCMCStrategy(most=110, growth=1.5, shares=torch.eye(100)[7]).move(splats, _seeded())
-    assert change is not None and len(splats) == 110
+    known = {"done": 0, "shares": torch.eye(100)[7]}
+    known, change = MCMCStrategy(max_splats=110, growth=1.5).relocate_dead(splats, known, _seeded())
+    assert len(known["shares"]) == 110 and change is not None and len(splats) == 110
     assert (splats.means[100:] == guilty).all() and (splats.opacities[100:] < 0.1).all()
 
 
@@ -142,12 +145,11 @@ def test_open_space_is_begun_beyond_the_box():
     assert len(world) == 500 and (world.norm(dim=-1) > 2.0).any() and (world.norm(dim=-1) < 20.0).all()
 
 
-def _pulled(classic: DefaultStrategy, splats: Splats, pull: torch.Tensor) -> None:
+def _pulled(pull: torch.Tensor) -> ViewRecord:
     """One view in which every splat is seen and pulled at."""
-    means = torch.zeros(len(splats), 2, requires_grad=True)
-    flat = torch.ones(len(splats))
-    classic.watch(Projected(means, flat, flat, flat, flat, torch.ones(len(splats), 2)), torch.zeros(0))
+    means, flat = torch.zeros(len(pull), 2, requires_grad=True), torch.ones(len(pull))
     (means[:, 0] * pull).sum().backward()
+    return ViewRecord(Projected(means, flat, flat, flat, flat, torch.ones(len(pull), 2)), torch.zeros(0))
 
 
 @pytest.mark.parametrize("weight", [1.0, 1e-6])
@@ -159,11 +161,11 @@ def test_the_most_pulled_multiply_whatever_the_weight_of_the_loss(weight):
         splats.logits.fill_(0.0)
         splats.logits[50] = -20.0
     before = splats.means.detach().clone()
-    classic = DefaultStrategy(most=1000, growth=1.095, begin=0.0)
+    classic = DefaultStrategy(max_splats=1000, growth=1.095, begin=0.0)
     pull = torch.zeros(100)
     pull[:10] = weight
-    _pulled(classic, splats, pull)
-    change = classic.after_step(splats, StepInfo(1, 1.0, 0.01), _seeded())
+    known = classic.initialize_state(splats)
+    _, change = classic.post_backward(splats, known, _pulled(pull), StepInfo(1, 1.0, 0.01), _seeded())
     assert change is not None and change.rows is not None and len(splats) == 109  # ten more, the faint one less
     assert 50 not in change.rows.tolist()
     torch.testing.assert_close(splats.means[99:104], before[:5])  # small ones are cloned where they are
@@ -175,9 +177,10 @@ def test_the_most_pulled_multiply_whatever_the_weight_of_the_loss(weight):
 def test_opacities_begin_again_now_and_then():
     splats = SplatsConfig(10, 0).build(BOX, _seeded())
     classic = DefaultStrategy(resets=(0.3,), begin=0.9, end=0.95)
+    known = classic.initialize_state(splats)
     for fraction, opacity in ((0.2, 0.1), (0.35, 0.01)):
-        _pulled(classic, splats, torch.ones(10))
-        classic.after_step(splats, StepInfo(1, 1.0, fraction), _seeded())
+        view = _pulled(torch.ones(10))
+        known, _ = classic.post_backward(splats, known, view, StepInfo(1, 1.0, fraction), _seeded())
         assert splats.opacities.max().item() == pytest.approx(opacity, rel=1e-4)
 
 

@@ -10,14 +10,14 @@ import torch
 from volkit.distillation.exact.flat import flattened
 from volkit.distillation.exact.surface import SurfacePoints, place_splats
 from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise, relocate
-from volkit.editing.merge import thin_splats
+from volkit.editing.decimate import thin_splats
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
 from volkit.rendering import renderer_for
 from volkit.rendering.splatting import SplatRenderer
 from volkit.representations import ParamGroup, Splats, SplatsConfig, splat_extent
 from volkit.representations.splats import PARAMETERS
-from volkit.training.loop import Budget, ParameterChange, TrainingLoop
+from volkit.training.loop import Budget, ParameterChange, StepLosses, TrainingLoop
 
 BOX = Domain.cube(1.0)
 
@@ -42,7 +42,9 @@ def _cameras(count: int = 1, size: tuple[int, int] = (40, 32)) -> Cameras:
 
 def test_some_rows_are_those_of_all():
     splats = _splats()
-    splats.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
+    splats = splats.view(
+        placement=Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
+    )
     whole, some = splats.columns_in(), splats.columns_in(rows=slice(7, 19))
     for name in PARAMETERS:
         torch.testing.assert_close(some[name], whole[name][7:19], rtol=0, atol=1e-6)  # products round by their shapes
@@ -72,7 +74,7 @@ def test_moving_scene_and_cameras_together_changes_nothing():
     change = Similarity(((c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, -0.5), 2.5)
     with torch.no_grad():
         here = renderer_for(splats)(splats, cameras)
-        splats.world_from_local = change
+        splats = splats.view(placement=change)
         there = renderer_for(splats)(splats, cameras.moved(change))
     # float32 poses; an alpha of 1/255 may fall on either side
     assert (here.rgb - there.rgb).abs().max() < 5e-3 and (here.rgb - there.rgb).abs().mean() < 1e-5
@@ -160,7 +162,8 @@ def test_the_dead_move_and_more_are_added(surfels):
     splats = _splats(100, surfels=surfels)
     with torch.no_grad():
         splats.logits[:30] = -12.0
-    change = MCMCStrategy(most=110, growth=1.5, shares=torch.ones(100)).move(splats, _seeded())
+    known = {"done": 0, "shares": torch.ones(100)}
+    _, change = MCMCStrategy(max_splats=110, growth=1.5).relocate_dead(splats, known, _seeded())
     assert len(splats) == 110 == splats.config.count and (splats.opacities > 0.005 * 0.99).all()
     assert change is not None and change.rows is not None and len(change.rows) == 110
     assert splats.config.surfels is surfels and splats.log_scales.shape == (110, 2 if surfels else 3)
@@ -220,12 +223,12 @@ class _Growing:
         self.x = torch.nn.Parameter(torch.tensor([[1.0], [2.0]]))
 
     def losses(self, moment):
-        return {"x": self.x.square().sum()}
+        return StepLosses({"x": self.x.square().sum()})
 
     def groups(self):
         return [ParamGroup("x", (self.x,), 1e-2)]
 
-    def after_step(self, moment):
+    def after_step(self, moment, record):
         if moment.step != 2:
             return []
         self.x = torch.nn.Parameter(self.x.detach()[torch.tensor([0, 1, 1])])

@@ -118,7 +118,7 @@ def test_formats_that_cannot_hold_it_are_refused_as_save_does(tmp_path, field):
 
 @pytest.mark.parametrize("command", [("fit",), ("convert",), ("render",)], ids=lambda c: c[0])
 def test_commands_say_so_before_the_work_begins(capsys, tmp_path, monkeypatch, command):
-    monkeypatch.setattr("volkit.training.run.Training.run", refuse(errno.EIO))
+    monkeypatch.setattr("volkit.training.run.TrainingRun.run", refuse(errno.EIO))
     name = "x.png" if command == ("render",) else "x.safetensors"
     target = tmp_path / "absent" / name
     arguments = [*command, str(SCENE), str(target)] + (["--to", "hash_grid"] if command == ("convert",) else [])

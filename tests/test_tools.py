@@ -1,4 +1,4 @@
-"""Every script says what it does and starts; the README's tables are those of the kept results."""
+"""Every script says what it does and starts; the documentation's tables are those of the kept results."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_scripts_explain_themselves(script):
     assert "usage:" in done.stdout
 
 
-def test_the_readme_shows_the_kept_results(monkeypatch, capsys):
+def test_the_pages_show_the_kept_results(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(TOOLS))
     import render_tables
 

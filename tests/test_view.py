@@ -45,7 +45,7 @@ def page_from_world(told: dict[str, Any]) -> Similarity:
 
 def test_splats_and_meshes_lie_in_the_frame_of_the_page(tmp_path):
     splats, mesh = cloud(mip=True), ball(2)
-    splats.world_from_local = PLACE
+    splats = splats.view(placement=PLACE)
     save(splats, tmp_path / "cloud.safetensors")
     save(mesh, tmp_path / "ball.glb")
     told = seen(tmp_path / "cloud.safetensors", tmp_path / "ball.glb", "--up=-y")
@@ -75,7 +75,7 @@ def test_compact_pages(tmp_path, monkeypatch, capsys):
     assert small["file"] == "scene.spz" and 3 * small["path"].stat().st_size < exact["path"].stat().st_size
     apart = load(small["path"]).world_from_local.points(load(small["path"]).means) - load(exact["path"]).means
     assert apart.abs().max() < 0.5 / 4096 + 1e-5  # half a step of the file
-    monkeypatch.setattr(view, "LARGEST", 1)
+    monkeypatch.setattr(view, "MAX_PAGE_SPLAT_BYTES", 1)
     assert seen(tmp_path / "cloud.ply")["scenes"][0]["file"] == "scene.spz"
     assert "rounded as in .spz" in capsys.readouterr().err
 
@@ -126,6 +126,6 @@ def test_what_cannot_be(tmp_path, monkeypatch, capsys):
     (tmp_path / "there.html").touch()
     assert cli.main([*words, str(tmp_path / "there.html")]) == 1 and "--force" in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setattr("volkit.__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("volkit.reports.view_page.__file__", str(tmp_path / "reports" / "view_page.py"))
     assert cli.main([*words, str(tmp_path / "page.html")]) == 1 and "'make viewer'" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cloud.ply", "there.html"]

@@ -27,7 +27,7 @@ import volkit
 from volkit.evaluation.evaluate import Evaluator
 from volkit.geometry import Domain
 from volkit.progress import Progress
-from volkit.representations import Splats, SplatsConfig
+from volkit.representations import Placement, Splats, SplatsConfig
 
 FORMATS = (".ply", ".compressed.ply", ".spz")
 WAYS = ((".ply", ".ply"), (".ply", ".compressed.ply"), (".ply", ".spz"), (".spz", ".ply"))
@@ -66,7 +66,7 @@ def noise(count: int, generator: torch.Generator) -> Splats:
         for name, parameter in splats.named_parameters():
             parameter.copy_(SPREAD[name] * torch.randn(parameter.shape, generator=generator))
         splats.log_scales.sub_(4.0)
-    splats.frame = "ydown"  # as files of splats have it
+    splats = splats.view(placement=Placement(frame="ydown"))  # as files of splats have it
     return splats
 
 

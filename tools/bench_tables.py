@@ -1,4 +1,4 @@
-"""The README's tables of speed."""
+"""The documentation's tables of speed."""
 
 from kept import Row, number, results, table
 

@@ -1,4 +1,4 @@
-"""Fits from photographs at the budgets that the README shows.
+"""Fits from photographs at the budgets that docs/benchmarks.md shows.
 
 python tools/measure_fit.py ../shared/data/images --work out/fits
 """

@@ -16,12 +16,12 @@ import volkit
 from volkit.commands.compare import CompareJob
 from volkit.commands.convert import ConvertJob
 from volkit.commands.fit import FitJob
+from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.render import RenderJob
 from volkit.evaluation.metrics import surface_distances
 from volkit.geometry.triangles import Triangles
 from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing.lattice import lattice_over, zero_surface
-from volkit.meshing.options import MeshOptions
 from volkit.meshing.visible import visible_faces
 from volkit.progress import Progress
 from volkit.representations import AnalyticField, Mesh
@@ -30,10 +30,10 @@ SCENES = ("primitives", "still_life", "lantern")
 SIZE = 400
 POINTS, SPLATS = 100_000, 100_000
 ASSETS = {
-    "mesh": ("hash_grid", "120s", MeshOptions()),
-    "mesh_lit": ("hash_grid", "120s", MeshOptions(lit=True)),
-    "mesh_refined_120s": ("hash_grid", "120s", MeshOptions(refine=120.0)),
-    "mesh_3_levels_hulls": ("splats", "2m", MeshOptions(faces=20_000, lods=3, collider="hulls")),
+    "mesh": ("hash_grid", "120s", MeshFlags()),
+    "mesh_lit": ("hash_grid", "120s", MeshFlags(lit=True)),
+    "mesh_refined_120s": ("hash_grid", "120s", MeshFlags(refine=120.0)),
+    "mesh_3_levels_hulls": ("splats", "2m", MeshFlags(faces=20_000, lods=3, collider="hulls")),
 }
 QUIET = Progress()
 
@@ -76,11 +76,11 @@ def from_mesh(work: Path, source: Path) -> dict:
     """A mesh to splats to a mesh."""
     splats, target = work / "splats.ply", work / "splats.glb"
     ConvertJob((source, splats), to="splats", budget="60s", size=SIZE, force=True).run(QUIET)
-    report = ConvertJob((splats, target), to="mesh", mesh=MeshOptions(faces=20_000), force=True).run(QUIET)
+    report = ConvertJob((splats, target), to="mesh", mesh=MeshFlags(faces=20_000), force=True).run(QUIET)
     return report | beside(target, in_world(volkit.load(source)))
 
 
-def from_photographs(work: Path, data: Path, kind: str, budget: str, options: MeshOptions) -> dict:
+def from_photographs(work: Path, data: Path, kind: str, budget: str, options: MeshFlags) -> dict:
     """A scene fitted to photographs, and its mesh, both on the held-out ones."""
     source, target = work / f"photographs-{kind}.safetensors", work / f"photographs-{kind}.glb"
     if not source.exists():

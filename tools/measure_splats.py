@@ -1,4 +1,4 @@
-"""Splats from photographs, from a field and from a mesh, and fields from splats, at the sizes that the README shows.
+"""Splats from photographs, from a field and from a mesh, and fields from splats, as docs/benchmarks.md shows them.
 
 python tools/measure_splats.py ../shared/data/images/chair --mesh ../shared/data/meshes/spot/spot.obj
 

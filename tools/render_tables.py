@@ -1,7 +1,7 @@
-"""Fill the README's marked tables from tools/results/summary.jsonl and volkit's own, so that none is typed by hand.
+"""Fill the pages' marked tables from tools/results/summary.jsonl and volkit's own, so that none is typed by hand.
 
-python tools/render_tables.py          writes README.md
-python tools/render_tables.py --check  only says whether it is up to date
+python tools/render_tables.py          writes the pages under docs
+python tools/render_tables.py --check  only says whether they are up to date
 """
 
 import argparse
@@ -17,6 +17,7 @@ from generation_tables import generation_table
 from kept import Row, number, results, table
 
 ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 REGION = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 KINDS = ("hash_grid", "tensor_vm", "voxels", "planes", "tensor_cp", "mlp", "splats")
 SOURCES = (*KINDS, "mesh")
@@ -230,17 +231,18 @@ def filled(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write or check README.md."""
+    """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the README is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if a page is out of date")
     options = parser.parse_args(arguments)
-    readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    after = filled(before)
+    made = {page: filled(page.read_text(encoding="utf-8")) for page in PAGES}
+    stale = {page: text for page, text in made.items() if text != page.read_text(encoding="utf-8")}
     if options.check:
-        print("up to date" if before == after else "README.md is out of date: python tools/render_tables.py")
-        return int(before != after)
-    readme.write_text(after, encoding="utf-8")
+        names = ", ".join(str(page.relative_to(ROOT)) for page in stale)
+        print(f"{names}: out of date; run python tools/render_tables.py" if stale else "up to date")
+        return int(bool(stale))
+    for page, text in stale.items():
+        page.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -96,10 +96,10 @@ def extract_mesh(
     source's pictures, `collider` solids are named as `engine` expects.
     """
     from volkit.commands.convert import ConvertJob
-    from volkit.meshing.options import MeshOptions
+    from volkit.commands.mesh_flags import MeshFlags
     from volkit.progress import Progress
 
-    mesh = MeshOptions(faces=faces, lods=lods, refine=refine, collider=collider, engine=engine)
+    mesh = MeshFlags(faces=faces, lods=lods, refine=refine, collider=collider, engine=engine)
     return ConvertJob((Path(source), Path(target)), to="mesh", mesh=mesh, force=force).run(Progress())
 
 

@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
+from volkit.threads import apply_threads, keep_memory, set_wait_policy
 from volkit.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -21,7 +23,9 @@ COMMANDS = {
     "generate": "words to an asset, by what a diffusion model says about its pictures",
     "refine": "an asset and words to a better asset",
     "retexture": "new colours by words for a mesh whose shape and uv stay",
-    "edit": "an asset, what it is and what it shall be, to that: the rest is held",
+    "edit": "a scene cut, moved, sized, cleaned or thinned, in the order that is typed",
+    "edit-with-prompt": "an asset, what it is and what it shall be in words, to that: the rest is held",
+    "asset": "a scan to a game asset: cleaned, upright, sized, meshed, with levels, collider, preview and page",
     "render": "pictures or a video of a scene, or a dataset that other tools train on",
     "view": "scenes in a browser: one page that needs no other file and no network",
     "compare": "PSNR, SSIM and FLIP between scenes, or a scene and its photographs",
@@ -55,13 +59,16 @@ class OutputOptions:
     """Print one JSON object on standard output and nothing else; no progress."""
     debug: bool = False
     """Show the traceback of an error."""
+    threads: int | None = None
+    """CPU threads; without it VOLKIT_THREADS, else every core that this process may use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    set_wait_policy()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
-        rows = "\n".join(f"  {name:9} {purpose}" for name, purpose in COMMANDS.items())
+        rows = "\n".join(f"  {name:16} {purpose}" for name, purpose in COMMANDS.items())
         print(MANUAL.format(commands=rows))
         return 0 if given else 2
     if given[0] in ("-V", "--version"):
@@ -76,6 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    keep_memory()
+    try:
+        apply_threads(_typed_threads(arguments))
+    except ValueError as error:
+        return _failed(str(error), 2)
     try:
         job, speech = _parsed(name, arguments)
     except SystemExit as stop:  # tyro has printed help or what is wrong
@@ -100,7 +112,8 @@ def _run(name: str, arguments: list[str]) -> int:
 def _parsed(name: str, arguments: list[str]) -> tuple[Any, OutputOptions]:
     import tyro
 
-    job = getattr(importlib.import_module(f"volkit.commands.{name}"), f"{name.capitalize()}Job")
+    module = importlib.import_module(f"volkit.commands.{name.replace('-', '_')}")
+    job = getattr(module, f"{name.title().replace('-', '')}Job")
     flat = tyro.conf.arg(name="")
     config = (
         tyro.conf.PositionalRequiredArgs,
@@ -112,6 +125,13 @@ def _parsed(name: str, arguments: list[str]) -> tuple[Any, OutputOptions]:
     return tyro.cli(
         both, prog=f"volkit {name}", description=inspect.cleandoc(job.__doc__), args=arguments, config=config
     )
+
+
+def _typed_threads(arguments: list[str]) -> int | None:
+    """The number behind `--threads`, read before a command is imported, because torch comes with it."""
+    given = [f"{word}={following}" for word, following in pairwise([*arguments, ""])] + arguments
+    numbers = [word.partition("=")[2] for word in given if word.startswith("--threads=")]
+    return next((int(number) for number in reversed(numbers) if number.isdecimal()), None)
 
 
 def _say(text: str) -> None:

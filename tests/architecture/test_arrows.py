@@ -20,7 +20,7 @@ FLOORS = (
     ("representations",),
     ("ops",),
     ("geometry",),
-    ("typing", "version", "progress", "devices"),
+    ("typing", "version", "progress", "devices", "threads", "extras"),
 )
 FLOOR = {room: depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 

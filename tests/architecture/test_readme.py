@@ -1,39 +1,153 @@
-"""What the README says in Python runs, and what it names exists."""
+"""What the README and the pages say in Python runs, what they name exists, and what is generated is up to date."""
 
 import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from architecture.source import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-SMALLER = {"size=200": "size=16", '"120s"': '"20"', '"60s"': '"4"'}
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_PYTHON = ("README.md", "docs/python.md", "docs/tutorial.md")
+MAX_README_BYTES = 9_000
+# Sizes and budgets of an example, and those with which a test runs it.
+SMALLER = (
+    (r'budget="\d+[sm]"', 'budget="4"'),
+    (r"faces=20_000", "faces=300, cells=24, texture=128"),
+    (r"size=\((\d+), (\d+)\)", "size=(16, 16)"),
+    (r"range\(100\)", "range(8)"),
+)
+# Examples whose verbs are not there yet, by page and number. One that runs must leave this list: a test says so.
+PENDING: set[tuple[str, int]] = {
+    ("README.md", 1),
+    *(("docs/python.md", number) for number in (1, 2, 3, 4, 5, 6, 8, 10, 11)),
+    ("docs/tutorial.md", 1),
+}
 
 
-def test_python_examples_run(tmp_path, monkeypatch):
-    """In their order and in one folder, as printed but for sizes and budgets: each goes on from the ones before."""
-    monkeypatch.chdir(tmp_path)
-    assert all(large in "".join(EXAMPLES) for large in SMALLER)
-    for index, example in enumerate(EXAMPLES):
-        for large, small in SMALLER.items():
-            example = example.replace(large, small)
-        exec(compile(example, f"README.md, example {index + 1}", "exec"), {"__name__": "readme"})
+def _text(page: str | Path) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-def test_there_are_examples():
-    assert len(EXAMPLES) >= 3
+def _examples(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", _text(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def _smaller(example: str) -> str:
+    for large, small in SMALLER:
+        example = re.sub(large, small, example)
+    return example
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder as the examples expect it: the project's scenes, and `photos`, small pictures of one of them."""
+    from volkit.commands.render import RenderJob
+    from volkit.progress import Progress
+
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "scenes").symlink_to(ROOT / "scenes")
+    RenderJob(ROOT / "scenes" / "primitives.json", folder / "photos", size=16).run(Progress())
+    return folder
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
+def test_python_examples_run(page, place, monkeypatch):
+    """In their order, in one folder and one namespace, as printed but for sizes and budgets."""
+    monkeypatch.chdir(place)
+    names: dict[str, object] = {"__name__": "page"}
+    failures = {}
+    for number, example in enumerate(_examples(page), 1):
+        try:
+            exec(compile(_smaller(example), f"{page}, example {number}", "exec"), names)
+        except Exception as error:
+            failures[page, number] = f"{type(error).__name__}: {error}"
+    broken = {key: failure for key, failure in failures.items() if key not in PENDING}
+    assert not broken, broken
+    runs = {key for key in PENDING if key[0] == page} - set(failures)
+    assert not runs, f"these run now: take them out of PENDING: {sorted(runs)}"
+
+
+def test_every_page_with_python_is_run():
+    named = {str(page.relative_to(ROOT)) for page in PAGES if "```python" in _text(page)}
+    assert named == set(WITH_PYTHON)
+    assert {page for page, _ in PENDING} <= named
+
+
+def test_the_readme_is_short():
+    assert len(_text("README.md").encode()) <= MAX_README_BYTES
 
 
 def test_the_two_commands_stand_first():
-    assert README.index("make demo") < README.index("make test") < README.index("## ")
+    """Of all that a reader may type, in the README's fenced blocks."""
+    commands = "".join(re.findall(r"^```\w*\n(.*?)^```", _text("README.md"), flags=re.DOTALL | re.MULTILINE))
+    assert [line.split("#")[0].strip() for line in commands.splitlines()][:2] == ["make demo", "make test"]
 
 
-def test_files_that_it_links_to_exist():
-    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", README) if not link.startswith("http")]
-    missing = [link for link in links if not (ROOT / link).exists()]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_exists(page):
+    for link, anchor in _links(page):
+        target = (page.parent / link).resolve() if link else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor and target.suffix == ".md":
+            assert anchor in _anchors(target), f"{page.name}: {link}#{anchor}"
+
+
+def _links(page: Path) -> Iterator[tuple[str, str]]:
+    plain = re.sub(r"^```.*?^```", "", _text(page), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", plain):
+        if not re.match(r"https?:", link):
+            path, _, anchor = link.partition("#")
+            yield path, anchor
+
+
+def _anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", _text(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_pages_exist(page):
+    """Every `volkit COMMAND` of a block is a command, and its options are in the manual's section of that command."""
+    manual = _text("docs/cli.md")
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", manual, flags=re.DOTALL | re.MULTILINE))
+    if page == ROOT / "docs" / "cli.md":
+        return
+    for block in re.findall(r"^```\n(.*?)^```", _text(page), flags=re.DOTALL | re.MULTILINE):
+        for line in re.findall(r"^volkit (.+)$", block, flags=re.MULTILINE):
+            command, _, rest = line.split("  #")[0].partition(" ")
+            assert command in sections, f"{page.name}: volkit {command}"
+            for flag in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
+                assert re.search(rf"{flag}\b(?!-)", sections[command]), f"{page.name}: volkit {command} {flag}"
+
+
+def test_pages_are_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    missing = [
+        p.name
+        for p in sorted((ROOT / "docs").rglob("*.md"))
+        if p.relative_to(ROOT / "docs").as_posix() not in navigation
+    ]
     assert not missing
 
 
+@pytest.mark.parametrize("tool", ["make_cli_page", "make_api_pages", "make_licences"])
+def test_generated_pages_are_current(tool, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.setattr(sys, "argv", [tool])
+    made = __import__(tool)
+    assert made.main(["--check"]) == 0, capsys.readouterr().out
+
+
 def test_nothing_of_the_place_it_was_made_in():
-    for path in ("README.md", "CHANGELOG.md", "Makefile", "constraints.txt", ".ci/run"):
-        text = (ROOT / path).read_text(encoding="utf-8")
-        assert not re.search(r"/(work|tmp|opt|root|home)/", text), path
+    made = [ROOT / path for path in ("CHANGELOG.md", "Makefile", "constraints.txt", "mkdocs.yml", ".ci/run")]
+    for path in (*PAGES, *made):
+        assert not re.search(r"/(work|tmp|opt|root|home)/", path.read_text(encoding="utf-8")), path
+
+
+def test_pictures_are_small():
+    """A clone should not grow by them."""
+    pictures = sorted((ROOT / "docs" / "images").iterdir())
+    assert pictures
+    assert sum(path.stat().st_size for path in pictures) < 600_000

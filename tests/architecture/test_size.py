@@ -1,24 +1,26 @@
-"""Small files, short functions, few arguments, honest lists of names: with no list of exceptions."""
+"""Files, functions and folders of a size that can be read, no splinters, honest lists of names: with no exceptions."""
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
-from architecture.source import PACKAGE, PYTHON, ROOT, functions, imported, name, tree
+from architecture.source import PACKAGE, PYTHON, ROOT, functions, imported, module, name, tree
 
-LONGEST_FILE, LONGEST_FUNCTION, MOST_ARGUMENTS = 300, 50, 8
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS, MAX_FOLDER_FILES = 400, 80, 8, 25
+SPLINTER_LINES = 60  # a module below, which one sibling alone imports, is a part of that sibling
 FORBIDDEN = {"utils", "util", "misc", "helpers", "helper", "common", "base", "manager", "managers"}
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_files_and_functions_are_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE, f"{name(path)}: split it"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES, f"{name(path)}: split it"
     for function in functions(path):
         length = function.end_lineno - function.lineno + 1
-        assert length < LONGEST_FUNCTION, f"{name(path)}: {function.name} has {length} lines"
+        assert length <= MAX_FUNCTION_LINES, f"{name(path)}: {function.name} has {length} lines"
         given = function.args
         count = len([a for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg not in ("self", "cls")])
-        assert count <= MOST_ARGUMENTS, f"{name(path)}: {function.name} takes {count} arguments; a value is missing"
+        assert count <= MAX_ARGUMENTS, f"{name(path)}: {function.name} takes {count} arguments; a value is missing"
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
@@ -87,3 +89,56 @@ def test_public_names_have_a_docstring():
         and not ast.get_docstring(node)
     ]
     assert not silent, silent
+
+
+def test_folders_hold_what_can_be_read_at_a_glance():
+    folders = {path.parent for path in PACKAGE}
+    full = {name(f): n for f in folders if (n := len(list(f.glob("*.py")))) > MAX_FOLDER_FILES}
+    assert not full, full
+
+
+def test_no_class_name_stands_twice():
+    places: dict[str, list[str]] = {}
+    for path in PACKAGE:
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name(path))
+    twice = {word: found for word, found in places.items() if len(found) > 1}
+    assert not twice, twice
+
+
+def splinters() -> list[str]:
+    """Short modules that a single sibling imports."""
+    known = {module(path): path for path in PACKAGE}
+    importers: dict[Path, set[Path]] = {path: set() for path in PACKAGE}
+    for path in PACKAGE:
+        for dotted in imported(path):
+            target = known.get(dotted) or known.get(dotted.rpartition(".")[0])
+            if target is not None and target != path:
+                importers[target].add(path)
+    return [
+        f"{name(path)} belongs to {name(next(iter(users)))}"
+        for path, users in importers.items()
+        if path.stem != "__init__"
+        and len(users) == 1
+        and next(iter(users)).parent == path.parent
+        and len(path.read_text(encoding="utf-8").splitlines()) < SPLINTER_LINES
+    ]
+
+
+def test_no_splinters():
+    assert not splinters(), splinters()
+
+
+def test_flags_are_named_in_commands_alone():
+    """Errors below the commands speak of parameters, so that they are right for those who call the engine."""
+    flag = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+    inside = ("commands", "cli.py")
+    loud = [
+        f"{name(path)}:{node.lineno}: {found.group()}"
+        for path in PACKAGE
+        if path.relative_to(ROOT / "volkit").parts[0] not in inside
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and (found := flag.search(node.value))
+    ]
+    assert not loud, loud

@@ -76,7 +76,7 @@ def _box(centre: torch.Tensor) -> Triangles:
 
 def _placed() -> Mesh:
     mesh = Mesh.of(torch.eye(3), torch.tensor([[0, 1, 2]]))
-    mesh.world_from_local = PLACE
+    mesh = mesh.view(placement=PLACE)
     return mesh
 
 

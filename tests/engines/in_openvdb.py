@@ -14,7 +14,7 @@ import torch
 
 from volkit.geometry import Domain, Points, Similarity
 from volkit.io import FormatError, load, save
-from volkit.representations import Voxels, VoxelsConfig
+from volkit.representations import Placement, Voxels, VoxelsConfig
 
 PLACE = Similarity(((0.6, -0.8, 0.0), (0.8, 0.6, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 3.0)
 
@@ -26,7 +26,7 @@ def field(generator):
     with torch.no_grad():
         made.density_data.copy_(torch.rand(made.density_data.shape, generator=generator) + 0.1)
         made.sh_data.normal_(generator=generator).mul_(0.3)
-    made.world_from_local, made.provenance = PLACE, {"note": "of a test"}
+    made = made.view(placement=Placement(PLACE), provenance={"note": "of a test"})
     return made.requires_grad_(False)
 
 
@@ -99,7 +99,7 @@ def main(folder):
     save(made, folder / "a.vdb")
     save(made, folder / "a.nvdb")
     upright = field(generator)
-    upright.world_from_local = replace(PLACE, rotation=Similarity().rotation)
+    upright = upright.view(placement=replace(PLACE, rotation=Similarity().rotation))
     save(upright, folder / "upright.nvdb")
     whole = (folder / "a.vdb").read_bytes()
     damaged = (whole[: len(whole) // 2], whole[:40], whole[:200] + bytes(64) + whole[264:])

@@ -1,5 +1,7 @@
 """Files of splats that we write, read by PlayCanvas' splat-transform: what it finds is what we find."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from clients import by_splat_transform
@@ -12,7 +14,7 @@ from volkit.io import load, save
 def test_it_finds_what_we_find(tmp_path, suffix):
     """Both decode the same bytes, in the same order; an .spz holds the axes of a .ply for it."""
     scene = cloud()
-    scene.frame = "ydown"
+    scene = scene.view(placement=replace(scene.placement, frame="ydown"))
     ours, theirs = tmp_path / f"ours.{suffix}", tmp_path / "theirs.ply"
     save(scene, ours, spz_frame="ply")
     by_splat_transform(ours, theirs)

@@ -237,7 +237,7 @@ def test_large_pictures_are_encoded_one_by_one(folders, monkeypatch):
 
     prior, found = open_prior(folders("latent"), size=64), []
     for large in (65, 64):
-        monkeypatch.setattr(codec, "LARGE", large)
+        monkeypatch.setattr(codec, "CHECKPOINTED_SIZE", large)
         seen = pictures(size=64).requires_grad_()
         x = prior.encode(seen)
         (gradient,) = torch.autograd.grad(x, seen, x.detach().cos())

@@ -3,7 +3,7 @@
 import torch
 
 from volkit.geometry import Domain
-from volkit.representations import Splats, SplatsConfig
+from volkit.representations import Placement, Splats, SplatsConfig
 from volkit.typing import Tensor
 
 C0 = 0.28209479177387814
@@ -13,7 +13,8 @@ def random_splats(count: int = 600, degree: int = 3, seed: int = 0, **settings) 
     """A cloud as trained ones are: small, of any colour and opacity, harmonics smaller than the constant."""
     generator = torch.Generator().manual_seed(seed)
     splats = SplatsConfig(count, degree, **settings).build(Domain.cube(1.0), generator)
-    splats.frame = "ydown"  # as files of splats have it, so that most writers need not turn them
+    # As files of splats have it, so that most writers need not turn them.
+    splats = splats.view(placement=Placement(frame="ydown"))
     spread = {"means": 1.0, "quaternions": 1.0, "log_scales": 0.5, "logits": 2.0, "sh_dc": 0.5, "sh_rest": 0.2}
     with torch.no_grad():
         for name, parameter in splats.named_parameters():

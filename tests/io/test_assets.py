@@ -114,7 +114,7 @@ def test_solids_bear_the_names_that_engines_look_for(tmp_path: Path, engine, nam
 
 
 def test_files_beside(tmp_path: Path) -> None:
-    write_asset(WHOLE, tmp_path / "ball.gltf", Style(picture="jpeg"))
+    write_asset(WHOLE, tmp_path / "ball.gltf", Style(texture_format="jpeg"))
     names = {"ball.gltf", "ball.bin", "ball_baseColor.jpg", "ball_normal.png", "ball_occlusion.jpg",
              "ball_metallicRoughness.png"}  # fmt: skip
     assert {p.name for p in tmp_path.iterdir()} == names
@@ -142,7 +142,7 @@ def test_all_files_or_none(tmp_path: Path, monkeypatch) -> None:
 @pytest.mark.parametrize(("style", "suffix", "said"), [
     (Style("godot", draco=True), ".glb", "godot reads no glTF with draco"),
     (Style(draco=True, quantize=True), ".glb", "Draco quantizes by itself"),
-    (Style(picture="webp"), ".usdz", "PNG and JPEG"), (Style(), ".fbx", "not written as '.fbx'"),
+    (Style(texture_format="webp"), ".usdz", "PNG and JPEG"), (Style(), ".fbx", "not written as '.fbx'"),
     (Style(draco=True), ".obj", "are glTF's"), (Style(quantize=True), ".stl", "are glTF's"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said(tmp_path: Path, style: Style, suffix: str, said: str) -> None:
@@ -159,7 +159,7 @@ def test_transparent_texels(tmp_path: Path) -> None:
     assert torch.equal(load(tmp_path / "a.glb").texture, mesh.texture)
     assert unpacked(tmp_path / "a.glb")[0]["materials"][0]["alphaMode"] == "BLEND"
     with pytest.raises(FormatError, match="JPEG cannot hold"):
-        write_asset(whole, tmp_path / "b.glb", Style(picture="jpeg"))
+        write_asset(whole, tmp_path / "b.glb", Style(texture_format="jpeg"))
 
 
 def test_unlit_is_said(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from engines.assets import coloured
 from mutants import survive
 from splat_scenes import assert_agree, random_splats
 
-from volkit.files.extras import advice
+from volkit.extras import advice
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.io import FORMATS, FormatError, check_target, describe, load, save
 from volkit.io.meshes import usd_reader
@@ -91,13 +91,12 @@ def scene_of(kind: str, degree: int = 3) -> Representation:
         if kind == "hash_grid":  # as wide as instant-ngp has them
             shape = {"levels": 4, "features": 4, "log2_table": 8, "base_resolution": 4, "width": 32}
             scene = HashGridConfig(**shape, products="float32").build(Domain.cube(2.0), torch.Generator())
-        scene.world_from_local = PLACE
+        scene = scene.view(placement=PLACE)
     cameras = Cameras(
         torch.eye(4)[None, :3].clone(), torch.tensor([[90.0, 90.0, 32.0, 24.0]]), torch.tensor([[64, 48]])
     )
-    scene.capture = Capture(cameras, ("a",), ("a",), 0.25, (1.0, 1.0, 0.5))
-    scene.provenance = NOTE
-    return scene.requires_grad_(False)
+    capture = Capture(cameras, ("a",), ("a",), 0.25, (1.0, 1.0, 0.5))
+    return scene.view(capture=capture, provenance=NOTE).requires_grad_(False)
 
 
 def written(folder: Path, row: str, kind: str, suffix: str) -> tuple[Representation, Path]:

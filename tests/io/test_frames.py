@@ -14,6 +14,7 @@ from volkit.io import FORMATS, FormatError, load, save
 from volkit.io.meshes import usd_reader
 from volkit.rendering.orbits import orbit_path
 from volkit.rendering.renderer import renderer_for
+from volkit.representations import Placement
 
 FRAMES = ("zup", "yup", "ydown")
 UP = {"zup": (0.0, 0.0, 1.0), "yup": (0.0, 1.0, 0.0), "ydown": (0.0, -1.0, 0.0)}
@@ -24,7 +25,7 @@ EYES = torch.tensor([[4.0, 1.0, 0.5], [-1.0, -3.5, 2.0]])
 def scene(frame: str):
     splats = random_splats(60, 3)
     splats.log_scales.data.add_(1.5)
-    splats.frame = frame
+    splats = splats.view(placement=Placement(frame=frame))
     return splats.requires_grad_(False)
 
 
@@ -57,7 +58,7 @@ def test_pictures_are_the_same_from_cameras_that_moved_along(tmp_path, row, own,
 @pytest.mark.parametrize("suffix", [".glb", ".obj", ".stl", ".ply", ".usdc"])
 def test_meshes_stand_upright_in_every_format(tmp_path, suffix, own):
     mesh = coloured(1)
-    mesh.frame = own
+    mesh = mesh.view(placement=Placement(frame=own))
     save(mesh, tmp_path / f"a{suffix}")
     again = load(tmp_path / f"a{suffix}")
     assert again.frame == ("zup" if suffix == ".stl" else own)  # which has no room to say where it came from
@@ -69,8 +70,9 @@ def test_meshes_stand_upright_in_every_format(tmp_path, suffix, own):
 @pytest.mark.parametrize("own", FRAMES)
 def test_splats_and_mesh_of_a_scene_lie_alike_in_gltf(tmp_path, own):
     splats, mesh = scene(own), coloured(1)
-    mesh.frame = own
-    mesh.vertices, mesh.world_from_local = splats.means[: len(mesh.vertices)].clone(), splats.world_from_local
+    mesh = mesh.view(placement=Placement(frame=own))
+    mesh = mesh.view(placement=splats.world_from_local)
+    mesh.vertices = splats.means[: len(mesh.vertices)].clone()
     save(splats, tmp_path / "splats.glb")
     save(mesh, tmp_path / "mesh.glb")
     used = mesh.faces.unique().long()

@@ -126,15 +126,12 @@ def fitted(seed=0, **changes):
             parameter.copy_((parameter + 0.3 * torch.randn(parameter.shape, generator=generator)).half())
     field.occupancy = torch.randint(0, 256, field.occupancy.shape, generator=generator).to(torch.uint8)
     angle = math.sqrt(0.5)
-    field.world_from_local = Similarity(
-        ((angle, -angle, 0.0), (angle, angle, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0
-    )
+    place = Similarity(((angle, -angle, 0.0), (angle, angle, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.0), 2.0)
     pose = torch.eye(4)[None, :3].clone()
     pose[0, :, 3] = torch.tensor([1.0, -4.0, 2.0])
     cameras = Cameras(pose, torch.tensor([[90.0, 90.0, 32.0, 24.0]]), torch.tensor([[64, 48]]))
-    field.capture = Capture(cameras, ("a",), ("a",), 0.25, (1.0, 1.0, 0.5))
-    field.provenance = {"note": "of a test"}
-    return field
+    capture = Capture(cameras, ("a",), ("a",), 0.25, (1.0, 1.0, 0.5))
+    return field.view(placement=place, capture=capture, provenance={"note": "of a test"})
 
 
 @pytest.mark.parametrize("suffix", [".ingp", ".msgpack"])
@@ -143,7 +140,7 @@ def fitted(seed=0, **changes):
 def test_round_trip(tmp_path, suffix, density_scale, turned):
     field = fitted(density_scale=density_scale)
     if not turned:
-        field.world_from_local = Similarity()
+        field = field.view(placement=Similarity())
     path = tmp_path / f"scene{suffix}"
     save(field, path)
     again = load(path)
@@ -170,7 +167,7 @@ def test_round_trip(tmp_path, suffix, density_scale, turned):
 def test_what_instant_ngp_reads_of_ours(tmp_path):
     """The entries that its loader demands, and a world that its own formula maps into its box."""
     field = fitted()
-    field.world_from_local = Similarity()
+    field = field.view(placement=Similarity())
     save(field, tmp_path / "scene.msgpack")
     root = msgpack.unpackb((tmp_path / "scene.msgpack").read_bytes())
     snap, dataset = root["snapshot"], root["snapshot"]["nerf"]["dataset"]

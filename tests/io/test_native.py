@@ -20,11 +20,10 @@ def small_field(seed=3):
     cameras = Cameras(
         cameras.world_from_camera, cameras.intrinsics, cameras.size, OPENCV, torch.full((3, 8), 0.01), torch.arange(3.0)
     )
-    field.capture = Capture(cameras, ("a", "b", "c"), ("b",), 0.1, (1.0, 1.0, 1.0))
-    field.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.1), 0.7)
+    field = field.view(capture=Capture(cameras, ("a", "b", "c"), ("b",), 0.1, (1.0, 1.0, 1.0)))
+    field = field.view(placement=Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (1.0, 2.0, 3.1), 0.7))
     field.occupancy.copy_(torch.randint(0, 256, field.occupancy.shape, generator=torch.Generator().manual_seed(0)))
-    field.provenance = {"command": "fit", "psnr": 31.5}
-    return field
+    return field.view(provenance={"command": "fit", "psnr": 31.5})
 
 
 def rewritten(path, change):

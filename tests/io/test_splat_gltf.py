@@ -84,7 +84,7 @@ def test_a_node_places_its_splats(tmp_path):
     moved = load(tmp_path / "a.glb")
     turn = Similarity(((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)))  # LUF from RDF, and back
     node = Similarity(((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0)), (1.0, 2.0, 3.0), 2.0)
-    splats.world_from_local = turn @ node @ turn
+    splats = splats.view(placement=turn @ node @ turn)
     assert_agree(splats, moved, dict.fromkeys(EXACT, 1e-4), ordered=True)  # harmonics solved for in float32
 
 

@@ -123,7 +123,7 @@ def test_a_frame_is_baked_in_with_its_harmonics(tmp_path):
         splats.log_scales.sub_(2.5)
     angle = torch.tensor(0.7)
     turn = ((angle.cos().item(), -angle.sin().item(), 0.0), (angle.sin().item(), angle.cos().item(), 0.0), (0, 0, 1.0))
-    splats.world_from_local = Similarity(turn, (0.3, -0.2, 0.1), 1.7)
+    splats = splats.view(placement=Similarity(turn, (0.3, -0.2, 0.1), 1.7))
     save(splats, tmp_path / "a.ply")
     cameras = Cameras.looking_at(
         torch.tensor([[4.0, 3.0, 2.0]]), torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 60.0, (48, 40)

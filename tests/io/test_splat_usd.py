@@ -30,7 +30,8 @@ def test_a_stage_places_its_splats(tmp_path):
     UsdGeom.Xformable(stage.GetDefaultPrim()).AddTranslateOp().Set((1.0, 2.0, 3.0))
     UsdGeom.SetStageMetersPerUnit(stage, 0.5)
     stage.GetRootLayer().Save()
-    splats.world_from_local = Similarity(translation=(-0.5, -1.0, 1.5), scale=0.5)  # half a turn about z from the stage
+    # Half a turn about z from the stage.
+    splats = splats.view(placement=Similarity(translation=(-0.5, -1.0, 1.5), scale=0.5))
     assert_agree(splats, load(tmp_path / "a.usda"), dict.fromkeys(EXACT, 1e-5), ordered=True)
 
 

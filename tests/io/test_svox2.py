@@ -11,7 +11,7 @@ from mutants import survive
 
 from volkit.geometry import Domain, Points, Similarity
 from volkit.io import FormatError, load, save
-from volkit.representations import Voxels, VoxelsConfig
+from volkit.representations import Placement, Voxels, VoxelsConfig
 from volkit.representations.occupancy_bits import unpack_bits
 
 SHAPE, RADIUS, CENTRE = (4, 5, 6), np.array([1.0, 0.8, 1.3], np.float32), np.array([0.1, -0.2, 0.3], np.float32)
@@ -118,7 +118,7 @@ def test_round_trip(tmp_path):
         field.density_data.normal_(generator=generator)
         field.sh_data.copy_(torch.randn(field.sh_data.shape, generator=generator).half())
     field.occupancy = torch.randint(0, 256, field.occupancy.shape, generator=generator).to(torch.uint8)
-    field.world_from_local, field.provenance = Similarity(scale=3.0), {"note": "of a test"}
+    field = field.view(placement=Placement(Similarity(scale=3.0)), provenance={"note": "of a test"})
     save(field, tmp_path / "scene.npz")
     again = load(tmp_path / "scene.npz")
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in field.state_dict().items())

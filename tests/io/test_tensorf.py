@@ -11,7 +11,7 @@ from mutants import survive
 from volkit.files.restricted_pickle import pickle_start
 from volkit.geometry import Domain, Points, Similarity
 from volkit.io import FormatError, load, save
-from volkit.representations import TensorCPConfig, TensorVMConfig
+from volkit.representations import Placement, TensorCPConfig, TensorVMConfig
 from volkit.representations.occupancy_bits import unpack_bits
 
 BOX = [[-1.0, -0.8, -1.2], [1.0, 0.9, 1.1]]
@@ -185,7 +185,7 @@ def test_round_trip(tmp_path, config):
     generator = torch.Generator().manual_seed(1)
     field = config.build(Domain(*map(tuple, BOX)), generator)
     field.occupancy = torch.randint(0, 256, field.occupancy.shape, generator=generator).to(torch.uint8)
-    field.world_from_local, field.provenance = Similarity(scale=2.0), {"note": "of a test"}
+    field = field.view(placement=Placement(Similarity(scale=2.0)), provenance={"note": "of a test"})
     save(field, tmp_path / "scene.th")
     again = load(tmp_path / "scene.th")
     assert field.state_dict().keys() == again.state_dict().keys()

@@ -10,7 +10,7 @@ from mutants import survive
 
 from volkit.geometry import Domain, Points, Similarity
 from volkit.io import FormatError, load, save
-from volkit.representations import Voxels, VoxelsConfig
+from volkit.representations import Placement, Voxels, VoxelsConfig
 
 
 def store(folder, about=None, **arrays):
@@ -47,7 +47,7 @@ def test_round_trip(tmp_path):
     with torch.no_grad():
         field.density_data.copy_(torch.rand(field.density_data.shape, generator=generator) + 0.1)
         field.sh_data.normal_(generator=generator)
-    field.world_from_local, field.provenance = Similarity(scale=3.0), {"note": "of a test"}
+    field = field.view(placement=Placement(Similarity(scale=3.0)), provenance={"note": "of a test"})
     save(field, tmp_path / "cloud.volume.npz")
     again = load(tmp_path / "cloud.volume.npz")
     for name in ("links", "density_data", "sh_data"):

@@ -39,10 +39,10 @@ def _error(texture: torch.Tensor, atlas: Atlas) -> torch.Tensor:
 @pytest.mark.parametrize("lit", [False, True])
 @pytest.mark.parametrize("fine", [0.0, 1e9])  # one of four texels is asked, or each
 def test_colours_come_back(lit: bool, fine: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bake, "FINE", fine)
+    monkeypatch.setattr(bake, "MAX_TEXELS_PER_PIXEL", fine)
     whole = ball(cells=48)
     mesh = Mesh.of(whole.vertices, whole.faces, colours=_colours(whole.vertices))
-    mesh.world_from_local = Similarity(((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), (0.1, 0.0, -0.2), 1.1)
+    mesh = mesh.view(placement=Similarity(((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), (0.1, 0.0, -0.2), 1.1))
     atlas = _atlas(whole)
     error = _error(bake_texture(mesh, [atlas], around(24, 128), SIZE, lit=lit), atlas)
     # a pixel is 0.03 wide, over which colour changes by 0.012; 8 bits twice

@@ -63,7 +63,7 @@ def test_fewer_faces_stay_on_the_ball() -> None:
     # 500 equal triangles of a unit ball have sides of 0.24, and sagittas of 0.24^2 / 8
     assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
     assert [len(level) for level in make_levels(dense, 1600, 3)] == pytest.approx([1600, 400, 100], abs=4)
-    with pytest.raises(ValueError, match="--faces 3 --lods 1: the last level would have fewer than 4"):
+    with pytest.raises(ValueError, match="faces 3, lods 1: the last level would have fewer than 4"):
         make_levels(dense, 3, 1)
 
 
@@ -167,7 +167,7 @@ def test_a_texture_that_memory_does_not_hold_is_refused(tmp_path: Path, capsys, 
     line = ["convert", str(bundled("primitives")), str(tmp_path / "a.glb"), "--texture", "8192"]
     assert cli.main(line) == 1
     said = capsys.readouterr().err
-    assert "--texture 8192: needs some 12.5 GiB of memory, 1.0 are free" in said and not list(tmp_path.iterdir())
+    assert "texture 8192: needs some 12.5 GiB of memory, 1.0 are free" in said and not list(tmp_path.iterdir())
     assert free_memory() > 1 << 20
 
 

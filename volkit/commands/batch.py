@@ -1,16 +1,14 @@
 """Many conversions by one command: what fails is told, and the rest goes on."""
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from volkit.progress import Progress
+from volkit.threads import apply_threads, available_cores, keep_memory, set_wait_policy
 
 __all__ = ["run_all"]
 
@@ -37,7 +35,7 @@ def _finished(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) 
         for index, (target, run) in enumerate(named):
             yield index, _tried(target, run, type(progress)())
         return
-    share = max(1, (os.cpu_count() or 1) // jobs)
+    share = max(1, available_cores() // jobs)
     threads = ThreadPoolExecutor(jobs)
     try:
         places = {threads.submit(_alone, target, run, share): index for index, (target, run) in enumerate(named)}
@@ -51,11 +49,18 @@ def _alone(target: Path, run: Run, threads: int) -> dict[str, Any]:
     """The report of a run in a process of its own: one that is killed takes no other with it."""
     # spawned, not forked: threads of torch do not outlive a fork
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(1, context, _prepare, (threads,)) as pool:
         try:
             return pool.submit(_tried, target, run).result()
         except BrokenProcessPool:
             return _failed(target, "its process was killed, as happens when memory runs out; give fewer --jobs")
+
+
+def _prepare(threads: int) -> None:
+    """First of all in a child, before it loads torch."""
+    set_wait_policy()
+    apply_threads(threads)
+    keep_memory()
 
 
 def _tried(target: Path, run: Run, progress: Progress | None = None) -> dict[str, Any]:

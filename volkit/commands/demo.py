@@ -6,20 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from volkit.commands.compare import CompareJob
 from volkit.commands.convert import ConvertJob
 from volkit.commands.fit import FitJob
 from volkit.commands.generate import GenerateJob
+from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.render import RenderJob
 from volkit.data import load_photographs
 from volkit.evaluation.evaluate import WHITE, composite_over, render_over
 from volkit.files.atomic import atomic_write
-from volkit.generation.guided import open_guiding_prior
+from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.io.fields.analytic_scene import bundled
 from volkit.io.opening import open_scene
-from volkit.meshing.options import MeshOptions
 from volkit.progress import Progress
 from volkit.reports.fit_report import Column, Gallery, Page, write_page
 from volkit.reports.prior_report import SHOWN_SIZE, VIEWS, pictures_around
@@ -137,7 +135,7 @@ class DemoJob:
         ).run(progress)
 
     def _extract(self, effort: Effort, progress: Progress) -> dict[str, Any]:
-        mesh = MeshOptions(faces=effort.faces, texture=effort.texture, cells=effort.cells)
+        mesh = MeshFlags(faces=effort.faces, texture=effort.texture, cells=effort.cells)
         paths = (self._file(FIRST_KIND), self._file("mesh"))
         return ConvertJob(paths, to="mesh", mesh=mesh, size=effort.size, seed=self.seed, force=True).run(progress)
 
@@ -187,9 +185,8 @@ class DemoJob:
 
     def _words(self) -> dict[str, Float[Tensor, "height width 3"]]:
         """What words became, as the prior's cameras see it all around."""
-        job = GenerateJob(PROMPT, self.out / WORDS_FILE)
-        cameras = job.around(open_guiding_prior(None, torch.device("cpu"))).turntable(VIEWS, SHOWN_SIZE)
-        return pictures_around(open_scene(job.target), cameras)
+        cameras = sample_cameras(open_guiding_prior(), ScoreSettings()).turntable(VIEWS, SHOWN_SIZE)
+        return pictures_around(open_scene(self.out / WORDS_FILE), cameras)
 
 
 def _curve(report: dict[str, Any]) -> list[tuple[float, float]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from volkit.files.extras import advice
+from volkit.extras import advice
 from volkit.io import describe as formats
 from volkit.io.fields.analytic_scene import bundled_names
 from volkit.ops import backend

@@ -6,20 +6,9 @@ from volkit.evaluation.evaluate import QUICK_VIEWS
 from volkit.reports.file_size import size_in_words
 from volkit.representations.representation import Representation
 from volkit.training.loop import MOMENTS, Budget
-from volkit.training.run import EVALUATIONS, batch_samples
+from volkit.training.run import EVALUATIONS
 
 __all__ = ["estimate"]
-
-# Bytes that one sample of a batch keeps until its gradient is known, reckoned from the widths of the layers.
-ACTIVATIONS = {
-    "mlp": 20_000,
-    "hash_grid": 1_200,
-    "voxels": 900,
-    "tensor_vm": 1_600,
-    "tensor_cp": 1_600,
-    "planes": 1_200,
-    "splats": 200,
-}
 
 
 def estimate(
@@ -43,7 +32,7 @@ def estimate(
         "gradients": parameters,
         "moments": sum(4 * MOMENTS[group.rule] * count for group, count in groups),
         "pictures": 2 * pictures,  # as they were read, and as one table of pixels
-        "batch": ACTIVATIONS.get(scene.config.kind, 2_000) * batch_samples(scene.config.kind),
+        "batch": scene.config.activation_bytes * scene.config.batch_samples,
     }
     if teacher is not None:
         parts["teacher"] = 4 * sum(p.numel() for p in teacher.parameters())

@@ -1,24 +1,22 @@
 """What a conversion starts from: one scene or several joined, with its edits; and what it is measured against."""
 
+import time
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.nn import functional
 
-from volkit.devices import Device, on_device
-from volkit.editing.actions import edited, shaping
+from volkit.commands.edits import apply_edits, shape_edits
+from volkit.devices import Device
+from volkit.editing import merge
+from volkit.editing.action import mark_empty
 from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
-from volkit.io.splats.columns import FLAT_LOG_SCALE, joined, splats_of
 from volkit.progress import Progress
-from volkit.representations import Composed, Field, Placed, Representation, Splats
-from volkit.sampling.occupancy import stride_for
-from volkit.sampling.occupancy_grid import fill_occupancy, unpack_bits
+from volkit.representations import Representation, Splats
 
-__all__ = ["OpenedSource", "SourceOptions", "joined_scenes"]
+__all__ = ["OpenedSource", "SourceOptions"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class OpenedSource:
     scene: Representation
     whole: Representation
     splats: int | None
+    seconds: float = 0.0  # that reading and editing took
 
 
 @dataclass(frozen=True)
@@ -41,43 +40,17 @@ class SourceOptions:
 
     def __call__(self, paths: Sequence[Path], generator: torch.Generator, progress: Progress) -> OpenedSource:
         """Read, join, edit; FormatError or ValueError with what is wrong."""
+        started = time.perf_counter()
         dropping = progress if self.drop_bad else None
         scenes = [open_scene(path, self.device, dropping, self.spz_frame) for path in paths]
-        scene = scenes[0] if len(scenes) == 1 else joined_scenes(scenes)
+        scene = scenes[0] if len(scenes) == 1 else mark_empty(merge(scenes), generator)
         if not self.edits:
-            return OpenedSource(scene, scene, _count(scene))
-        shapes, count = shaping(self.edits), _count(scene)
-        twin = None if len(shapes) == len(self.edits) else deepcopy(scene)
-        scene = edited(scene, self.edits, generator, progress)
-        if isinstance(scene, Field):
-            somewhere, look = unpack_bits(scene.occupancy), on_device(generator, scene.device)
-            fill_occupancy(scene, stride_for(scene.domain), look, visible=somewhere)
-        return OpenedSource(scene, scene if twin is None else edited(twin, shapes), count)
-
-
-def joined_scenes(scenes: Sequence[Representation]) -> Representation:
-    """All in one, in the world's frame: fields add up, splats lie beside one another. ValueError for other mixtures.
-
-    Splats of lower degree get harmonics of zero, surfels among others a third scale of nearly nothing; columns that are
-    not understood are left out. Cameras are those of the first scene that has any.
-    """
-    fields = [scene for scene in scenes if isinstance(scene, Field)]
-    splats = [scene for scene in scenes if isinstance(scene, Splats)]
-    if len(fields) == len(scenes):
-        return Composed([f if f.world_from_local.is_identity else Placed(f, f.world_from_local) for f in fields])
-    if len(splats) < len(scenes):
-        kinds = ", ".join(dict.fromkeys(scene.config.kind for scene in scenes))
-        raise ValueError(f"--compose joins fields, or splats, and not {kinds}; convert them to one kind first")
-    columns = [scene.columns_in() for scene in splats]
-    if not all(scene.config.surfels for scene in splats):
-        for each in columns:
-            each["log_scales"] = functional.pad(
-                each["log_scales"], (0, 3 - each["log_scales"].shape[1]), value=FLAT_LOG_SCALE
-            )
-    mip = all(scene.config.mip for scene in splats)
-    whole = splats_of(joined(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]})
-    whole.capture = next((scene.capture for scene in splats if scene.capture is not None), None)
-    return whole.requires_grad_(False)
+            return OpenedSource(scene, scene, _count(scene), time.perf_counter() - started)
+        shapes, count = shape_edits(self.edits), _count(scene)
+        twin = None if len(shapes) == len(self.edits) else scene.with_()
+        scene = apply_edits(scene, self.edits, generator, progress)
+        whole = scene if twin is None else apply_edits(twin, shapes)
+        return OpenedSource(scene, whole, count, time.perf_counter() - started)
 
 
 def _count(scene: Representation) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from volkit.commands.convert import ConvertJob
 from volkit.devices import Device
 from volkit.files.atomic import check_writable
-from volkit.files.provenance import VERTICAL
+from volkit.geometry import UP_AXIS
 from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
@@ -60,7 +60,7 @@ class ViewJob:
         viewer, page = viewer_page(), self._target()
         scenes = [open_scene(s, self.device, progress if self.drop_bad else None, self.spz_frame) for s in self.sources]
         start, background = Start.of(scenes[0]), self._behind(scenes[0])
-        up = VERTICAL[scenes[0].frame] if self.up == "auto" else self.up
+        up = UP_AXIS[scenes[0].frame] if self.up == "auto" else self.up
         exhibits = [self._exhibit(*pair, progress) for pair in zip(self.sources, scenes, strict=True)]
         size = sum(ply_bytes(exhibit.scene) for exhibit in exhibits)
         if size > MAX_PAGE_SPLAT_BYTES and not self.compact:

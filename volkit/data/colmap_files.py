@@ -94,7 +94,7 @@ def read_model(folder: Path) -> Model:
         try:
             parts.append(reader(path))
         except (ValueError, KeyError, IndexError, struct.error, UnicodeDecodeError, OverflowError) as error:
-            raise FormatError(path, f"is damaged ({error})", "export the model again") from None
+            raise FormatError(path, f"is damaged ({error})", "export the model again") from error
     model = Model(*parts)
     return Model(model.cameras, model.images, model.points[model.points.isfinite().all(-1)])
 
@@ -103,7 +103,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FormatError(path, f"cannot be read ({error.strerror})", "check the path") from None
+        raise FormatError(path, f"cannot be read ({error.strerror})", "check the path") from error
 
 
 def _lines(path: Path) -> list[str]:

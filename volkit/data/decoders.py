@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError
-from volkit.files.extras import advice
 from volkit.geometry.colour import array_srgb_from_linear
 
 __all__ = ["exr_pixels", "exr_size", "png16_layout", "png16_pixels"]
@@ -72,12 +72,12 @@ def exr_pixels(path: Path) -> np.ndarray:
 def _opened(path: Path, header_only: bool):
     try:
         import OpenEXR
-    except ImportError:
-        raise FormatError(path, "is an OpenEXR picture, and OpenEXR is not installed", advice("exr")) from None
+    except ImportError as error:
+        raise FormatError(path, "is an OpenEXR picture, and OpenEXR is not installed", advice("exr")) from error
     if not path.is_file():
         raise FormatError(path, "no such file", "check the path")
     try:
         return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
     except Exception as error:  # the binding raises bare RuntimeError and ValueError for every defect
         reason = str(error).split("\n")[0]
-        raise FormatError(path, f"the picture does not decode ({reason})", "replace it, or remove it") from None
+        raise FormatError(path, f"the picture does not decode ({reason})", "replace it, or remove it") from error

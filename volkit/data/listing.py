@@ -74,8 +74,8 @@ def checked_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"
     fix = "repair or remove this frame"
     try:
         pose = torch.tensor(matrix, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise FormatError(source, f"the pose of '{name}' is not a matrix of numbers", fix) from None
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise FormatError(source, f"the pose of '{name}' is not a matrix of numbers", fix) from error
     if pose.shape not in ((4, 4), (3, 4)):
         raise FormatError(source, f"the pose of '{name}' has shape {list(pose.shape)}, not 4x4", fix)
     pose = pose[:3]

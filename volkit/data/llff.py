@@ -23,7 +23,7 @@ def _read(path: Path) -> Listing:
     try:
         rows = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise FormatError(file, f"is no array file ({str(error).splitlines()[0]})", "run LLFF's imgs2poses") from None
+        raise FormatError(file, f"is no array file ({str(error).splitlines()[0]})", "run LLFF's imgs2poses") from error
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind != "f":
         raise FormatError(file, f"has shape {list(rows.shape)}, not (views, 17)", "run LLFF's imgs2poses again")
     pictures = _pictures(file, len(rows))

@@ -46,7 +46,7 @@ def size_of_picture(path: Path, listed: Size | None = None) -> Size:
             width, height = image.size
             return (height, width) if _orientation(image, listed) in SIDEWAYS else (width, height)
     except DEFECTS as error:
-        raise _undecodable(path, error) from None
+        raise _undecodable(path, error) from error
 
 
 def read_picture(path: Path, size: Size | None = None, listed: Size | None = None) -> UInt8[Tensor, "height width c"]:
@@ -59,7 +59,7 @@ def read_picture(path: Path, size: Size | None = None, listed: Size | None = Non
             layout = png16_layout(path)
             pixels = png16_pixels(path, image.size, layout) if layout else _pixels(image)
     except DEFECTS as error:
-        raise _undecodable(path, error) from None
+        raise _undecodable(path, error) from error
     return area_average(_turned(pixels, orientation), size)
 
 

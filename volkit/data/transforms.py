@@ -21,9 +21,9 @@ def read_transforms(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FormatError(path, f"cannot be read ({error.strerror})", "check the path") from None
+        raise FormatError(path, f"cannot be read ({error.strerror})", "check the path") from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(path, f"is not valid JSON ({error}): truncated?", "write or copy it again") from None
+        raise FormatError(path, f"is not valid JSON ({error}): truncated?", "write or copy it again") from error
     frames = document.get("frames") if isinstance(document, dict) else None
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise FormatError(path, "has no list of frames", "give a NeRF transforms.json")

@@ -51,7 +51,7 @@ def _guarded(path: Path, ask: Callable):
         return ask()
     except (OSError, RuntimeError, ValueError, IndexError, StopIteration) as error:
         reason = (str(error).strip().splitlines() or ["no pictures"])[0][:120]
-        raise FormatError(path, f"the video does not decode ({reason})", "check it in a player") from None
+        raise FormatError(path, f"the video does not decode ({reason})", "check it in a player") from error
 
 
 def _size(path: Path) -> tuple[int, int]:

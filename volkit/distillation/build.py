@@ -15,13 +15,13 @@ from volkit.distillation.rungs.cache import CacheSize
 from volkit.distillation.rungs.pixels import Gains, PixelRung, PixelTable
 from volkit.distillation.rungs.plan import Ladder, plan_stages
 from volkit.distillation.rungs.teacher_pixels import TeacherPixels
-from volkit.distillation.splats.mcmc import MCMCStrategy, Strategy
+from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
+from volkit.distillation.splats.strategy import Strategy
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews, TeacherViews
 from volkit.distillation.student import FieldStudent, Schedule, Stage
-from volkit.editing.importance import contributions
-from volkit.editing.merge import thin_splats
+from volkit.editing.decimate import contributions, thin_splats
 from volkit.geometry import Cameras, sh_count
 from volkit.rendering.viewpoints import distillation_cameras, windows
 from volkit.representations import Field, Representation, Splats
@@ -29,7 +29,6 @@ from volkit.representations.splats import PARAMETERS
 from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width
 from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
-from volkit.training.run import batch_samples
 from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["DistillSettings", "Pictures", "answer_bytes", "trainee_from_pictures", "trainee_from_teacher"]
@@ -68,20 +67,28 @@ class DistillSettings:
     photographs: PixelTable | None = None
     max_splats: int = 60_000
 
+    def check(self, teacher: Representation, student: Representation) -> None:
+        """Raise ValueError where the method or photographs do not go with these kinds."""
+        if self.method not in ("volkit", *METHODS):
+            raise ValueError(f"method {self.method}: there is none; choose one of volkit, {', '.join(METHODS)}")
+        fields = isinstance(teacher, Field) and isinstance(student, Field)
+        if (self.photographs is not None or self.method != "volkit") and not fields:
+            raise ValueError(f"photographs and the methods {', '.join(METHODS)} are for fields that learn from fields")
+
 
 def trainee_from_pictures(
     scene: Representation,
     seen: Pictures,
     generator: torch.Generator,
-    densify: Strategy,
+    strategy: Strategy,
     *,
     exposure: bool = False,
 ) -> FieldStudent | SplatStudent:
-    """A trainee that learns a scene from posed pictures alone; `densify` is for splats, `exposure` for fields."""
+    """A trainee that learns a scene from posed pictures alone; `strategy` is for splats, `exposure` for fields."""
     cameras = seen.cameras.to(scene.device)
     if isinstance(scene, Splats):
         _begin(scene, cameras, seen, generator)
-        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, densify)
+        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
     assert isinstance(scene, Field)
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
@@ -90,7 +97,7 @@ def trainee_from_pictures(
         PixelTable(cameras, seen.images, seen.masks),
         VisibleSampler(OccupancySampler(scene, stride, seen.near / place.scale, generator), scene),
         place.inverse().rays,
-        batch_samples(scene.config.kind),
+        scene.config.batch_samples,
         generator,
         gains,
     )
@@ -151,7 +158,7 @@ def _pictured(
     exact(voxels_of(cloud, student.domain, MODEL), student, generator)
     near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
     sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
-    rung = PixelRung(source, sampler, place.inverse().rays, batch_samples(student.config.kind), generator)
+    rung = PixelRung(source, sampler, place.inverse().rays, student.config.batch_samples, generator)
     return FieldStudent(student, [Stage(rung)], generator, grid)
 
 
@@ -165,7 +172,7 @@ def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: t
         return pvd_student(ladder, METHODS[lesson.method])
     # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
     recipe = Schedule(rate=exact(teacher, student, generator), own_penalties=False)
-    stages = plan_stages(ladder, batch_samples(student.config.kind), lesson.photographs)
+    stages = plan_stages(ladder, student.config.batch_samples, lesson.photographs)
     return FieldStudent(student, stages, generator, recipe=recipe)
 
 

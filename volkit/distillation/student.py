@@ -11,14 +11,11 @@ from volkit.distillation.rungs.rung import Rung
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field
 from volkit.sampling.occupancy_grid import OccupancyGrid
-from volkit.training.loop import ParameterChange, StepInfo
-from volkit.typing import Tensor
+from volkit.training.loop import ParameterChange, StepInfo, StepLosses
 
 __all__ = ["FieldStudent", "Schedule", "Stage"]
 
-PENALTY_INTERVAL = (
-    16  # steps between penalties: they visit every parameter, a batch visits few (Karras et al. 2020, 4.1)
-)
+PENALTY_INTERVAL = 16  # steps between penalties: they visit every parameter, a batch few (Karras et al. 2020, 4.1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Schedule:
 
 
 class FieldStudent:
-    """A trainee (`volkit.fit`) made of a field and the stages of its ladder."""
+    """A trainee of `TrainingLoop` made of a field and the stages of its ladder."""
 
     def __init__(
         self,
@@ -56,14 +53,14 @@ class FieldStudent:
         self.scene, self.stages, self.generator, self.grid, self.beside = scene, stages, generator, grid, beside
         self.recipe = recipe or Schedule()
 
-    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> StepLosses:
         """Losses of the current stage, and now and then the representation's own penalties at their mean weight."""
         stage = next(s for s in self.stages if moment.fraction < s.until)
         losses = stage.rung.losses(self.scene, moment)
         if self.recipe.own_penalties and moment.step % PENALTY_INTERVAL == 0:
             penalties = self.scene.penalties(self.generator)
             losses |= {name: PENALTY_INTERVAL * penalty for name, penalty in penalties.items()}
-        return losses
+        return StepLosses(losses)
 
     def groups(self) -> list[ParamGroup]:
         """The field's parameters and those of what is trained beside it."""
@@ -71,8 +68,9 @@ class FieldStudent:
         own = [replace(group, lr=self.recipe.rate * group.lr) for group in self.recipe.groups(self.scene)]
         return own + beside
 
-    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
+    def after_step(self, moment: StepInfo, record: None = None) -> list[ParameterChange]:
         """Grow the field, then look again at where it is empty."""
+        del record
         grown = self.recipe.own_growth and self.scene.refine(moment.fraction)
         if self.grid is not None:
             self.grid.refresh(self.scene, moment.step, self.generator)

@@ -6,20 +6,16 @@ import torch
 
 from volkit.distillation.sizes import checked_degree, default_config
 from volkit.representations import (
-    REPRESENTATIONS,
-    TEACHERS_ONLY,
-    Composed,
     Field,
-    Placed,
     Representation,
     RepresentationConfig,
     Splats,
     SplatsConfig,
+    trainable_kinds,
 )
-from volkit.representations.edited import Edited
 from volkit.sampling.occupancy_grid import copy_occupancy
 
-__all__ = ["build_student", "splats_config"]
+__all__ = ["build_student", "copy_if_alike", "new_student", "splats_config"]
 
 
 def build_student(
@@ -35,21 +31,33 @@ def build_student(
     `splats` says what splats are to be like, `config` overrules the size. A field of the kind is learnt `anew`, too,
     where that is asked for or it is no such field itself, but one that was cut, moved or joined.
     """
-    if kind not in REPRESENTATIONS or kind in TEACHERS_ONLY:
-        kinds = ", ".join(k for k in (*REPRESENTATIONS, "mesh") if k not in TEACHERS_ONLY or k == "mesh")
-        raise ValueError(f"--to {kind}: there is no such kind to convert to; choose one of {kinds}")
+    if kind not in trainable_kinds():
+        choices = ", ".join((*trainable_kinds(), "mesh"))
+        raise ValueError(f"kind {kind}: there is no such kind to convert to; choose one of {choices}")
     if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
         return teacher
-    whole = isinstance(teacher, Field) and not isinstance(teacher, Composed | Edited | Placed)
-    if whole and teacher.config.kind == kind and not anew:
+    if isinstance(teacher, Field) and teacher.config.kind == kind and not anew:
         return teacher
     cameras = None if teacher.capture is None else teacher.capture.cameras
     config = config or default_config(kind, teacher.domain, teacher.world_from_local, cameras, splats)
-    student = config.build(teacher.domain, generator).placed_like(teacher)
+    return new_student(teacher, config, generator)
+
+
+def new_student(teacher: Representation, config: RepresentationConfig, generator: torch.Generator) -> Representation:
+    """An untrained scene in its teacher's place: domain, placement, capture, device; of a field also occupancy."""
+    student = config.build(teacher.domain, generator).view(placement=teacher.placement, capture=teacher.capture)
     student.to(teacher.device)
     if isinstance(student, Field) and isinstance(teacher, Field):
         copy_occupancy(teacher, student)
     return student
+
+
+def copy_if_alike(teacher: Field, student: Field) -> bool:
+    """Copy all tensors where kind, configuration and domain are equal; says whether they are."""
+    alike = type(teacher) is type(student) and (teacher.config, teacher.domain) == (student.config, student.domain)
+    if alike:
+        student.load_state_dict(teacher.state_dict())
+    return alike
 
 
 def splats_config(teacher: Representation, most: int | None, degree: int | None, surfels: bool) -> SplatsConfig:

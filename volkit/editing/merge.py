@@ -1,82 +1,51 @@
-"""Fewer splats: those that show least are left out, neighbours that look alike are joined."""
+"""Several scenes in one."""
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
-from volkit.geometry import morton_codes, quaternion_of
-from volkit.representations.splats import PARAMETERS, Splats
-from volkit.typing import Float, Int, Tensor
+from volkit.editing.action import CUTTABLE, Action
+from volkit.io.splats.columns import FLAT_LOG_SCALE, joined, splats_of
+from volkit.representations import Composed, Field, Placed, Representation, Splats
 
-__all__ = ["thin_splats"]
-
-JOINED_EXCESS = 1.25  # times as many as wanted are joined, the rest left out: up to 1.7 dB over leaving out alone
-CELLS = 1 << 10  # of the curve along which neighbours are sought, a side
-SHARE = 0.2  # of the splats, at most, that a round joins: later rounds see what earlier ones made
-COLOUR = 8.0  # what a squared difference of colour costs beside one of place in standard deviations
-MAX_MERGED_OPACITY = 0.99
+__all__ = ["Merge", "merge"]
 
 
-@torch.no_grad()
-def thin_splats(splats: Splats, light: Float[Tensor, " splat"], most: int, generator: torch.Generator) -> None:
-    """Leave out and join splats until there are at most `most`; `light` is what each gives to pictures.
+@dataclass(frozen=True)
+class Merge(Action):
+    """Join other scenes to this one: `merge`."""
 
-    Pairs that are joined are neighbours on a Morton curve that starts elsewhere in each round; those that cost least
-    go first, `l_a l_b / (l_a + l_b) (|m_a - m_b|^2 / s^2 + 8 |c_a - c_b|^2)`. The joined splat has the light-weighted
-    mean, covariance (with the spread of the means) and harmonics of both, and their opacity by area.
+    others: tuple[Representation, ...]
+    applies_to = CUTTABLE
+    empties = True  # between what is joined
+
+    def change(self, scene: Representation, generator: torch.Generator) -> Representation:
+        """All in one."""
+        return merge([scene, *self.others])
+
+
+def merge(scenes: Sequence[Representation]) -> Representation:
+    """All in one, in the world's frame: fields add up, splats lie beside one another. ValueError for other mixtures.
+
+    Splats of lower degree get harmonics of zero, surfels among others a third scale of nearly nothing; columns that are
+    not understood are left out. Cameras are those of the first scene that has any. A field that is made of fields asks
+    those that are given; splats are copies.
     """
-    if len(splats) > most:
-        kept = light.topk(min(len(splats), math.ceil(JOINED_EXCESS * most))).indices
-        splats.kept(kept)
-        light = light[kept]
-    while len(splats) > most:
-        first, second = _pairs(splats, light, min(len(splats) - most, int(SHARE * len(splats)) + 1), generator)
-        columns, total = _joined(splats, light, first, second), light[first] + light[second]
-        rest = torch.ones(len(splats), dtype=torch.bool, device=light.device)
-        rest[first] = rest[second] = False
-        splats.replaced({name: torch.cat([getattr(splats, name)[rest], columns[name]]) for name in PARAMETERS})
-        light = torch.cat([light[rest], total])
-
-
-def _pairs(
-    splats: Splats, light: Tensor, most: int, generator: torch.Generator
-) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
-    """The cheapest pairs that share no splat."""
-    means = splats.means
-    low, edge = means.amin(0), (means.amax(0) - means.amin(0)).clamp_min(1e-12)
-    shift = torch.rand(3, generator=generator, device=means.device)
-    cells = ((means - low) / edge * 0.5 + 0.5 * shift) * (CELLS - 1)
-    order = morton_codes(cells.long()).argsort(stable=True)
-    a, b = order[:-1], order[1:]
-    size = splats.scales.square().mean(-1)
-    apart = (means[a] - means[b]).square().sum(-1) / (size[a] + size[b])
-    colour = (splats.sh_dc[a] - splats.sh_dc[b]).square().sum((1, 2))
-    weight = light[a] * light[b] / (light[a] + light[b]).clamp_min(1e-12)
-    cost = weight * (apart + COLOUR * colour)
-    padded = torch.nn.functional.pad(cost, (1, 1), value=torch.inf)
-    lowest = (cost < padded[:-2]) & (cost <= padded[2:])  # cheaper than the pairs that share a splat with it
-    chosen = lowest.nonzero()[:, 0]
-    chosen = chosen[cost[chosen].argsort(stable=True)[:most]]
-    return a[chosen], b[chosen]
-
-
-def _joined(splats: Splats, light: Tensor, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-    share = (light[first] / (light[first] + light[second]).clamp_min(1e-12)).clamp(0.0, 1.0)
-
-    def mean(column: Tensor) -> Tensor:
-        return torch.lerp(column[second], column[first], share.view(-1, *[1] * (column.dim() - 1)))
-
-    covariance = mean(splats.axes @ splats.axes.mT)
-    apart = splats.means[first] - splats.means[second]
-    covariance = covariance + (share * (1.0 - share))[:, None, None] * apart[:, :, None] * apart[:, None]
-    spread, turn = (t.roll(-1, -1) for t in torch.linalg.eigh(covariance.double()))  # the shortest axis last
-    turn = turn * turn.det().sign()[:, None, None]
-    axes = splats.log_scales.shape[1]
-    scales = spread[:, :axes].clamp_min(1e-20).sqrt()
-    area = splats.scales.double().prod(-1).pow(2 / axes) * splats.opacities
-    opacity = (area[first] + area[second]) / scales.prod(-1).pow(2 / axes)
-    return {
-        "means": mean(splats.means), "quaternions": quaternion_of(turn).to(light), "log_scales": scales.log().to(light),
-        "logits": opacity.clamp(1e-4, MAX_MERGED_OPACITY).logit().to(light), "sh_dc": mean(splats.sh_dc),
-        "sh_rest": mean(splats.sh_rest),
-    }  # fmt: skip
+    fields = [scene for scene in scenes if isinstance(scene, Field)]
+    splats = [scene for scene in scenes if isinstance(scene, Splats)]
+    if len(fields) == len(scenes):
+        return Composed([f if f.world_from_local.is_identity else Placed(f, f.world_from_local) for f in fields])
+    if len(splats) < len(scenes):
+        kinds = ", ".join(dict.fromkeys(scene.config.kind for scene in scenes))
+        raise ValueError(f"merging joins fields, or splats, and not {kinds}; convert them to one kind first")
+    columns = [scene.columns_in() for scene in splats]
+    if not all(scene.config.surfels for scene in splats):
+        for each in columns:
+            missing = 3 - each["log_scales"].shape[1]
+            each["log_scales"] = functional.pad(each["log_scales"], (0, missing), value=FLAT_LOG_SCALE)
+    mip = all(scene.config.mip for scene in splats)
+    whole = splats_of(joined(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]})
+    capture = next((scene.capture for scene in splats if scene.capture is not None), None)
+    return whole.view(capture=capture).requires_grad_(False)

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -29,11 +30,15 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
     The place lies in a folder `.NAME.writing.part`, on the same disk so that the change is one rename, and apart from
     `NAME.part`, where unfinished jobs keep their state. What a killed writer, or a library with temporary files of its
-    own, left in the folder is removed with it. OSError and failures to write become FormatError.
+    own, left in the folder is removed with it. Permissions are those of the file that is replaced, else what the user's
+    umask leaves of 0666. OSError and failures to write become FormatError.
     """
     path = Path(path)
     with _place_beside(path) as place:
+        # As if it were written where it is, whatever a library did: some make a private file and rename it.
+        mode = stat.S_IMODE((path if path.exists() else place).stat().st_mode)
         yield place
+        place.chmod(mode)
         with place.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(place, path)
@@ -71,7 +76,7 @@ def _place_beside(path: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         fix = FIXES.get(error.errno or 0, "check the disk and the path")
-        raise PlaceError(path, f"cannot be written ({error.strerror or error})", fix) from None
+        raise PlaceError(path, f"cannot be written ({error.strerror or error})", fix) from error
     finally:
         _removed(folder)
 

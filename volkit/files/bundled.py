@@ -3,8 +3,8 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from volkit.extras import TOYS, advice
 from volkit.files.errors import FormatError
-from volkit.files.extras import TOYS, advice
 
 __all__ = ["TOY_PRIORS", "bundled_folder", "scene_folders"]
 

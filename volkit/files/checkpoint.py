@@ -33,7 +33,7 @@ def read_state(path: Path | str, device: torch.device | str = "cpu") -> Any:
     try:
         return _decoded(header["tree"], {name: tensor.to(device) for name, tensor in read_tensors(path).items()})
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise FormatError(path, f"is a damaged state ({error})", "start again without it") from None
+        raise FormatError(path, f"is a damaged state ({error})", "start again without it") from error
 
 
 def _encoded(value: Any, tensors: dict[str, Tensor]) -> Any:

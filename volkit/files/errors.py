@@ -10,11 +10,18 @@ from pathlib import Path
 
 __all__ = ["UNZIP_ERRORS", "FormatError", "PlaceError", "format_errors", "read_start"]
 
-# What damaged content makes Python and the libraries that read it say.
+# What damaged content makes Python and the libraries that read it say. A wrong name or a broken promise of our own code
+# (AttributeError, NameError, AssertionError, NotImplementedError) is not among them.
 DAMAGE_ERRORS = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, AssertionError, OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    RuntimeError,
+    OSError,
     struct.error,
-)  # fmt: skip
+)
 # What damaged zip files raise, whatever method their members are said to be packed by.
 UNZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -50,11 +57,11 @@ def read_start(path: Path, size: int) -> bytes:
 
 @contextmanager
 def format_errors(path: Path, kind: str, fix: str = "check where it is from") -> Iterator[None]:
-    """Whatever damaged content leads to inside, as a FormatError of the file."""
+    """Turn what damaged content leads to inside into a FormatError of the file; faults of ours stay what they are."""
     try:
         yield
-    except FormatError:
+    except (FormatError, NotImplementedError):
         raise
     except DAMAGE_ERRORS as error:
         said = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from None
+        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from error

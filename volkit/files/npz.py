@@ -52,10 +52,10 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     except FormatError:
         raise
     except OSError as error:
-        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from None
+        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:160]
-        raise FormatError(path, f"is no whole archive of arrays ({reason})", "copy it again") from None
+        raise FormatError(path, f"is no whole archive of arrays ({reason})", "copy it again") from error
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

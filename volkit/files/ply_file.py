@@ -51,14 +51,21 @@ def read_elements(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
             if b"end_header" not in file.read(HEADER):
                 raise FormatError(path, f"has no end of its header in {HEADER} bytes", "copy it again")
             file.seek(0)
-            header = PlyData._parse_header(file)
+            header = _header(file)
             tables = _tables(path, file, header)
-    except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(path, f"is no .ply that can be read: {error}", "copy or write it again") from None
+    except FormatError:
+        raise
+    except (PlyParseError, ValueError, KeyError, OverflowError) as error:
+        raise FormatError(path, f"is no .ply that can be read: {error}", "copy or write it again") from error
     comments = [*header.comments, *(comment for element in header.elements for comment in element.comments)]
     return tables, tuple(comments)
+
+
+def _header(file: BinaryIO) -> PlyData:
+    try:
+        return PlyData._parse_header(file)
+    except AttributeError as error:  # plyfile's way to say that a property belongs to no element
+        raise ValueError(f"its header is damaged ({error})") from error
 
 
 def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, Table]:

@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from volkit.geometry import Frame
+from volkit.geometry import UP_AXIS, Frame
 from volkit.representations.representation import Representation
 from volkit.version import __version__
 
 __all__ = [
     "PROVENANCE_KEY",
-    "VERTICAL",
     "about_scene",
     "comments_of",
     "frame_in",
@@ -22,7 +21,6 @@ __all__ = [
 PROVENANCE_KEY = "volkit"
 OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that was read, not of the scene
 MAX_COMMENT = 1 << 13  # characters of a comment
-VERTICAL: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
 
 
 def provenance_of(scene: Representation) -> dict[str, Any]:
@@ -34,7 +32,7 @@ def provenance_of(scene: Representation) -> dict[str, Any]:
 def comments_of(record: Mapping[str, Any]) -> list[str]:
     """A record as lines of a text header, with which way is up in words that other programs use."""
     line = f"{PROVENANCE_KEY} {json.dumps(record, separators=(',', ':'), default=str)}"
-    upward = VERTICAL[record["frame"]]
+    upward = UP_AXIS[record["frame"]]
     return [f"Vertical Axis: {upward}", *([line] if len(line) <= MAX_COMMENT else [])]
 
 
@@ -45,7 +43,7 @@ def provenance_in(comments: Iterable[str]) -> dict[str, Any]:
         word, _, rest = comment.partition(" ")
         if comment.lower().startswith("vertical axis:"):
             said = comment.partition(":")[2].strip().lower()
-            found |= next(({"frame": frame} for frame, name in VERTICAL.items() if name == said), {})
+            found |= next(({"frame": frame} for frame, name in UP_AXIS.items() if name == said), {})
         elif word == PROVENANCE_KEY and len(rest) <= MAX_COMMENT:
             found |= object_in(rest)
     return found
@@ -68,4 +66,4 @@ def about_scene(record: Mapping[str, Any]) -> dict[str, Any]:
 def frame_in(record: Any, name: str, otherwise: Frame) -> Frame:
     """A frame by name from what a file says, which may be anything."""
     said: Any = record.get(name) if isinstance(record, Mapping) else None
-    return said if said in tuple(VERTICAL) else otherwise
+    return said if said in tuple(UP_AXIS) else otherwise

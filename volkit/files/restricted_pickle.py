@@ -47,13 +47,13 @@ def load_pickled(path: Path) -> Any:
             warnings.simplefilter("ignore")
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise FormatError(path, _refusal(str(error)), "do not trust it; ask for a file of plain tensors") from None
+        raise FormatError(path, _refusal(str(error)), "do not trust it; ask for a file of plain tensors") from error
     except OSError as error:
-        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from None
+        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
     except Exception as error:
         # A damaged pickle surfaces as whatever its broken opcodes run into; there is no common type to name.
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        raise FormatError(path, f"is no whole checkpoint ({reason})", "copy it again") from None
+        raise FormatError(path, f"is no whole checkpoint ({reason})", "copy it again") from error
     if (lying := _lying(stored)) is not None:
         raise FormatError(path, f"has a tensor {lying} that holds fewer values than it says", "do not trust it")
     return stored
@@ -92,7 +92,7 @@ def _no_bomb(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except UNZIP_ERRORS as error:
-        raise FormatError(path, f"is no whole checkpoint ({error})", "copy it again") from None
+        raise FormatError(path, f"is no whole checkpoint ({error})", "copy it again") from error
     if unpacked > path.stat().st_size + SLACK:
         raise FormatError(path, f"unpacks to {unpacked} bytes, far more than its size", "do not trust it")
 

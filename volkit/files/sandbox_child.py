@@ -47,6 +47,7 @@ def _said(look: Look, path: str) -> str | None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # what volkit.threads does, without volkit
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not pass for an answer
     look: Look = runpy.run_path(sys.argv[1])["look"]

@@ -27,7 +27,7 @@ def write_tensors(path: Path, key: str, header: Mapping[str, Any], tensors: Mapp
             save_file(flat, place, metadata={key: json.dumps(header)})
         except SafetensorError as error:
             # The library reports a full disk as its own error type.
-            raise _system_error(str(error)) from None
+            raise _system_error(str(error)) from error
 
 
 def _system_error(text: str) -> OSError:
@@ -47,7 +47,7 @@ def read_header(path: Path, key: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FormatError(path, f"has a damaged header ({error})", "write the file again") from None
+        raise FormatError(path, f"has a damaged header ({error})", "write the file again") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -64,9 +64,9 @@ def _opened(path: Path):
         return safe_open(path, framework="pt")
     except SafetensorError as error:
         reason = str(error).split("\n")[0]
-        raise FormatError(path, f"is no whole safetensors file ({reason})", "write or copy it again") from None
+        raise FormatError(path, f"is no whole safetensors file ({reason})", "write or copy it again") from error
     except OSError as error:
-        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from None
+        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
 
 
 def _storable(tensor: Tensor) -> Tensor:

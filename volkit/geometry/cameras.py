@@ -1,5 +1,7 @@
 """A batch of cameras: poses, intrinsics, lenses, sizes; pixels to rays and back."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -10,7 +12,7 @@ from volkit.geometry.lens import PINHOLE, Lens
 from volkit.geometry.rays import Rays
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Cameras"]
+__all__ = ["Camera", "Cameras"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,14 @@ class Cameras:
     """OpenCV cameras (+X right, +Y down, +Z forward); pixel centres at integer + 0.5.
 
     A pixel (x, y) of camera i looks along `R ((x - cx) / fx, (y - cy) / fy, 1)` once its lens is undone.
+
+    Attributes:
+        world_from_camera: poses, rotation and centre; world units.
+        intrinsics: fx, fy, cx, cy in pixels.
+        size: width and height in pixels.
+        lens: the distortion model that all cameras share.
+        coefficients: of the lens, in its model's order.
+        time: of each picture, where the scene moves.
     """
 
     world_from_camera: Float[Tensor, "camera 3 4"]
@@ -36,6 +46,12 @@ class Cameras:
     def to(self, device: torch.device | str) -> Self:
         """The same cameras on another device."""
         return self._mapped(lambda tensor: tensor.to(device))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What a picture may be differentiable in: poses, intrinsics, and coefficients where there is a lens."""
+        found = (self.world_from_camera, self.intrinsics, self.coefficients)
+        return tuple(tensor for tensor in found if tensor is not None)
 
     def _mapped(self, change) -> Self:
         members = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -70,7 +86,14 @@ class Cameras:
         return replace(self, world_from_camera=pose)
 
     def rays(self, camera: Int[Tensor, " ray"], pixels: Float[Tensor, "ray 2"]) -> Rays:
-        """Rays through pixel positions (x, y) of the given cameras, world frame, unit directions."""
+        """Rays through pixel positions of the given cameras, world frame, unit directions.
+
+        Differentiable in poses and, without distortion, in intrinsics.
+
+        Args:
+            camera: index of each ray's camera.
+            pixels: (x, y), where (0.5, 0.5) is the centre of the top left pixel.
+        """
         focal, centre = self.intrinsics[camera].split(2, -1)
         plane = (pixels - centre) / focal
         local = self.lens.directions(plane, None if self.coefficients is None else self.coefficients[camera])
@@ -98,7 +121,15 @@ class Cameras:
     def project(
         self, camera: int, positions: Float[Tensor, "point 3"]
     ) -> tuple[Float[Tensor, "point 2"], Float[Tensor, " point"]]:
-        """Pixel positions and depths along the viewing axis of world positions; behind the camera depth <= 0."""
+        """Where world positions appear in a picture; the inverse of `rays`, differentiable in positions and poses.
+
+        Args:
+            camera: index of the camera.
+            positions: world frame.
+
+        Returns:
+            Pixel positions (x, y), and depths along the viewing axis in world units; behind the camera depth <= 0.
+        """
         pose = self.world_from_camera[camera]
         local = (positions - pose[:, 3]) @ pose[:, :3]
         coefficients = None if self.coefficients is None else self.coefficients[camera].expand(len(local), -1)
@@ -148,3 +179,36 @@ class Cameras:
         count = len(centres)
         intrinsics = pose.new_tensor([focal, focal, width / 2, height / 2]).expand(count, 4)
         return Cameras(pose, intrinsics.clone(), torch.tensor([size], device=pose.device).expand(count, 2).clone())
+
+
+class Camera:
+    """Single cameras, as `Cameras` of one: what every renderer takes."""
+
+    @staticmethod
+    def look_at(
+        eye: Sequence[float] | Float[Tensor, "3"],
+        target: Sequence[float] | Float[Tensor, "3"] = (0.0, 0.0, 0.0),
+        up: Sequence[float] | Float[Tensor, "3"] = (0.0, 0.0, 1.0),
+        fov: float = 40.0,
+        size: tuple[int, int] = (512, 512),
+    ) -> Cameras:
+        """A pinhole camera at `eye` that looks at `target`, world frame; `fov` degrees is the picture's vertical angle.
+
+        `size` is (width, height) in pixels. Differentiable in `eye` and `target` where they are tensors. ValueError
+        where the angle is not between 0 and 180 degrees, or the eye stands at the target.
+
+        Example:
+            >>> len(Camera.look_at(eye=(2, 0, 1), target=(0, 0, 0), fov=40, size=(256, 256)))
+            1
+        """
+        if not 0.0 < fov < 180.0:
+            raise ValueError(f"camera: fov is an angle between 0 and 180 degrees, got {fov}")
+        if min(size) < 1:
+            raise ValueError(f"camera: a picture has at least one pixel, got {size[0]} x {size[1]}")
+        given = next((value for value in (eye, target, up) if isinstance(value, Tensor)), torch.zeros(3))
+        # as_tensor keeps the graph of what is a tensor already.
+        eye, target, up = (torch.as_tensor(value).to(given) for value in (eye, target, up))
+        if bool((eye == target).all()):
+            raise ValueError("camera: eye and target are one point, so that there is no direction to look in")
+        focal = 0.5 * size[1] / math.tan(math.radians(fov) / 2.0)
+        return Cameras.looking_at(eye[None], target, up, focal, size)

@@ -20,6 +20,18 @@ class Domain:
     `c = y` where `m = max|y| <= 1` else `(2 - 1/m) y / m`, `u = (c + 2) / 4`: the box fills the middle half of
     the unit cube and infinity is its face (mip-NeRF 360, equation 10, in the maximum norm as nerfacto does).
     Positions are in the representation's local frame.
+
+    Attributes:
+        lower: corner of the box with the smallest coordinates, local units.
+        upper: corner of the box with the largest coordinates, local units.
+        contracted: whether all of space is covered, drawn together outside the box.
+
+    Raises:
+        ValueError: `lower` does not lie below `upper` on every axis.
+
+    Example:
+        >>> Domain.cube(2.0).extent
+        (4.0, 4.0, 4.0)
     """
 
     lower: Triple
@@ -70,7 +82,14 @@ class Domain:
         return Domain((x - a, y - b, z - c), (x + a, y + b, z + c), self.contracted)
 
     def unit_from_local(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
-        """Map local positions to the unit cube; outside a box the result leaves [0, 1]."""
+        """Map local positions to the unit cube; outside a box the result leaves [0, 1].
+
+        Differentiable in the positions.
+
+        Example:
+            >>> Domain.cube(1.0).unit_from_local(torch.zeros(1, 3))
+            tensor([[0.5000, 0.5000, 0.5000]])
+        """
         lower = positions.new_tensor(self.lower)
         extent = positions.new_tensor(self.extent)
         if not self.contracted:
@@ -112,6 +131,14 @@ class Domain:
         """Distances at which rays enter and leave (slab test), at least `near`; `far <= near` means a miss.
 
         A contracted domain ends at 1e3 half extents, where the contraction has 0.05 % of the cube left.
+
+        Args:
+            origins: where rays start, local frame.
+            directions: unit, so that distances are in local units.
+            near: least distance at which a ray enters, local units.
+
+        Returns:
+            Distances `(enter, leave)` of each ray.
         """
         lower, upper = origins.new_tensor(self.lower), origins.new_tensor(self.upper)
         if self.contracted:

@@ -8,16 +8,35 @@ import torch
 from volkit.geometry.rays import Rays
 from volkit.typing import Float, Tensor
 
-__all__ = ["Frame", "Similarity", "turn"]
+__all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
 
 Frame = Literal["zup", "yup", "ydown"]  # what is up: +Z in the world, +Y in glTF, -Y where COLMAP and cameras have it
+UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """`x_a = scale * rotation @ x_b + translation`, kept as plain numbers so that files and hashes are exact."""
+    """`x_a = scale * rotation @ x_b + translation`, kept as plain numbers so that files and hashes are exact.
+
+    Named `a_from_b`; products read like a chain: `a_from_b @ b_from_c` is `a_from_c`.
+
+    Attributes:
+        rotation: rows of an orthonormal matrix.
+        translation: of the origin of b, in units of a.
+        scale: units of a in one unit of b, positive.
+
+    Raises:
+        ValueError: the rotation is not orthonormal within 1e-4, or the scale is not positive.
+
+    Example:
+        >>> world_from_local = Similarity(translation=(0.0, 0.0, 1.0), scale=2.0)
+        >>> world_from_local.points(torch.ones(1, 3))
+        tensor([[2., 2., 3.]])
+        >>> (world_from_local.inverse() @ world_from_local).is_identity
+        True
+    """
 
     rotation: tuple[tuple[float, ...], ...] = IDENTITY
     translation: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -35,7 +54,7 @@ class Similarity:
 
     @classmethod
     def from_matrix(cls, matrix: Float[Tensor, "4 4"] | Float[Tensor, "3 4"]) -> Self:
-        """Split a homogeneous matrix into its parts."""
+        """Split a homogeneous matrix into its parts; ValueError where it is no similarity."""
         matrix = matrix.double()
         scale = float(torch.linalg.det(matrix[:3, :3]).abs() ** (1 / 3))
         rotation = tuple(map(tuple, (matrix[:3, :3] / scale).tolist()))
@@ -63,7 +82,7 @@ class Similarity:
         return Similarity.from_matrix(self.matrix() @ other.matrix())
 
     def points(self, positions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-        """Transform positions."""
+        """Transform positions; differentiable in them, in their dtype and on their device."""
         return self.scale * self.vectors(positions) + positions.new_tensor(self.translation)
 
     def vectors(self, vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
@@ -87,5 +106,14 @@ ZUP_FROM: dict[Frame, Similarity] = {
 
 
 def turn(to: Frame, source: Frame) -> Similarity:
-    """`to_from_source`, of ones and zeros alone: exact."""
+    """The rotation `to_from_source` between two frames, of ones and zeros alone: exact.
+
+    Args:
+        to: frame of the result: `zup`, `yup` or `ydown` say which axis points up.
+        source: frame of what is turned.
+
+    Example:
+        >>> turn("zup", "yup").points(torch.tensor([[0.0, 1.0, 0.0]]))
+        tensor([[0., 0., 1.]])
+    """
     return ZUP_FROM[to].inverse() @ ZUP_FROM[source]

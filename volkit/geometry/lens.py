@@ -27,7 +27,12 @@ class Lens:
     def plane(
         self, directions: Float[Tensor, "point 3"], coefficients: Float[Tensor, "point coefficient"] | None
     ) -> Float[Tensor, "point 2"]:
-        """Distorted image-plane position (focal length 1) of camera-frame directions."""
+        """Distorted image-plane position (focal length 1) of camera-frame directions; differentiable in both.
+
+        Args:
+            directions: camera frame, in front of it, of any length.
+            coefficients: of the model, in its order, a row a point; None: no distortion.
+        """
         if self.model == "fisheye":
             assert coefficients is not None
             return _fisheye(directions, coefficients)
@@ -37,7 +42,15 @@ class Lens:
     def directions(
         self, plane: Float[Tensor, "point 2"], coefficients: Float[Tensor, "point coefficient"] | None
     ) -> Float[Tensor, "point 3"]:
-        """Camera-frame directions (not unit) that the lens draws at a distorted image-plane position."""
+        """Camera-frame directions (not unit) that the lens draws at a distorted image-plane position.
+
+        The inverse of `plane`, by Newton's method in float64; outside the range in which the model is one to one the
+        result stays at the last place where it was. Not differentiable for distorted lenses.
+
+        Args:
+            plane: position at focal length 1.
+            coefficients: of the model, in its order, a row a point; None: no distortion.
+        """
         if self.model == "fisheye":
             assert coefficients is not None
             return _fisheye_inverse(plane, coefficients)
@@ -46,7 +59,9 @@ class Lens:
         return torch.cat([plane, torch.ones_like(plane[:, :1])], -1)
 
 
-PINHOLE, OPENCV, FISHEYE = Lens("pinhole"), Lens("opencv"), Lens("fisheye")
+PINHOLE = Lens("pinhole")
+OPENCV = Lens("opencv")
+FISHEYE = Lens("fisheye")
 
 
 def _brown(ideal: Tensor, coefficients: Tensor) -> Tensor:

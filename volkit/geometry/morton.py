@@ -14,7 +14,12 @@ GATHER = ((2, 0x10C30C30C30C30C3), (4, 0x100F00F00F00F00F), (8, 0x1F0000FF0000FF
 
 
 def morton_codes(cells: Int[Tensor, "cell 3"]) -> Int[Tensor, " cell"]:
-    """Interleave the bits of x, y, z (21 bits each): `x | y << 1 | z << 2`, instant-ngp's order."""
+    """Interleave the bits of x, y, z (21 bits each): `x | y << 1 | z << 2`, instant-ngp's order.
+
+    Example:
+        >>> morton_codes(torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [2, 0, 0]]))
+        tensor([1, 2, 4, 8])
+    """
     cells = cells.long()
     for shift, mask in SPREAD:
         cells = (cells | cells << shift) & mask

@@ -8,7 +8,14 @@ __all__ = ["quaternion_of", "quaternion_product", "rotations_of"]
 
 
 def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 3 3"]:
-    """Matrices of quaternions of any length but 0."""
+    """Rotation matrices of quaternions `(w, x, y, z)` of any length but 0; differentiable.
+
+    Example:
+        >>> rotations_of(torch.tensor([[2.0, 0.0, 0.0, 0.0]]))[0]
+        tensor([[1., 0., 0.],
+                [0., 1., 0.],
+                [0., 0., 1.]])
+    """
     w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -19,7 +26,11 @@ def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rot
 
 
 def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
-    """Unit quaternion of a rotation: the eigenvector of Bar-Itzhack's matrix (2000), stable at any angle; float64."""
+    """Unit quaternion `(w, x, y, z)` of a rotation, in float64, of either sign.
+
+    The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (2000), which is stable at any angle; a matrix
+    that is not quite orthonormal gives the nearest rotation's.
+    """
     r = rotation.double()
     trace = r.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None]
     matrix = r.new_zeros(*r.shape[:-2], 4, 4)

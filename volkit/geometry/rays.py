@@ -12,7 +12,14 @@ __all__ = ["Points", "RaySamples", "Rays"]
 
 @dataclass(frozen=True)
 class Rays:
-    """Half lines `x(t) = origin + t * direction`, world or local frame, unit directions."""
+    """Half lines `x(t) = origin + t * direction`, world or local frame, unit directions.
+
+    Attributes:
+        origins: where they start, in the frame's unit.
+        directions: unit, so that `t` is a distance.
+        time: of each ray, where the scene moves.
+        appearance: index of the photograph, for per-photograph corrections.
+    """
 
     origins: Float[Tensor, "ray 3"]
     directions: Float[Tensor, "ray 3"]
@@ -38,7 +45,14 @@ class Rays:
 
 @dataclass(frozen=True)
 class RaySamples:
-    """Packed intervals `[t0, t1]` sorted by ray; the samples of ray i are `offsets[i]:offsets[i + 1]` (CSR)."""
+    """Packed intervals `[t0, t1]` sorted by ray; the samples of ray i are `offsets[i]:offsets[i + 1]` (CSR).
+
+    Attributes:
+        t0: distance along the ray at which an interval begins.
+        t1: distance at which it ends.
+        ray: index of each sample's ray.
+        offsets: of each ray's first sample, and the number of samples at the end.
+    """
 
     t0: Float[Tensor, " sample"]
     t1: Float[Tensor, " sample"]
@@ -59,7 +73,7 @@ class RaySamples:
         return self.t1 - self.t0
 
     def points(self, rays: Rays) -> "Points":
-        """The points at the interval midpoints, looking along their rays."""
+        """The points at the interval midpoints, looking along their rays; differentiable in origins and directions."""
         ray = self.ray.long()
         directions = rays.directions[ray]
         return Points(
@@ -72,7 +86,14 @@ class RaySamples:
 
 @dataclass(frozen=True)
 class Points:
-    """What a field is asked: where, seen along which unit direction, when, for which photograph."""
+    """What a field is asked: where, seen along which unit direction, when, for which photograph.
+
+    Attributes:
+        positions: in the field's local frame.
+        directions: unit, from the camera to the point, local frame.
+        time: of each point, where the scene moves.
+        appearance: index of the photograph, for per-photograph corrections.
+    """
 
     positions: Float[Tensor, "point 3"]
     directions: Float[Tensor, "point 3"]

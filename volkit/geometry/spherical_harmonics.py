@@ -25,6 +25,21 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
     """Evaluate `Y_lm(direction)` for l = 0 .. degree (at most 4), unit directions.
 
     Colours are `0.5 + coefficients . basis` in 3DGS and svox2; instant-ngp feeds degree 3 (16 values) to its network.
+    Differentiable in the directions.
+
+    Args:
+        directions: unit vectors from the camera into the scene.
+        degree: 0 to 4.
+
+    Returns:
+        `[point, (degree + 1)^2]`, order l then m, stored function by function.
+
+    Raises:
+        ValueError: the degree is not 0 to 4.
+
+    Example:
+        >>> sh_basis(torch.tensor([[0.0, 0.0, 1.0]]), 1)
+        tensor([[0.2821, -0.0000, 0.4886, -0.0000]])
     """
     if not 0 <= degree <= 4:
         raise ValueError(f"spherical harmonics: degree must be 0 to 4, got {degree}")
@@ -72,10 +87,18 @@ def rotate_sh(
 ) -> Float[Tensor, "point basis 3"]:
     """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
 
-    Not `constant`, that of degree 0, which stays as it is, is not among them.
+    The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D). It is solved for from more directions than
+    it has rows, in float64, so that no band has a formula of its own; exact to 1e-14. Differentiable in the
+    coefficients.
 
-    The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D); it is solved for from directions enough, in
-    float64, so that no band has a formula of its own. Exact to 1e-14.
+    Args:
+        coefficients: order l then m, a colour a row.
+        rotation: of the scene, `turned_from_original`.
+        constant: whether the first row is that of degree 0, which a rotation leaves as it is; False: rows begin at
+            degree 1.
+
+    Returns:
+        Coefficients of the same shape and dtype.
     """
     degree = math.isqrt(coefficients.shape[1] + (not constant)) - 1
     directions = torch.randn(8 * sh_count(degree), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -22,10 +22,13 @@ class Combination(Protocol):
 
 @dataclass(frozen=True)
 class Cfg:
-    """`ε_∅ + s (ε_y - ε_∅)` (Ho and Salimans 2021, in the form of diffusers: s = 1 is the prompt alone).
+    """Classifier-free guidance, `ε_∅ + s (ε_y - ε_∅)`: s = 1 is the prompt alone (Ho and Salimans 2021).
 
-    `rescale` φ draws the standard deviation of the denoised picture towards that of the prompt alone,
-    `x̂0 ← φ x̂0 std(x̂0_y) / std(x̂0) + (1 - φ) x̂0` over the views of a group (Lin et al. 2023, section 3.4; MVDream).
+    Attributes:
+        scale: `s`, a number or a ramp over the run.
+        rescale: `φ`, how far the standard deviation of the denoised picture is drawn to that of the prompt alone,
+            `x̂0 ← φ x̂0 std(x̂0_y) / std(x̂0) + (1 - φ) x̂0` over the views of a group (Lin et al. 2023, section 3.4;
+            MVDream).
     """
 
     scale: float | Ramp = 7.5

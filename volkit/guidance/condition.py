@@ -13,7 +13,15 @@ __all__ = ["Condition", "Conditions"]
 
 @dataclass(frozen=True)
 class Condition:
-    """One answer to "a picture of what?", a row a view; what is None the prior is not told."""
+    """One answer to "a picture of what?", a row a view; what is None the prior is not told.
+
+    Attributes:
+        text: hidden states of the words; for a mixture log weights of its components.
+        pooled: the words in one vector, where a prior wants that too.
+        camera: numbers that tell the camera, in the prior's own encoding.
+        control: pictures of normals, depth or edges for a ControlNet, in [0, 1].
+        image: an embedded picture that stands beside the words (IP-Adapter).
+    """
 
     text: Float[Tensor, "view ..."] | None = None  # hidden states of the words; for a mixture log weights
     pooled: Float[Tensor, "view width"] | None = None  # the words in one vector, where a prior wants that too
@@ -45,7 +53,18 @@ class Condition:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Everything that the terms of one step may ask the prior about, by the name of the term."""
+    """Everything that the terms of one step may ask the prior about, by the name of the term.
+
+    Attributes:
+        prompt: the words.
+        null: no words.
+        negative: unwanted words; the null words where it is not given.
+        source: words for what there is now.
+        beside: the same words from other sides, for Perp-Neg.
+        beside_weights: of each of `beside` for each view.
+        critic: what a critic is told; the prompt where it is not given.
+        source_pictures: what there was at the start, display-referred.
+    """
 
     prompt: Condition
     null: Condition

@@ -24,7 +24,19 @@ __all__ = ["Guidance", "Method", "NoisyView"]
 class Method:
     """The five parts of a rule: noise path, second score, combination, weight, times; and what shapes the direction.
 
-    `picture` adds HiFA's term on the decoded picture with that weight; `divergence` weighs by `h(p_t / q_t)`.
+    Attributes:
+        path: how noise is added: drawn, fixed, or found by inversion.
+        second: the score that is subtracted: the noise itself, a critic, nothing, ...
+        combine: how the predictions of the prior become one.
+        weight: `w(α, σ)`.
+        times: which times of the diffusion are drawn, over the run.
+        shaping: what is done to the direction afterwards, in order.
+        picture: weight of HiFA's term on the decoded picture.
+        divergence: names `h` in the weight `h(p_t / q_t)`.
+
+    Example:
+        >>> Method(combine=Cfg(7.5), weight=lambda alpha, sigma: sigma).second
+        SampledNoise()
     """
 
     path: NoisePath = field(default_factory=RandomNoise)
@@ -39,7 +51,14 @@ class Method:
 
 @dataclass(frozen=True)
 class NoisyView:
-    """One step's verdict. `gradient` is `∂L/∂pictures` of `L = ½ Σ ‖x - sg(x - g)‖² / views`, x what was encoded."""
+    """What a step found: the gradient of `L = ½ Σ ‖x - sg(x - g)‖² / views`, where x is the encoded pictures.
+
+    Attributes:
+        gradient: `∂L/∂pictures`, through the prior's encoder.
+        direction: `g`, in the prior's space.
+        t: the time of each group of views that the prior sees as one.
+        noised: `x_t`, what the prior was shown.
+    """
 
     gradient: Float[Tensor, "view height width 3"]
     direction: Tensor  # g in the prior's space
@@ -57,6 +76,12 @@ class Guidance:
     """`g = w(t) h(r) A[ combination - second score ]`, the gradient of a rule of score distillation.
 
     `step` is pure given its arguments. A critic is trained beside it, see `critic_loss`.
+
+    Attributes:
+        prior: the diffusion model that is asked.
+        method: the rule.
+        critic: for rules whose second score is one.
+        log_ratio: of `p_t / q_t`, for rules that weigh by a divergence.
     """
 
     prior: Prior
@@ -72,7 +97,19 @@ class Guidance:
         step: int = 0,
         fraction: float = 0.0,
     ) -> NoisyView:
-        """What the prior says about display-referred pictures at a step of the run, with this share of it spent."""
+        """What the prior says about pictures at a step of the run.
+
+        Args:
+            pictures: display-referred, in [0, 1]; no gradient is taken through how they were made.
+            conditions: what the terms of the rule ask about.
+            generator: of noise and times, on the pictures' device.
+            step: number of the step, for messages.
+            fraction: share of the run that is spent, 0 to 1, on which ramps depend.
+
+        Raises:
+            ValueError: the number of views does not suit the prior, or the rule needs what is not given.
+            FloatingPointError: a part is not finite; the message names it, the step and the fix.
+        """
         with torch.enable_grad():
             leaf = pictures.detach().requires_grad_()
             encoded = self.prior.encode(leaf)

@@ -15,6 +15,15 @@ class NoiseSchedule:
     """`x_t = α_t x + σ_t ε` for the times 0 .. T-1: a table of α and one of σ.
 
     Diffusions have `α² + σ² = 1` (Ho et al. 2020, equation 4), rectified flows `α + σ = 1` (Liu et al. 2022).
+
+    Attributes:
+        alpha: how much of the picture is left at each time.
+        sigma: how much noise there is.
+
+    Example:
+        >>> schedule = NoiseSchedule.rectified_flow(steps=4)
+        >>> schedule.alpha.tolist(), schedule.sigma.tolist()
+        ([0.75, 0.5, 0.25, 0.0], [0.25, 0.5, 0.75, 1.0])
     """
 
     alpha: Float[Tensor, " time"]

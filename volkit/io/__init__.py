@@ -2,7 +2,7 @@
 
 from volkit.files.errors import FormatError, PlaceError
 from volkit.io.format import Format
-from volkit.io.formats import FORMATS, check_target, describe, format_for, load, save
+from volkit.io.formats import FORMATS, check_target, describe, format_for, load, plug_in_formats, register_format, save
 from volkit.io.splats.spz import SpzFrame
 
 __all__ = [
@@ -15,5 +15,7 @@ __all__ = [
     "describe",
     "format_for",
     "load",
+    "plug_in_formats",
+    "register_format",
     "save",
 ]

@@ -62,7 +62,7 @@ def lattice_over(lower: Tensor, upper: Tensor, cells: int) -> Lattice:
         raise ValueError("mesh: the scene has no extent; look at it with volkit inspect")
     x, y, z = (int(n) + 2 for n in ((upper - lower) / spacing).ceil().tolist())
     if x * y * z > MAX_LATTICE_POINTS:
-        raise ValueError(f"mesh: {cells} cells a side make {x * y * z:,} lattice points; give fewer with --cells")
+        raise ValueError(f"mesh: {cells} cells a side make {x * y * z:,} lattice points; give fewer")
     return Lattice(tuple(lower.tolist()), spacing, (x, y, z))
 
 

@@ -20,7 +20,7 @@ def make_levels(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ..
 def check_levels(faces: int, count: int) -> None:
     """ValueError where so many levels of detail leave no solid."""
     if count < 1 or faces < MIN_FACES * FEWER ** (count - 1):
-        raise ValueError(f"--faces {faces} --lods {count}: the last level would have fewer than {MIN_FACES} faces")
+        raise ValueError(f"faces {faces}, lods {count}: the last level would have fewer than {MIN_FACES} faces")
 
 
 def simplify(surface: Triangles, faces: int) -> Triangles:
@@ -34,7 +34,7 @@ def simplify(surface: Triangles, faces: int) -> Triangles:
         fewer = Triangles(torch.from_numpy(points).float(), torch.from_numpy(kept).long())
         fewer = fewer.kept(fewer.areas > 0)
         if not 0 < len(fewer) < len(surface):
-            raise ValueError(f"--faces {faces}: the surface cannot be drawn with fewer than {len(surface)} faces")
+            raise ValueError(f"faces {faces}: the surface cannot be drawn with fewer than {len(surface)} faces")
         surface = fewer
     return surface
 

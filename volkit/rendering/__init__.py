@@ -1,7 +1,7 @@
 """How answers become pictures."""
 
 from volkit.rendering.picture import Picture
-from volkit.rendering.renderer import Renderer, renderer_for
+from volkit.rendering.renderer import Renderer, render, renderer_for
 from volkit.rendering.volume import Integral, VolumeRenderer, integrate, render_rays
 
-__all__ = ["Integral", "Picture", "Renderer", "VolumeRenderer", "integrate", "render_rays", "renderer_for"]
+__all__ = ["Integral", "Picture", "Renderer", "VolumeRenderer", "integrate", "render", "render_rays", "renderer_for"]

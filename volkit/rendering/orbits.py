@@ -1,16 +1,18 @@
 """Where a scene is looked at from: named views, and a circle around it."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from volkit.geometry import Cameras, turn
-from volkit.rendering.viewpoints import FIELD_OF_VIEW, occupied_sphere
+from volkit.rendering.viewpoints import visible_corners
 from volkit.representations import Representation
 
-__all__ = ["ViewPath", "orbit_path"]
+__all__ = ["ViewPath", "Viewpoint", "cameras_around", "orbit_path"]
 
-ELEVATION = 25.0  # degrees, around a scene that does not know how it was captured
+FRAMED_SHARE = 0.9  # of a picture's width and height that a framed object may take: a margin of a twentieth all around
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,77 @@ class ViewPath:
         return ViewPath(tuple(self.names[i] for i in kept), self.cameras[torch.tensor(kept)], self.held_out)
 
 
-def orbit_path(scene: Representation, count: int, size: int) -> Cameras:
+@dataclass(frozen=True)
+class Viewpoint:
+    """Where a camera stands around an object, in degrees; by default before its front, so far that all of it is seen.
+
+    An object's front faces -Y of a world with +Z up, as glTF's +Z does once it is set upright; `azimuth` 90 is at its
+    +X, 180 behind it. `fov` is the picture's vertical angle. `distance` is from the middle of the object's box, in
+    longest edges of that box; None: the whole box is in the picture, with a margin, whatever the picture's shape.
+    """
+
+    azimuth: float = 0.0
+    elevation: float = 15.0
+    fov: float = 40.0
+    distance: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.fov < 180.0:
+            raise ValueError(f"viewpoint: fov is an angle between 0 and 180 degrees, got {self.fov:g}")
+        if not -90.0 <= self.elevation <= 90.0:
+            raise ValueError(f"viewpoint: elevation is an angle from -90 to 90 degrees, got {self.elevation:g}")
+        if self.distance is not None and not self.distance > 0.0:
+            raise ValueError(f"viewpoint: distance is more than 0 object sizes, got {self.distance:g}")
+
+
+def cameras_around(
+    scene: Representation, azimuths: Sequence[float], viewpoint: Viewpoint, size: tuple[int, int]
+) -> Cameras:
+    """World-frame pinhole cameras at these degrees beyond the viewpoint's azimuth, all as far from the scene's middle.
+
+    On the CPU, as the cameras of captures; `size` is (width, height). What is framed is `visible_corners`.
+    """
+    corners = visible_corners(scene)
+    middle = corners.mean(0)
+    level = turn(scene.frame, "zup")
+    azimuth = torch.deg2rad(torch.tensor([float(angle) for angle in azimuths]) + viewpoint.azimuth)
+    tilt = math.radians(viewpoint.elevation)
+    outward = [azimuth.sin() * math.cos(tilt), -azimuth.cos() * math.cos(tilt), azimuth.new_tensor(math.sin(tilt))]
+    outward = level.vectors(torch.stack(torch.broadcast_tensors(*outward), -1))
+    up = level.vectors(torch.tensor([0.0, 0.0, 1.0]))
+    width, height = size
+    tangent = math.tan(math.radians(viewpoint.fov) / 2.0)
+    focal = 0.5 * height / tangent
+    cameras = Cameras.looking_at(middle + outward, middle, up, focal, size)
+    extent = corners.amax(0) - corners.amin(0)
+    if viewpoint.distance is not None:
+        away = viewpoint.distance * float(extent.max())
+    else:
+        # A corner c is in the picture where |c.x| <= share tan (away + c.z): of all corners and cameras the farthest.
+        seen = (corners - middle) @ cameras.world_from_camera[:, :, :3]
+        reach = seen.new_tensor([tangent * width / height, tangent]) * FRAMED_SHARE
+        away = float((seen[..., :2].abs() / reach - seen[..., 2:]).max())
+    return Cameras.looking_at(middle + away * outward, middle, up, focal, size)
+
+
+def orbit_path(
+    scene: Representation, count: int, size: int | tuple[int, int], viewpoint: Viewpoint | None = None
+) -> Cameras:
     """World-frame pinhole cameras on a level circle, `size` pixels on the longest side, looking at the scene's middle.
 
-    With a capture the circle has its cameras' mean height, distance and focal length, and looks at the point closest
-    to their axes; else it frames the occupied cells from 25 degrees up.
+    With a capture and no `viewpoint` the circle has its cameras' mean height, distance and focal length, and looks at
+    the point closest to their axes; else it frames the whole object, from its front on (`cameras_around`). The first
+    camera stands before the front in either case. A pair as `size` is width and height.
     """
-    angle = torch.arange(count) * (2.0 * torch.pi / count)
+    degrees = [360.0 * index / count for index in range(count)]
+    if scene.capture is None or viewpoint is not None:
+        sides = (size, size) if isinstance(size, int) else size
+        return cameras_around(scene, degrees, viewpoint or Viewpoint(), sides)
     level = turn(scene.frame, "zup")
-    circle = level.vectors(torch.stack([angle.cos(), angle.sin(), torch.zeros(count)], -1))
+    azimuth = torch.deg2rad(torch.tensor(degrees))
+    circle = level.vectors(torch.stack([azimuth.sin(), -azimuth.cos(), torch.zeros(count)], -1))
     up = level.vectors(torch.tensor([0.0, 0.0, 1.0]))
-    if scene.capture is None:
-        centre, radius = occupied_sphere(scene)
-        tilt, half = torch.tensor(ELEVATION).deg2rad(), torch.tensor(FIELD_OF_VIEW / 2)
-        away = float(1.05 * radius / half.sin())
-        centres = centre.cpu() + away * (tilt.cos() * circle + tilt.sin() * up)
-        return Cameras.looking_at(centres, centre.cpu(), up, float(0.5 * size / half.tan()), (size, size))
-    cameras = scene.capture.cameras.resized(size)
+    cameras = scene.capture.cameras.resized(max(size) if isinstance(size, tuple) else size)
     focus, _ = cameras.focus()
     offset = cameras.centres - focus
     height = offset @ up

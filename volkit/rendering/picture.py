@@ -5,9 +5,10 @@ from typing import Self
 
 import torch
 
+from volkit.geometry import Cameras
 from volkit.typing import Float, Tensor
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "one_size"]
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,11 @@ class Picture:
         names = [f.name for f in fields(Picture) if f.name != "channels" and getattr(first, f.name) is not None]
         channels = {name: torch.cat([part.channels[name] for part in parts]) for name in first.channels}
         return Picture(channels, **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
+def one_size(cameras: Cameras) -> tuple[int, int]:
+    """Width and height of cameras that share them; ValueError where they do not, as one tensor holds one size."""
+    if len(cameras.size.unique(dim=0)) != 1:
+        raise ValueError("render: cameras of one call must share one size; render them one by one")
+    width, height = cameras.size[0].tolist()
+    return width, height

@@ -8,12 +8,14 @@ from torch.nn import functional
 from volkit.geometry import Cameras, rotations_of
 from volkit.geometry.lens import PINHOLE
 from volkit.ops.splat import Projected, SplatView, blend, project
-from volkit.rendering.picture import Picture
+from volkit.rendering.picture import Picture, one_size
 from volkit.rendering.through_lens import LensMap, lens_map
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Tensor
 
 __all__ = ["SplatRenderer", "splat_view"]
+
+NEAR_SHARE = 0.003  # of the diagonal of the scene's own box: in a box of edge 2 about gsplat's 0.01
 
 
 def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
@@ -26,13 +28,18 @@ def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
     camera_from_local = torch.cat([rotation, -(rotation @ pose[:, 3:])], 1)
     fx, fy, cx, cy = cameras.intrinsics[index].tolist()
     width, height = cameras.size[index].tolist()
-    near = 0.01 if splats.capture is None else max(0.01, 0.5 * splats.capture.near / splats.world_from_local.scale)
+    near = NEAR_SHARE * splats.domain.diagonal
+    if splats.capture is not None:  # no matter stands closer to its cameras: what is drawn there are floaters
+        near = max(near, 0.5 * splats.capture.near / splats.world_from_local.scale)
     return SplatView(camera_from_local, (fx, fy, cx, cy), (width, height), near, splats.config.mip)
 
 
 @dataclass(frozen=True)
 class SplatRenderer:
-    """Draws splats, in world frame and unit, differentiable in their parameters.
+    """Draws splats, in world frame and unit, differentiable in all their parameters and in the cameras' poses.
+
+    Not in intrinsics and lenses, which the projection takes as numbers; nor are the median of depth and, of splats that
+    are no surfels, the choice of the shortest axis.
 
     Depth is that of the splats' centres, of surfels that of where each pixel's ray meets them, along that ray. A
     splat's normal is its shortest axis, a surfel's that of its plane.
@@ -42,8 +49,7 @@ class SplatRenderer:
 
     def __call__(self, subject: Splats, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]` of cameras that share one size."""
-        if len(cameras.size.unique(dim=0)) != 1:
-            raise ValueError("render: cameras of one call must share one size; render them one by one")
+        one_size(cameras)
         return Picture.cat([self._view(subject, cameras, index) for index in range(len(cameras))])
 
     def _view(self, subject: Splats, cameras: Cameras, index: int) -> Picture:

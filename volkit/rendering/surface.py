@@ -1,4 +1,5 @@
-"""Meshes as cameras see them: rays to the first triangle (embreex), base colour without light."""
+"""Meshes as cameras see them: rays to the first triangle (embreex), or rasterised where a gradient is asked for; base
+colour without light."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,58 +7,115 @@ from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+from volkit.extras import advice
 from volkit.geometry import Cameras, Rays
-from volkit.rendering.picture import Picture
+from volkit.geometry.lens import PINHOLE
+from volkit.ops.raster import antialias, opposite_corners, rasterise
+from volkit.rendering.picture import Picture, one_size
+from volkit.rendering.through_lens import lens_map
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["MeshRenderer", "first_hits"]
 
+NEAR_SHARE = 1e-4  # of the mesh's diagonal: what is nearer to a camera is not rasterised
+
 
 @dataclass(frozen=True)
 class MeshRenderer:
-    """Draws meshes, in world frame and unit; several rays a pixel make edges and textures smooth.
+    """Draws meshes, in world frame and unit; several samples a pixel make edges and textures smooth.
 
-    Depth and normals are means over the rays of a pixel that hit.
+    Depth and normals are means over the samples of a pixel that hit. Differentiable in `vertices`, `corner_uv`, a
+    `texture` or `colours` of floats in [0, 1], and in the cameras' poses and intrinsics: where any of them requires a
+    gradient the mesh is rasterised, and its outlines move with the vertices (`ops.raster.antialias`); else rays find
+    the same samples. Which face is in front has no gradient where two surfaces cross.
     """
 
     rays_across: int = 3  # of a pixel, in each direction
 
-    @torch.no_grad()
     def __call__(self, subject: Mesh, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]` of cameras that share one size."""
-        if len(cameras.size.unique(dim=0)) != 1:
-            raise ValueError("render: cameras of one call must share one size; render them one by one")
-        return Picture.cat([self._view(subject, cameras, index) for index in range(len(cameras))])
+        one_size(cameras)
+        learning = (subject.vertices, subject.corner_uv, subject.texture, subject.colours)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in (*learning, *cameras.tensors)):
+            views = [checkpoint(self._rastered, subject, cameras, i, use_reentrant=False) for i in range(len(cameras))]
+        else:
+            with torch.no_grad():
+                views = [self._traced(subject, cameras, index) for index in range(len(cameras))]
+        return Picture.cat(views)
 
-    def _view(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
+    def _traced(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
         width, height = cameras.size[index].tolist()
-        n, place = self.rays_across, mesh.world_from_local
-        part = (torch.arange(n) + 0.5) / n
-        y, x = torch.meshgrid(
-            (torch.arange(height)[:, None] + part).flatten(), (torch.arange(width)[:, None] + part).flatten(),
-            indexing="ij",
-        )  # fmt: skip
-        pixels = torch.stack([x, y], -1).view(-1, 2)
-        rays = place.inverse().rays(cameras.rays(torch.full((len(pixels),), index), pixels))
+        pixels = _samples(width, height, self.rays_across)
+        rays = mesh.world_from_local.inverse().rays(cameras.rays(torch.full((len(pixels),), index), pixels))
         face, barycentric, depth = first_hits(mesh.vertices, mesh.faces, rays)
         hit = (face >= 0).nonzero()[:, 0]
-        rgba = mesh.base_colour(face[hit], barycentric[hit])
-        corners = mesh.vertices[mesh.faces[face[hit]].long()]
-        normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normal = functional.normalize(place.vectors(normal), dim=-1)
-        away = (normal * place.vectors(rays.directions[hit])).sum(-1, keepdim=True) > 0
-        sums = torch.zeros(len(pixels), 8)
-        alpha = rgba[:, 3:]
-        sums[hit] = torch.cat(
-            [rgba[:, :3] * alpha, alpha, alpha * depth[hit, None] * place.scale, torch.where(away, -normal, normal)], 1
-        )
-        mean = sums.view(height, n, width, n, 8).mean((1, 3))[None]
+        seen = _looks(mesh, face[hit], barycentric[hit], depth[hit], rays.directions[hit])
+        sums = torch.zeros(len(pixels), seen.shape[1]).index_copy(0, hit, seen)
+        return self._averaged(sums, width, height)
+
+    def _rastered(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
+        if cameras.lens != PINHOLE:
+            lens = lens_map(cameras, index)
+            return lens.seen(self._rastered(mesh, lens.camera, 0))
+        width, height = cameras.size[index].tolist()
+        n, camera = self.rays_across, cameras[[index]].moved(mesh.world_from_local.inverse())
+        pose, (fx, fy, cx, cy) = camera.world_from_camera[0], camera.intrinsics[0].unbind()
+        x, y, z = ((mesh.vertices - pose[:, 3]) @ pose[:, :3]).unbind(-1)
+        points = torch.stack([n * (fx * x + cx * z), n * (fy * y + cy * z), z], -1)
+        diagonal = float((mesh.vertices.detach().amax(0) - mesh.vertices.detach().amin(0)).norm())
+        found = rasterise(points, mesh.faces, (n * width, n * height), near=NEAR_SHARE * diagonal)
+        face = found.face.flatten()
+        hit = (face >= 0).nonzero()[:, 0]
+        # Sub-pixels lie row by row: not the order of pixels, but that of one larger picture, which antialias reads.
+        places = _samples(n * width, n * height, 1)[hit].to(camera.intrinsics) / n
+        rays = camera.rays(torch.zeros_like(hit), places)
+        along = found.depth.flatten()[hit] / (rays.directions @ pose[:, 2])
+        seen = _looks(mesh, face[hit], found.barycentric.flatten(0, 1)[hit], along, rays.directions)
+        flat = seen.new_zeros(len(face), seen.shape[1]).index_copy(0, hit, seen)
+        smooth = antialias(
+            flat.view(n * height, n * width, -1), found, points, mesh.faces, _neighbours(mesh.faces)
+        )  # fmt: skip
+        return self._averaged(smooth, width, height)
+
+    def _averaged(self, samples: Tensor, width: int, height: int) -> Picture:
+        """Means over the samples of each pixel of what `_looks` says."""
+        n = self.rays_across
+        mean = samples.view(height, n, width, n, -1).mean((1, 3))[None]
         rgb, opacity, far, facing = mean.split([3, 1, 1, 3], -1)
         opacity, far = opacity[..., 0], far[..., 0] / opacity[..., 0].clamp_min(1e-6)
-        median = torch.where(opacity >= 0.5, far, torch.inf)
+        median = torch.where(opacity >= 0.5, far, torch.inf).detach()
         return Picture({"rgb": rgb}, opacity, far, median, functional.normalize(facing, dim=-1))
+
+
+def _samples(width: int, height: int, across: int) -> Float[Tensor, "sample 2"]:
+    """Pixel positions of `across` by `across` samples a pixel, as rows of one larger picture."""
+    part = (torch.arange(across) + 0.5) / across
+    y, x = torch.meshgrid(
+        (torch.arange(height)[:, None] + part).flatten(), (torch.arange(width)[:, None] + part).flatten(), indexing="ij"
+    )
+    return torch.stack([x, y], -1).view(-1, 2)
+
+
+def _looks(
+    mesh: Mesh, face: Tensor, barycentric: Tensor, distance: Tensor, directions: Float[Tensor, "hit 3"]
+) -> Float[Tensor, "hit 8"]:
+    """Colour times alpha, alpha, world distance times alpha, and the world normal, turned to the eye."""
+    place, rgba = mesh.world_from_local, mesh.base_colour(face, barycentric)
+    corners = mesh.vertices[mesh.faces[face].long()]
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal = functional.normalize(place.vectors(normal), dim=-1, eps=torch.finfo(normal.dtype).tiny)
+    away = (normal * place.vectors(directions)).sum(-1, keepdim=True) > 0
+    alpha = rgba[:, 3:]
+    far = alpha * distance[:, None] * place.scale
+    return torch.cat([rgba[:, :3] * alpha, alpha, far, torch.where(away, -normal, normal)], 1)
+
+
+@lru_cache(maxsize=1)  # a mesh that learns keeps its faces
+def _neighbours(faces: Tensor) -> Int[Tensor, "face 3"]:
+    return opposite_corners(faces)
 
 
 def first_hits(
@@ -75,8 +133,8 @@ def _tree(vertices: Tensor, faces: Tensor) -> Any:
     try:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
-    except ImportError:
-        raise RuntimeError("meshes are drawn by embreex, which is not installed: pip install embreex") from None
+    except ImportError as error:
+        raise RuntimeError(f"drawing meshes needs embreex: {advice('mesh', 'embreex')}") from error
     scene = rtcore_scene.EmbreeScene()  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, vertices[faces.long()].cpu().numpy())
     return scene

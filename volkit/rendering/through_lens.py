@@ -59,7 +59,7 @@ def lens_map(cameras: Cameras, index: int) -> LensMap:
     size = (high - low).long()
     if bool((looks[:, 2] <= 0).any()) or bool((size > MAX_LENS_WIDENING * one.size[0]).any()):
         raise ValueError(
-            f"splats: camera {index} sees too far to the side through its {one.lens.model} lens for a flat picture; "
+            f"render: camera {index} sees too far to the side through its {one.lens.model} lens for a flat picture; "
             "use views of a narrower lens"
         )
     intrinsics = torch.cat([focal, centre - low], -1)

@@ -5,17 +5,26 @@ from dataclasses import replace
 
 import torch
 
-from volkit.geometry import Cameras, morton_cells
+from volkit.geometry import Cameras, Domain, morton_cells
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.representation import Representation
-from volkit.representations.splat_extent import core_sphere
+from volkit.representations.splat_extent import core_sphere, whole_box
 from volkit.representations.splats import Splats
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
-__all__ = ["distillation_cameras", "orbit_cameras", "vary_cameras", "windows"]
+__all__ = [
+    "distillation_cameras",
+    "occupied_sphere",
+    "orbit_cameras",
+    "vary_cameras",
+    "visible_box",
+    "visible_corners",
+    "windows",
+]
 
 NEIGHBOURS = 4  # a new camera stands between one of the teacher's and one of this many nearest to it
+STRAY_SHARE = 0.001  # of the occupied cells, at each face of the box: single cells of fog would make it twice as wide
 FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
 
 
@@ -46,8 +55,9 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
         return cameras[[0] * count]
     base = torch.randint(total, (count,), generator=generator, device=device)
     # Nearness counts position and viewing direction alike, in units of the capture's own spread.
-    spread = (cameras.centres - cameras.centres.mean(0)).norm(dim=-1).mean().clamp_min(1e-6)
-    pose = torch.cat([cameras.centres / spread, cameras.forward], -1)
+    away = cameras.centres - cameras.centres.mean(0)
+    spread = away.norm(dim=-1).mean().clamp_min(torch.finfo(away.dtype).tiny)
+    pose = torch.cat([away / spread, cameras.forward], -1)
     near = torch.cdist(pose[base], pose).topk(min(NEIGHBOURS + 1, total), largest=False).indices[:, 1:]
     pick = torch.randint(near.shape[1], (count, 1), generator=generator, device=device)
     other = near.gather(1, pick).squeeze(1)
@@ -85,6 +95,34 @@ def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
     whole = torch.tensor([[0.0] * 3, [1.0] * 3], device=cells.device)
     unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else whole
     return _sphere(field, field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)])))
+
+
+@torch.no_grad()
+def visible_box(scene: Representation) -> Domain:
+    """The box, local frame, about what a picture should show: nearly all occupied cells, splats, or a mesh's vertices.
+
+    Of what reaches beyond all bounds it is the middle. Cells and splats that fly alone far out are left outside.
+    """
+    if isinstance(scene, Splats):
+        return whole_box(scene)
+    if not isinstance(scene, Field):
+        return scene.bounds()
+    cells = morton_cells(unpack_bits(scene.occupancy).nonzero()[:, 0]).cpu()
+    inner = (0.25, 0.75) if scene.domain.contracted else (0.0, 1.0)  # of the unit cube: where the box is
+    cells = cells[(((cells + 0.5) / OCCUPANCY_RESOLUTION - 0.5).abs() < inner[1] - 0.5).all(-1)]
+    if not len(cells):
+        return scene.bounds()
+    order, trimmed = cells.sort(0).values, int(STRAY_SHARE * len(cells))
+    ends = torch.stack([order[trimmed], order[len(order) - 1 - trimmed] + 1]) / OCCUPANCY_RESOLUTION
+    lower, upper = scene.domain.local_from_unit(ends.float()).tolist()
+    return Domain(tuple(lower), tuple(upper))
+
+
+def visible_corners(scene: Representation) -> Float[Tensor, "8 3"]:
+    """The corners of `visible_box`, world frame, on the CPU."""
+    box = visible_box(scene)
+    corners = torch.cartesian_prod(*(torch.tensor(pair) for pair in zip(box.lower, box.upper, strict=True)))
+    return scene.world_from_local.points(corners)
 
 
 def _sphere(scene: Representation, corners: Float[Tensor, "2 3"]) -> tuple[Float[Tensor, "3"], float]:

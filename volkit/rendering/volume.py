@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from volkit.geometry import Cameras, Points, Rays, RaySamples
 from volkit.ops.composite import composite, median_depth
 from volkit.ops.march import march
-from volkit.rendering.picture import Picture
+from volkit.rendering.picture import Picture, one_size
 from volkit.representations.field import Field, FieldSample
 from volkit.sampling.occupancy import lattice_of, stride_for
 from volkit.typing import Float, Tensor
@@ -105,7 +106,12 @@ def _frozen(field: Field) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class VolumeRenderer:
-    """Renders fields, in world frame and unit, without gradients.
+    """Renders fields, in world frame and unit.
+
+    Differentiable in whatever the field's answers depend on, and in the cameras' poses and intrinsics through the
+    positions and directions that the field is asked: colour, opacity and depth; normals and the median of depth are
+    not. A picture with gradients is drawn in pieces of `graph_chunk` rays, and each piece is drawn again on the way
+    back, so that memory is that of one piece. Without gradients, or where nothing asks for them, no graph is built.
 
     `step_scale` scales the steps (`stride_for`); `near` is in world units, by default that of the field's capture. Rays
     advance together, `reach` samples at a time, and leave when nothing more can be seen, so that what lies behind a
@@ -116,34 +122,65 @@ class VolumeRenderer:
     near: float | None = None
     normals: bool = False
     chunk: int = 1 << 16  # rays at once: bounds memory
+    graph_chunk: int = 1 << 13  # rays at once where a graph is kept, some hundred times as much a ray
     reach: int = 8  # of the first round, doubled up to 64: most rays end at the first surface they meet
 
-    @torch.no_grad()
     def __call__(self, subject: Field, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]` of cameras that share one size."""
-        if len(cameras.size.unique(dim=0)) != 1:
-            raise ValueError("render: cameras of one call must share one size; render them one by one")
-        width, height = cameras.size[0].tolist()
+        width, height = one_size(cameras)
         parts = [self.rays(subject, cameras.picture_rays(index)) for index in range(len(cameras))]
         return Picture.cat([p.mapped(lambda t: t.reshape(1, height, width, *t.shape[1:])) for p in parts])
 
-    @torch.no_grad()
     def rays(self, subject: Field, rays: Rays) -> Picture:
         """A flat picture of any rays of the world frame."""
         rays = rays.to(subject.device)
-        parts = [self._part(subject, rays[start : start + self.chunk]) for start in range(0, len(rays), self.chunk)]
+        if not _wants_graph(subject, rays):
+            with torch.no_grad():
+                return Picture.cat([self._part(subject, part)[0] for part in _pieces(rays, self.chunk)])
+        parts = []
+        for part in _pieces(rays, self.graph_chunk):
+            with torch.no_grad():
+                plain, samples = self._part(subject, part)
+            # Where samples lie is found once; what the field answers there is asked again, and again on the way back.
+            drawn = checkpoint(self._integrated, subject, part, samples, use_reentrant=False)
+            parts.append(replace(drawn, median=plain.median, normal=plain.normal))
         return Picture.cat(parts)
 
-    def _part(self, field: Field, rays: Rays) -> Picture:
-        world = field.world_from_local
-        local = world.inverse().rays(rays)
+    def _part(self, field: Field, rays: Rays) -> tuple[Picture, RaySamples]:
+        local = field.world_from_local.inverse().rays(rays)
         near = self.near if self.near is not None else (field.capture.near if field.capture else 0.0)
-        samples, answers = _walk(field, local, near / world.scale, self.step_scale, self.reach)
-        points = samples.points(local)
-        picture = _surface(field, points, samples, _composited(samples, answers), self.normals, True)
-        normal = None if picture.normal is None else world.vectors(picture.normal)
-        median = None if picture.median is None else picture.median * world.scale
-        return replace(picture, depth=picture.depth * world.scale, median=median, normal=normal)
+        samples, answers = _walk(field, local, near / field.world_from_local.scale, self.step_scale, self.reach)
+        points, integral = samples.points(local), _composited(samples, answers)
+        return _in_world(field, _surface(field, points, samples, integral, self.normals, True)), samples
+
+    def _integrated(self, field: Field, rays: Rays, samples: RaySamples) -> Picture:
+        return _in_world(field, integrate(field, field.world_from_local.inverse().rays(rays), samples).picture)
+
+
+def _in_world(field: Field, picture: Picture) -> Picture:
+    world = field.world_from_local
+    normal = None if picture.normal is None else world.vectors(picture.normal)
+    median = None if picture.median is None else picture.median * world.scale
+    return replace(picture, depth=picture.depth * world.scale, median=median, normal=normal)
+
+
+def _pieces(rays: Rays, size: int) -> list[Rays]:
+    return [rays[start : start + size] for start in range(0, len(rays), size)]
+
+
+def _wants_graph(field: Field, rays: Rays) -> bool:
+    """Whether gradients are on and anything asks for them: rays, or an answer, whose parameters may be anyone's."""
+    if not torch.is_grad_enabled():
+        return False
+    if rays.origins.requires_grad or rays.directions.requires_grad:
+        return True
+    middle = rays.origins.new_tensor([field.domain.centre])
+    time = None if rays.time is None else rays.time[:1]
+    appearance = None if rays.appearance is None else rays.appearance[:1]
+    answer = field.query(
+        Points(middle, torch.nn.functional.normalize(torch.ones_like(middle), dim=-1), time, appearance)
+    )
+    return any(value.requires_grad for value in (answer.density, *answer.channels.values()))
 
 
 def _walk(field: Field, rays: Rays, near: float, step_scale: float, reach: int) -> tuple[RaySamples, FieldSample]:

@@ -53,5 +53,5 @@ def _encoder(path: Path):
     except (ImportError, RuntimeError) as error:
         raise FormatError(
             path, f"no video encoder ({error})", "pip install imageio-ffmpeg, or write a folder"
-        ) from None
+        ) from error
     return imageio_ffmpeg.write_frames

@@ -22,7 +22,7 @@ from volkit.io import save
 from volkit.io.splats import spz
 from volkit.io.splats.columns import columns_for, splats_of
 from volkit.rendering.orbits import orbit_path
-from volkit.representations import Mesh, Representation, Splats
+from volkit.representations import Mesh, Placement, Representation, Splats
 
 __all__ = ["Exhibit", "Start", "ViewSettings", "ply_bytes", "viewer_page", "write_page"]
 
@@ -141,7 +141,7 @@ def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> t
     """A scene in the page's frame as a file: its name and bytes."""
     if isinstance(scene, Mesh):
         name, write = "scene.glb", save
-        scene.world_from_local, scene.frame = page_from_world @ scene.world_from_local, "zup"  # as the page reads it
+        scene = scene.view(placement=Placement(page_from_world @ scene.world_from_local, "zup"))  # as the page reads it
     else:
         name, write = ("scene.spz", partial(spz.write, version=SPZ)) if compact else ("scene.ply", save)
         columns = columns_for(scene, Path(name), DEGREE, page_from_world)

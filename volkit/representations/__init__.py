@@ -1,31 +1,54 @@
-"""Parameters and answers: what a scene can be made of. The union below is the whole plug-in mechanism."""
-
-from typing import get_args
+"""Parameters and answers: what a scene can be made of. `kinds.py` has the table of kinds, and how to add one."""
 
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.analytic import AnalyticConfig, AnalyticField
-from volkit.representations.field import Field, FieldSample
+from volkit.representations.field import Field, FieldSample, FunctionField
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
+from volkit.representations.kinds import (
+    REPRESENTATIONS,
+    RepresentationConfig,
+    SceneConfig,
+    WrapperConfig,
+    config_class,
+    kinds,
+    register_representation,
+    trainable_kinds,
+)
 from volkit.representations.mesh import Mesh, MeshConfig
 from volkit.representations.mlp import Mlp, MlpConfig
-from volkit.representations.placed import Composed, Placed
 from volkit.representations.planes import Planes, PlanesConfig
-from volkit.representations.representation import Capture, Representation
+from volkit.representations.representation import Capture, Placement, Representation
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.representations.tensor_cp import TensorCP, TensorCPConfig
 from volkit.representations.tensor_vm import TensorVM, TensorVMConfig
 from volkit.representations.voxel_features import VoxelFeatures, VoxelFeaturesConfig
 from volkit.representations.voxels import Voxels, VoxelsConfig
+from volkit.representations.wrappers import (
+    Ball,
+    Composed,
+    ComposedConfig,
+    Cut,
+    Edited,
+    EditedConfig,
+    Placed,
+    PlacedConfig,
+    innermost,
+)
 
 __all__ = [
     "REPRESENTATIONS",
-    "TEACHERS_ONLY",
     "AnalyticConfig",
     "AnalyticField",
+    "Ball",
     "Capture",
     "Composed",
+    "ComposedConfig",
+    "Cut",
+    "Edited",
+    "EditedConfig",
     "Field",
     "FieldSample",
+    "FunctionField",
     "HashGrid",
     "HashGridConfig",
     "Mesh",
@@ -34,10 +57,13 @@ __all__ = [
     "MlpConfig",
     "ParamGroup",
     "Placed",
+    "PlacedConfig",
+    "Placement",
     "Planes",
     "PlanesConfig",
     "Representation",
     "RepresentationConfig",
+    "SceneConfig",
     "Splats",
     "SplatsConfig",
     "TensorCP",
@@ -48,19 +74,27 @@ __all__ = [
     "VoxelFeaturesConfig",
     "Voxels",
     "VoxelsConfig",
+    "WrapperConfig",
+    "config_class",
+    "innermost",
+    "kinds",
+    "register_representation",
+    "trainable_kinds",
 ]
 
-RepresentationConfig = (
-    HashGridConfig
-    | VoxelsConfig
-    | TensorVMConfig
-    | TensorCPConfig
-    | PlanesConfig
-    | MlpConfig
-    | SplatsConfig
-    | MeshConfig
-    | AnalyticConfig
-    | VoxelFeaturesConfig
-)
-REPRESENTATIONS: dict[str, type[RepresentationConfig]] = {c.kind: c for c in get_args(RepresentationConfig)}
-TEACHERS_ONLY = ("mesh", "analytic", "voxel_features")  # kinds that are not trained
+for _config in (
+    HashGridConfig,
+    VoxelsConfig,
+    TensorVMConfig,
+    TensorCPConfig,
+    PlanesConfig,
+    MlpConfig,
+    SplatsConfig,
+    MeshConfig,
+    AnalyticConfig,
+    VoxelFeaturesConfig,
+    EditedConfig,
+    PlacedConfig,
+    ComposedConfig,
+):
+    register_representation(_config)

@@ -1,17 +1,25 @@
-"""The interface of everything that can be asked point by point."""
+"""The interface of everything that can be asked point by point, and a field of two functions."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 
-from volkit.geometry import Domain, Points, Similarity
+from volkit.geometry import Domain, Points
+from volkit.ops.param_group import ParamGroup
+from volkit.representations.kinds import SceneConfig
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION
-from volkit.representations.representation import Representation
+from volkit.representations.representation import WORLD, Capture, Placement, Representation
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["OCCUPANCY_RESOLUTION", "Field", "FieldSample"]
+__all__ = ["OCCUPANCY_RESOLUTION", "Box", "Field", "FieldSample", "FunctionField"]
+
+Triple = tuple[float, float, float]
+Box = tuple[Triple, Triple]  # lower and upper corner
+ADAM_RATE = 1e-3  # of parameters about which nothing is known: Adam's own
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,21 @@ class FieldSample:
 class Field(Representation):
     """Density and colour at points of its local frame; zero density outside its domain.
 
+    A field of one's own has these two methods, and can be rendered, distilled, meshed and compared like any other:
+
+    ```python
+    class Ball(Field):
+        def __init__(self):
+            super().__init__(((-1, -1, -1), (1, 1, 1)))
+            self.level = torch.nn.Parameter(torch.tensor(30.0))
+
+        def density(self, positions):
+            return self.level * (positions.norm(dim=-1) < 0.5)
+
+        def query(self, points):
+            return FieldSample(self.density(points.positions), {"rgb": points.positions.abs()})
+    ```
+
     `occupancy` marks the cells of the unit cube that may hold matter: one bit a cell, instant-ngp's Morton order
     (`x | y << 1 | z << 2`, bit `i & 7` of byte `i >> 3`), `OCCUPANCY_RESOLUTION` cells a side.
     """
@@ -37,11 +60,15 @@ class Field(Representation):
     occupancy: UInt8[Tensor, " byte"]
     occupancy_questions: ClassVar[int] = 1 << 19  # densities that a refresh of the occupancy may cost
 
-    def __init__(self, domain: Domain) -> None:
-        super().__init__()
-        self.domain = domain
-        self.world_from_local = Similarity()
-        self.capture = None
+    def __init__(
+        self,
+        domain: Domain | Box,
+        placement: Placement = WORLD,
+        capture: Capture | None = None,
+        provenance: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(domain_of(domain), placement, capture, provenance)
+        self.config = SceneConfig()
         bits = torch.full((OCCUPANCY_RESOLUTION**3 // 8,), 255, dtype=torch.uint8)
         self.register_buffer("occupancy", bits)
 
@@ -53,14 +80,10 @@ class Field(Representation):
     def query(self, points: Points) -> FieldSample:
         """Density and channels; differentiable in parameters and positions."""
 
-    def query_hidden(
-        self, points: Points, *, colour: bool = True
-    ) -> tuple[FieldSample, Float[Tensor, "point feature"] | None]:
-        """As `query`, and with it what the colour head reads besides the direction, where there is such a head.
-
-        Of those features the first stands for density, as in instant-ngp. Without `colour` no channel is answered.
-        """
-        return (self.query(points) if colour else FieldSample(self.density(points.positions), {})), None
+    def param_groups(self) -> list[ParamGroup]:
+        """All parameters under Adam at its own rate; none where there are none."""
+        parameters = tuple(self.parameters())
+        return [ParamGroup("parameters", parameters, ADAM_RATE)] if parameters else []
 
     def penalties(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Weighted regularisers of the published method (total variation, L1), added to any loss; none by default."""
@@ -73,3 +96,48 @@ class Field(Representation):
     def bounds(self) -> Domain:
         """The domain's box; a contracted field is bounded by its inner box alone."""
         return Domain(self.domain.lower, self.domain.upper)
+
+
+class FunctionField(Field):
+    """A field of two functions: `density(positions)` at least 0, in 1 / local unit, and `rgb(positions, directions)`.
+
+    Shapes `[point, 3]` to `[point]` or `[point, 1]`, and to `[point, 3]`; directions are unit vectors from the eye.
+    Outside the domain density is 0 whatever the function answers, and colours below 0 are 0. Modules among the
+    functions are part of the field: their parameters are found, moved and copied with it. Differentiable where the
+    functions are. ValueError where an answer has another shape.
+
+    ```python
+    ball = FunctionField(lambda x: 30.0 * (x.norm(dim=-1) < 0.5), lambda x, d: x.abs(), Domain.cube(1.0))
+    ```
+    """
+
+    def __init__(
+        self,
+        density: Callable[[Tensor], Tensor],
+        rgb: Callable[[Tensor, Tensor], Tensor],
+        domain: Domain | Box,
+    ) -> None:
+        super().__init__(domain)
+        self.density_function, self.rgb_function = density, rgb
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """The function's answer, 0 outside the domain."""
+        answer = self.density_function(positions)
+        if tuple(answer.shape) not in ((len(positions),), (len(positions), 1)):
+            raise ValueError(f"density: answers {tuple(answer.shape)} to {len(positions)} positions; [point] is wanted")
+        return answer.flatten().to(positions.dtype) * self.domain.contains(positions)
+
+    def query(self, points: Points) -> FieldSample:
+        """Both functions' answers."""
+        rgb = self.rgb_function(points.positions, points.directions)
+        if tuple(rgb.shape) != (len(points), 3):
+            raise ValueError(f"rgb: answers {tuple(rgb.shape)} to {len(points)} points; [point, 3] is wanted")
+        return FieldSample(self.density(points.positions), {"rgb": rgb.relu().to(points.positions.dtype)})
+
+
+def domain_of(domain: Domain | Box) -> Domain:
+    """A domain, or the one of a box by its two corners."""
+    if isinstance(domain, Domain):
+        return domain
+    lower, upper = ((float(x), float(y), float(z)) for x, y, z in domain)
+    return Domain(lower, upper)

@@ -6,9 +6,10 @@ from typing import ClassVar
 import torch
 from torch.nn import functional
 
-from volkit.geometry import Domain, Similarity
+from volkit.geometry import Domain
 from volkit.geometry.triangles import Triangles
 from volkit.ops.param_group import ParamGroup
+from volkit.representations.kinds import RepresentationConfig
 from volkit.representations.representation import Representation
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
@@ -16,10 +17,11 @@ __all__ = ["Mesh", "MeshConfig"]
 
 
 @dataclass(frozen=True)
-class MeshConfig:
+class MeshConfig(RepresentationConfig):
     """How many vertices and faces, and the texture's height and width; 0 by 0: colours lie at the vertices."""
 
     kind: ClassVar[str] = "mesh"
+    trainable: ClassVar[bool] = False
     vertices: int = 3
     faces: int = 1
     texture: tuple[int, int] = (0, 0)
@@ -45,9 +47,8 @@ class Mesh(Representation):
     metallic_roughness: UInt8[Tensor, "height width 3"] | None
 
     def __init__(self, config: MeshConfig, domain: Domain) -> None:
-        super().__init__()
-        self.config, self.domain = config, domain
-        self.world_from_local, self.capture = Similarity(), None
+        super().__init__(domain)
+        self.config = config
         textured = config.texture[0] > 0
         self.register_buffer("vertices", torch.zeros(config.vertices, 3))
         self.register_buffer("faces", torch.zeros(config.faces, 3, dtype=torch.int32))
@@ -90,6 +91,10 @@ class Mesh(Representation):
         """None: a mesh is a teacher."""
         return []
 
+    def _sizes(self) -> list[str]:
+        look = "texture {1} x {0}".format(*self.config.texture) if self.config.texture[0] else "vertex colours"
+        return [f"{len(self.faces)} faces", f"{len(self.vertices)} vertices", look]
+
     def check(self) -> None:
         """Raise ValueError where a face names a vertex that is not there."""
         if len(self.faces) and not (int(self.faces.min()) >= 0 and int(self.faces.max()) < len(self.vertices)):
@@ -111,12 +116,12 @@ class Mesh(Representation):
 
     def _changed(self, vertices: Tensor, wanted: Tensor | slice) -> "Mesh":
         if not self.config.texture[0]:
-            return Mesh.of(vertices, self.faces[wanted], colours=self.colours).placed_like(self)
+            return self._placed(Mesh.of(vertices, self.faces[wanted], colours=self.colours))
         mesh = Mesh.of(
             vertices, self.faces[wanted], corner_uv=self.corner_uv[wanted], texture=self.texture,
             metallic_roughness=self.metallic_roughness,
         )  # fmt: skip
-        return mesh.placed_like(self)
+        return self._placed(mesh)
 
     def as_metallic_roughness(self) -> "Mesh | None":
         """The same with roughness and metalness for colours, None where there are none."""
@@ -124,19 +129,30 @@ class Mesh(Representation):
             return None
         full = torch.full_like(self.metallic_roughness[..., :1], 255)
         picture = torch.cat([self.metallic_roughness, full], -1)
-        return Mesh.of(self.vertices, self.faces, corner_uv=self.corner_uv, texture=picture).placed_like(self)
+        return self._placed(Mesh.of(self.vertices, self.faces, corner_uv=self.corner_uv, texture=picture))
+
+    def _placed(self, made: "Mesh") -> "Mesh":
+        return made.view(placement=self.placement, capture=self.capture)
 
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]
     ) -> Float[Tensor, "point 4"]:
-        """Colour and alpha in [0, 1] at points of faces; between texels linear, which are centred at integer + 0.5."""
+        """Colour and alpha in [0, 1] at points of faces; between texels linear, which are centred at integer + 0.5.
+
+        Differentiable in the places and in a texture or colours that are floats in [0, 1] instead of bytes.
+        """
         if not self.config.texture[0]:
-            corners = self.colours[self.faces[face].long()].float() / 255.0
+            corners = _unit(self.colours[self.faces[face].long()])
             return (corners * barycentric[..., None]).sum(1)
         uv = (self.corner_uv[face] * barycentric[..., None]).sum(1)
         uv = uv - uv.floor()
-        image = self.texture.permute(2, 0, 1)[None].float() / 255.0
+        image = _unit(self.texture).permute(2, 0, 1)[None]
         found = functional.grid_sample(
             image, 2.0 * uv[None, None] - 1.0, mode="bilinear", align_corners=False, padding_mode="border"
         )
         return found[0, :, 0].T
+
+
+def _unit(colours: Tensor) -> Tensor:
+    """Bytes as parts of 255; floats are in [0, 1] already."""
+    return colours.float() / 255.0 if colours.dtype == torch.uint8 else colours

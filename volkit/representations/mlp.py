@@ -11,6 +11,7 @@ from volkit.ops.param_group import ParamGroup
 from volkit.representations.activations import reviving_relu
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.heads import seed_linear
+from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 
 __all__ = ["Mlp", "MlpConfig"]
@@ -21,7 +22,7 @@ SMALLEST_MATRIX = 16  # rows and columns of what Muon trains: directions are onl
 
 
 @dataclass(frozen=True)
-class MlpConfig:
+class MlpConfig(RepresentationConfig):
     """8 layers of 256, encoding with 10 and 4 octaves: the paper's network.
 
     `coordinates`: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that a scene of any
@@ -30,6 +31,8 @@ class MlpConfig:
     """
 
     kind: ClassVar[str] = "mlp"
+    batch_samples: ClassVar[int] = 1 << 13
+    activation_bytes: ClassVar[int] = 20_000
     layers: int = 8
     width: int = 256
     skip: int = 4  # the encoding enters again before hidden layer skip + 1, 2 skip + 1, ...; 0: never
@@ -43,6 +46,11 @@ class MlpConfig:
     products: Literal["float32", "bfloat16"] = "bfloat16"
     lr: float = 1e-3
     hidden_lr: float = 1e-2
+
+    @classmethod
+    def for_prior(cls, pixels: float) -> "MlpConfig":
+        """A small network without directions."""
+        return cls(layers=3, width=64, skip=0, position_bands=5, view_directions=False)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Mlp":
         """An untrained network."""

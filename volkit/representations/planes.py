@@ -14,6 +14,7 @@ from volkit.representations.activations import truncated_exp
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.growth import adopt_shapes, factor, gradients_in_place, sum_of, variation
 from volkit.representations.hash_grid import xavier
+from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 
 __all__ = ["Planes", "PlanesConfig"]
@@ -24,10 +25,12 @@ SH_DEGREE = 3
 
 
 @dataclass(frozen=True)
-class PlanesConfig:
+class PlanesConfig(RepresentationConfig):
     """Planes of `resolution * scale` texels a side for every scale; the hybrid model of the K-Planes paper."""
 
     kind: ClassVar[str] = "planes"
+    batch_samples: ClassVar[int] = 1 << 14
+    activation_bytes: ClassVar[int] = 1_200
     resolution: int = 64
     scales: tuple[int, ...] = (1, 2, 4)
     channels: int = 32
@@ -47,6 +50,11 @@ class PlanesConfig:
     def colour_shape(self) -> MlpShape:
         """Network from direction and the 15 values to colour; the 32nd input is 1, tiny-cuda-nn's padding."""
         return MlpShape(32, 3, self.width, 2)
+
+    @classmethod
+    def for_prior(cls, pixels: float) -> "PlanesConfig":
+        """Half a texel a pixel, and one."""
+        return cls(resolution=max(16, max(16, round(pixels)) // 2), scales=(1, 2), channels=16, tv=0.0)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Planes":
         """An untrained field: features uniform in [0.1, 0.5], as published."""
@@ -79,7 +87,7 @@ class Planes(Field):
         return self._answer(points, hidden, inside, colour=True)
 
     def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
-        """Density, colour, and the density network's outputs, that of density first."""
+        """As `query`, and the density network's outputs, that of density first; without `colour` no channel."""
         hidden, inside = self._hidden(points.positions)
         return self._answer(points, hidden, inside, colour), hidden.roll(1, -1)
 

@@ -8,12 +8,14 @@ from volkit.geometry import Domain
 from volkit.representations.splats import Splats
 from volkit.typing import Bool, Float, Tensor
 
-__all__ = ["core", "core_sphere"]
+__all__ = ["core", "core_sphere", "whole_box"]
 
 FENCE = 1.4  # times the distance within which three quarters of the opacity lie: a ball or a rod ends before
 TRIMMED = 0.005  # of the light, at each face of the box: tails that are hardly seen would make it twice as wide
 EXTENT_DEVIATIONS = 2.0  # standard deviations
 FAR_LIGHT_SHARE = 0.1  # share of the light beyond the fence that makes a scene unbounded
+WHOLE_FENCE = 2.0  # times the core's radius: the head of a guitar lies beyond the core, a floater beyond this
+STRAY_SHARE = 0.001  # of the opacity within that fence, at each face of the box
 ENOUGH = 1 << 15  # splats, evenly taken from those of the file, tell the quantiles of all
 
 
@@ -59,6 +61,30 @@ def core(splats: Splats) -> Domain:
         return Domain.cube(1.0)  # numbers so large that float32 cannot tell how far apart they are
     far = bool(light[~near].sum() > FAR_LIGHT_SHARE * light.sum())
     return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()), far)
+
+
+@torch.no_grad()
+def whole_box(splats: Splats) -> Domain:
+    """The box about the whole object: nearly all the opacity within twice the core's radius, local frame.
+
+    Wider than `core`, which leaves out thin ends; the core's box where much of the light comes from far away.
+    """
+    inner = core(splats)
+    sound = _sound(splats)
+    if inner.contracted or not len(sound):
+        return Domain(inner.lower, inner.upper)
+    centre, radius = _sphere(sound)
+    near = (sound.means - centre).norm(dim=-1) <= WHOLE_FENCE * radius
+    means, opacity = sound.means[near], sound.opacities.double()[near]
+    lower, upper = (
+        torch.stack([_quantile(axis, opacity, share) for axis in means.unbind(-1)])
+        for share in (STRAY_SHARE, 1.0 - STRAY_SHARE)
+    )
+    # A flat or tiny cloud has a box, too: splats are about as thick as their smaller axes.
+    least = sound.scales.double().amax(-1)[near].median().to(lower) + 1e-6 * float(
+        torch.cat([lower, upper]).abs().max()
+    )
+    return Domain(tuple((lower - least).tolist()), tuple((upper + least).tolist()))
 
 
 def _sound(splats: Splats) -> Splats:

@@ -9,6 +9,7 @@ from torch import nn
 
 from volkit.geometry import Domain, Similarity, quaternion_of, quaternion_product, rotate_sh, rotations_of, sh_count
 from volkit.ops.param_group import ParamGroup
+from volkit.representations.kinds import RepresentationConfig
 from volkit.representations.representation import Representation
 from volkit.typing import Bool, Float, Int, Tensor
 
@@ -19,12 +20,13 @@ BOUND_DEVIATIONS = 3.0  # standard deviations that bounds reach: gsplat's larges
 
 
 @dataclass(frozen=True)
-class SplatsConfig:
+class SplatsConfig(RepresentationConfig):
     """How many splats, and of which degree their colour is; rates are about ten times 3DGS's, for budgets of
     a thousand steps instead of thirty thousand, but that of means, in diagonals of the domain: half of it costs 0.7 dB
     in half a minute."""
 
     kind: ClassVar[str] = "splats"
+    activation_bytes: ClassVar[int] = 200
     count: int = 20_000
     degree: int = 3  # of the spherical harmonics, 0 to 4
     mip: bool = False  # drawn without dilation but with their energy (Mip-Splatting), not `classic`
@@ -35,6 +37,11 @@ class SplatsConfig:
     lr_quaternions: float = 1e-2
     lr_logits: float = 1e-1
     lr_sh: float = 2e-2  # of the constant; a twentieth for the rest
+
+    @classmethod
+    def for_prior(cls, pixels: float) -> "SplatsConfig":
+        """Few, which densify; matte."""
+        return cls(count=1000, degree=0)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Splats":
         """Faint grey balls, or discs that look up, all over the box, each as wide as the next is away."""
@@ -51,9 +58,8 @@ class Splats(Representation):
     """
 
     def __init__(self, config: SplatsConfig, domain: Domain, generator: torch.Generator) -> None:
-        super().__init__()
-        self.config, self.domain = config, domain
-        self.world_from_local, self.capture = Similarity(), None
+        super().__init__(domain)
+        self.config = config
         count = config.count
         low, edge = torch.tensor(domain.lower), torch.tensor(domain.extent)
         spacing = float(edge.prod()) ** (1 / 3) / max(count, 1) ** (1 / 3)
@@ -123,6 +129,10 @@ class Splats(Representation):
             "log_scales": columns["log_scales"] + math.log(place.scale),
             "sh_rest": rotate_sh(columns["sh_rest"], self.means.new_tensor(place.rotation), constant=False),
         }
+
+    def _sizes(self) -> list[str]:
+        flat = ["flat"] if self.config.surfels else []
+        return [f"{len(self)}", f"degree {self.config.degree}", *flat]
 
     def check(self) -> None:
         """Raise ValueError where columns are of different lengths."""

@@ -21,6 +21,7 @@ from volkit.representations.growth import (
     sum_of,
 )
 from volkit.representations.heads import FeatureMlp, seed_linear, sh_colour
+from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 
 __all__ = ["TensorCP", "TensorCPConfig"]
@@ -32,10 +33,12 @@ FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: densit
 
 
 @dataclass(frozen=True)
-class TensorCPConfig:
+class TensorCPConfig(RepresentationConfig):
     """CP-384 of the paper; `resolution`^3 is the number of voxels at the end, `start`^3 at first."""
 
     kind: ClassVar[str] = "tensor_cp"
+    batch_samples: ClassVar[int] = 1 << 15
+    activation_bytes: ClassVar[int] = 1_600
     resolution: int = 500
     start: int = 128
     upsamplings: tuple[float, ...] = (0.067, 0.1, 0.133, 0.183, 0.233)  # fractions of the budget, as published
@@ -56,6 +59,12 @@ class TensorCPConfig:
     def __post_init__(self) -> None:
         if self.shading == "SH" and self.appearance_dim != 27:
             raise ValueError(f"tensor_cp: SH shading has 27 appearance values, got {self.appearance_dim}")
+
+    @classmethod
+    def for_prior(cls, pixels: float) -> "TensorCPConfig":
+        """Two cells a pixel, from the start."""
+        cells = 2 * max(16, round(pixels))
+        return cls(resolution=cells, start=cells, l1=0.0)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "TensorCP":
         """An untrained field: lines from a normal distribution of width 0.2, as published, and thin fog."""

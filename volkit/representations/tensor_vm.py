@@ -22,6 +22,7 @@ from volkit.representations.growth import (
     variation,
 )
 from volkit.representations.heads import FeatureMlp, seed_linear, sh_colour
+from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 
 __all__ = ["TensorVM", "TensorVMConfig"]
@@ -34,10 +35,11 @@ FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: densit
 
 
 @dataclass(frozen=True)
-class TensorVMConfig:
+class TensorVMConfig(RepresentationConfig):
     """VM-192 of the paper; `resolution`^3 is the number of voxels at the end, `start`^3 at first."""
 
     kind: ClassVar[str] = "tensor_vm"
+    activation_bytes: ClassVar[int] = 1_600
     resolution: int = 300
     start: int = 128
     upsamplings: tuple[float, ...] = (0.067, 0.1, 0.133, 0.183, 0.233)  # fractions of the budget: 2000 .. 7000 of 30000
@@ -59,6 +61,12 @@ class TensorVMConfig:
     def __post_init__(self) -> None:
         if self.shading == "SH" and self.appearance_dim != 27:
             raise ValueError(f"tensor_vm: SH shading has 27 appearance values, got {self.appearance_dim}")
+
+    @classmethod
+    def for_prior(cls, pixels: float) -> "TensorVMConfig":
+        """Two cells a pixel, from the start."""
+        cells = 2 * max(16, round(pixels))
+        return cls(resolution=cells, start=cells, l1=0.0)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "TensorVM":
         """An untrained field: factors from a normal distribution of width 0.1, as published, and thin fog."""
@@ -152,6 +160,9 @@ class TensorVM(Field):
         """Cells along x, y, z."""
         xy, z = self.factors("density")[:2]
         return xy.shape[3], xy.shape[2], z.shape[2]
+
+    def _sizes(self) -> list[str]:
+        return [" x ".join(map(str, self.grid_size)) + " cells", *super()._sizes()]
 
     def _network(self) -> tuple[nn.Parameter, ...]:
         return () if self.renderModule is None else tuple(self.renderModule.parameters())

@@ -11,19 +11,21 @@ from volkit.geometry import Domain, Points
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.heads import seed_linear, sin_cos
+from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 
 __all__ = ["VoxelFeatures", "VoxelFeaturesConfig"]
 
 
 @dataclass(frozen=True)
-class VoxelFeaturesConfig:
+class VoxelFeaturesConfig(RepresentationConfig):
     """The fine stage of the paper; without layers its coarse stage, whose 3 features are colour before `sigmoid`.
 
     With `direct` the network reads all features; otherwise the first three are added to what it answers.
     """
 
     kind: ClassVar[str] = "voxel_features"
+    trainable: ClassVar[bool] = False
     size: tuple[int, int, int] = (160, 160, 160)
     features: int = 12
     layers: int = 3

@@ -14,16 +14,20 @@ from volkit.ops.voxel_sample import voxel_sample
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.growth import adopt_shapes, gradients_in_place, replace_tensor
 from volkit.representations.heads import sh_colour
+from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["Voxels", "VoxelsConfig"]
 
+PRIOR_COLOUR_RATE = 3e-2  # from grey to any colour within a hundred steps; photographs give thousands
+
 
 @dataclass(frozen=True)
-class VoxelsConfig:
+class VoxelsConfig(RepresentationConfig):
     """`start` cells along the longest edge at first, `resolution` at the end; doubled at `doublings` of the budget."""
 
     kind: ClassVar[str] = "voxels"
+    activation_bytes: ClassVar[int] = 900
     resolution: int = 256
     start: int = 64
     doublings: tuple[float, ...] = (0.1, 0.3)
@@ -33,6 +37,12 @@ class VoxelsConfig:
     tv_cells: int = 1 << 14
     lr_density: float = 0.05  # times 1 / voxel edge: what is opaque grows with resolution
     lr_sh: float = 1e-2
+
+    @classmethod
+    def for_prior(cls, pixels: float) -> "VoxelsConfig":
+        """Half as many voxels again as pixels, matte."""
+        cells = 3 * max(16, round(pixels)) // 2
+        return cls(resolution=cells, start=cells, sh_degree=0, tv_density=0.0, tv_sh=0.0, lr_sh=PRIOR_COLOUR_RATE)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Voxels":
         """A dense grid of thin grey fog."""
@@ -148,6 +158,9 @@ class Voxels(Field):
     def centres(self) -> Float[Tensor, "row 3"]:
         """Where the voxel of each row is, local frame."""
         return self.domain.local_from_unit((self._voxels() + 0.5) / self._voxels().new_tensor(self.links.shape))
+
+    def _sizes(self) -> list[str]:
+        return [" x ".join(map(str, self.links.shape)) + " cells", f"{len(self.density_data)} held"]
 
     def check(self) -> None:
         """Raise ValueError unless every link is -1 or a row of its own."""

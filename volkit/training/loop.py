@@ -13,7 +13,17 @@ from volkit.ops.muon import MuonRule, muon_
 from volkit.ops.param_group import ParamGroup
 from volkit.typing import Tensor
 
-__all__ = ["Budget", "History", "ParameterChange", "StepInfo", "Trainee", "TrainingLoop", "Watcher", "cosine"]
+__all__ = [
+    "Budget",
+    "History",
+    "ParameterChange",
+    "StepInfo",
+    "StepLosses",
+    "Trainee",
+    "TrainingLoop",
+    "Watcher",
+    "cosine",
+]
 
 State = dict[str, Any]
 MOMENTS = {"adam": 2, "muon": 1}  # tensors of a parameter's size that a rule remembers
@@ -79,6 +89,14 @@ class ParameterChange:
     of: str = ""
 
 
+@dataclass(frozen=True)
+class StepLosses:
+    """Named, weighted, differentiable losses of a step, and the trainee's own record of it, which `after_step` gets."""
+
+    values: dict[str, Tensor]
+    record: Any = None
+
+
 class Trainee(Protocol):
     """Whatever can say how wrong it is. All of its randomness and schedules are in `state()`."""
 
@@ -87,16 +105,16 @@ class Trainee(Protocol):
         """What learns, as those see it who judge it on the way."""
         ...
 
-    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
-        """Named, weighted, differentiable losses; the loop minimises their sum."""
+    def losses(self, moment: StepInfo) -> StepLosses:
+        """The loop minimises their sum."""
         ...
 
     def groups(self) -> list[ParamGroup]:
         """Parameters by learning rate."""
         ...
 
-    def after_step(self, moment: StepInfo) -> Sequence[ParameterChange]:
-        """Densify, refresh, upsample; says so when `groups()` returns new parameters."""
+    def after_step(self, moment: StepInfo, record: Any) -> Sequence[ParameterChange]:
+        """Densify, refresh, upsample; says so when `groups()` returns new parameters. `record` is the losses' own."""
         ...
 
     def state(self) -> State:
@@ -125,8 +143,7 @@ class TrainingLoop:
     """An optimisation that can be stopped, stored and taken up again.
 
     Adam (Kingma and Ba 2015) with betas 0.9 and 0.99 as instant-ngp uses it, Muon for matrices whose group asks for
-    it. With a budget in steps a resumed run
-    ends where an unbroken one would, bit for bit on one machine.
+    it. With a budget in steps a resumed run ends where an unbroken one would, bit for bit on one machine.
     """
 
     def __init__(self, trainee: Trainee, budget: Budget, schedule: Callable[[StepInfo], float] | None = None) -> None:
@@ -150,24 +167,24 @@ class TrainingLoop:
         while (moment := self.moment).fraction < 1.0:
             started = time.perf_counter()
             losses = self.trainee.losses(moment)
-            values = {name: loss.item() for name, loss in losses.items()}
+            values = {name: loss.item() for name, loss in losses.values.items()}
             bad = [name for name, value in values.items() if not math.isfinite(value)]
             if bad:
                 raise FloatingPointError(
                     f"loss '{bad[0]}' is not finite at step {moment.step}: lower the learning rate"
                 )
-            torch.stack(list(losses.values())).sum().backward()
+            torch.stack(list(losses.values.values())).sum().backward()
             self._descend(moment, reduce)
             self.step += 1
             self.seconds += time.perf_counter() - started
-            self._after(moment)
+            self._after(moment, losses.record)
             for watcher in watch:
                 watcher(self.moment, values, self)
         return self.history
 
-    def _after(self, moment: StepInfo) -> None:
+    def _after(self, moment: StepInfo, record: Any) -> None:
         started = time.perf_counter()
-        for change in self.trainee.after_step(StepInfo(self.step, self.seconds, moment.fraction)):
+        for change in self.trainee.after_step(StepInfo(self.step, self.seconds, moment.fraction), record):
             self._carry(change)
         self.seconds += time.perf_counter() - started
 

@@ -15,20 +15,20 @@ from volkit.representations.representation import Representation
 from volkit.training.loop import Budget, StepInfo, Trainee, TrainingLoop, Watcher, cosine
 from volkit.typing import Tensor
 
-__all__ = ["CHECKPOINT_SECONDS", "TrainingRun", "batch_samples", "count_parameters", "make_generator"]
+__all__ = [
+    "CHECKPOINT_SECONDS",
+    "Callback",
+    "CallbackProgress",
+    "StepEvent",
+    "TrainingRun",
+    "count_parameters",
+    "make_generator",
+]
 
 CHECKPOINT_SECONDS = 20.0  # what a kill may cost; writing 150 MB takes well under a second
 EVALUATIONS = 8  # points on the curve of dB over time
 EVALUATION_SHARE = 0.5  # seconds of it for each second of learning
-BATCH_SAMPLES = 1 << 16  # samples in a step's batch: enough to fill two cores
-# Where more steps gave more dB a second; a hash grid from planes has 1.6 dB more than at BATCH, from photographs 0.6.
-SMALL_BATCHES = {"mlp": 1 << 13, "planes": 1 << 14, "tensor_cp": 1 << 15, "hash_grid": 1 << 15}
 FINAL_RATE = 0.02
-
-
-def batch_samples(kind: str) -> int:
-    """Samples in a step's batch: enough to fill two cores, few enough to take many steps."""
-    return SMALL_BATCHES.get(kind, BATCH_SAMPLES)
 
 
 def count_parameters(scene: Representation) -> int:
@@ -37,24 +37,53 @@ def count_parameters(scene: Representation) -> int:
 
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """One optimisation on its way to a file: `TARGET.part` holds the last good state until the target is written.
+class StepEvent:
+    """Where a run stands after a step: what a callback is called with."""
 
-    `purpose` identifies the job; a state of another job is refused. `beside` is stored with it: what an earlier stage
-    left that this one begins with.
+    step: int  # completed
+    seconds: float  # of pure optimisation
+    fraction: float  # of the budget
+    loss: float
+    psnr: float | None  # in dB, the last that was measured on the way; None: none yet, or the pictures are identical
+
+
+Callback = Callable[[StepEvent], None]
+
+
+class CallbackProgress(Progress):
+    """A silent progress that calls a function after every step of learning."""
+
+    def __init__(self, callback: Callback | None = None) -> None:
+        super().__init__()
+        self._callback = callback
+
+    def moved(self, fraction: float, seconds_left: float | None, values: dict[str, float | None]) -> None:
+        """Call it, if what moves is a run that learns."""
+        step, seconds, loss = (values.get(name) for name in ("step", "seconds", "loss"))
+        if self._callback is not None and step is not None and seconds is not None and loss is not None:
+            self._callback(StepEvent(int(step), seconds, fraction, loss, values.get("psnr")))
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """How one optimisation runs: how long, and where its last good state is kept, if anywhere.
+
+    With a `target`, `TARGET.part` holds that state until the target is written; `resume` goes on from it. `purpose`
+    identifies the work; a state of other work is refused. `beside` is stored with it: what an earlier stage left that
+    this one begins with.
     """
 
-    target: Path
+    target: Path | None
     budget: Budget
-    purpose: str
+    purpose: str = ""
     resume: bool = False
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def part(self) -> Path:
+    def part(self) -> Path | None:
         """Where unfinished work is kept."""
-        return self.target.with_name(self.target.name + ".part")
+        return None if self.target is None else self.target.with_name(self.target.name + ".part")
 
     def run(
         self,
@@ -73,11 +102,9 @@ class TrainingRun:
         fit.seconds = spent
         if self.resume:
             self._take_up(fit, student.scene.device, progress)
-        watch = [
-            _evaluation(lambda: evaluate(student.scene), evaluations, progress),
-            self._checkpoints(),
-            _progress(progress, self.budget),
-        ]
+        watch = [_evaluation(lambda: evaluate(student.scene), evaluations, progress), _progress(progress, self.budget)]
+        if self.part is not None:
+            watch.insert(1, self._checkpoints())
         fit.run(watch)
         if fit.step == 0:
             progress.note(f"the start took all of the budget ({fit.seconds:.0f} s), nothing was learnt: give more time")
@@ -87,25 +114,28 @@ class TrainingRun:
         """Write the state, if it is a good one: FloatingPointError leaves the one before it in place."""
         state = fit.state()
         if bad := [name for name, value in _numbers(state["trainee"]) if bool(value.isnan().any())]:
+            kept = "" if self.part is None else f"; {self.part} holds the last good state"
             raise FloatingPointError(
-                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale; "
-                f"{self.part} holds the last good state"
+                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale{kept}"
             )
+        if self.part is None:
+            return
         write_state(self.part, {"purpose": self.purpose, "fit": state, "beside": dict(self.beside)})
 
     def left(self, device: torch.device) -> dict[str, Any] | None:
         """What was stored beside an interrupted run of this very purpose, None where there is none."""
-        if not (self.resume and self.part.exists()):
+        if not self.resume or self.part is None or not self.part.exists():
             return None
         state = read_state(self.part, device)
         return state["beside"] if state["purpose"] == self.purpose else None
 
     def finish(self) -> None:
         """The target is written: the unfinished work is not needed any more."""
-        self.part.unlink(missing_ok=True)
+        if self.part is not None:
+            self.part.unlink(missing_ok=True)
 
     def _take_up(self, fit: TrainingLoop, device: torch.device, progress: Progress) -> None:
-        if not self.part.exists():
+        if self.part is None or not self.part.exists():
             progress.note(f"nothing to resume: {self.part} does not exist; starting from the beginning")
             return
         state = read_state(self.part, device)
@@ -155,7 +185,9 @@ def _evaluation(evaluate: Callable[[], float | None], count: int, progress: Prog
 def _progress(progress: Progress, budget: Budget) -> Watcher:
     def watch(moment: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
         left = (budget.seconds - moment.seconds) if budget.seconds else moment.seconds * (1 / moment.fraction - 1)
-        progress.advance(moment.fraction, loss=sum(losses.values()), step=moment.step, seconds_left=left)
+        progress.advance(
+            moment.fraction, loss=sum(losses.values()), step=moment.step, seconds=moment.seconds, seconds_left=left
+        )
 
     return watch
 
@@ -170,6 +202,6 @@ def _numbers(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _numbers(value, f"{name}.{key}" if name else str(key))
 
 
-def make_generator(seed: int) -> torch.Generator:
-    """The one source of randomness of a job."""
-    return torch.Generator().manual_seed(seed)
+def make_generator(seed: int | torch.Generator) -> torch.Generator:
+    """The one source of randomness of a job: the generator itself, or a new one of that seed."""
+    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from volkit.distillation.pvd.method import PvdRung, PvdSettings
 from volkit.distillation.rungs.plan import Ladder
 from volkit.distillation.student import FieldStudent, Schedule, Stage
+from volkit.distillation.students import copy_if_alike
 from volkit.geometry import morton_cells
 from volkit.ops.param_group import ParamGroup
 from volkit.representations import Mlp, TensorCP, TensorVM, Voxels
@@ -73,8 +74,7 @@ def share_heads(teacher: Field, student: Field) -> tuple[str, ...]:
     The published code loads the teacher's checkpoint into the student, strict=False. Between equal configurations the
     student becomes a copy. Occupancy is copied where both cover the same domain.
     """
-    if type(teacher) is type(student) and teacher.config == student.config and teacher.domain == student.domain:
-        student.load_state_dict(teacher.state_dict())
+    if copy_if_alike(teacher, student):
         return tuple(teacher.state_dict())
     theirs = dict(teacher.named_parameters())
     shared = []

@@ -1,12 +1,11 @@
 """Where splats are wanted, as 3DGS finds it (Kerbl et al. 2023, section 5): clone, split, prune, begin again."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from volkit.distillation.splats.mcmc import DEAD_OPACITY
-from volkit.ops.splat import Projected
+from volkit.distillation.splats.strategy import State, Strategy, ViewRecord
 from volkit.representations.splats import PARAMETERS, Splats
 from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Bool, Float, Int, Tensor
@@ -18,8 +17,8 @@ SPLIT_FACTOR = 1.6  # what the halves are narrower by
 RESET_OPACITY = 0.01  # no opacity is above it after a reset
 
 
-@dataclass
-class DefaultStrategy:
+@dataclass(frozen=True)
+class DefaultStrategy(Strategy):
     """Splats whose place on the pictures is pulled at the hardest multiply, small ones as they are, large ones in two.
 
     A splat's pull is the mean length of its picture position's gradient over the views that show it. 3DGS compares it
@@ -28,60 +27,48 @@ class DefaultStrategy:
     fewer rounds than 3DGS's 145, for budgets of a thousand steps: what a reset made faint must recover between them.
     """
 
-    most: int = 60_000
+    max_splats: int = 60_000
     begin: float = 0.02
     end: float = 0.5
     rounds: int = 40
     growth: float = 1.05
     resets: tuple[float, ...] = (0.15, 0.3)
-    done: int = 0
-    reset: int = 0
-    pulls: Tensor = field(default_factory=lambda: torch.zeros(0))  # sums over views
-    views: Tensor = field(default_factory=lambda: torch.zeros(0))  # that showed each splat
-    last: Projected | None = None
 
-    def penalties(self, splats: Splats) -> dict[str, Tensor]:
-        """None: resets thin the splats out."""
-        return {}
+    def initialize_state(self, splats: Splats) -> State:
+        """Rounds and resets done; the sum of each splat's pulls over views, and how many views showed it."""
+        none = torch.zeros(len(splats), device=splats.device)
+        return {"done": 0, "resets": 0, "pulls": none, "views": none}
 
-    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
+    def pre_backward(self, splats: Splats, state: State, record: ViewRecord) -> State:
         """Ask for the gradient of this view's positions."""
-        seen.means.retain_grad()
-        self.last = seen
+        record.projected.means.retain_grad()
+        return state
 
-    def after_step(self, splats: Splats, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
+    def post_backward(
+        self, splats: Splats, state: State, record: ViewRecord, moment: StepInfo, generator: torch.Generator
+    ) -> tuple[State, ParameterChange | None]:
         """Count the view; now and then multiply and prune, or make all faint."""
-        self._count()
-        if self.begin + self.done * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
-            self.done += 1
-            return self.multiply(splats, generator)
-        if self.reset < len(self.resets) and moment.fraction >= self.resets[self.reset]:
-            self.reset += 1
+        state = _counted(state, record)
+        if self.begin + state["done"] * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
+            return self.multiply(splats, state | {"done": state["done"] + 1}, generator)
+        if state["resets"] < len(self.resets) and moment.fraction >= self.resets[state["resets"]]:
             logits = splats.logits.detach().clamp_max(torch.logit(torch.tensor(RESET_OPACITY)).item())
             splats.replaced({name: getattr(splats, name) for name in PARAMETERS} | {"logits": logits})
-            return ParameterChange()
-        return None
-
-    def _count(self) -> None:
-        assert self.last is not None and self.last.means.grad is not None
-        pull, seen = self.last.means.grad.norm(dim=-1), self.last.extents[:, 0] > 0
-        self.last = None
-        if len(self.pulls) != len(pull):
-            self.pulls, self.views = torch.zeros_like(pull), torch.zeros_like(pull)
-        self.pulls += pull
-        self.views += seen
+            return state | {"resets": state["resets"] + 1}, ParameterChange()
+        return state, None
 
     @torch.no_grad()
-    def multiply(self, splats: Splats, generator: torch.Generator) -> ParameterChange | None:
+    def multiply(
+        self, splats: Splats, state: State, generator: torch.Generator
+    ) -> tuple[State, ParameterChange | None]:
         """Clone and split the most pulled, leave out what is too faint to be seen."""
-        pulled = self.pulls / self.views.clamp_min(1.0)
-        self.pulls = self.views = torch.zeros(0)
-        more = max(0, min(self.most, int(self.growth * len(splats)) + 1) - len(splats))
+        pulled = state["pulls"] / state["views"].clamp_min(1.0)
+        more = max(0, min(self.max_splats, int(self.growth * len(splats)) + 1) - len(splats))
         chosen = torch.zeros_like(pulled, dtype=torch.bool)
         chosen[pulled.topk(min(more, len(splats))).indices] = True
         kept = splats.opacities > DEAD_OPACITY
         if not bool(kept.any()) or (bool(kept.all()) and not bool(chosen.any())):
-            return None
+            return _forgotten(state, len(splats)), None
         wide = splats.scales.amax(-1) > SPLIT_SCALE * splats.domain.diagonal
         old, copied = kept.nonzero()[:, 0], (kept & chosen).nonzero()[:, 0]
         rows = torch.cat([old, copied])
@@ -91,15 +78,22 @@ class DefaultStrategy:
         columns["log_scales"] = columns["log_scales"] - torch.where(halved, SPLIT_FACTOR, 1.0).log()[:, None]
         splats.replaced(columns)
         fresh = halved | (torch.arange(len(rows), device=rows.device) >= len(old))
-        return ParameterChange(torch.where(fresh, -1, rows))
+        return _forgotten(state, len(splats)), ParameterChange(torch.where(fresh, -1, rows))
 
-    def state(self) -> dict[str, Any]:
-        """What was done and seen so far."""
-        return {"done": self.done, "reset": self.reset, "pulls": self.pulls, "views": self.views}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take up `state()`."""
-        self.done, self.reset, self.pulls, self.views = (state[k] for k in ("done", "reset", "pulls", "views"))
+def _counted(state: State, record: ViewRecord) -> State:
+    gradient = record.projected.means.grad
+    assert gradient is not None
+    return state | {
+        "pulls": state["pulls"] + gradient.norm(dim=-1),
+        "views": state["views"] + (record.projected.extents[:, 0] > 0),
+    }
+
+
+def _forgotten(state: State, count: int) -> State:
+    """Pulls are counted anew, for so many splats."""
+    none = torch.zeros(count, device=state["pulls"].device)
+    return state | {"pulls": none, "views": none}
 
 
 def _scattered(

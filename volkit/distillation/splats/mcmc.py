@@ -1,17 +1,16 @@
-"""How splats in training move, multiply and go: what every strategy does, and the one that is used by default."""
+"""The strategy that is used by default: Markov chain Monte Carlo, driven by each splat's share of the error."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 import torch
 
-from volkit.ops.splat import Projected
+from volkit.distillation.splats.strategy import State, Strategy, ViewRecord
 from volkit.representations.splats import PARAMETERS, Splats
 from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["MCMCStrategy", "Strategy", "add_noise", "relocate"]
+__all__ = ["MCMCStrategy", "add_noise", "relocate"]
 
 DEAD_OPACITY = 0.005  # opacity
 MAX_COPIES = 51  # of one splat at once, at most: the sums below alternate
@@ -24,28 +23,8 @@ OPACITY_WEIGHT = 0.002  # of mean opacity, and of mean scale: what is not needed
 SCALE_WEIGHT = 0.002  # costs time as well: what is faint hides nothing, and all that is behind it is drawn
 
 
-class Strategy(Protocol):
-    """A strategy: when and where splats are wanted, and where they are not."""
-
-    def penalties(self, splats: Splats) -> dict[str, Tensor]:
-        """Losses of its own."""
-        ...
-
-    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
-        """Look at one view's splats before gradients reach them; that of `blame` will be each one's share of error."""
-        ...
-
-    def after_step(self, splats: Splats, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
-        """Change the splats; says so where rows came, went or moved."""
-        ...
-
-    def state(self) -> dict[str, Any]: ...
-
-    def load_state(self, state: dict[str, Any]) -> None: ...
-
-
-@dataclass
-class MCMCStrategy:
+@dataclass(frozen=True)
+class MCMCStrategy(Strategy):
     """Markov chain Monte Carlo instead of thresholds (Kheradmand et al. 2024).
 
     Splats that nobody sees any more are moved to where the error is, and more are added there until there are enough;
@@ -55,14 +34,15 @@ class MCMCStrategy:
     detail. Only ratios of shares matter, not how a loss is weighted. Times are fractions of the budget.
     """
 
-    most: int = 60_000
+    max_splats: int = 60_000
     begin: float = 0.02
     end: float = 0.6
     rounds: int = 60
     growth: float = 1.05
-    done: int = 0
-    shares: Tensor = field(default_factory=lambda: torch.zeros(0))
-    last: Tensor | None = None
+
+    def initialize_state(self, splats: Splats) -> State:
+        """Rounds done, and the decaying sum of each splat's shares of the error."""
+        return {"done": 0, "shares": torch.zeros(len(splats), device=splats.device)}
 
     def penalties(self, splats: Splats) -> dict[str, Tensor]:
         """Mean opacity and mean scale."""
@@ -71,35 +51,28 @@ class MCMCStrategy:
             "scale": SCALE_WEIGHT * splats.scales.mean() / splats.domain.diagonal,
         }
 
-    def watch(self, seen: Projected, blame: Float[Tensor, "splat 1"]) -> None:
-        """Remember what will be blamed on each splat."""
-        self.last = blame
-
-    def after_step(self, splats: Splats, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
-        """Shake; now and then move the dead and add more."""
-        self._count()
+    def post_backward(
+        self, splats: Splats, state: State, record: ViewRecord, moment: StepInfo, generator: torch.Generator
+    ) -> tuple[State, ParameterChange | None]:
+        """Count the view's error and add noise; now and then move the dead and add more."""
+        assert record.errors.grad is not None
+        state = state | {"shares": state["shares"] * SHARE_MEMORY + record.errors.grad[:, 0]}
         add_noise(splats, NOISE_RATE / splats.domain.diagonal * (1.0 - moment.fraction) ** 2, generator)
-        if not self.begin + self.done * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
-            return None
-        self.done += 1
-        return self.move(splats, generator)
-
-    def _count(self) -> None:
-        assert self.last is not None and self.last.grad is not None
-        share, self.last = self.last.grad[:, 0], None
-        if len(self.shares) != len(share):
-            self.shares = torch.zeros_like(share)
-        self.shares = self.shares * SHARE_MEMORY + share
+        if not self.begin + state["done"] * (self.end - self.begin) / self.rounds <= moment.fraction < self.end:
+            return state, None
+        return self.relocate_dead(splats, state | {"done": state["done"] + 1}, generator)
 
     @torch.no_grad()
-    def move(self, splats: Splats, generator: torch.Generator) -> ParameterChange | None:
+    def relocate_dead(
+        self, splats: Splats, state: State, generator: torch.Generator
+    ) -> tuple[State, ParameterChange | None]:
         """Move the dead and add more: each goes to a living splat, drawn by its share of the error."""
         opacity = splats.opacities
         dead = (opacity <= DEAD_OPACITY).nonzero()[:, 0]
-        living = torch.where(opacity > DEAD_OPACITY, self.shares, 0.0)
-        more = max(0, min(self.most, int(self.growth * len(splats)) + 1) - len(splats))
+        living = torch.where(opacity > DEAD_OPACITY, state["shares"], 0.0)
+        more = max(0, min(self.max_splats, int(self.growth * len(splats)) + 1) - len(splats))
         if not len(dead) + more or not bool(living.any()):
-            return None
+            return state, None
         edges = living.double().cumsum(0)
         draw = torch.rand(len(dead) + more, generator=generator, dtype=torch.float64, device=edges.device) * edges[-1]
         chosen = torch.searchsorted(edges, draw).clamp_max(len(splats) - 1)
@@ -111,17 +84,9 @@ class MCMCStrategy:
         columns["logits"] = torch.where((copies > 1)[rows], torch.logit(fainter[rows]), columns["logits"])
         columns["log_scales"] = columns["log_scales"] + smaller.log()[rows, None]
         splats.replaced(columns)
-        self.shares = (self.shares / copies)[rows]
         fresh = (copies > 1)[rows]  # the copied and their copies start again from rest
-        return ParameterChange(torch.where(fresh, -1, rows))
-
-    def state(self) -> dict[str, Any]:
-        """How often it moved, and what it knows of the error."""
-        return {"done": self.done, "shares": self.shares}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take up `state()`."""
-        self.done, self.shares = state["done"], state["shares"]
+        shares = (state["shares"] / copies)[rows]
+        return state | {"shares": shares}, ParameterChange(torch.where(fresh, -1, rows))
 
 
 def relocate(
@@ -148,7 +113,7 @@ def add_noise(splats: Splats, strength: float, generator: torch.Generator) -> No
 
     `strength` is an inverse length and follows the scene's size, not the rate at which means learn: at ten times the
     paper's rate faint splats would be thrown tens of their own widths away. Far and wide ones move no more than
-    FARTHEST of theirs.
+    MAX_NOISE_DEVIATIONS of theirs.
     """
     faintness = torch.sigmoid(STEEPNESS * ((1.0 - splats.opacities) - OPAQUE_OPACITY))
     loose = (faintness > 1e-3).nonzero()[:, 0]  # most are solid: what shakes less than that does not move

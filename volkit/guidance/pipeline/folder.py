@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from volkit.files.extras import advice
+from volkit.extras import advice
 
 __all__ = ["Folder", "library", "locate", "open_folder"]
 

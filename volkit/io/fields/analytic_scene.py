@@ -48,10 +48,10 @@ def read(path: Path) -> AnalyticField:
         scene = json.loads(text)
         field = _field(scene)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise FormatError(path, f"not readable as JSON ({error})", "write an analytic scene as in scenes/") from None
+        raise FormatError(path, f"not readable as JSON ({error})", "write an analytic scene as in scenes/") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         fact = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
-        raise FormatError(path, f"not an analytic scene: {fact}", "compare with the files in scenes/") from None
+        raise FormatError(path, f"not an analytic scene: {fact}", "compare with the files in scenes/") from error
     return field
 
 
@@ -75,9 +75,7 @@ def _field(scene: dict[str, Any]) -> AnalyticField:
         title=str(scene.get("title", "")),
     )
     field = config.build(Domain(_triple(lower), _triple(upper)))
-    if "views" in scene:
-        field.capture = _capture(**scene["views"])
-    return field
+    return field.view(capture=_capture(**scene["views"])) if "views" in scene else field
 
 
 def _primitive(entry: dict[str, Any]) -> Primitive:

@@ -57,8 +57,7 @@ def _field(stored: Any) -> VoxelFeatures:
             raise ValueError("its mask is no grid")
         field.occupancy = occupancy_of(mask.bool().permute(2, 1, 0), torch.tensor([lower, upper]), domain)
     step = stored.get("global_step")
-    field.provenance = {"source": "DVGO", "steps": step if isinstance(step, int) else None}
-    return field
+    return field.view(provenance={"source": "DVGO", "steps": step if isinstance(step, int) else None})
 
 
 def _check(arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:

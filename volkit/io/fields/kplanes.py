@@ -37,8 +37,7 @@ def read(path: Path) -> Representation:
     with format_errors(path, "K-Planes"):
         field = _field(_state(stored))
     step = stored.get("global_step") if isinstance(stored, dict) else None
-    field.provenance = {"source": "K-Planes", "steps": step if isinstance(step, int) else None}
-    return field
+    return field.view(provenance={"source": "K-Planes", "steps": step if isinstance(step, int) else None})
 
 
 def _state(stored: Any) -> dict[str, Tensor]:

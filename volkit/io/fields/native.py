@@ -1,6 +1,7 @@
 """Our own file: safetensors with every tensor in its published layout and one JSON header."""
 
 import math
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from volkit.files.provenance import frame_in
 from volkit.files.tensor_file import read_header, read_tensors, write_tensors
 from volkit.geometry import Cameras, Domain, Lens, Similarity
 from volkit.io.format import Format
-from volkit.representations import REPRESENTATIONS, Capture, Representation
+from volkit.representations import Capture, Placement, Representation, WrapperConfig, config_class, kinds
+from volkit.representations.kinds import REPRESENTATIONS, WRAPPERS
 from volkit.typing import Tensor
 from volkit.version import __version__
 
@@ -24,6 +26,9 @@ CAPTURE = "capture/"  # names of camera tensors; no parameter name holds a slash
 CAMERA_TENSORS = ("world_from_camera", "intrinsics", "size", "coefficients", "time")
 SAFETENSORS_START = b'{"'  # of the header, which follows its length in 8 bytes
 MOST_NEW_VALUES = 1 << 28  # what a config may build beyond what its file holds (1 GB of float32)
+MAX_SCENES = 1 << 10  # that one point may be asked of
+MAX_DEPTH = 32  # of wrappers around wrappers
+DISTIL = "distil it into a kind that has a configuration, such as hash_grid"
 
 
 def sniff(path: Path) -> bool:
@@ -37,22 +42,21 @@ def sniff(path: Path) -> bool:
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Write every tensor, frame, domain, capture and provenance."""
-    tensors = dict(representation.stored_tensors())
-    header: dict[str, Any] = {
-        "schema": SCHEMA,
-        "volkit": __version__,
-        "kind": representation.config.kind,
-        "config": dataclass_to_json(representation.config),
-        "domain": dataclass_to_json(representation.domain),
-        "world_from_local": dataclass_to_json(representation.world_from_local),
-        "frame": representation.frame,
-        "provenance": dict(representation.provenance),
-    }
-    if representation.capture is not None:
-        header["capture"] = _capture_header(representation.capture)
-        tensors |= _capture_tensors(representation.capture.cameras)
-    write_tensors(path, HEADER_KEY, header, tensors)
+    """Write every tensor, placement, domain, capture and provenance; of a wrapper its parts too, each once."""
+    parts = _parts_of(representation)
+    numbers = {id(part): index for index, part in enumerate(parts)}
+    rows = [_described(path, scene, numbers) for scene in (*parts, representation)]
+    header: dict[str, Any] = {"schema": SCHEMA, "volkit": __version__} | rows[-1]
+    tensors = _tensors(representation)
+    if parts:
+        try:
+            _check_parts(rows)
+        except ValueError as error:
+            raise FormatError(path, f"cannot hold it: {error}", DISTIL) from error
+        header["scenes"] = rows[:-1]
+    for index, part in enumerate(parts):
+        tensors |= {f"{index}/{name}": tensor for name, tensor in _tensors(part).items()}
+    write_tensors(path, HEADER_KEY, header, _apart(tensors))
 
 
 def read(path: Path) -> Representation:
@@ -62,25 +66,135 @@ def read(path: Path) -> Representation:
         raise FormatError(path, "is no file of ours: it has no 'volkit' header", "convert it with the tool it is from")
     if header.get("schema") != SCHEMA:
         raise FormatError(path, f"has schema {header.get('schema')!r}, known is {SCHEMA}", "use the version that wrote")
-    kind = header.get("kind")
-    if not isinstance(kind, str) or kind not in REPRESENTATIONS:
-        raise FormatError(path, f"holds the unknown kind {str(kind)[:40]!r}", f"known: {', '.join(REPRESENTATIONS)}")
+    described = header.get("scenes", [])
+    if not isinstance(described, list) or not all(isinstance(row, dict) for row in described):
+        raise FormatError(path, "is damaged or hostile: its scenes are no table", "write or copy it again")
+    rows = [*described, header]
+    classes = [_class_of(path, row.get("kind")) for row in rows]
     try:
-        config = dataclass_from_json(REPRESENTATIONS[kind], header.get("config"))
-        domain = dataclass_from_json(Domain, header.get("domain"))
-        place = dataclass_from_json(Similarity, header.get("world_from_local"))
+        _check_parts(rows)
         tensors = _checked(read_tensors(path))
-        frame = frame_in(header, "frame", "zup")
-        capture = _capture(header.get("capture"), tensors)
-        representation = _built(config, domain, tensors)
+        own = _by_scene(tensors, len(rows) - 1)
+        parts: list[Representation] = []
+        for row, config, held in zip(rows, classes, own, strict=True):
+            parts.append(_scene(row, config, held, parts))
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise FormatError(path, f"is damaged or hostile: {reason}", "write or copy it again") from None
-    representation.domain, representation.world_from_local = domain, place
-    representation.frame, representation.capture = frame, capture
-    provenance = header.get("provenance")
-    representation.provenance = provenance if isinstance(provenance, dict) else {}
-    return representation
+        raise FormatError(path, f"is damaged or hostile: {reason}", "write or copy it again") from error
+    return parts[-1]
+
+
+def _parts_of(scene: Representation) -> list[Representation]:
+    """All parts of a wrapper and of its parts, each once, after the parts that it is made of."""
+    found: dict[int, Representation] = {}
+    for part in scene.parts:
+        for inner in (*_parts_of(part), part):
+            found.setdefault(id(inner), inner)
+    return list(found.values())
+
+
+def _described(path: Path, scene: Representation, numbers: dict[int, int]) -> dict[str, Any]:
+    if not is_dataclass(scene.config):
+        raise FormatError(path, f"cannot hold {type(scene).__name__}, a field of your own", DISTIL)
+    described: dict[str, Any] = {
+        "kind": scene.config.kind,
+        "config": dataclass_to_json(scene.config),
+        "domain": dataclass_to_json(scene.domain),
+        "world_from_local": dataclass_to_json(scene.world_from_local),
+        "frame": scene.frame,
+        "provenance": dict(scene.provenance),
+    }
+    if scene.parts:
+        described["parts"] = [numbers[id(part)] for part in scene.parts]
+    if scene.capture is not None:
+        described["capture"] = _capture_header(scene.capture)
+    return described
+
+
+def _tensors(scene: Representation) -> dict[str, Tensor]:
+    tensors = dict(scene.stored_tensors())
+    return tensors if scene.capture is None else tensors | _capture_tensors(scene.capture.cameras)
+
+
+def _class_of(path: Path, kind: Any) -> Any:
+    try:
+        return config_class(str(kind))
+    except ValueError as error:
+        raise FormatError(
+            path, f"holds the unknown kind {str(kind)[:40]!r}", f"known: {', '.join(kinds())}; or install what wrote it"
+        ) from error
+
+
+def _check_parts(rows: list[dict[str, Any]]) -> None:
+    """ValueError unless scenes are made of scenes before them, and of no more than can be asked."""
+    sizes: list[int] = []
+    depths: list[int] = []
+    for index, row in enumerate(rows):
+        parts = row.get("parts", [])
+        if not isinstance(parts, list) or not all(type(part) is int and 0 <= part < index for part in parts):
+            raise ValueError("a scene of it is made of scenes that are not there")
+        sizes.append(1 + sum(sizes[part] for part in parts))
+        depths.append(1 + max((depths[part] for part in parts), default=0))
+    if sizes[-1] > MAX_SCENES:  # a scene of two, twice, twice again, ... would be asked for ever
+        raise ValueError(f"every point would be asked of {sizes[-1]} scenes, at most {MAX_SCENES} are supported")
+    if depths[-1] > MAX_DEPTH:
+        raise ValueError(f"its wrappers are {depths[-1]} deep, at most {MAX_DEPTH} are supported")
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of what shares memory with another of them, as views of one scene do: files hold each by itself."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in seen and tensor.numel() else tensor
+        seen.add(place)
+    return found
+
+
+def _by_scene(tensors: dict[str, Tensor], parts: int) -> list[dict[str, Tensor]]:
+    """The tensors of each part, then those of the whole; ValueError for those of a part that is not there."""
+    found: list[dict[str, Tensor]] = [{} for _ in range(parts + 1)]
+    for name, tensor in tensors.items():
+        number, _, rest = name.partition("/")
+        if number.isdecimal() and rest:
+            if int(number) >= parts:
+                raise ValueError(f"'{name[:60]}' is of no scene of its table")
+            found[int(number)][rest] = tensor
+        else:
+            found[-1][name] = tensor
+    return found
+
+
+def _scene(row: dict[str, Any], kind: Any, tensors: dict[str, Tensor], before: list[Representation]) -> Representation:
+    config = dataclass_from_json(kind, row.get("config"))
+    domain = dataclass_from_json(Domain, row.get("domain"))
+    place = dataclass_from_json(Similarity, row.get("world_from_local"))
+    capture = _capture(row.get("capture"), tensors)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(CAPTURE)}
+    if isinstance(config, WrapperConfig):
+        built = _wrapped(config, tuple(before[part] for part in row.get("parts", [])), own)
+    else:
+        built = _built(config, domain, own)
+    provenance = row.get("provenance")
+    return built.view(
+        domain=domain,
+        placement=Placement(place, frame_in(row, "frame", "zup")),
+        capture=capture,
+        provenance=provenance if isinstance(provenance, dict) else {},
+    )
+
+
+def _wrapped(config: WrapperConfig, parts: tuple[Representation, ...], own: dict[str, Tensor]) -> Representation:
+    wrapper = config.wrap(parts)
+    expected = wrapper.stored_tensors()
+    if set(expected) != set(own):
+        raise ValueError(f"{config.kind}: has the tensors {sorted(own)}, not {sorted(expected)}")
+    for name, tensor in own.items():
+        if (expected[name].dtype, expected[name].shape) != (tensor.dtype, tensor.shape):
+            raise ValueError(f"'{name}' is {tensor.dtype} {tuple(tensor.shape)}")
+    wrapper.load_state_dict(own, strict=False)
+    return wrapper
 
 
 def _checked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -90,8 +204,7 @@ def _checked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _built(config: Any, domain: Domain, tensors: dict[str, Tensor]) -> Representation:
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(CAPTURE)}
+def _built(config: Any, domain: Domain, own: dict[str, Tensor]) -> Representation:
     held = sum(tensor.numel() for tensor in own.values())
     wanted = _values_of(config, domain)
     if wanted > 4 * held + MOST_NEW_VALUES:
@@ -166,7 +279,8 @@ def _capture(header: Any, tensors: dict[str, Tensor]) -> Capture | None:
 FORMAT = Format(
     name="volkit",
     suffixes=(".safetensors",),
-    holds=tuple(REPRESENTATIONS),
+    holds=(*REPRESENTATIONS, *WRAPPERS),
+    every_kind=True,
     frame=None,
     sniff=sniff,
     read=read,

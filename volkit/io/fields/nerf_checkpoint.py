@@ -39,16 +39,17 @@ def read(path: Path) -> Representation:
         field.load_state_dict({**tensors, "occupancy": field.occupancy})
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise FormatError(path, f"is no NeRF of this project: {reason}", "check where it is from") from None
+        raise FormatError(path, f"is no NeRF of this project: {reason}", "check where it is from") from error
     step = stored.get("iter")
-    field.provenance = {
-        "source": "krrish94/nerf-pytorch",
-        "steps": step if isinstance(step, int) else None,
-        "near": 2.0,
-        "far": 6.0,
-        "background": [1.0, 1.0, 1.0],
-    }
-    return field
+    return field.view(
+        provenance={
+            "source": "krrish94/nerf-pytorch",
+            "steps": step if isinstance(step, int) else None,
+            "near": 2.0,
+            "far": 6.0,
+            "background": [1.0, 1.0, 1.0],
+        }
+    )
 
 
 def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
@@ -58,8 +59,8 @@ def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
         width, encoded = tensors["layer1.weight"].shape
         wide = [i for i in range(layers - 1) if tensors[f"layers_xyz.{i}.weight"].shape[1] > width]
         seen = tensors["layers_dir.0.weight"].shape[1] - width if "layers_dir.0.weight" in tensors else None
-    except (KeyError, ValueError):
-        raise FormatError(path, "lacks layers of a NeRF", "check where it is from") from None
+    except (KeyError, ValueError) as error:
+        raise FormatError(path, "lacks layers of a NeRF", "check where it is from") from error
     if not 1 <= width <= MAX_WIDTH:
         raise FormatError(path, f"has layers {width} wide", "check where it is from")
     position = _bands(path, "positions", encoded)

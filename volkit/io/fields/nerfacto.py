@@ -21,7 +21,7 @@ from volkit.io.fields.nerfacto_networks import Networks, tcnn_networks, torch_ne
 from volkit.io.fields.tcnn import flattened
 from volkit.io.format import Format
 from volkit.ops.hash_encode import HashLevels
-from volkit.representations import HashGrid, HashGridConfig, Representation
+from volkit.representations import HashGrid, HashGridConfig, Placement, Representation
 from volkit.typing import Tensor
 
 __all__ = ["FORMAT"]
@@ -44,10 +44,10 @@ def read(path: Path) -> Representation:
     settings = _settings(path)
     with format_errors(path, "nerfacto"):
         field = _field(stored, settings)
-        field.world_from_local = _world_from_local(path)
+        placement = Placement(_world_from_local(path))
     step = stored.get("step")
-    field.provenance = {"source": "nerfstudio nerfacto", "steps": step if isinstance(step, int) else None}
-    return field
+    provenance = {"source": "nerfstudio nerfacto", "steps": step if isinstance(step, int) else None}
+    return field.view(placement=placement, provenance=provenance)
 
 
 def _field(stored: Any, settings: dict[str, Any]) -> HashGrid:
@@ -149,8 +149,8 @@ def _settings(path: Path) -> dict[str, Any]:
 def _number(path: Path, word: str) -> float | int:
     try:
         return int(word) if re.fullmatch(r"[-+]?\d{1,9}", word) else float(word)
-    except ValueError:
-        raise FormatError(path, f"has '{word[:20]}' for a number in {SETTINGS}", "copy it again") from None
+    except ValueError as error:
+        raise FormatError(path, f"has '{word[:20]}' for a number in {SETTINGS}", "copy it again") from error
 
 
 def _world_from_local(path: Path) -> Similarity:
@@ -163,7 +163,7 @@ def _world_from_local(path: Path) -> Similarity:
         matrix = torch.tensor(stored["transform"], dtype=torch.float64)
         scale = float(stored["scale"])
     except (RecursionError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"its {TRANSFORM} is damaged ({type(error).__name__})") from None
+        raise ValueError(f"its {TRANSFORM} is damaged ({type(error).__name__})") from error
     if matrix.shape != (3, 4) or not bool(torch.isfinite(matrix).all()) or not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"its {TRANSFORM} holds no matrix and scale")
     rotation = tuple(map(tuple, matrix[:, :3].tolist()))
@@ -179,7 +179,7 @@ def _beside(path: Path, name: str) -> str | None:
                 with place.open("rb") as file:
                     return file.read(TEXT_LIMIT).decode(errors="replace")
         except OSError as error:
-            raise FormatError(place, f"cannot be read ({error.strerror or error})", "check the path") from None
+            raise FormatError(place, f"cannot be read ({error.strerror or error})", "check the path") from error
     return None
 
 

@@ -19,7 +19,7 @@ from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import occupancy_of
 from volkit.io.format import Format
-from volkit.representations import Representation, Voxels, VoxelsConfig
+from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
 __all__ = ["FORMAT"]
@@ -92,9 +92,9 @@ def _field(arrays: dict[str, np.ndarray]) -> Voxels:
     tensors = {"links": links, "density_data": density, "sh_data": sh, "occupancy": field.occupancy}
     field.load_state_dict(tensors)
     field.check()
-    field.provenance = {"source": "svox2"}
+    field = field.view(provenance={"source": "svox2"})
     if NOTES in arrays:
-        _restore(field, json.loads(arrays[NOTES].tobytes()))
+        field = _restored(field, json.loads(arrays[NOTES].tobytes()))
     field.occupancy = _occupancy(field, arrays.get(OCCUPANCY))
     return field
 
@@ -122,13 +122,16 @@ def _occupancy(field: Voxels, own: np.ndarray | None) -> Tensor:
     return occupancy_of(full.permute(2, 1, 0), field.domain.local_from_unit(ends), field.domain)
 
 
-def _restore(field: Voxels, notes: Any) -> None:
+def _restored(field: Voxels, notes: Any) -> Voxels:
+    """The field as our writer noted it."""
     if not isinstance(notes, dict):
         raise ValueError("its notes are no table of values")
-    field.world_from_local = dataclass_from_json(Similarity, notes.get("frame"))
-    field.domain = dataclass_from_json(Domain, notes.get("box"))
     provenance = notes.get("provenance")
-    field.provenance = provenance if isinstance(provenance, dict) else {}
+    return field.view(
+        domain=dataclass_from_json(Domain, notes.get("box")),
+        placement=Placement(dataclass_from_json(Similarity, notes.get("frame"))),
+        provenance=provenance if isinstance(provenance, dict) else {},
+    )
 
 
 def _numbers(name: str, array: np.ndarray, axes: int) -> Tensor:

@@ -21,7 +21,7 @@ from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import mask_of, occupancy_of
 from volkit.io.format import Format
-from volkit.representations import Representation, TensorCP, TensorCPConfig, TensorVM, TensorVMConfig
+from volkit.representations import Placement, Representation, TensorCP, TensorCPConfig, TensorVM, TensorVMConfig
 from volkit.typing import Tensor
 
 __all__ = ["FORMAT"]
@@ -94,10 +94,9 @@ def _field(stored: Any) -> TensorVM | TensorCP:
         field.occupancy = occupancy_of(mask, torch.as_tensor(stored["alphaMask.aabb"]).float(), field.domain)
     near_far = arguments.get("near_far")
     near_far = [float(value) for value in near_far] if isinstance(near_far, list | tuple) else None
-    field.provenance = {"source": "TensoRF", "near_far": near_far}
     if isinstance(own := stored.get(OWN_ENTRY), dict):
-        _restore(field, own)
-    return field
+        return _restored(field, own)
+    return field.view(provenance={"source": "TensoRF", "near_far": near_far})
 
 
 def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> TensorVMConfig | TensorCPConfig:
@@ -164,15 +163,18 @@ def _mask(shape: Any, packed: Any) -> Tensor:
     return torch.from_numpy(np.unpackbits(packed, count=math.prod(sizes))).view(sizes[-3:]).bool()
 
 
-def _restore(field: TensorVM | TensorCP, own: Mapping[str, Any]) -> None:
-    field.world_from_local = dataclass_from_json(Similarity, json.loads(own["frame"]))
-    field.domain = dataclass_from_json(Domain, json.loads(own["box"]))
+def _restored(field: TensorVM | TensorCP, own: Mapping[str, Any]) -> TensorVM | TensorCP:
+    """The field as our writer noted it."""
     provenance = json.loads(own["provenance"])
-    field.provenance = provenance if isinstance(provenance, dict) else {}
     occupancy = torch.as_tensor(own["occupancy"])
     if occupancy.dtype != torch.uint8 or occupancy.shape != field.occupancy.shape:
         raise ValueError("its occupancy has another size")
     field.occupancy = occupancy
+    return field.view(
+        domain=dataclass_from_json(Domain, json.loads(own["box"])),
+        placement=Placement(dataclass_from_json(Similarity, json.loads(own["frame"]))),
+        provenance=provenance if isinstance(provenance, dict) else {},
+    )
 
 
 def _arguments(field: TensorVM | TensorCP) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a game engine loads: levels of a mesh on one texture, solids to collide with; and how it is written."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from volkit.geometry import Frame
@@ -8,10 +8,51 @@ from volkit.geometry.triangles import Triangles
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Asset", "Engine", "Picture", "Style"]
+__all__ = ["Asset", "AssetFigures", "Engine", "LevelFigures", "RefineFigures", "Style", "TextureFormat"]
 
 Engine = Literal["gltf", "unity", "unreal", "godot", "blender"]
-Picture = Literal["png", "jpeg", "webp"]
+TextureFormat = Literal["png", "jpeg", "webp"]
+
+
+@dataclass(frozen=True)
+class LevelFigures:
+    """What was measured of one level of detail."""
+
+    triangles: int
+    texels_per_unit: float
+    watertight: bool
+    components: int
+    chamfer_to_dense: float  # shares of the diagonal, to the surface before it was simplified
+    f_score_to_dense: float  # at 1 % of the diagonal
+
+
+@dataclass(frozen=True)
+class RefineFigures:
+    """What learning from the source's pictures gave: dB over white, from cameras that were held out."""
+
+    psnr_before: float
+    psnr_after: float
+    steps: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class AssetFigures:
+    """What was measured while an asset was made; seconds by stage."""
+
+    triangles: int
+    vertices: int
+    dense_triangles: int | None = None
+    texture: int | None = None
+    colliders: int = 0
+    levels: tuple[LevelFigures, ...] = ()
+    refined: RefineFigures | None = None
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values; what was not measured is left out."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
 
 
 @dataclass(frozen=True)
@@ -26,6 +67,22 @@ class Asset:
     unlit: bool = False  # the texture holds light as it was seen, not the colour of the surface
     lightmap_uv: tuple[Float[Tensor, "face 3 2"], ...] = ()  # of each level, by corner, no two faces overlap
     extras: dict[str, Any] = field(default_factory=dict)  # provenance: what it was made of
+    figures: AssetFigures | None = None  # of how it was made, where it was made here
+
+    @property
+    def mesh(self) -> Mesh:
+        """The finest level, with the asset's roughness and metalness."""
+        level = self.levels[0]
+        if self.metallic_roughness is None or level.metallic_roughness is not None:
+            return level
+        mesh = Mesh.of(
+            level.vertices,
+            level.faces,
+            corner_uv=level.corner_uv,
+            texture=level.texture,
+            metallic_roughness=self.metallic_roughness,
+        )
+        return mesh.view(placement=level.placement, capture=level.capture)
 
 
 @dataclass(frozen=True)
@@ -33,7 +90,7 @@ class Style:
     """What the file's reader expects: names of parts, pictures, compression, axes (by default the format's)."""
 
     engine: Engine = "gltf"
-    picture: Picture = "png"
+    texture_format: TextureFormat = "png"
     draco: bool = False
     quantize: bool = False
     frame: Frame | None = None

@@ -7,7 +7,8 @@ import torch
 from plyfile import PlyData, PlyElement
 
 from volkit.files.atomic import atomic_write
-from volkit.files.provenance import VERTICAL, comments_of
+from volkit.files.provenance import comments_of
+from volkit.geometry import UP_AXIS
 from volkit.io.meshes.asset import Asset, Style
 from volkit.representations.mesh import Mesh
 from volkit.typing import Tensor, UInt8
@@ -42,7 +43,7 @@ def write_stl(asset: Asset, path: Path, style: Style) -> None:
     )
     table = np.zeros(len(corners), [("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     table["normal"], table["corners"] = normals.numpy(), corners.numpy()
-    title = f"binary STL by volkit, metres, {VERTICAL[mesh.frame]} up".encode().ljust(80)
+    title = f"binary STL by volkit, metres, {UP_AXIS[mesh.frame]} up".encode().ljust(80)
     with atomic_write(path) as place:
         place.write_bytes(title + len(table).to_bytes(4, "little") + table.tobytes())
 

@@ -47,8 +47,8 @@ def payload(path: Path, uri: str) -> bytes:
     if uri.startswith("data:"):
         try:
             return base64.b64decode(uri.partition(",")[2], validate=True)
-        except binascii.Error:
-            raise ValueError("data in a URI is damaged") from None
+        except binascii.Error as error:
+            raise ValueError("data in a URI is damaged") from error
     beside = path.parent / unquote(uri)
     if not beside.is_file():
         raise FormatError(path, f"names {uri}, which is not there", "keep the files of a glTF together")

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError
-from volkit.files.extras import advice
 from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
 from volkit.io.meshes.engines import unseen
 from volkit.io.meshes.gltf_container import payload, unpacked
@@ -122,7 +122,7 @@ class GltfReader:
         try:
             mesh = DracoPy.decode(self._view(packed["bufferView"]))
         except Exception as error:  # DracoPy's own have no common kind
-            raise ValueError(f"Draco: {error}") from None
+            raise ValueError(f"Draco: {error}") from error
         names = {number: name for name, number in packed["attributes"].items()}
         known = [a for a in mesh.attributes if a["unique_id"] in names]
         return {names[a["unique_id"]]: a["data"] for a in known} | {"indices": np.asarray(mesh.faces)}
@@ -176,7 +176,7 @@ class GltfReader:
         try:
             return Image.open(BytesIO(data)).convert("RGBA")
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise ValueError(f"picture {number} cannot be read: {error}") from None
+            raise ValueError(f"picture {number} cannot be read: {error}") from error
 
 
 def _coded(light: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from volkit.extras import advice
 from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
-from volkit.files.extras import advice
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
 from volkit.io.meshes.gltf_builder import GltfBuilder, QuantisationGrid
@@ -30,10 +30,10 @@ SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, over a pyramid
 def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     """All of the asset in the form that the suffix names; see `engines` for names."""
     check_gltf(path, style)
-    if style.picture == "jpeg" and see_through(asset):
+    if style.texture_format == "jpeg" and see_through(asset):
         raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
     built = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
-    binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.picture)
+    binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.texture_format)
     material = _material(built, asset, path.stem, pictures, binary)
     _nodes(built, asset, path.stem, style, material)
     buffer = {"byteLength": len(built.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})

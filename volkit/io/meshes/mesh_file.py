@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from volkit.extras import advice
 from volkit.files.errors import FormatError, format_errors, read_start
-from volkit.files.extras import advice
 from volkit.files.provenance import about_scene, frame_in, provenance_in
 from volkit.geometry import Similarity, turn
 from volkit.io.format import Format
@@ -21,7 +21,7 @@ from volkit.io.meshes.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.meshes.writer import write_mesh
 from volkit.io.splats.usd import place_splats, write_splats
 from volkit.representations.mesh import Mesh
-from volkit.representations.representation import Representation
+from volkit.representations.representation import Placement, Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -179,14 +179,14 @@ def _read(
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
         raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
-    mesh = Mesh.of(vertices, faces, **looks)
     told = _told(path) if told is None else told
-    mesh.frame, mesh.provenance = frame_in(told, "world", "zup"), about_scene(told)
-    mesh.world_from_local = turn(mesh.frame, "zup") @ zup_from_file
+    frame = frame_in(told, "world", "zup")
+    placement = Placement(turn(frame, "zup") @ zup_from_file, frame)
+    mesh = Mesh.of(vertices, faces, **looks).view(placement=placement, provenance=about_scene(told))
     try:
         mesh.check()
     except ValueError as error:
-        raise FormatError(path, str(error), "export it again") from None
+        raise FormatError(path, str(error), "export it again") from error
     return mesh
 
 

@@ -35,7 +35,7 @@ def write_obj(asset: Asset, path: Path, style: Style) -> None:
         lines += _rows("vt", torch.from_numpy(uv * [1, -1] + [0, 1]))  # v runs up
         corner, numbers = "{0}/{1}/{0}", [*numbers, 1 + number.reshape(-1, 3)]
     lines += ["f " + " ".join(corner.format(*names) for names in face) for face in np.stack(numbers, -1).tolist()]
-    pictures = picture_files(asset, style.picture) if textured else []
+    pictures = picture_files(asset, style.texture_format) if textured else []
     beside = {p.named(path.stem): p.data for p in pictures}
     if textured:
         beside[f"{path.stem}.mtl"] = _material(path.stem, pictures)

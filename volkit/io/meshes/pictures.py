@@ -5,13 +5,13 @@ from io import BytesIO
 
 import numpy as np
 
-from volkit.io.meshes.asset import Asset, Picture
+from volkit.io.meshes.asset import Asset, TextureFormat
 
 __all__ = ["PictureFile", "picture_files", "see_through"]
 
 QUALITY = 92  # of JPEG and WebP, out of 100; 4:4:4 where there is a choice
 EXACT = ("normal", "metallicRoughness")  # are no colours: blocks of JPEG would show, and mix channels
-SUFFIXES: dict[Picture, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+SUFFIXES: dict[TextureFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PictureFile:
 
     slot: str
     data: bytes
-    coding: Picture
+    coding: TextureFormat
 
     def named(self, stem: str) -> str:
         """The name of its file beside the asset `stem`."""
@@ -37,7 +37,7 @@ def see_through(asset: Asset) -> bool:
     return bool((asset.levels[0].texture[..., 3] < 255).any())
 
 
-def picture_files(asset: Asset, coding: Picture) -> list[PictureFile]:
+def picture_files(asset: Asset, coding: TextureFormat) -> list[PictureFile]:
     """All that the asset has. What is no colour is coded without loss, as PNG where JPEG is asked for."""
     maps: dict[str, np.ndarray] = {}
     if asset.levels[0].config.texture[0]:
@@ -52,7 +52,7 @@ def picture_files(asset: Asset, coding: Picture) -> list[PictureFile]:
     return [_coded(slot, pixels, coding) for slot, pixels in maps.items()]
 
 
-def _coded(slot: str, pixels: np.ndarray, coding: Picture) -> PictureFile:
+def _coded(slot: str, pixels: np.ndarray, coding: TextureFormat) -> PictureFile:
     from PIL import Image
 
     if slot in EXACT and coding == "jpeg":

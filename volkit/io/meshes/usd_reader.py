@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         yield Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
-        raise ValueError(str(error).splitlines()[-1].strip()) from None
+        raise ValueError(str(error).splitlines()[-1].strip()) from error
 
 
 def _part(mesh: Any) -> Any:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from volkit.extras import advice
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import FormatError
-from volkit.files.extras import advice
 from volkit.geometry import Frame
 from volkit.geometry.colour import array_linear_from_srgb
 from volkit.geometry.triangles import Triangles
@@ -34,7 +34,7 @@ def check_usd(path: Path, style: Style) -> None:
     """FormatError where USD cannot be written, or not so."""
     if find_spec("pxr") is None:
         raise FormatError(path, "usd-core is not installed", advice("usd"))
-    if style.picture == "webp":
+    if style.texture_format == "webp":
         raise FormatError(path, "USD's preview surfaces read PNG and JPEG", "choose one of them")
     if style.draco or style.quantize:
         raise FormatError(path, "Draco and quantized arrays are glTF's", "leave them out, or write .glb")
@@ -45,7 +45,7 @@ def write_usd(asset: Asset, path: Path, style: Style) -> None:
     check_usd(path, style)
     from pxr import UsdUtils
 
-    pictures = picture_files(asset, style.picture)
+    pictures = picture_files(asset, style.texture_format)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)

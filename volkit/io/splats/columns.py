@@ -10,7 +10,7 @@ import torch
 from volkit.files.errors import FormatError
 from volkit.files.provenance import about_scene, frame_in
 from volkit.geometry import Domain, Frame, Similarity, morton_codes, sh_count, turn
-from volkit.representations.representation import Representation
+from volkit.representations.representation import Placement, Representation
 from volkit.representations.splat_extent import core
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Float, Int, Tensor
@@ -50,11 +50,8 @@ def splats_of(
     degree = math.isqrt(columns["sh_rest"].shape[1] + 1) - 1
     splats = Splats(SplatsConfig(0, degree, mip, extras=extras), Domain.cube(1.0), torch.Generator())
     splats.replaced(dict(columns), copied=False)
-    splats.world_from_local = place or Similarity()
-    splats.domain = core(splats)
-    splats.frame = frame or frame_in(provenance, "frame", "ydown")
-    splats.provenance = about_scene(provenance)
-    return splats
+    placement = Placement(place or Similarity(), frame or frame_in(provenance, "frame", "ydown"))
+    return splats.view(domain=core(splats), placement=placement, provenance=about_scene(provenance))
 
 
 def splats_in(

@@ -20,7 +20,7 @@ def read_points(path: Path) -> Float[Tensor, "point 3"]:
         vertex = PlyData.read(path)["vertex"]
         points = np.stack([np.asarray(vertex[axis], np.float32) for axis in "xyz"], -1)
     except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise FormatError(path, f"is no .ply of points: {error}", "give one whose vertices have x, y and z") from None
+        raise FormatError(path, f"is no .ply of points: {error}", "give one whose vertices have x, y and z") from error
     found = torch.from_numpy(points)
     found = found[torch.isfinite(found).all(-1)]
     if not len(found):

@@ -20,7 +20,7 @@ from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import occupancy_of
 from volkit.io.format import Format
-from volkit.representations import Representation, Voxels, VoxelsConfig
+from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
 __all__ = ["CONSTANT", "FORMAT", "MOST_VOXELS", "dense_arrays", "field_of"]
@@ -100,11 +100,9 @@ def field_of(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
     sizes = torch.tensor(density.shape)
     ends = domain.local_from_unit(torch.stack([0.5 / sizes, 1.0 - 0.5 / sizes]))
     field.occupancy = occupancy_of((density > 0).permute(2, 1, 0), ends, domain)
-    if "world_from_local" in about:
-        field.world_from_local = dataclass_from_json(Similarity, about["world_from_local"])
+    place = dataclass_from_json(Similarity, about["world_from_local"]) if "world_from_local" in about else Similarity()
     provenance = about.get("provenance")
-    field.provenance = provenance if isinstance(provenance, dict) else {}
-    return field
+    return field.view(placement=Placement(place), provenance=provenance if isinstance(provenance, dict) else {})
 
 
 def _harmonics(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> Tensor:
@@ -134,9 +132,9 @@ def _about(path: Path) -> dict[str, Any]:
         with place.open("rb") as file:
             about = json.loads(file.read(JSON_LIMIT))
     except OSError as error:
-        raise FormatError(place, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}") from None
+        raise FormatError(place, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}") from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(place, f"is no JSON ({type(error).__name__})", "write it again") from None
+        raise FormatError(place, f"is no JSON ({type(error).__name__})", "write it again") from error
     if not isinstance(about, dict):
         raise FormatError(place, "is no table of values", "write it again")
     return about

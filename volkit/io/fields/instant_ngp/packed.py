@@ -41,14 +41,14 @@ def unpack(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from None
+        raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
     if data.startswith(COMPRESSED):
         data = _decompressed(path, data)
     try:
         root = msgpack.unpackb(data, strict_map_key=False, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS)
     except (ValueError, msgpack.UnpackException, TypeError, RecursionError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:160]
-        raise FormatError(path, f"is no whole msgpack file ({reason})", "copy it again") from None
+        raise FormatError(path, f"is no whole msgpack file ({reason})", "copy it again") from error
     if not isinstance(root, dict):
         raise FormatError(path, "holds no map of values", "give a snapshot of instant-ngp")
     return root
@@ -70,7 +70,7 @@ def _decompressed(path: Path, data: bytes) -> bytes:
     try:
         whole = stream.decompress(data, limit)
     except zlib.error as error:
-        raise FormatError(path, f"is damaged ({error})", "copy it again") from None
+        raise FormatError(path, f"is damaged ({error})", "copy it again") from error
     if stream.unconsumed_tail:
         raise FormatError(path, f"unpacks to more than {limit} bytes", "do not trust it")
     if not stream.eof:

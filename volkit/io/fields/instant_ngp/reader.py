@@ -20,7 +20,7 @@ from volkit.io.fields.instant_ngp.layout import Layout, integer, layout_of, numb
 from volkit.io.fields.instant_ngp.writer import OWN_ENTRY, write
 from volkit.io.fields.tcnn import flattened
 from volkit.io.format import Format
-from volkit.representations import Capture, HashGrid, Representation
+from volkit.representations import Capture, HashGrid, Placement, Representation
 from volkit.typing import Tensor
 
 __all__ = ["FORMAT"]
@@ -60,11 +60,11 @@ def _field(root: dict[str, Any]) -> HashGrid:
         raise ValueError(f"its density grid has {len(grid)} values")
     if len(grid):
         field.occupancy = occupancy_of(grid)
-    field.world_from_local = read_frame(dataset) if dataset else Similarity()
-    field.capture = read_capture(dataset, field.world_from_local)
-    _own(field, root)
-    field.provenance = {"source": "instant-ngp", "steps": integer(snapshot, "training_step", 0), **field.provenance}
-    return field
+    place = read_frame(dataset) if dataset else Similarity()
+    provenance = {"source": "instant-ngp", "steps": integer(snapshot, "training_step", 0)}
+    field = field.view(placement=Placement(place), capture=read_capture(dataset, place), provenance=provenance)
+    own = root.get(OWN_ENTRY)
+    return _restored(field, own) if isinstance(own, dict) else field
 
 
 def _networks(layout: Layout, flat: Tensor, aabb_scale: int, latent: Tensor) -> HashGrid:
@@ -120,25 +120,22 @@ def _latent(nerf: Mapping[str, Any], extra: int) -> Tensor:
     return torch.tensor(rows).mean(0)
 
 
-def _own(field: HashGrid, root: dict[str, Any]) -> None:
-    """Frame and provenance that our writer noted beside what instant-ngp reads."""
-    own = root.get(OWN_ENTRY)
-    if not isinstance(own, dict):
-        return
-    noted, field.world_from_local = field.world_from_local, dataclass_from_json(Similarity, own.get("world_from_local"))
+def _restored(field: HashGrid, own: dict[str, Any]) -> HashGrid:
+    """The field with the frame, cameras and provenance that our writer noted beside what instant-ngp reads."""
+    place, capture = dataclass_from_json(Similarity, own.get("world_from_local")), field.capture
     about = own.get("capture")
-    if field.capture is not None and isinstance(about, dict):
-        cameras = field.capture.cameras.moved(field.world_from_local @ noted.inverse())
+    if capture is not None and isinstance(about, dict):
         held_out, background = about.get("held_out"), about.get("background")
-        field.capture = Capture(
-            cameras,
-            field.capture.names,
+        capture = Capture(
+            capture.cameras.moved(place @ field.world_from_local.inverse()),
+            capture.names,
             tuple(map(str, held_out)) if isinstance(held_out, list) else (),
             number(about, "near", 0.0),
             None if background is None else _triple(background),
         )
     provenance = own.get("provenance")
-    field.provenance = provenance if isinstance(provenance, dict) else {}
+    noted = provenance if isinstance(provenance, dict) else {}
+    return field.view(placement=Placement(place), capture=capture, provenance={**field.provenance, **noted})
 
 
 def _triple(value: Any) -> tuple[float, float, float]:

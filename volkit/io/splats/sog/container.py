@@ -41,7 +41,7 @@ class Parts:
         try:
             return cls(path, stack.enter_context(zipfile.ZipFile(path)))
         except UNZIP_ERRORS as error:
-            raise FormatError(path, f"is a damaged archive: {error}", FIX) from None
+            raise FormatError(path, f"is a damaged archive: {error}", FIX) from error
 
     def meta(self) -> dict[str, Any]:
         """The page that describes all."""
@@ -49,7 +49,7 @@ class Parts:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise FormatError(self.path, f"holds JSON that cannot be read: {error}", FIX) from None
+            raise FormatError(self.path, f"holds JSON that cannot be read: {error}", FIX) from error
         if not isinstance(found, dict):
             raise FormatError(self.path, "is no description of a SOG", FIX)
         return found
@@ -68,7 +68,7 @@ class Parts:
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             if isinstance(error, FormatError):
                 raise
-            raise FormatError(self.path, f"holds {name}, no picture that can be read: {error}", FIX) from None
+            raise FormatError(self.path, f"holds {name}, no picture that can be read: {error}", FIX) from error
 
     def beside(self, name: Any) -> Path:
         """A file that the page names, below its own folder."""
@@ -92,7 +92,7 @@ class Parts:
             if isinstance(error, FormatError):
                 raise
             reason = " ".join(str(error).split())
-            raise FormatError(self.path, f"holds no {str(name)[:80]} that can be read: {reason}", FIX) from None
+            raise FormatError(self.path, f"holds no {str(name)[:80]} that can be read: {reason}", FIX) from error
 
 
 def webp(pixels: np.ndarray, effort: int) -> bytes:

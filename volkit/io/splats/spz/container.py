@@ -59,7 +59,7 @@ def unpack(path: Path) -> tuple[Header, list[Part]]:
         plain = data.startswith(MAGIC) and LEGACY_HEADER.unpack_from(data)[1] >= NEWEST
         return _unpack_plain(path, data) if plain else _unpack_legacy(path, data)
     except (struct.error, zlib.error, zstandard.ZstdError, MemoryError) as error:
-        raise FormatError(path, f"is no .spz that can be read: {error}", COMMON) from None
+        raise FormatError(path, f"is no .spz that can be read: {error}", COMMON) from error
 
 
 def _unpack_legacy(path: Path, data: bytes) -> tuple[Header, list[Part]]:

@@ -1,0 +1,99 @@
+"""Our own processes are set up before torch is loaded; a process that imports volkit is left as it is."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from volkit import threads
+
+SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "VOLKIT_THREADS")
+# Says, as the first line of the output, what the environment held at the moment when torch was looked for.
+SPY = f"""
+import json, os, sys
+SETTINGS = {SETTINGS}
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            sys.meta_path.remove(self)
+            print(json.dumps(dict((k, os.environ.get(k)) for k in SETTINGS)), flush=True)
+sys.meta_path.insert(0, Spy())
+"""
+
+
+def run(code: str, **extra: str) -> list[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in SETTINGS} | extra
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+COMMAND = SPY + "from volkit.cli import main\nmain(['doctor', '--json'%s])"
+
+
+def test_a_command_sets_the_policy_before_torch_is_loaded():
+    said = json.loads(run(COMMAND % "")[0])
+    assert said["OMP_WAIT_POLICY"] == "passive"
+    said = json.loads(run(COMMAND % ", '--threads', '1'")[0])
+    assert said["OMP_NUM_THREADS"] == "1"
+
+
+def test_what_the_user_set_stays():
+    said = json.loads(run(COMMAND % "", GOMP_SPINCOUNT="77")[0])
+    assert said["GOMP_SPINCOUNT"] == "77" and said["OMP_WAIT_POLICY"] is None
+    assert json.loads(run(COMMAND % "", OMP_WAIT_POLICY="active")[0])["OMP_WAIT_POLICY"] == "active"
+
+
+def test_importing_volkit_changes_nothing_in_the_host():
+    code = """
+import os, torch
+before, threads = dict(os.environ), torch.get_num_threads()
+import volkit, volkit.ops, volkit.io, volkit.rendering, volkit.threads
+assert dict(os.environ) == before and torch.get_num_threads() == threads
+"""
+    run(code)
+
+
+def test_children_of_a_batch_are_set_up(monkeypatch):
+    code = SPY + "from volkit.commands.batch import _prepare\n_prepare(1)\nimport torch\nprint(torch.get_num_threads())"
+    said, count = run(code)
+    assert json.loads(said)["OMP_WAIT_POLICY"] == "passive" and count == "1"
+
+
+def test_a_number_of_threads_is_asked_for(monkeypatch):
+    monkeypatch.setattr(threads.sys, "modules", {})  # torch of this process keeps its threads
+    for name in SETTINGS:
+        monkeypatch.setenv(name, "")  # so that what is set below is taken back
+        monkeypatch.delenv(name)
+    assert threads.apply_threads(3) == 3 and os.environ["OMP_NUM_THREADS"] == "3"
+    assert threads.apply_threads() is None  # the user's own OMP_NUM_THREADS stays
+    monkeypatch.setenv("VOLKIT_THREADS", "2")
+    assert threads.apply_threads() == 2
+    assert threads.apply_threads(4) == 4  # what was typed comes before the environment
+    for wrong in ("0", "-1", "many"):
+        monkeypatch.setenv("VOLKIT_THREADS", wrong)
+        with pytest.raises(ValueError, match="thread"):
+            threads.apply_threads()
+
+
+def test_a_container_has_fewer_cores_than_it_sees(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    membership = tmp_path / "self"
+    membership.write_text("0::/box/job\n")
+    (tmp_path / "box" / "job").mkdir(parents=True)
+    assert threads.available_cores(tmp_path, membership) == 16
+    (tmp_path / "box" / "job" / "cpu.max").write_text("max 100000\n")
+    assert threads.available_cores(tmp_path, membership) == 16
+    (tmp_path / "box" / "cpu.max").write_text("250000 100000\n")
+    assert threads.available_cores(tmp_path, membership) == 3
+    (tmp_path / "box" / "job" / "cpu.max").write_text("50000 100000\n")
+    assert threads.available_cores(tmp_path, membership) == 1
+    membership.write_text("3:cpu,cpuacct:/docker/abc\n")  # version 1, the host's path
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert threads.available_cores(tmp_path, membership) == 16
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000\n")
+    assert threads.available_cores(tmp_path, membership) == 4

@@ -1,0 +1,141 @@
+"""`--edit`: words of the command line as actions, in their order, in the source's world frame and unit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from volkit.commands.usage import UsageError
+
+if TYPE_CHECKING:  # help needs the words alone
+    import torch
+
+    from volkit.editing import Action
+    from volkit.progress import Progress
+    from volkit.representations import Representation
+
+__all__ = ["EDIT_FORMS", "EDIT_HELP", "apply_edits", "parse_edits", "shape_edits"]
+
+
+@dataclass(frozen=True)
+class EditForm:
+    """One word of `--edit`, with as many numbers as one of `takes` says."""
+
+    name: str
+    numbers: str  # as they are named in a form
+    takes: tuple[int, ...]
+    says: str
+
+    @property
+    def form(self) -> str:
+        """How it is written."""
+        if not self.numbers:
+            return self.name
+        return f"{self.name}:{self.numbers}" if 0 not in self.takes else f"{self.name}[:{self.numbers}]"
+
+
+BOX, BALL = ("x0,y0,z0,x1,y1,z1", (6,)), ("x,y,z,radius", (4,))
+ROWS = (
+    EditForm("crop:box", *BOX, "keep what is inside"),
+    EditForm("crop:sphere", *BALL, "keep what is inside"),
+    EditForm("erase:box", *BOX, "keep what is outside"),
+    EditForm("erase:sphere", *BALL, "keep what is outside"),
+    EditForm("fit", "size", (1,), "scale until the longest side is that, in units of the file"),
+    EditForm("ground", "", (0,), "upright, with the middle of its bottom at the origin"),
+    EditForm("scale", "factor", (1,), "about the origin"),
+    *(EditForm(f"rotate:{axis}", "degrees", (1,), "about that axis") for axis in "xyz"),
+    EditForm("translate", "x,y,z", (3,), "move"),
+    EditForm("opacity", "least", (1,), "keep splats at least so opaque, 0 to 1"),
+    EditForm("size", "[smallest,]largest", (1, 2), "keep splats whose largest standard deviation lies between"),
+    EditForm("floaters", "neighbours,ratio", (0, 2),
+             "drop splats that do not touch their 16 nearest, by mean + 2 deviations of all"),
+    EditForm("sh", "degree", (1,), "keep harmonics to that degree, 0 to 4"),
+    EditForm("decimate", "share|count", (1,), "drop splats that show least, join neighbours that look alike"),
+)  # fmt: skip
+EDIT_FORMS: dict[str, EditForm] = {row.name: row for row in ROWS}
+EDIT_HELP = "Change the source first; again for more, in order:\n" + "\n".join(f"{r.form} ({r.says})" for r in ROWS)
+
+
+def parse_edits(texts: Sequence[str]) -> "list[Action]":
+    """The actions; UsageError names the text that cannot be read, with the forms there are."""
+    return [_parse(text) for text in texts]
+
+
+def shape_edits(texts: Sequence[str]) -> tuple[str, ...]:
+    """Those edits that say what is to be seen and where, without those that thin it out."""
+    return tuple(text for text in texts if not _parse(text).keeps_look)
+
+
+def apply_edits(
+    scene: "Representation",
+    texts: Sequence[str],
+    generator: "torch.Generator | None" = None,
+    progress: "Progress | None" = None,
+) -> "Representation":
+    """A scene changed by edits in their order; ValueError names the edit that has no meaning for it.
+
+    What is not changed is shared with the scene given. A progress is told how many splats each left.
+    """
+    from volkit.editing.action import apply_action, mark_empty
+    from volkit.representations import Splats
+    from volkit.training.run import make_generator
+
+    generator = generator or make_generator(0)
+    actions = parse_edits(texts)
+    for text, action in zip(texts, actions, strict=True):
+        before = len(scene) if isinstance(scene, Splats) else 0
+        try:
+            scene = apply_action(scene, action, generator)
+        except ValueError as error:
+            hint = " (--to splats)" if "to splats first" in str(error) else ""
+            raise ValueError(f"--edit {text}: {error}{hint}") from error
+        if progress is not None and isinstance(scene, Splats) and len(scene) < before:
+            progress.note(f"--edit {text}: {len(scene)} of {before} splats are left")
+    return mark_empty(scene, generator) if any(action.empties for action in actions) else scene
+
+
+def _parse(text: str) -> "Action":
+    named = [row for row in ROWS if text == row.name or text.startswith(row.name + ":")]
+    try:
+        if not named:
+            raise ValueError("there is no such edit")
+        numbers = _numbers(text[len(named[0].name) + 1 :], named[0].takes)
+    except ValueError as error:
+        forms = ", ".join(row.form for row in ROWS)
+        raise UsageError(f"--edit {text}: cannot be read ({error}); forms: {forms}") from error
+    try:
+        return _action(named[0].name, numbers)
+    except ValueError as error:
+        raise UsageError(f"--edit {text}: {error}") from error
+
+
+def _numbers(text: str, takes: tuple[int, ...]) -> tuple[float, ...]:
+    values = tuple(float(part.removesuffix("%")) / (100 if "%" in part else 1) for part in text.split(",") if text)
+    if len(values) not in takes or not all(math.isfinite(value) for value in values):
+        raise ValueError(f"needs {' or '.join(map(str, takes))} numbers, got '{text}'")
+    return values
+
+
+def _action(name: str, numbers: tuple[float, ...]) -> "Action":
+    from volkit import editing
+    from volkit.geometry import Box
+    from volkit.representations import Ball
+
+    match name.split(":"):
+        case ["crop" | "erase" as word, shape]:
+            cut = editing.Crop if word == "crop" else editing.Erase
+            return cut(Box(numbers[:3], numbers[3:]) if shape == "box" else Ball(numbers[:3], numbers[3]))  # pyright: ignore[reportArgumentType]
+        case ["rotate", axis]:
+            return editing.Move.rotate(axis, numbers[0])  # pyright: ignore[reportArgumentType]
+        case ["floaters"]:
+            return editing.DropFloaters(*numbers)  # pyright: ignore[reportArgumentType]
+        case ["size"]:
+            return editing.KeepSize(*reversed(numbers))
+        case [word]:
+            made = {
+                "fit": editing.Fit, "ground": editing.Ground, "scale": editing.Move.scale,
+                "translate": editing.Move.translate, "opacity": editing.KeepOpacity, "sh": editing.LimitHarmonics,
+                "decimate": editing.Decimate,
+            }  # fmt: skip
+            return made[word](*numbers)
+    raise AssertionError(name)

@@ -1,0 +1,47 @@
+"""Cuts: keep what is inside a solid, or what is outside."""
+
+from dataclasses import dataclass
+
+import torch
+
+from volkit.editing.action import CUTTABLE, Action
+from volkit.geometry import Box
+from volkit.representations import Ball, Cut, Edited, Field, Representation, Splats
+
+__all__ = ["Crop", "Erase"]
+
+
+@dataclass(frozen=True)
+class Crop(Action):
+    """Keep what is inside a box or a ball: of a field its density there, of splats those whose centre lies there."""
+
+    region: Box | Ball
+    applies_to = CUTTABLE
+    empties = True
+
+    def change(self, scene: Representation, generator: torch.Generator) -> Representation:
+        """The scene without what is outside."""
+        return _cut(scene, self.region, keep_inside=True)
+
+
+@dataclass(frozen=True)
+class Erase(Action):
+    """Keep what is outside a box or a ball."""
+
+    region: Box | Ball
+    applies_to = CUTTABLE
+    empties = True
+
+    def change(self, scene: Representation, generator: torch.Generator) -> Representation:
+        """The scene without what is inside."""
+        return _cut(scene, self.region, keep_inside=False)
+
+
+def _cut(scene: Representation, region: Box | Ball, keep_inside: bool) -> Representation:
+    if isinstance(scene, Splats):
+        scene = scene.view()
+        scene.kept(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
+        return scene
+    assert isinstance(scene, Field)
+    solid = region.domain if isinstance(region, Box) else region
+    return Edited(scene, (Cut(solid, keep_inside, scene.world_from_local),))

@@ -1,0 +1,98 @@
+"""Fields that learn from a prior: all rays of a step's pictures at once, on samples less than a pixel apart."""
+
+from typing import Any
+
+import torch
+
+from volkit.generation.particle import Drawing
+from volkit.generation.penalties import (
+    Penalties,
+    distortion,
+    entropy,
+    field_normals,
+    orientation,
+    roughness,
+    visible,
+)
+from volkit.geometry import Cameras, Rays, RaySamples
+from volkit.guidance.ramps import value
+from volkit.ops.march import Stride
+from volkit.ops.param_group import ParamGroup
+from volkit.rendering.volume import Integral, integrate
+from volkit.representations.field import Field
+from volkit.sampling.occupancy import OccupancySampler, pixel_width
+from volkit.sampling.occupancy_grid import OccupancyGrid
+from volkit.training.loop import ParameterChange, StepInfo
+from volkit.typing import Tensor
+
+__all__ = ["UNKNOWN_OCCUPANCY", "FieldParticle"]
+
+MIN_SAMPLES = 24  # samples along the domain's longest edge
+OCCUPANCY_INTERVAL = 64  # steps between looks at where nothing is
+UNKNOWN_OCCUPANCY = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
+
+
+class FieldParticle:
+    """A field, its occupancy and its regularisers; `samples` lie on a ray for a pixel's width."""
+
+    def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
+        self.scene, self.penalties, self.generator, self.samples = scene, penalties, generator, samples
+        self.grid = OccupancyGrid(scene, Stride(max(scene.domain.extent) / MIN_SAMPLES))
+
+    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
+        """Pictures by one pass over the rays of all cameras."""
+        width, height = cameras.size[0].tolist()
+        rays = Rays.cat([cameras.picture_rays(index) for index in range(len(cameras))])
+        local = self.scene.world_from_local.inverse().rays(rays)
+        self.grid.stride = self._stride(cameras)
+        samples = OccupancySampler(self.scene, self.grid.stride, generator=self.generator)(local)
+        seen = integrate(self.scene, local, samples)
+        shape = (len(cameras), height, width)
+        said = self._said(local, samples, seen, moment.fraction)
+        penalties = {name: term / len(cameras) for name, term in said.items()}
+        return Drawing(seen.picture.rgb.view(*shape, 3), seen.picture.opacity.view(shape), penalties)
+
+    def _stride(self, cameras: Cameras) -> Stride:
+        wide = pixel_width(self.scene.domain, self.scene.world_from_local, cameras)
+        return Stride(min(wide / self.samples, max(self.scene.domain.extent) / MIN_SAMPLES))
+
+    def _said(self, rays: Rays, samples: RaySamples, seen: Integral, fraction: float) -> dict[str, Tensor]:
+        """The penalties whose weight is not zero now, summed over rays."""
+        p, length = self.penalties, max(self.scene.domain.extent)
+        now = {name: value(getattr(p, name), fraction) for name in p.__dataclass_fields__}
+        opacity, found = seen.picture.opacity, {}
+        if now["opacity"]:
+            found["opacity"] = (opacity.square() + 0.01).sqrt().sum()
+        if now["entropy"]:
+            found["entropy"] = entropy(opacity)
+        if now["distortion"]:
+            found["distortion"] = distortion(seen.weights, samples, length)
+        if now["orientation"] or now["smoothness"]:
+            chosen = visible(seen.weights, self.generator)
+            points, weights = samples.points(rays)[chosen], seen.weights[chosen]
+            normals = field_normals(self.scene, points.positions)
+            if now["orientation"]:
+                found["orientation"] = orientation(weights, normals, points.directions)
+            if now["smoothness"]:
+                noise = torch.randn(normals.shape, generator=self.generator, device=normals.device)
+                found["smoothness"] = roughness(self.scene, points, weights, normals, noise)
+        return {name: now[name] * term for name, term in found.items()}
+
+    def groups(self) -> list[ParamGroup]:
+        """The field's own."""
+        return self.scene.param_groups()
+
+    def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
+        """Grow, then look where nothing is, once it is settled where the object is."""
+        grown = self.scene.refine(moment.fraction)
+        if moment.fraction >= UNKNOWN_OCCUPANCY and (moment.step % OCCUPANCY_INTERVAL == 0 or self.grid.unknown):
+            self.grid.refresh(self.scene, moment.step, generator)
+        return ParameterChange() if grown else None
+
+    def state(self) -> dict[str, Any]:
+        """Parameters and occupancy."""
+        return {"scene": dict(self.scene.state_dict()), "grid": self.grid.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.scene.load_state_dict(state["scene"])
+        self.grid.load_state(state["grid"])

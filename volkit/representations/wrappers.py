@@ -1,0 +1,238 @@
+"""Fields made of other fields: with parts cut off, in another frame, several at once. Each is a kind of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from volkit.geometry import Domain, Points, Similarity
+from volkit.ops.param_group import ParamGroup
+from volkit.representations.field import Field, FieldSample
+from volkit.representations.kinds import WrapperConfig
+from volkit.representations.representation import Placement, Representation
+from volkit.typing import Bool, Float, Tensor
+
+__all__ = ["Ball", "Composed", "ComposedConfig", "Cut", "Edited", "EditedConfig", "Placed", "PlacedConfig", "innermost"]
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A solid ball."""
+
+    centre: tuple[float, float, float]
+    radius: float
+
+    def contains(self, positions: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
+        """Which positions lie inside."""
+        return (positions - positions.new_tensor(self.centre)).square().sum(-1) <= self.radius**2
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Keep only the inside of a region (crop), or only its outside (erase); `region_from_local` says where it is."""
+
+    region: Domain | Ball
+    keep_inside: bool
+    region_from_local: Similarity
+
+    def keeps(self, positions: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
+        """Which positions survive."""
+        return self.region.contains(self.region_from_local.points(positions)) == self.keep_inside
+
+
+@dataclass(frozen=True)
+class EditedConfig(WrapperConfig):
+    """What is cut off one field."""
+
+    kind: ClassVar[str] = "edited"
+    cuts: tuple[Cut, ...]
+
+    def wrap(self, parts: tuple[Field, ...]) -> "Edited":
+        """The one field with these cuts."""
+        (field,) = _fields(self.kind, parts, 1)
+        return Edited(field, self.cuts)
+
+
+class Edited(Field):
+    """A field with cuts: density is zero wherever a cut says so, whatever the field answers there.
+
+    Its domain, placement, capture and provenance are the field's. Density is not differentiable across a cut.
+    """
+
+    def __init__(self, field: Field, cuts: tuple[Cut, ...]) -> None:
+        super().__init__(field.domain, field.placement, field.capture, field.provenance)
+        self.config = EditedConfig(cuts)
+        self.field = field
+        self.to(field.device)
+        self.occupancy.copy_(field.occupancy)
+
+    @property
+    def parts(self) -> tuple[Representation, ...]:
+        return (self.field,)
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """The field's density, zero where cut."""
+        return self.field.density(positions) * self._kept(positions)
+
+    def query(self, points: Points) -> FieldSample:
+        """The field's answer, density zero where cut."""
+        answer = self.field.query(points)
+        return FieldSample(answer.density * self._kept(points.positions), answer.channels)
+
+    def param_groups(self) -> list[ParamGroup]:
+        """The field's own."""
+        return self.field.param_groups()
+
+    def _kept(self, positions: Tensor) -> Tensor:
+        kept = torch.ones_like(positions[:, 0], dtype=torch.bool)
+        for cut in self.config.cuts:
+            kept &= cut.keeps(positions)
+        return kept
+
+    def _sizes(self) -> list[str]:
+        return [f"{len(self.config.cuts)} cuts of {self.field}"]
+
+
+@dataclass(frozen=True)
+class PlacedConfig(WrapperConfig):
+    """In which frame one field is seen: `x_local = local_from_field(x_field)`."""
+
+    kind: ClassVar[str] = "placed"
+    local_from_field: Similarity
+
+    def wrap(self, parts: tuple[Field, ...]) -> "Placed":
+        """The one field in this frame."""
+        (field,) = _fields(self.kind, parts, 1)
+        return Placed(field, self.local_from_field)
+
+
+class Placed(Field):
+    """Another field's answers in another frame: `x_local = local_from_field(x_field)`.
+
+    Density is per local unit, so `density_local = density_field / scale`; directions are turned with the frame. The
+    domain is the axis-aligned box about the turned one, and density is 0 between the two.
+    """
+
+    def __init__(self, field: Field, local_from_field: Similarity) -> None:
+        super().__init__(_moved(field.domain, local_from_field), Placement(frame=field.frame), field.capture)
+        self.config = PlacedConfig(local_from_field)
+        self.field = field
+        self.field_from_local = local_from_field.inverse()
+        self.to(field.device)
+
+    @property
+    def parts(self) -> tuple[Representation, ...]:
+        return (self.field,)
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """Density in 1 / local unit."""
+        return self.field.density(self.field_from_local.points(positions)) / self.config.local_from_field.scale
+
+    def query(self, points: Points) -> FieldSample:
+        """Density and all channels of the inner field."""
+        sample = self.field.query(_seen_from(points, self.field_from_local))
+        return FieldSample(sample.density / self.config.local_from_field.scale, sample.channels)
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Those of the inner field."""
+        return self.field.param_groups()
+
+    def _sizes(self) -> list[str]:
+        return [f"{self.field}"]
+
+
+@dataclass(frozen=True)
+class ComposedConfig(WrapperConfig):
+    """Several fields at once; which ones is all that there is to say."""
+
+    kind: ClassVar[str] = "composed"
+
+    def wrap(self, parts: tuple[Field, ...]) -> "Composed":
+        """These fields at once."""
+        return Composed(_fields(self.kind, parts))
+
+
+class Composed(Field):
+    """Several fields of one local frame at once: densities add, channels are their density-weighted means."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        if not fields:
+            raise ValueError("composed: give at least one field")
+        if len({field.domain.contracted for field in fields}) > 1:
+            raise ValueError("composed: all domains must be boxes, or all contracted; convert one of them first")
+        corners = [(field.domain.lower, field.domain.upper) for field in fields]
+        lower = tuple(min(axis) for axis in zip(*(low for low, _ in corners), strict=True))
+        upper = tuple(max(axis) for axis in zip(*(high for _, high in corners), strict=True))
+        domain = Domain(lower, upper, fields[0].domain.contracted)  # pyright: ignore[reportArgumentType]
+        capture = next((field.capture for field in fields if field.capture is not None), None)
+        super().__init__(domain, Placement(frame=fields[0].frame), capture)
+        self.config = ComposedConfig()
+        self.fields = nn.ModuleList(fields)
+        self.to(fields[0].device)
+
+    @property
+    def parts(self) -> tuple[Representation, ...]:
+        return tuple(self._fields())
+
+    def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
+        """Density in 1 / local unit."""
+        return torch.stack([part.density(positions) for part in self._fields()]).sum(0)
+
+    def query(self, points: Points) -> FieldSample:
+        """Density and those channels that every part has."""
+        samples = [part.query(points) for part in self._fields()]
+        densities = torch.stack([sample.density for sample in samples])
+        total = densities.sum(0)
+        # Where nothing is, any share will do: equal ones keep the gradient finite.
+        tiny = torch.finfo(total.dtype).tiny
+        shares = torch.where(total > tiny, densities / total.clamp_min(tiny), 1.0 / len(samples))
+        names = [name for name in samples[0].channels if all(name in sample.channels for sample in samples)]
+        mixed = {
+            name: torch.stack(
+                [share[:, None] * s.channels[name] for share, s in zip(shares, samples, strict=True)]
+            ).sum(0)
+            for name in names
+        }
+        return FieldSample(total, mixed)
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Those of all parts, numbered; of a part that stands there twice, once."""
+        return [
+            replace(group, name=f"{index}.{group.name}")
+            for index, part in enumerate(dict.fromkeys(self._fields()))
+            for group in part.param_groups()
+        ]
+
+    def _fields(self) -> list[Field]:
+        return list(self.fields)  # pyright: ignore[reportReturnType, reportArgumentType]
+
+    def _sizes(self) -> list[str]:
+        return [str(part) for part in self.parts]
+
+
+def innermost(scene: Representation) -> Representation:
+    """What a scene is under its wrappers; of several parts the first."""
+    while scene.parts:
+        scene = scene.parts[0]
+    return scene
+
+
+def _fields(kind: str, parts: Sequence[Representation], count: int | None = None) -> list[Field]:
+    fields = [part for part in parts if isinstance(part, Field)]
+    if len(fields) < len(parts) or not fields or len(fields) != (count or len(fields)):
+        raise ValueError(f"{kind}: is made of {count or 'some'} fields, not of {[part.config.kind for part in parts]}")
+    return fields
+
+
+def _seen_from(points: Points, frame: Similarity) -> Points:
+    return Points(frame.points(points.positions), frame.vectors(points.directions), points.time, points.appearance)
+
+
+def _moved(domain: Domain, frame: Similarity) -> Domain:
+    ends = torch.tensor([domain.lower, domain.upper], dtype=torch.float64, device="cpu")
+    x, y, z = torch.meshgrid(*ends.unbind(-1), indexing="ij")
+    corners = frame.points(torch.stack([x, y, z], -1).reshape(-1, 3))
+    lower, upper = corners.amin(0).tolist(), corners.amax(0).tolist()
+    return Domain(tuple(lower), tuple(upper), domain.contracted)
