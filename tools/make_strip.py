@@ -1,6 +1,6 @@
 """The README's pictures: a bundled scene as photographs, hash grid, splats and a mesh in Blender; an asset of words.
 
-python tools/make_strip.py           some ten minutes on two cores; needs `make engines` for Blender
+python tools/make_strip.py           some ten minutes on two idle cores; needs `make engines` for Blender
 python tools/make_strip.py --quick   sizes and budgets of seconds, to see that it runs
 
 Stages that are done are kept under --work and not repeated. Every picture is drawn from a scene of the project itself.
@@ -35,7 +35,7 @@ class Effort:
     texture: int
 
 
-FULL = Effort(size=192, fit="120s", convert="120s", words="120s", faces=20_000, texture=1024)
+FULL = Effort(size=192, fit="120s", convert="120s", words="600", faces=20_000, texture=1024)
 QUICK = Effort(size=32, fit="20", convert="10", words="4", faces=500, texture=128)
 
 

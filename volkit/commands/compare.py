@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from volkit.choices import Device
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:  # help does not wait for torch
@@ -35,8 +36,8 @@ class CompareJob:
     """Longest side of the pictures in pixels; by default the size recorded in the scene file."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Open both sides, compare them, report."""

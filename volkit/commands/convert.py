@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
+from volkit.choices import Device
 from volkit.commands.edits import EDIT_HELP, parse_edits
 from volkit.commands.kinds import KINDS, AnyKind
 from volkit.commands.mesh_flags import MeshFlags
+from volkit.commands.options import FROM_PYTHON, Shown
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:  # help does not wait for torch
@@ -34,8 +34,8 @@ class ConvertJob:
     A source that is a mesh keeps its surface and texture unless one of the mesh options asks for other ones.
     """
 
-    paths: tuple[Path, ...]
-    """SOURCE... TARGET: the last is a folder, or the first is the source and the rest are targets. Sources may be
+    paths: Annotated[tuple[Path, ...], Shown("SOURCE... TARGET")]
+    """The last is a folder, or the first is the source and the rest are targets. Sources may be
     folders and quoted patterns, 'captures/*.ply'."""
     to: AnyKind | None = None
     """Kind of representation, or mesh; by default the source's own, where the target's format holds it. Without an
@@ -49,7 +49,7 @@ class ConvertJob:
     """Dataset for a last stage on photographs."""
     compose: bool = False
     """Join all sources, fields or splats, into one target (the last path)."""
-    edit: Annotated[tuple[str, ...], tyro.conf.arg(help=EDIT_HELP)] = ()
+    edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     size: int | None = None
     """Longest side of the pictures asked for, by default that of the source's cameras."""
     max_splats: int | None = None
@@ -76,8 +76,8 @@ class ConvertJob:
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     checkpoint_seconds: float = 20.0
     """How much work a power cut may cost."""
     resume: bool = False
@@ -86,7 +86,7 @@ class ConvertJob:
     """Overwrite existing targets."""
     dry_run: bool = False
     """Say what it would take, and stop."""
-    config: Annotated[Any, tyro.conf.Suppress] = None
+    config: Any = field(default=None, metadata=FROM_PYTHON)
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
     """Write TARGET.png, a held-out view, as the conversion goes on."""
@@ -114,11 +114,11 @@ class ConvertJob:
             report = runs[0][1](progress)
             pictures = [report.pop("worst_views", None)]
         else:
-            results = run_all(runs, self.jobs, progress)
+            results = run_all(runs, self.jobs, progress, resume=self.resume)
             pictures = [result.pop("worst_views", None) for result in results]
             named = [{"source": [str(s) for s in sources]} for sources, _ in pairs]
             results = [name | result for name, result in zip(named, results, strict=True)]
-            report = {"command": "convert", "results": results, "failed": sum("error" in row for row in results)}
+            report = batch_report("convert", results)
         if self.report is not None:
             write_report(self.report, report, pictures)
         return report

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
+from volkit.choices import Device
 from volkit.commands.edits import EDIT_HELP
+from volkit.commands.options import Shown
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ class EditJob:
     """Scene of any kind."""
     target: Path
     """File to write, in a format that holds the source's kind."""
-    edit: Annotated[tuple[str, ...], tyro.conf.arg(help=EDIT_HELP)] = ()
+    edit: Annotated[tuple[str, ...], Shown(help=EDIT_HELP)] = ()
     frame: Literal["auto", "zup", "yup", "ydown"] = "auto"
     """What is up in the target's coordinates: zup, yup, ydown (-Y, as .ply of captures); auto: as its format has it."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
     """Of what is drawn: the same seed thins alike."""
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     force: bool = False
     """Overwrite an existing target."""
 

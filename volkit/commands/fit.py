@@ -1,12 +1,12 @@
 """`volkit fit`: from posed photographs to a scene of any kind."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
+from volkit.choices import Device
 from volkit.commands.kinds import KINDS, LearntKind
+from volkit.commands.options import FROM_PYTHON
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:  # help does not wait for torch
@@ -62,8 +62,8 @@ class FitJob:
     """A .ply of points, in the dataset's frame, where splats begin; by default the dataset's own points, if any."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same scene."""
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     checkpoint_seconds: float = 20.0
     """How much work a power cut may cost."""
     resume: bool = False
@@ -72,7 +72,7 @@ class FitJob:
     """Overwrite an existing target."""
     dry_run: bool = False
     """Say what it would take, and stop."""
-    config: Annotated[Any, tyro.conf.Suppress] = None
+    config: Any = field(default=None, metadata=FROM_PYTHON)
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
     """Write TARGET.png, a held-out view, as the fit goes on."""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from volkit.choices import Device
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
@@ -71,8 +72,8 @@ class PriorOptions:
     """Picture of what it shall look like, for priors with --ip-adapter."""
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
     """Of the prior's network: float16 halves its memory on a GPU."""
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     report: Path | None = None
     """Page (.html) with pictures from all around, the loss and the settings, or the same as .json."""
     preview: bool = False

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 
+from volkit.choices import Device, SpzFrame
 from volkit.commands.edits import apply_edits, shape_edits
-from volkit.devices import Device
 from volkit.editing import merge
 from volkit.editing.action import mark_empty
-from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
 from volkit.representations import Representation, Splats

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from volkit.devices import Device
+from volkit.choices import Device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import Scores, mean_scores, quantised, score
 from volkit.extras import advice

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from volkit.choices import Precision, Sides
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
@@ -28,17 +29,13 @@ from volkit.typing import Float, Tensor
 __all__ = [
     "TOY",
     "MethodChoice",
-    "Precision",
     "ScoreSettings",
-    "Sides",
     "build_rung",
     "method_name",
     "open_guiding_prior",
     "sample_cameras",
 ]
 
-Sides = Literal["auto", "words", "perp_neg", "none"]
-Precision = Literal["float32", "float16", "bfloat16"]
 MethodChoice = str | Method | Callable[..., Method]  # a name of METHODS, a composition of one's own, or what makes one
 TOY = "toy_prior/pixels32"
 CRITIC_RATE = 1e-3  # ten times ProlificDreamer's: runs have a thousand steps, not 25 thousand

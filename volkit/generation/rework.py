@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch.nn import functional
 
+from volkit.choices import ControlKind
 from volkit.devices import on_device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import psnr
@@ -15,7 +16,7 @@ from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.result import GenerationResult, Request, prior_name, training_run
 from volkit.generation.run import GenerationRun, Preview
 from volkit.generation.rung import ScoreRung, change_mask
-from volkit.generation.start_asset import ControlKind, StartAsset
+from volkit.generation.start_asset import StartAsset
 from volkit.generation.started import asset_particle, denoise_if_noisy, ensure_uv, place_of
 from volkit.guidance.prior import GuidingPrior
 from volkit.guidance.prompts import Prompts

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
+from volkit.choices import ControlKind
 from volkit.extras import advice
 from volkit.geometry import Cameras, Similarity
 from volkit.rendering import Picture
@@ -13,9 +14,8 @@ from volkit.rendering.renderer import renderer_for
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["PRIOR_STEP_SCALE", "ControlKind", "StartAsset", "control_picture"]
+__all__ = ["PRIOR_STEP_SCALE", "StartAsset", "control_picture"]
 
-ControlKind = Literal["normal", "depth", "canny"]
 PRIOR_STEP_SCALE = 6.0  # of the steps through a field, for pictures as small as those that a prior sees
 CONTROL_STEP_SCALE = 4.0  # of the steps through a field: normals of what is solid change little with them
 DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth

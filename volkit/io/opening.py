@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from volkit.devices import Device, chosen_device
+from volkit.choices import Device
+from volkit.devices import chosen_device
 from volkit.io import FORMATS, FormatError, SpzFrame, load, plug_in_formats
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats

@@ -60,7 +60,7 @@ def result_row(report: Mapping[str, Any]) -> dict[str, str]:
     """A conversion in the words of a table: what it made, how large, how long, how like its source."""
     row = {"source": ", ".join(Path(name).name for name in report["source"]), "target": Path(report["target"]).name}
     if "bytes" not in report:  # it failed, or was only asked what it would take
-        return row | {"bytes": "failed" if "error" in report else "-"}
+        return row | {"bytes": "failed" if "error" in report else "kept" if report.get("status") == "kept" else "-"}
     row |= {"bytes": size_in_words(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
     row |= {"seconds": f"{report['seconds']:.1f}"}
     if "measured" in report:
