@@ -123,7 +123,8 @@ def built(values: np.ndarray, leaves: np.ndarray, place: np.ndarray) -> np.ndarr
     inputs = [wp.uint64(volume.id), wp.array(values, dtype=kind, device="cpu")]
     wp.launch(_store, values.shape[:3], inputs, device="cpu")
     data = volume.array().numpy().copy()
-    data[: GRID.itemsize].view(GRID)["voxel_size"] = np.linalg.norm(place[:3], axis=1)  # Warp's are of axes unturned
+    # Warp's own is wrong: findings/warp_voxel_size_of_turned_grids.sh.
+    data[: GRID.itemsize].view(GRID)["voxel_size"] = np.linalg.norm(place[:3], axis=1)
     return data
 
 
