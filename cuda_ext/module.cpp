@@ -8,9 +8,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include <array>
 #include <cstdlib>
@@ -27,14 +24,14 @@ namespace nb = nanobind;
 namespace volkit {
 
 // Each op is declared once for each instruction set that was compiled, and once for CUDA.
-#define VOLKIT_OP(name, Task) void name(const Task&);
+#define VOLKIT_OP(name, Task, memory) void name(const Task&);
 #define VOLKIT_DECLARE(isa, unused) namespace isa { VOLKIT_OPS }
 VOLKIT_ISA_LIST(VOLKIT_DECLARE, )
 #undef VOLKIT_OP
 
 #if VOLKIT_HAS_CUDA
 namespace cuda {
-#define VOLKIT_OP(name, Task) void name(const Task&, uintptr_t stream);
+#define VOLKIT_OP(name, Task, memory) void name(const Task&, uintptr_t stream);
 VOLKIT_OPS
 #undef VOLKIT_OP
 int device_count();
@@ -48,15 +45,28 @@ const char* const kIsaNames[] = {VOLKIT_ISA_LIST(VOLKIT_NAME, )};
 constexpr int kIsaCount = sizeof(kIsaNames) / sizeof(kIsaNames[0]);
 
 #if defined(__linux__) && defined(__x86_64__)
-// The tiles' state is large, so Linux hands it out on request, to the whole process.
-bool amx_permitted() {
+constexpr long kTileData = 18;
+
+// Whether the system hands out the tiles' state; asking changes nothing.
+bool amx_supported() {
   unsigned a, b, c, d;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & bit_AMX_BF16) || !(d & bit_AMX_TILE)) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  constexpr long kGetSupported = 0x1021;
+  uint64_t features = 0;
+  return syscall(SYS_arch_prctl, kGetSupported, &features) == 0 && (features >> kTileData & 1);
+}
+
+// That state is large, so Linux hands it out on request, to the whole process: before the first op that needs it.
+void request_amx() {
+  constexpr long kRequestPermission = 0x1023;
+  static const bool permitted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  if (!permitted) {
+    throw std::runtime_error("volkit: the system refuses this process the state of AMX; set VOLKIT_ISA=avx512_bf16");
+  }
 }
 #else
-bool amx_permitted() { return false; }
+bool amx_supported() { return false; }
+void request_amx() {}
 #endif
 
 bool processor_has(const std::string& isa) {
@@ -65,7 +75,7 @@ bool processor_has(const std::string& isa) {
   const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                   __builtin_cpu_supports("avx512cd");
-  if (isa == "amx_bf16") return v4 && __builtin_cpu_supports("avx512bf16") && amx_permitted();
+  if (isa == "amx_bf16") return v4 && __builtin_cpu_supports("avx512bf16") && amx_supported();
   if (isa == "avx512_bf16") return v4 && __builtin_cpu_supports("avx512bf16");
   if (isa == "avx512") return v4;
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
@@ -84,11 +94,13 @@ std::vector<std::string> usable_isas() {
 }
 
 int active_isa = -1;
+bool active_needs_amx = false;
 
 void use_isa(const std::string& wanted) {
   for (int i = 0; i < kIsaCount; ++i) {
     if (wanted == kIsaNames[i] && processor_has(wanted)) {
       active_isa = i;
+      active_needs_amx = wanted == "amx_bf16";
       return;
     }
   }
@@ -99,20 +111,25 @@ void use_isa(const std::string& wanted) {
 
 template <class Task> using Variants = std::array<void (*)(const Task&), kIsaCount>;
 
-template <class Task> void define(nb::module_& m, const char* name, const Variants<Task>& variants) {
-  m.def(name, [variants](nb::args args) {
+template <class Task> void define(nb::module_& m, nb::dict& fields, const char* name, const char* memory,
+                                  const Variants<Task>& variants) {
+  const Door door = Door::of<Task>(name, memory, false);
+  fields[name] = door.fields();
+  m.def(name, [variants, door](nb::kwargs given) {
     if (active_isa < 0) throw std::runtime_error("volkit: this processor has none of the compiled instruction sets");
-    const Task task = task_from<Task>(args, 0);
+    if (active_needs_amx) request_amx();
+    const Task task = door.read<Task>(given);
     nb::gil_scoped_release unlocked;
     variants[active_isa](task);
   });
 }
 
 #if VOLKIT_HAS_CUDA
-template <class Task> void define_cuda(nb::module_& m, const char* name, void (*launch)(const Task&, uintptr_t)) {
-  m.def(name, [launch](nb::args args) {
-    const Task task = task_from<Task>(args, 1);
-    const auto stream = nb::cast<uintptr_t>(args[args.size() - 1]);
+template <class Task>
+void define_cuda(nb::module_& m, const char* name, const char* memory, void (*launch)(const Task&, uintptr_t)) {
+  const Door door = Door::of<Task>(name, memory, true);
+  m.def(name, [launch, door](uintptr_t stream, nb::kwargs given) {
+    const Task task = door.read<Task>(given);
     nb::gil_scoped_release unlocked;
     launch(task, stream);
   });
@@ -122,19 +139,8 @@ template <class Task> void define_cuda(nb::module_& m, const char* name, void (*
 }  // namespace
 }  // namespace volkit
 
-// A training step frees and takes the same tensors again and again. Left to itself glibc maps each anew, and a fifth of
-// the time goes into page faults (measured for 30 MB: 3300 faults and 5 ms of system time mapped, 0.6 ms kept). 32 MiB is the most it accepts.
-static void keep_freed_memory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 64 << 20);
-#endif
-}
-
 NB_MODULE(_native, m) {
   using namespace volkit;
-  keep_freed_memory();
   const auto usable = usable_isas();
   const char* wanted = std::getenv("VOLKIT_ISA");
   if (wanted && *wanted) {
@@ -146,11 +152,13 @@ NB_MODULE(_native, m) {
   m.def("isas", &usable_isas);
   m.def("use_isa", &use_isa);
 #define VOLKIT_VARIANT(isa, name) &isa::name,
-#define VOLKIT_OP(name, Task) define<Task>(m, #name, {VOLKIT_ISA_LIST(VOLKIT_VARIANT, name)});
+  nb::dict fields;
+#define VOLKIT_OP(name, Task, memory) define<Task>(m, fields, #name, memory, {VOLKIT_ISA_LIST(VOLKIT_VARIANT, name)});
   VOLKIT_OPS
 #undef VOLKIT_OP
+  m.attr("fields") = fields;  // of each op: name -> (type, whether it must be given)
 #if VOLKIT_HAS_CUDA
-#define VOLKIT_OP(name, Task) define_cuda<Task>(m, #name "_cuda", &cuda::name);
+#define VOLKIT_OP(name, Task, memory) define_cuda<Task>(m, #name "_cuda", memory, &cuda::name);
   VOLKIT_OPS
 #undef VOLKIT_OP
   m.attr("has_cuda") = true;

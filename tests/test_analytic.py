@@ -126,7 +126,7 @@ def test_colours_are_differentiable_and_depend_on_the_view():
 
 
 def test_every_cell_with_matter_is_marked():
-    field = analytic_scene.FORMAT.read(analytic_scene.bundled("lantern"))
+    field = analytic_scene.read(analytic_scene.bundled("lantern"))
     unit = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(9))
     codes = morton_codes((unit * 128).long())
     marked = (field.occupancy[codes // 8] >> (codes % 8).to(torch.uint8)) & 1
@@ -143,8 +143,8 @@ def test_nothing_outside_the_domain():
 
 @pytest.mark.parametrize("name", analytic_scene.bundled_names())
 def test_bundled_scenes_lie_inside_their_domain_and_are_seen(name):
-    field = analytic_scene.FORMAT.read(analytic_scene.bundled(name))
-    assert analytic_scene.FORMAT.sniff(analytic_scene.bundled(name))
+    field = analytic_scene.read(analytic_scene.bundled(name))
+    assert analytic_scene.sniff(analytic_scene.bundled(name))
     face = torch.rand(6, 2000, 3, generator=torch.Generator().manual_seed(8))
     for side in range(6):
         face[side, :, side % 3] = side // 3

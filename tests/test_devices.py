@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from volkit import cli
-from volkit.commands.fit import FitJob
 from volkit.data import Photographs
 from volkit.devices import chosen_device, on_device
+from volkit.distillation.learn import FitSettings, trainee_from_photographs, untrained_scene
 from volkit.distillation.pvd.method import METHODS
 from volkit.distillation.pvd.start import pvd_student
 from volkit.distillation.rungs.plan import Ladder
@@ -60,9 +60,10 @@ def nowhere(monkeypatch):
 @pytest.mark.parametrize("kind", STUDENTS)
 def test_a_step_of_a_fit_creates_nothing_elsewhere(photographs, kind, monkeypatch):
     monkeypatch.setattr(type(STUDENTS[kind]), "batch_samples", 1 << 10)
-    job = FitJob(Path("a"), Path("b"), to=kind, config=STUDENTS[kind], exposure=True)
     generator = torch.Generator().manual_seed(0)
-    student = job._trainee(job._scene(photographs, generator), photographs, generator)
+    scene = untrained_scene(photographs, STUDENTS[kind], generator)
+    student = trainee_from_photographs(scene, photographs, FitSettings(exposure=True), generator)
+    assert isinstance(student, FieldStudent)
     stepped(student)
 
 
@@ -76,8 +77,7 @@ def stepped(student: FieldStudent) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_of_the_published_methods_creates_nothing_elsewhere(photographs, method):
     generator = torch.Generator().manual_seed(0)
-    job = FitJob(Path("a"), Path("b"), to="hash_grid", config=STUDENTS["hash_grid"])
-    teacher = job._scene(photographs, generator).requires_grad_(False)
+    teacher = untrained_scene(photographs, STUDENTS["hash_grid"], generator).requires_grad_(False)
     student = STUDENTS["tensor_vm"].build(teacher.domain, generator).placed_like(teacher)
     cameras = distillation_cameras(teacher, 6, None, generator)
     ladder = Ladder(

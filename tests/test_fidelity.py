@@ -85,7 +85,7 @@ def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise PlaceError("b.safetensors", "cannot be written (No space left on device)", "free some space")
 
-    monkeypatch.setattr(convert, "save", full)
+    monkeypatch.setattr(conversion, "save", full)
     assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]) == 1
     said = capsys.readouterr().err
     assert "free some space" in said and "learnt anew" not in said
@@ -127,14 +127,14 @@ def test_formats_that_sort_are_not(source, tmp_path, name):
 
 def test_a_damaged_writer_is_seen(source, capsys, monkeypatch):
     """Nothing of what was in memory is trusted: a writer that drops half is found out."""
-    from volkit.commands import convert
+    from volkit.commands import conversion
 
     def worse(scene: Splats, path: Path, **options) -> None:
         half = cloud()
         half.kept(torch.arange(0, 300, 2))
         save(half, path, **options)
 
-    monkeypatch.setattr(convert, "save", worse)
+    monkeypatch.setattr(conversion, "save", worse)
     report = converted(capsys, source, source.with_name("b.ply"))
     assert report["psnr_to_source"] < 30.0 and report["max_difference"] is None
 

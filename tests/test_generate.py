@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from volkit.evaluation.metrics import psnr
-from volkit.generation import CameraSampler, ConditionBuilder, Penalties, ScoreRung, ScoreStudent
-from volkit.generation.mesh_subject import MeshSubject
-from volkit.generation.scenes import LEARNABLE, build_subject, coarse_first, scene_of
+from volkit.generation import CameraSampler, ConditionBuilder, Penalties, ScoreRung, ScoreTrainee
+from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.scenes import LEARNABLE, build_particle, coarse_first, scene_of
 from volkit.geometry import Domain
 from volkit.guidance import METHODS, Cfg, Conditions, Guidance, Method, MixturePrior
 from volkit.guidance.ramps import Ramp
@@ -81,14 +81,14 @@ def sphere():
     return Mesh.of(vertices, faces, corner_uv=uv, texture=texture)
 
 
-def subject(kind, generator):
+def particle(kind, generator):
     if kind == "mesh":
-        return MeshSubject(sphere(), Penalties(smoothness=0.01))
+        return MeshParticle(sphere(), Penalties(smoothness=0.01))
     return begun(kind, Penalties(), generator)
 
 
 def begun(kind, penalties, generator):
-    return build_subject(scene_of(kind, AROUND, 1.0, generator, most=400), penalties, generator, 400)
+    return build_particle(scene_of(kind, AROUND, 1.0, generator, most=400), penalties, generator, 400)
 
 
 def student(kind, method, generator, count=1, views=4):
@@ -96,13 +96,13 @@ def student(kind, method, generator, count=1, views=4):
     critic = replace(prior, variances=prior.variances + 0.05)
     guidance = Guidance(prior, method, critic, ExactRatio(prior, critic))
     rung = ScoreRung(guidance, asked(prior), replace(AROUND, elevation=(-15.0, 15.0)), views, generator)
-    return ScoreStudent([subject(kind, generator) for _ in range(count)], rung, generator)
+    return ScoreTrainee([particle(kind, generator) for _ in range(count)], rung)
 
 
 def likeness(trainee):
     """PSNR to the red ball from places between those that the mixture knows."""
     cameras = replace(AROUND, elevation=(10.0, 10.0)).turntable(5, SIZE)
-    drawn = trainee.subjects[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(5, 3)).detach()
+    drawn = trainee.particles[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(5, 3)).detach()
     return psnr(drawn.flatten(0, 1), ball((0.9, 0.2, 0.1), cameras).flatten(0, 1))
 
 
@@ -143,7 +143,7 @@ def test_particles_learn_apart():
     """Two particles of one critic: their gradients are those of two runs, and growth of one leaves the other alone."""
     trainee = student("splats", METHODS["vsd"](), seeded(), count=2)
     TrainingLoop(trainee, Budget(steps=40)).run()
-    first, second = (one.scene.means for one in trainee.subjects)
+    first, second = (one.scene.means for one in trainee.particles)
     assert {group.name.split(".")[0] for group in trainee.groups()} == {"0", "1"}
     assert first.shape != second.shape or not torch.equal(first, second)
 

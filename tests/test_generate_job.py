@@ -13,7 +13,7 @@ import volkit
 from volkit.cli import main
 from volkit.commands.generate import GenerateJob
 from volkit.evaluation.evaluate import write_picture
-from volkit.generation import FieldSubject
+from volkit.generation import FieldParticle
 from volkit.guidance.pipeline.denoiser import UnetDenoiser
 from volkit.progress import Progress
 
@@ -83,7 +83,7 @@ def _interrupted(one, monkeypatch) -> bool:
 
 
 def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("volkit.commands.prior_options.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.reports.prior_report.SHOWN_SIZE", 16)
     target = tmp_path / "a.safetensors"
     arguments = ["generate", "a b", str(target), "--prior", str(prior), "--budget", "2", "--preview", "--json"]
     arguments += ["--report", str(tmp_path / "a.html")]
@@ -186,6 +186,6 @@ def test_out_of_memory_says_what_to_lower(prior, tmp_path, monkeypatch):
     def full(self, cameras, moment):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(FieldSubject, "draw", full)
-    with pytest.raises(RuntimeError, match=r"lower --views \(now 2\)"):
+    monkeypatch.setattr(FieldParticle, "draw", full)
+    with pytest.raises(RuntimeError, match=r"lower views \(now 2\)"):
         job(prior, tmp_path / "a.safetensors").run(Progress())

@@ -14,8 +14,8 @@ import volkit
 from volkit.commands.generate import GenerateJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
-from volkit.generation import ConditionBuilder, Penalties, ScoreRung, ScoreStudent
-from volkit.generation.mesh_subject import MeshSubject
+from volkit.generation import ConditionBuilder, Penalties, ScoreRung, ScoreTrainee
+from volkit.generation.mesh_particle import MeshParticle
 from volkit.guidance import Cfg, Conditions, Guidance, Method
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
@@ -101,9 +101,9 @@ def painted():
 def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatch):
     """The prior knows each picture of the truth under the very lights of the step: SDS is then least squares."""
     rate, steps = 0.06, 240
-    monkeypatch.setattr("volkit.generation.mesh_subject.TEXEL_RATE", rate)
-    true = MeshSubject(painted(), Penalties(), 0.0, seeded(7))
-    learner = MeshSubject(sphere(), Penalties(), 0.0, seeded(7))  # the same lights, step by step
+    monkeypatch.setattr("volkit.generation.mesh_particle.TEXEL_RATE", rate)
+    true = MeshParticle(painted(), Penalties(), 0.0, seeded(7))
+    learner = MeshParticle(sphere(), Penalties(), 0.0, seeded(7))  # the same lights, step by step
 
     def words(cameras):
         with torch.no_grad():
@@ -113,11 +113,11 @@ def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatc
     around = replace(AROUND, size=16, elevation=(-60.0, 60.0), distance=(1.8, 1.8))
     guidance = Guidance(Told(), Method(combine=Cfg(1.0), weight=sigma_over_alpha))
     rung = ScoreRung(guidance, ConditionBuilder(words, background=(1.0, 1.0, 1.0)), around, 2, seeded())
-    TrainingLoop(ScoreStudent([learner], rung, seeded()), Budget(steps=steps)).run()
+    TrainingLoop(ScoreTrainee([learner], rung), Budget(steps=steps)).run()
     own = learner.atlas.texels(16)[0]
     away, begun = (
         (texels - true.texels.detach())[own].abs().median(0).values
-        for texels in (learner.texels.detach(), MeshSubject(sphere(), Penalties(), 0.0, seeded()).texels.detach())
+        for texels in (learner.texels.detach(), MeshParticle(sphere(), Penalties(), 0.0, seeded()).texels.detach())
     )
     # What Adam can move a texel by in the last tenth of a run, in which the cosine is .028 on average: what is farther
     # away has not come to rest. Half of the texels are seen often enough; those at the poles hardly ever.

@@ -48,8 +48,7 @@ class _Ball(Field):
         return FieldSample(self.density(points.positions), {"rgb": 0.5 + self.colour * points.positions})
 
     def query_hidden(self, points: Points, *, colour: bool = True):
-        answer, _ = super().query_hidden(points, colour=colour)
-        return answer, self.feature.expand(len(points), -1) if self.featured else None
+        return self.query(points), self.feature.expand(len(points), -1) if self.featured else None
 
     def param_groups(self) -> list[ParamGroup]:
         return [ParamGroup("all", tuple(self.parameters()), 1e-2)]

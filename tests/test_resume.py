@@ -1,12 +1,10 @@
 """Work that goes on from a file ends where unbroken work does, also with parameters that grow or lie channels last."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from test_devices import photographs  # noqa: F401
 
-from volkit.commands.fit import FitJob
+from volkit.distillation.learn import FitSettings, trainee_from_photographs, untrained_scene
 from volkit.files.checkpoint import read_state, write_state
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
@@ -23,8 +21,8 @@ GROWING = {
 
 def fitted(seen, kind: str) -> TrainingLoop:
     generator = torch.Generator().manual_seed(0)
-    job = FitJob(Path("a"), Path("b"), to=kind, config=GROWING[kind])
-    return TrainingLoop(job._trainee(job._scene(seen, generator), seen, generator), Budget(steps=STEPS))
+    scene = untrained_scene(seen, GROWING[kind], generator)
+    return TrainingLoop(trainee_from_photographs(scene, seen, FitSettings(), generator), Budget(steps=STEPS))
 
 
 class Stop(Exception):

@@ -9,12 +9,12 @@ from test_generate import AROUND, SIZE, one_thread, seeded, sphere, student  # n
 from test_generate_job import prior  # noqa: F401
 
 import volkit
-from volkit.commands.edit import EditJob
+from volkit.commands.edit_with_prompt import EditWithPromptJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
 from volkit.generation import change_mask
-from volkit.generation.control_picture import control_picture
-from volkit.generation.rework import ensure_uv, place_of
+from volkit.generation.start_asset import control_picture
+from volkit.generation.started import ensure_uv, place_of
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
 from volkit.meshing.denoise import bend
@@ -42,7 +42,7 @@ def asset(kind, path):
 
 @pytest.mark.parametrize("kind", ["mesh", "splats", "voxels"])
 def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, monkeypatch, kind):  # noqa: F811
-    monkeypatch.setattr("volkit.commands.prior_options.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.reports.prior_report.SHOWN_SIZE", 16)
     source = asset(kind, tmp_path / "a")
     target = tmp_path / f"b{source.suffix}"
     options = dict(prior=str(prior), budget="3", report=tmp_path / "page.html")
@@ -89,17 +89,17 @@ def test_a_noisy_mesh_is_smoothed_first_unless_told_otherwise(prior, tmp_path): 
 
 
 def test_edits_tell_what_was_not_to_be_touched(prior, tmp_path):  # noqa: F811
-    """A prior of random weights wishes for something everywhere: nothing is left that was not to be touched."""
+    """A prior of random weights asks for changes everywhere: nothing is left that was not to be touched."""
     options = dict(prior=str(prior), budget="20")
-    report = EditJob(asset("mesh", tmp_path / "a"), "a b", "c d", tmp_path / "b.glb", **options).run(QUIET)
+    report = EditWithPromptJob(asset("mesh", tmp_path / "a"), "a b", "c d", tmp_path / "b.glb", **options).run(QUIET)
     assert report["method"] == "dds" and report["steps"] == 20
     assert report["share_untouched"] == 0.0 and report["psnr_untouched"] is None and report["psnr_to_source"] > 20.0
 
 
-def test_a_wish_is_where_the_gradient_is():
+def test_the_change_mask_is_where_the_gradient_is():
     gradient = torch.zeros(1, 24, 24, 3)
     gradient[:, :, :8] = 0.3
-    gradient[:, :, 16:] = 0.01  # a thirtieth: less than TOUCHED
+    gradient[:, :, 16:] = 0.01  # a thirtieth: less than FULL_CHANGE
     asked = change_mask(gradient)[0]
     assert (asked[:, :8] == 1.0).all() and (asked[:, 11:] < 0.1).all()
     assert (change_mask(torch.zeros(1, 8, 8, 3)) == 0.0).all()
@@ -113,13 +113,13 @@ def test_what_is_held_stays():
     assert losses["held"] >= 0.0 and losses["held"].requires_grad
     TrainingLoop(trainee, Budget(steps=20)).run()
     cameras = AROUND.turntable(4, SIZE)
-    corners = trainee.subjects[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
+    corners = trainee.particles[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
     assert torch.allclose(corners, torch.ones_like(corners), atol=1e-3)  # float32 sums of a few terms
 
 
 def test_edits_need_both_words(prior, tmp_path):  # noqa: F811
     with pytest.raises(ValueError, match="the prompt is empty"):
-        EditJob(asset("mesh", tmp_path / "a"), " ", "c", tmp_path / "b.glb", prior=str(prior)).run(QUIET)
+        EditWithPromptJob(asset("mesh", tmp_path / "a"), " ", "c", tmp_path / "b.glb", prior=str(prior)).run(QUIET)
 
 
 def test_only_meshes_are_painted(prior, tmp_path):  # noqa: F811
@@ -198,10 +198,10 @@ def test_a_controlnet_is_told_the_normals_of_the_asset(tmp_path, monkeypatch):
     for name, job in (
         ("refined", RefineJob(asset("mesh", tmp_path / "a"), "a b", tmp_path / "b.glb", **options)),
         ("painted", RetextureJob(tmp_path / "a.glb", "a b", tmp_path / "c.glb", **options)),
-        ("edited", EditJob(tmp_path / "a.glb", "a b", "c d", tmp_path / "d.glb", **options)),
+        ("edited", EditWithPromptJob(tmp_path / "a.glb", "a b", "c d", tmp_path / "d.glb", **options)),
     ):
         heard.clear()
         job.run(QUIET)
         assert heard and all(told.shape[1:] == (3, 32, 32) and told[:, 2].max() > 0.9 for told in heard), name
-    with pytest.raises(ValueError, match="--control: tells of one view"):
+    with pytest.raises(ValueError, match="--control: shows one view"):
         RefineJob(tmp_path / "a.glb", "a b", tmp_path / "e.glb", grid=True, **options).run(QUIET)

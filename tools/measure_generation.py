@@ -25,7 +25,7 @@ from volkit.commands.generate import GenerateJob
 from volkit.evaluation.evaluate import write_picture
 from volkit.files.bundled import bundled_folder
 from volkit.generation import CameraSampler
-from volkit.generation.guided import TOY, open_guiding_prior
+from volkit.generation.guided import TOY, ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.io import load
 from volkit.progress import Progress
 from volkit.training.loop import Budget
@@ -40,9 +40,7 @@ def main() -> None:
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
     options.prior = _prepared(options)
-    around = GenerateJob("a", Path("a"), prior=options.prior).around(
-        open_guiding_prior(options.prior, torch.device("cpu"))
-    )
+    around = sample_cameras(open_guiding_prior(options.prior), ScoreSettings())
     timed = Budget.parse(options.budget).seconds is not None
     rows = []
     for prompt in _prompts(options):

@@ -22,12 +22,11 @@ from measure_mesh import in_world
 from toy.grammar import parse
 from toy.scenes import exact_scene
 
-from volkit.commands.edit import EditJob
-from volkit.commands.generate import GenerateJob
+from volkit.commands.edit_with_prompt import EditWithPromptJob
 from volkit.commands.refine import RefineJob
 from volkit.evaluation.metrics import surface_distances
 from volkit.generation import CameraSampler
-from volkit.generation.guided import open_guiding_prior
+from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.geometry import Domain
 from volkit.io import load, save
 from volkit.meshing.options import MeshOptions
@@ -62,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     timed = Budget.parse(options.budget).seconds is not None
-    around = GenerateJob("a", Path("a")).around(open_guiding_prior(None, torch.device("cpu")))
+    around = sample_cameras(open_guiding_prior(), ScoreSettings())
     refined, edited = REFINED[: options.first], EDITED[: options.first]
     rows = [
         measured(f"rework/refined-{_name(p)}", lambda p=p: refine(options, p, around), timed=timed) for p in refined
@@ -90,7 +89,7 @@ def edit(options: argparse.Namespace, source: str, prompt: str, around: CameraSa
     """Of an exact mesh: what stayed, and how near it comes to the other exact scene."""
     asset, target = (options.work / f"{_name(words)}.glb" for words in (source, prompt))
     save(exact_mesh(source), asset)
-    report = EditJob(asset, source, prompt, target, budget=options.budget, force=True).run(QUIET)
+    report = EditWithPromptJob(asset, source, prompt, target, budget=options.budget, force=True).run(QUIET)
     before = figures(load(asset), prompt, around)["psnr"]
     return report | figures(load(target), prompt, around) | {"psnr_before": before}
 

@@ -1,33 +1,70 @@
-"""`--device`, with the same words in every command: where fields, generators, tables and cameras go.
+"""`device`, with the same words everywhere: where fields, generators, tables and cameras go.
 
-Everything else follows its input. What runs on CUDA has been compiled and read, not run: hence the default.
+Everything else follows its input.
 """
 
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, get_args
 
-import torch
+from volkit.choices import Device, ParameterError
 
-__all__ = ["Device", "chosen_device", "on_device"]
+if TYPE_CHECKING:  # its import takes seconds, and a command line names a device
+    import torch
 
-Device = Literal["auto", "cpu", "cuda"]
+__all__ = ["chosen_device", "cuda_unverified", "on_device"]
 
 
-def chosen_device(word: str) -> torch.device:
-    """The device that a word stands for; `auto` is CUDA where torch sees one. ValueError where it is not there."""
-    there = torch.cuda.is_available()
-    if word not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device '{word}': there is no such word; choose auto, cpu or cuda")
-    if word == "cuda" and not there:
+def chosen_device(word: str) -> "torch.device":
+    """The device that a word stands for; `auto` is CUDA where it passes a test of itself, else the CPU.
+
+    Raises ParameterError for a word that is none, and for `cuda` where torch sees none.
+    """
+    import torch
+
+    if word not in get_args(Device):
+        raise ParameterError(f"device {word}: there is no such word; choose one of {', '.join(get_args(Device))}")
+    if word == "cuda" and not torch.cuda.is_available():
         why = "sees no CUDA device here" if torch.version.cuda else "was built without CUDA"
-        raise ValueError(f"--device cuda: torch {torch.__version__} {why}; use --device cpu, or auto")
-    return torch.device("cuda" if there and word != "cpu" else "cpu")
+        raise ParameterError(f"device cuda: torch {torch.__version__} {why}; use device cpu, or auto")
+    return torch.device("cuda" if word == "cuda" or (word == "auto" and not cuda_unverified()) else "cpu")
 
 
-def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+@cache
+def cuda_unverified() -> str:
+    """Say why `auto` does not take CUDA; empty where its kernels answer as the plain reference, gradient included."""
+    import torch
+
+    from volkit.ops import HashLevels, backend, hash_encode
+
+    if missing := backend.describe()["cuda"] != "available" and str(backend.describe()["cuda"]):
+        return missing
+    levels = HashLevels(levels=4, log2_table=10, base_resolution=4, per_level_scale=2.0)
+    generator = torch.Generator().manual_seed(0)
+    positions = torch.rand(256, 3, generator=generator)
+    table = torch.randn(levels.entries, 2, generator=generator)
+    found = []
+    try:
+        for device, choice in (("cpu", "reference"), ("cuda", "cuda")):
+            with backend.use(choice):
+                leaf = table.to(device).requires_grad_()
+                encoded = hash_encode(positions.to(device), leaf, levels)
+                encoded.square().sum().backward()
+            assert leaf.grad is not None
+            found.append((encoded.detach().cpu(), leaf.grad.cpu()))
+    except RuntimeError as error:
+        return f"a kernel that was tried on it failed ({' '.join(str(error).split())[:200]})"
+    # float32: sums of 8 corners, and of some 256 * 8 / 125 positions in any order
+    same = all(torch.allclose(ours, truth, rtol=1e-3, atol=1e-4) for truth, ours in zip(*found, strict=True))
+    return "" if same else "a kernel that was tried on it does not answer as the reference does"
+
+
+def on_device(generator: "torch.Generator", device: "torch.device") -> "torch.Generator":
     """The generator itself where it is there already, else one on `device`, seeded by a draw from it.
 
     Sizes and first values are drawn on the CPU, so that a seed starts from the same field everywhere.
     """
+    import torch
+
     if generator.device == device:
         return generator
     seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))

@@ -56,16 +56,16 @@ VOLKIT_FN bool blend_block(const SplatBlendTask& task, const Tile& tile, const B
     const float* at = batch.records[numbers[n]];
     const Record& s = record_at<Record>(at);
     const float* values = values_of<Record>(at);
-    const Sight<Record, Lanes> sight(s, x - s.x, y - s.y);
-    const SplatHit<Lanes> hit = splat_hit(sight.power, left);
+    const PixelFootprint<Record, Lanes> footprint(s, x - s.x, y - s.y);
+    const SplatHit<Lanes> hit = splat_hit(footprint.power, left);
     left = hit.left;
     lit = lane_bits(above(left, 0.0f));
     for (int c = 0; c < channels; ++c) {
-      sums[c] += hit.weight * (bends<Record>(task, c, channels) ? sight.bent(values[c]) : broadcast(values[c]));
+      sums[c] += hit.weight * (depth_varies<Record>(task, c, channels) ? footprint.at_pixel(values[c]) : broadcast(values[c]));
     }
-    if (task.bent) {
+    if (task.varies_with_pixel) {
       const auto half = hit.drawn & above(hit.before, 0.5f) & at_least(0.5f - (hit.before - hit.weight), 0.0f);
-      block.median = select(half, sight.bent(values[channels - 1]), block.median);
+      block.median = select(half, footprint.at_pixel(values[channels - 1]), block.median);
     }
   }
   for (int c = 0; c < kFixed; ++c) kept[c] = held[c];
@@ -95,7 +95,7 @@ template <class Record> struct Blend {
     for (int b = 0; b < kBlocks; ++b) {
       for (int c = 0; c < channels; ++c) put_block(tile, width, b, sums[b * channels + c], task.picture + c * plane);
       put_block(tile, width, b, 1.0f + minus_magnitude(blocks[b].left), task.opacity);
-      if (task.bent) put_block(tile, width, b, blocks[b].median, task.median);
+      if (task.varies_with_pixel) put_block(tile, width, b, blocks[b].median, task.median);
     }
   }
 };

@@ -47,8 +47,8 @@ template <class Record> struct Pull {
       for (int c = 0; c < channels; ++c) colours[c] = Lanes{};
       for (; reached; reached &= reached - 1) {
         const int b = lowest_bit(reached);
-        const Sight<Record, Lanes> sight(s, x[b % kAcross] - s.x, y[b / kAcross] - s.y);
-        visit<kFixed>(sight, values_of<Record>(at), left[b], behind[b], grads + b * channels, own, colours);
+        const PixelFootprint<Record, Lanes> footprint(s, x[b % kAcross] - s.x, y[b / kAcross] - s.y);
+        visit<kFixed>(footprint, values_of<Record>(at), left[b], behind[b], grads + b * channels, own, colours);
         if (!lane_bits(above(left[b], 0.0f))) lit &= ~(1u << b);
       }
       for (int i = 0; i < kSums; ++i) found[i] = own.sums[i];
@@ -69,18 +69,18 @@ template <class Record> struct Pull {
   }
 
   template <int kFixed>
-  VOLKIT_FN void visit(const Sight<Record, Lanes>& sight, const float* values, Lanes& left, Lanes& behind,
+  VOLKIT_FN void visit(const PixelFootprint<Record, Lanes>& footprint, const float* values, Lanes& left, Lanes& behind,
                        const Lanes* grads, PairSums<Record, Lanes>& own, Lanes* colours) const {
     const int channels = kFixed ? kFixed : int(task.channel_count);
-    const SplatHit<Lanes> hit = splat_hit(sight.power, left);
+    const SplatHit<Lanes> hit = splat_hit(footprint.power, left);
     left = hit.left;
-    Lanes seen{}, bent{};
+    Lanes seen{}, depth_grad{};
     for (int c = 0; c < channels; ++c) {
-      if (bends<Record>(task, c, channels)) {
-        const Lanes value = sight.bent(values[c]), pull = grads[c] * hit.weight;
+      if (depth_varies<Record>(task, c, channels)) {
+        const Lanes value = footprint.at_pixel(values[c]), pull = grads[c] * hit.weight;
         seen += grads[c] * value;
-        bent = pull * value;
-        colours[c] += sight.bent(pull);
+        depth_grad = pull * value;
+        colours[c] += footprint.at_pixel(pull);
       } else {
         seen += grads[c] * values[c];
         colours[c] += grads[c] * hit.weight;
@@ -89,15 +89,15 @@ template <class Record> struct Pull {
     const Lanes shown = hit.weight * seen;
     behind -= shown;
     const Lanes pull = shown - behind * (hit.alpha * reciprocal(1.0f - hit.alpha));
-    own.add(sight, select(hit.free, pull, Lanes{}), bent);
+    own.add(footprint, select(hit.free, pull, Lanes{}), depth_grad);
   }
 };
 
 void fetch_splat(const SplatBlendTask& task, int64_t i) {
   __builtin_prefetch(task.records + i * splat_stride(task));
   __builtin_prefetch(task.opacities + i);
-  __builtin_prefetch(task.mean_grad + 2 * i, 1);
-  __builtin_prefetch(task.shape_grad + task.columns * i, 1);
+  __builtin_prefetch(task.means_grad + 2 * i, 1);
+  __builtin_prefetch(task.shapes_grad + task.columns * i, 1);
   __builtin_prefetch(task.opacities_grad + i, 1);
   __builtin_prefetch(task.channels_grad + task.channel_count * i, 1);
 }

@@ -37,7 +37,7 @@ template <int axes> VOLKIT_FN Pack read_pack(const SplatProjectTask& task, int64
 }
 
 // The direction from the camera to each splat, and one over its length.
-VOLKIT_FN Direction<Lanes> sight(const SplatProjectTask& task, const Splat<Lanes>& s, Lanes& inverse) {
+VOLKIT_FN Direction<Lanes> viewing_direction(const SplatProjectTask& task, const Splat<Lanes>& s, Lanes& inverse) {
   const float* w = task.pose;
   Lanes d[3];
   for (int j = 0; j < 3; ++j) d[j] = s.mean[j] + (w[j] * w[3] + w[4 + j] * w[7] + w[8 + j] * w[11]);
@@ -59,15 +59,15 @@ template <class Shape> VOLKIT_FN void project_pack(const SplatProjectTask& task,
   splat_see(task, pack.splat, p);
   Lanes ex, ey, inverse, basis[kHarmonics], colour[3], shape[Shape::kColumns];
   const LanesI on = splat_extents(task, p, ex, ey);
-  const Direction<Lanes> d = sight(task, pack.splat, inverse);
+  const Direction<Lanes> d = viewing_direction(task, pack.splat, inverse);
   harmonics(harmonics_degree(task.rest), d.x, d.y, d.z, basis);
   raw_colour(task, pack, basis, colour);
   splat_shape(p, shape);
   const auto put = [&](float* rows, int stride, int c, Lanes value) {
     put_column(rows, stride, c, first, pack.count, select(on, value, Lanes{}));
   };
-  put(task.flat, 2, 0, p.x);
-  put(task.flat, 2, 1, p.y);
+  put(task.means2d, 2, 0, p.x);
+  put(task.means2d, 2, 1, p.y);
   for (int c = 0; c < Shape::kColumns; ++c) put(task.shapes, Shape::kColumns, c, shape[c]);
   put(task.opacities, 1, 0, p.opacity);
   put(task.depths, 1, 0, p.local[2]);
@@ -79,7 +79,7 @@ template <class Shape> VOLKIT_FN void project_pack(const SplatProjectTask& task,
 // Colour's part of the way back: harmonics' own gradients, and dL/d(mean) through the direction.
 VOLKIT_FN void pull_colour(const SplatProjectTask& task, const Pack& pack, LanesI on, SplatGrad<Lanes>& g) {
   Lanes inverse, basis[kHarmonics], colour[3], arrived[3], pull[kHarmonics];
-  const Direction<Lanes> d = sight(task, pack.splat, inverse);
+  const Direction<Lanes> d = viewing_direction(task, pack.splat, inverse);
   const int degree = harmonics_degree(task.rest);
   harmonics(degree, d.x, d.y, d.z, basis);
   raw_colour(task, pack, basis, colour);
@@ -119,15 +119,15 @@ template <class Shape> VOLKIT_FN void pull_pack(const SplatProjectTask& task, in
   const Pack pack = read_pack<Shape::kAxes>(task, first);
   Shape p;
   splat_see(task, pack.splat, p);
-  Lanes ex, ey, flat[2], shape[Shape::kColumns];
+  Lanes ex, ey, mean_grad[2], shape[Shape::kColumns];
   const LanesI on = splat_extents(task, p, ex, ey);
   const auto arrived = [&](const float* rows, int stride, int c) {
     return select(on, column(rows, stride, c, pack.row), Lanes{});
   };
-  for (int c = 0; c < 2; ++c) flat[c] = arrived(task.flat_grad, 2, c);
+  for (int c = 0; c < 2; ++c) mean_grad[c] = arrived(task.means2d_grad, 2, c);
   for (int c = 0; c < Shape::kColumns; ++c) shape[c] = arrived(task.shapes_grad, Shape::kColumns, c);
   SplatGrad<Lanes> g;
-  splat_pull(task, p, flat, shape, arrived(task.opacities_grad, 1, 0), arrived(task.depths_grad, 1, 0), g);
+  splat_pull(task, p, mean_grad, shape, arrived(task.opacities_grad, 1, 0), arrived(task.depths_grad, 1, 0), g);
   pull_colour(task, pack, on, g);
   const auto put = [&](float* rows, int stride, int c, Lanes value) {
     put_column(rows, stride, c, first, pack.count, select(on, value, Lanes{}));

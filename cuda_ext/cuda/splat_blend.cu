@@ -29,8 +29,8 @@ __device__ Pixel open_pixel(const SplatBlendTask& task) {
 }
 
 // Whether channel c is seen where the ray meets the splat, and not the same all over it.
-template <class Record> __device__ bool bends(const SplatBlendTask& task, int64_t c) {
-  return Record::kBends && task.bent && c == task.channel_count - 1;
+template <class Record> __device__ bool depth_varies(const SplatBlendTask& task, int64_t c) {
+  return Record::kDepthVaries && task.varies_with_pixel && c == task.channel_count - 1;
 }
 
 // Channels go to global memory, pixel by pixel: a thread's own, so that they stay in the first cache.
@@ -53,15 +53,15 @@ template <class Record> __global__ void __launch_bounds__(kThreads) blend_kernel
     const int count = int(smaller<int64_t>(kThreads, pixel.end - first));
     for (int k = 0; k < count && pixel.left > 0.0f; ++k) {
       const Record& s = records[k];
-      const Sight<Record, float> at(s, pixel.x - s.x, pixel.y - s.y);
+      const PixelFootprint<Record, float> at(s, pixel.x - s.x, pixel.y - s.y);
       const SplatHit<float> hit = splat_hit(at.power, pixel.left);
       pixel.left = hit.left;
       if (!hit.drawn) continue;
       const float* values = values_of<Record>(task.records + places[k] * stride);
       for (int64_t c = 0; c < task.channel_count; ++c) {
-        task.picture[c * plane + pixel.at] += hit.weight * (bends<Record>(task, c) ? at.bent(values[c]) : values[c]);
+        task.picture[c * plane + pixel.at] += hit.weight * (depth_varies<Record>(task, c) ? at.at_pixel(values[c]) : values[c]);
       }
-      if (task.bent && hit.before > 0.5f && hit.before - hit.weight <= 0.5f) median = at.bent(values[task.channel_count - 1]);
+      if (task.varies_with_pixel && hit.before > 0.5f && hit.before - hit.weight <= 0.5f) median = at.at_pixel(values[task.channel_count - 1]);
     }
   }
   if (!pixel.inside) return;
@@ -91,24 +91,24 @@ template <class Record> __global__ void __launch_bounds__(kThreads) pull_kernel(
   for (int64_t k = pixel.begin; k < pixel.end; ++k) {
     const float* record = task.records + task.list[2 * k] * stride;
     const Record s = record_at<Record>(record);
-    const Sight<Record, float> at(s, pixel.x - s.x, pixel.y - s.y);
+    const PixelFootprint<Record, float> at(s, pixel.x - s.x, pixel.y - s.y);
     const SplatHit<float> hit = splat_hit(at.power, pixel.left);
     const bool drawn = hit.drawn;
     pixel.left = hit.left;
-    float seen = 0.0f, bent = 0.0f;
+    float seen = 0.0f, depth_grad = 0.0f;
     for (int c = 0; c < channels; ++c) {
       const float grad = drawn ? task.picture_grad[c * plane + pixel.at] : 0.0f;
-      const bool own = bends<Record>(task, c);
-      const float value = values_of<Record>(record)[c], here = own ? at.bent(value) : value;
+      const bool own = depth_varies<Record>(task, c);
+      const float value = values_of<Record>(record)[c], here = own ? at.at_pixel(value) : value;
       seen += grad * here;
-      if (own) bent = grad * hit.weight * here;
-      const float total = warp_sum(own ? at.bent(grad * hit.weight) : grad * hit.weight);
+      if (own) depth_grad = grad * hit.weight * here;
+      const float total = warp_sum(own ? at.at_pixel(grad * hit.weight) : grad * hit.weight);
       if (first_lane) partial[warp * width + Sums::kCount + c] = total;
     }
     const float shown = hit.weight * seen;
     behind -= shown;
     Sums pair;
-    pair.add(at, hit.free ? shown - behind * (hit.alpha / (1.0f - hit.alpha)) : 0.0f, bent);
+    pair.add(at, hit.free ? shown - behind * (hit.alpha / (1.0f - hit.alpha)) : 0.0f, depth_grad);
     for (int i = 0; i < Sums::kCount; ++i) {
       const float total = warp_sum(pair.sums[i]);
       if (first_lane) partial[warp * width + i] = total;

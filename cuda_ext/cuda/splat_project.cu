@@ -51,8 +51,8 @@ template <class Shape> __global__ void project_kernel(const SplatProjectTask tas
   const Seen seen = see(task, s, i);
   splat_shape(p, shape);
   const auto put = [&](float* to, float value) { *to = on ? value : 0.0f; };
-  put(task.flat + 2 * i, p.x);
-  put(task.flat + 2 * i + 1, p.y);
+  put(task.means2d + 2 * i, p.x);
+  put(task.means2d + 2 * i + 1, p.y);
   for (int c = 0; c < Shape::kColumns; ++c) put(task.shapes + Shape::kColumns * i + c, shape[c]);
   put(task.opacities + i, p.opacity);
   put(task.depths + i, p.local[2]);
@@ -87,12 +87,12 @@ template <class Shape> __device__ void pull_splat(const SplatProjectTask& task, 
   const Splat<float> s = read_splat<Shape::kAxes>(task, i);
   Shape p;
   splat_see(task, s, p);
-  float ex, ey, flat[2], shape[Shape::kColumns];
+  float ex, ey, mean_grad[2], shape[Shape::kColumns];
   const bool on = splat_extents(task, p, ex, ey);
-  for (int c = 0; c < 2; ++c) flat[c] = on ? task.flat_grad[2 * i + c] : 0.0f;
+  for (int c = 0; c < 2; ++c) mean_grad[c] = on ? task.means2d_grad[2 * i + c] : 0.0f;
   for (int c = 0; c < Shape::kColumns; ++c) shape[c] = on ? task.shapes_grad[Shape::kColumns * i + c] : 0.0f;
   SplatGrad<float> g;
-  splat_pull(task, p, flat, shape, on ? task.opacities_grad[i] : 0.0f, on ? task.depths_grad[i] : 0.0f, g);
+  splat_pull(task, p, mean_grad, shape, on ? task.opacities_grad[i] : 0.0f, on ? task.depths_grad[i] : 0.0f, g);
   pull_colour(task, s, i, on, g);
   for (int c = 0; c < 3; ++c) task.means_grad[3 * i + c] = on ? g.mean[c] + g.direction[c] : 0.0f;
   for (int c = 0; c < 4; ++c) task.quaternions_grad[4 * i + c] = on ? g.quaternion[c] : 0.0f;

@@ -18,9 +18,10 @@ FLOORS = (
     ("rendering",),
     ("sampling",),
     ("representations",),
+    ("devices",),
     ("ops",),
     ("geometry",),
-    ("typing", "version", "progress", "devices", "threads", "extras"),
+    ("typing", "version", "progress", "choices", "threads", "extras"),
 )
 FLOOR = {room: depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 

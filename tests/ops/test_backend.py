@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -77,18 +78,25 @@ def test_instruction_set_from_the_environment():
     assert answer.stdout.decode().strip() == weakest, answer.stderr.decode()
 
 
-def test_kernels_count_their_arguments():
-    with pytest.raises(TypeError, match="expected 12 arguments, got 2"):
-        backend.run("adam", "native", FLOATS.device, 1, 2)
-
-
 def test_description_is_json_and_explains():
     before = set(sys.modules)
     description = json.loads(json.dumps(backend.describe()))
-    assert description["native"] == "available" and description["isa"] in description["isas"]
-    assert description["libraries"].keys() == {"gsplat", "nerfacc", "tinycudann"}
+    assert re.fullmatch(r"works \(isa \w+, \d+ threads?\)", description["native"]), description["native"]
+    assert description["isa"] in description["isas"] and f"isa {description['isa']}," in description["native"]
+    assert description["libraries"].keys() == {"gsplat"}  # no other is wired
     for name, state in description["libraries"].items():
         assert state == "available" or state.startswith(name)
-    assert not {"gsplat", "nerfacc", "tinycudann"} & (sys.modules.keys() - before)
+    assert "gsplat" not in sys.modules.keys() - before
+
+
+def test_a_broken_backend_is_not_said_to_work(monkeypatch):
+    monkeypatch.setattr(backend, "run", lambda *given, **fields: None)
+    assert backend.describe()["native"].endswith("wrong numbers")  # pyright: ignore[reportAttributeAccessIssue]
+
+    def fails(*given, **fields):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(backend, "run", fails)
+    assert "fails" in backend.describe()["native"] and "no such" in backend.describe()["native"]
     with pytest.raises(ValueError, match="unknown library 'other'; known: gsplat"):
         backend.library_missing("other")

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from volkit.ops import backend
 from volkit.ops.splat import Blended, SplatView, blend, project, reference
-from volkit.ops.splat.blend import _lists
-from volkit.ops.splat.by_gsplat import TILE, by_gsplat
+from volkit.ops.splat.blend import TILE, _lists, blend_with_gsplat
 
 SIZE, INTRINSICS = (75, 58), (60.0, 63.0, 37.5, 28.0)
 TILES = (-(-SIZE[0] // TILE), -(-SIZE[1] // TILE))
@@ -70,7 +69,7 @@ def test_tile_lists(gsplat: ModuleType, splats: tuple[Tensor, ...]) -> None:
     """Each of our pairs is one of theirs, in their order; a pair of theirs that we leave out touches no pixel."""
     seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE))
     given = [seen.means, seen.shapes, seen.opacities, seen.depths, seen.colours, seen.extents]
-    lists = _lists(given, *SIZE)
+    lists = _lists(*given, list(SIZE))
     _, keys, splat = gsplat._isect_tiles(
         seen.means[None], seen.extents.ceil().int()[None], seen.depths[None], TILE, *TILES
     )
@@ -118,7 +117,7 @@ def test_their_kernels_are_called_as_they_wish(gsplat: ModuleType, splats: tuple
     monkeypatch.setattr(library, "isect_offset_encode", gsplat._isect_offset_encode)
     monkeypatch.setattr(library, "rasterize_to_pixels", rasterize)
     given = _given(splats)
-    found = by_gsplat(*given, SIZE)
+    found = blend_with_gsplat(*given, SIZE)
     for theirs, ours in zip(found, blend(*given, SIZE)[:2], strict=True):
         assert theirs.shape == ours.shape
         # float32 exponentials: an alpha of 1/255 may fall on either side

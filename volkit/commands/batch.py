@@ -1,66 +1,168 @@
-"""Many conversions by one command: what fails is told, and the rest goes on."""
+"""Many conversions by one command: what fails is told, what is finished is kept, and the rest goes on."""
 
 import multiprocessing
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from volkit.commands.usage import UsageError
 from volkit.progress import Progress
 from volkit.threads import apply_threads, available_cores, keep_memory, set_wait_policy
 
-__all__ = ["run_all"]
+__all__ = ["batch_report", "run_all"]
 
 BLAMED = (ValueError, OSError, RuntimeError, ArithmeticError)  # what a scene or the machine can be the reason of
+KILLED = "its process was killed, as happens when memory runs out; give fewer --jobs"
+GRACE = 1.0  # seconds in which an interrupted process may put away what it has half written
 
 Run = Callable[[Progress], dict[str, Any]]
+Named = Sequence[tuple[Path, Run]]
+Reports = list[dict[str, Any]]
 
 
-def run_all(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) -> list[dict[str, Any]]:
-    """Reports of all runs in their order, `jobs` of them at once; of a run that fails: `target` and `error`."""
+def run_all(named: Named, jobs: int, progress: Progress, *, resume: bool = False) -> Reports:
+    """Reports of all runs in their order, `jobs` of them at once.
+
+    Each has a `status`: `made`; `failed` with an `error`; with `resume` targets that are there, whole, are `kept`.
+    An interruption ends all runs within seconds: those that were not made are then `interrupted`.
+    """
     if jobs < 1:
-        raise ValueError(f"--jobs {jobs}: at least one conversion goes on at a time")
-    reports: list[dict[str, Any]] = [{} for _ in named]
-    for done, (index, report) in enumerate(_finished(named, jobs, progress), 1):
-        reports[index] = report
-        said = report.get("error") or report.get("time") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
-        progress.note(f"{done}/{len(named)} {named[index][0]}: {said}")
+        raise UsageError(f"--jobs {jobs}: at least one conversion goes on at a time")
+    kept = {index for index, (target, _) in enumerate(named) if resume and _finished(target)}
+    reports = [{"target": str(target), "status": "kept" if index in kept else "interrupted"}
+               for index, (target, _) in enumerate(named)]  # fmt: skip
+    if kept:
+        progress.note(f"{len(kept)} of {len(named)} are there already and are kept")
+    left = [(index, target, run) for index, (target, run) in enumerate(named) if index not in kept]
+    done = len(kept)
+    runs = _one_by_one(left, progress) if jobs == 1 else _at_once(left, jobs, progress)
+    try:
+        for index, report in runs:
+            done += 1
+            reports[index] = {"status": "failed" if "error" in report else "made"} | report
+            said = report.get("error") or report.get("time") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
+            progress.note(f"{done}/{len(named)} {named[index][0]}: {said}")
+    except KeyboardInterrupt:
+        progress.note(f"interrupted: {done} of {len(named)} are done")
+    finally:
+        runs.close()
+    for report in reports:
+        if report["status"] == "interrupted":
+            report["error"] = "interrupted before it was done; --resume goes on"
     return reports
 
 
-def _finished(named: Sequence[tuple[Path, Run]], jobs: int, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each run's place and report as it ends."""
-    if jobs == 1:
-        for index, (target, run) in enumerate(named):
-            yield index, _tried(target, run, type(progress)())
-        return
-    share = max(1, available_cores() // jobs)
-    threads = ThreadPoolExecutor(jobs)
-    try:
-        places = {threads.submit(_alone, target, run, share): index for index, (target, run) in enumerate(named)}
-        for future in as_completed(places):
-            yield places[future], future.result()
-    finally:
-        threads.shutdown(cancel_futures=True)
+def batch_report(command: str, reports: Reports) -> dict[str, Any]:
+    """One report of many: counts, the results, and once what is the same of all of them."""
+    counts = {status: sum(row["status"] == status for row in reports) for status in ("made", "kept", "failed")}
+    backend = next((row["backend"] for row in reports if "backend" in row), None)
+    rows = [{name: value for name, value in row.items() if name != "backend"} for row in reports]
+    interrupted = any(row["status"] == "interrupted" for row in reports)
+    return {"command": command, "results": rows, **counts, "interrupted": interrupted, "backend": backend}
 
 
-def _alone(target: Path, run: Run, threads: int) -> dict[str, Any]:
-    """The report of a run in a process of its own: one that is killed takes no other with it."""
-    # spawned, not forked: threads of torch do not outlive a fork
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, _prepare, (threads,)) as pool:
+def _finished(target: Path) -> bool:
+    """Whether a target is whole: files are written so that no half one is ever seen; unfinished work lies beside."""
+    return target.exists() and not target.with_name(target.name + ".part").exists()
+
+
+Left = Sequence[tuple[int, Path, Run]]
+Done = Iterator[tuple[int, dict[str, Any]]]
+
+
+def _one_by_one(left: Left, progress: Progress) -> Any:
+    for index, target, run in left:
+        yield index, _tried(target, run, type(progress)())
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process of its own for one run: one that is killed takes no other with it."""
+
+    index: int
+    target: Path
+    process: Any
+    answer: Connection
+
+    def report(self) -> dict[str, Any]:
+        """What it answered, as soon as there is something to hear."""
         try:
-            return pool.submit(_tried, target, run).result()
-        except BrokenProcessPool:
-            return _failed(target, "its process was killed, as happens when memory runs out; give fewer --jobs")
+            return self.answer.recv()
+        except EOFError:
+            return _failed(self.target, KILLED)
+        finally:
+            self.answer.close()
+            self.process.join()
 
 
-def _prepare(threads: int) -> None:
-    """First of all in a child, before it loads torch."""
-    set_wait_policy()
+def _at_once(left: Left, jobs: int, progress: Progress) -> Any:
+    """Runs in processes, each with its share of the cores; at an interruption they are ended."""
+    waiting, working = list(left), []
+    share = max(1, available_cores() // jobs)
+    try:
+        with progress.phase(f"{len(left)} conversions"):
+            while waiting or working:
+                while waiting and len(working) < jobs:
+                    working.append(_started(*waiting.pop(0), share))
+                ready = wait([worker.answer for worker in working])
+                for worker in [worker for worker in working if worker.answer in ready]:
+                    working.remove(worker)
+                    yield worker.index, worker.report()
+                    progress.counted(len(left) - len(waiting) - len(working), len(left))
+    finally:
+        _end(working)
+
+
+def _started(index: int, target: Path, run: Run, threads: int) -> Worker:
+    context = multiprocessing.get_context("spawn")  # not forked: threads of torch do not outlive a fork
+    answer, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(sender, target, run, threads), daemon=True)
+    with _no_interruption():
+        process.start()
+    sender.close()  # the child's end alone is left, so that its death is heard
+    return Worker(index, target, process, answer)
+
+
+@contextmanager
+def _no_interruption() -> Iterator[None]:
+    """Processes started here never hear of Ctrl+C, which a terminal tells a whole group: their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(sender: Connection, target: Path, run: Run, threads: int) -> None:
+    """In the child: its parent ends it in a way that lets files be put away."""
+    signal.signal(signal.SIGTERM, _leave)
+    set_wait_policy()  # before torch is loaded
     apply_threads(threads)
     keep_memory()
+    with suppress(SystemExit):
+        sender.send(_tried(target, run))
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _end(working: Sequence[Worker]) -> None:
+    for worker in working:
+        worker.process.terminate()
+    until = time.monotonic() + GRACE
+    for worker in working:
+        worker.process.join(max(0.0, until - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
 
 
 def _tried(target: Path, run: Run, progress: Progress | None = None) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from volkit.commands.compare import CompareJob
 from volkit.commands.convert import ConvertJob
 from volkit.commands.fit import FitJob
@@ -17,7 +15,7 @@ from volkit.commands.render import RenderJob
 from volkit.data import load_photographs
 from volkit.evaluation.evaluate import WHITE, composite_over, render_over
 from volkit.files.atomic import atomic_write
-from volkit.generation.guided import open_guiding_prior
+from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.io.fields.analytic_scene import bundled
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
@@ -187,9 +185,8 @@ class DemoJob:
 
     def _words(self) -> dict[str, Float[Tensor, "height width 3"]]:
         """What words became, as the prior's cameras see it all around."""
-        job = GenerateJob(PROMPT, self.out / WORDS_FILE)
-        cameras = job.around(open_guiding_prior(None, torch.device("cpu"))).turntable(VIEWS, SHOWN_SIZE)
-        return pictures_around(open_scene(job.target), cameras)
+        cameras = sample_cameras(open_guiding_prior(), ScoreSettings()).turntable(VIEWS, SHOWN_SIZE)
+        return pictures_around(open_scene(self.out / WORDS_FILE), cameras)
 
 
 def _curve(report: dict[str, Any]) -> list[tuple[float, float]]:

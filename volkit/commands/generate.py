@@ -2,28 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from volkit.commands.prior_options import PriorJob, check_pbr
+from volkit.commands.prior_options import PriorOptions, check_pbr
 from volkit.commands.usage import UsageError
-from volkit.devices import chosen_device, on_device
-from volkit.generation import CameraSampler
-from volkit.generation.run import MeshStages, generate_mesh
-from volkit.generation.scenes import LEARNABLE, build_subject, coarse_first, pixels_across, scene_of
-from volkit.geometry import Domain
-from volkit.io import format_for
-from volkit.progress import Progress
-from volkit.training.run import make_generator
+
+if TYPE_CHECKING:
+    from volkit.progress import Progress
 
 __all__ = ["GenerateJob"]
 
+Kind = Literal["hash_grid", "voxels", "planes", "tensor_vm", "tensor_cp", "mlp", "splats", "mesh"]
 DEFAULT = "hash_grid"
 PREFERRED = ("mesh", "splats")  # where the target's format holds no field
-KINDS = (*LEARNABLE, "mesh")
 
 
 @dataclass(frozen=True)
-class GenerateJob(PriorJob):
+class GenerateJob(PriorOptions):
     """Make an asset of words, by score distillation: a diffusion model of pictures says how each view should change.
 
     The prior that comes with volkit knows simple solids in eight colours, alone, one on or beside another, or with a
@@ -37,9 +32,8 @@ class GenerateJob(PriorJob):
     """What it shall be."""
     target: Path
     """File to write; its suffix names the format: .safetensors a field, .ply splats, .glb a mesh."""
-    to: str | None = None
-    """Kind of representation: hash_grid, voxels, planes, tensor_vm, tensor_cp, mlp, splats, mesh; by default the first
-    that the target's format holds. A mesh is a field first."""
+    to: Kind | None = None
+    """Kind of representation; by default the first that the target's format holds. A mesh is a field first."""
     particles: int = 1
     """How many assets are made together, with one critic; TARGET-2, TARGET-3, ... are the others."""
     max_splats: int = 20_000
@@ -51,42 +45,39 @@ class GenerateJob(PriorJob):
     pbr: bool = False
     """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
 
-    def run(self, progress: Progress) -> dict[str, Any]:
-        """Distil, write, report."""
-        device, kind, targets = chosen_device(self.device), self._kind(), self._targets()
-        self.check(self.prompt, targets, kind)
+    def run(self, progress: "Progress") -> dict[str, Any]:
+        """Generate, write, report."""
+        kind, targets = self._kind(), self._targets()
+        self.check([self.prompt], targets, kind)
         if self.pbr:
             check_pbr(kind, targets)
-        generator, prior = make_generator(self.seed), self.opened(device, progress)
-        around, half = self.around(prior), prior.advice.half
-        around = around if kind == "splats" else coarse_first(around)
-        coarse = DEFAULT if kind == "mesh" else kind
-        scenes = [scene_of(coarse, around, half, generator, self.max_splats).to(device) for _ in range(self.particles)]
-        generator = on_device(generator, device)
-        distillation = self.distillation(self.prompt, prior, around, self.target, generator)
-        subjects = [build_subject(scene, self.penalties(), generator, self.max_splats) for scene in scenes]
-        training = self.training(self.target)
-        with progress.phase(f"generate {kind}"):
-            if kind == "mesh":
-                done = generate_mesh(distillation, subjects, training, self._stages(around, half), progress)
-            else:
-                done = distillation.train(subjects, training, progress)
-        report = {"command": "generate"} | self.written(done, targets, training, self.prompt, progress)
-        return self.told(report, done, distillation.rung)
+        from volkit.generation import GenerateOptions, MeshTarget, generate
+
+        made = generate(
+            self.prompt,
+            self.method,
+            self.opened(progress),
+            to=MeshTarget(self.faces, self.texture, self.pbr) if kind == "mesh" else kind,
+            options=GenerateOptions(self.particles, self.max_splats, self.settings(), self.previewed(self.target)),
+            budget=self.training(self.target),
+            seed=self.seed,
+            progress=progress,
+        )
+        return self.written({"command": "generate"}, made, targets, progress)
 
     def _kind(self) -> str:
         """What was asked for, else a field, else what the format holds."""
-        if self.to is not None and self.to not in KINDS:
-            kinds = ", ".join(KINDS)
-            raise UsageError(f"--to {self.to}: there is no such kind to generate; choose one of {kinds}")
+        from typing import get_args
+
+        from volkit.io import format_for
+
         if self.to is not None:
+            if self.to not in get_args(Kind):
+                kinds = ", ".join(get_args(Kind))
+                raise UsageError(f"--to {self.to}: there is no such kind to generate; choose one of {kinds}")
             return self.to
         holds = format_for(self.target, kind=DEFAULT).holds
         return DEFAULT if DEFAULT in holds else next((kind for kind in PREFERRED if kind in holds), DEFAULT)
-
-    def _stages(self, around: CameraSampler, half: float) -> MeshStages:
-        across = pixels_across(around, Domain.cube(half))
-        return MeshStages(self.faces, self.texture, across, self.penalties(), self.pbr)
 
     def _targets(self) -> list[Path]:
         """Where particles go."""

@@ -1,6 +1,7 @@
 """Progress on standard error: a bar on a terminal, a line every ten seconds elsewhere."""
 
 import sys
+import threading
 import time
 
 from rich.console import Console
@@ -18,14 +19,18 @@ LINE_SECONDS = 10.0  # between plain lines, where standard error is no terminal
 class ConsoleProgress(Progress):
     """A bar for one phase of work, with loss, dB and the time left; notes are printed at once.
 
-    Where standard error is no terminal, a phase says how far it is every ten seconds.
+    Where standard error is no terminal, a phase says every ten seconds how far it is, or how long it has taken where
+    it cannot know. A thread sees to that, so that work which says nothing for minutes is not silent either.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._console = Console(stderr=True, highlight=False)
         self._bar: Bar | None = None
-        self._said_at = 0.0
+        self._fraction: float | None = None
+        self._words = ""
+        self._over = threading.Event()
+        self._ticker: threading.Thread | None = None
 
     def note(self, text: str) -> None:
         """Print it, and keep it for the report."""
@@ -33,29 +38,45 @@ class ConsoleProgress(Progress):
         self._console.print(text, markup=False, soft_wrap=True)
 
     def began(self, title: str) -> None:
-        """Start the clock of bars and lines."""
-        self._said_at = time.monotonic()
+        """Start the clock of the bar, or of lines."""
+        self._stop()
+        self._fraction, self._words, self._over = None, "", threading.Event()
+        ticks = self._draw if self._console.is_terminal else self._tell
+        self._ticker = threading.Thread(target=ticks, args=(title, self._over), daemon=True)
+        self._ticker.start()
 
     def moved(self, fraction: float, seconds_left: float | None, values: dict[str, float | None]) -> None:
-        """Move the bar to a fraction of the whole, or print a line if it is time for one."""
-        if not self._console.is_terminal:
-            if time.monotonic() - self._said_at >= LINE_SECONDS:
-                self._said_at = time.monotonic()
-                print(f"{self._title}: {_words(fraction, seconds_left, values)}", file=sys.stderr, flush=True)
-            return
-        if self._bar is None:
-            if time.monotonic() - self._started < PATIENCE:
-                return
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
-            self._bar = Bar(*columns, console=self._console, transient=True, refresh_per_second=4)
-            self._bar.add_task(self._title, total=1.0, said="")
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=fraction, said=_words(fraction, seconds_left, values))
+        """Remember how far it is, for the bar or for the next line."""
+        self._fraction, self._words = fraction, _words(fraction, seconds_left, values)
+        if (bar := self._bar) is not None:
+            bar.update(bar.task_ids[0], completed=fraction, total=1.0, said=self._words)
 
     def ended(self, title: str) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
+        """Stop the clock, and take the bar away."""
+        self._stop()
+
+    def _stop(self) -> None:
+        self._over.set()
+        if self._ticker is not None:
+            self._ticker.join()
+            self._ticker = None
+
+    def _tell(self, title: str, over: threading.Event) -> None:
+        started = time.monotonic()
+        while not over.wait(LINE_SECONDS):
+            said = self._words or f"{time.monotonic() - started:.0f} s"
+            print(f"{title}: {said}", file=sys.stderr, flush=True)
+
+    def _draw(self, title: str, over: threading.Event) -> None:
+        """A bar from when patience ends to the end of the phase; it moves to and fro until a fraction is known."""
+        if over.wait(PATIENCE):
+            return
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[said]}"))
+        with Bar(*columns, console=self._console, transient=True, refresh_per_second=4) as bar:
+            known = self._fraction is not None
+            bar.add_task(title, total=1.0 if known else None, completed=self._fraction or 0.0, said=self._words)
+            self._bar = bar
+            over.wait()
             self._bar = None
 
 

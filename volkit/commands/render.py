@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from volkit.choices import Device
 from volkit.commands.usage import UsageError
 from volkit.data.export import PosedFolder, listed_cameras
-from volkit.devices import Device
 from volkit.files.atomic import atomic_write, check_writable
 from volkit.io.opening import capture_size, open_scene
 from volkit.progress import Progress
@@ -62,8 +62,8 @@ class RenderJob:
     """Leave out splats whose values are not finite, and say how many."""
     force: bool = False
     """Overwrite an existing target."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render and write; nothing is left behind that is not whole."""

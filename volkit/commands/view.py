@@ -6,11 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Literal
 
+from volkit.choices import Device, SpzFrame
 from volkit.commands.convert import ConvertJob
-from volkit.devices import Device
 from volkit.files.atomic import check_writable
 from volkit.geometry import UP_AXIS
-from volkit.io import SpzFrame
 from volkit.io.opening import open_scene
 from volkit.progress import Progress
 from volkit.reports.view_page import Exhibit, Start, ViewSettings, ply_bytes, viewer_page, write_page
@@ -50,8 +49,8 @@ class ViewJob:
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same splats of fields."""
-    device: Device = "cpu"
-    """cpu, cuda, or auto: cuda where there is one."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
     force: bool = False
     """Overwrite an existing page."""
 

@@ -17,6 +17,8 @@ from volkit.distillation.rungs.pixels import PixelTable
 from volkit.distillation.sizes import default_config
 from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.strategy import Strategy
+from volkit.distillation.splats.student import SplatStudent
+from volkit.distillation.student import FieldStudent
 from volkit.distillation.students import new_student
 from volkit.evaluation.evaluate import Evaluator, white_background
 from volkit.geometry import Similarity
@@ -38,8 +40,10 @@ __all__ = [
     "distill",
     "fit",
     "fit_scene",
+    "marked",
     "table_of",
     "teach",
+    "trainee_from_photographs",
     "untrained_scene",
 ]
 
@@ -151,13 +155,10 @@ def fit_scene(
     progress: Progress,
 ) -> Result[FitReport]:
     """`fit` of an untrained scene that is there already: it learns itself. The run says how long, and keeps states."""
-    judge = Evaluator.of(photos, settings.preview)
-    train, generator = photos.subset("train"), on_device(generator, scene.device)
-    points = train.points if settings.points is None else settings.points
+    judge, generator = Evaluator.of(photos, settings.preview), on_device(generator, scene.device)
     with progress.phase(f"fit {scene.config.kind}"):
         started = time.perf_counter()
-        seen = Pictures(train.cameras, train.images, train.masks, train.near, points)
-        trainee = trainee_from_pictures(scene, seen, generator, settings.strategy, exposure=settings.exposure)
+        trainee = trainee_from_photographs(scene, photos, settings, generator)
         loop = training.run(trainee, progress, judge.quick_psnr, spent=time.perf_counter() - started)
     psnr = judge.mean_psnr(scene, progress)
     report = FitReport(
@@ -165,6 +166,16 @@ def fit_scene(
         loop.step, psnr, judge.label, tuple(progress.notes),
     )  # fmt: skip
     return Result(scene, tuple(loop.history.rows), report)
+
+
+def trainee_from_photographs(
+    scene: Representation, photos: Photographs, settings: FitSettings, generator: torch.Generator
+) -> FieldStudent | SplatStudent:
+    """A trainee that learns a scene from the pictures of the split `train`."""
+    train = photos.subset("train")
+    points = photos.points if settings.points is None else settings.points
+    seen = Pictures(train.cameras, train.images, train.masks, train.near, points)
+    return trainee_from_pictures(scene, seen, generator, settings.strategy, exposure=settings.exposure)
 
 
 def distill(

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from volkit.devices import Device
+from volkit.choices import Device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import Scores, mean_scores, quantised, score
 from volkit.extras import advice
@@ -22,7 +22,16 @@ from volkit.progress import Progress
 from volkit.representations import Representation, Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["WORST_VIEWS", "FileAxes", "Shown", "Written", "decibels", "parameter_differences", "roundtrip_report"]
+__all__ = [
+    "WORST_VIEWS",
+    "Fidelity",
+    "FileAxes",
+    "Shown",
+    "Written",
+    "decibels",
+    "fidelity_of",
+    "parameter_differences",
+]
 
 WORST_VIEWS = 3  # views of one conversion; of each of many, one
 
@@ -51,16 +60,35 @@ def worst_views(
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: a scene or the finest level of an asset, what was told of it, and what it is held against.
+    """What was written: a scene or the finest level of an asset, and what it is held against, if anything.
 
     `moved` is the world that it was written in from the source's.
     """
 
     scene: Representation
-    told: dict[str, Any]
     judge: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
     figures: Mapping[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How alike a source and its file are: means over views, and the largest difference of each parameter.
+
+    `max_difference` is None where parameters do not correspond; `measured` says by how many views of which size.
+    """
+
+    psnr_to_source: float | None  # None: identical
+    ssim_to_source: float
+    flip_to_source: float | None  # None: not installed
+    max_difference: float | None
+    parameter_differences: dict[str, float]
+    measured: dict[str, Any]
+    worst_views: Shown = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values, without the pictures."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "worst_views"}
 
 
 @dataclass(frozen=True)
@@ -86,20 +114,17 @@ class FileAxes:
         return turn(made.frame, held) @ file_from_read
 
 
-def roundtrip_report(
-    made: Written, target: Path, device: Device, asked: FileAxes, progress: Progress
-) -> dict[str, Any]:
+def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, progress: Progress) -> Fidelity | None:
     """How alike a source and what is read back of its target are: pictures by the same cameras, and parameters.
 
-    Means over views of PSNR, SSIM and FLIP; `max_difference` over all parameters, None where they do not correspond;
-    `worst_views`, the worst views for a page. Nothing where the target's format is for writing alone.
+    None where nothing is to be measured, or the target's format is for writing alone.
     """
     judge = made.judge
     if judge is None:
-        return {}
+        return None
     if format_for(target, kind=made.scene.config.kind).read is None:
         progress.note(f"{target}: is not measured, for its format is written and not read")
-        return {}
+        return None
     started = time.perf_counter()
     written = open_scene(target, device, spz_frame="ply" if asked.raw else asked.spz_frame)
     place = made.moved.inverse() @ asked.back(made.scene, written, target) @ written.world_from_local
@@ -117,11 +142,10 @@ def roundtrip_report(
     }
     if mean.flip is None:
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
-    return {
-        "psnr_to_source": mean.psnr, "ssim_to_source": mean.ssim, "flip_to_source": mean.flip,
-        "max_difference": max(apart.values(), default=None), "parameter_differences": apart, "measured": measured,
-        "worst_views": worst_views(judge.truth, seen, scores, made.figures),
-    }  # fmt: skip
+    return Fidelity(
+        mean.psnr, mean.ssim, mean.flip, max(apart.values(), default=None), apart, measured,
+        worst_views(judge.truth, seen, scores, made.figures),
+    )  # fmt: skip
 
 
 def parameter_differences(made: Representation, written: Representation, target: Path) -> dict[str, float]:

@@ -18,8 +18,8 @@ FIXES = {
     errno.EACCES: "choose a place that can be written",
     errno.EPERM: "choose a place that can be written",
     errno.EDQUOT: "free some space",
-    errno.ENOENT: "make the folder first",
-    errno.ENOTDIR: "make the folder first",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
     errno.EISDIR: "name a file, not a folder",
 }
 
@@ -69,7 +69,7 @@ def _place_beside(path: Path) -> Iterator[Path]:
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, "is read-only")
         _removed(folder)
-        folder.mkdir()
+        folder.mkdir(parents=True)  # a target's own folder is made with it
         place.touch()
         yield place
     except FormatError:

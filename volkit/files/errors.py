@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNZIP_ERRORS", "FormatError", "PlaceError", "format_errors", "read_start"]
+from volkit.choices import ParameterError
+
+__all__ = ["UNZIP_ERRORS", "FormatError", "PlaceError", "TargetError", "format_errors", "read_start"]
 
 # What damaged content makes Python and the libraries that read it say. A wrong name or a broken promise of our own code
 # (AttributeError, NameError, AssertionError, NotImplementedError) is not among them.
@@ -40,6 +42,10 @@ class FormatError(ValueError):
 
     def __init__(self, path: Path | str, fact: str, fix: str) -> None:
         super().__init__(f"{path}: {fact}; {fix}")
+
+
+class TargetError(FormatError, ParameterError):
+    """A target cannot mean anything, whatever is to be written: no format has its suffix, or none that is written."""
 
 
 class PlaceError(FormatError):

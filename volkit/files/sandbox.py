@@ -58,9 +58,13 @@ class Sandbox:
         if self._child is None or self._child.poll() is not None:
             command = [sys.executable, "-P", trial_child.__file__, str(self._look)]
             self._child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         child = self._child
         assert child.stdin is not None and child.stdout is not None
         try:

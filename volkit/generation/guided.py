@@ -1,30 +1,42 @@
-"""From words and options to a guidance: which prior, which rule, what learns beside it, what a step asks."""
+"""From words and settings to a guidance: which prior, which rule, what learns beside it, what a step asks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 
+from volkit.choices import Precision, Sides
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
-from volkit.generation import ConditionBuilder, CriticLearner, Learner, PersonalLearner, RatioLearner
-from volkit.geometry import Cameras
+from volkit.generation.camera_sampler import CameraSampler
+from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
+from volkit.generation.penalties import Penalties
+from volkit.generation.rung import ConditionBuilder, ScoreRung
+from volkit.generation.start_asset import StartAsset
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
 from volkit.guidance.condition import Conditions
 from volkit.guidance.discriminator import Discriminator
-from volkit.guidance.pipeline import Additions, Advice, LoraPrior, PipelinePrior, open_prior
-from volkit.guidance.pipeline.codec import PixelCodec
+from volkit.guidance.pipeline import Additions, LoraPrior, PipelinePrior, open_prior
+from volkit.guidance.prior import GuidingPrior, Prior, guiding_prior
 from volkit.guidance.prompts import FLAWS, NEGATIVE, Prompts, conditions_for
+from volkit.guidance.ramps import Ramp
 from volkit.guidance.sample import sample
 from volkit.guidance.telling import CAMERA_ENCODINGS
-from volkit.typing import Tensor
+from volkit.typing import Float, Tensor
 
-__all__ = ["TOY", "Precision", "Rule", "Sides", "build_conditions", "build_guidance", "open_guiding_prior"]
+__all__ = [
+    "TOY",
+    "MethodChoice",
+    "ScoreSettings",
+    "build_rung",
+    "method_name",
+    "open_guiding_prior",
+    "sample_cameras",
+]
 
-Sides = Literal["auto", "words", "perp_neg", "none"]
-Precision = Literal["float32", "float16", "bfloat16"]
+MethodChoice = str | Method | Callable[..., Method]  # a name of METHODS, a composition of one's own, or what makes one
 TOY = "toy_prior/pixels32"
 CRITIC_RATE = 1e-3  # ten times ProlificDreamer's: runs have a thousand steps, not 25 thousand
 CRITIC_RANK = 16
@@ -32,105 +44,185 @@ DRAWN, STRIDES = 64, 20  # pictures that a prior draws by itself for a density r
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What a prior is asked and how its answer is used."""
+class ScoreSettings:
+    """How a prior is asked and how its answer is used; None is what the method or the prior itself advises."""
 
-    prompt: str
-    method: str = "sds"
     scale: float | None = None
+    """Guidance scale `s` of `ε_∅ + s (ε_y - ε_∅)`."""
     weight: str | None = None
+    """Weight w(t) of the diffusion's times, by its name in `WEIGHTS`."""
     negative: str = ""
-    source: str = ""
+    """What it shall not be, for methods that ask about that."""
     sides: Sides = "auto"
+    """How words tell the side that is seen: `words` (front view, ...), `perp_neg`, `none`."""
+    grid: bool = False
+    """Show the prior four views as one picture."""
+    views: int | None = None
+    """Pictures of a step, of each particle."""
+    size: int | None = None
+    """Pixels a side of the pictures at the end."""
+    front: float | None = None
+    """Share of views about the front; 0: evenly around."""
+    penalties: Penalties = field(default_factory=Penalties)
+    """Regularisers beside the prior."""
+    image: Float[Tensor, "1 token width"] | None = None
+    """An embedded picture of what it shall look like (IP-Adapter)."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"--method {self.method}: there is no such method; choose one of {', '.join(METHODS)}")
         if self.weight is not None and self.weight not in WEIGHTS:
-            raise ValueError(f"--weight {self.weight}: there is no such weight; choose one of {', '.join(WEIGHTS)}")
+            raise ValueError(f"weight '{self.weight}': there is no such weight; choose one of {', '.join(WEIGHTS)}")
+        if self.views is not None and self.views < 1:
+            raise ValueError(f"views {self.views}: give at least 1")
 
 
 def open_guiding_prior(
-    name: str | None, device: torch.device, precision: Precision = "float32", additions: Additions | None = None
-) -> PipelinePrior:
-    """A prior by the name of a folder, of a toy prior (`toy_prior/pixels64`) or of a hub repository; by default TOY."""
-    name = name or TOY
+    prior: Any = None,
+    device: torch.device | str = "cpu",
+    precision: Precision = "float32",
+    additions: Additions | None = None,
+) -> GuidingPrior:
+    """A prior by the name of a folder, a toy prior (`toy_prior/pixels64`) or a hub repository, or one's own object.
+
+    None is the toy prior that comes along.
+    """
+    if prior is not None and not isinstance(prior, str | Path):
+        return guiding_prior(prior)
+    name = str(prior or TOY)
     place = bundled_folder(name) if name.startswith(TOY_PRIORS) and not Path(name).is_dir() else name
-    return open_prior(place, device, getattr(torch, precision), additions)
+    opened = open_prior(place, device, getattr(torch, precision), additions)
+    return replace(opened, name="toy" if prior is None else name)
 
 
-def _method(rule: Rule, advice: Advice, *, pixels: bool) -> Method:
-    """A named method, no stronger than its prior stands; ValueError where an option does not apply to it."""
-    make = METHODS[rule.method]
+def method_name(method: MethodChoice) -> str:
+    """What a method is called in reports; ValueError where there is none of that name."""
+    if isinstance(method, Method):
+        return "own"
+    name = method if isinstance(method, str) else getattr(method, "__name__", "own")
+    if isinstance(method, str) and name not in METHODS:
+        raise ValueError(f"method '{name}': there is no such method; choose one of {', '.join(METHODS)}")
+    return name
+
+
+def sample_cameras(prior: GuidingPrior, settings: ScoreSettings) -> CameraSampler:
+    """The prior's own cameras; the pictures grow to their size in half of the run."""
+    advice = prior.advice
+    size = settings.size or advice.size
+    ramp = size if size <= advice.size else Ramp(((0.0, advice.size), (0.5, size)))
+    front = advice.front if settings.front is None else settings.front
+    return CameraSampler(ramp, advice.distance, advice.field_of_view, advice.elevation, front)
+
+
+def build_rung(
+    prompt: str,
+    method: MethodChoice,
+    prior: GuidingPrior,
+    settings: ScoreSettings,
+    around: CameraSampler,
+    generator: torch.Generator,
+    start: StartAsset | None = None,
+) -> ScoreRung:
+    """All that a step asks of a prior; ValueError for what cannot be asked, or words that the prior never saw."""
+    asked = _build_conditions(prompt, method_name(method), prior, settings, start)
+    guidance, learners = _build_guidance(prompt, method, prior, settings, generator)
+    views = settings.views or prior.advice.views
+    rung = ScoreRung(guidance, asked, around, views, generator, learners)
+    return rung if start is None else rung.placed(start.place)
+
+
+def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior) -> Method:
+    """A method no stronger than its prior stands; ValueError where a setting does not apply to it."""
+    name, advice = method_name(method), prior.advice
+    made = method if isinstance(method, Method) else _made(method, name, settings.scale, advice.scale)
+    if isinstance(method, Method) and settings.scale is not None:
+        raise ValueError("scale: a composition of one's own has its scale in it; leave it out")
+    plain = name == "sds"  # every other name stands for what was published under it
+    weight = settings.weight or (advice.weight if plain else None)
+    made = made if weight is None else replace(made, weight=WEIGHTS[weight])
+    if plain and advice.times is not None:
+        made = replace(made, times=Uniform(*advice.times))
+    if settings.sides == "perp_neg":
+        if not isinstance(made.combine, Cfg):
+            raise ValueError(f"sides perp_neg: {name} does not combine by a guidance scale alone")
+        made = replace(made, combine=PerpNeg(made.combine.scale))
+    if prior.bounded and isinstance(made.combine, Cfg | PerpNeg):
+        made = replace(made, combine=Bounded(made.combine))
+    return made
+
+
+def _made(method: str | Callable[..., Method], name: str, scale: float | None, advised: float | None) -> Method:
+    make = METHODS[method] if isinstance(method, str) else method
     parameters = signature(make).parameters
     if "scale" not in parameters:
-        if rule.scale is not None:
-            raise ValueError(f"--scale: {rule.method} has no guidance scale; leave it out")
-        method = make()
-    else:
-        own = parameters["scale"].default
-        scale = rule.scale if rule.scale is not None else min(own, advice.scale or own)
-        method = make(scale)  # pyright: ignore[reportCallIssue]
-    plain = rule.method == "sds"  # every other name stands for what was published under it
-    weight = rule.weight or (advice.weight if plain else None)
-    method = method if weight is None else replace(method, weight=WEIGHTS[weight])
-    if plain and advice.times is not None:
-        method = replace(method, times=Uniform(*advice.times))
-    if rule.sides == "perp_neg":
-        if not isinstance(method.combine, Cfg):
-            raise ValueError(f"--sides perp_neg: {rule.method} does not combine by a guidance scale alone")
-        method = replace(method, combine=PerpNeg(method.combine.scale))
-    if advice.bounded and pixels and isinstance(method.combine, Cfg | PerpNeg):
-        method = replace(method, combine=Bounded(method.combine))
-    return method
+        if scale is not None:
+            raise ValueError(f"scale: {name} has no guidance scale; leave it out")
+        return make()
+    own = parameters["scale"].default
+    if scale is None:
+        scale = min(own, advised or own) if isinstance(own, int | float) else own
+    return make(scale=scale)  # pyright: ignore[reportCallIssue]
 
 
-def build_guidance(
-    rule: Rule, prior: PipelinePrior, generator: torch.Generator, *, grid: bool = False
+def _build_guidance(
+    prompt: str, method: MethodChoice, prior: GuidingPrior, settings: ScoreSettings, generator: torch.Generator
 ) -> tuple[Guidance, list[Learner]]:
     """The guidance, and what learns beside the scene: a critic, a prior of its own, a density ratio."""
-    method = _method(rule, prior.advice, pixels=isinstance(prior.codec, PixelCodec))
-    if grid:
-        if isinstance(method.second, Critic):
-            raise ValueError(f"--grid: {rule.method} has a critic, which sees one view at a time; leave it out")
-        return Guidance(GridPrior(prior), method), []
+    made, name = _compose(method, settings, prior), method_name(method)
+    if settings.grid:
+        if isinstance(made.second, Critic):
+            raise ValueError(f"grid: {name} has a critic, which sees one view at a time; leave it out")
+        return Guidance(GridPrior(prior), made), []
     learners: list[Learner] = []
-    seen, critic, ratio = prior, None, None
-    if rule.method == "bootstrapped_sd":
-        seen = LoraPrior(prior, generator, "personal", CRITIC_RANK)
-        learners.append(PersonalLearner(seen, prior, CRITIC_RATE))
-    if isinstance(method.second, Critic):
-        critic = LoraPrior(prior, generator, "critic", CRITIC_RANK)
+    asked: Prior = prior
+    critic, ratio = None, None
+    if name == "bootstrapped_sd":
+        asked = _learnable(prior, name, generator, "personal")
+        learners.append(PersonalLearner(asked, prior, CRITIC_RATE))
+    if isinstance(made.second, Critic):
+        critic = _learnable(prior, name, generator, "critic")
         learners.append(CriticLearner(critic, CRITIC_RATE))
-    if method.divergence != "reverse_kl":
-        drawn = _drawn(prior, rule, generator)
+    if made.divergence != "reverse_kl":
+        drawn = _draw(prior, prompt, generator)
         ratio = Discriminator(drawn.shape[1], prior.schedule, generator).to(drawn.device)
         learners.append(RatioLearner(ratio, drawn, CRITIC_RATE))
-    return Guidance(seen, method, critic, ratio), learners
+    return Guidance(asked, made, critic, ratio), learners
 
 
-def build_conditions(
-    rule: Rule, prior: PipelinePrior, pictures: Callable[[Cameras, Tensor], Tensor] | None = None, *, grid: bool = False
+def _learnable(prior: GuidingPrior, method: str, generator: torch.Generator, name: str) -> LoraPrior:
+    """A copy of the prior that learns by low-rank weights."""
+    if not isinstance(prior, PipelinePrior):
+        raise ValueError(
+            f"method {method}: its {name} learns low-rank weights of a diffusers network, and this prior is a "
+            f"{type(getattr(prior, 'own', prior)).__name__}; take a method without one, such as sds or csd"
+        )
+    return LoraPrior(prior, generator, name, CRITIC_RANK)
+
+
+def _build_conditions(
+    prompt: str, method: str, prior: GuidingPrior, settings: ScoreSettings, start: StartAsset | None
 ) -> ConditionBuilder:
-    """Words by sides, cameras in the prior's language; `pictures` are of what there was at the start.
-
-    ValueError for words that the prior never saw.
-    """
-    by_words = rule.sides in ("words", "perp_neg") or (rule.sides == "auto" and prior.advice.sides)
-    negative = rule.negative or (NEGATIVE if rule.method in ("nfsd", "csd") and prior.advice.sides else "")
-    source = rule.source or (FLAWS if rule.method == "sds_bridge" and prior.advice.sides else "")
-    prompts = Prompts(rule.prompt, negative, source, by_words, rule.sides == "perp_neg")
+    """Words by sides, cameras in the prior's language, and what there was at the start."""
+    sides, advised = settings.sides, prior.advice.sides
+    by_words = sides in ("words", "perp_neg") or (sides == "auto" and advised)
+    negative = settings.negative or (NEGATIVE if method in ("nfsd", "csd") and advised else "")
+    words = "" if start is None else start.words
+    source = words or (FLAWS if method == "sds_bridge" and advised else "")
+    prompts = Prompts(prompt, negative, source, by_words, sides == "perp_neg")
     prior.embed([prompts.text, *(text for text in (negative, source) if text)])
-    if grid:  # one prompt for all views of a picture of pictures
+    pictures = start.pictures if start is not None and words else None
+    control = None
+    if start is not None and prior.controlled:
+        control = lambda cameras: start.control_picture(cameras, prior.size)  # noqa: E731
+    preserve = 0.0 if start is None else start.preserve
+    if settings.grid:  # one prompt for all views of a picture of pictures
         condition = prior.embed([prompts.text]), prior.embed([""])
-        return ConditionBuilder(lambda cameras: Conditions(*condition), source=pictures)
-    return ConditionBuilder(
-        lambda cameras: conditions_for(prior, prompts, cameras), CAMERA_ENCODINGS[prior.advice.camera], pictures
-    )
+        tell, camera = (lambda cameras: Conditions(*condition)), None
+    else:
+        tell, camera = (lambda cameras: conditions_for(prior, prompts, cameras)), CAMERA_ENCODINGS[prior.advice.camera]
+    return ConditionBuilder(tell, camera, source=pictures, control=control, image=settings.image, preserve=preserve)
 
 
-def _drawn(prior: PipelinePrior, rule: Rule, generator: torch.Generator) -> Tensor:
+def _draw(prior: GuidingPrior, prompt: str, generator: torch.Generator) -> Tensor:
     """Pictures that the prior draws by itself of the prompt."""
-    words = prior.embed([rule.prompt]).rows(DRAWN), prior.embed([""]).rows(DRAWN)
-    blank = prior.encode(torch.zeros(1, prior.codec.size, prior.codec.size, 3, device=prior.schedule.alpha.device))
+    words = prior.embed([prompt]).rows(DRAWN), prior.embed([""]).rows(DRAWN)
+    blank = prior.encode(torch.zeros(1, prior.size, prior.size, 3, device=prior.schedule.alpha.device))
     return sample(prior, (DRAWN, *blank.shape[1:]), Conditions(*words), generator, Cfg(1.0), STRIDES)

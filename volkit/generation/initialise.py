@@ -11,7 +11,7 @@ from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field
 from volkit.representations.splats import Splats
 from volkit.representations.voxels import Voxels
-from volkit.training.loop import Budget, ParameterChange, StepInfo, TrainingLoop
+from volkit.training.loop import Budget, ParameterChange, StepInfo, StepLosses, TrainingLoop
 from volkit.typing import Float, Tensor
 
 __all__ = ["fog", "initialise"]
@@ -49,17 +49,17 @@ class _Fog:
     scene: Field
     generator: torch.Generator
 
-    def losses(self, moment: StepInfo) -> dict[str, Tensor]:
+    def losses(self, moment: StepInfo) -> StepLosses:
         unit = torch.rand(POINTS, 3, generator=self.generator, device=self.generator.device)
         positions = self.scene.domain.local_from_unit(unit)
         faint = MIN_RELATIVE_DENSITY * THICKNESS / max(self.scene.domain.extent)
         wanted = (fog(self.scene, positions) + faint).log()
-        return {"fog": ((self.scene.density(positions) + faint).log() - wanted).square().mean()}
+        return StepLosses({"fog": ((self.scene.density(positions) + faint).log() - wanted).square().mean()})
 
     def groups(self) -> list[ParamGroup]:
         return self.scene.param_groups()
 
-    def after_step(self, moment: StepInfo) -> list[ParameterChange]:
+    def after_step(self, moment: StepInfo, record: None = None) -> list[ParameterChange]:
         return []
 
     def state(self) -> dict[str, Any]:

@@ -1,78 +1,269 @@
-"""Assets that exist already: where the prior is to find them, and how they learn."""
+"""Assets that exist already learn from a prior: refined, painted anew, or edited by words."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from torch.nn import functional
 
-from volkit.distillation.splats.adaptive import DefaultStrategy
-from volkit.generation import FieldSubject, Penalties, SplatSubject, Subject
-from volkit.generation.mesh_subject import MeshSubject
-from volkit.geometry import Domain, Similarity
-from volkit.meshing.bake import bake_texture
-from volkit.meshing.denoise import denoise
-from volkit.meshing.unwrap import unwrap
+from volkit.choices import ControlKind
+from volkit.devices import on_device
+from volkit.evaluation.evaluate import Evaluator
+from volkit.evaluation.metrics import psnr
+from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
+from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.result import GenerationResult, Request, prior_name, training_run
+from volkit.generation.run import GenerationRun, Preview
+from volkit.generation.rung import ScoreRung, change_mask
+from volkit.generation.start_asset import StartAsset
+from volkit.generation.started import asset_particle, denoise_if_noisy, ensure_uv, place_of
+from volkit.guidance.prior import GuidingPrior
+from volkit.guidance.prompts import Prompts
+from volkit.io.meshes.asset import Asset
 from volkit.progress import Progress
-from volkit.rendering.viewpoints import occupied_sphere, orbit_cameras
-from volkit.representations import Field, Mesh, Representation, Splats
-from volkit.representations.splat_extent import core
+from volkit.representations import Mesh, Representation
+from volkit.training.loop import Budget
+from volkit.training.run import TrainingRun, make_generator
+from volkit.typing import Bool, Tensor
 
-__all__ = ["asset_subject", "denoise_if_noisy", "ensure_uv", "place_of"]
+__all__ = ["EditOptions", "RefineOptions", "RetextureOptions", "edit_with_prompt", "refine", "retexture"]
 
-ROOMY = 0.4  # of the prior's cube: an asset between this and all of it is where and as large as the prior expects it
-FILL_SHARE = 0.95  # of the prior's cube that any other asset is brought to fill
+FREE_SHARE = 0.6  # of the run in which the vertices of a mesh may move, where they may
+EVALUATION_SIZE = 128  # pixels, the longest side of pictures by which what was made is compared with what there was
+UNTOUCHED_VIEWS, UNTOUCHED_DRAWS = 8, 16  # pictures, and draws of noise, of the measure of what was not to be touched
+UNTOUCHED_MARGIN = 3  # pixels about what is to change that may change with it
+GREY = 128  # of 255, that a repainted texture begins with
 
-
-def place_of(scene: Representation, half: float) -> Similarity:
-    """World from the prior's frame: the identity for what fits the prior's cube, else what makes it fit."""
-    box = core(scene) if isinstance(scene, Splats) else _box(scene)
-    low, high = (scene.world_from_local.points(torch.tensor([corner]).float())[0] for corner in (box.lower, box.upper))
-    low, high = torch.minimum(low, high), torch.maximum(low, high)
-    reach, extent = float(torch.maximum(low.abs(), high.abs()).max()), float((high - low).max())
-    if reach <= 1.05 * half and extent >= 2.0 * ROOMY * half:
-        return Similarity()
-    return Similarity(scale=extent / (2.0 * FILL_SHARE * half), translation=tuple((0.5 * (low + high)).tolist()))
+PriorChoice = str | Path | Any
+BudgetChoice = str | int | Budget | TrainingRun
 
 
-def _box(scene: Representation) -> Domain:
-    if not isinstance(scene, Field):
-        return scene.bounds()
-    centre, radius = occupied_sphere(scene)
-    local = scene.world_from_local.inverse()
-    middle, reach = local.points(centre.cpu()[None])[0], radius * local.scale / 3.0**0.5  # of a cube in the sphere
-    return Domain(tuple((middle - reach).tolist()), tuple((middle + reach).tolist()))
+@dataclass(frozen=True)
+class RefineOptions:
+    """How an asset is refined."""
+
+    geometry: Literal["free", "locked"] = "free"
+    """Whether the vertices of a mesh may move; its faces and uv stay."""
+    denoise: bool = True
+    """Smooth vertices first that are mostly noise, as in a poor scan; those of locked meshes never are."""
+    texture: int = 1024
+    """Texels a side for a mesh that has none of its own."""
+    control: ControlKind = "normal"
+    """What a prior with a ControlNet on it was taught to read."""
+    pbr: bool = False
+    """Learn roughness and metalness of a mesh as well, under random lights."""
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+    """How the prior is asked."""
+    preview: Preview | None = None
+    """Is given pictures of four sides, now and then."""
 
 
-def asset_subject(
-    scene: Representation,
-    penalties: Penalties,
-    generator: torch.Generator,
-    free: float,
-    pbr: bool = False,
-) -> Subject:
-    """A loaded scene that learns; the vertices of a mesh move for the share `free` of the run; with `pbr` its roughness
-    and metalness learn too.
+@dataclass(frozen=True)
+class RetextureOptions:
+    """How a mesh is painted."""
+
+    keep: bool = False
+    """Begin with the colours that are there, not with grey."""
+    texture: int = 1024
+    """Texels a side for a mesh that has none of its own."""
+    control: ControlKind = "normal"
+    """What a prior with a ControlNet on it was taught to read."""
+    pbr: bool = False
+    """Learn roughness and metalness as well, under random lights."""
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+    """How the prior is asked."""
+    preview: Preview | None = None
+    """Is given pictures of four sides, now and then."""
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """How an asset is edited."""
+
+    method: MethodChoice = "dds"
+    """Rule of score distillation that asks about the words of what there is, too."""
+    preserve: float = 5.0
+    """Weight with which pixels are held where the prior does not ask for a change."""
+    free: bool = False
+    """Let the vertices of a mesh move as well."""
+    texture: int = 1024
+    """Texels a side for a mesh that has none of its own."""
+    control: ControlKind = "normal"
+    """What a prior with a ControlNet on it was taught to read."""
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+    """How the prior is asked."""
+    preview: Preview | None = None
+    """Is given pictures of four sides, now and then."""
+
+
+REFINE, RETEXTURE, EDIT = RefineOptions(), RetextureOptions(), EditOptions()
+
+
+def refine(
+    asset: Representation | Asset,
+    prompt: str,
+    method: MethodChoice = "sds",
+    prior: PriorChoice = None,
+    *,
+    options: RefineOptions = REFINE,
+    budget: BudgetChoice = "2m",
+    seed: int | torch.Generator = 0,
+    progress: Progress | None = None,
+) -> GenerationResult:
+    """Make a better asset of one that is there: sharper colours, cleaner shape, the same thing under its words.
+
+    The prior is asked at the late times of its diffusion alone, where it says how to finish what it sees. The asset
+    stays in its own frame and is shown to the prior as large as that expects things. Arguments are those of `generate`.
+
+    Returns:
+        The refined copy; `report.measures["psnr_to_source"]` says how far it is from the asset, in dB.
+
+    Example:
+        >>> better = refine(volkit.load("scan.glb"), "a red ball", options=RefineOptions("locked"))  # doctest: +SKIP
     """
+    Prompts(prompt)
+    progress, generator, score = progress or Progress(), make_generator(seed), options.score
+    asked = _opened(prior, progress)
+    scene, before = _copies(asset, asked.schedule.alpha.device)
+    place = place_of(before, asked.advice.half)
+    free = FREE_SHARE if options.geometry == "free" else 0.0
     if isinstance(scene, Mesh):
-        return MeshSubject(scene, penalties, free, generator if pbr else None, fine=True)
-    scene.requires_grad_(True)
-    if isinstance(scene, Splats):
-        return SplatSubject(scene, penalties, DefaultStrategy(max_splats=len(scene), resets=()))
-    assert isinstance(scene, Field)
-    return FieldSubject(scene, penalties, generator, samples=3.0)
+        scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
+        scene = ensure_uv(scene, options.texture)
+    generator = on_device(generator, scene.device)
+    particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
+    start = StartAsset(before, place=place, control=options.control)
+    around = sample_cameras(asked, score)
+    rung = build_rung(prompt, method, asked, score, around, generator, start)
+    run = GenerationRun(rung, options.preview).late()
+    with progress.phase(f"refine {scene.config.kind}"):
+        done = run.train([particle], training_run(budget), progress)
+    evaluator = Evaluator.of_scene(before, EVALUATION_SIZE, make_generator(0))
+    measures = {"psnr_to_source": evaluator.mean_psnr(done.scenes[0], progress)}
+    return Request(prompt, method, prior_name(prior), score).result(done, run.rung, measures)
 
 
-def ensure_uv(mesh: Mesh, size: int) -> Mesh:
-    """A mesh with uv and a texture: its own, or charts of its own and what it shows baked on them."""
-    if mesh.config.texture[0]:
-        return mesh
-    (atlas,) = unwrap([mesh.triangles], size)
-    texture = bake_texture(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
-    found = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
-    return found.placed_like(mesh)
+def retexture(
+    mesh: Mesh | Asset,
+    prompt: str,
+    method: MethodChoice = "sds",
+    prior: PriorChoice = None,
+    *,
+    options: RetextureOptions = RETEXTURE,
+    budget: BudgetChoice = "2m",
+    seed: int | torch.Generator = 0,
+    progress: Progress | None = None,
+) -> GenerationResult:
+    """Paint a mesh by words: vertices, faces and uv stay, and a mesh without uv is unwrapped.
+
+    Arguments are those of `generate`. TypeError for what is no mesh.
+
+    Example:
+        >>> painted = retexture(volkit.load("teapot.glb"), "a blue teapot", budget="5m")  # doctest: +SKIP
+    """
+    Prompts(prompt)
+    progress, generator, score = progress or Progress(), make_generator(seed), options.score
+    asked = _opened(prior, progress)
+    scene, before = _copies(mesh, asked.schedule.alpha.device)
+    if not isinstance(scene, Mesh):
+        raise TypeError(f"a {scene.config.kind} is no mesh: only meshes are painted; extract one first")
+    scene = ensure_uv(scene, options.texture)
+    scene = scene if options.keep else _grey(scene)
+    place = place_of(before, asked.advice.half)
+    generator = on_device(generator, scene.device)
+    start = StartAsset(before, place=place, control=options.control)
+    rung = build_rung(prompt, method, asked, score, sample_cameras(asked, score), generator, start)
+    with progress.phase("retexture"):
+        particle = MeshParticle(scene, score.penalties, 0.0, generator if options.pbr else None)
+        done = GenerationRun(rung, options.preview).train([particle], training_run(budget), progress)
+    return Request(prompt, method, prior_name(prior), score).result(done, rung)
 
 
-def denoise_if_noisy(mesh: Mesh, progress: Progress) -> Mesh:
-    """A mesh without the noise of its vertices, if it has much: pictures as coarse as a prior's cannot tell it."""
-    surface, rounds = denoise(mesh.triangles)
-    if not rounds:
-        return mesh
-    progress.note(f"the vertices are noisy: {rounds} rounds of smoothing come first (--denoise off leaves them)")
-    return mesh.with_vertices(surface.vertices)
+def edit_with_prompt(
+    asset: Representation | Asset,
+    before: str,
+    after: str,
+    prior: PriorChoice = None,
+    *,
+    options: EditOptions = EDIT,
+    budget: BudgetChoice = "2m",
+    seed: int | torch.Generator = 0,
+    progress: Progress | None = None,
+) -> GenerationResult:
+    """Change what an asset is by words, and nothing else of it: `before` says what it is, `after` what it shall be.
+
+    Delta denoising: what the prior says about the asset under the first words is taken off what it says about the
+    edited one under the second, at the same noise. What it does not ask to change is held.
+
+    Returns:
+        The edited copy; `report.measures` tells `psnr_untouched` (dB between before and after of the pixels that were
+        not to change, None where there are none), `share_untouched` of pixels, and `psnr_to_source`.
+
+    Example:
+        >>> made = edit_with_prompt(scene, "a red ball", "a green ball", budget="5m")  # doctest: +SKIP
+    """
+    for words in (before, after):
+        Prompts(words)
+    progress, generator, score = progress or Progress(), make_generator(seed), options.score
+    asked = _opened(prior, progress)
+    scene, old = _copies(asset, asked.schedule.alpha.device)
+    start = StartAsset(old, before, place_of(old, asked.advice.half), options.preserve, options.control)
+    if isinstance(scene, Mesh):
+        scene = ensure_uv(scene, options.texture)
+    generator = on_device(generator, scene.device)
+    particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
+    rung = build_rung(after, options.method, asked, score, sample_cameras(asked, score), generator, start)
+    with progress.phase(f"edit {scene.config.kind}"):
+        done = GenerationRun(rung, options.preview).train([particle], training_run(budget), progress)
+    measures = measure_untouched(rung, start, done.scenes[0])
+    return Request(after, options.method, prior_name(prior), score).result(done, rung, measures)
+
+
+@torch.no_grad()
+def measure_untouched(rung: ScoreRung, start: StartAsset, after: Representation) -> dict[str, float | None]:
+    """PSNR between before and after, over eight views, of the pixels that the prior never asked to change, and of all.
+
+    What it asks is the mean of its gradients about the asset as it was, over many draws of noise.
+    """
+    size = int(rung.around.draw(1, 1.0, make_generator(0)).size[0, 0])
+    cameras = rung.around.turntable(UNTOUCHED_VIEWS, size)
+    white = torch.ones(UNTOUCHED_VIEWS, 3, device=rung.generator.device)
+    old, new = start.pictures(cameras, white), replace(start, scene=after).pictures(cameras, white)
+    conditions, draws = rung.asked.build(cameras, white), make_generator(0)
+    gradients = [rung.guidance.step(old, conditions, draws).gradient for _ in range(UNTOUCHED_DRAWS)]
+    kept = ~_grown(change_mask(torch.stack(gradients).mean(0)) > 0.5)
+    held = new.clone()
+    held[~kept] = old[~kept]
+    share = float(kept.double().mean())
+    flat = [picture.flatten(0, 1).clamp(0.0, 1.0).cpu() for picture in (held, new, old)]
+    of_kept, of_all = psnr(flat[0], flat[2]), psnr(flat[1], flat[2])
+    # Pixels that count as equal would make the mean better than it is.
+    corrected = None if of_kept is None or not share else of_kept + 10.0 * torch.tensor(share).log10().item()
+    return {"psnr_untouched": corrected, "share_untouched": share, "psnr_to_source": of_all}
+
+
+def _opened(prior: PriorChoice, progress: Progress) -> GuidingPrior:
+    with progress.phase("prior"):
+        return open_guiding_prior(prior)
+
+
+def _copies(asset: Representation | Asset, device: torch.device) -> tuple[Representation, Representation]:
+    """What learns and what there was, on a device; neither shares anything with what was given."""
+    given = asset.mesh if isinstance(asset, Asset) else asset
+    scene, before = (given.with_().to(device) for _ in range(2))
+    return scene, before.requires_grad_(False)
+
+
+def _grown(mask: Bool[Tensor, "view height width"]) -> Bool[Tensor, "view height width"]:
+    width = 2 * UNTOUCHED_MARGIN + 1
+    return functional.max_pool2d(mask[:, None].float(), width, 1, UNTOUCHED_MARGIN)[:, 0] > 0
+
+
+def _grey(mesh: Mesh) -> Mesh:
+    """The same without its colours; what is transparent stays so."""
+    texture = torch.where(torch.arange(4, device=mesh.device) < 3, GREY, mesh.texture).to(torch.uint8)
+    grey = Mesh.of(
+        mesh.vertices, mesh.faces, corner_uv=mesh.corner_uv, texture=texture, metallic_roughness=mesh.metallic_roughness
+    )
+    return grey.placed_like(mesh)

@@ -6,17 +6,21 @@ from dataclasses import replace
 import torch
 
 from volkit.distillation.splats.mcmc import MCMCStrategy
-from volkit.generation import UNKNOWN_OCCUPANCY, CameraSampler, FieldSubject, Penalties, SplatSubject, Subject
+from volkit.generation.camera_sampler import CameraSampler
+from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
 from volkit.generation.initialise import initialise
+from volkit.generation.particle import Particle
+from volkit.generation.penalties import Penalties
+from volkit.generation.splat_particle import SplatParticle
 from volkit.geometry import Domain
 from volkit.guidance.ramps import Ramp, value
-from volkit.representations import REPRESENTATIONS, Field, Splats, SplatsConfig
+from volkit.representations import REPRESENTATIONS, Field, RepresentationConfig, Splats, SplatsConfig
 
-__all__ = ["LEARNABLE", "build_subject", "coarse_first", "pixels_across", "scene_of"]
+__all__ = ["LEARNABLE", "build_particle", "coarse_first", "pixels_across", "scene_of"]
 
 LEARNABLE = tuple(kind for kind, config in REPRESENTATIONS.items() if config.trainable)
-MOST_SPLATS = 20_000
-MANY = 64  # pixels a side
+MAX_SPLATS = 20_000
+LARGE_PICTURE = 64  # pixels a side
 
 
 def pixels_across(around: CameraSampler, domain: Domain) -> float:
@@ -29,7 +33,7 @@ def pixels_across(around: CameraSampler, domain: Domain) -> float:
 def coarse_first(around: CameraSampler) -> CameraSampler:
     """Half of many pixels a side while matter of a field may begin anywhere: until then its rays pass every cell."""
     first = value(around.size, 0.0)
-    if first < MANY:
+    if first < LARGE_PICTURE:
         return around
     rest = around.size.corners if isinstance(around.size, Ramp) else ()
     corners = (
@@ -41,15 +45,20 @@ def coarse_first(around: CameraSampler) -> CameraSampler:
 
 
 def scene_of(
-    kind: str,
+    to: str | RepresentationConfig,
     around: CameraSampler,
     half: float,
     generator: torch.Generator,
-    most: int = MOST_SPLATS,
+    most: int = MAX_SPLATS,
 ) -> Field | Splats:
-    """An untrained scene of a kind, on the CPU, in the cube of that half edge; `most` splats."""
+    """An untrained scene of a kind or a config, on the CPU, in the cube of that half edge; `most` splats.
+
+    ValueError for a kind that cannot learn from a prior.
+    """
     domain = Domain.cube(half)
-    config = REPRESENTATIONS[kind].for_prior(pixels_across(around, domain))
+    if isinstance(to, str) and to not in LEARNABLE:
+        raise ValueError(f"{to}: there is no such kind to generate; choose one of {', '.join(LEARNABLE)}, mesh")
+    config = REPRESENTATIONS[to].for_prior(pixels_across(around, domain)) if isinstance(to, str) else to
     if isinstance(config, SplatsConfig):
         config = replace(config, count=min(config.count, most))
     scene = config.build(domain, generator)
@@ -57,11 +66,11 @@ def scene_of(
     return scene
 
 
-def build_subject(
-    scene: Field | Splats, penalties: Penalties, generator: torch.Generator, most: int = MOST_SPLATS
-) -> Subject:
+def build_particle(
+    scene: Field | Splats, penalties: Penalties, generator: torch.Generator, most: int = MAX_SPLATS
+) -> Particle:
     """An untrained scene as a grey fog that learns, where it is; of splats there will be `most`."""
     initialise(scene, generator)
     if isinstance(scene, Splats):
-        return SplatSubject(scene, penalties, MCMCStrategy(most))
-    return FieldSubject(scene, penalties, generator)
+        return SplatParticle(scene, penalties, MCMCStrategy(most))
+    return FieldParticle(scene, penalties, generator)

@@ -1,16 +1,16 @@
 """Similarities between frames, read as `a_from_b`, and the three frames that scene files have."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 
+from volkit.choices import Frame
 from volkit.geometry.rays import Rays
 from volkit.typing import Float, Tensor
 
 __all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
 
-Frame = Literal["zup", "yup", "ydown"]  # what is up: +Z in the world, +Y in glTF, -Y where COLMAP and cameras have it
 UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

@@ -1,13 +1,15 @@
 """The interface of a diffusion prior: whatever can say which noise is in a picture."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from volkit.guidance.advice import Advice
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Noised", "Prior", "Score"]
+__all__ = ["GuidingPrior", "Noised", "OwnPrior", "Prior", "Score", "guiding_prior"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,87 @@ class Prior(Score, Protocol):
     def decode(self, x: Float[Tensor, "group ..."]) -> Float[Tensor, "view height width 3"]:
         """Back to display-referred pictures; differentiable."""
         ...
+
+
+class GuidingPrior(Prior, Protocol):
+    """A prior that reads words and says how it wants to be used."""
+
+    @property
+    def advice(self) -> Advice:
+        """What suits it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Pixels a side of the pictures that it was taught."""
+        ...
+
+    @property
+    def bounded(self) -> bool:
+        """Whether x̂0 is to be kept in [-1, 1]."""
+        ...
+
+    @property
+    def controlled(self) -> bool:
+        """Whether it is told a control picture (ControlNet)."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """What it is told for these texts, a row each."""
+        ...
+
+
+@dataclass(frozen=True)
+class OwnPrior:
+    """Anyone's object with `eps`, `encode`, `decode` and `schedule`, and what suits a prior that says no more.
+
+    `embed`, `views`, `size` and `bounded` are the object's own where it has them; one that embeds no words is told
+    none.
+    """
+
+    own: Any
+    advice: Advice = field(default_factory=Advice)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.own.schedule
+
+    @property
+    def views(self) -> int:
+        return getattr(self.own, "views", 1)
+
+    @property
+    def size(self) -> int:
+        return getattr(self.own, "size", self.advice.size)
+
+    @property
+    def bounded(self) -> bool:
+        return getattr(self.own, "bounded", self.advice.bounded)
+
+    @property
+    def controlled(self) -> bool:
+        return getattr(self.own, "controlled", False)
+
+    def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "group ..."]:
+        return self.own.encode(pictures)
+
+    def decode(self, x: Float[Tensor, "group ..."]) -> Float[Tensor, "view height width 3"]:
+        return self.own.decode(x)
+
+    def eps(self, at: Noised, condition: Condition) -> Tensor:
+        return self.own.eps(at, condition)
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        return self.own.embed(texts) if hasattr(self.own, "embed") else Condition()
+
+
+def guiding_prior(prior: Any) -> GuidingPrior:
+    """A prior of anyone's as generation asks it; TypeError names what it lacks.
+
+    Its `advice` (an `Advice`: cameras, sizes, guidance scale) is its own where it has one.
+    """
+    if missing := [name for name in ("eps", "encode", "decode", "schedule") if not hasattr(prior, name)]:
+        raise TypeError(f"a {type(prior).__name__} is no prior: it has no {', '.join(missing)}")
+    if all(hasattr(prior, name) for name in ("advice", "size", "bounded", "controlled", "embed", "views")):
+        return prior
+    return OwnPrior(prior, getattr(prior, "advice", None) or Advice())

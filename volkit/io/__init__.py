@@ -1,9 +1,9 @@
 """Scene files: one file or folder per format; `formats.py` is the table."""
 
-from volkit.files.errors import FormatError, PlaceError
+from volkit.choices import SpzFrame
+from volkit.files.errors import FormatError, PlaceError, TargetError
 from volkit.io.format import Format
-from volkit.io.formats import FORMATS, check_target, describe, format_for, load, save
-from volkit.io.splats.spz import SpzFrame
+from volkit.io.formats import FORMATS, check_target, describe, format_for, load, plug_in_formats, register_format, save
 
 __all__ = [
     "FORMATS",
@@ -11,9 +11,12 @@ __all__ = [
     "FormatError",
     "PlaceError",
     "SpzFrame",
+    "TargetError",
     "check_target",
     "describe",
     "format_for",
     "load",
+    "plug_in_formats",
+    "register_format",
     "save",
 ]

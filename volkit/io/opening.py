@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from volkit.devices import Device, chosen_device
-from volkit.io import FORMATS, FormatError, SpzFrame, load
+from volkit.choices import Device
+from volkit.devices import chosen_device
+from volkit.io import FORMATS, FormatError, SpzFrame, load, plug_in_formats
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
@@ -22,7 +23,9 @@ def is_scene(path: Path) -> bool:
         return False
     # A damaged scene file is still one by its name: its own reader says best what is wrong with it.
     named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
-    return named or any(row.sniff(path) for row in FORMATS.values())
+    if named or any(row.sniff(path) for row in FORMATS.values()):
+        return True
+    return any(path.name.lower().endswith(row.suffixes) or row.sniff(path) for row in plug_in_formats())
 
 
 def open_scene(

@@ -1,17 +1,15 @@
 """Solids that engines collide with: closed, convex, few of them."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 
+from volkit.choices import ColliderShape
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.simplify import simplify
 from volkit.typing import Float, Tensor
 
 __all__ = ["ColliderShape", "build_colliders"]
 
-ColliderShape = Literal["convex", "hulls", "box"]
 
 # PhysX takes 255 vertices (PxConvexMeshDesc::vertexLimit), Unity 255 triangles (manual, Mesh Collider): 2 V - 4 of them
 VERTICES = 128

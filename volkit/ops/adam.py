@@ -51,24 +51,25 @@ def adam_(
     _check(param, (grad, first, second), step, touched_only)
     if param.numel() == 0:
         return
-    kind = backend.choose("adam_", param, grad, first, second)
-    if kind == "reference":
+    if backend.choose("adam_", param, grad, first, second) == "reference":
         _reference(param, grad, first, second, step, rule, touched_only)
         return
     rows = param.shape[0] if touched_only else 1
     backend.run(
         "adam",
-        kind,
-        param.device,
-        *(tensor.data_ptr() for tensor in (param, grad, first, second)),
-        rows,
-        param.numel() // rows,
-        rule.lr / (1.0 - rule.beta1**step),
-        (1.0 - rule.beta2**step) ** -0.5,
-        rule.beta1,
-        rule.beta2,
-        rule.eps,
-        int(touched_only),
+        param,
+        param=param,
+        grad=grad,
+        first=first,
+        second=second,
+        rows=rows,
+        features=param.numel() // rows,
+        rate=rule.lr / (1.0 - rule.beta1**step),
+        root=(1.0 - rule.beta2**step) ** -0.5,
+        beta1=rule.beta1,
+        beta2=rule.beta2,
+        eps=rule.eps,
+        touched_only=touched_only,
     )
     # The kernel writes behind torch's back: whoever saved one of these for backward must still be told.
     torch.autograd.graph.increment_version((param, grad, first, second))

@@ -7,20 +7,22 @@ environment variable VOLKIT_BACKEND, raises where it cannot be honoured. Nothing
 
 import os
 import warnings
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+import numpy as np
 import torch  # before the extension, so that both share one OpenMP runtime
 from torch import Tensor
 
 __all__ = [
     "Choice",
     "Kind",
-    "address",
     "choose",
     "describe",
+    "fields_of",
     "isa",
     "library_missing",
     "native_missing",
@@ -44,8 +46,8 @@ except ImportError as failure:
 _forced: list[Choice] = []
 _warned: set[str] = set()
 
-# What each optional library replaces, and the extra that installs it.
-_LIBRARIES = {"gsplat": "splat rasterisation", "nerfacc": "ray marching", "tinycudann": "hash grid and MLP"}
+# What each optional library that is wired replaces.
+_LIBRARIES = {"gsplat": "splat rasterisation"}
 
 
 @contextmanager
@@ -100,18 +102,24 @@ def splats_by_gsplat() -> bool:
     return True
 
 
-def run(op: str, kind: Kind, device: torch.device, *arguments: int | float) -> None:
-    """Call a kernel with the fields of its task, on the current stream of `device` where that is a GPU."""
-    if kind == "native":
-        getattr(_native, op)(*arguments)
+def run(op: str, on: Tensor, **fields: Tensor | np.ndarray | array | int | float | None) -> None:
+    """Call a kernel with the fields of its task by name, where `on` lies: on the current stream of a GPU.
+
+    TypeError where a field is unknown, missing or of the wrong type, ValueError where it has the wrong length, is not
+    contiguous or lies elsewhere; each names the op and the field. `fields_of(op)` lists them.
+    """
+    if on.device.type == "cpu":
+        getattr(_native, op)(**fields)
         return
-    with torch.cuda.device(device):
-        getattr(_native, f"{op}_cuda")(*arguments, torch.cuda.current_stream(device).cuda_stream)
+    with torch.cuda.device(on.device):
+        getattr(_native, f"{op}_cuda")(torch.cuda.current_stream(on.device).cuda_stream, **fields)
 
 
-def address(tensor: Tensor | None) -> int:
-    """Give the address of a tensor's first element, 0 for none."""
-    return 0 if tensor is None else tensor.data_ptr()
+def fields_of(op: str) -> dict[str, tuple[str, bool]]:
+    """The fields that a kernel takes: their type, and whether they must be given."""
+    if _native is None:
+        raise RuntimeError(native_missing())
+    return dict(_native.fields[op])
 
 
 def isa() -> str:
@@ -150,20 +158,40 @@ def library_missing(name: str) -> str:
 
 
 def describe() -> dict[str, object]:
-    """Report what runs here, in JSON-able values: for every report and for `volkit doctor`."""
+    """Report what runs here, in JSON-able values: for every report and for `volkit doctor`.
+
+    Of `native` and `cuda`, whether they work was found by running a small op; else why they are missing.
+    """
     return {
         "choice": _choice(),
-        "native": native_missing() or "available",
+        "native": native_missing() or _tried("cpu", f"isa {isa()}, {_count(torch.get_num_threads(), 'thread')}"),
         "isa": isa(),
         "isas": list(_native.isas()) if _native is not None else [],
         "bfloat16_products": "bfloat16" if isa() in ("avx512_bf16", "amx_bf16") else "float32 (no AVX-512 BF16)",
         "threads": torch.get_num_threads(),
-        "cuda": _cuda_missing() or "available",
+        "cuda": _cuda_missing() or _tried("cuda", _count(int(_native.device_count()), "device")),
         "cuda_compiled": _native is not None and bool(_native.has_cuda),
         "cuda_devices": int(_native.device_count()) if _native is not None else 0,
         "torch": torch.__version__,
         "libraries": {name: library_missing(name) or "available" for name in _LIBRARIES},
     }
+
+
+def _tried(device: str, what: str) -> str:
+    """Run one step of Adam whose result is known: 3 - 2 / sqrt(2 * 2)."""
+    try:
+        param, grad, first, second = (torch.full((8,), value, device=device) for value in (3.0, 2.0, 0.0, 0.0))
+        tensors = {"param": param, "grad": grad, "first": first, "second": second}
+        constants = {"rate": 1.0, "root": 1.0, "beta1": 0.0, "beta2": 0.0, "eps": 0.0}
+        run("adam", param, **tensors, **constants, rows=1, features=8, touched_only=False)
+        found = param.tolist()
+    except RuntimeError as error:
+        return f"fails ({what}): {error}"
+    return f"works ({what})" if found == [2.0] * 8 else f"fails ({what}): wrong numbers"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cuda_missing() -> str:

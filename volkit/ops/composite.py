@@ -1,6 +1,6 @@
 """Emission and absorption along rays: how the answers at samples add up to a pixel."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -89,8 +89,9 @@ def _composite(
     sums = density.new_empty(rays, channels.shape[1])
     results = (sums, density.new_empty(rays), density.new_empty(rays), torch.empty_like(t0.contiguous()))
     if rays:
-        given = (density.contiguous(), channels, t0.contiguous(), t1.contiguous(), offsets.contiguous())
-        _run("composite", given, stop, results, [None] * 6)
+        given = _fields(density, channels, t0, t1, offsets, stop)
+        names = ("sums", "opacity", "depth", "weights")
+        backend.run("composite", channels, **given, **dict(zip(names, results, strict=True)), **_strides(None))
     return results
 
 
@@ -101,21 +102,26 @@ def _(density, channels, t0, t1, offsets, stop):
     return sums, density.new_empty(rays), density.new_empty(rays), density.new_empty(density.shape[0])
 
 
-def _run(op: str, given, stop: float, results, grads) -> None:
-    """Call a kernel with the fields of CompositeTask; `grads` are its gradients in order, scratch
-    excepted."""
-    channels, density_grad, channels_grad = given[1], grads[4], grads[5]
-    scratch = None if density_grad is None else torch.empty_like(density_grad)
-    fields = [
-        *map(backend.address, given),
-        given[4].shape[0] - 1,
-        *channels.shape[1:],
-        *channels.stride(),
-        stop,
-    ]
-    fields += map(backend.address, (*results, *grads[:4], scratch, density_grad, channels_grad))
-    fields += (0, 0) if channels_grad is None else channels_grad.stride()
-    backend.run(op, "native" if channels.device.type == "cpu" else "cuda", channels.device, *fields)
+def _fields(density, channels, t0, t1, offsets, stop: float) -> dict[str, Any]:
+    """What both kernels read of the samples."""
+    return {
+        "density": density.contiguous(),
+        "channels": channels,
+        "t0": t0.contiguous(),
+        "t1": t1.contiguous(),
+        "offsets": offsets.contiguous(),
+        "samples": channels.shape[0],
+        "rays": offsets.shape[0] - 1,
+        "channel_count": channels.shape[1],
+        "sample_stride": channels.stride(0),
+        "channel_stride": channels.stride(1),
+        "stop": stop,
+    }
+
+
+def _strides(channels_grad: Tensor | None) -> dict[str, int]:
+    sample, channel = (0, 0) if channels_grad is None else channels_grad.stride()
+    return {"grad_sample_stride": sample, "grad_channel_stride": channel}
 
 
 @torch.library.custom_op("volkit::composite_grad", mutates_args=())
@@ -133,9 +139,19 @@ def _composite_grad(
     density_grad = torch.empty_like(weights)
     channels_grad = channels.new_empty(0) if arrived[0] is None else torch.empty_like(channels)
     if offsets.shape[0] > 1:
-        given = (density.contiguous(), channels, t0.contiguous(), t1.contiguous(), offsets.contiguous())
         wanted = None if arrived[0] is None else channels_grad
-        _run("composite_grad", given, stop, (None, None, None, weights), [*arrived, density_grad, wanted])
+        names = ("sums_grad", "opacity_grad", "depth_grad", "weights_grad")
+        backend.run(
+            "composite_grad",
+            channels,
+            **_fields(density, channels, t0, t1, offsets, stop),
+            **dict(zip(names, arrived, strict=True)),
+            weights=weights,
+            scratch=torch.empty_like(density_grad),
+            density_grad=density_grad,
+            channels_grad=wanted,
+            **_strides(wanted),
+        )
     return density_grad, channels_grad
 
 

@@ -156,7 +156,7 @@ def _planar(x: Tensor) -> Tensor:
 @torch.library.custom_op("volkit::fused_mlp", mutates_args=())
 def _mlp(inputs: Tensor, weights: Tensor, numbers: list[int]) -> Tensor:
     out = inputs.new_empty(numbers[1], len(inputs))
-    _run("fused_mlp", inputs, (weights, out), numbers)
+    _run("fused_mlp", inputs, numbers, weights=weights, out=out)
     return out.t()
 
 
@@ -171,8 +171,11 @@ def _mlp_backward(
 ) -> tuple[Tensor, Tensor]:
     grad_inputs = inputs.new_empty(numbers[0] if wanted[0] else 0, len(inputs))
     grad_weights = torch.zeros_like(weights) if wanted[1] else weights.new_empty(0)
-    into = (grad_inputs if wanted[0] else None, grad_weights if wanted[1] else None)
-    _run("fused_mlp_backward", inputs, (weights, grad, *into), numbers)
+    into = {
+        "grad_inputs": grad_inputs if wanted[0] else None,
+        "grad_weights": grad_weights if wanted[1] else None,
+    }
+    _run("fused_mlp_backward", inputs, numbers, weights=weights, grad_out=grad.t(), **into)
     return grad_inputs.t(), grad_weights
 
 
@@ -182,10 +185,10 @@ def _(grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], wanted:
     return grad_inputs, torch.empty_like(weights) if wanted[1] else weights.new_empty(0)
 
 
-def _run(op: str, inputs: Tensor, arrays: tuple[Tensor | None, ...], numbers: list[int]) -> None:
-    kind = "cuda" if inputs.is_cuda else "native"
-    addresses = (inputs.data_ptr(), *map(backend.address, arrays))
-    backend.run(op, kind, inputs.device, *addresses, len(inputs), *numbers)
+def _run(op: str, inputs: Tensor, numbers: list[int], **memory: Tensor | None) -> None:
+    """Call a kernel, whose tensors are planar: [in, point], [out, point]."""
+    shape = dict(zip(("input_count", "output_count", "width", "hidden_layers", "bfloat16"), numbers, strict=True))
+    backend.run(op, inputs, inputs=inputs.t(), points=len(inputs), **shape, **memory)
 
 
 def _remember(ctx, inputs: tuple, output: Tensor) -> None:

@@ -196,7 +196,7 @@ def _level_rows(levels: HashLevels) -> Int[Tensor, "level 4"]:
 def _encode(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None) -> Tensor:
     points, features = positions.shape[0], table.shape[1]
     out = positions.new_empty(len(rows) * features, points)
-    _run("hash_encode", positions, (table, out), rows, features, table.dtype == torch.float16)
+    _run("hash_encode", positions, rows, *table.shape, table=table, half=table.dtype == torch.float16, out=out)
     return out.t()
 
 
@@ -207,13 +207,14 @@ def _(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None)
 
 @torch.library.custom_op("volkit::hash_scatter", mutates_args=("table_grad",))
 def _scatter(grad: Tensor, positions: Tensor, table_grad: Tensor, rows: Tensor) -> None:
-    _run("hash_scatter", positions, (grad, table_grad), rows, table_grad.shape[1])
+    _run("hash_scatter", positions, rows, *table_grad.shape, grad_out=grad.t(), grad_table=table_grad)
 
 
 @torch.library.custom_op("volkit::hash_slopes", mutates_args=())
 def _slopes(grad: Tensor, positions: Tensor, table: Tensor, rows: Tensor) -> Tensor:
     out = torch.empty_like(positions)
-    _run("hash_slopes", positions, (table, grad, out), rows, table.shape[1], table.dtype == torch.float16)
+    given = {"table": table, "half": table.dtype == torch.float16, "grad_out": grad.t()}
+    _run("hash_slopes", positions, rows, *table.shape, **given, grad_positions=out)
     return out
 
 
@@ -222,10 +223,19 @@ def _(grad: Tensor, positions: Tensor, table: Tensor, rows: Tensor) -> Tensor:
     return torch.empty_like(positions)
 
 
-def _run(op: str, positions: Tensor, arrays: tuple[Tensor, ...], rows: Tensor, *numbers: int) -> None:
-    kind = "cuda" if positions.is_cuda else "native"
-    addresses = (positions.data_ptr(), *(array.data_ptr() for array in arrays), rows.data_ptr())
-    backend.run(op, kind, positions.device, *addresses, positions.shape[0], len(rows), *map(int, numbers))
+def _run(op: str, positions: Tensor, rows: Tensor, entries: int, features: int, **others: Tensor | bool) -> None:
+    """Call a kernel; positions [point, 3] and the rows of levels, in host memory, are fields of all three."""
+    backend.run(
+        op,
+        positions,
+        positions=positions,
+        levels=rows.numpy(),
+        points=positions.shape[0],
+        level_count=len(rows),
+        entries=entries,
+        features=features,
+        **others,
+    )
 
 
 def _remember(ctx, inputs: tuple, output: Tensor) -> None:

@@ -67,6 +67,7 @@ class Stride:
 
 
 _MOST_INTERVALS = 2**22  # beyond it float32 no longer tells neighbouring ones apart
+_CORNERS = ("lower_x", "lower_y", "lower_z", "upper_x", "upper_y", "upper_z")
 _RUNS = 8  # kMarchRuns in cuda_ext/include/volkit/march.h
 
 Samples = tuple[Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]]
@@ -135,25 +136,39 @@ def _march(
     box: list[float],
     pace: list[float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    # Keeping the inputs by name keeps their memory alive until the kernels have run.
-    inputs = [each.contiguous() for each in (origins, directions, near, far, jitter, bits)]
-    if inputs[5].data_ptr() % 4:  # a view into a larger tensor; the kernel reads words
-        inputs[5] = inputs[5].clone()
+    bits = bits.contiguous()
+    if bits.data_ptr() % 4:  # a view into a larger tensor; the kernel reads words
+        bits = bits.clone()
     device, rays = origins.device, origins.shape[0]
-    kind = "native" if device.type == "cpu" else "cuda"
     counts = torch.empty(rays, dtype=torch.int32, device=device)
-    runs = torch.empty(rays, _RUNS, 2, dtype=torch.int32, device=device)
-    coarse = torch.empty(bits.shape[0] // 64 + 3, dtype=torch.uint8, device=device)
     step, cone, limit = pace
-    fields = [*map(backend.address, inputs), rays, *box[:6], int(box[6]), int(box[7])]
-    fields += [step, cone, math.log2(1 + cone), int(limit), *map(backend.address, (coarse, counts, runs))]
-    backend.run("march_count", kind, device, *fields, 0, 0, 0, 0)
+    *corners, contracted, resolution = box
+    fields = {
+        "origins": origins.contiguous(),
+        "directions": directions.contiguous(),
+        "near": near.contiguous(),
+        "far": far.contiguous(),
+        "jitter": jitter.contiguous(),
+        "bits": bits,
+        "rays": rays,
+        **dict(zip(_CORNERS, corners, strict=True)),
+        "contracted": int(contracted),
+        "resolution": int(resolution),
+        "step": step,
+        "cone": cone,
+        "rate": math.log2(1 + cone),
+        "limit": int(limit),
+        "coarse": torch.empty(bits.shape[0] // 64 + 3, dtype=torch.uint8, device=device),
+        "counts": counts,
+        "runs": torch.empty(rays, _RUNS, 2, dtype=torch.int32, device=device),
+    }
+    backend.run("march_count", origins, **fields, samples=0)
     offsets = torch.zeros(rays + 1, dtype=torch.int64, device=device)
     torch.cumsum(counts, 0, dtype=torch.int64, out=offsets[1:])
     samples = int(offsets[-1])
     t0, t1 = (torch.empty(samples, device=device) for _ in range(2))
     ray = torch.empty(samples, dtype=torch.int32, device=device)
-    backend.run("march_write", kind, device, *fields, *map(backend.address, (offsets, t0, t1, ray)))
+    backend.run("march_write", origins, **fields, samples=samples, offsets=offsets, t0=t0, t1=t1, ray=ray)
     return t0, t1, ray, offsets
 
 

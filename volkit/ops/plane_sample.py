@@ -96,7 +96,7 @@ def _features(factors: list[Tensor], lengths: list[int]) -> int:
     return sum(factors[sum(lengths[:term])].shape[1] for term in range(len(lengths)))
 
 
-def _run(op: str, positions: Tensor, product, reduce: bool, output=None, grad=None, position_grad=None) -> None:
+def _run(op: str, positions: Tensor, product, reduce: bool, **memory: Tensor) -> None:
     """Call a kernel with the fields of PlaneTask, of which the tables of factors and terms are in host
     memory."""
     factors, factor_grads, axes, lengths = product
@@ -110,16 +110,21 @@ def _run(op: str, positions: Tensor, product, reduce: bool, output=None, grad=No
         channels = factors[first].shape[1]
         terms.extend((first, length, channels, feature))
         first, feature = first + length, feature + channels
-    kind = "native" if positions.device.type == "cpu" else "cuda"
-    fields = [
-        positions.data_ptr(),
-        *positions.shape,
-        rows.buffer_info()[0],
-        terms.buffer_info()[0],
-        len(lengths),
-    ]
-    fields += [feature, int(reduce), *map(backend.address, (output, grad, position_grad))]
-    backend.run(op, kind, positions.device, *fields)
+    points, columns = positions.shape
+    backend.run(
+        op,
+        positions,
+        positions=positions,
+        points=points,
+        axes=columns,
+        factors=rows,
+        factor_count=len(factors),
+        terms=terms,
+        term_count=len(lengths),
+        features=feature,
+        reduce=reduce,
+        **memory,
+    )
 
 
 @torch.library.custom_op("volkit::plane_sample_grad", mutates_args=("factor_grads",))

@@ -46,7 +46,7 @@ def voxel_sample(
 @torch.library.custom_op("volkit::voxel_sample", mutates_args=())
 def _voxel_sample(positions: Tensor, links: Tensor, data: Tensor, data_grad: Tensor | None) -> Tensor:
     output = data.new_empty(positions.shape[0], data.shape[1])
-    _run("voxel_sample", (positions.contiguous(), links.contiguous(), data.contiguous()), output=output)
+    _run("voxel_sample", positions, links, data.shape, data=data.contiguous(), output=output)
     return output
 
 
@@ -55,17 +55,22 @@ def _(positions, links, data, data_grad):
     return data.new_empty(positions.shape[0], data.shape[1])
 
 
-def _run(op: str, given, output=None, grad=None, data_grad=None, position_grad=None) -> None:
+def _run(op: str, positions: Tensor, links: Tensor, shape: torch.Size, **memory: Tensor | None) -> None:
     """Call a kernel with the fields of VoxelTask."""
-    positions, links, data = given
-    points, native = positions.shape[0], positions.device.type == "cpu"
-    scratch = None
-    if native and data_grad is not None:
-        scratch = torch.empty(points, 8, dtype=torch.int32, device=positions.device)
-    fields = [backend.address(positions), points, backend.address(links), *links.shape]
-    fields += [backend.address(data), *data.shape]
-    fields += map(backend.address, (output, grad, data_grad, position_grad, scratch))
-    backend.run(op, "native" if native else "cuda", positions.device, *fields)
+    size_x, size_y, size_z = links.shape
+    backend.run(
+        op,
+        positions,
+        positions=positions.contiguous(),
+        points=positions.shape[0],
+        links=links.contiguous(),
+        size_x=size_x,
+        size_y=size_y,
+        size_z=size_z,
+        rows=shape[0],
+        channels=shape[1],
+        **memory,
+    )
 
 
 @torch.library.custom_op("volkit::voxel_sample_grad", mutates_args=("data_grad",))
@@ -77,14 +82,15 @@ def _voxel_sample_grad(
     data_grad: Tensor | None,
     wants_positions: bool,
 ) -> Tensor:
-    given = (positions.contiguous(), links.contiguous(), data.contiguous())
     grad = grad.contiguous()
     if data_grad is not None:
-        _run("voxel_sample_data_grad", given, grad=grad, data_grad=data_grad)
+        scratch = torch.empty(positions.shape[0], 8, dtype=torch.int32) if positions.device.type == "cpu" else None
+        _run("voxel_sample_data_grad", positions, links, data.shape, grad=grad, data_grad=data_grad, scratch=scratch)
     if not wants_positions:
         return positions.new_empty(0)
-    position_grad = torch.empty_like(given[0])
-    _run("voxel_sample_position_grad", given, grad=grad, position_grad=position_grad)
+    position_grad = positions.new_empty(positions.shape)
+    found = {"data": data.contiguous(), "grad": grad, "position_grad": position_grad}
+    _run("voxel_sample_position_grad", positions, links, data.shape, **found)
     return position_grad
 
 

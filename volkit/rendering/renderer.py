@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from volkit.geometry import Cameras
+from volkit.rendering.analytic import AnalyticRenderer
 from volkit.rendering.picture import Picture
 from volkit.rendering.splatting import SplatRenderer
 from volkit.rendering.surface import MeshRenderer
 from volkit.rendering.volume import VolumeRenderer
+from volkit.representations.analytic import AnalyticField
 from volkit.representations.field import Field
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
@@ -68,6 +70,8 @@ def renderer_for(representation: Representation, *, step_scale: float = 1.0, nor
 
     `step_scale` scales the steps of fields.
     """
+    if isinstance(representation, AnalyticField):
+        return AnalyticRenderer(step_scale, normals=normals)
     if isinstance(representation, Field):
         return VolumeRenderer(step_scale, normals=normals)
     if isinstance(representation, Splats):

@@ -1,18 +1,18 @@
 """Pictures as the pixels of a file: colour, depth, normals, opacity."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 
+from volkit.choices import Channel
 from volkit.evaluation.metrics import quantised
 from volkit.rendering.picture import Picture
 from volkit.typing import Tensor
 
 __all__ = ["CHANNELS", "DEPTH_UNIT", "Channel", "drawn"]
 
-Channel = Literal["rgb", "depth", "normal", "opacity"]
 DEPTH_UNIT = 1e-3  # of a world unit in a 16-bit picture: millimetres where the unit is a metre, as nerfstudio reads it
 DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
 

@@ -6,27 +6,18 @@ from typing import Any
 
 from volkit.evaluation.evaluate import WHITE, render_over
 from volkit.geometry import Cameras
-from volkit.guidance import Bounded, Method
-from volkit.guidance.ramps import Ramp
 from volkit.rendering.renderer import renderer_for
 from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
 from volkit.representations import Mesh, Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["SHOWN_SIZE", "VIEWS", "pictures_around", "strength", "write_prior_report"]
+__all__ = ["SHOWN_SIZE", "VIEWS", "pictures_around", "write_prior_report"]
 
 VIEWS, SHOWN_SIZE = 8, 128  # around the asset, pixels a side of each
 REPORT_STEP_SCALE = 4.0  # of the steps through a field: enough to look at, and fog fills all of them
 SETTINGS = ("method", "scale", "prior", "steps", "seconds")
 
 Image = Float[Tensor, "height width 3"]
-
-
-def strength(method: Method) -> float | None:
-    """The guidance scale that a method ends with, None where it has none."""
-    combine = method.combine.combine if isinstance(method.combine, Bounded) else method.combine
-    scale = getattr(combine, "scale", None)
-    return scale.corners[-1][1] if isinstance(scale, Ramp) else scale
 
 
 def pictures_around(scene: Representation, cameras: Cameras) -> dict[str, Image]:

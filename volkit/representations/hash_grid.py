@@ -115,7 +115,7 @@ class HashGrid(Field):
         return self.query_hidden(points)[0]
 
     def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
-        """Density, colour, and the density network's 16 outputs."""
+        """As `query`, and the density network's 16 outputs; without `colour` no channel is answered."""
         hidden, inside = self._hidden(points.positions)
         channels = {"rgb": self._rgb(hidden, points.directions)} if colour else {}
         return FieldSample(self._activate(hidden, inside), channels), hidden

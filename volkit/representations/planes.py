@@ -87,7 +87,7 @@ class Planes(Field):
         return self._answer(points, hidden, inside, colour=True)
 
     def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
-        """Density, colour, and the density network's outputs, that of density first."""
+        """As `query`, and the density network's outputs, that of density first; without `colour` no channel."""
         hidden, inside = self._hidden(points.positions)
         return self._answer(points, hidden, inside, colour), hidden.roll(1, -1)
 

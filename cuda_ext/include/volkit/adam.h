@@ -3,24 +3,25 @@
 //   rate = lr / (1 - b1^t),   root = 1 / sqrt(1 - b2^t)
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/lanes.h"
 
 namespace volkit {
 
-struct AdamTask {
-  float* param;   // [row, feature]
-  float* grad;    // [row, feature], cleared in the same pass
-  float* first;   // [row, feature]
-  float* second;  // [row, feature]
-  int64_t rows;
-  int64_t features;
-  float rate;
-  float root;
-  float beta1;
-  float beta2;
-  float eps;
-  int64_t touched_only;  // rows with an all-zero gradient keep parameter and moments
-};
+#define VOLKIT_ADAM_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                        \
+  STRIDED(float, param, rows * features)  /* [row, feature], dense in any order */               \
+  STRIDED(float, grad, rows * features)  /* cleared in the same pass */                          \
+  STRIDED(float, first, rows * features)                                                         \
+  STRIDED(float, second, rows * features)                                                        \
+  NUMBER(int64_t, rows)                                                                          \
+  NUMBER(int64_t, features)                                                                      \
+  NUMBER(float, rate)                                                                            \
+  NUMBER(float, root)                                                                            \
+  NUMBER(float, beta1)                                                                           \
+  NUMBER(float, beta2)                                                                           \
+  NUMBER(float, eps)                                                                             \
+  NUMBER(int64_t, touched_only)  /* rows with an all-zero gradient keep parameter and moments */
+VOLKIT_TASK(AdamTask, VOLKIT_ADAM_FIELDS)
 
 }  // namespace volkit
 

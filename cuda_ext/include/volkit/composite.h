@@ -4,35 +4,37 @@
 //   with q_i = dL/dw_i:  dL/dtau_i = exp(-S_i - tau_i) q_i - sum_{j>i} w_j q_j,  dL/dchannel_i = w_i dL/dsum
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/exponential.h"
 
 namespace volkit {
 
-struct CompositeTask {
-  const float* density;       // [sample]
-  const float* channels;      // [sample, channel], any strides
-  const float* t0;            // [sample]
-  const float* t1;            // [sample]
-  const int64_t* offsets;     // [ray + 1]
-  int64_t rays;
-  int64_t channel_count;
-  int64_t sample_stride;
-  int64_t channel_stride;
-  float stop;
-  float* sums;                // [ray, channel]
-  float* opacity;             // [ray]
-  float* depth;               // [ray]
-  float* weights;             // [sample]: written forward, read backward
-  const float* sums_grad;     // [ray, channel] or null
-  const float* opacity_grad;  // [ray] or null
-  const float* depth_grad;    // [ray] or null
-  const float* weights_grad;  // [sample] or null
-  float* scratch;             // [sample], for the backward pass
-  float* density_grad;        // [sample]
-  float* channels_grad;       // [sample, channel] with strides as below, or null
-  int64_t grad_sample_stride;
-  int64_t grad_channel_stride;
-};
+#define VOLKIT_COMPOSITE_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                                   \
+  TENSOR(const float, density, samples)  /* [sample] */                                                          \
+  STRIDED(const float, channels, samples * channel_count)  /* [sample, channel], any strides */                  \
+  TENSOR(const float, t0, samples)  /* [sample] */                                                               \
+  TENSOR(const float, t1, samples)  /* [sample] */                                                               \
+  TENSOR(const int64_t, offsets, rays + 1)  /* [ray + 1] */                                                      \
+  NUMBER(int64_t, samples)                                                                                       \
+  NUMBER(int64_t, rays)                                                                                          \
+  NUMBER(int64_t, channel_count)                                                                                 \
+  NUMBER(int64_t, sample_stride)                                                                                 \
+  NUMBER(int64_t, channel_stride)                                                                                \
+  NUMBER(float, stop)                                                                                            \
+  TENSOR(float, sums, rays * channel_count)  /* [ray, channel] */                                                \
+  TENSOR(float, opacity, rays)  /* [ray] */                                                                      \
+  TENSOR(float, depth, rays)  /* [ray] */                                                                        \
+  TENSOR(float, weights, samples)  /* [sample]: written forward, read backward */                                \
+  TENSOR(const float, sums_grad, rays * channel_count)  /* [ray, channel] or null */                             \
+  TENSOR(const float, opacity_grad, rays)  /* [ray] or null */                                                   \
+  TENSOR(const float, depth_grad, rays)  /* [ray] or null */                                                     \
+  TENSOR(const float, weights_grad, samples)  /* [sample] or null */                                             \
+  TENSOR(float, scratch, samples)  /* [sample], for the backward pass */                                         \
+  TENSOR(float, density_grad, samples)  /* [sample] */                                                           \
+  STRIDED(float, channels_grad, samples * channel_count)  /* [sample, channel] with strides as below, or null */ \
+  NUMBER(int64_t, grad_sample_stride)                                                                            \
+  NUMBER(int64_t, grad_channel_stride)
+VOLKIT_TASK(CompositeTask, VOLKIT_COMPOSITE_FIELDS)
 
 }  // namespace volkit
 

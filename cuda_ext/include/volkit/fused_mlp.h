@@ -3,35 +3,41 @@
 //   h0 = W0 [x; 1],   h(i) = W(i) relu(h(i-1)),   y = the first rows of the last
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/lanes.h"
 
 namespace volkit {
 
-struct MlpTask {
-  const float* inputs;   // [in, point]: planar
-  const float* weights;  // [parameter]
-  float* out;            // [out, point]: planar
-  int64_t points;
-  int64_t input_count;
-  int64_t output_count;
-  int64_t width;
-  int64_t hidden_layers;
-  int64_t bfloat16;  // round the operands of products to bfloat16; sums are float32
-};
+// Length of the weight vector: matrices (out, in), padded to multiples of 16.
+constexpr int64_t mlp_parameters(int64_t inputs, int64_t outputs, int64_t width, int64_t hidden_layers) {
+  return width * ((inputs + 15) / 16 * 16 + (hidden_layers - 1) * width + (outputs + 15) / 16 * 16);
+}
 
-struct MlpBackwardTask {
-  const float* inputs;    // [in, point]: planar
-  const float* weights;   // [parameter]
-  const float* grad_out;  // [out, point]: planar
-  float* grad_inputs;     // [in, point]: planar, written; null: not wanted
-  float* grad_weights;    // [parameter], added to; null: not wanted
-  int64_t points;
-  int64_t input_count;
-  int64_t output_count;
-  int64_t width;
-  int64_t hidden_layers;
-  int64_t bfloat16;
-};
+#define VOLKIT_MLP_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                                           \
+  TENSOR(const float, inputs, input_count * points)  /* [in, point]: planar */                                     \
+  TENSOR(const float, weights, mlp_parameters(input_count, output_count, width, hidden_layers))  /* [parameter] */ \
+  TENSOR(float, out, output_count * points)  /* [out, point]: planar */                                            \
+  NUMBER(int64_t, points)                                                                                          \
+  NUMBER(int64_t, input_count)                                                                                     \
+  NUMBER(int64_t, output_count)                                                                                    \
+  NUMBER(int64_t, width)                                                                                           \
+  NUMBER(int64_t, hidden_layers)                                                                                   \
+  NUMBER(int64_t, bfloat16)  /* round the operands of products to bfloat16; sums are float32 */
+VOLKIT_TASK(MlpTask, VOLKIT_MLP_FIELDS)
+
+#define VOLKIT_MLP_BACKWARD_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                                  \
+  TENSOR(const float, inputs, input_count * points)  /* [in, point]: planar */                                     \
+  TENSOR(const float, weights, mlp_parameters(input_count, output_count, width, hidden_layers))  /* [parameter] */ \
+  TENSOR(const float, grad_out, output_count * points)  /* [out, point]: planar */                                 \
+  TENSOR(float, grad_inputs, input_count * points)  /* [in, point]: planar, written; null: not wanted */           \
+  TENSOR(float, grad_weights, mlp_parameters(input_count, output_count, width, hidden_layers))  /* [parameter], added to; null: not wanted */ \
+  NUMBER(int64_t, points)                                                                                          \
+  NUMBER(int64_t, input_count)                                                                                     \
+  NUMBER(int64_t, output_count)                                                                                    \
+  NUMBER(int64_t, width)                                                                                           \
+  NUMBER(int64_t, hidden_layers)                                                                                   \
+  NUMBER(int64_t, bfloat16)  /* round the operands of products to bfloat16; sums are float32 */
+VOLKIT_TASK(MlpBackwardTask, VOLKIT_MLP_BACKWARD_FIELDS)
 
 constexpr int kMaxMatrices = 5, kMaxInputs = 160, kMaxWidth = 128;
 

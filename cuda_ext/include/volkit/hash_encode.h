@@ -4,6 +4,7 @@
 // Positions outside [0, 1] take the value at the nearest point of the box; NaN gives NaN and reads inside the table.
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/lanes.h"
 
 namespace volkit {
@@ -15,40 +16,43 @@ struct HashLevel {
   uint32_t size;    // entries: a power of two where hashed
 };
 
-struct HashEncodeTask {
-  const float* positions;   // [point, 3]
-  const void* table;        // [entry, feature], float32 or float16
-  float* out;               // [level * feature, point]: planar
-  const HashLevel* levels;  // [level], in host memory
-  int64_t points;
-  int64_t level_count;
-  int64_t features;
-  int64_t half;  // the table is float16
-};
+#define VOLKIT_HASH_ENCODE_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                              \
+  TENSOR(const float, positions, points * 3)  /* [point, 3] */                                \
+  TENSOR(const void, table, entries * features)  /* [entry, feature], float32 or float16 */   \
+  TENSOR(float, out, level_count * features * points)  /* [level * feature, point]: planar */ \
+  HOST(const HashLevel, levels, level_count)  /* [level] */                                   \
+  NUMBER(int64_t, points)                                                                     \
+  NUMBER(int64_t, level_count)                                                                \
+  NUMBER(int64_t, features)                                                                   \
+  NUMBER(int64_t, entries)                                                                    \
+  NUMBER(int64_t, half)  /* the table is float16 */
+VOLKIT_TASK(HashEncodeTask, VOLKIT_HASH_ENCODE_FIELDS)
 
 // The table's gradient: corners receive the incoming gradient times their weight.
-struct HashScatterTask {
-  const float* positions;   // [point, 3]
-  const float* grad_out;    // [level * feature, point]: planar
-  float* grad_table;        // [entry, feature], added to
-  const HashLevel* levels;  // [level], in host memory
-  int64_t points;
-  int64_t level_count;
-  int64_t features;
-};
+#define VOLKIT_HASH_SCATTER_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                        \
+  TENSOR(const float, positions, points * 3)  /* [point, 3] */                                           \
+  TENSOR(const float, grad_out, level_count * features * points)  /* [level * feature, point]: planar */ \
+  TENSOR(float, grad_table, entries * features)  /* [entry, feature], added to */                        \
+  HOST(const HashLevel, levels, level_count)  /* [level] */                                              \
+  NUMBER(int64_t, points)                                                                                \
+  NUMBER(int64_t, level_count)                                                                           \
+  NUMBER(int64_t, features)                                                                              \
+  NUMBER(int64_t, entries)
+VOLKIT_TASK(HashScatterTask, VOLKIT_HASH_SCATTER_FIELDS)
 
 // The positions' gradient.
-struct HashSlopesTask {
-  const float* positions;   // [point, 3]
-  const void* table;        // [entry, feature], float32 or float16
-  const float* grad_out;    // [level * feature, point]: planar
-  float* grad_positions;    // [point, 3], written
-  const HashLevel* levels;  // [level], in host memory
-  int64_t points;
-  int64_t level_count;
-  int64_t features;
-  int64_t half;
-};
+#define VOLKIT_HASH_SLOPES_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                         \
+  TENSOR(const float, positions, points * 3)  /* [point, 3] */                                           \
+  TENSOR(const void, table, entries * features)  /* [entry, feature], float32 or float16 */              \
+  TENSOR(const float, grad_out, level_count * features * points)  /* [level * feature, point]: planar */ \
+  TENSOR(float, grad_positions, points * 3)  /* [point, 3], written */                                   \
+  HOST(const HashLevel, levels, level_count)  /* [level] */                                              \
+  NUMBER(int64_t, points)                                                                                \
+  NUMBER(int64_t, level_count)                                                                           \
+  NUMBER(int64_t, features)                                                                              \
+  NUMBER(int64_t, entries)                                                                               \
+  NUMBER(int64_t, half)  /* the table is float16 */
+VOLKIT_TASK(HashSlopesTask, VOLKIT_HASH_SLOPES_FIELDS)
 
 }  // namespace volkit
 

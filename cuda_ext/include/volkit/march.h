@@ -7,34 +7,42 @@
 // Morton order), the binary logarithm of the side of the largest empty aligned block that holds them, 0 if none is empty.
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/masks.h"
 
 namespace volkit {
 
-struct MarchTask {
-  const float* origins;     // [ray, 3]
-  const float* directions;  // [ray, 3]
-  const float* near;        // [ray]
-  const float* far;         // [ray]
-  const float* jitter;      // [ray]
-  const uint8_t* bits;      // [resolution^3 / 8], aligned to 4 bytes
-  int64_t rays;
-  float lower_x, lower_y, lower_z;
-  float upper_x, upper_y, upper_z;
-  int64_t contracted;
-  int64_t resolution;
-  float step;
-  float cone;
-  float rate;               // log2(1 + cone)
-  int64_t limit;
-  uint8_t* coarse;          // [resolution^3 / 512], padded to 4 bytes
-  int32_t* counts;          // [ray]: samples
-  int32_t* runs;            // [ray, kMarchRuns, 2]: first number and length of a run of kept intervals
-  const int64_t* offsets;   // [ray + 1]: read when writing
-  float* t0;                // [sample]
-  float* t1;                // [sample]
-  int32_t* ray;             // [sample]
-};
+constexpr int kMarchRuns = 8;  // runs of a ray that are kept from counting to writing; the rest are walked again
+
+#define VOLKIT_MARCH_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                                         \
+  TENSOR(const float, origins, rays * 3)  /* [ray, 3] */                                                           \
+  TENSOR(const float, directions, rays * 3)  /* [ray, 3] */                                                        \
+  TENSOR(const float, near, rays)  /* [ray] */                                                                     \
+  TENSOR(const float, far, rays)  /* [ray] */                                                                      \
+  TENSOR(const float, jitter, rays)  /* [ray] */                                                                   \
+  TENSOR(const uint8_t, bits, resolution * resolution * resolution / 8)  /* aligned to 4 bytes */                  \
+  NUMBER(int64_t, rays)                                                                                            \
+  NUMBER(float, lower_x)                                                                                           \
+  NUMBER(float, lower_y)                                                                                           \
+  NUMBER(float, lower_z)                                                                                           \
+  NUMBER(float, upper_x)                                                                                           \
+  NUMBER(float, upper_y)                                                                                           \
+  NUMBER(float, upper_z)                                                                                           \
+  NUMBER(int64_t, contracted)                                                                                      \
+  NUMBER(int64_t, resolution)                                                                                      \
+  NUMBER(float, step)                                                                                              \
+  NUMBER(float, cone)                                                                                              \
+  NUMBER(float, rate)  /* log2(1 + cone) */                                                                        \
+  NUMBER(int64_t, limit)                                                                                           \
+  TENSOR(uint8_t, coarse, resolution * resolution * resolution / 512 + 3)  /* padded to 4 bytes */                 \
+  TENSOR(int32_t, counts, rays)  /* [ray]: samples */                                                              \
+  TENSOR(int32_t, runs, rays * kMarchRuns * 2)  /* [ray, kMarchRuns, 2]: first number and length of a run of kept intervals */ \
+  TENSOR(const int64_t, offsets, rays + 1)  /* [ray + 1]: read when writing */                                     \
+  NUMBER(int64_t, samples)                                                                                         \
+  TENSOR(float, t0, samples)  /* [sample] */                                                                       \
+  TENSOR(float, t1, samples)  /* [sample] */                                                                       \
+  TENSOR(int32_t, ray, samples)  /* [sample] */
+VOLKIT_TASK(MarchTask, VOLKIT_MARCH_FIELDS)
 
 }  // namespace volkit
 
@@ -42,7 +50,6 @@ namespace volkit::VOLKIT_ISA {
 
 constexpr float kMarchEnd = 4194304.0f;  // 2^22: beyond it float32 no longer tells neighbouring intervals apart
 constexpr float kMarchNever = 3e38f;
-constexpr int kMarchRuns = 8;  // runs of a ray that are kept from counting to writing; the rest are walked again
 
 // Rays in cells of the lattice (box) or in half extents about the centre (contracted).
 template <class T> struct MarchRays {

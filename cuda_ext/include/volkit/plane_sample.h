@@ -4,6 +4,7 @@
 // tables of int64 in host memory, one row each.
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/channels.h"
 
 namespace volkit {
@@ -20,19 +21,20 @@ struct PlaneTerm {
   int64_t channels, feature;  // its columns in the output
 };
 
-struct PlaneTask {
-  const float* positions;  // [point, axis], -1 to 1 from the first texel to the last
-  int64_t points;
-  int64_t axes;
-  const PlaneFactor* factors;
-  const PlaneTerm* terms;
-  int64_t term_count;
-  int64_t features;
-  int64_t reduce;          // the output is the sum of all features
-  float* output;           // [point, feature] or [point, 1]
-  const float* grad;       // like output
-  float* position_grad;    // [point, axis]
-};
+#define VOLKIT_PLANE_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                                     \
+  TENSOR(const float, positions, points * axes)  /* [point, axis], -1 to 1 from the first texel to the last */ \
+  NUMBER(int64_t, points)                                                                                      \
+  NUMBER(int64_t, axes)                                                                                        \
+  NUMBER(int64_t, factor_count)                                                                                \
+  NUMBER(int64_t, term_count)                                                                                  \
+  HOST(const PlaneFactor, factors, factor_count)                                                               \
+  HOST(const PlaneTerm, terms, term_count)                                                                     \
+  NUMBER(int64_t, features)                                                                                    \
+  NUMBER(int64_t, reduce)  /* the output is the sum of all features */                                         \
+  TENSOR(float, output, points * (reduce ? 1 : features))  /* [point, feature] or [point, 1] */                \
+  TENSOR(const float, grad, points * (reduce ? 1 : features))  /* like output */                               \
+  TENSOR(float, position_grad, points * axes)  /* [point, axis] */
+VOLKIT_TASK(PlaneTask, VOLKIT_PLANE_FIELDS)
 
 }  // namespace volkit
 

@@ -2,27 +2,29 @@
 // a pixel p = (x, y, 1) b' = [h0 h1 h2]^-1 p is barycentrics over depth, linear on the picture. What is inside has b' >= 0.
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/masks.h"
 
 namespace volkit {
 
-struct RasterTask {
-  const float* corners;          // [face, 3, 3]
-  int64_t faces;
-  int64_t width, height;
-  float near;                    // of the depths that are drawn
-  float* records;                // [face, 16]: RasterRecord
-  int64_t* keys;                 // [height, width], of the nearest face so far: on a GPU
-  int32_t* face;                 // [height, width], -1: none
-  float* barycentric;            // [height, width, 3]
-  float* depth;                  // [height, width], inf: none
-  const float* barycentric_grad;
-  const float* depth_grad;
-  float* sums;                   // [face, 9], zero
-  float* corners_grad;           // [face, 3, 3]
-  const int32_t* opposite;       // [face, 3]: corner of the neighbour beyond the edge that is opposite a corner, -1: none
-  int32_t* edges;                // [2, height, width]: edge that ends the surface on the way to the right, or down
-};
+#define VOLKIT_RASTER_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                         \
+  TENSOR(const float, corners, faces * 9)  /* [face, 3, 3] */                       \
+  NUMBER(int64_t, faces)                                                            \
+  NUMBER(int64_t, width)                                                            \
+  NUMBER(int64_t, height)                                                           \
+  NUMBER(float, near)  /* of the depths that are drawn */                           \
+  TENSOR(float, records, faces * 16)  /* [face, 16]: RasterRecord */                \
+  TENSOR(int64_t, keys, height * width)  /* of the nearest face so far: on a GPU */ \
+  TENSOR(int32_t, face, height * width)  /* -1: none */                             \
+  TENSOR(float, barycentric, height * width * 3)  /* [height, width, 3] */          \
+  TENSOR(float, depth, height * width)  /* inf: none */                             \
+  TENSOR(const float, barycentric_grad, height * width * 3)                         \
+  TENSOR(const float, depth_grad, height * width)                                   \
+  TENSOR(float, sums, faces * 9)  /* [face, 9], zero */                             \
+  TENSOR(float, corners_grad, faces * 9)  /* [face, 3, 3] */                        \
+  TENSOR(const int32_t, opposite, faces * 3)  /* [face, 3]: corner of the neighbour beyond the edge that is opposite a corner, -1: none */ \
+  TENSOR(int32_t, edges, 2 * height * width)  /* [2, height, width]: edge that ends the surface on the way to the right, or down */
+VOLKIT_TASK(RasterTask, VOLKIT_RASTER_FIELDS)
 
 }  // namespace volkit
 

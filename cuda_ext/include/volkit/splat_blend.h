@@ -1,5 +1,5 @@
 // Blending of projected splats (see volkit/ops/splat/blend.py for the formulas): what both passes share on all devices; what
-// they ask a splat itself is in splat_sight.h.
+// they ask a splat itself is in splat_footprint.h.
 //
 // Backward runs near to far, as forward does, so that both see the same transmittance: with g the gradient of a pixel,
 // s_i = g . c_i and `behind` = g . (what is behind splat i), known at first from the finished pixel,
@@ -7,7 +7,7 @@
 #pragma once
 
 #include "volkit/splat_cells.h"
-#include "volkit/splat_sight.h"
+#include "volkit/splat_footprint.h"
 
 namespace volkit::VOLKIT_ISA {
 
@@ -64,8 +64,8 @@ template <class Record> VOLKIT_FN void splat_gather_pairs(const SplatBlendTask& 
     for (int64_t c = 0; c < channels; ++c) colours[c] += from[own + c];
   }
   splat_grad(record_at<Record>(task.records + i * splat_stride(task)), task.opacities[i], sums, grad);
-  for (int j = 0; j < 2; ++j) task.mean_grad[2 * i + j] = grad[j];
-  for (int j = 0; j < columns; ++j) task.shape_grad[columns * i + j] = grad[2 + j];
+  for (int j = 0; j < 2; ++j) task.means_grad[2 * i + j] = grad[j];
+  for (int j = 0; j < columns; ++j) task.shapes_grad[columns * i + j] = grad[2 + j];
   task.opacities_grad[i] = grad[2 + columns];
 }
 

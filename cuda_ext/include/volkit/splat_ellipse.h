@@ -41,7 +41,7 @@ template <class T> VOLKIT_FN void splat_shape(const Ellipse<T>& p, T* conic) {
 }
 
 template <class T>
-VOLKIT_FN void splat_pull(const SplatProjectTask& task, const Ellipse<T>& p, const T* flat, const T* conic, T opacity,
+VOLKIT_FN void splat_pull(const SplatProjectTask& task, const Ellipse<T>& p, const T* mean_grad, const T* conic, T opacity,
                           T depth, SplatGrad<T>& g) {
   const T over = 1.0f / p.determinant, half = 0.5f * conic[1];
   const T ka = p.yy * over, kb = -p.xy * over, kc = p.xx * over;
@@ -65,7 +65,7 @@ VOLKIT_FN void splat_pull(const SplatProjectTask& task, const Ellipse<T>& p, con
     dq[j] = 2.0f * (vxx * p.spread[j] + vxy * p.spread[3 + j]);
     dq[3 + j] = 2.0f * (vxy * p.spread[j] + vyy * p.spread[3 + j]);
   }
-  splat_pull_frame(task, p, dq, flat, depth, g);
+  splat_pull_frame(task, p, dq, mean_grad, depth, g);
 }
 
 }  // namespace volkit::VOLKIT_ISA

@@ -15,22 +15,22 @@
 namespace volkit::VOLKIT_ISA {
 
 // A splat as some pixels see it, d = (dx, dy) from its centre; `power` is the logarithm of alpha to base 2.
-template <class Record, class T> struct Sight;
+template <class Record, class T> struct PixelFootprint;
 
-template <class T> struct Sight<EllipseRecord, T> {
+template <class T> struct PixelFootprint<EllipseRecord, T> {
   T dx, dy, power;
 
-  VOLKIT_FN Sight(const EllipseRecord& s, T dx, T dy)
+  VOLKIT_FN PixelFootprint(const EllipseRecord& s, T dx, T dy)
       : dx(dx), dy(dy), power((s.a * dx + s.b * dy) * dx + (s.c * dy * dy + s.lift)) {}
   // A value that goes with depth, here.
-  template <class V> VOLKIT_FN T bent(V value) const { return value * one<T>(); }
+  template <class V> VOLKIT_FN T at_pixel(V value) const { return value * one<T>(); }
 };
 
-template <class T> struct Sight<SurfelRecord, T> {
+template <class T> struct PixelFootprint<SurfelRecord, T> {
   T dx, dy, u, v, rho, power;  // rho is 1 where the filter draws: there the splat is as far away as its centre
   Predicate<T> met;
 
-  VOLKIT_FN Sight(const SurfelRecord& s, T dx, T dy) : dx(dx), dy(dy) {
+  VOLKIT_FN PixelFootprint(const SurfelRecord& s, T dx, T dy) : dx(dx), dy(dy) {
     const T hu = s.uu * dx + s.uv * dy, hv = s.vu * dx + s.vv * dy, nearness = 1.0f - (s.ku * hu + s.kv * hv);
     const auto front = above(nearness, zero<T>());
     rho = 1.0f / select(front, nearness, one<T>());
@@ -41,10 +41,10 @@ template <class T> struct Sight<SurfelRecord, T> {
     rho = select(met, rho, one<T>());
     power = select(met, plane, filter) + s.lift;
   }
-  template <class V> VOLKIT_FN T bent(V value) const { return value * rho; }
+  template <class V> VOLKIT_FN T at_pixel(V value) const { return value * rho; }
 };
 
-// What the gradient of a pair needs of its pixels: sums of g = dL/dln(alpha) times this and that. `bent` is
+// What the gradient of a pair needs of its pixels: sums of g = dL/dln(alpha) times this and that. `depth_grad` is
 // z dL/dz, of the depth that a surfel shows.
 template <class Record, class T> struct PairSums;
 
@@ -52,7 +52,7 @@ template <class T> struct PairSums<EllipseRecord, T> {
   static constexpr int kCount = 6;
   T sums[kCount] = {};  // g dx, g dy, g dx^2, g dx dy, g dy^2, g
 
-  VOLKIT_FN void add(const Sight<EllipseRecord, T>& at, T g, T) {
+  VOLKIT_FN void add(const PixelFootprint<EllipseRecord, T>& at, T g, T) {
     const T gx = g * at.dx, gy = g * at.dy;
     sums[0] += gx;
     sums[1] += gy;
@@ -68,9 +68,9 @@ template <class T> struct PairSums<SurfelRecord, T> {
   T sums[kCount] = {};  // (dL/dh h^T) in two parts 5, dL/dh in two parts 3, filtered g d 2, g
 
   // E = dL/dln(rho) = z dL/dz - g (u^2 + v^2); dL/dh = rho (E kappa - g (u, v)), dL/dkappa = E (u, v).
-  VOLKIT_FN void add(const Sight<SurfelRecord, T>& at, T g, T bent) {
+  VOLKIT_FN void add(const PixelFootprint<SurfelRecord, T>& at, T g, T depth_grad) {
     const T u = select(at.met, at.u, zero<T>()), v = select(at.met, at.v, zero<T>()), gu = g * u, gv = g * v;
-    const T e = select(at.met, bent, zero<T>()) - (gu * u + gv * v), filtered = select(at.met, zero<T>(), g);
+    const T e = select(at.met, depth_grad, zero<T>()) - (gu * u + gv * v), filtered = select(at.met, zero<T>(), g);
     sums[0] += gu * u;
     sums[1] += gu * v;
     sums[2] += gv * v;

@@ -5,43 +5,54 @@
 //   backward: dL/d(R S) = (J W)^T dL/dQ, dL/d(J W) = dL/dQ (R S)^T
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/exponential.h"
 #include "volkit/masks.h"
 #include "volkit/splat_harmonics.h"
 
 namespace volkit {
 
-struct SplatProjectTask {
-  const float* means;        // [splat, 3]
-  const float* quaternions;  // [splat, 4], w x y z
-  const float* log_scales;   // [splat, axis]
-  const float* logits;       // [splat]
-  const float* sh_dc;        // [splat, 3]
-  const float* sh_rest;      // [splat, rest, 3]
-  const float* pose;         // [3, 4], camera from world
-  int64_t splats;
-  int64_t axes;              // 3 of an ellipse, 2 of a surfel
-  int64_t rest;
-  float fx, fy, cx, cy, width, height, near, mip;
-  float* flat;               // [splat, 2]
-  float* shapes;             // [splat, 3 or 6]
-  float* opacities;          // [splat]
-  float* depths;             // [splat]
-  float* colours;            // [splat, 3]
-  float* extents;            // [splat, 2]
-  const float* flat_grad;    // as the results above
-  const float* shapes_grad;
-  const float* opacities_grad;
-  const float* depths_grad;
-  const float* colours_grad;
-  float* means_grad;         // as the parameters above
-  float* quaternions_grad;
-  float* log_scales_grad;
-  float* logits_grad;
-  float* sh_dc_grad;
-  float* sh_rest_grad;
-  float* camera_sums;        // [block, 15] or null: rotation 9, translation 3, centre 3
-};
+constexpr int64_t kSplatBlock = 4096;  // splats whose camera gradients are added up together
+constexpr int kSplatSums = 15;
+
+#define VOLKIT_SPLAT_PROJECT_FIELDS(TENSOR, STRIDED, HOST, NUMBER)           \
+  TENSOR(const float, means, splats * 3)  /* [splat, 3] */                   \
+  TENSOR(const float, quaternions, splats * 4)  /* [splat, 4], w x y z */    \
+  TENSOR(const float, log_scales, splats * axes)  /* [splat, axis] */        \
+  TENSOR(const float, logits, splats)  /* [splat] */                         \
+  TENSOR(const float, sh_dc, splats * 3)  /* [splat, 3] */                   \
+  TENSOR(const float, sh_rest, splats * rest * 3)  /* [splat, rest, 3] */    \
+  TENSOR(const float, pose, 12)  /* [3, 4], camera from world */             \
+  NUMBER(int64_t, splats)                                                    \
+  NUMBER(int64_t, axes)  /* 3 of an ellipse, 2 of a surfel */                \
+  NUMBER(int64_t, rest)                                                      \
+  NUMBER(float, fx)                                                          \
+  NUMBER(float, fy)                                                          \
+  NUMBER(float, cx)                                                          \
+  NUMBER(float, cy)                                                          \
+  NUMBER(float, width)                                                       \
+  NUMBER(float, height)                                                      \
+  NUMBER(float, near)                                                        \
+  NUMBER(float, mip)                                                         \
+  TENSOR(float, means2d, splats * 2)  /* [splat, 2], pixels */               \
+  TENSOR(float, shapes, splats * (axes == 3 ? 3 : 6))  /* [splat, 3 or 6] */ \
+  TENSOR(float, opacities, splats)  /* [splat] */                            \
+  TENSOR(float, depths, splats)  /* [splat] */                               \
+  TENSOR(float, colours, splats * 3)  /* [splat, 3] */                       \
+  TENSOR(float, extents, splats * 2)  /* [splat, 2] */                       \
+  TENSOR(const float, means2d_grad, splats * 2)  /* as the results above */  \
+  TENSOR(const float, shapes_grad, splats * (axes == 3 ? 3 : 6))             \
+  TENSOR(const float, opacities_grad, splats)                                \
+  TENSOR(const float, depths_grad, splats)                                   \
+  TENSOR(const float, colours_grad, splats * 3)                              \
+  TENSOR(float, means_grad, splats * 3)  /* as the parameters above */       \
+  TENSOR(float, quaternions_grad, splats * 4)                                \
+  TENSOR(float, log_scales_grad, splats * axes)                              \
+  TENSOR(float, logits_grad, splats)                                         \
+  TENSOR(float, sh_dc_grad, splats * 3)                                      \
+  TENSOR(float, sh_rest_grad, splats * rest * 3)                             \
+  TENSOR(float, camera_sums, (splats + kSplatBlock - 1) / kSplatBlock * kSplatSums)  /* [block, 15] or null: rotation 9, translation 3, centre 3 */
+VOLKIT_TASK(SplatProjectTask, VOLKIT_SPLAT_PROJECT_FIELDS)
 
 }  // namespace volkit
 
@@ -49,8 +60,6 @@ namespace volkit::VOLKIT_ISA {
 
 constexpr float kSplatFaintest = 1.0f / 255.0f;  // alpha (3DGS)
 constexpr float kSplatMargin = 0.3f;            // of a picture (3DGS)
-constexpr int64_t kSplatBlock = 4096;           // splats whose camera gradients are added up together
-constexpr int kSplatSums = 15;
 
 template <class T> struct Splat {
   T mean[3], quaternion[4], log_scale[3], logit;
@@ -155,7 +164,7 @@ VOLKIT_FN auto splat_extents(const SplatProjectTask& task, const Frame& p, T& ex
 // From dL/dQ, dL/d(x, y) and dL/ddepth to the parameters but for logit and colour; `local` and `rotation` are those of the
 // pose.
 template <class T, class Frame>
-VOLKIT_FN void splat_pull_frame(const SplatProjectTask& task, const Frame& p, const T* dq, const T* flat, T depth,
+VOLKIT_FN void splat_pull_frame(const SplatProjectTask& task, const Frame& p, const T* dq, const T* mean_grad, T depth,
                                 SplatGrad<T>& g) {
   constexpr int rows = Frame::kRows, axes = Frame::kAxes;
   T dp[9] = {}, dturn[9] = {};
@@ -186,9 +195,9 @@ VOLKIT_FN void splat_pull_frame(const SplatProjectTask& task, const Frame& p, co
     g.rotation[3 + i] = jy * dp[3 + i];
     g.rotation[6 + i] = inverse * dp[6 + i] - (jx * p.tilt_x * dp[i] + jy * p.tilt_y * dp[3 + i]);
   }
-  g.local[0] = jx * flat[0] - p.held_x * jx * inverse * j2x;
-  g.local[1] = jy * flat[1] - p.held_y * jy * inverse * j2y;
-  g.local[2] = depth - inverse * (jx * p.local[0] * flat[0] + jy * p.local[1] * flat[1]) -
+  g.local[0] = jx * mean_grad[0] - p.held_x * jx * inverse * j2x;
+  g.local[1] = jy * mean_grad[1] - p.held_y * jy * inverse * j2y;
+  g.local[2] = depth - inverse * (jx * p.local[0] * mean_grad[0] + jy * p.local[1] * mean_grad[1]) -
                inverse * (jx * j0 + jy * j1 + inverse * j2) + inverse * jx * p.tilt_x * (1.0f + p.held_x) * j2x +
                inverse * jy * p.tilt_y * (1.0f + p.held_y) * j2y;
   for (int j = 0; j < 3; ++j) g.mean[j] = w[j] * g.local[0] + w[4 + j] * g.local[1] + w[8 + j] * g.local[2];

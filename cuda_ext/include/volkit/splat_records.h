@@ -1,46 +1,61 @@
 // Projected splats as blending reads them: an ellipse (a 3D Gaussian) or a surfel (a 2D Gaussian in space, which each
-// pixel's ray meets); splat_sight.h has their formulas.
+// pixel's ray meets); splat_footprint.h has their formulas.
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/masks.h"
 
 namespace volkit {
 
-struct SplatBlendTask {
-  const float* flat;          // [splat, 2]
-  const float* shapes;        // [splat, column]: 3 of an ellipse, 6 of a surfel
-  const float* opacities;     // [splat]
-  const float* depths;        // [splat]
-  const float* channels;      // [splat, channel]
-  const float* extents;       // [splat, 2]
-  int64_t splats;
-  int64_t drawn_count;
-  int64_t columns;
-  int64_t channel_count;
-  int64_t bent;               // whether the last channel is depth, which a surfel shows where a ray meets it
-  int64_t width, height;
-  int64_t tile;
-  int64_t chunks;
-  int32_t* order;             // [drawn], near to far
-  int64_t* drawn;             // [1]: how many
-  int32_t* scratch;           // [4 splats]
-  float* records;             // [splat, stride]; of splats that are not drawn anything
-  int32_t* counts;            // [chunk, tile]: pairs
-  int64_t* slots;             // [drawn + 1]: tiles of the splat at place k in slots[k + 1], later their running sum
-  const int64_t* starts;      // [tile * chunk + 1]: where a chunk's part of a tile's list begins
-  const int64_t* ends;        // [tile + 1]
-  int32_t* list;              // [pair, 2]: number of the splat, number of the pair
-  float* picture;             // [channel, height, width]
-  float* opacity;             // [height, width]
-  float* median;              // [height, width]
-  const float* picture_grad;  // as picture
-  const float* opacity_grad;
-  float* pair_sums;           // [pair, sum + channel]: see splat_sight.h
-  float* mean_grad;           // [splat, 2]
-  float* shape_grad;          // [splat, column]
-  float* opacities_grad;      // [splat]
-  float* channels_grad;       // [splat, channel]
-};
+constexpr int64_t splat_tile_count(int64_t width, int64_t height, int64_t tile) {
+  return ((width + tile - 1) / tile) * ((height + tile - 1) / tile);
+}
+
+// Floats of a record, 8 of an ellipse or 16 of a surfel and its channels to a multiple of 4.
+constexpr int64_t splat_record_size(int64_t columns, int64_t channels) {
+  return (columns == 6 ? 16 : 8) + (channels + 3) / 4 * 4;
+}
+
+// Floats that a pair of splat and tile gathers on the way back: PairSums and the channels.
+constexpr int64_t splat_pair_size(int64_t columns, int64_t channels) { return (columns == 6 ? 11 : 6) + channels; }
+
+#define VOLKIT_SPLAT_BLEND_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                       \
+  TENSOR(const float, means, splats * 2)  /* [splat, 2], pixels */                                     \
+  TENSOR(const float, shapes, splats * columns)  /* [splat, column]: 3 of an ellipse, 6 of a surfel */ \
+  TENSOR(const float, opacities, splats)  /* [splat] */                                                \
+  TENSOR(const float, depths, splats)  /* [splat] */                                                   \
+  TENSOR(const float, channels, splats * channel_count)  /* [splat, channel] */                        \
+  TENSOR(const float, extents, splats * 2)  /* [splat, 2] */                                           \
+  NUMBER(int64_t, splats)                                                                              \
+  NUMBER(int64_t, drawn_count)                                                                         \
+  NUMBER(int64_t, columns)                                                                             \
+  NUMBER(int64_t, channel_count)                                                                       \
+  NUMBER(int64_t, varies_with_pixel)  /* whether the last channel is depth, which a surfel shows where a ray meets it */ \
+  NUMBER(int64_t, width)                                                                               \
+  NUMBER(int64_t, height)                                                                              \
+  NUMBER(int64_t, tile)                                                                                \
+  NUMBER(int64_t, chunks)                                                                              \
+  NUMBER(int64_t, pairs)                                                                               \
+  TENSOR(int32_t, order, drawn_count)  /* [drawn], near to far */                                      \
+  TENSOR(int64_t, drawn, 1)  /* [1]: how many */                                                       \
+  TENSOR(int32_t, scratch, 4 * splats)  /* [4 splats] */                                               \
+  TENSOR(float, records, splats * splat_record_size(columns, channel_count))  /* [splat, stride]; of splats that are not drawn anything */ \
+  TENSOR(int32_t, counts, chunks * splat_tile_count(width, height, tile))  /* [chunk, tile]: pairs */  \
+  TENSOR(int64_t, slots, drawn_count + 1)  /* tiles of the splat at place k in slots[k + 1], later their running sum */ \
+  TENSOR(const int64_t, starts, splat_tile_count(width, height, tile) * chunks + 1)  /* where a chunk's part of a tile's list begins */ \
+  TENSOR(const int64_t, ends, splat_tile_count(width, height, tile) + 1)  /* [tile + 1] */             \
+  TENSOR(int32_t, list, pairs * 2)  /* [pair, 2]: number of the splat, number of the pair */           \
+  TENSOR(float, picture, channel_count * height * width)  /* [channel, height, width] */               \
+  TENSOR(float, opacity, height * width)                                                               \
+  TENSOR(float, median, height * width)                                                                \
+  TENSOR(const float, picture_grad, channel_count * height * width)  /* as picture */                  \
+  TENSOR(const float, opacity_grad, height * width)                                                    \
+  TENSOR(float, pair_sums, pairs * splat_pair_size(columns, channel_count))  /* [pair, sum + channel]: see splat_footprint.h */ \
+  TENSOR(float, means_grad, splats * 2)  /* [splat, 2] */                                              \
+  TENSOR(float, shapes_grad, splats * columns)  /* [splat, column] */                                  \
+  TENSOR(float, opacities_grad, splats)  /* [splat] */                                                 \
+  TENSOR(float, channels_grad, splats * channel_count)  /* [splat, channel] */
+VOLKIT_TASK(SplatBlendTask, VOLKIT_SPLAT_BLEND_FIELDS)
 
 }  // namespace volkit
 
@@ -57,7 +72,7 @@ constexpr float kSplatFaintestPower = -7.99435344f;  // log2(1/255): alpha below
 // lift + a dx^2 + b dx dy + c dy^2.
 struct EllipseRecord {
   static constexpr int kColumns = 3;
-  static constexpr bool kBends = false;
+  static constexpr bool kDepthVaries = false;
   float x, y, a, b, c, lift;
   float rise, run;  // -b / 2c, -b / 2a: where the ellipse is highest above some dx, farthest beside some dy
 };
@@ -65,7 +80,7 @@ struct EllipseRecord {
 // It begins with an ellipse that holds all that is drawn of it.
 struct SurfelRecord : EllipseRecord {
   static constexpr int kColumns = 6;
-  static constexpr bool kBends = true;
+  static constexpr bool kDepthVaries = true;
   float uu, uv, vu, vv, ku, kv;  // P^-1, kappa
   float spare[2];
 };
@@ -90,7 +105,7 @@ template <class T> VOLKIT_FN T surfel_growth(T reach, T ku, T kv) {
 }
 
 VOLKIT_FN EllipseRecord ellipse_record(const SplatBlendTask& task, int64_t i, float xx, float xy, float yy) {
-  return {task.flat[2 * i],  task.flat[2 * i + 1],           -0.5f * kLog2E * xx, -kLog2E * xy, -0.5f * kLog2E * yy,
+  return {task.means[2 * i],  task.means[2 * i + 1],           -0.5f * kLog2E * xx, -kLog2E * xy, -0.5f * kLog2E * yy,
           log2_of_one(task.opacities[i]), -xy / yy, -xy / xx};
 }
 

@@ -31,10 +31,10 @@ template <class T> VOLKIT_FN void splat_shape(const Surfel<T>& p, T* shape) {
 }
 
 template <class T>
-VOLKIT_FN void splat_pull(const SplatProjectTask& task, const Surfel<T>& p, const T* flat, const T* shape, T opacity,
+VOLKIT_FN void splat_pull(const SplatProjectTask& task, const Surfel<T>& p, const T* mean_grad, const T* shape, T opacity,
                           T depth, SplatGrad<T>& g) {
   g.logit = opacity * p.sigmoid * (1.0f - p.sigmoid);
-  splat_pull_frame(task, p, shape, flat, depth, g);
+  splat_pull_frame(task, p, shape, mean_grad, depth, g);
 }
 
 }  // namespace volkit::VOLKIT_ISA

@@ -79,8 +79,8 @@ VOLKIT_FN Lanes get_block(const Tile& tile, int64_t width, int block, const floa
 }
 
 // Whether channel c is seen where the ray meets the splat, and not the same all over it.
-template <class Record> VOLKIT_FN bool bends(const SplatBlendTask& task, int c, int channels) {
-  return Record::kBends && task.bent && c == channels - 1;
+template <class Record> VOLKIT_FN bool depth_varies(const SplatBlendTask& task, int c, int channels) {
+  return Record::kDepthVaries && task.varies_with_pixel && c == channels - 1;
 }
 
 VOLKIT_FN void fetch_record(const SplatBlendTask& task, int64_t pair, int64_t stride) {

@@ -1,24 +1,27 @@
 // Trilinear reading of a sparse voxel grid: links [x, y, z] -> row, rows [row, channel]; a missing corner counts as 0.
 #pragma once
 
+#include "volkit/fields.h"
 #include "volkit/lanes.h"
 
 namespace volkit {
 
-struct VoxelTask {
-  const float* positions;  // [point, 3], grid coordinates
-  int64_t points;
-  const int32_t* links;    // [size_x, size_y, size_z]
-  int64_t size_x, size_y, size_z;
-  const float* data;       // [row, channel]
-  int64_t rows;
-  int64_t channels;
-  float* output;           // [point, channel]
-  const float* grad;       // [point, channel]
-  float* data_grad;        // [row, channel], added to
-  float* position_grad;    // [point, 3]
-  int32_t* scratch;        // [point, 8], for the gradient of data on a CPU
-};
+#define VOLKIT_VOXEL_FIELDS(TENSOR, STRIDED, HOST, NUMBER)                                  \
+  TENSOR(const float, positions, points * 3)  /* [point, 3], grid coordinates */            \
+  NUMBER(int64_t, points)                                                                   \
+  TENSOR(const int32_t, links, size_x * size_y * size_z)  /* [size_x, size_y, size_z] */    \
+  NUMBER(int64_t, size_x)                                                                   \
+  NUMBER(int64_t, size_y)                                                                   \
+  NUMBER(int64_t, size_z)                                                                   \
+  TENSOR(const float, data, rows * channels)  /* [row, channel] */                          \
+  NUMBER(int64_t, rows)                                                                     \
+  NUMBER(int64_t, channels)                                                                 \
+  TENSOR(float, output, points * channels)  /* [point, channel] */                          \
+  TENSOR(const float, grad, points * channels)  /* [point, channel] */                      \
+  TENSOR(float, data_grad, rows * channels)  /* [row, channel], added to */                 \
+  TENSOR(float, position_grad, points * 3)  /* [point, 3] */                                \
+  TENSOR(int32_t, scratch, points * 8)  /* [point, 8], for the gradient of data on a CPU */
+VOLKIT_TASK(VoxelTask, VOLKIT_VOXEL_FIELDS)
 
 }  // namespace volkit
 

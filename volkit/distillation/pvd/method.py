@@ -11,7 +11,7 @@ And the clamp acts in training alone: a finished student answers with its own de
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 
@@ -19,7 +19,7 @@ from volkit.distillation.pvd.active import CameraPool, HardRays, RayPool, surfac
 from volkit.geometry import Cameras, Points, Rays, RaySamples
 from volkit.ops.composite import Composited, composite
 from volkit.rendering.viewpoints import vary_cameras
-from volkit.representations.field import Field
+from volkit.representations.field import Field, FieldSample
 from volkit.sampling.sampler import Sampler
 from volkit.training.loop import StepInfo
 from volkit.typing import Bool, Float, Tensor
@@ -69,6 +69,15 @@ class _Batch(NamedTuple):
     samples: RaySamples
     hard: HardRays | None
     own: int  # rays of the camera
+
+
+@runtime_checkable
+class _Featured(Protocol):
+    """A field with a colour head whose inputs besides the direction can be compared, that of density first."""
+
+    def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Tensor | None]:
+        """As `query`, and those features; without `colour` no channel is answered."""
+        ...
 
 
 class _Answer(NamedTuple):
@@ -140,11 +149,11 @@ class PvdRung:
         """Whether teacher and student have features that can be compared."""
         with torch.no_grad():
             some = points[:1]
-            ours, theirs = (field.query_hidden(some, colour=False)[1] for field in (student, self.teacher))
+            ours, theirs = (_asked(field, some, colour=False)[1] for field in (student, self.teacher))
         return ours is not None and theirs is not None and ours.shape == theirs.shape
 
     def _answer(self, field: Field, points: Points, colour: bool) -> _Answer:
-        sample, hidden = field.query_hidden(points, colour=colour)
+        sample, hidden = _asked(field, points, colour)
         low, high = (math.exp(bound) / self.half for bound in self.settings.log_density)
         density = sample.density.clamp(low, high)
         rgb = sample.rgb if colour else density.new_zeros(len(density), 3)
@@ -204,6 +213,12 @@ class PvdRung:
         if self.hard_cameras is not None and self.hard_rays is not None:
             self.hard_cameras.load_state(state["cameras"], self.cameras[:1])
             self.hard_rays.load_state(state["hard_rays"])
+
+
+def _asked(field: Field, points: Points, colour: bool) -> tuple[FieldSample, Tensor | None]:
+    if isinstance(field, _Featured):
+        return field.query_hidden(points, colour=colour)
+    return field.query(points) if colour else FieldSample(field.density(points.positions), {}), None
 
 
 def _norm(difference: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from volkit.guidance.advice import Advice
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_lora, control_network
-from volkit.guidance.pipeline.advice import Advice
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
@@ -40,11 +40,22 @@ class PipelinePrior:
     prediction: str = "epsilon"
     views: int = 1
     advice: Advice = ADVICE
+    name: str = ""  # of its folder or on the hub
 
     @property
     def controlled(self) -> bool:
         """Whether it hears a control picture: a ControlNet was put on it."""
         return getattr(self.denoiser, "control", None) is not None
+
+    @property
+    def size(self) -> int:
+        """Pixels a side of the pictures that it was taught."""
+        return self.codec.size
+
+    @property
+    def bounded(self) -> bool:
+        """Whether x̂0 is to be kept in [-1, 1], where pixels lie."""
+        return self.advice.bounded and isinstance(self.codec, PixelCodec)
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Into the space of the network."""
@@ -92,7 +103,7 @@ def open_prior(
         attend_jointly(denoiser.network, views)
     codec = _codec(folder, device, dtype, size)
     words, schedule = Words(folder, device, dtype), schedule.to(device)
-    return PipelinePrior(denoiser, codec, words, schedule, prediction, views, Advice.of(folder.path))
+    return PipelinePrior(denoiser, codec, words, schedule, prediction, views, Advice.of(folder.path), str(name))
 
 
 def _frozen(network: Any, device: torch.device) -> Any:

@@ -16,12 +16,11 @@ import torch
 from volkit.files.bundled import scene_folders
 from volkit.files.errors import FormatError
 from volkit.geometry import Cameras, Domain, Similarity
-from volkit.io.format import Format
 from volkit.representations.analytic import AnalyticConfig, AnalyticField, Light, Primitive, Texture
 from volkit.representations.representation import Capture
 from volkit.typing import Float, Tensor
 
-__all__ = ["FORMAT", "bundled", "bundled_names", "read"]
+__all__ = ["bundled", "bundled_names", "read", "sniff"]
 
 MARK = '"volkit": "analytic"'
 MAX_FILE_BYTES = 1 << 20  # bytes; a scene is written by hand
@@ -55,7 +54,7 @@ def read(path: Path) -> AnalyticField:
     return field
 
 
-def _sniff(path: Path) -> bool:
+def sniff(path: Path) -> bool:
     if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size > MAX_FILE_BYTES:
         return False
     return MARK in path.read_text(encoding="utf-8", errors="replace")
@@ -143,15 +142,3 @@ def _spiral(count: int, elevation: list[float], turn: float) -> Float[Tensor, "c
     azimuth = index * GOLDEN_ANGLE + turn
     ring = (1.0 - z * z).clamp_min(0.0).sqrt()
     return torch.stack([ring * azimuth.cos(), ring * azimuth.sin(), z], -1)
-
-
-FORMAT = Format(
-    name="analytic scene",
-    suffixes=(".json",),
-    holds=("analytic",),
-    frame="zup",
-    sniff=_sniff,
-    read=read,
-    write=None,
-    keeps="shapes, textures, light, cameras",
-)

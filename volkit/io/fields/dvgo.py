@@ -15,11 +15,10 @@ from volkit.files.errors import format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain
 from volkit.io.fields.mask_grid import occupancy_of
-from volkit.io.format import Format
 from volkit.representations import Representation, VoxelFeatures, VoxelFeaturesConfig
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff"]
 
 MARKS = (b"model_kwargs", b"density.grid")
 SHAPED_BY = ("mpi_depth", "bg_len", "contracted_norm")  # arguments of its models for other kinds of scene
@@ -101,15 +100,3 @@ def _corner(value: Any) -> tuple[float, float, float]:
     if not all(map(math.isfinite, (x, y, z))):
         raise ValueError("its box is damaged")
     return x, y, z
-
-
-FORMAT = Format(
-    name="dvgo",
-    suffixes=(".tar",),
-    holds=("voxel_features",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=None,
-    keeps="grids, network and mask exactly; not cameras",
-)

@@ -13,11 +13,10 @@ import torch
 from volkit.files.errors import format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain
-from volkit.io.format import Format
 from volkit.representations import Planes, PlanesConfig, Representation
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff"]
 
 MARKS = (b"field.grids.0.0", b"field.sigma_net.params")
 PREFIX = "field."
@@ -113,15 +112,3 @@ def _domain(state: Mapping[str, Tensor]) -> Domain:
 def _triple(values: Tensor) -> tuple[float, float, float]:
     x, y, z = values.double().reshape(-1).tolist()
     return x, y, z
-
-
-FORMAT = Format(
-    name="k-planes",
-    suffixes=(".pth",),
-    holds=("planes",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=None,
-    keeps="planes and networks exactly; not proposal networks, cameras",
-)

@@ -12,13 +12,11 @@ from volkit.files.errors import FormatError
 from volkit.files.provenance import frame_in
 from volkit.files.tensor_file import read_header, read_tensors, write_tensors
 from volkit.geometry import Cameras, Domain, Lens, Similarity
-from volkit.io.format import Format
 from volkit.representations import Capture, Placement, Representation, WrapperConfig, config_class, kinds
-from volkit.representations.kinds import REPRESENTATIONS, WRAPPERS
 from volkit.typing import Tensor
 from volkit.version import __version__
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 HEADER_KEY = "volkit"
 SCHEMA = 1
@@ -274,16 +272,3 @@ def _capture(header: Any, tensors: dict[str, Tensor]) -> Capture | None:
         raise ValueError("its background is not a colour")
     cameras = Cameras(pose, intrinsics, size, lens, members["coefficients"], members["time"])
     return Capture(cameras, tuple(map(str, names)), tuple(map(str, held_out)), float(near), colour)
-
-
-FORMAT = Format(
-    name="volkit",
-    suffixes=(".safetensors",),
-    holds=(*REPRESENTATIONS, *WRAPPERS),
-    every_kind=True,
-    frame=None,
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="every tensor bit for bit, frame, occupancy, cameras, provenance",
-)

@@ -12,11 +12,10 @@ import torch
 from volkit.files.errors import FormatError
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain
-from volkit.io.format import Format
 from volkit.representations import MlpConfig, Representation
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff"]
 
 MODELS = ("model_fine_state_dict", "model_coarse_state_dict")  # the fine one is what is rendered in the end
 MARK = b"model_coarse_state_dict"
@@ -97,15 +96,3 @@ def _tensors(path: Path, stored: Any) -> dict[str, Tensor]:
         if not bool(torch.isfinite(tensor).all()):
             raise FormatError(path, f"'{name}' contains NaN or infinity", "take an earlier checkpoint")
     return {name: tensor.float() for name, tensor in state.items()}
-
-
-FORMAT = Format(
-    name="nerf-pytorch",
-    suffixes=(".ckpt",),
-    holds=("mlp",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=None,
-    keeps="fine network exactly; not the coarse one, cameras",
-)

@@ -19,12 +19,11 @@ from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.nerfacto_networks import Networks, tcnn_networks, torch_networks
 from volkit.io.fields.tcnn import flattened
-from volkit.io.format import Format
 from volkit.ops.hash_encode import HashLevels
 from volkit.representations import HashGrid, HashGridConfig, Placement, Representation
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff"]
 
 MARK = b"_model.field.mlp_base"
 FIELD = "_model.field."
@@ -181,15 +180,3 @@ def _beside(path: Path, name: str) -> str | None:
         except OSError as error:
             raise FormatError(place, f"cannot be read ({error.strerror or error})", "check the path") from error
     return None
-
-
-FORMAT = Format(
-    name="nerfacto",
-    suffixes=(".ckpt",),
-    holds=("hash_grid",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=None,
-    keeps="table and networks exactly, frame, mean appearance; not proposal networks, cameras",
-)

@@ -18,11 +18,10 @@ from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import occupancy_of
-from volkit.io.format import Format
 from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 ARRAYS = ("radius", "center", "links", "density_data", "sh_data", "data", "basis_type", "basis_data")
 BACKGROUND = "background_data"
@@ -146,15 +145,3 @@ def _integers(array: np.ndarray) -> np.ndarray:
     if array.ndim != 3 or array.dtype.kind not in "iu" or min(array.shape) < 2:
         raise ValueError("its 'links' are no grid of rows")
     return array
-
-
-FORMAT = Format(
-    name="svox2",
-    suffixes=(".npz",),
-    holds=("voxels",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="links and densities exactly, harmonics in 16 bits, frame, provenance; not cameras",
-)

@@ -20,11 +20,10 @@ from volkit.files.errors import FormatError, format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import mask_of, occupancy_of
-from volkit.io.format import Format
 from volkit.representations import Placement, Representation, TensorCP, TensorCPConfig, TensorVM, TensorVMConfig
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 MARK = b"density_line.0"
 OWN_ENTRY = "volkit"  # our entry beside those that the project reads
@@ -221,15 +220,3 @@ def _real(value: Any) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{str(value)[:40]} is no finite number")
     return float(value)
-
-
-FORMAT = Format(
-    name="tensorf",
-    suffixes=(".th",),
-    holds=("tensor_vm", "tensor_cp"),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="factors and network exactly, occupancy, frame, provenance; not cameras",
-)

@@ -1,17 +1,15 @@
 """What a game engine loads: levels of a mesh on one texture, solids to collide with; and how it is written."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from volkit.choices import Engine, TextureFormat
 from volkit.geometry import Frame
 from volkit.geometry.triangles import Triangles
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Asset", "AssetFigures", "Engine", "LevelFigures", "RefineFigures", "Style", "TextureFormat"]
-
-Engine = Literal["gltf", "unity", "unreal", "godot", "blender"]
-TextureFormat = Literal["png", "jpeg", "webp"]
+__all__ = ["Asset", "AssetFigures", "LevelFigures", "RefineFigures", "Style"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,18 @@ class Asset:
 
     @property
     def mesh(self) -> Mesh:
-        """The finest level."""
-        return self.levels[0]
+        """The finest level, with the asset's roughness and metalness."""
+        level = self.levels[0]
+        if self.metallic_roughness is None or level.metallic_roughness is not None:
+            return level
+        mesh = Mesh.of(
+            level.vertices,
+            level.faces,
+            corner_uv=level.corner_uv,
+            texture=level.texture,
+            metallic_roughness=self.metallic_roughness,
+        )
+        return mesh.view(placement=level.placement, capture=level.capture)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ Colliders are convex meshes without material:
 import re
 from collections.abc import Iterable
 
-from volkit.io.meshes.asset import Engine, Style
+from volkit.choices import Engine
+from volkit.io.meshes.asset import Style
 
 __all__ = ["collider_name", "colliders_in_scene", "level_names", "makes_levels", "unreadable", "unseen"]
 

@@ -14,7 +14,6 @@ from volkit.extras import advice
 from volkit.files.errors import FormatError, format_errors, read_start
 from volkit.files.provenance import about_scene, frame_in, provenance_in
 from volkit.geometry import Similarity, turn
-from volkit.io.format import Format
 from volkit.io.meshes.gltf_container import tree_head
 from volkit.io.meshes.gltf_reader import gltf_parts
 from volkit.io.meshes.usd_reader import opened, usd_frame, usd_parts, usd_record
@@ -25,7 +24,10 @@ from volkit.representations.representation import Placement, Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["GLTF", "OBJ", "PLY", "STL", "USD"]
+__all__ = [
+    "read_gltf", "read_obj", "read_ply", "read_stl", "read_usd", "sniff_gltf", "sniff_obj", "sniff_ply", "sniff_stl",
+    "sniff_usd", "write_mesh", "write_usd",
+]  # fmt: skip
 
 MAX_FILE_BYTES = 1 << 31  # bytes
 HEAD = 1 << 16  # bytes that tell what a file is
@@ -215,16 +217,3 @@ def _joined(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     else:
         colours = visual.vertex_colors
     return vertices, faces, {"colours": torch.from_numpy(np.array(colours, np.uint8))}
-
-
-GLTF = Format("gltf", (".glb", ".gltf"), ("mesh",), "yup", sniff_gltf, read_gltf, write_mesh,
-              "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion")  # fmt: skip
-OBJ = Format("obj", (".obj",), ("mesh",), "yup", sniff_obj, read_obj, write_mesh,
-             "shape, texture or vertex colours, provenance; not roughness, metalness")  # fmt: skip
-PLY = Format("mesh_ply", (".ply",), ("mesh",), "zup", sniff_ply, read_ply, write_mesh,
-             "shape, vertex colours, provenance; not textures")  # fmt: skip
-STL = Format("stl", (".stl",), ("mesh",), "zup", sniff_stl, read_stl, write_mesh, "shape; not colours, provenance")
-USD = Format("usd", (".usdz", ".usdc", ".usda", ".usd"), ("mesh", "splats"), "yup", sniff_usd, read_usd, write_usd,
-             "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
-             "not roughness, metalness, mip mode, surfels",
-             needs=("pxr",), extra="usd")  # fmt: skip

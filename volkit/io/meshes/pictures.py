@@ -5,7 +5,8 @@ from io import BytesIO
 
 import numpy as np
 
-from volkit.io.meshes.asset import Asset, TextureFormat
+from volkit.choices import TextureFormat
+from volkit.io.meshes.asset import Asset
 
 __all__ = ["PictureFile", "picture_files", "see_through"]
 

@@ -11,13 +11,12 @@ import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.io.format import Format
 from volkit.io.splats.columns import columns_for, log_of_scales, splats_of
 from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 ROW = np.dtype([("position", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("rotation", "u1", 4)])
 
@@ -58,16 +57,3 @@ def write(representation: Representation, path: Path) -> None:
     rows["rotation"] = (unit * 128 + 128).round_().clamp_(0, 255).byte()[order].numpy()
     with atomic_write(path) as place:
         rows.tofile(place)
-
-
-FORMAT = Format(
-    name="splat",
-    suffixes=(".splat",),
-    holds=("splats",),
-    frame=None,
-    sorts=True,
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="positions and scales in float32, the rest in bytes; not order, harmonics, mip mode, surfels, provenance",
-)

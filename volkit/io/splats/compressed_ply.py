@@ -15,7 +15,6 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, head_of, matrix, read_elements
 from volkit.files.provenance import comments_of, provenance_in, provenance_of
-from volkit.io.format import Format
 from volkit.io.splats.chunked import read_columns_chunked
 from volkit.io.splats.columns import columns_for, morton_order, splats_of
 from volkit.io.splats.quantised import (
@@ -32,7 +31,7 @@ from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 from volkit.version import __version__
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 CHUNK = 256  # splats
 WORDS = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
@@ -181,17 +180,3 @@ def _header(count: int, rest: int, comments: list[str]) -> bytes:
     if rest:
         lines += [f"element sh {count}", *(f"property uchar f_rest_{k}" for k in range(rest))]
     return "\n".join([*lines, "end_header", ""]).encode()
-
-
-FORMAT = Format(
-    name="compressed_ply",
-    suffixes=(".compressed.ply",),
-    holds=("splats",),
-    frame=None,
-    sorts=True,
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="positions and log scales in 10 or 11 bits of a chunk of 256, the rest in bytes, degree 3, provenance; "
-    "not order, mip mode, surfels",
-)

@@ -6,11 +6,10 @@ from pathlib import Path
 import torch
 
 from volkit.files.atomic import atomic_write
-from volkit.io.format import Format
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
-__all__ = ["FORMAT"]
+__all__ = ["write"]
 
 ROWS = 1 << 12  # that become text at a time
 
@@ -37,15 +36,3 @@ def write(representation: Representation, path: Path) -> None:
         file.write(",".join(names) + "\n")
         for rows in table.split(ROWS):
             file.write(line * len(rows) % tuple(rows.flatten().tolist()))
-
-
-FORMAT = Format(
-    name="csv",
-    suffixes=(".csv",),
-    holds=("splats",),
-    frame=None,
-    sniff=lambda path: False,
-    read=None,
-    write=write,
-    keeps="every splat in nine digits; not mip mode, provenance",
-)

@@ -19,7 +19,6 @@ from volkit.files.errors import FormatError, format_errors
 from volkit.files.provenance import provenance_of
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_linear_from_srgb
-from volkit.io.format import Format
 from volkit.io.meshes.gltf_builder import GltfBuilder
 from volkit.io.meshes.gltf_container import packed, tree_head, unpacked
 from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader
@@ -29,7 +28,7 @@ from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT", "NAME"]
+__all__ = ["NAME", "read", "sniff", "write"]
 
 NAME = "KHR_gaussian_splatting"
 POINTS, ARRAY = 0, 34962
@@ -147,15 +146,3 @@ def _stored(built: GltfBuilder, values: np.ndarray) -> int:
     kind, shares = COMPONENTS[values.dtype.name], {"normalized": True} if values.dtype == np.uint16 else {}
     about = {"bufferView": view, "componentType": kind, "count": len(values), "type": SHAPES[values.shape[1]]}
     return built.add("accessors", about | shares)
-
-
-FORMAT = Format(
-    name="splat_gltf",
-    suffixes=(".glb", ".gltf"),
-    holds=("splats",),
-    frame="yup",
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="every splat in float32, degree 3, provenance; not mip mode, surfels",
-)

@@ -15,14 +15,13 @@ import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, read_start
-from volkit.io.format import Format
 from volkit.io.splats.columns import columns_for, joined, log_of_scales, splats_of
 from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT", "read", "write"]
+__all__ = ["read", "sniff", "write"]
 
 FILE, SECTION = 4096, 1024  # bytes of the headers
 LEVEL = 1  # that is written unless asked otherwise
@@ -194,17 +193,3 @@ def _bucketed(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section, Ten
     section = Section(count, count, BUCKET, len(middles), BLOCK, 12, RANGE, full, len(lengths),
                       min(config.degree, MOST_DEGREE))  # fmt: skip
     return order, section, lengths, middles
-
-
-FORMAT = Format(
-    name="ksplat",
-    suffixes=(".ksplat",),
-    holds=("splats",),
-    frame=None,
-    sorts=True,
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
-    "not order, mip mode, surfels, provenance",
-)

@@ -21,14 +21,13 @@ from volkit.files.ply_file import Table, head_of, matrix, read_elements
 from volkit.files.provenance import comments_of, provenance_in, provenance_of
 from volkit.geometry import sh_count
 from volkit.geometry.spherical_harmonics import C0
-from volkit.io.format import Format
 from volkit.io.splats.chunked import in_blocks, read_columns_chunked
 from volkit.io.splats.columns import splats_of
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 MODES = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
 CONSTANT, BYTES = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
@@ -152,15 +151,3 @@ def _floats(columns: dict[str, Tensor], order: np.ndarray) -> np.ndarray:
         held["logits"][:, None], held["log_scales"], held["quaternions"],
     )  # fmt: skip
     return np.concatenate(parts, 1).astype("<f4", copy=False)
-
-
-FORMAT = Format(
-    name="ply",
-    suffixes=(".ply",),
-    holds=("splats",),
-    frame=None,
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="every column bit for bit, further ones too, mip mode, surfels, provenance",
-)

@@ -19,11 +19,10 @@ from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.mask_grid import occupancy_of
-from volkit.io.format import Format
 from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
-__all__ = ["CONSTANT", "FORMAT", "MOST_VOXELS", "dense_arrays", "field_of"]
+__all__ = ["CONSTANT", "MOST_VOXELS", "dense_arrays", "field_of", "read", "sniff", "write"]
 
 ARRAYS = ("density", "rgb", "harmonics")
 CONSTANT = 0.28209479177387814  # the harmonic of degree 0
@@ -155,15 +154,3 @@ def _finite(array: np.ndarray, axes: int) -> Tensor:
 def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
     x, y, z = values
     return x, y, z
-
-
-FORMAT = Format(
-    name="volume",
-    suffixes=(".volume.npz",),
-    holds=("voxels",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="densities and harmonics exactly, frame, provenance; not cameras, colours of empty cells",
-)

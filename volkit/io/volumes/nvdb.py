@@ -12,11 +12,10 @@ import numpy as np
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, format_errors, read_start
 from volkit.files.sandbox import Sandbox
-from volkit.io.format import Format
 from volkit.io.volumes.fog_volume import field_of_grids, grids_of
 from volkit.representations import Representation, Voxels
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 MAGIC = b"NanoVDB"
 VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
@@ -73,17 +72,3 @@ def _segment(name: str, data: np.ndarray) -> tuple[bytes, ...]:
 def _key(name: str) -> int:
     """What readers that look for a name compare first: a hash in 64 bits (nanovdb/util/IO.h, stringHash)."""
     return reduce(lambda key, letter: (key * 67 + letter + (key >> 56)) % (1 << 64), name.encode(), 0)
-
-
-FORMAT = Format(
-    name="nanovdb",
-    suffixes=(".nvdb",),
-    holds=("voxels",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="densities and harmonics in float32, frame; not cameras, colours of empty cells, provenance",
-    needs=("warp",),
-    extra="nanovdb",
-)

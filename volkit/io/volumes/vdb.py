@@ -15,11 +15,10 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import format_errors, read_start
 from volkit.files.provenance import PROVENANCE_KEY, about_scene, object_in, provenance_of
 from volkit.files.sandbox import Sandbox
-from volkit.io.format import Format
 from volkit.io.volumes.fog_volume import field_of_grids, grids_of
 from volkit.representations import Representation, Voxels
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 MAGIC = b" BDV"
 MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
@@ -60,17 +59,3 @@ def _grid(vdb: Any, name: str, values: np.ndarray) -> Any:
     grid.name = name
     grid.copyFromArray(values)
     return grid
-
-
-FORMAT = Format(
-    name="openvdb",
-    suffixes=(".vdb",),
-    holds=("voxels",),
-    frame="zup",
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="densities and harmonics in float32, frame, provenance; not cameras, colours of empty cells",
-    needs=MODULES,
-    offer="install python3-openvdb of Debian, or openvdb of conda-forge",
-)

@@ -79,9 +79,16 @@ def _crossings(corners: Tensor, edges: Tensor) -> tuple[Float[Tensor, " crossing
 def _edges(face: Tensor, depth: Tensor, records: Tensor, corners: Tensor, opposite: Tensor) -> Tensor:
     height, width = face.shape
     edges = face.new_empty(2, height, width)
-    known = {"face": face.contiguous(), "depth": depth.contiguous(), "records": records,
-             "opposite": opposite.int().contiguous(), "edges": edges}  # fmt: skip
-    run("raster_edges", corners.contiguous().view(-1, 3, 3), [width, height], 0.0, **known)
+    run(
+        "raster_edges",
+        records,
+        [width, height],
+        corners=corners.contiguous(),
+        face=face.contiguous(),
+        depth=depth.contiguous(),
+        opposite=opposite.int().contiguous(),
+        edges=edges,
+    )
     return edges
 
 

@@ -11,8 +11,6 @@ from volkit.typing import Float, Int, Tensor
 __all__ = ["RECORD", "Rastered", "check_triangles", "rasterise", "run"]
 
 RECORD = 16  # floats that pixels read of a face
-FIELDS = ("records", "keys", "face", "barycentric", "depth", "barycentric_grad", "depth_grad", "sums", "corners_grad",
-          "opposite", "edges")  # fmt: skip
 
 
 class Rastered(NamedTuple):
@@ -52,8 +50,8 @@ def rasterise(
 def _raster(corners: Tensor, size: list[int], near: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     barycentric, depth, face, records = _empty(corners, size)
     keys = depth.new_zeros(depth.shape, dtype=torch.int64) if depth.is_cuda else None
-    known = {"barycentric": barycentric, "depth": depth, "face": face, "records": records, "keys": keys}
-    run("raster", corners.contiguous(), size, near, **known)
+    known = {"barycentric": barycentric, "depth": depth, "face": face, "keys": keys}
+    run("raster", records, size, near, corners=corners.contiguous(), **known)
     return barycentric, depth, face, records
 
 
@@ -71,10 +69,18 @@ def _(corners, size, near):
 def _raster_grad(grads: list[Tensor], seen: list[Tensor]) -> Tensor:
     barycentric, depth, face, records = seen
     found = records.new_empty(len(records), 3, 3)
-    known = {"barycentric": barycentric, "depth": depth, "face": face, "records": records,
-             "barycentric_grad": grads[0].contiguous(), "depth_grad": grads[1].contiguous(),
-             "sums": records.new_zeros(len(records), 9), "corners_grad": found}  # fmt: skip
-    run("raster_grad", found, [face.shape[1], face.shape[0]], 0.0, **known)
+    run(
+        "raster_grad",
+        records,
+        [face.shape[1], face.shape[0]],
+        barycentric=barycentric,
+        depth=depth,
+        face=face,
+        barycentric_grad=grads[0].contiguous(),
+        depth_grad=grads[1].contiguous(),
+        sums=records.new_zeros(len(records), 9),
+        corners_grad=found,
+    )
     return found
 
 
@@ -83,11 +89,10 @@ def _(grads, seen):
     return seen[3].new_empty(len(seen[3]), 3, 3)
 
 
-def run(op: str, corners: Tensor, size: list[int], near: float, **known: Tensor | None) -> None:
-    """Call a kernel with the fields of RasterTask; those that it does not use are null."""
-    fields = [backend.address(corners), len(corners), *size, near]
-    fields += [backend.address(known.get(name)) for name in FIELDS]
-    backend.run(op, "cuda" if corners.is_cuda else "native", corners.device, *fields)
+def run(op: str, records: Tensor, size: list[int], near: float = 0.0, **known: Tensor | None) -> None:
+    """Call a kernel with the fields of RasterTask; `near` is read where faces are drawn."""
+    width, height = size
+    backend.run(op, records, records=records, faces=len(records), width=width, height=height, near=near, **known)
 
 
 def _keep(ctx, inputs, output) -> None:
@@ -105,7 +110,8 @@ _raster.register_autograd(_backward, setup_context=_keep)
 def check_triangles(points: Tensor, faces: Tensor) -> None:
     """Raise ValueError where faces are not three numbers of points each."""
     if points.dim() != 2 or points.shape[1] != 3 or faces.dim() != 2 or faces.shape[1] != 3:
-        raise ValueError(f"raster: points are [vertex, 3] and faces [face, 3], got {list(points.shape)} and "
-                         f"{list(faces.shape)}")  # fmt: skip
+        raise ValueError(
+            f"raster: points are [vertex, 3] and faces [face, 3], got {list(points.shape)} and {list(faces.shape)}"
+        )
     if len(faces) and not (int(faces.min()) >= 0 and int(faces.max()) < len(points)):
         raise ValueError(f"raster: faces name points {int(faces.min())} to {int(faces.max())}, there are {len(points)}")

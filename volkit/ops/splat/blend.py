@@ -1,18 +1,18 @@
 """Projected splats to a picture: ordered by depth once, listed by tile, blended near to far."""
 
-from collections.abc import Sequence
+import importlib
 from typing import NamedTuple
 
 import torch
 
 from volkit.ops import backend
 from volkit.ops.splat import reference
-from volkit.ops.splat.by_gsplat import TILE, by_gsplat
 from volkit.ops.splat.project import ELLIPSE, SURFEL
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Blended", "blend"]
+__all__ = ["TILE", "Blended", "blend", "blend_with_gsplat"]
 
+TILE = 16  # pixels a side: gsplat's default and ours
 CHUNKS = 8  # runs of splats that are listed at once; their lists are joined in order, so that any number gives the same
 HEADERS = {ELLIPSE: 8, SURFEL: 16}  # floats of a record before its channels
 SUMS = {ELLIPSE: 6, SURFEL: 11}  # what a pair of splat and tile gathers on the way back, before its channels
@@ -66,7 +66,7 @@ def blend(
     if backend.choose("splat", *given) == "reference":
         channels, opacity, median = reference.blend(*given, size, depth)
     elif backend.splats_by_gsplat() and shapes.shape[1] == ELLIPSE and not depth:
-        return Blended(*by_gsplat(*given, size), None)
+        return Blended(*blend_with_gsplat(*given, size), None)
     else:
         planar, opacity, median, *_ = _blend(*given, [*size, int(depth)])
         channels = planar.permute(1, 2, 0)
@@ -83,25 +83,29 @@ class Lists(NamedTuple):
     list: Int[Tensor, "pair 2"]  # number of the splat, number of the pair
 
 
-def _lists(given: list[Tensor], width: int, height: int) -> Lists:
-    means, shapes, channels = given[0], given[1], given[4]
+def _lists(
+    means: Tensor, shapes: Tensor, opacities: Tensor, depths: Tensor, channels: Tensor, extents: Tensor, size: list[int]
+) -> Lists:
+    width, height = size
     device = means.device
+    frame = Frame(len(means), shapes.shape[1], channels.shape[1], width, height)
     order = torch.empty(means.shape[0], dtype=torch.int32, device=device)
     drawn = torch.zeros(1, dtype=torch.int64, device=device)
     scratch = torch.empty(4 * means.shape[0], dtype=torch.int32, device=device)
-    _run("splat_order", given, (width, height, 0), order=order, drawn=drawn, scratch=scratch)
+    _run("splat_order", frame, order, depths=depths, extents=extents, drawn=drawn, scratch=scratch)
     order = order[: int(drawn)]
     records = means.new_empty(len(means), _stride(shapes, channels))
     tiles = -(-width // TILE) * -(-height // TILE)
     counts = torch.zeros(CHUNKS, tiles, dtype=torch.int32, device=device)
     slots = torch.zeros(len(order) + 1, dtype=torch.int64, device=device)
-    known = {"order": order, "drawn": drawn, "records": records, "counts": counts, "slots": slots}
-    _run("splat_count", given, (width, height, 0), **known)
+    known = {"extents": extents, "drawn": drawn, "records": records, "counts": counts, "slots": slots}
+    read = {"means": means, "shapes": shapes, "opacities": opacities, "channels": channels}
+    _run("splat_count", frame, order, **known, **read)
     slots.cumsum_(0)
     starts = torch.nn.functional.pad(counts.t().reshape(-1).cumsum(0), (1, 0))
     ends = starts[::CHUNKS].contiguous()
     pairs = torch.empty(int(ends[-1]), 2, dtype=torch.int32, device=device)
-    _run("splat_list", given, (width, height, 0), **known, starts=starts, list=pairs)
+    _run("splat_list", frame, order, **known, starts=starts, list=pairs)
     return Lists(order, records, slots, ends, pairs)
 
 
@@ -121,11 +125,20 @@ def _blend(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = [t.contiguous() for t in (means, shapes, opacities, depths, channels, extents)]
     width, height, _ = frame
-    lists = _lists(given, width, height)
+    lists = _lists(*given, frame[:2])
     picture = means.new_empty(channels.shape[1], height, width)
     opacity, median = means.new_empty(height, width), means.new_empty(height, width)
-    known = lists._asdict() | {"picture": picture, "opacity": opacity, "median": median}
-    _run("splat_blend", given, frame, **known)
+    _run(
+        "splat_blend",
+        Frame(len(means), shapes.shape[1], channels.shape[1], *frame),
+        lists.order,
+        records=lists.records,
+        ends=lists.ends,
+        list=lists.list,
+        picture=picture,
+        opacity=opacity,
+        median=median,
+    )
     return picture, opacity, median, *lists  # pyright: ignore[reportReturnType]
 
 
@@ -138,57 +151,84 @@ def _(means, shapes, opacities, depths, channels, extents, frame):
     flat, whole = means.new_empty(height, width), means.new_empty(0, dtype=torch.int64)
     number = means.new_empty(0, dtype=torch.int32)
     records = means.new_empty(len(means), _stride(shapes, channels))
-    return (means.new_empty(channels.shape[1], height, width), flat, flat.clone(), number.new_empty(drawn),
-            records, whole.new_empty(drawn + 1), whole.new_empty(tiles + 1),
-            number.new_empty(pairs, 2))  # fmt: skip
+    return (
+        means.new_empty(channels.shape[1], height, width),
+        flat,
+        flat.clone(),
+        number.new_empty(drawn),
+        records,
+        whole.new_empty(drawn + 1),
+        whole.new_empty(tiles + 1),
+        number.new_empty(pairs, 2),
+    )
 
 
 @torch.library.custom_op("volkit::splat_blend_grad", mutates_args=())
 def _blend_grad(
-    picture_grad: Tensor, opacity_grad: Tensor, picture: Tensor, opacity: Tensor, given: list[Tensor],
-    lists: list[Tensor], bent: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    picture_grad: Tensor,
+    opacity_grad: Tensor,
+    picture: Tensor,
+    opacity: Tensor,
+    given: list[Tensor],
+    lists: list[Tensor],
+    varies_with_pixel: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     height, width = opacity.shape
     found = [torch.zeros_like(given[k]) for k in (0, 1, 2, 4)]
-    known = Lists(*lists)._asdict() | {"picture": picture, "opacity": opacity}
-    pair_sums = picture.new_empty(len(known["list"]), SUMS[given[1].shape[1]] + picture.shape[0])
-    names = ("mean_grad", "shape_grad", "opacities_grad", "channels_grad")
-    grads = {"picture_grad": picture_grad.contiguous(), "opacity_grad": opacity_grad.contiguous()}
-    _run("splat_blend_grad", given, (width, height, bent), **known, **grads, pair_sums=pair_sums,
-         **dict(zip(names, found, strict=True)))  # fmt: skip
+    means_grad, shapes_grad, opacities_grad, channels_grad = found
+    known = Lists(*lists)._asdict()
+    columns, channels = given[1].shape[1], picture.shape[0]
+    _run(
+        "splat_blend_grad",
+        Frame(len(means_grad), columns, channels, width, height, varies_with_pixel),
+        **known,
+        opacities=given[2],
+        picture=picture,
+        opacity=opacity,
+        picture_grad=picture_grad.contiguous(),
+        opacity_grad=opacity_grad.contiguous(),
+        pair_sums=picture.new_empty(len(known["list"]), SUMS[columns] + channels),
+        means_grad=means_grad,
+        shapes_grad=shapes_grad,
+        opacities_grad=opacities_grad,
+        channels_grad=channels_grad,
+    )
     return tuple(found)  # pyright: ignore[reportReturnType]
 
 
 @_blend_grad.register_fake
-def _(picture_grad, opacity_grad, picture, opacity, given, lists, bent):
+def _(picture_grad, opacity_grad, picture, opacity, given, lists, varies_with_pixel):
     return tuple(torch.empty_like(given[k]) for k in (0, 1, 2, 4))
 
 
-FIELDS = ("order", "drawn", "scratch", "records", "counts", "slots", "starts", "ends", "list", "picture", "opacity",
-          "median", "picture_grad", "opacity_grad", "pair_sums", "mean_grad", "shape_grad", "opacities_grad",
-          "channels_grad")  # fmt: skip
+class Frame(NamedTuple):
+    """The sizes that every kernel of blending is told; the last: whether its last channel is depth."""
+
+    splats: int
+    columns: int
+    channel_count: int
+    width: int
+    height: int
+    varies_with_pixel: int = 0
 
 
-def _run(op: str, given: list[Tensor], frame: Sequence[int], **known: Tensor) -> None:
-    """Call a kernel with the fields of SplatBlendTask; those that an op does not use are null."""
-    order = known["order"]
-    fields = [*map(backend.address, given), given[0].shape[0], len(order), given[1].shape[1], given[4].shape[1]]
-    width, height, bent = frame
-    fields += [bent, width, height, TILE, CHUNKS]
-    fields += [backend.address(known.get(name)) for name in FIELDS]
-    backend.run(op, "native" if order.device.type == "cpu" else "cuda", order.device, *fields)
+def _run(op: str, frame: Frame, order: Tensor, **memory: Tensor) -> None:
+    """Call a kernel with the fields of SplatBlendTask."""
+    pairs = len(memory["list"]) if "list" in memory else 0
+    numbers = {**frame._asdict(), "drawn_count": len(order), "tile": TILE, "chunks": CHUNKS, "pairs": pairs}
+    backend.run(op, order, order=order, **numbers, **memory)
 
 
 def _keep(ctx, inputs, output) -> None:
     picture, opacity, median, *lists = output
     ctx.save_for_backward(*(t.contiguous() for t in inputs[:6]), picture, opacity, *lists)
-    ctx.bent = inputs[6][2]
+    ctx.varies_with_pixel = inputs[6][2]
     ctx.mark_non_differentiable(median, *lists)
 
 
 def _backward(ctx, picture_grad, opacity_grad, *_):
     given, (picture, opacity, *lists) = list(ctx.saved_tensors[:6]), ctx.saved_tensors[6:]
-    found = _blend_grad(picture_grad, opacity_grad, picture, opacity, given, lists, ctx.bent)
+    found = _blend_grad(picture_grad, opacity_grad, picture, opacity, given, lists, ctx.varies_with_pixel)
     means, shapes, opacities, channels = found
     return means, shapes, opacities, None, channels, None, None
 
@@ -205,3 +245,27 @@ def _check(means: Tensor, shapes: Tensor, opacities: Tensor, depths: Tensor, cha
             f"splats: blend takes means [splat, 2], shapes [splat, 3 or 6], opacities and depths [splat], channels "
             f"[splat, channel] and extents [splat, 2], got {found} and {list(channels.shape)}"
         )
+
+
+def blend_with_gsplat(
+    means: Float[Tensor, "splat 2"],
+    conics: Float[Tensor, "splat 3"],
+    opacities: Float[Tensor, " splat"],
+    depths: Float[Tensor, " splat"],
+    channels: Float[Tensor, "splat channel"],
+    extents: Float[Tensor, "splat 2"],
+    size: tuple[int, int],
+) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"]]:
+    """Channels and opacity as `blend` gives them for ellipses, but that alpha reaches 0.999 (gsplat 1.5).
+
+    The yardstick of our own kernel (Ye et al. 2024), behind its door.
+    """
+    gsplat = importlib.import_module("gsplat")
+    width, height = size
+    tiles = (-(-width // TILE), -(-height // TILE))
+    radii = extents.detach().ceil().int()
+    _, keys, listed = gsplat.isect_tiles(means.detach()[None], radii[None], depths.detach()[None], TILE, *tiles)
+    begins = gsplat.isect_offset_encode(keys, 1, *tiles)
+    seen = (means[None], conics[None], channels[None], opacities[None])
+    picture, opacity = gsplat.rasterize_to_pixels(*seen, width, height, TILE, begins, listed)
+    return picture[0], opacity[0, ..., 0]

@@ -15,6 +15,10 @@ __all__ = ["Projected", "SplatView", "project"]
 
 ELLIPSE, SURFEL = 3, 6  # columns of their shapes
 SUMS = 15  # gradients of a camera: rotation 9, translation 3, centre 3
+# The kernels' own names, in the order of `_project`.
+PARAMETERS = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest", "pose")
+SETTINGS = ("fx", "fy", "cx", "cy", "width", "height", "near", "mip")
+RESULTS = ("means2d", "shapes", "opacities", "depths", "colours", "extents")
 BLOCK = 4096  # splats whose camera gradients are added up together, in an order that no thread changes
 
 
@@ -36,7 +40,7 @@ class SplatView:
     camera_from_world: Float[Tensor, "3 4"]
     intrinsics: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels
     size: tuple[int, int]  # width, height
-    near: float = 0.01  # nothing nearer than this is drawn, as in gsplat
+    near: float = 0.01  # nothing nearer is drawn, in the unit of the means; `splat_view` takes a share of the scene
     mip: bool = False  # keep the energy of splats below a pixel (Mip-Splatting, Yu et al. 2024) instead of thickening
 
     def __post_init__(self) -> None:
@@ -101,7 +105,7 @@ def _project(
     results = _empty(means, log_scales)
     given = [t.contiguous() for t in (means, quaternions, log_scales, logits, sh_dc, sh_rest, pose)]
     if count:
-        _run("splat_project", given, settings, results, [None] * 12)
+        _run("splat_project", given, settings, **dict(zip(RESULTS, results, strict=True)))
     return results
 
 
@@ -119,11 +123,19 @@ def _(means, quaternions, log_scales, logits, sh_dc, sh_rest, pose, settings):
     return _empty(means, log_scales)
 
 
-def _run(op: str, given: list[Tensor], settings: list[float], results, grads) -> None:
+def _run(op: str, given: list[Tensor], settings: list[float], **memory: Tensor | None) -> None:
     """Call a kernel with the fields of SplatProjectTask."""
-    fields = [*map(backend.address, given), *given[2].shape, given[5].shape[1], *settings]
-    fields += map(backend.address, (*results, *grads))
-    backend.run(op, "native" if given[0].device.type == "cpu" else "cuda", given[0].device, *fields)
+    splats, axes = given[2].shape
+    backend.run(
+        op,
+        given[0],
+        **dict(zip(PARAMETERS, given, strict=True)),
+        splats=splats,
+        axes=axes,
+        rest=given[5].shape[1],
+        **dict(zip(SETTINGS, settings, strict=True)),
+        **memory,
+    )
 
 
 @torch.library.custom_op("volkit::splat_project_grad", mutates_args=())
@@ -134,8 +146,9 @@ def _project_grad(
     count = given[0].shape[0]
     sums = given[0].new_zeros(-(-count // BLOCK) if wants_pose else 0, SUMS)
     if count:
-        arrived = [g.contiguous() for g in grads]
-        _run("splat_project_grad", given, settings, [None] * 6, [*arrived, *found, sums if wants_pose else None])
+        arrived = {f"{name}_grad": grad.contiguous() for name, grad in zip(RESULTS[:5], grads, strict=True)}
+        into = {f"{name}_grad": grad for name, grad in zip(PARAMETERS[:6], found, strict=True)}
+        _run("splat_project_grad", given, settings, **arrived, **into, camera_sums=sums if wants_pose else None)
     return (*found, _pose_grad(sums, given[6]))  # pyright: ignore[reportReturnType]
 
 

@@ -109,7 +109,7 @@ def blend(
     channels: Tensor,
     extents: Tensor,
     size: tuple[int, int],
-    bent: bool,
+    varies_with_pixel: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `volkit.ops.splat.blend`."""
     width, height = size
@@ -122,7 +122,7 @@ def blend(
     pixels = torch.stack([x, y], -1).view(-1, 2).to(means)
     parts = []
     for some in pixels.split(max(1, QUESTIONS // max(1, len(order)))):
-        power, farness = powers(some[:, None] - means, shapes)
+        power, depth_scale = powers(some[:, None] - means, shapes)
         alpha = (opacities * power.exp()).clamp_max(OPAQUEST)
         alpha = torch.where(alpha >= FAINTEST, alpha, 0.0)
         left = torch.cumprod(1.0 - alpha, 1)
@@ -131,10 +131,10 @@ def blend(
         before = torch.cat([torch.ones_like(left[:, :1]), left[:, :-1]], 1)
         weights = before * alpha
         half = (before > 0.5) & (left <= 0.5)
-        median = torch.where(half.any(1), (half * centres * farness).sum(1), torch.inf)
+        median = torch.where(half.any(1), (half * centres * depth_scale).sum(1), torch.inf)
         seen = weights @ channels
-        if bent:
-            seen = torch.cat([seen[:, :-1], (weights * farness) @ channels[:, -1:]], 1)
+        if varies_with_pixel:
+            seen = torch.cat([seen[:, :-1], (weights * depth_scale) @ channels[:, -1:]], 1)
         parts.append((seen, weights.sum(1), median.detach()))
     colour, opacity, median = (torch.cat(part) for part in zip(*parts, strict=True))
     return colour.view(height, width, -1), opacity.view(height, width), median.view(height, width)
@@ -155,7 +155,7 @@ def _surfel_powers(d: Float[Tensor, "pixel splat 2"], shapes: Tensor) -> tuple[T
     hu, hv = (yv * dx - xv * dy) * inverse, (xu * dy - yu * dx) * inverse
     nearness = 1.0 - ku * hu - kv * hv
     met = face & (nearness > 0)
-    farness = 1.0 / torch.where(met, nearness, 1.0)
-    plane, blur = -0.5 * (hu.square() + hv.square()) * farness.square(), -0.5 / FILTER * (dx * dx + dy * dy)
+    depth_scale = 1.0 / torch.where(met, nearness, 1.0)
+    plane, blur = -0.5 * (hu.square() + hv.square()) * depth_scale.square(), -0.5 / FILTER * (dx * dx + dy * dy)
     met = met & (plane > blur)
-    return torch.where(met, plane, blur), torch.where(met, farness, 1.0)
+    return torch.where(met, plane, blur), torch.where(met, depth_scale, 1.0)

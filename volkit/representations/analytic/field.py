@@ -14,7 +14,7 @@ from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.kinds import RepresentationConfig
-from volkit.typing import Float, Tensor
+from volkit.typing import Float, Int, Tensor
 
 __all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]
 
@@ -101,7 +101,7 @@ class AnalyticField(Field):
 
     def normals(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Outward unit normals: the exact gradient of the signed distance."""
-        return _in_chunks(lambda part: self._frame(part, self.distances(part).argmin(0))[1], positions)
+        return _in_chunks(lambda part: self.surface(part, self.distances(part).argmin(0))[1], positions)
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """The densest primitive's `density smoothstep(1/2 - d / softness)`; zero outside the domain."""
@@ -113,9 +113,8 @@ class AnalyticField(Field):
         rgb = torch.zeros_like(points.positions)
         alive = density.detach() > 0
         if alive.any():
-            seen = lambda part: self._colours(*part.split([3, 3, 1], -1))  # noqa: E731
-            packed = torch.cat([points.positions, points.directions, owner[:, None]], -1)
-            rgb = rgb.masked_scatter(alive[:, None], _in_chunks(seen, packed[alive]))
+            colours = self.surface_colours(points.positions[alive], points.directions[alive], owner[alive].long())
+            rgb = rgb.masked_scatter(alive[:, None], colours)
         return FieldSample(density, {"rgb": rgb})
 
     def _distance(self, primitive: Primitive, at: tuple[Tensor, ...]) -> Tensor:
@@ -138,8 +137,10 @@ class AnalyticField(Field):
             best = best.index_put((near,), torch.maximum(matter, before))
         return torch.stack([best * self.domain.contains(positions), owner], -1)
 
-    def _frame(self, positions: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance to the owners' surfaces and its gradient."""
+    def surface(
+        self, positions: Float[Tensor, "point 3"], owner: Int[Tensor, " point"]
+    ) -> tuple[Float[Tensor, " point"], Float[Tensor, "point 3"]]:
+        """Distance of each point to the surface of the primitive that owns it, and its gradient, the unit normal."""
         # Distances have no closed-form gradient in one expression for all shapes; autograd's is exact.
         differentiable = torch.is_grad_enabled() and positions.requires_grad
         with torch.inference_mode(False), torch.enable_grad():
@@ -152,9 +153,17 @@ class AnalyticField(Field):
             (gradient,) = torch.autograd.grad(mine.sum(), at, create_graph=differentiable)
         return mine if differentiable else mine.detach(), torch.nn.functional.normalize(gradient, dim=-1)
 
-    def _colours(self, positions: Tensor, directions: Tensor, owners: Tensor) -> Float[Tensor, "point 3"]:
-        owner = owners[:, 0].detach().round().long()
-        distance, normal = self._frame(positions, owner)
+    def surface_colours(
+        self,
+        positions: Float[Tensor, "point 3"],
+        directions: Float[Tensor, "point 3"],
+        owner: Int[Tensor, " point"],
+    ) -> Float[Tensor, "point 3"]:
+        """Display-referred colour, under the scene's light, of the owners' surfaces where they are closest."""
+        if len(positions) > CHUNK:
+            parts = zip(*(given.split(CHUNK) for given in (positions, directions, owner)), strict=True)
+            return torch.cat([self.surface_colours(*part) for part in parts])
+        distance, normal = self.surface(positions, owner)
         surface = positions - distance[:, None] * normal
         colour = torch.zeros_like(surface)
         for index in owner.unique().tolist():

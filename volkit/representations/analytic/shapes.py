@@ -11,7 +11,7 @@ import torch
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["SHAPES", "reach", "signed_distance"]
+__all__ = ["SHAPES", "hull_span", "reach", "signed_distance"]
 
 Planes = tuple[Tensor, Tensor, Tensor]  # x, y, z: planar, so that every operation runs over contiguous memory
 ELLIPSOID_STEPS = 10  # Newton from the safe side; 8 reach float64 for aspect ratios up to 10
@@ -29,6 +29,51 @@ def reach(shape: str, size: tuple[float, ...]) -> float:
     if shape in ("cylinder", "cone"):
         return (size[0] ** 2 + size[1] ** 2) ** 0.5
     return sum(size) if shape in ("torus", "capsule") else max(size)
+
+
+def hull_span(
+    shape: str,
+    size: tuple[float, ...],
+    margin: float,
+    origins: Float[Tensor, "3 ray"],
+    directions: Float[Tensor, "3 ray"],
+) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+    """Where rays of the primitive's frame enter and leave a simple hull of all that is within `margin` of it.
+
+    In closed form: an ellipsoid (`|x / e|^2 = 1`, e scaled by 1 + margin / shortest), a box, or an upright cylinder;
+    entering comes after leaving where a ray misses it.
+    """
+    if shape in ("sphere", "ellipsoid"):
+        semi = origins.new_tensor(size if shape == "ellipsoid" else size * 3)[:, None]
+        semi = semi * (1.0 + margin / max(min(size), 1e-9))
+        return _quadric_span(origins / semi, directions / semi)
+    if shape == "box":
+        half = origins.new_tensor(size[:3])[:, None] + margin
+        spans = [_slab_span(o, d, h) for o, d, h in zip(origins, directions, half, strict=True)]
+    else:
+        radius, height = {"cylinder": size[:2], "cone": size[:2], "torus": (sum(size), size[-1]),
+                          "capsule": (size[0], sum(size))}[shape]  # fmt: skip
+        around = (radius + margin) * torch.ones_like(origins[0])
+        spans = [_slab_span(origins[2], directions[2], around.new_tensor(height + margin)),
+                 _quadric_span(origins[:2] / around, directions[:2] / around)]  # fmt: skip
+    enter, leave = zip(*spans, strict=True)
+    return reduce(torch.maximum, enter), reduce(torch.minimum, leave)
+
+
+def _slab_span(origin: Tensor, direction: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """Where `|origin + t direction| <= half`."""
+    steep = torch.where(direction.abs() < 1e-12, torch.full_like(direction, 1e-12), direction)
+    first, second = (-half - origin) / steep, (half - origin) / steep
+    return torch.minimum(first, second), torch.maximum(first, second)
+
+
+def _quadric_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Where `|origin + t direction| <= 1` over the axes given; a ray without direction there is in or out for good."""
+    a = directions.square().sum(0).clamp_min(1e-12)
+    b = -(origins * directions).sum(0) / a
+    root = b * b - (origins.square().sum(0) - 1.0) / a
+    half = root.clamp_min(0.0).sqrt()
+    return torch.where(root > 0, b - half, torch.inf), torch.where(root > 0, b + half, -torch.inf)
 
 
 def _length(*parts: Tensor) -> Tensor:

@@ -17,13 +17,12 @@ from volkit.io.fields.instant_ngp import packed
 from volkit.io.fields.instant_ngp.density_grid import CELLS, occupancy_of
 from volkit.io.fields.instant_ngp.frame import read_capture, read_frame, vector
 from volkit.io.fields.instant_ngp.layout import Layout, integer, layout_of, number, table
-from volkit.io.fields.instant_ngp.writer import OWN_ENTRY, write
+from volkit.io.fields.instant_ngp.writer import OWN_ENTRY
 from volkit.io.fields.tcnn import flattened
-from volkit.io.format import Format
 from volkit.representations import Capture, HashGrid, Placement, Representation
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT"]
+__all__ = ["read"]
 
 PARAMETER_TYPES = {"__half": "<f2", "float": "<f4"}
 LARGEST_SCALE = 128  # of the box: instant-ngp has 8 cascades
@@ -141,15 +140,3 @@ def _restored(field: HashGrid, own: dict[str, Any]) -> HashGrid:
 def _triple(value: Any) -> tuple[float, float, float]:
     x, y, z = vector(value, 3)
     return x, y, z
-
-
-FORMAT = Format(
-    name="instant-ngp",
-    suffixes=(".ingp", ".msgpack"),
-    holds=("hash_grid",),
-    frame="zup",
-    sniff=packed.sniff,
-    read=read,
-    write=write,
-    keeps="table and networks in 16 bits, occupancy, frame, cameras, provenance; not the optimiser's state",
-)

@@ -15,7 +15,6 @@ from typing import Any
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import UNZIP_ERRORS, FormatError
 from volkit.files.provenance import PROVENANCE_KEY, provenance_of
-from volkit.io.format import Format
 from volkit.io.splats.columns import columns_for, splats_of
 from volkit.io.splats.sog.container import META, Parts
 from volkit.io.splats.sog.decode import columns_of, is_flat, is_mip
@@ -24,7 +23,7 @@ from volkit.io.splats.sog.streamed import finest
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
-__all__ = ["FORMAT"]
+__all__ = ["read", "sniff", "write"]
 
 LEVELS = b'"lodLevels"'
 STREAMED = "lod-meta.json"
@@ -80,17 +79,3 @@ def write(representation: Representation, path: Path) -> None:
     with atomic_write(path) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name, data in {META: text, **pictures}.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # without the time: equal scenes are equal files
-
-
-FORMAT = Format(
-    name="sog",
-    suffixes=(".sog", META),
-    holds=("splats",),
-    frame=None,
-    sorts=True,
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="positions in 16 bits, the rest in tables of 256, degree 3 in a palette, mip mode, surfels, provenance; "
-    "not order",
-)

@@ -11,18 +11,15 @@ the `.ply`'s own axes. `rub` and `ply` name the two, `auto` follows the file's r
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
+from volkit.choices import SpzFrame
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
-from volkit.io.format import Format
 from volkit.io.splats.columns import columns_for, splats_of
 from volkit.io.splats.quantised import by_blocks, coded, from_smallest_three, logits_of_bytes, smallest_three
 from volkit.io.splats.spz.container import MAGIC, Header, Part, pack, unpack
@@ -30,9 +27,8 @@ from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["FORMAT", "SpzFrame", "format_in", "read", "write"]
+__all__ = ["read", "sniff", "write"]
 
-SpzFrame = Literal["rub", "ply", "auto"]
 AXES = 0xADBE0003  # the record that names the file's axes
 RDF, RUB = 6, 4  # names of axes in that record: 1 to 8 are right, down and front, or not, by bits; then y and z change
 VERSION = 4  # that is written unless asked otherwise
@@ -158,21 +154,3 @@ def _harmonics(values: Tensor) -> np.ndarray:
     step = torch.full((values.shape[1], 1), 16.0)
     step[:3] = STEPS[1]
     return by_blocks(values, lambda rest: rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255))
-
-
-def format_in(frame: SpzFrame) -> Format:
-    """The row of the table whose reader and writer hold the frame for this."""
-    held = None if frame == "ply" else FORMAT.frame
-    return replace(FORMAT, frame=held, read=partial(read, frame=frame), write=partial(write, frame=frame))
-
-
-FORMAT = Format(
-    name="spz",
-    suffixes=(".spz",),
-    holds=("splats",),
-    frame="yup",
-    sniff=sniff,
-    read=read,
-    write=write,
-    keeps="positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance",
-)

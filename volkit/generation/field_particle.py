@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from volkit.generation.particle import Drawing
 from volkit.generation.penalties import (
     Penalties,
     distortion,
@@ -13,7 +14,6 @@ from volkit.generation.penalties import (
     roughness,
     visible,
 )
-from volkit.generation.subject import Drawing
 from volkit.geometry import Cameras, Rays, RaySamples
 from volkit.guidance.ramps import value
 from volkit.ops.march import Stride
@@ -25,14 +25,14 @@ from volkit.sampling.occupancy_grid import OccupancyGrid
 from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Tensor
 
-__all__ = ["UNKNOWN_OCCUPANCY", "FieldSubject"]
+__all__ = ["UNKNOWN_OCCUPANCY", "FieldParticle"]
 
 MIN_SAMPLES = 24  # samples along the domain's longest edge
 OCCUPANCY_INTERVAL = 64  # steps between looks at where nothing is
 UNKNOWN_OCCUPANCY = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
 
 
-class FieldSubject:
+class FieldParticle:
     """A field, its occupancy and its regularisers; `samples` lie on a ray for a pixel's width."""
 
     def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
@@ -94,6 +94,5 @@ class FieldSubject:
         return {"scene": dict(self.scene.state_dict()), "grid": self.grid.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up `state()`."""
         self.scene.load_state_dict(state["scene"])
         self.grid.load_state(state["grid"])

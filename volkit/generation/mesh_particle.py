@@ -5,13 +5,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from volkit.generation import Drawing, Penalties
 from volkit.generation.mesh_material import (
     MIN_ROUGHNESS,
     LitSurface,
     metallic_roughness_texels,
     metallic_roughness_texture,
 )
+from volkit.generation.particle import Drawing
+from volkit.generation.penalties import Penalties
 from volkit.geometry import Cameras
 from volkit.geometry.triangles import Triangles
 from volkit.guidance.ramps import value
@@ -25,14 +26,14 @@ from volkit.representations import Mesh
 from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Tensor
 
-__all__ = ["MeshSubject"]
+__all__ = ["MeshParticle"]
 
 TEXEL_RATE = 1e-2
 VERTEX_RATE = 0.05  # mean edges: the first step's length before it is spread
 FINE_RATE = 0.4  # of that for a shape that is nearly right: more of it dents flat sides
 
 
-class MeshSubject:
+class MeshParticle:
     """A textured mesh; from the fraction `settled` of the run on its colours alone learn, at 0 its shape is locked.
 
     Its topology and its uv stay as they are. `v = v_0 + (I + λ L)^-1 o`, offsets o learn (Nicolet et al. 2021).
@@ -132,6 +133,5 @@ class MeshSubject:
         return {"texels": self.texels.detach(), "offsets": self.offsets.detach()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up `state()`."""
         self.texels.data.copy_(state["texels"])
         self.offsets.data.copy_(state["offsets"])

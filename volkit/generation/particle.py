@@ -1,17 +1,18 @@
-"""The interface of what learns from a prior."""
+"""The interface of what learns from a prior: one particle of the distribution of scenes that fit the words."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
+from volkit.generation.penalties import Penalties
 from volkit.geometry import Cameras
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.representation import Representation
 from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Float, Tensor
 
-__all__ = ["Drawing", "Subject"]
+__all__ = ["Drawing", "Particle"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class Drawing:
         return self.rgb + (1.0 - self.opacity)[..., None] * background[:, None, None]
 
 
-class Subject(Protocol):
+class Particle(Protocol):
     """A scene that is drawn by camera while it learns."""
+
+    penalties: Penalties
 
     @property
     def scene(self) -> Representation:

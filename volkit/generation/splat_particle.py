@@ -6,18 +6,18 @@ import torch
 
 from volkit.distillation.splats.strategy import Strategy, ViewRecord
 from volkit.distillation.splats.student import SplatTrainee
+from volkit.generation.particle import Drawing
 from volkit.generation.penalties import Penalties, entropy
-from volkit.generation.subject import Drawing
 from volkit.geometry import Cameras
 from volkit.guidance.ramps import value
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.splats import Splats
 from volkit.training.loop import ParameterChange, StepInfo
 
-__all__ = ["SplatSubject"]
+__all__ = ["SplatParticle"]
 
 
-class SplatSubject:
+class SplatParticle:
     """Splats and the strategy by which they multiply.
 
     Strategies go by ranks and shares, never by thresholds on gradients, whose size follows the weight w(t), the

@@ -1,0 +1,89 @@
+"""What there was before a prior changed it, as methods that hold on to it are shown it, and ControlNets told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+
+from volkit.choices import ControlKind
+from volkit.extras import advice
+from volkit.geometry import Cameras, Similarity
+from volkit.rendering import Picture
+from volkit.rendering.renderer import renderer_for
+from volkit.representations import Representation
+from volkit.typing import Float, Tensor
+
+__all__ = ["PRIOR_STEP_SCALE", "StartAsset", "control_picture"]
+
+PRIOR_STEP_SCALE = 6.0  # of the steps through a field, for pictures as small as those that a prior sees
+CONTROL_STEP_SCALE = 4.0  # of the steps through a field: normals of what is solid change little with them
+DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
+IN_PLACE = Similarity()
+
+
+@dataclass(frozen=True)
+class StartAsset:
+    """An asset before it learns: its words, itself, and where the prior finds it."""
+
+    scene: Representation
+    words: str = ""  # what it is; empty where the method does not ask
+    place: Similarity = IN_PLACE  # world from the prior's frame
+    preserve: float = 0.0  # weight with which it is held where the prior does not ask for a change
+    control: ControlKind = "normal"
+
+    def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
+        """The scene by cameras of the prior's frame, over one colour a view, no finer than a trainee is drawn."""
+        picture = renderer_for(self.scene, step_scale=PRIOR_STEP_SCALE)(self.scene, cameras.moved(self.place))
+        return picture.over(background[:, None, None])
+
+    def control_picture(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
+        """The scene by cameras of the prior's frame, as a ControlNet is told it."""
+        return control_picture(self.scene, cameras.moved(self.place), size, self.control)
+
+
+@torch.no_grad()
+def control_picture(
+    scene: Representation, cameras: Cameras, size: int, kind: ControlKind = "normal"
+) -> Float[Tensor, "view 3 height width"]:
+    """What a ControlNet of a kind was taught to read (Zhang et al. 2023), `size` pixels a side, in [0, 1].
+
+    `normal`: `(1 - n) / 2` in the camera's frame, red to the left, green to the top, blue to the front, grey where
+    nothing is (Normal 1.1). `depth`: `1 / depth` from 0 at the farthest pixel to 1 at the nearest, 0 where nothing is
+    (MiDaS). `canny`: 1 where the colours have edges (Canny 1986), else 0.
+    """
+    scale = size / cameras.size[0, 0]
+    resized = replace(cameras, intrinsics=cameras.intrinsics * scale, size=torch.full_like(cameras.size, size))
+    resized = resized.to(scene.device)
+    picture = renderer_for(scene, step_scale=CONTROL_STEP_SCALE, normals=kind == "normal")(scene, resized)
+    return DRAWN[kind](picture, resized)
+
+
+def _normal(picture: Picture, cameras: Cameras) -> Tensor:
+    assert picture.normal is not None
+    own = torch.einsum("vhwi,vij->vjhw", picture.normal, cameras.world_from_camera[:, :, :3])
+    return 0.5 - 0.5 * own * picture.opacity[:, None]
+
+
+def _depth(picture: Picture, cameras: Cameras) -> Tensor:
+    there = (picture.opacity > DEPTH_OPACITY) & picture.depth.isfinite() & (picture.depth > 0)
+    near = torch.where(there, 1.0 / picture.depth, torch.zeros_like(picture.depth))
+    most = near.amax((1, 2), keepdim=True)
+    least = torch.where(there, near, most).amin((1, 2), keepdim=True)
+    shown = torch.where(there, (near - least) / (most - least).clamp_min(1e-12), torch.zeros_like(near))
+    return shown[:, None].expand(-1, 3, -1, -1)
+
+
+def _canny(picture: Picture, cameras: Cameras) -> Tensor:
+    try:
+        from skimage.feature import canny
+    except ImportError as error:
+        raise RuntimeError(f"control pictures of edges need scikit-image: {advice('mesh', 'scikit-image')}") from error
+    grey = picture.over(picture.opacity.new_full((3,), 0.5)).mean(-1).cpu()
+    edges = torch.stack([torch.from_numpy(canny(view.numpy())) for view in grey])
+    return edges[:, None].expand(-1, 3, -1, -1).to(picture.opacity)
+
+
+DRAWN: dict[ControlKind, Callable[[Picture, Cameras], Tensor]] = dict(
+    zip(get_args(ControlKind), (_normal, _depth, _canny), strict=True)
+)
