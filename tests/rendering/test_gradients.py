@@ -80,13 +80,13 @@ def slope(function, value: torch.Tensor, direction: torch.Tensor, step: float) -
 
 
 def field() -> Lump:
-    return Lump().double().view(placement=PLACE)
+    return Lump().double().with_(placement=PLACE)
 
 
 def splats(surfels: bool = False):
     scene = cloud(60, degree=1, surfels=surfels).double()
     scene.log_scales.data.add_(0.7)
-    return scene.view(placement=PLACE)
+    return scene.with_(placement=PLACE)
 
 
 def mesh(**changed) -> Mesh:
@@ -98,8 +98,7 @@ def mesh(**changed) -> Mesh:
     texture[..., 3] = 0.5 + 0.5 * texture[..., 3]
     scene = Mesh.of(vertices, faces, corner_uv=uv, texture=(255 * texture).byte())
     scene.texture = texture
-    scene.double()
-    return scene.view(placement=PLACE)
+    return scene.double().with_(placement=PLACE)
 
 
 SCENES = {"field": field, "splats": splats, "surfels": lambda: splats(True), "mesh": mesh}
@@ -252,7 +251,7 @@ def test_small_scenes_are_drawn():
     with torch.no_grad():
         small.means.mul_(1e-3)
         small.log_scales.sub_(6.907755)
-    small = small.view(domain=Domain.cube(1e-3))
+    small = small.with_(domain=Domain.cube(1e-3))
     near, far = (
         render(s, Camera.look_at((0, -k * 3.0, 0), size=(32, 32))).opacity for s, k in ((small, 1e-3), (large, 1))
     )

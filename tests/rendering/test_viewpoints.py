@@ -20,7 +20,7 @@ def rod(frame: str = "zup") -> Mesh:
     upright = torch.tensor([[0.0, 0.0, 0.0], [0.4, 0.0, 0.0], [0.2, 0.3, 0.0], [0.2, 0.1, 4.0]])
     faces = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
     mesh = Mesh.of(ZUP_FROM[frame].inverse().points(upright), faces)
-    return mesh.view(placement=Placement(frame=frame))
+    return mesh.with_(placement=Placement(frame=frame))
 
 
 def test_a_camera_looks_where_it_is_told():
@@ -89,7 +89,7 @@ def test_strays_do_not_make_an_object_small():
 def test_nothing_reaches_the_edge_of_the_picture(name, tmp_path):
     scene = {"field": lambda: open_scene(bundled("lantern")), "splats": lambda: cloud(400), "mesh": lambda: ball(2)}
     place = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (4.0, 5.0, -3.0), 0.002)
-    scene = scene[name]().view(placement=place, capture=None)
+    scene = scene[name]().with_(capture=None, placement=place)
     picture = renderer_for(scene)(scene, orbit_path(scene, 2, 32))
     inner = picture.opacity[:, 4:-4, 4:-4].sum()
     assert inner > 20.0 and picture.opacity.sum() - inner < 0.1 * inner  # a cloud of splats has a soft rim
