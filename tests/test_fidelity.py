@@ -8,7 +8,7 @@ import torch
 from contracts.kinds import small_field
 
 from volkit.cli import main
-from volkit.commands import convert
+from volkit.commands import conversion
 from volkit.evaluation.roundtrip import FileAxes, parameter_differences
 from volkit.geometry import Domain, Similarity
 from volkit.io import PlaceError, load, save
@@ -127,7 +127,6 @@ def test_formats_that_sort_are_not(source, tmp_path, name):
 
 def test_a_damaged_writer_is_seen(source, capsys, monkeypatch):
     """Nothing of what was in memory is trusted: a writer that drops half is found out."""
-    from volkit.commands import conversion
 
     def worse(scene: Splats, path: Path, **options) -> None:
         half = cloud()
