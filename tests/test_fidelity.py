@@ -185,7 +185,7 @@ def test_a_mesh_that_was_moved_is_measured_where_it_was(tmp_path, capsys):
 
 def test_pictures_too_small_to_be_measured_are_refused(source, capsys):
     assert main(["convert", str(source), str(source.with_name("b.ply.ply")), "--size", "8"]) == 1
-    assert "--size 8: pictures less than 11 pixels" in capsys.readouterr().err
+    assert "size 8: pictures less than 11 pixels" in capsys.readouterr().err
 
 
 def test_a_page_shows_the_worst_views(source, capsys):

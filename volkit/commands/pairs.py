@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
+from volkit.commands.usage import UsageError
 from volkit.io import FORMATS
 from volkit.io.opening import is_scene
 
@@ -50,10 +51,10 @@ def pair_sources(words: Sequence[Path], suffixes: Sequence[str] | None, usual: s
         sources = expand_patterns(first)
         return [pair for suffix in suffixes or (usual,) for pair in _in_folder(sources, last, suffix.removeprefix("."))]
     if suffixes is not None:
-        raise ValueError(f"--format is for a folder; {last} says by its suffix what it is")
+        raise UsageError(f"--format is for a folder; {last} says by its suffix what it is")
     sources = expand_patterns(words[:1])
     if len(sources) > 1:
-        raise ValueError(f"{words[0]} stands for {len(sources)} files: name a folder as the target, or --compose them")
+        raise UsageError(f"{words[0]} stands for {len(sources)} files: name a folder as the target, or --compose them")
     return [((sources[0],), target) for target in words[1:]]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.data import Photographs
 from volkit.evaluation.metrics import WINDOW, psnr, quantised
 from volkit.files.atomic import atomic_write
@@ -85,7 +86,7 @@ class Evaluator:
         else:
             cameras = distillation_cameras(scene, EVALUATION_VIEWS, size, generator)[slice(0, EVALUATION_VIEWS)]
         if int(cameras.size.min()) < WINDOW:
-            raise ValueError(f"--size {size}: pictures less than {WINDOW} pixels wide or high cannot be measured")
+            raise ParameterError(f"size {size}: pictures less than {WINDOW} pixels wide or high cannot be measured")
         background = (capture.background if capture else None) or WHITE
         started = time.perf_counter()
         truth = tuple(render_over(scene, cameras[[i]], background) for i in range(len(cameras)))
