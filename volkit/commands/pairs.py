@@ -6,7 +6,6 @@ from pathlib import Path
 
 from volkit.commands.usage import UsageError
 from volkit.io import FORMATS
-from volkit.io.opening import is_scene
 
 __all__ = ["Pair", "expand_patterns", "pair_sources"]
 
@@ -59,16 +58,18 @@ def pair_sources(words: Sequence[Path], suffixes: Sequence[str] | None, usual: s
 
 
 def _in_folder(sources: Sequence[Path], folder: Path, suffix: str) -> list[Pair]:
-    """Targets named as their sources are; ValueError where two would be the same file."""
+    """Targets named as their sources are; UsageError where two would be the same file."""
     targets = [folder / f"{_name(source)}.{suffix}" for source in sources]
     for target in targets:
         if targets.count(target) > 1:
-            raise ValueError(f"{target}: two sources would be written there; rename one of them")
+            raise UsageError(f"{target}: two sources would be written there; rename one of them")
     return [((source,), target) for source, target in zip(sources, targets, strict=True)]
 
 
 def _opens(path: Path) -> bool:
     """Whether a file is a scene, and of a format that is not for writing alone."""
+    from volkit.io.opening import is_scene  # torch comes with it
+
     named = [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]
     return is_scene(path) and (not named or any(row.read is not None for row in named))
 
