@@ -9,6 +9,7 @@ from contracts.kinds import small_field
 
 from volkit.cli import main
 from volkit.commands import convert
+from volkit.evaluation.evaluate import _apart
 from volkit.evaluation.roundtrip import FileAxes, parameter_differences
 from volkit.geometry import Domain, Similarity
 from volkit.io import PlaceError, load, save
@@ -23,6 +24,12 @@ def cloud(count: int = 300, degree: int = 2) -> Splats:
     for column, spread in ((splats.quaternions, 1.0), (splats.logits, 2.0), (splats.sh_dc, 0.5), (splats.sh_rest, 0.1)):
         column.copy_(spread * torch.randn(column.shape, generator=generator))
     return splats
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """All views are measured, however slow the machine is."""
+    monkeypatch.setattr("volkit.commands.conversion.MEASURE_SECONDS", 1e9)
 
 
 @pytest.fixture
@@ -206,3 +213,12 @@ def test_a_scene_of_many_files_is_as_large_as_all_of_them(tmp_path):
     size = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert stored_bytes(tmp_path / "meta.json") == size["meta.json"] + 100
     assert stored_bytes(tmp_path / "a.obj") == size["a.obj"] + size["a.mtl"] + 10
+
+
+def test_measuring_ends_in_time(source, capsys, monkeypatch):
+    monkeypatch.setattr("volkit.commands.conversion.MEASURE_SECONDS", 0.0)
+    assert converted(capsys, source, source.with_name("b.ply"))["measured"]["views"] < 8
+
+
+def test_views_that_are_drawn_first_lie_far_apart():
+    assert _apart(8) == [0, 4, 2, 6, 1, 5, 3, 7] and _apart(1) == [0] and sorted(_apart(5)) == list(range(5))
