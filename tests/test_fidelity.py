@@ -9,7 +9,7 @@ from contracts.kinds import small_field
 
 from volkit.cli import main
 from volkit.commands import convert
-from volkit.evaluation.evaluate import _apart
+from volkit.evaluation.evaluate import Evaluator, _apart
 from volkit.evaluation.roundtrip import FileAxes, parameter_differences
 from volkit.geometry import Domain, Similarity
 from volkit.io import PlaceError, load, save
@@ -215,9 +215,10 @@ def test_a_scene_of_many_files_is_as_large_as_all_of_them(tmp_path):
     assert stored_bytes(tmp_path / "a.obj") == size["a.obj"] + size["a.mtl"] + 10
 
 
-def test_measuring_ends_in_time(source, capsys, monkeypatch):
-    monkeypatch.setattr("volkit.commands.conversion.MEASURE_SECONDS", 0.0)
-    assert converted(capsys, source, source.with_name("b.ply"))["measured"]["views"] < 8
+def test_measuring_ends_in_time(source):
+    generator = torch.Generator().manual_seed(0)
+    hasty, whole = (Evaluator.of_scene(load(source), 48, generator, None, seconds) for seconds in (0.0, 1e9))
+    assert len(hasty.truth) == len(hasty.cameras) == 1 and len(whole.truth) == len(whole.cameras) == 8
 
 
 def test_views_that_are_drawn_first_lie_far_apart():
