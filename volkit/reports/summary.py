@@ -61,7 +61,8 @@ def _formats(rows: list[dict[str, Any]]) -> str:
     drawn.add_column("keeps; not what is lost", ratio=1)
     for row in rows:
         doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
-        drawn.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds_in(row, rows), UP[row["frame"]], row["keeps"])
+        kinds, upward = kinds_in(row, rows), UP[row["frame"]]
+        drawn.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds, upward, row["keeps"])
     console = Console()
     with console.capture() as captured:
         console.print(drawn)
