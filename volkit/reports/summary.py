@@ -9,7 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["UP", "kinds_in", "size_in_words", "summary"]
+from volkit.reports.file_size import size_in_words
+
+__all__ = ["UP", "kinds_in", "summary"]
 
 UP = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
 
@@ -36,15 +38,6 @@ def summary(report: dict[str, Any]) -> str:
         else:
             lines.append(f"{_words(key)}: {_said(value)}")
     return "\n".join(lines)
-
-
-def size_in_words(count: float) -> str:
-    """Bytes in a unit that leaves few digits."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
 
 
 def kinds_in(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
