@@ -61,8 +61,8 @@ class DemoJob:
 
     The grid becomes a tensor-VM, an MLP and Gaussian splats, the splats become a hash grid again, and scene.glb is a
     textured mesh of it. Writes report.html (pictures with error maps, dB over time, a table), report.json, the pictures
-    and the scene files. Takes under 3 minutes on two idle cores; --all makes an asset of words as well, by a diffusion prior
-    that comes with volkit and never saw those words together.
+    and the scene files. Takes under 3 minutes on two idle cores; --all makes an asset of words as well, by a diffusion
+    prior that comes with volkit and never saw those words together.
     Example: volkit demo --scene lantern
     All of it: volkit demo --all
     """

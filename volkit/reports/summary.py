@@ -15,8 +15,10 @@ __all__ = ["UP", "kinds_in", "summary"]
 
 UP = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
 
-MAX_LIST = 12
-HIDDEN_KEYS = {"history", "command", "tensors", "config", "backend"}  # long, and in the JSON
+MAX_LIST = 12  # values on a line
+# Long, or of interest to programs alone: they are in the JSON. Notes were told when they were made.
+HIDDEN_KEYS = {"history", "command", "tensors", "config", "backend", "notes", "seed", "interrupted", "spz_frame"}
+USUAL = {"method": "volkit", "steps": 0, "failed": 0, "kept": 0}  # what says nothing where it is so
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -29,7 +31,7 @@ def summary(report: dict[str, Any]) -> str:
         return _conversions(report["results"])
     lines: list[str] = []
     for key, value in report.items():
-        if key in HIDDEN_KEYS or value is None or value == []:
+        if key in HIDDEN_KEYS or value is None or value in ([], {}) or USUAL.get(key, ...) == value:
             continue
         if isinstance(value, list) and isinstance(value[0], dict):
             lines += ["", *_table(value)]
@@ -104,7 +106,7 @@ def _extents(report: dict[str, Any]) -> str:
 
 def _conversions(results: list[dict[str, Any]]) -> str:
     """One row for each conversion, then a line for each that failed."""
-    from volkit.reports.convert_report import result_row
+    from volkit.reports.convert_report import result_row  # torch comes with it
 
     rows = [result_row(result) for result in results]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
