@@ -29,14 +29,10 @@ lint: $(STAMP)
 	$(BIN)/pyright
 
 # The site, which asks the network for nothing; a broken link or a page in no menu is an error.
-docs: $(VENV)/.docs
+docs: $(STAMP)
 	$(BIN)/python tools/make_api_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@! grep -rlE '(src|stylesheet)[^>]*https?://' build/docs --include='*.html' || { echo "docs: these load from elsewhere" >&2; exit 1; }
-
-$(VENV)/.docs: $(STAMP)
-	$(INSTALL) -c constraints.txt -e '.[docs]'
-	touch $@
 
 bench: $(STAMP)
 	$(BIN)/python tools/bench_ops.py

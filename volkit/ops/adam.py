@@ -13,7 +13,14 @@ __all__ = ["AdamRule", "adam_"]
 
 @dataclass(frozen=True)
 class AdamRule:
-    """The constants of Adam (Kingma & Ba 2015, algorithm 1); the defaults are those of instant-ngp."""
+    """The constants of Adam (Kingma & Ba 2015, algorithm 1); the defaults are those of instant-ngp.
+
+    Attributes:
+        lr: learning rate, in units of the parameter a step.
+        beta1: decay of the first moment.
+        beta2: decay of the second.
+        eps: added to the square root of the second moment.
+    """
 
     lr: float
     beta1: float = 0.9

@@ -28,8 +28,7 @@ def composite(
     *,
     stop: float = 1e-4,
 ) -> Composited:
-    """Add samples up front to back; samples are packed by ray, those of ray r are offsets[r] to offsets[r +
-    1].
+    """Add samples up front to back; those of ray r are `offsets[r]` to `offsets[r + 1]`.
 
     tau_i = density_i (t1_i - t0_i), T_i = exp(-sum_{j<i} tau_j), w_i = T_i (1 - exp(-tau_i)); channels =
     sum w c, opacity = sum w, depth = sum w (t0 + t1) / 2 (expected, not divided by opacity). Samples with
@@ -37,6 +36,20 @@ def composite(
 
     Differentiable in density and channels, through all four results; not in t0 and t1. Channels may have
     any strides: [sample, channel] stored channel by channel is read as it is.
+
+    Args:
+        density: at each sample, 1 / unit of t.
+        channels: colours, features, ... at each sample.
+        t0: distance at which a sample's interval begins.
+        t1: distance at which it ends.
+        offsets: of each ray's first sample, and the number of samples at the end.
+        stop: transmittance below which nothing is added any more.
+
+    Example:
+        >>> density, colour = torch.tensor([1e9]), torch.tensor([[1.0, 0.5, 0.0]])
+        >>> seen = composite(density, colour, torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([0, 1]))
+        >>> seen.channels.tolist(), seen.opacity.tolist(), seen.depth.tolist()
+        ([[1.0, 0.5, 0.0]], [1.0], [1.5])
     """
     _check(density, channels, t0, t1, offsets)
     if backend.choose("composite", density, channels, t0, t1, offsets) == "reference":

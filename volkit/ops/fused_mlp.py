@@ -20,7 +20,21 @@ def _padded(n: int) -> int:
 
 @dataclass(frozen=True)
 class MlpShape:
-    """The shape of a network: `inputs` to `hidden_layers` layers of `width`, to `outputs`."""
+    """The shape of a network: `inputs` to `hidden_layers` layers of `width`, to `outputs`.
+
+    Attributes:
+        inputs: numbers a point has.
+        outputs: numbers that come out.
+        width: of the hidden layers, a multiple of 16.
+        hidden_layers: how many there are, at least 1.
+
+    Raises:
+        ValueError: the kernels have no room for such a network.
+
+    Example:
+        >>> MlpShape(inputs=3, outputs=4).matrices  # of the ones beside 3 inputs, one is the bias
+        [(64, 16), (16, 64)]
+    """
 
     inputs: int
     outputs: int
@@ -75,7 +89,21 @@ def fused_mlp(
     products (`backend.describe()` says which). Returns [point, out] with strides (1, point); inputs may have
     any strides and are read without a copy in that same layout. Gradients reach inputs and weights, once.
     Results are the same bits for the same number of threads. float64 takes the reference, without rounding.
-    Raises ValueError where shapes or dtypes do not fit.
+
+    Args:
+        inputs: a point a row.
+        weights: all matrices in one vector of `shape.parameters` numbers.
+        shape: the network's.
+        products: precision of the products' operands.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit each other.
+
+    Example:
+        >>> shape = MlpShape(inputs=32, outputs=4)
+        >>> weights = torch.zeros(shape.parameters, requires_grad=True)
+        >>> fused_mlp(torch.rand(5, 32), weights, shape).shape
+        torch.Size([5, 4])
 
     Source: tiny-cuda-nn `fully_fused_mlp.cu` (layout and padding).
     """

@@ -27,6 +27,22 @@ class HashLevels:
 
     `lookup` nerfstudio is that of its networks in plain torch: s = floor(base bⁱ), cells begin at whole numbers, every
     level has 2^log2_table entries and is hashed. It takes the reference (nerfstudio `encodings.py`, HashEncoding).
+
+    Attributes:
+        levels: number of resolutions, 1 to 32.
+        features: numbers an entry holds: 1, 2, 4 or 8.
+        log2_table: binary logarithm of the most entries of a level, 3 to 24.
+        base_resolution: cells along an edge at the coarsest level, at least 2.
+        per_level_scale: resolution of a level over that of the one before it, 1 to 16.
+        lookup: how an entry is found, see above.
+
+    Raises:
+        ValueError: a number is out of range, or the finest level is finer than positions in float32 can tell.
+
+    Example:
+        >>> levels = HashLevels(levels=2, log2_table=15)
+        >>> levels.sizes, levels.entries
+        ([4096, 13824], 17920)
     """
 
     levels: int = 16
@@ -120,7 +136,22 @@ def hash_encode(
     none for the table, so that nothing of the table's size is allocated or cleared in a step. `table` may be
     float16 (a copy of float32 parameters, with half the memory traffic); its gradient then needs
     `table_grad`. On a CPU the result does not depend on the number of threads; on CUDA the table's gradient
-    is summed by atomics. float64 takes the reference. Raises ValueError where shapes or dtypes do not fit.
+    is summed by atomics. float64 takes the reference.
+
+    Args:
+        positions: in the unit cube.
+        table: rows of all levels, one level after another.
+        levels: the table's shape.
+        table_grad: float32 buffer into which the table's gradient is added, instead of returning one.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit each other.
+
+    Example:
+        >>> levels = HashLevels(log2_table=15)
+        >>> table = torch.zeros(levels.entries, levels.features, requires_grad=True)
+        >>> hash_encode(torch.rand(5, 3), table, levels).shape
+        torch.Size([5, 32])
 
     Source: tiny-cuda-nn `grid.h` (indexing), instant-ngp (defaults).
     """

@@ -20,6 +20,15 @@ class MarchGrid:
     into [-2, 2]^3 by c = y where n = max|y| <= 1 and c = (2 - 1/n) y/n beyond, and unit = (c + 2) / 4: the
     box fills the middle half of the cube and infinity is its face (nerfstudio's SceneContraction,
     L-infinity).
+
+    Attributes:
+        lower: corner of the box with the smallest coordinates, local units.
+        upper: corner with the largest.
+        contracted: whether all of space is covered, drawn together outside the box.
+        resolution: cells along an edge.
+
+    Raises:
+        ValueError: the resolution is not 8, 16, ... or 1024, or the box is empty.
     """
 
     lower: tuple[float, float, float]
@@ -37,7 +46,16 @@ class MarchGrid:
 
 @dataclass(frozen=True)
 class Stride:
-    """How far apart samples lie: dt = max(step, cone t), in local units; at most `limit` samples a ray."""
+    """How far apart samples lie: dt = max(step, cone t), in local units; at most `limit` samples a ray.
+
+    Attributes:
+        step: shortest distance between samples.
+        cone: growth of that distance with the distance from the origin, as pixels widen.
+        limit: most samples of a ray.
+
+    Raises:
+        ValueError: one of them is not positive; the cone may be 0.
+    """
 
     step: float
     cone: float = 0.0
@@ -73,8 +91,30 @@ def march(
     empty space changes the time taken and nothing else. Bits are in Morton order, cell
     i = spread(x) | spread(y) << 1 | spread(z) << 2 at bit i & 7 of byte i >> 3 (instant-ngp's density grid).
 
-    Returns t0, t1, ray (int32) per sample, sorted by ray, and offsets (int64, one per ray and the total).
     Rays that miss, and rays with a NaN, have no samples. Not differentiable.
+
+    Args:
+        origins: where rays start, in the lattice's frame.
+        directions: unit.
+        near: distance at which each ray begins.
+        far: distance at which it ends.
+        bits: occupancy, one bit a cell.
+        lattice: where the bits lie.
+        stride: how far apart samples are.
+        jitter: shift of each ray's samples, 0 to 1 of its first interval; None: 0.
+
+    Returns:
+        `t0`, `t1` and `ray` (int32) of each sample, sorted by ray, and `offsets` (int64), one of each ray and the
+        total.
+
+    Example:
+        >>> full = torch.full((8**3 // 8,), 255, dtype=torch.uint8)
+        >>> lattice = MarchGrid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resolution=8)
+        >>> origin, direction = torch.tensor([[0.5, 0.5, -1.0]]), torch.tensor([[0.0, 0.0, 1.0]])
+        >>> near, far = torch.tensor([1.0]), torch.tensor([2.0])
+        >>> t0, t1, ray, offsets = march(origin, direction, near, far, full, lattice, Stride(step=0.5))
+        >>> t0.tolist(), t1.tolist(), offsets.tolist()
+        ([1.0, 1.5], [1.5, 2.0], [0, 2])
     """
     _check(origins, directions, near, far, bits, lattice)
     jitter = torch.zeros_like(near) if jitter is None else jitter

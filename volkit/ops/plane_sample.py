@@ -38,7 +38,7 @@ def plane_sample(
     reduce: bool = False,
     factor_grads: list[Tensor] | None = None,
 ) -> Float[Tensor, "point feature"]:
-    """Read every factor at the points, multiply within each term, and join the terms' channels.
+    """Read every factor at the points, multiply within each term, and concatenate the terms' channels.
 
     feature_(term, c)(x) = prod_(factor in term) factor_c(x[axes]), each factor interpolated linearly with
     the first and last texel at -1 and 1 and held constant beyond (`grid_sample`, align_corners, border).
@@ -50,6 +50,16 @@ def plane_sample(
     Differentiable in every factor and in positions. Channels-last memory is read as it is, other layouts
     are copied. With `factor_grads` (tensors of the factors' shapes, channels-last) the factors' gradients
     are added into them in place and autograd gets none for the factors.
+
+    Args:
+        positions: coordinates, -1 to 1 within the factors.
+        factors: planes and lines in the order of `terms` flattened.
+        terms: which factors are multiplied, and the axes that each is read at.
+        reduce: whether all features are summed.
+        factor_grads: buffers for the factors' gradients.
+
+    Returns:
+        `[point, feature]`, the terms' channels one term after another, or `[point, 1]`.
     """
     _check(positions, factors, terms)
     grads = _checked_grads(factors, factor_grads)

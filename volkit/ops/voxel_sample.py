@@ -24,6 +24,18 @@ def voxel_sample(
 
     Differentiable in data and positions (0 along an axis where the clamp holds). With `data_grad` the
     gradient of data is added into it in place and autograd gets none for data. float64 takes the reference.
+
+    Args:
+        positions: in grid coordinates.
+        links: row of `data` that each voxel has, -1 for none.
+        data: a row a voxel that is there.
+        data_grad: buffer for the gradient of `data`.
+
+    Example:
+        >>> links = torch.arange(8, dtype=torch.int32).view(2, 2, 2)
+        >>> data = torch.arange(8, dtype=torch.float32)[:, None]
+        >>> voxel_sample(torch.tensor([[0.5, 0.5, 0.5]]), links, data)
+        tensor([[3.5000]])
     """
     _check(positions, links, data, data_grad)
     if backend.choose("voxel_sample", positions, links, data) == "reference":

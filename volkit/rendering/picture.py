@@ -18,6 +18,18 @@ class Picture:
     Channels are premultiplied by opacity: over a background b the colour is `rgb + (1 - opacity) b`. Depth is the
     distance along the unit ray: `depth` the expected one divided by opacity, `median` where half of the light is gone
     (inf where the ray never gets there). Normals are unit, world frame, facing the camera; zero where nothing is.
+
+    Attributes:
+        channels: `rgb` always, and what else the scene has, each premultiplied by opacity.
+        opacity: 0 where nothing is, 1 where nothing behind is seen.
+        depth: expected distance along the unit ray, in the frame's unit.
+        median: distance at which half of the light is gone.
+        normal: unit, facing the camera.
+
+    Example:
+        >>> clear = Picture({"rgb": torch.zeros(1, 3)}, torch.zeros(1), torch.zeros(1))
+        >>> clear.over(torch.ones(3))
+        tensor([[1., 1., 1.]])
     """
 
     channels: dict[str, Float[Tensor, "*pixel channel"]]

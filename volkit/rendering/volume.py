@@ -26,7 +26,13 @@ QUESTIONS = 1 << 16  # points that a field is asked at once
 
 
 class Integral(NamedTuple):
-    """A picture, how much every sample contributed to it (`T_i alpha_i`), and what the field answered there."""
+    """A picture, how much every sample contributed to it, and what the field answered there.
+
+    Attributes:
+        picture: flat, a row a ray, in the field's local frame and unit.
+        weights: `T_i alpha_i` of each sample.
+        sample: density and channels at the samples.
+    """
 
     picture: Picture
     weights: Float[Tensor, " sample"]
@@ -34,7 +40,22 @@ class Integral(NamedTuple):
 
 
 def render_rays(field: Field, rays: Rays, samples: RaySamples, *, normals: bool = False) -> Picture:
-    """Render any batch of rays: flat picture in the field's local frame and unit, differentiable but for normals."""
+    """Render any batch of rays in the field's local frame; the picture alone of `integrate`.
+
+    Args:
+        field: what is asked.
+        rays: in its local frame, unit directions.
+        samples: the intervals at which it is asked, as samplers of `volkit.sampling` cut them.
+        normals: whether unit normals are wanted, at the cost of a gradient of the density.
+
+    Returns:
+        A flat picture, a row a ray, in local units; differentiable in whatever the field's answers depend on, but for
+        normals.
+
+    Example:
+        >>> samples = UniformSampler(field.domain, 64)(rays)  # doctest: +SKIP
+        >>> render_rays(field, rays, samples).rgb.mean().backward()  # doctest: +SKIP
+    """
     return integrate(field, rays, samples, normals=normals).picture
 
 
@@ -45,6 +66,13 @@ def integrate(
 
     `alpha_i = 1 - exp(-density_i (t1_i - t0_i))`, `w_i = T_i alpha_i`, channels `sum w_i c_i`, depth
     `sum w_i t_i / opacity`; local frame and unit. Normals and the median of depth are not differentiable.
+
+    Args:
+        field: what is asked.
+        rays: in its local frame, unit directions.
+        samples: the intervals at which it is asked.
+        normals: whether unit normals are wanted.
+        median: whether the median of depth is wanted.
     """
     points = samples.points(rays)
     integral = _composited(samples, field.query(points))
@@ -81,7 +109,10 @@ def _normals(field: Field, points: Points, samples: RaySamples, weights: Tensor)
 
 
 def density_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
-    """Unit normals `-grad density / |grad density|`, local frame; zero where density is constant."""
+    """Unit normals `-grad density / |grad density|`, local frame; zero where density is constant.
+
+    Not differentiable. Works also where gradients are switched off, and leaves the field's parameters without any.
+    """
     with torch.enable_grad(), _frozen(field):
         positions = positions.detach().requires_grad_()
         density = field.density(positions)
