@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from volkit import cli
-from volkit.commands.batch import run_all
+from volkit.commands.batch import batch_report, run_all
 from volkit.geometry import Domain
 from volkit.io import load, save
 from volkit.io.fields.analytic_scene import bundled
@@ -52,8 +53,8 @@ def _is_killed(progress: Progress) -> dict:
 def test_one_that_is_killed_takes_no_other_with_it() -> None:
     named = [(Path("a"), _runs), (Path("b"), _is_killed), (Path("c"), _runs), (Path("d"), _runs)]
     reports = run_all(named, 2, Progress())
-    assert "its process was killed" in reports[1].pop("error") and reports[1] == {"target": "b"}
-    assert reports[0] == reports[2] == reports[3] == {"bytes": 1, "seconds": 0.5}
+    assert "its process was killed" in reports[1].pop("error") and reports[1] == {"target": "b", "status": "failed"}
+    assert reports[0] == reports[2] == reports[3] == {"status": "made", "bytes": 1, "seconds": 0.5}
 
 
 def test_one_after_the_other() -> None:
@@ -62,10 +63,57 @@ def test_one_after_the_other() -> None:
 
     progress = Progress()
     reports = run_all([(Path("a"), fails), (Path("b"), _runs)], 1, progress)
-    assert reports == [{"target": "a", "error": "no room"}, {"bytes": 1, "seconds": 0.5}]
+    assert reports[0] == {"target": "a", "status": "failed", "error": "no room"}
+    assert reports[1] == {"status": "made", "bytes": 1, "seconds": 0.5}
     assert progress.notes == ["1/2 a: no room", "2/2 b: 1 bytes in 0 s"]
     with pytest.raises(ValueError, match="--jobs 0"):
         run_all([], 0, progress)
+
+
+def test_what_is_finished_is_kept_where_work_is_resumed(tmp_path: Path) -> None:
+    done, half, new = (tmp_path / name for name in ("done", "half", "new"))
+    for path in (done, half, tmp_path / "half.part"):
+        path.touch()
+    named = [(done, _is_killed), (half, _runs), (new, _runs)]
+    reports = run_all(named, 1, Progress(), resume=True)
+    assert [row["status"] for row in reports] == ["kept", "made", "made"] and reports[0]["target"] == str(done)
+    found = batch_report("convert", reports)
+    assert (found["kept"], found["made"], found["failed"], found["interrupted"]) == (1, 2, 0, False)
+
+
+def _waits(progress: Progress) -> dict:
+    time.sleep(60)
+    return {}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interruption_keeps_what_was_made(jobs: int) -> None:
+    interrupted: list[float] = []
+
+    class Heard(Progress):
+        """Interrupts the batch when the first run has been told of."""
+
+        def note(self, text: str) -> None:
+            super().note(text)
+            if not interrupted:
+                interrupted.append(time.monotonic())
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        reports = run_all([(Path("a"), _runs), (Path("b"), _waits), (Path("c"), _waits)], jobs, Heard())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    # 2 s is what is promised, of which 1 s is for files that are half written; 0.2 s pass before the signal
+    assert time.monotonic() - interrupted[0] < 2.2
+    assert [row["status"] for row in reports] == ["made", "interrupted", "interrupted"]
+    assert batch_report("convert", reports)["interrupted"]
+
+
+def test_what_is_the_same_of_all_is_said_once() -> None:
+    rows = [{"status": "made", "target": name, "backend": {"native": "available"}} for name in "ab"]
+    found = batch_report("convert", rows)
+    assert found["backend"] == {"native": "available"} and not any("backend" in row for row in found["results"])
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path: Path, capsys) -> None:
@@ -73,8 +121,10 @@ def test_two_sources_of_one_name_are_refused(tmp_path: Path, capsys) -> None:
         (tmp_path / folder).mkdir()
         shutil.copy(bundled("primitives"), tmp_path / folder / "a.json")
     line = ["convert", str(tmp_path / "x/a.json"), str(tmp_path / "y/a.json"), str(tmp_path / "out"), "--format", "obj"]
-    assert cli.main([*line, *SMALL]) == 1
-    assert "two sources would be written there" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert cli.main([*line, *SMALL]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "usage" and "two sources would be written there" in found["error"]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("options", "said"), [
@@ -84,8 +134,8 @@ def test_two_sources_of_one_name_are_refused(tmp_path: Path, capsys) -> None:
 def test_what_cannot_be_done_is_said_before_the_work(tmp_path: Path, capsys, options: list[str], said: str) -> None:
     target, *rest = options
     rest = [str(tmp_path / word) if word.startswith("a.") else word for word in rest]
-    assert cli.main(["convert", str(bundled("primitives")), str(tmp_path / target), *rest, *SMALL]) == 1
-    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert cli.main(["convert", str(bundled("primitives")), str(tmp_path / target), *rest, *SMALL]) == 2
+    assert said in json.loads(capsys.readouterr().out)["error"] and not list(tmp_path.iterdir())
 
 
 @pytest.fixture
@@ -147,13 +197,15 @@ def test_many_are_only_asked_what_they_take(captures: Path, capsys, tmp_path: Pa
     assert status == 0 and all("memory" in row for row in found["results"]) and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["nothing*.ply", "out"], "no file has such a name"), ([".", "out"], "holds no scene file"),
-    (["captures/*.ply", "out.spz"], "stands for 2 files"),
+@pytest.mark.parametrize(("words", "said", "status"), [
+    (["nothing*.ply", "out"], "no file has such a name", 1), ([".", "out"], "holds no scene file", 1),
+    (["captures/*.ply", "out.spz"], "stands for 2 files", 2),
 ])  # fmt: skip
-def test_sources_that_are_none_are_said(captures: Path, capsys, monkeypatch, words: list[str], said: str) -> None:
+def test_sources_that_are_none_are_said(
+    captures: Path, capsys, monkeypatch, words: list[str], said: str, status: int
+) -> None:
     monkeypatch.chdir(captures.parent)
-    assert cli.main(["convert", *words]) == 1
+    assert cli.main(["convert", *words]) == status
     assert said in capsys.readouterr().err
 
 

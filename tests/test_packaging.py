@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from volkit.files import bundled, extras
+from volkit import extras
+from volkit.files import bundled
 from volkit.files.errors import FormatError
 from volkit.version import __version__
 

@@ -1,9 +1,18 @@
 """volkit: hold a 3D scene in one form, have it in another.
 
-The verbs below are the commands of the command line with their usual options; every option is a field of the job behind
-them (`volkit.commands.NAME`, class `NameJob`). They take paths and return the report that `--json` prints.
+Verbs over objects: each takes a scene, photographs or a path, and returns a value; none prints or changes the process.
+
+>>> import volkit as vk
+>>> photos = vk.load_photos("fox/", size=480, holdout=8)
+>>> made = vk.fit(photos, vk.HashGridConfig(), budget="3m", callback=lambda event: print(event.step, event.loss))
+>>> splats = vk.distill(made.scene, vk.SplatsConfig(), budget="60s").scene
+>>> small = vk.edit(splats, [vk.Decimate(0.5)])
+>>> vk.compare(small, photos).psnr
+>>> vk.save(small, "fox.spz")
 """
 
+from collections.abc import Sequence
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,149 +20,385 @@ from typing import TYPE_CHECKING, Any, Literal
 from volkit.version import __version__
 
 if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it before a verb is called
-    from volkit.representations.representation import Representation
+    import torch
 
-__all__ = ["__version__", "compare", "convert", "extract_mesh", "fit", "generate", "load", "render", "save"]
+    from volkit import ops
+    from volkit.data import Photographs
+    from volkit.distillation.learn import DistillReport, FitReport, Result
+    from volkit.distillation.splats.adaptive import DefaultStrategy
+    from volkit.distillation.splats.mcmc import MCMCStrategy
+    from volkit.distillation.splats.strategy import Strategy, ViewRecord
+    from volkit.editing import (
+        Action,
+        Crop,
+        Decimate,
+        DropFloaters,
+        Erase,
+        Fit,
+        Ground,
+        KeepOpacity,
+        KeepSize,
+        LimitHarmonics,
+        Merge,
+        Move,
+    )
+    from volkit.evaluation.compare import Comparison
+    from volkit.generation.from_words import GenerateOptions, generate
+    from volkit.generation.rework import edit_with_prompt, refine, retexture
+    from volkit.geometry import Box, Camera, Cameras, Domain, Points, Similarity
+    from volkit.guidance import methods
+    from volkit.io.format import Format
+    from volkit.io.formats import register_format
+    from volkit.io.meshes.asset import Asset, Style
+    from volkit.meshing.options import MeshOptions
+    from volkit.meshing.pipeline import extract_mesh
+    from volkit.progress import Progress
+    from volkit.rendering.picture import Picture
+    from volkit.rendering.renderer import render
+    from volkit.reports.convert_report import ConversionReport
+    from volkit.representations import (
+        Ball,
+        Capture,
+        Field,
+        FieldSample,
+        FunctionField,
+        HashGridConfig,
+        Mesh,
+        MlpConfig,
+        ParamGroup,
+        Placement,
+        PlanesConfig,
+        Representation,
+        RepresentationConfig,
+        Splats,
+        SplatsConfig,
+        TensorCPConfig,
+        TensorVMConfig,
+        VoxelsConfig,
+        register_representation,
+    )
+    from volkit.training.loop import ParameterChange, StepInfo
+    from volkit.training.run import Callback, StepEvent
+
+# Where each name lives that is imported when it is first used; "" stands for the module itself.
+PLACES = {
+    "volkit.data": ("Photographs",),
+    "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
+    "volkit.distillation.splats.adaptive": ("DefaultStrategy",),
+    "volkit.distillation.splats.mcmc": ("MCMCStrategy",),
+    "volkit.distillation.splats.strategy": ("Strategy", "ViewRecord"),
+    "volkit.editing": (
+        "Action", "Crop", "Decimate", "DropFloaters", "Erase", "Fit", "Ground", "KeepOpacity", "KeepSize",
+        "LimitHarmonics", "Merge", "Move",
+    ),
+    "volkit.evaluation.compare": ("Comparison",),
+    "volkit.generation.from_words": ("GenerateOptions", "generate"),
+    "volkit.generation.rework": ("edit_with_prompt", "refine", "retexture"),
+    "volkit.geometry": ("Box", "Camera", "Cameras", "Domain", "Points", "Similarity"),
+    "volkit.io.format": ("Format",),
+    "volkit.io.formats": ("register_format",),
+    "volkit.io.meshes.asset": ("Asset", "Style"),
+    "volkit.meshing.options": ("MeshOptions",),
+    "volkit.meshing.pipeline": ("extract_mesh",),
+    "volkit.progress": ("Progress",),
+    "volkit.rendering.picture": ("Picture",),
+    "volkit.rendering.renderer": ("render",),
+    "volkit.reports.convert_report": ("ConversionReport",),
+    "volkit.representations": (
+        "Ball", "Capture", "Field", "FieldSample", "FunctionField", "HashGridConfig", "Mesh", "MlpConfig", "ParamGroup",
+        "Placement", "PlanesConfig", "Representation", "RepresentationConfig", "Splats", "SplatsConfig",
+        "TensorCPConfig", "TensorVMConfig", "VoxelsConfig", "register_representation",
+    ),
+    "volkit.training.loop": ("ParameterChange", "StepInfo"),
+    "volkit.training.run": ("StepEvent",),
+}  # fmt: skip
+MODULES = {"ops": "volkit.ops", "methods": "volkit.guidance.methods"}
+PLACE_OF = {name: place for place, names in PLACES.items() for name in names}
+
+__all__ = [
+    "Action",
+    "Asset",
+    "Ball",
+    "Box",
+    "Camera",
+    "Cameras",
+    "Capture",
+    "Comparison",
+    "ConversionReport",
+    "Crop",
+    "Decimate",
+    "DefaultStrategy",
+    "DistillReport",
+    "Domain",
+    "DropFloaters",
+    "Erase",
+    "Field",
+    "FieldSample",
+    "Fit",
+    "FitReport",
+    "Format",
+    "FunctionField",
+    "GenerateOptions",
+    "Ground",
+    "HashGridConfig",
+    "KeepOpacity",
+    "KeepSize",
+    "LimitHarmonics",
+    "MCMCStrategy",
+    "Merge",
+    "Mesh",
+    "MeshOptions",
+    "MlpConfig",
+    "Move",
+    "ParamGroup",
+    "ParameterChange",
+    "Photographs",
+    "Picture",
+    "Placement",
+    "PlanesConfig",
+    "Points",
+    "Progress",
+    "Representation",
+    "RepresentationConfig",
+    "Result",
+    "Similarity",
+    "Splats",
+    "SplatsConfig",
+    "StepEvent",
+    "StepInfo",
+    "Strategy",
+    "Style",
+    "TensorCPConfig",
+    "TensorVMConfig",
+    "ViewRecord",
+    "VoxelsConfig",
+    "__version__",
+    "compare",
+    "convert",
+    "distill",
+    "edit",
+    "edit_with_prompt",
+    "extract_mesh",
+    "fit",
+    "generate",
+    "load",
+    "load_photos",
+    "methods",
+    "ops",
+    "refine",
+    "register_format",
+    "register_representation",
+    "render",
+    "retexture",
+    "save",
+]
 
 Name = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
-Report = dict[str, Any]
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return import_module(MODULES[name])
+    if name not in PLACE_OF:
+        raise AttributeError(f"module 'volkit' has no attribute '{name}'")
+    return getattr(import_module(PLACE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def load(path: Name, device: Device = "cpu") -> "Representation":
-    """Read a scene file of any format; FormatError names file, fact and fix."""
-    from volkit.devices import chosen_device
-    from volkit.io import load as read
+    """A scene of any format, checked, placed and ready to be drawn; its parameters take gradients.
 
-    return read(Path(path)).to(chosen_device(device))
+    Raises FormatError, which names file, fact and fix.
+
+    >>> scene = vk.load("chair.ply")
+    """
+    from volkit.io.opening import open_scene
+
+    scene = open_scene(Path(path), device)
+    for parameter in scene.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return scene
 
 
-def save(scene: "Representation", path: Name) -> None:
-    """Write a scene in the format that the suffix names, whole or not at all; FormatError names file, fact and fix."""
+def save(scene: "Representation | Asset", path: Name, style: "Style | None" = None) -> None:
+    """Write a scene in the format that the suffix names, whole or not at all; an asset with its levels and colliders.
+
+    `style` is how an asset is written: names for an engine, texture format, compression. Raises FormatError, which
+    names file, fact and fix: a format that cannot hold the kind, a place that cannot be written.
+
+    >>> vk.save(made.scene, "fox.safetensors")
+    """
     from volkit.io import save as write
+    from volkit.io.formats import register_format
+    from volkit.io.meshes.asset import Asset, Style
+    from volkit.io.meshes.writer import check_style, write_asset
 
-    write(scene, Path(path))
+    if not isinstance(scene, Asset):
+        write(scene, Path(path))
+        return
+    style = style or Style()
+    check_style(Path(path), style)
+    write_asset(scene, Path(path), style)
+
+
+def load_photos(path: Name, size: int | None = None, holdout: int | None = None) -> "Photographs":
+    """Posed photographs of any convention: Blender, nerfstudio, COLMAP, LLFF, a video with poses.
+
+    `size` is the longest side in pixels (never enlarged), `holdout` N marks pictures 0, N, 2N, ... by name as test.
+    Raises FormatError, which names file, fact and fix.
+
+    >>> photos = vk.load_photos("fox/", size=480, holdout=8)
+    """
+    from volkit.data import load_photographs
+
+    return load_photographs(Path(path), size, holdout)
 
 
 def fit(
-    data: Name,
-    target: Name,
-    to: str = "hash_grid",
-    size: int | None = None,
-    holdout: int | None = None,
+    photos: "Photographs | Name",
+    config: "RepresentationConfig | None" = None,
     budget: str = "5m",
-    device: Device = "cpu",
-    force: bool = False,
-) -> Report:
-    """Fit a field of kind `to` to posed photographs and write it; reports `psnr`, `seconds`, `bytes` and more.
+    strategy: "Strategy | None" = None,
+    seed: "int | torch.Generator" = 0,
+    callback: "Callback | None" = None,
+) -> "Result[FitReport]":
+    """Fit an untrained scene of this configuration to posed photographs; by default a hash grid sized for them.
 
-    `size` is the longest side in pixels, `holdout` N keeps pictures 0, N, 2N, ... for testing, `budget` is `120s`,
-    `10m` or, in steps, `2000`. Raises ValueError and OSError with what is wrong and how to mend it.
+    `budget` is wall clock of the optimisation (`120s`, `10m`) or, in steps, `2000`; the `strategy` adds and removes
+    splats; `callback` is called with a StepEvent (step, seconds, fraction, loss, psnr) after every step. The same seed
+    and a budget in steps give the same scene on one machine. Raises ValueError where there is nothing to learn from,
+    FloatingPointError where a loss is not finite.
+
+    >>> made = vk.fit(photos, vk.SplatsConfig(), budget="3m", strategy=vk.MCMCStrategy(max_splats=100_000))
+    >>> made.scene, made.report.psnr, made.history[-1]
     """
-    from volkit.commands.fit import FitJob
-    from volkit.progress import Progress
+    from volkit.distillation import learn
 
-    job = FitJob(Path(data), Path(target), to=to, size=size, holdout=holdout, budget=budget, device=device, force=force)
-    return job.run(Progress())
+    return learn.fit(_photos(photos), config, budget, strategy, seed, callback)
+
+
+def distill(
+    teacher: "Representation | Name",
+    config: "RepresentationConfig",
+    budget: str = "60s",
+    photos: "Photographs | Name | None" = None,
+    method: Literal["volkit", "pvd", "pvd-al"] = "volkit",
+    seed: "int | torch.Generator" = 0,
+    callback: "Callback | None" = None,
+) -> "Result[DistillReport]":
+    """Distil a teacher into a new scene of this configuration, with no photographs needed.
+
+    The teacher is a scene of any kind, or a field of your own: a subclass of Field, or FunctionField of functions and
+    modules. It is only asked. `photos` are for a last stage, in which a field may pass its teacher; `method` is
+    `volkit`, or `pvd` or `pvd-al` as published, the two between fields alone. Budget, seed and callback as in `fit`.
+    Raises ValueError where a method or photographs do not go with these kinds.
+
+    >>> ball = vk.FunctionField(lambda x: 30.0 * (x.norm(dim=-1) < 0.5), lambda x, d: x.abs(), vk.Domain.cube(1.0))
+    >>> grid = vk.distill(ball, vk.HashGridConfig(), budget="30s").scene
+    """
+    from volkit.distillation import learn
+
+    last = None if photos is None else _photos(photos)
+    return learn.distill(_scene(teacher), config, budget, last, method, seed, callback)
+
+
+def edit(
+    scene: "Representation | Name", actions: "Sequence[Action]", seed: "int | torch.Generator" = 0
+) -> "Representation":
+    """A new scene, changed by the actions in their order; the one given stays as it is, and nothing is shared with it.
+
+    Positions and lengths are in the scene's world frame and unit as they are when an action's turn comes. Raises
+    ValueError for an action that has no meaning for this scene, or that leaves nothing of it.
+
+    >>> small = vk.edit(scene, [vk.Crop(vk.Box((-1, -1, 0), (1, 1, 2))), vk.Fit(0.3), vk.Ground()])
+    """
+    from volkit.editing import edit as apply
+
+    return apply(_scene(scene), actions, seed=seed)
 
 
 def convert(
-    source: Name,
+    source: "Representation | Name",
     target: Name,
     to: str | None = None,
     budget: str | None = None,
-    photos: Name | None = None,
-    edit: tuple[str, ...] = (),
-    device: Device = "cpu",
+    actions: "Sequence[Action]" = (),
+    seed: int = 0,
     force: bool = False,
-) -> Report:
-    """Convert a scene to the kind `to` (its own by default); reports `psnr_to_source`, `seconds`, `bytes` and more.
+    callback: "Callback | None" = None,
+) -> "ConversionReport":
+    """Convert a scene, in memory or in a file, into a file, as the command `convert` does.
 
-    A scene of that kind is written as it is unless there is a `budget`, 60s for others, or `photos`.
-    `photos` is a dataset for a last stage on photographs; `edit` takes the words of `--edit`, in their order.
+    `to` is a kind or `mesh`; by default the source's own kind, where the target's format holds it. A scene of that kind
+    is written as it is, unless a `budget` asks for learning; others learn for 60s by default. `actions` are
+    applied to the source first. What was written is read back and compared with its source: `report.fidelity`. Raises
+    FormatError and ValueError with what is wrong, FileExistsError without `force`.
+
+    >>> vk.convert("a.ply", "b.spz").psnr_to_source
     """
+    from dataclasses import replace
+
+    from volkit.commands.conversion import convert_scene
     from volkit.commands.convert import ConvertJob
-    from volkit.progress import Progress
+    from volkit.commands.sources import OpenedSource, SourceOptions
+    from volkit.editing import edit as apply
+    from volkit.representations import Representation
+    from volkit.training.run import CallbackProgress, make_generator
 
-    last = None if photos is None else Path(photos)
-    paths = (Path(source), Path(target))
-    return ConvertJob(paths, to=to, budget=budget, photos=last, edit=edit, device=device, force=force).run(Progress())
-
-
-def extract_mesh(
-    source: Name,
-    target: Name,
-    faces: int = 50_000,
-    lods: int = 1,
-    refine: float = 0.0,
-    collider: Literal["none", "box", "convex", "hulls"] = "none",
-    engine: Literal["gltf", "unity", "unreal", "godot", "blender"] = "gltf",
-    force: bool = False,
-) -> Report:
-    """Make a textured mesh of a scene and write it; reports `triangles`, `psnr_to_source`, `seconds`, `levels`, ...
-
-    `faces` is the most triangles, `lods` levels of detail share the texture, `refine` is seconds of learning from the
-    source's pictures, `collider` solids are named as `engine` expects.
-    """
-    from volkit.commands.convert import ConvertJob
-    from volkit.commands.mesh_flags import MeshFlags
-    from volkit.progress import Progress
-
-    mesh = MeshFlags(faces=faces, lods=lods, refine=refine, collider=collider, engine=engine)
-    return ConvertJob((Path(source), Path(target)), to="mesh", mesh=mesh, force=force).run(Progress())
+    progress, generator = CallbackProgress(callback), make_generator(seed)
+    files = () if isinstance(source, Representation) else (Path(source),)
+    paths = (*(files or (Path("scene"),)), Path(target))
+    job = ConvertJob(paths, to=to, budget=budget, seed=seed, force=force)
+    job.check()
+    job.check_new(Path(target))
+    if isinstance(source, Representation):
+        opened = OpenedSource.of(source)
+    else:
+        opened = SourceOptions("cpu", False, "rub", ())(files, generator, progress)
+    if actions:
+        shapes = [action for action in actions if not action.keeps_look]
+        scene = apply(opened.scene, actions, seed=generator, progress=progress)
+        whole = scene if len(shapes) == len(actions) else apply(opened.scene, shapes)
+        opened = replace(opened, scene=scene, whole=whole)
+    return convert_scene(job, opened, Path(target), generator, progress, files)
 
 
-def generate(
-    prompt: str,
-    target: Name,
-    to: str | None = None,
-    prior: str | None = None,
-    method: str = "sds",
-    budget: str = "2m",
-    device: Device = "cpu",
-    force: bool = False,
-) -> Report:
-    """Make an asset of words, by what a diffusion model says about its pictures; reports `steps`, `seconds`, ...
-
-    `prior` is a folder of diffusers' format or a name of the hub, by default the toy prior that comes with volkit;
-    `to` is a kind, by default that of the target's format; `method` is a rule of score distillation.
-    """
-    from volkit.commands.generate import GenerateJob
-    from volkit.progress import Progress
-
-    job = GenerateJob(
-        prompt, Path(target), to=to, prior=prior, method=method, budget=budget, device=device, force=force
-    )
-    return job.run(Progress())
-
-
-def render(
-    source: Name,
-    target: Name,
-    view: str | None = None,
-    orbit: int | None = None,
-    channel: Literal["rgb", "depth", "normal", "opacity"] = "rgb",
+def compare(
+    a: "Representation | Photographs | Name",
+    b: "Representation | Photographs | Name",
+    cameras: "Cameras | None" = None,
+    split: Literal["train", "test", "val"] | None = None,
     size: int | None = None,
-    device: Device = "cpu",
-    force: bool = False,
-) -> Report:
-    """Draw a scene: `target` is a .png, a video, or a folder of posed pictures that other tools train on.
+) -> "Comparison":
+    """PSNR in dB (None: identical), SSIM and FLIP of `a` against `b`, scenes or photographs, and of every view.
 
-    `view` names one recorded view, `orbit` is a number of cameras on a circle; by default a folder gets every
-    recorded view, a video an orbit.
+    By `cameras`, world frame, where both are scenes and they are given; else by the views whose photographs both have;
+    else by those that a scene remembers, of `split` (by default those held out); else from around. `size` is the
+    longest side of the pictures in pixels. Raises ValueError where there is nothing to compare.
+
+    >>> scores = vk.compare(made.scene, photos)
+    >>> scores.psnr, [view.ssim for view in scores.views]
     """
-    from volkit.commands.render import RenderJob
-    from volkit.progress import Progress
+    from volkit.evaluation.compare import compare as score
 
-    job = RenderJob(
-        Path(source), Path(target), view=view, orbit=orbit, channel=channel, size=size, device=device, force=force
-    )
-    return job.run(Progress())
+    return score(_side(a, size), _side(b, size), cameras, split=split, size=size)
 
 
-def compare(a: Name, b: Name, split: str | None = None, size: int | None = None, device: Device = "cpu") -> Report:
-    """PSNR in dB (None: identical), SSIM and FLIP of `a` against `b`, each a scene file or a dataset; and per view."""
-    from volkit.commands.compare import CompareJob
-    from volkit.progress import Progress
+def _scene(scene: "Representation | Name") -> "Representation":
+    return load(scene) if isinstance(scene, str | PathLike) else scene
 
-    return CompareJob(Path(a), Path(b), split=split, size=size, device=device).run(Progress())
+
+def _photos(photos: "Photographs | Name") -> "Photographs":
+    return load_photos(photos) if isinstance(photos, str | PathLike) else photos
+
+
+def _side(side: "Representation | Photographs | Name", size: int | None) -> "Representation | Photographs":
+    from volkit.io.opening import is_scene
+
+    if not isinstance(side, str | PathLike):
+        return side
+    return load(side) if is_scene(Path(side)) else load_photos(side, size)

@@ -4,14 +4,14 @@ Everything else follows its input.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from volkit.choices import Device, ParameterError
 
 if TYPE_CHECKING:  # its import takes seconds, and a command line names a device
     import torch
 
-__all__ = ["chosen_device", "cuda_unverified", "on_device"]
+__all__ = ["chosen_device", "on_device", "unverified"]
 
 
 def chosen_device(word: str) -> "torch.device":
@@ -26,36 +26,41 @@ def chosen_device(word: str) -> "torch.device":
     if word == "cuda" and not torch.cuda.is_available():
         why = "sees no CUDA device here" if torch.version.cuda else "was built without CUDA"
         raise ParameterError(f"device cuda: torch {torch.__version__} {why}; use device cpu, or auto")
-    return torch.device("cuda" if word == "cuda" or (word == "auto" and not cuda_unverified()) else "cpu")
+    return torch.device("cuda" if word == "cuda" or (word == "auto" and not unverified("cuda")) else "cpu")
 
 
 @cache
-def cuda_unverified() -> str:
-    """Say why `auto` does not take CUDA; empty where its kernels answer as the plain reference, gradient included."""
+def unverified(choice: Literal["native", "cuda"]) -> str:
+    """Why these kernels are not to be trusted, by running one; empty where it answers as the plain reference does.
+
+    Values and gradient of a small hash grid are held against each other.
+    """
     import torch
 
     from volkit.ops import HashLevels, backend, hash_encode
 
-    if missing := backend.describe()["cuda"] != "available" and str(backend.describe()["cuda"]):
+    missing = str(backend.describe()[choice])
+    if missing != "available":
         return missing
     levels = HashLevels(levels=4, log2_table=10, base_resolution=4, per_level_scale=2.0)
     generator = torch.Generator().manual_seed(0)
     positions = torch.rand(256, 3, generator=generator)
     table = torch.randn(levels.entries, 2, generator=generator)
+    device = "cuda" if choice == "cuda" else "cpu"
     found = []
     try:
-        for device, choice in (("cpu", "reference"), ("cuda", "cuda")):
-            with backend.use(choice):
-                leaf = table.to(device).requires_grad_()
-                encoded = hash_encode(positions.to(device), leaf, levels)
+        for place, each in (("cpu", "reference"), (device, choice)):
+            with backend.use(each):
+                leaf = table.to(place).requires_grad_()
+                encoded = hash_encode(positions.to(place), leaf, levels)
                 encoded.square().sum().backward()
             assert leaf.grad is not None
             found.append((encoded.detach().cpu(), leaf.grad.cpu()))
     except RuntimeError as error:
-        return f"a kernel that was tried on it failed ({' '.join(str(error).split())[:200]})"
+        return f"a kernel that was tried failed ({' '.join(str(error).split())[:200]})"
     # float32: sums of 8 corners, and of some 256 * 8 / 125 positions in any order
     same = all(torch.allclose(ours, truth, rtol=1e-3, atol=1e-4) for truth, ours in zip(*found, strict=True))
-    return "" if same else "a kernel that was tried on it does not answer as the reference does"
+    return "" if same else "a kernel that was tried does not answer as the reference does"
 
 
 def on_device(generator: "torch.Generator", device: "torch.device") -> "torch.Generator":

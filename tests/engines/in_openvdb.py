@@ -103,7 +103,7 @@ def main(folder):
     save(upright, folder / "upright.nvdb")
     whole = (folder / "a.vdb").read_bytes()
     damaged = (whole[: len(whole) // 2], whole[:40], whole[:200] + bytes(64) + whole[264:])
-    # nanovdb_convert 10.0.1 turns what is turned the other way on this road, files of its own too.
+    # Upright, since nanovdb_convert turns others the other way: findings/nanovdb_convert_turns_back.sh.
     nanovdb("nanovdb_convert", folder / "upright.nvdb", folder / "upright.vdb")
     nanovdb("nanovdb_convert", folder / "a.vdb", folder / "raw.nvdb")
     nanovdb("nanovdb_convert", "--zip", folder / "a.vdb", folder / "zip.nvdb")

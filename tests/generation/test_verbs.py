@@ -28,7 +28,6 @@ from volkit.representations import Mesh, SplatsConfig, VoxelsConfig
 
 LEAST_SQUARES = Method(combine=Cfg(1.0), weight=sigma_over_alpha)
 QUICK = ScoreSettings(views=2, size=12)
-LOCKED = RefineOptions("locked", score=QUICK)
 SMALL = VoxelsConfig(resolution=12, start=12, sh_degree=0)
 
 
@@ -60,7 +59,7 @@ def test_an_own_prior_an_own_rule_and_an_own_config_make_a_scene(capsys, tmp_pat
             heard.append(title)
 
     made = generate(
-        "anything", LEAST_SQUARES, OneColour(), to=SMALL, options=GenerateOptions(score=QUICK), budget=150,
+        "anything", LEAST_SQUARES, OneColour(), to=SMALL, options=GenerateOptions(score=QUICK), budget=250,
         progress=Listening(),
     )  # fmt: skip
     from volkit.rendering.renderer import renderer_for
@@ -71,7 +70,7 @@ def test_an_own_prior_an_own_rule_and_an_own_config_make_a_scene(capsys, tmp_pat
     # It began grey, .5 each; the run brings the middle most of the way to the colour that the prior knows.
     assert middle[1] > 0.65 and middle[0] < 0.35 and middle[2] < 0.4
     assert made.scene.config == SMALL and made.report.method == "own" and made.report.prior == "OneColour"
-    assert made.report.steps == 150 and made.history and heard == ["prior", "generate voxels"]
+    assert made.report.steps == 250 and made.history and heard == ["prior", "generate voxels"]
     assert capsys.readouterr() == ("", "") and not list(tmp_path.iterdir())
 
 
@@ -135,14 +134,12 @@ def test_what_is_reworked_is_a_copy():
     given, score = sphere(), QUICK
     two_words = replace(guiding_prior(replace(mixture(), directions=None)), advice=Advice(sides=False))
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
+    locked = RefineOptions("locked", score=score)
+    keeping = RetextureOptions(keep=True, score=score)
     results = (
         refine(given, "a b", LEAST_SQUARES, OneColour(), options=RefineOptions(score=score), budget=30),
-        refine(
-            Asset((given,)), "a b", LEAST_SQUARES, OneColour(), options=RefineOptions("locked", score=score), budget=4
-        ),
-        retexture(
-            given, "a b", LEAST_SQUARES, OneColour(), options=RetextureOptions(keep=True, score=score), budget=30
-        ),
+        refine(Asset((given,)), "a b", LEAST_SQUARES, OneColour(), options=locked, budget=30),
+        retexture(given, "a b", LEAST_SQUARES, OneColour(), options=keeping, budget=30),
         edit_with_prompt(given, "red", "blue", two_words, options=EditOptions(score=score), budget=30),
     )
     for made in results:

@@ -7,7 +7,7 @@ import torch
 from engines.assets import coloured
 from splat_scenes import random_splats
 
-from volkit.files import sandbox_child as trial_child
+from volkit.files import sandbox
 from volkit.files.sandbox import Sandbox
 from volkit.geometry import Cameras, turn
 from volkit.io import FORMATS, FormatError, load, save
@@ -111,8 +111,8 @@ def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, seconds
     save(coloured(1), tmp_path / "b.usdc")
     (tmp_path / "child.py").write_text(program)
     with monkeypatch.context() as changed:
-        changed.setattr(trial_child, "__file__", str(tmp_path / "child.py"))
-        changed.setattr(usd_reader, "SANDBOX", Sandbox("usd-core", tmp_path / "look.py", seconds))
+        changed.setattr(sandbox, "__file__", str(tmp_path / "child.py"))
+        changed.setattr(usd_reader, "SANDBOX", Sandbox("usd-core", tmp_path / "probe.py", seconds))
         for name in ("a", "b"):
             with pytest.raises(FormatError, match=rf"{name}\.usdc: .*usd-core ?{said}"):
                 load(tmp_path / f"{name}.usdc")
@@ -120,7 +120,7 @@ def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, seconds
 
 
 def test_one_child_tries_many_files_and_survives_bad_ones(tmp_path):
-    trial = Sandbox("usd-core", Path(usd_reader.__file__).with_name("usd_look.py"), 60.0)
+    trial = Sandbox("usd-core", Path(usd_reader.__file__).with_name("usd_probe.py"), 60.0)
     save(scene("zup"), tmp_path / "a.usdc")
     trial.ask(tmp_path / "a.usdc")
     child = trial._child

@@ -54,8 +54,7 @@ def test_a_bundled_scene_is_as_marched_in_fine_steps(name):
 
 
 def test_placed_scenes_have_depths_of_the_world():
-    field = scene(Primitive("sphere", (0.5,)))
-    field.world_from_local = TURNED
+    field = scene(Primitive("sphere", (0.5,))).with_(placement=TURNED)
     eye, target = TURNED.points(torch.tensor([[0.0, -3.0, 0.0], [0.0, 0.0, 0.0]]))
     picture = AnalyticRenderer(normals=True)(field, Camera.look_at(eye, target, fov=10.0, size=(5, 5)))
     # Of a ball at 400 a unit half the light is gone where its depth in matter is ln 2 / 400, behind half a ramp.

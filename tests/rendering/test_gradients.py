@@ -80,16 +80,13 @@ def slope(function, value: torch.Tensor, direction: torch.Tensor, step: float) -
 
 
 def field() -> Lump:
-    lump = Lump().double()
-    lump.world_from_local = PLACE
-    return lump
+    return Lump().double().with_(placement=PLACE)
 
 
 def splats(surfels: bool = False):
     scene = cloud(60, degree=1, surfels=surfels).double()
     scene.log_scales.data.add_(0.7)
-    scene.world_from_local = PLACE
-    return scene
+    return scene.with_(placement=PLACE)
 
 
 def mesh(**changed) -> Mesh:
@@ -101,9 +98,7 @@ def mesh(**changed) -> Mesh:
     texture[..., 3] = 0.5 + 0.5 * texture[..., 3]
     scene = Mesh.of(vertices, faces, corner_uv=uv, texture=(255 * texture).byte())
     scene.texture = texture
-    scene.double()
-    scene.world_from_local = PLACE
-    return scene
+    return scene.double().with_(placement=PLACE)
 
 
 SCENES = {"field": field, "splats": splats, "surfels": lambda: splats(True), "mesh": mesh}
@@ -256,7 +251,7 @@ def test_small_scenes_are_drawn():
     with torch.no_grad():
         small.means.mul_(1e-3)
         small.log_scales.sub_(6.907755)
-    small.domain = Domain.cube(1e-3)
+    small = small.with_(domain=Domain.cube(1e-3))
     near, far = (
         render(s, Camera.look_at((0, -k * 3.0, 0), size=(32, 32))).opacity for s, k in ((small, 1e-3), (large, 1))
     )

@@ -12,7 +12,7 @@ from volkit.io.opening import open_scene
 from volkit.rendering.orbits import FRAMED_SHARE, Viewpoint, cameras_around, orbit_path
 from volkit.rendering.renderer import renderer_for
 from volkit.rendering.viewpoints import visible_box, visible_corners
-from volkit.representations import Mesh
+from volkit.representations import Mesh, Placement
 
 
 def rod(frame: str = "zup") -> Mesh:
@@ -20,8 +20,7 @@ def rod(frame: str = "zup") -> Mesh:
     upright = torch.tensor([[0.0, 0.0, 0.0], [0.4, 0.0, 0.0], [0.2, 0.3, 0.0], [0.2, 0.1, 4.0]])
     faces = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
     mesh = Mesh.of(ZUP_FROM[frame].inverse().points(upright), faces)
-    mesh.frame = frame
-    return mesh
+    return mesh.with_(placement=Placement(frame=frame))
 
 
 def test_a_camera_looks_where_it_is_told():
@@ -89,9 +88,8 @@ def test_strays_do_not_make_an_object_small():
 @pytest.mark.parametrize("name", ["field", "splats", "mesh"])
 def test_nothing_reaches_the_edge_of_the_picture(name, tmp_path):
     scene = {"field": lambda: open_scene(bundled("lantern")), "splats": lambda: cloud(400), "mesh": lambda: ball(2)}
-    scene = scene[name]()
-    scene.capture = None
-    scene.world_from_local = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (4.0, 5.0, -3.0), 0.002)
+    place = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (4.0, 5.0, -3.0), 0.002)
+    scene = scene[name]().with_(capture=None, placement=place)
     picture = renderer_for(scene)(scene, orbit_path(scene, 2, 32))
     inner = picture.opacity[:, 4:-4, 4:-4].sum()
     assert inner > 20.0 and picture.opacity.sum() - inner < 0.1 * inner  # a cloud of splats has a soft rim

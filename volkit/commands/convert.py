@@ -93,7 +93,7 @@ class ConvertJob:
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
-        self._check()
+        self.check()
         from volkit.commands.batch import run_all
         from volkit.commands.pairs import pair_sources
         from volkit.reports.convert_report import write_report
@@ -132,7 +132,7 @@ class ConvertJob:
         report = convert_files(self, sources, target, progress)
         return report.as_dict() | {"worst_views": report.fidelity and report.fidelity.worst_views}
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """UsageError where options contradict each other, whatever the files hold."""
         if len(self.paths) < 2:
             raise UsageError("convert: give a source and a target")

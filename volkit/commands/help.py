@@ -44,7 +44,7 @@ def _columns() -> int:
 
 
 def _rank(title: str) -> int:
-    order = (FIRST_GROUP, "", *GROUPS)  # groups of their own come after the result
+    order = (FIRST_GROUP, "", *list(GROUPS)[1:])  # groups of their own come after the result
     return order.index(title) if title in order else 1
 
 
@@ -52,7 +52,7 @@ def _in_order(options: Sequence[Option], title: str) -> list[Option]:
     """Of one group, the most used first: as the table names them, else as the class does."""
     order = GROUPS.get(title, ())
     found = [option for option in options if option.group == title and not option.placed]
-    return sorted(found, key=lambda option: order.index(option.name) if option.name in order else 0)
+    return sorted(found, key=lambda option: order.index(option.name) if option.name in order else len(order))
 
 
 def _places(placed: Sequence[Option]) -> str:
@@ -71,7 +71,7 @@ def _told(option: Option) -> str:
     parts = [option.help]
     if option.choices and option.shown != "|".join(option.choices):
         parts.append(f"One of {', '.join(option.choices)}.")
-    if option.many:
+    if option.many and "again" not in option.help:
         parts.append("Give it again for more.")
     if not option.switch and option.default not in (None, "", ()):
         parts.append(f"[{option.default}]")

@@ -20,18 +20,19 @@ __all__ = ["FIRST_GROUP", "FROM_PYTHON", "GROUPS", "Option", "OutputOptions", "S
 
 # Options mean the same in every command, so that they stand in the same group in every command. What is named nowhere
 # here says what the result is to be; a dataclass in a dataclass is a group of its own.
+FIRST_GROUP = "Result"
 GROUPS = {
+    FIRST_GROUP: ("to", "edit", "size", "faces", "texture", "pbr", "compose"),
     "Learning": (
         "budget", "method", "photos", "densify", "start", "max_splats", "sh_degree", "surfels", "exposure", "domain",
         "scale", "weight", "negative", "sides", "grid", "views", "front", "particles", "opacity", "entropy",
-        "distortion", "orientation", "smoothness", "preserve",
+        "distortion", "orientation", "smoothness", "preserve", "geometry", "denoise",
     ),
     "Prior": ("prior", "lora", "ip_adapter", "image_prompt", "control", "control_kind", "precision"),
     "Files": ("format", "frame", "spz_frame", "up", "unit_scale", "holdout", "drop_bad", "allow_outside"),
     "Run": ("device", "threads", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
     "Output": ("force", "report", "preview", "measure", "save", "json", "debug"),
 }  # fmt: skip
-FIRST_GROUP = "Result"
 MAX_VALUE_NAME = 56  # letters; where choices take more, the help lists them
 FROM_PYTHON = {"hidden": True}  # metadata of a field that is no option; its type need not be there at run time
 Job = TypeVar("Job")

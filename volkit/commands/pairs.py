@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
+from volkit.commands.usage import UsageError
 from volkit.io import FORMATS
-from volkit.io.opening import is_scene
 
 __all__ = ["Pair", "expand_patterns", "pair_sources"]
 
@@ -50,24 +50,26 @@ def pair_sources(words: Sequence[Path], suffixes: Sequence[str] | None, usual: s
         sources = expand_patterns(first)
         return [pair for suffix in suffixes or (usual,) for pair in _in_folder(sources, last, suffix.removeprefix("."))]
     if suffixes is not None:
-        raise ValueError(f"--format is for a folder; {last} says by its suffix what it is")
+        raise UsageError(f"--format is for a folder; {last} says by its suffix what it is")
     sources = expand_patterns(words[:1])
     if len(sources) > 1:
-        raise ValueError(f"{words[0]} stands for {len(sources)} files: name a folder as the target, or --compose them")
+        raise UsageError(f"{words[0]} stands for {len(sources)} files: name a folder as the target, or --compose them")
     return [((sources[0],), target) for target in words[1:]]
 
 
 def _in_folder(sources: Sequence[Path], folder: Path, suffix: str) -> list[Pair]:
-    """Targets named as their sources are; ValueError where two would be the same file."""
+    """Targets named as their sources are; UsageError where two would be the same file."""
     targets = [folder / f"{_name(source)}.{suffix}" for source in sources]
     for target in targets:
         if targets.count(target) > 1:
-            raise ValueError(f"{target}: two sources would be written there; rename one of them")
+            raise UsageError(f"{target}: two sources would be written there; rename one of them")
     return [((source,), target) for source, target in zip(sources, targets, strict=True)]
 
 
 def _opens(path: Path) -> bool:
     """Whether a file is a scene, and of a format that is not for writing alone."""
+    from volkit.io.opening import is_scene  # torch comes with it
+
     named = [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]
     return is_scene(path) and (not named or any(row.read is not None for row in named))
 

@@ -27,6 +27,11 @@ class OpenedSource:
     splats: int | None
     seconds: float = 0.0  # that reading and editing took
 
+    @classmethod
+    def of(cls, scene: Representation) -> "OpenedSource":
+        """A scene in memory as it is."""
+        return cls(scene, scene, _count(scene))
+
 
 @dataclass(frozen=True)
 class SourceOptions:

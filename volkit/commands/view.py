@@ -1,24 +1,22 @@
 """`volkit view`: scenes in a browser."""
 
-import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Device, SpzFrame
-from volkit.commands.convert import ConvertJob
-from volkit.files.atomic import check_writable
-from volkit.geometry import UP_AXIS
-from volkit.io.opening import open_scene
+from volkit.commands.edits import EDIT_HELP, apply_edits, parse_edits
+from volkit.commands.options import Shown
+from volkit.commands.usage import UsageError
 from volkit.progress import Progress
-from volkit.reports.view_page import Exhibit, Start, ViewSettings, ply_bytes, viewer_page, write_page
-from volkit.representations import Field, Mesh, Representation, Splats
+
+if TYPE_CHECKING:  # help needs none of it, and torch takes a second to import
+    from volkit.reports.view_page import Exhibit
+    from volkit.representations import Representation
 
 __all__ = ["ViewJob"]
 
-QUICK_SIZE = 400  # pixels of the pictures that a field teaches its splats
-MAX_PAGE_SPLAT_BYTES = 100_000_000  # bytes of float32 splats in a page; browsers read what is larger, but slowly
+BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class ViewJob:
     """Round splats as .spz does: a page several times smaller."""
     spz_frame: SpzFrame = "rub"
     """Axes of an .spz: rub as documented, ply as in a .ply, auto as the file's record says."""
+    edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -56,62 +55,46 @@ class ViewJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Read, turn fields into splats, write the page, open it."""
-        viewer, page = viewer_page(), self._target()
-        scenes = [open_scene(s, self.device, progress if self.drop_bad else None, self.spz_frame) for s in self.sources]
-        start, background = Start.of(scenes[0]), self._behind(scenes[0])
-        up = UP_AXIS[scenes[0].frame] if self.up == "auto" else self.up
-        exhibits = [self._exhibit(*pair, progress) for pair in zip(self.sources, scenes, strict=True)]
-        size = sum(ply_bytes(exhibit.scene) for exhibit in exhibits)
-        if size > MAX_PAGE_SPLAT_BYTES and not self.compact:
-            progress.note(f"splats are rounded as in .spz: as they are they would take {size / 1e6:.0f} MB of the page")
-        compact = self.compact or size > MAX_PAGE_SPLAT_BYTES
-        write_page(page, viewer, exhibits, ViewSettings(start, up, background, compact))
-        opened = self.save is None and webbrowser.open(page.resolve().as_uri())
-        if self.save is None and not opened:
-            progress.note(f"no browser was found here: open {page} in one")
-        return {"command": "view", "page": str(page), "bytes": page.stat().st_size, "opened": opened,
-                "compact": compact, "scenes": [_row(exhibit) for exhibit in exhibits],
-                "notes": progress.notes}  # fmt: skip
+        if not self.sources:
+            raise UsageError("view: give at least one scene file")
+        parse_edits(self.edit)
+        self._check_target()
+        from volkit.reports.view_page import view, viewer_page
 
-    def _target(self) -> Path:
+        viewer_page()  # before anything is read: where there is none, nothing can be shown
+        scenes: dict[str, Representation] = {}
+        for source in self.sources:
+            name = source.name if source.name not in scenes else str(source)
+            scenes[name] = self._opened(source, progress)
+        shown = view(
+            scenes, self.save, budget=self.budget, up=self.up, background=BACKGROUNDS.get(self.background),
+            compact=self.compact, seed=self.seed, progress=progress,
+        )  # fmt: skip
+        return {"command": "view", "page": str(shown.page), "bytes": shown.bytes, "opened": shown.opened,
+                "compact": shown.compact, "scenes": [_row(exhibit) for exhibit in shown.exhibits],
+                "notes": list(shown.notes)}  # fmt: skip
+
+    def _opened(self, source: Path, progress: Progress) -> "Representation":
+        from volkit.io.opening import open_scene
+
+        scene = open_scene(source, self.device, progress if self.drop_bad else None, self.spz_frame)
+        return apply_edits(scene, self.edit, progress=progress)
+
+    def _check_target(self) -> None:
         if self.save is None:
-            # It must outlive the command: the browser reads it later.
-            return Path(mkdtemp(prefix="volkit-"), "view.html")
+            return
         if self.save.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"{self.save}: the page is HTML; name it .html")
+            raise UsageError(f"{self.save}: the page is HTML; name it .html")
         if self.save.exists() and not self.force:
             raise FileExistsError(f"{self.save}: exists already; --force overwrites it")
+        from volkit.files.atomic import check_writable
+
         check_writable(self.save)
-        return self.save
-
-    def _behind(self, scene: Representation) -> tuple[float, ...]:
-        fixed = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5)}
-        captured = scene.capture.background if scene.capture else fixed["white"]
-        return fixed.get(self.background) or captured or fixed["black"]
-
-    def _exhibit(self, source: Path, scene: Representation, progress: Progress) -> Exhibit:
-        if isinstance(scene, Field):
-            return self._quick(source, scene, progress)
-        assert isinstance(scene, Splats | Mesh)
-        cut = isinstance(scene, Splats) and scene.config.degree > 3
-        return Exhibit(source.name, scene, "harmonics are shown up to degree 3" if cut else "")
-
-    def _quick(self, source: Path, field: Field, progress: Progress) -> Exhibit:
-        with TemporaryDirectory() as folder:
-            target = Path(folder, "quick.ply")
-            job = ConvertJob((source, target), to="splats", budget=self.budget, size=QUICK_SIZE, seed=self.seed,
-                             device=self.device)  # fmt: skip
-            told = job.run(progress)
-            splats = open_scene(target)
-        assert isinstance(splats, Splats)
-        alike = "" if told["psnr_to_source"] is None else f", {told['psnr_to_source']:.1f} dB to its own pictures"
-        note = (f"a quick conversion of a field ({field.config.kind}): {len(splats)} splats that learnt it for "
-                f"{told['seconds']:.0f} s{alike}")  # fmt: skip
-        progress.note(f"{source.name} is shown as {note}")
-        return Exhibit(source.name, splats, note)
 
 
-def _row(exhibit: Exhibit) -> dict[str, Any]:
+def _row(exhibit: "Exhibit") -> dict[str, Any]:
+    from volkit.representations import Splats
+
     scene = exhibit.scene
     held = {"splats": len(scene)} if isinstance(scene, Splats) else {"faces": len(scene.faces)}
     return {"name": exhibit.name, "shown as": scene.config.kind} | held | {"note": exhibit.note}

@@ -24,9 +24,10 @@ def check_levels(faces: int, count: int) -> None:
 
 
 def simplify(surface: Triangles, faces: int) -> Triangles:
-    """At most `faces` faces by fast-simplification, which stops short at times and then goes on from what it made."""
+    """At most `faces` faces, by fast-simplification; ValueError where it leaves more."""
     import fast_simplification
 
+    # It may stop short, and go on from what it made: findings/fast_simplification_stops_short.sh.
     while len(surface) > faces:
         found = fast_simplification.simplify(surface.vertices.numpy(), surface.faces.int().numpy(), target_count=faces)
         points, kept = found[0], found[1]

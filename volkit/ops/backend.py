@@ -39,6 +39,8 @@ try:
     from volkit.ops import _native  # pyright: ignore[reportAttributeAccessIssue]
 
     _import_failure = ""
+    if not hasattr(_native, "fields"):  # in a checkout, whose Python is newer than what was built
+        raise ImportError("it was built from older sources")
 except ImportError as failure:
     _native = None
     _import_failure = str(failure)

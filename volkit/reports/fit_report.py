@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.evaluation.metrics import quantised
 from volkit.files.atomic import atomic_write, check_writable
 from volkit.reports.chart import Series, curves
@@ -79,7 +80,7 @@ class Page:
 def check_report(path: Path) -> None:
     """Raise what writing a report would, before the work is done."""
     if path.suffix not in (".html", ".json"):
-        raise ValueError(f"{path}: a report is a page or JSON; name it .html or .json")
+        raise ParameterError(f"{path}: a report is a page or JSON; name it .html or .json")
     check_writable(path)
 
 

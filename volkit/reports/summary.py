@@ -2,30 +2,34 @@
 
 import io
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from volkit.reports import formats
-from volkit.reports.convert_report import result_row
+__all__ = ["UP", "kinds_in", "size_in_words", "summary"]
 
-__all__ = ["summary"]
+UP = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
 
-MAX_LIST = 12
-HIDDEN_KEYS = {"history", "command", "tensors", "config", "backend"}  # long, and in the JSON
+MAX_LIST = 12  # values on a line
+# Long, or of interest to programs alone: they are in the JSON. Notes were told when they were made.
+HIDDEN_KEYS = {"history", "command", "tensors", "config", "backend", "notes", "seed", "interrupted", "spz_frame"}
+USUAL = {"method": "volkit", "steps": 0, "failed": 0, "kept": 0}  # what says nothing where it is so
 
 
 def summary(report: dict[str, Any]) -> str:
     """One line per value; lists of rows as a table; what is long is left to `--json`."""
     if report.get("command") == "formats":
-        return formats.table(report["formats"])
+        return _formats(report["formats"])
+    if report.get("command") == "inspect" and report["holds"] == "scene":
+        return "\n".join(_inspection(report))
     if report.get("command") == "convert" and "results" in report:
         return _conversions(report["results"])
     lines: list[str] = []
     for key, value in report.items():
-        if key in HIDDEN_KEYS or value is None or value == []:
+        if key in HIDDEN_KEYS or value is None or value in ([], {}) or USUAL.get(key, ...) == value:
             continue
         if isinstance(value, list) and isinstance(value[0], dict):
             lines += ["", *_table(value)]
@@ -36,8 +40,82 @@ def summary(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def size_in_words(count: float) -> str:
+    """Bytes in a unit that leaves few digits."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def kinds_in(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """The kinds that a row of the table of formats may hold, in a few words: `any` where no other holds more."""
+    most = max(len(other["holds"]) for other in rows)
+    return ", ".join(row["holds"]) if len(row["holds"]) < most else "any"
+
+
+def _formats(rows: list[dict[str, Any]]) -> str:
+    """The table of formats, as wide as the terminal, in colours where it has some."""
+    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name, style in (("format", "cyan"), ("files", ""), ("", "green"), ("kinds", ""), ("up", "")):
+        drawn.add_column(name, style=style, overflow="fold")
+    drawn.add_column("keeps; not what is lost", ratio=1)
+    for row in rows:
+        doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
+        drawn.add_row(
+            row["name"], " ".join(row["suffixes"]), doors, kinds_in(row, rows), UP[row["frame"]], row["keeps"]
+        )
+    console = Console()
+    with console.capture() as captured:
+        console.print(drawn)
+    return captured.get().rstrip("\n")
+
+
+def _inspection(report: dict[str, Any]) -> list[str]:
+    """A scene in plain words: what it is, how large, what is up, how it was seen, and what comes next."""
+    lines = [f"{report['path']}: {_contents(report)}, {size_in_words(report['bytes'])}", f"size: {_extents(report)}"]
+    lines += [f"up: {UP[report['frame']]}"]
+    if report["contracted"]:
+        lines.append("reaches: beyond all bounds around its box")
+    if "occupied" in report:
+        lines.append(f"occupied: {100 * report['occupied']:.2g} % of its box")
+    if "views" in report:
+        width, held = report["size"], len(report["held_out"])
+        lines.append(f"views: {report['views']} recorded, {held} of them held out, {width} pixels, {report['lens']}")
+    for key, value in report.get("provenance", {}).items():
+        if isinstance(value, str | int | float):
+            lines.append(f"{_words(key)}: {_said(value)}")
+    if report.get("odd", {}).get("floaters", 0) is None:
+        lines.append("floaters: not counted (more than 200,000 splats, values that are not finite, or no scipy)")
+    return [*lines, *report["advice"]]
+
+
+def _contents(report: dict[str, Any]) -> str:
+    if report["kind"] == "splats":
+        flat = "flat " if report["surfels"] else ""
+        return f"{report['count']:,} {flat}splats with harmonics of degree {report['degree']}"
+    if report["kind"] == "mesh":
+        return f"a mesh of {report['faces']:,} triangles and {report['vertices']:,} vertices"
+    held = f" of {report['parameters']:,} parameters" if report["parameters"] else ""
+    return f"a field ({report['kind']}){held}"
+
+
+def _extents(report: dict[str, Any]) -> str:
+    """Edges of the box that shows it whole, in the world's unit; those of everything where that is much larger."""
+    scale = report["world_from_local"]["scale"]
+    boxes = [(report["box"]["lower"], report["box"]["upper"]), (report["lower"], report["upper"])]
+    shown, whole = ([scale * (high - low) for low, high in zip(*box, strict=True)] for box in boxes)
+    edges = lambda sizes: " x ".join(f"{edge:.3g}" for edge in sizes)  # noqa: E731
+    larger = any(all_of > 1.1 * most for all_of, most in zip(whole, shown, strict=True))
+    rest = f"; {edges(whole)} with what lies far out" if larger and report["kind"] != "mesh" else ""
+    return f"{edges(shown)} units along its own x, y and z{rest}"
+
+
 def _conversions(results: list[dict[str, Any]]) -> str:
     """One row for each conversion, then a line for each that failed."""
+    from volkit.reports.convert_report import result_row  # torch comes with it
+
     rows = [result_row(result) for result in results]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in dict.fromkeys(name for row in rows for name in row):

@@ -2,35 +2,46 @@
 
 Scenes lie in the page's frame: the world's axes, its origin where the first camera looks, that camera ten units away,
 so that the viewer need not know how large a scene is. Splats are a `.ply`, or a smaller and coarser `.spz`, meshes a
-`.glb`.
+`.glb`; a field is shown as splats that learn it quickly, which the page says.
 """
 
 import base64
 import json
-from collections.abc import Sequence
+import webbrowser
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import torch
 
+from volkit.distillation.build import DistillSettings
+from volkit.distillation.learn import MAX_SPLATS, marked, teach
+from volkit.distillation.students import new_student
+from volkit.evaluation.evaluate import Evaluator
 from volkit.files.atomic import atomic_write
-from volkit.geometry import Cameras, Similarity, sh_count
+from volkit.geometry import UP_AXIS, Cameras, Similarity, sh_count
 from volkit.io import save
 from volkit.io.splats import spz
 from volkit.io.splats.columns import columns_for, splats_of
+from volkit.progress import Progress
 from volkit.rendering.orbits import orbit_path
-from volkit.representations import Mesh, Placement, Representation, Splats
+from volkit.representations import Field, Mesh, Placement, Representation, Splats, SplatsConfig
+from volkit.training.loop import Budget
+from volkit.training.run import TrainingRun, make_generator
 
-__all__ = ["Exhibit", "Start", "ViewSettings", "ply_bytes", "viewer_page", "write_page"]
+__all__ = ["Exhibit", "Start", "ViewReport", "ViewSettings", "quick_splats", "view", "viewer_page", "write_page"]
 
 SCENES_MARK = b"<!-- scenes -->"
 AWAY = 10.0  # page units from the first camera to what it looks at
 DEGREE = 3  # of harmonics that the viewer draws
 NONE = -40.0  # log of a surfel's third scale: below -30 the viewer takes a splat for a surfel
 SPZ = 3  # the version that the viewer reads
+QUICK_SIZE = 400  # pixels of the pictures that a field teaches its splats
+MAX_PAGE_SPLAT_BYTES = 100_000_000  # bytes of float32 splats in a page; browsers read what is larger, but slowly
+WHITE = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,107 @@ class Exhibit:
     note: str = ""  # what is not as in the source
 
 
-def ply_bytes(scene: Representation) -> int:
+@dataclass(frozen=True)
+class ViewReport:
+    """The page that was written, its size, what it shows, and whether a browser opened it."""
+
+    page: Path
+    bytes: int
+    exhibits: tuple[Exhibit, ...]
+    compact: bool
+    opened: bool
+    notes: tuple[str, ...]
+
+
+def view(
+    scenes: Representation | Sequence[Representation] | Mapping[str, Representation],
+    page: Path | str | None = None,
+    *,
+    budget: str = "20s",
+    up: str = "auto",
+    background: tuple[float, ...] | None = None,
+    compact: bool = False,
+    seed: int | torch.Generator = 0,
+    progress: Progress | None = None,
+) -> ViewReport:
+    """Show scenes in a browser: one page, two side by side under a slider, more by name.
+
+    Without `page` it is written to a temporary folder and opened; else it is written there, over what is there. Splats
+    and meshes are shown as they are, fields as `quick_splats` that learn within `budget`. `up` is z, y, -y or -z, by
+    default the first scene's; `background` is by default the one that it was captured before, else white. `compact`
+    rounds splats as `.spz` does, as is done where they would take more than 100 MB. ValueError where the viewer was not
+    built.
+
+    >>> view({"source": field, "result": splats}, "compare.html")  # doctest: +SKIP
+    """
+    viewer, progress, generator = viewer_page(), progress or Progress(), make_generator(seed)
+    shown = _named(scenes)
+    first = next(iter(shown.values()))
+    captured = first.capture.background if first.capture else WHITE
+    start = Start.of(first)
+    exhibits = tuple(_exhibit(name, scene, budget, generator, progress) for name, scene in shown.items())
+    size = sum(_ply_bytes(exhibit.scene) for exhibit in exhibits)
+    if size > MAX_PAGE_SPLAT_BYTES and not compact:
+        progress.note(f"splats are rounded as in .spz: as they are they would take {size / 1e6:.0f} MB of the page")
+    compact = compact or size > MAX_PAGE_SPLAT_BYTES
+    # It must outlive the call: the browser reads it later.
+    path = Path(mkdtemp(prefix="volkit-"), "view.html") if page is None else Path(page)
+    axis = UP_AXIS[first.frame] if up == "auto" else up
+    write_page(path, viewer, exhibits, ViewSettings(start, axis, background or captured or (0.0, 0.0, 0.0), compact))
+    opened = page is None and webbrowser.open(path.resolve().as_uri())
+    if page is None and not opened:
+        progress.note(f"no browser was found here: open {path} in one")
+    return ViewReport(path, path.stat().st_size, exhibits, compact, opened, tuple(progress.notes))
+
+
+def quick_splats(
+    field: Field,
+    budget: str = "20s",
+    *,
+    seed: int | torch.Generator = 0,
+    progress: Progress | None = None,
+) -> tuple[Splats, str]:
+    """Splats that learn a field quickly, from pictures of 400 pixels; and how well they did, in words."""
+    generator, progress = make_generator(seed), progress or Progress()
+    with marked(field):
+        splats = new_student(field, SplatsConfig(), generator)
+        judge = Evaluator.of_scene(field, QUICK_SIZE, generator)
+        settings = DistillSettings(QUICK_SIZE, max_splats=MAX_SPLATS)
+        training = TrainingRun(None, Budget.parse(budget))
+        learnt = teach(field, splats, settings, training, judge, generator, progress)
+        found = judge.mean_psnr(splats, progress)
+    assert isinstance(splats, Splats)
+    alike = "" if found is None else f", {found:.1f} dB to its own pictures"
+    note = f"{len(splats)} splats that learnt it for {learnt.seconds:.0f} s{alike}"
+    return splats.requires_grad_(False), note
+
+
+def _named(
+    scenes: Representation | Sequence[Representation] | Mapping[str, Representation],
+) -> dict[str, Representation]:
+    if isinstance(scenes, Mapping):
+        named = dict(scenes)
+    else:
+        listed = [scenes] if isinstance(scenes, Representation) else list(scenes)
+        named = {f"{number}: {scene.config.kind}": scene for number, scene in enumerate(listed, 1)}
+    if not named:
+        raise ValueError("view: give at least one scene")
+    return named
+
+
+def _exhibit(name: str, scene: Representation, budget: str, generator: torch.Generator, progress: Progress) -> Exhibit:
+    if isinstance(scene, Field):
+        splats, found = quick_splats(scene, budget, seed=generator, progress=progress)
+        note = f"a quick conversion of a field ({scene.config.kind if scene.config else type(scene).__name__}): {found}"
+        progress.note(f"{name} is shown as {note}")
+        return Exhibit(name, splats, note)
+    if not isinstance(scene, Splats | Mesh):
+        raise TypeError(f"view: {name} is a {type(scene).__name__}: fields, splats and meshes can be shown")
+    cut = isinstance(scene, Splats) and scene.config.degree > DEGREE
+    return Exhibit(name, scene, f"harmonics are shown up to degree {DEGREE}" if cut else "")
+
+
+def _ply_bytes(scene: Representation) -> int:
     """How large the scene's splats are in the page, before base64."""
     return 4 * len(scene) * (14 + 3 * sh_count(min(DEGREE, scene.config.degree))) if isinstance(scene, Splats) else 0
 

@@ -1,11 +1,9 @@
 """Which points of a ray, or of space, to ask."""
 
 from volkit.sampling.hull import visible_cells
-from volkit.sampling.importance import ImportanceSampler
 from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width, stride_for
 from volkit.sampling.occupancy_grid import OccupancyGrid, copy_occupancy, fill_occupancy
-from volkit.sampling.sampler import Sampler
-from volkit.sampling.uniform import UniformSampler
+from volkit.sampling.sampler import ImportanceSampler, Sampler, UniformSampler
 
 __all__ = [
     "ImportanceSampler",

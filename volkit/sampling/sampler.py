@@ -1,10 +1,18 @@
-"""The interface of samplers: which points of a ray to ask."""
+"""Which points of a ray to ask: the interface, even intervals (stratified sampling), and more of them where earlier
+ones had weight (hierarchical sampling, NeRF, section 5.2).
+"""
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from volkit.geometry import Rays, RaySamples
+import torch
 
-__all__ = ["Sampler"]
+from volkit.geometry import Domain, Rays, RaySamples
+from volkit.typing import Float, Tensor
+
+__all__ = ["ImportanceSampler", "Sampler", "UniformSampler"]
+
+FLOOR = 1e-5  # NeRF's: no interval may have probability 0
 
 
 class Sampler(Protocol):
@@ -13,3 +21,92 @@ class Sampler(Protocol):
     def __call__(self, rays: Rays) -> RaySamples:
         """Intervals of every ray, packed, sorted by ray then distance."""
         ...
+
+
+@dataclass(frozen=True)
+class UniformSampler:
+    """`count` intervals between entering and leaving a domain, of equal length on each ray; local frame.
+
+    With a generator the inner borders are shifted at random inside their strata (NeRF, equation 2). Contracted
+    domains are cut evenly in `t / (1 + t)` of distance in half extents, so that far intervals are longer. Rays that
+    miss have no samples.
+    """
+
+    domain: Domain
+    count: int = 128
+    near: float = 0.0
+    generator: torch.Generator | None = None
+
+    def __call__(self, rays: Rays) -> RaySamples:
+        """Intervals of every ray."""
+        enter, leave = self.domain.span(rays.origins, rays.directions, self.near)
+        place = torch.linspace(0.0, 1.0, self.count + 1, device=enter.device, dtype=enter.dtype).repeat(len(rays), 1)
+        if self.generator is not None:
+            shift = torch.rand(len(rays), self.count - 1, generator=self.generator, device=enter.device)
+            place[:, 1:-1] += (shift.to(place.dtype) - 0.5) / self.count
+        if not self.domain.contracted:
+            borders = torch.lerp(enter[:, None], leave[:, None], place)
+        else:
+            unit = 0.5 * max(self.domain.extent)
+            first, last = enter[:, None] / unit, leave[:, None] / unit
+            bent = torch.lerp(first / (1.0 + first), last / (1.0 + last), place)
+            borders = unit * bent / (1.0 - bent)
+        return _packed(borders, leave > enter)
+
+
+def _packed(borders: Float[Tensor, "ray border"], hit: Tensor) -> RaySamples:
+    """Intervals between neighbouring borders, of the rays that hit."""
+    rays, count = borders.shape[0], borders.shape[1] - 1
+    ray = hit.nonzero()[:, 0]
+    lengths = torch.where(hit, count, 0)
+    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    t0, t1 = borders[ray, :-1].reshape(-1), borders[ray, 1:].reshape(-1)
+    assert len(offsets) == rays + 1
+    return RaySamples(t0, t1, ray.repeat_interleave(count).int(), offsets)
+
+
+@dataclass(frozen=True)
+class ImportanceSampler:
+    """`samples`, cut at `count` more places that are drawn from the distribution which `weights` give to them.
+
+    The places are quantiles, evenly spaced or, with a generator, stratified at random; rays without samples get none.
+    Intervals must follow each other without gaps, as `UniformSampler` cuts them. Answers for the rays that `samples`
+    were cut from, and only for them.
+    """
+
+    samples: RaySamples
+    weights: Float[Tensor, " sample"]
+    count: int = 128
+    generator: torch.Generator | None = None
+
+    def __call__(self, rays: Rays) -> RaySamples:
+        """Intervals of the same rays."""
+        lengths = self.samples.offsets.diff()
+        if len(lengths) != len(rays):
+            raise ValueError(f"importance sampling: weights are of {len(lengths)} rays, got {len(rays)}")
+        width = int(lengths.max()) if len(lengths) else 0
+        if width == 0:
+            return self.samples
+        place = torch.arange(width, device=lengths.device)
+        # Short rays repeat their last border: intervals of length 0, dropped in the end.
+        valid = place < lengths[:, None]
+        index = (self.samples.offsets[:-1, None] + place).minimum(self.samples.offsets[1:, None] - 1).clamp_min(0)
+        t0, t1 = self.samples.t0[index], self.samples.t1[index]
+        borders = torch.cat([t0[:, :1], t1, self._places(valid, index, t0, t1)], 1).sort(1).values
+        kept = (borders[:, 1:] > borders[:, :-1]) & (lengths > 0)[:, None]
+        offsets = torch.nn.functional.pad(kept.sum(1).cumsum(0), (1, 0))
+        return RaySamples(borders[:, :-1][kept], borders[:, 1:][kept], kept.nonzero()[:, 0].int(), offsets)
+
+    def _places(self, valid: Tensor, index: Tensor, t0: Tensor, t1: Tensor) -> Float[Tensor, "ray place"]:
+        """Inverse of the cumulated weights, linear within intervals."""
+        weights = torch.where(valid, self.weights.detach()[index] + FLOOR, 0.0)
+        ends = weights.cumsum(1) / weights.sum(1, keepdim=True).clamp_min(FLOOR)
+        stratum = torch.arange(self.count, device=t0.device).repeat(len(index), 1)
+        shift = torch.full_like(t0[:, :1], 0.5)
+        if self.generator is not None:
+            shift = torch.rand(stratum.shape, generator=self.generator, device=t0.device, dtype=t0.dtype)
+        quantiles = (stratum + shift) / self.count
+        found = torch.searchsorted(ends, quantiles).clamp_max(weights.shape[1] - 1)
+        starts = torch.where(found > 0, ends.gather(1, (found - 1).clamp_min(0)), 0.0)
+        share = (quantiles - starts) / (ends.gather(1, found) - starts).clamp_min(FLOOR**2)
+        return torch.lerp(t0.gather(1, found), t1.gather(1, found), share.clamp(0.0, 1.0))

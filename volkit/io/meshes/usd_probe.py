@@ -12,10 +12,10 @@ from typing import Any
 
 from pxr import Usd, UsdGeom, UsdShade
 
-__all__ = ["look"]
+__all__ = ["probe"]
 
 
-def look(path: str) -> str | None:
+def probe(path: str) -> str | None:
     """What keeps a stage from being opened, or takes more memory than there may be."""
     try:
         stage = Usd.Stage.Open(path)

@@ -18,7 +18,7 @@ from volkit.geometry.colour import array_srgb_from_linear
 __all__ = ["MAX_ARRAY_VALUES", "opened", "usd_frame", "usd_parts", "usd_record"]
 
 MAX_ARRAY_VALUES = 1 << 26  # values in an array; a damaged file promises any number
-SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_look.py"), 10.0)  # a first look takes 0.7
+SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_probe.py"), 10.0)  # a first look takes 0.7
 
 
 def usd_frame(stage: Any) -> Similarity:

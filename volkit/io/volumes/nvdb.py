@@ -1,6 +1,6 @@
 """NanoVDB's `.nvdb`: sparse volumes that GPUs read as they lie, for instant-ngp and renderers, by NVIDIA's Warp.
 
-What its grids are says `fog.py`, how a file is built `nvdb_look.py`. Each grid has a segment of its own and lies raw,
+What its grids are says `fog.py`, how a file is built `nvdb_probe.py`. Each grid has a segment of its own and lies raw,
 in 32-bit floats, the density first: as much as every reader of NanoVDB knows.
 """
 
@@ -19,7 +19,7 @@ __all__ = ["read", "sniff", "write"]
 
 MAGIC = b"NanoVDB"
 VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
-SANDBOX = Sandbox("Warp", Path(__file__).with_name("nvdb_look.py"), 20.0)  # whose kernels are compiled once
+SANDBOX = Sandbox("Warp", Path(__file__).with_name("nvdb_probe.py"), 20.0)  # whose kernels are compiled once
 
 
 def sniff(path: Path) -> bool:

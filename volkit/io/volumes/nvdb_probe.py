@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import warp
 
-__all__ = ["FOG", "GRID", "HEADER", "LEAF", "MAGIC", "SAID", "TREE", "box_of", "built", "dense_grids", "look"]
+__all__ = ["FOG", "GRID", "HEADER", "LEAF", "MAGIC", "SAID", "TREE", "box_of", "built", "dense_grids", "probe"]
 
 MAGIC, MAGICS = b"NanoVDB0", (b"NanoVDB0", b"NanoVDB2")  # the second since version 32.6
 MAJOR = 32
@@ -87,7 +87,7 @@ for kernel in (_look_up, _store):
 wp.load_module(MODULE, device="cpu")  # before forks, not in each
 
 
-def look(path: str) -> None:
+def probe(path: str) -> None:
     """Raise what keeps a file from being read."""
     dense_grids(path)
 
@@ -123,7 +123,8 @@ def built(values: np.ndarray, leaves: np.ndarray, place: np.ndarray) -> np.ndarr
     inputs = [wp.uint64(volume.id), wp.array(values, dtype=kind, device="cpu")]
     wp.launch(_store, values.shape[:3], inputs, device="cpu")
     data = volume.array().numpy().copy()
-    data[: GRID.itemsize].view(GRID)["voxel_size"] = np.linalg.norm(place[:3], axis=1)  # Warp's are of axes unturned
+    # Warp's own is wrong: findings/warp_voxel_size_of_turned_grids.sh.
+    data[: GRID.itemsize].view(GRID)["voxel_size"] = np.linalg.norm(place[:3], axis=1)
     return data
 
 

@@ -22,7 +22,7 @@ __all__ = ["read", "sniff", "write"]
 
 MAGIC = b" BDV"
 MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
-SANDBOX = Sandbox("OpenVDB", Path(__file__).with_name("vdb_look.py"), 20.0)
+SANDBOX = Sandbox("OpenVDB", Path(__file__).with_name("vdb_probe.py"), 20.0)
 
 
 def sniff(path: Path) -> bool:

@@ -10,7 +10,7 @@ try:
 except ImportError:  # as it was named before version 11
     import pyopenvdb as openvdb  # pyright: ignore[reportMissingImports]
 
-__all__ = ["dense_grids", "look"]
+__all__ = ["dense_grids", "probe"]
 
 MAX_VOXELS = 1 << 30  # voxels of a dense grid
 SPARSEST = 1 << 12  # cells of the box about all active voxels, for each of them
@@ -19,7 +19,7 @@ KEY = "volkit"
 Found = tuple[dict[str, np.ndarray], np.ndarray, str]
 
 
-def look(path: str) -> None:
+def probe(path: str) -> None:
     """Raise what keeps a file from being read."""
     dense_grids(path)
 

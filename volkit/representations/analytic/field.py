@@ -3,22 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 
-from volkit.geometry import Domain, Points, Similarity
+from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.analytic.appearance import Light, SurfaceLook, Texture, albedo, shaded
-from volkit.representations.analytic.cells import touched_cells
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.kinds import RepresentationConfig
-from volkit.typing import Float, Int, Tensor
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits
+from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
-__all__ = ["AnalyticConfig", "AnalyticField", "Primitive"]
+__all__ = ["AnalyticConfig", "AnalyticField", "Hits", "Primitive", "trace"]
 
 CHUNK = 1 << 16  # points; the planes of one chunk stay in the second-level cache
+BLOCK_CELLS = 4  # cells along an edge of the blocks of the occupancy lattice that are looked at first
 SHADOW_STEPS = 10
 OCCLUSION_TAPS = (0.02, 0.06, 0.13)  # of a unit scene
 UPRIGHT, PLAIN, DAYLIGHT = Similarity(), Texture(), Light()
@@ -82,7 +83,7 @@ class AnalyticField(Field):
         self.config = config
         if not domain.contracted:
             with torch.no_grad():
-                self.occupancy.copy_(touched_cells(self.signed_distance, domain, 0.5 * config.softness))
+                self.occupancy.copy_(_touched_cells(self.signed_distance, domain, 0.5 * config.softness))
 
     def param_groups(self) -> list[ParamGroup]:
         """None: nothing here can be trained."""
@@ -232,3 +233,63 @@ def _in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     if len(points) <= CHUNK:
         return function(points)
     return torch.cat([function(part) for part in points.split(CHUNK)])
+
+
+class Hits(NamedTuple):
+    """First surface points of rays, local frame: distance along the unit ray, outward normal; inf and 0 for a miss."""
+
+    distance: Float[Tensor, " ray"]
+    normal: Float[Tensor, "ray 3"]
+    hit: Bool[Tensor, " ray"]
+
+
+@torch.no_grad()
+def trace(field: AnalyticField, rays: Rays, *, tolerance: float = 1e-5, steps: int = 256) -> Hits:
+    """Walk every ray by the distance to the nearest surface until it is closer than `tolerance` (Hart 1996).
+
+    The ray is at most `tolerance` short of the surface, measured along the surface normal; a ray that has not arrived
+    after `steps` grazes the surface and counts as a miss.
+    """
+    near, far = field.domain.span(rays.origins, rays.directions)
+    distance = near.clone()
+    hit = torch.zeros_like(near, dtype=torch.bool)
+    walking = torch.nonzero(near < far)[:, 0]
+    for _ in range(steps):
+        if not len(walking):
+            break
+        at = rays.origins[walking] + distance[walking, None] * rays.directions[walking]
+        gap = field.signed_distance(at)
+        arrived = gap < tolerance
+        hit[walking[arrived]] = True
+        distance[walking] += torch.where(arrived, torch.zeros_like(gap), gap)
+        walking = walking[~arrived & (distance[walking] < far[walking])]
+    normal = torch.zeros_like(rays.origins)
+    if hit.any():
+        normal[hit] = field.normals(rays.origins[hit] + distance[hit, None] * rays.directions[hit])
+    return Hits(torch.where(hit, distance, torch.full_like(distance, torch.inf)), normal, hit)
+
+
+def _touched_cells(distance: Callable[[Tensor], Tensor], domain: Domain, margin: float) -> UInt8[Tensor, " byte"]:
+    """Bits of the cells whose centre is at most half their diagonal and `margin` from the inside, Morton order.
+
+    No cell with matter is left out, as signed distances change by at most the way that is gone. Box domains only.
+    """
+    blocks = OCCUPANCY_RESOLUTION // BLOCK_CELLS
+    near = _near_cells(distance, domain, _lattice(blocks), blocks, margin)
+    cells = (near[:, None] * BLOCK_CELLS + _lattice(BLOCK_CELLS)).reshape(-1, 3)
+    cells = _near_cells(distance, domain, cells, OCCUPANCY_RESOLUTION, margin)
+    occupied = torch.zeros(OCCUPANCY_RESOLUTION**3, dtype=torch.bool)
+    occupied[morton_codes(cells)] = True
+    return pack_bits(occupied)
+
+
+def _lattice(count: int) -> Int[Tensor, "cell 3"]:
+    axis = torch.arange(count)
+    return torch.cartesian_prod(axis, axis, axis)
+
+
+def _near_cells(
+    distance: Callable, domain: Domain, cells: Tensor, resolution: int, margin: float
+) -> Int[Tensor, "cell 3"]:
+    centres = domain.local_from_unit((cells + 0.5) / resolution)
+    return cells[distance(centres) <= 0.5 * domain.diagonal / resolution + margin]

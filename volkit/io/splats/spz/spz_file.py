@@ -5,7 +5,8 @@ Positions: whole steps of `2^-bits`; log scale `u / 16 - 10`; constant `(u / 255
 others. Source: nianticlabs/spz `src/cc/load-spz.cc` and `splat-utils.h`.
 
 A file holds right, up, back (RUB) by its documents, while a `.ply` holds right, down, front (RDF); other programs store
-the `.ply`'s own axes. `rub` and `ply` name the two, `auto` follows the file's record of its axes, RUB without one.
+the `.ply`'s own axes (findings/splat_transform_spz_axes.sh). `rub` and `ply` name the two, `auto` follows the file's
+record of its axes, RUB without one.
 """
 
 import struct

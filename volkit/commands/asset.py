@@ -1,0 +1,155 @@
+"""`volkit asset`: a scan to what a game engine loads, the whole way in one command."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from volkit.choices import Device
+from volkit.commands.mesh_flags import MeshFlags
+from volkit.commands.usage import UsageError
+
+if TYPE_CHECKING:
+    from volkit.io.meshes.asset import Style
+    from volkit.meshing.game_asset import AssetPlan, GameAsset
+    from volkit.progress import Progress
+    from volkit.representations import Representation
+
+__all__ = ["AssetJob"]
+
+
+@dataclass(frozen=True)
+class AssetJob:
+    """Make a game asset of a scan: cleaned, upright, sized, on the ground, a mesh with levels and collider.
+
+    OUT gets NAME.glb, NAME.png (four sides of scan and mesh), NAME.txt (what was done), of splats NAME.spz as well, and
+    NAME.html, a page that shows them, where the viewer is built. NAME is the scan's.
+    Example: volkit asset scan.ply out/ --height 0.3 --engine godot
+    """
+
+    source: Path
+    """Splats, a field or a mesh."""
+    out: Path
+    """Folder to write; it is made."""
+    height: float | None = None
+    """Of the mesh, in metres; by default as high as the scan."""
+    up: Literal["auto", "z", "-z", "y", "-y"] = "auto"
+    """The axis of the scan that is up; auto: as its file says, or as its format has it (-y for .ply of captures)."""
+    clean: Literal["none", "light", "normal", "strong"] = "normal"
+    """Of splats: light leaves out what no picture shows, normal floaters as well, strong more of both."""
+    mesh: MeshFlags = field(default_factory=MeshFlags)
+    """Of the mesh; by default 20000 triangles, 1024 texels, 3 levels (Godot: 1, it makes its own) and hulls."""
+    format: Literal["glb", "gltf", "obj", "usdz", "ply", "stl"] = "glb"
+    """Suffix of the mesh's file."""
+    seed: int = 0
+    """Of what is drawn."""
+    device: Device = "auto"
+    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    force: bool = False
+    """Overwrite what an earlier run left."""
+
+    def run(self, progress: "Progress") -> dict[str, Any]:
+        """Open, make, write, report."""
+        from volkit.io.meshes.writer import check_style
+
+        if self.height is not None and not 0.0 < self.height < float("inf"):
+            raise UsageError(f"--height {self.height}: give a positive number of metres")
+        if self.mesh.pivot is not None:
+            raise UsageError("--pivot: an asset stands on the ground; leave it out")
+        style, target = self.mesh.style(), self._file(f".{self.format}")
+        if self.out.is_file():
+            raise UsageError(f"{self.out}: is a file; name a folder to write into")
+        for path in (target, *(self._file(suffix) for suffix in (".png", ".txt", ".spz", ".html"))):
+            if path.exists() and not self.force:
+                raise FileExistsError(f"{path}: exists already; --force overwrites it")
+        check_style(target, style)
+
+        from volkit.io.opening import open_scene
+        from volkit.meshing.game_asset import make_game_asset
+        from volkit.representations import Mesh
+
+        scene = open_scene(self.source, self.device, progress)
+        made = make_game_asset(scene, self._plan(isinstance(scene, Mesh)), seed=self.seed, progress=progress)
+        self.out.mkdir(parents=True, exist_ok=True)
+        files = self._write(made, style, progress)
+        steps = [*made.steps, *self._beside(style)]
+        files["text"] = self._written_text(steps, files)
+        assert made.asset.figures is not None
+        return {
+            "command": "asset", "source": str(self.source), "files": {name: str(path) for name, path in files.items()},
+            "size": list(made.size), "steps": steps, "bytes": files["mesh"].stat().st_size,
+            **made.asset.figures.as_dict(), "notes": progress.notes,
+        }  # fmt: skip
+
+    def _file(self, suffix: str) -> Path:
+        return self.out / (self.source.name.split(".")[0] + suffix)
+
+    def _plan(self, keeps: bool) -> "AssetPlan":
+        """What was typed over what suits an asset; a mesh keeps its surface unless an option asks for another."""
+        from dataclasses import replace
+
+        from volkit.meshing.game_asset import AssetPlan
+
+        asked, plan = self.mesh.options(), AssetPlan()
+        suited = {
+            "faces": 20_000,
+            "texture": 1024,
+            "lods": 1 if self.mesh.engine == "godot" else 3,
+            "collider": "hulls",
+        }
+        chosen = {name: value for name, value in suited.items() if getattr(self.mesh, name) is None}
+        mesh = replace(asked, **chosen, rebuild=asked.rebuild or not keeps)  # pyright: ignore[reportArgumentType]
+        return replace(plan, height=self.height, up=self.up, clean=self.clean, mesh=mesh)
+
+    def _write(self, made: "GameAsset", style: "Style", progress: "Progress") -> dict[str, Path]:
+        """Every file but the text, by what it is."""
+        from dataclasses import replace
+
+        from volkit.evaluation.evaluate import write_picture
+        from volkit.io import save
+        from volkit.io.meshes.writer import write_asset
+        from volkit.representations import Splats
+
+        files = {"mesh": self._file(f".{self.format}"), "preview": self._file(".png")}
+        extras = {"source": [self.source.name], "kind": made.scene.config.kind}
+        write_asset(replace(made.asset, extras=extras), files["mesh"], style)
+        write_picture(files["preview"], made.preview)
+        if isinstance(made.scene, Splats):
+            files["splats"] = self._file(".spz")
+            save(made.scene, files["splats"])
+        page = self._written_page(made.scene, made, progress)
+        return files if page is None else files | {"page": page}
+
+    def _written_page(self, scene: "Representation", made: "GameAsset", progress: "Progress") -> Path | None:
+        """A page with splats and mesh; None, and a note, where this volkit has no viewer."""
+        from volkit.reports.view_page import Exhibit, Start, ViewSettings, viewer_page, write_page
+        from volkit.representations import Splats
+
+        try:
+            viewer = viewer_page()
+        except ValueError as error:
+            progress.note(f"no page: {error}")
+            return None
+        exhibits = [Exhibit(self._file(f".{self.format}").name, made.asset.mesh)]
+        if isinstance(scene, Splats):
+            exhibits.insert(0, Exhibit(self._file(".spz").name, scene))
+        page = self._file(".html")
+        write_page(page, viewer, exhibits, ViewSettings(Start.of(made.asset.mesh), compact=True))
+        return page
+
+    def _beside(self, style: "Style") -> list[str]:
+        """What the engine makes of it."""
+        if style.engine != "godot":
+            return []
+        if (self.mesh.lods or 1) > 1:
+            return ["Godot makes levels of detail by itself when it imports: the file holds the finest alone"]
+        return ["one level: Godot makes levels of detail by itself when it imports"]
+
+    def _written_text(self, steps: list[str], files: dict[str, Path]) -> Path:
+        from volkit.files.atomic import atomic_write
+
+        path = self._file(".txt")
+        what = [f"{self.source.name}, by volkit asset", "", *(f"- {step}" for step in steps), "", "Files:"]
+        lines = [*what, *(f"- {file.name}: {name}" for name, file in files.items()), ""]
+        with atomic_write(path) as place:
+            place.write_text("\n".join(lines), encoding="utf-8")
+        return path
