@@ -81,7 +81,7 @@ def _axes_of(path: Path, header: Header) -> int:
         raise FormatError(
             path,
             f"names the axes {axes}, a mirror image of a .ply's",
-            "say which axes it holds: the .spz frame rub or ply",
+            "say which: rub or ply",
         )
     return axes
 
