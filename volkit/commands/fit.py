@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from volkit.choices import Device
-from volkit.commands.kinds import KINDS, LearntKind
+from volkit.choices import KINDS, Device, LearntKind
 from volkit.commands.options import FROM_PYTHON
 from volkit.commands.usage import UsageError
 
@@ -79,12 +78,12 @@ class FitJob:
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Read, fit, write, report."""
-        from volkit.commands.estimate import estimate
         from volkit.data import load_photographs
         from volkit.devices import chosen_device
         from volkit.distillation.learn import fit_scene, untrained_scene
         from volkit.io import save
         from volkit.ops import backend
+        from volkit.reports.estimate import estimate
         from volkit.training.run import TrainingRun, count_parameters, make_generator
 
         budget = self._checked()
