@@ -39,7 +39,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if (self.seconds is None) == (self.steps is None):
-            raise ValueError("budget: give seconds or steps, one of the two")
+            raise ParameterError("budget: give seconds or steps, one of the two")
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
