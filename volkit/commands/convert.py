@@ -175,7 +175,7 @@ class ConvertJob:
 
     def given(self, *names: str) -> list[str]:
         """Those of these options that were typed, whatever their values."""
-        return [name for name in names if getattr(self, name) not in (None, False)]
+        return [n for n in names if getattr(self, n) is not None and getattr(self, n) is not False]
 
 
 def _flags(names: Any) -> str:

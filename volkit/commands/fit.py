@@ -118,7 +118,7 @@ class FitJob:
         from volkit.io import check_target
         from volkit.training.loop import Budget
 
-        given = [name for name in OF_SPLATS if getattr(self, name) not in (None, False)]
+        given = [n for n in OF_SPLATS if getattr(self, n) is not None and getattr(self, n) is not False]
         if self.to not in KINDS:
             raise UsageError(f"--to {self.to}: there is no such kind to fit; choose one of {', '.join(KINDS)}")
         if self.to != "splats" and given:
