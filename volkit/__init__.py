@@ -80,7 +80,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.training.loop import ParameterChange, StepInfo
     from volkit.training.run import Callback, StepEvent
 
-# Where each name lives that is imported when it is first used; "" stands for the module itself.
+# Where each name lives that is imported when it is first used.
 PLACES = {
     "volkit.data": ("Photographs",),
     "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
@@ -116,82 +116,16 @@ MODULES = {"ops": "volkit.ops", "methods": "volkit.guidance.methods"}
 PLACE_OF = {name: place for place, names in PLACES.items() for name in names}
 
 __all__ = [
-    "Action",
-    "Asset",
-    "Ball",
-    "Box",
-    "Camera",
-    "Cameras",
-    "Capture",
-    "Comparison",
-    "ConversionReport",
-    "Crop",
-    "Decimate",
-    "DefaultStrategy",
-    "DistillReport",
-    "Domain",
-    "DropFloaters",
-    "Erase",
-    "Field",
-    "FieldSample",
-    "Fit",
-    "FitReport",
-    "Format",
-    "FunctionField",
-    "GenerateOptions",
-    "Ground",
-    "HashGridConfig",
-    "KeepOpacity",
-    "KeepSize",
-    "LimitHarmonics",
-    "MCMCStrategy",
-    "Merge",
-    "Mesh",
-    "MeshOptions",
-    "MlpConfig",
-    "Move",
-    "ParamGroup",
-    "ParameterChange",
-    "Photographs",
-    "Picture",
-    "Placement",
-    "PlanesConfig",
-    "Points",
-    "Progress",
-    "Representation",
-    "RepresentationConfig",
-    "Result",
-    "Similarity",
-    "Splats",
-    "SplatsConfig",
-    "StepEvent",
-    "StepInfo",
-    "Strategy",
-    "Style",
-    "TensorCPConfig",
-    "TensorVMConfig",
-    "ViewRecord",
-    "VoxelsConfig",
-    "__version__",
-    "compare",
-    "convert",
-    "distill",
-    "edit",
-    "edit_with_prompt",
-    "extract_mesh",
-    "fit",
-    "generate",
-    "load",
-    "load_photos",
-    "methods",
-    "ops",
-    "refine",
-    "register_format",
-    "register_representation",
-    "render",
-    "retexture",
-    "save",
-]
+    "Action", "Asset", "Ball", "Box", "Camera", "Cameras", "Capture", "Comparison", "ConversionReport", "Crop",
+    "Decimate", "DefaultStrategy", "DistillReport", "Domain", "DropFloaters", "Erase", "Field", "FieldSample", "Fit",
+    "FitReport", "Format", "FunctionField", "GenerateOptions", "Ground", "HashGridConfig", "KeepOpacity", "KeepSize",
+    "LimitHarmonics", "MCMCStrategy", "Merge", "Mesh", "MeshOptions", "MlpConfig", "Move", "ParamGroup",
+    "ParameterChange", "Photographs", "Picture", "Placement", "PlanesConfig", "Points", "Progress", "Representation",
+    "RepresentationConfig", "Result", "Similarity", "Splats", "SplatsConfig", "StepEvent", "StepInfo", "Strategy",
+    "Style", "TensorCPConfig", "TensorVMConfig", "ViewRecord", "VoxelsConfig", "__version__", "compare", "convert",
+    "distill", "edit", "edit_with_prompt", "extract_mesh", "fit", "generate", "load", "load_photos", "methods", "ops",
+    "refine", "register_format", "register_representation", "render", "retexture", "save",
+]  # fmt: skip
 
 Name = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
@@ -341,9 +275,8 @@ def convert(
     """
     from dataclasses import replace
 
-    from volkit.commands.conversion import convert_scene
+    from volkit.commands.conversion import OpenedSource, SourceOptions, convert_scene
     from volkit.commands.convert import ConvertJob
-    from volkit.commands.sources import OpenedSource, SourceOptions
     from volkit.editing import edit as apply
     from volkit.representations import Representation
     from volkit.training.run import CallbackProgress, make_generator
