@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.rendering.picture import Picture
     from volkit.rendering.renderer import render
     from volkit.reports.convert_report import ConversionReport
+    from volkit.reports.view_page import ViewReport, view
     from volkit.representations import (
         Ball,
         Capture,
@@ -104,6 +105,7 @@ PLACES = {
     "volkit.rendering.picture": ("Picture",),
     "volkit.rendering.renderer": ("render",),
     "volkit.reports.convert_report": ("ConversionReport",),
+    "volkit.reports.view_page": ("ViewReport", "view"),
     "volkit.representations": (
         "Ball", "Capture", "Field", "FieldSample", "FunctionField", "HashGridConfig", "Mesh", "MlpConfig", "ParamGroup",
         "Placement", "PlanesConfig", "Representation", "RepresentationConfig", "Splats", "SplatsConfig",
@@ -171,6 +173,7 @@ __all__ = [
     "TensorCPConfig",
     "TensorVMConfig",
     "ViewRecord",
+    "ViewReport",
     "VoxelsConfig",
     "__version__",
     "compare",
@@ -191,6 +194,7 @@ __all__ = [
     "render",
     "retexture",
     "save",
+    "view",
 ]
 
 Name = str | PathLike[str]
