@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.rendering.picture import Picture
     from volkit.rendering.renderer import render
     from volkit.reports.convert_report import ConversionReport
+    from volkit.reports.view_page import ViewReport, view
     from volkit.representations import (
         Ball,
         Capture,
@@ -104,6 +105,7 @@ PLACES = {
     "volkit.rendering.picture": ("Picture",),
     "volkit.rendering.renderer": ("render",),
     "volkit.reports.convert_report": ("ConversionReport",),
+    "volkit.reports.view_page": ("ViewReport", "view"),
     "volkit.representations": (
         "Ball", "Capture", "Field", "FieldSample", "FunctionField", "HashGridConfig", "Mesh", "MlpConfig", "ParamGroup",
         "Placement", "PlanesConfig", "Representation", "RepresentationConfig", "Splats", "SplatsConfig",
@@ -122,9 +124,9 @@ __all__ = [
     "LimitHarmonics", "MCMCStrategy", "Merge", "Mesh", "MeshOptions", "MlpConfig", "Move", "ParamGroup",
     "ParameterChange", "Photographs", "Picture", "Placement", "PlanesConfig", "Points", "Progress", "Representation",
     "RepresentationConfig", "Result", "Similarity", "Splats", "SplatsConfig", "StepEvent", "StepInfo", "Strategy",
-    "Style", "TensorCPConfig", "TensorVMConfig", "ViewRecord", "VoxelsConfig", "__version__", "compare", "convert",
+    "Style", "TensorCPConfig", "TensorVMConfig", "ViewRecord", "ViewReport", "VoxelsConfig", "__version__", "compare", "convert",
     "distill", "edit", "edit_with_prompt", "extract_mesh", "fit", "generate", "load", "load_photos", "methods", "ops",
-    "refine", "register_format", "register_representation", "render", "retexture", "save",
+    "refine", "register_format", "register_representation", "render", "retexture", "save", "view",
 ]  # fmt: skip
 
 Name = str | PathLike[str]
