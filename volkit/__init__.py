@@ -44,12 +44,22 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     )
     from volkit.evaluation.compare import Comparison
     from volkit.generation.from_words import GenerateOptions, generate
-    from volkit.generation.rework import edit_with_prompt, refine, retexture
+    from volkit.generation.guided import ScoreSettings
+    from volkit.generation.rework import (
+        EditOptions,
+        RefineOptions,
+        RetextureOptions,
+        edit_with_prompt,
+        refine,
+        retexture,
+    )
+    from volkit.generation.run import MeshTarget
     from volkit.geometry import Box, Camera, Cameras, Domain, Points, Similarity
     from volkit.guidance import methods
     from volkit.io.format import Format
     from volkit.io.formats import register_format
     from volkit.io.meshes.asset import Asset, Style
+    from volkit.meshing.game_asset import AssetPlan, make_game_asset
     from volkit.meshing.options import MeshOptions
     from volkit.meshing.pipeline import extract_mesh
     from volkit.progress import Progress
@@ -93,11 +103,16 @@ PLACES = {
     ),
     "volkit.evaluation.compare": ("Comparison",),
     "volkit.generation.from_words": ("GenerateOptions", "generate"),
-    "volkit.generation.rework": ("edit_with_prompt", "refine", "retexture"),
+    "volkit.generation.guided": ("ScoreSettings",),
+    "volkit.generation.rework": (
+        "EditOptions", "RefineOptions", "RetextureOptions", "edit_with_prompt", "refine", "retexture",
+    ),
+    "volkit.generation.run": ("MeshTarget",),
     "volkit.geometry": ("Box", "Camera", "Cameras", "Domain", "Points", "Similarity"),
     "volkit.io.format": ("Format",),
     "volkit.io.formats": ("register_format",),
     "volkit.io.meshes.asset": ("Asset", "Style"),
+    "volkit.meshing.game_asset": ("AssetPlan", "make_game_asset"),
     "volkit.meshing.options": ("MeshOptions",),
     "volkit.meshing.pipeline": ("extract_mesh",),
     "volkit.progress": ("Progress",),
@@ -118,6 +133,7 @@ PLACE_OF = {name: place for place, names in PLACES.items() for name in names}
 __all__ = [
     "Action",
     "Asset",
+    "AssetPlan",
     "Ball",
     "Box",
     "Camera",
@@ -131,6 +147,7 @@ __all__ = [
     "DistillReport",
     "Domain",
     "DropFloaters",
+    "EditOptions",
     "Erase",
     "Field",
     "FieldSample",
@@ -148,6 +165,7 @@ __all__ = [
     "Merge",
     "Mesh",
     "MeshOptions",
+    "MeshTarget",
     "MlpConfig",
     "Move",
     "ParamGroup",
@@ -158,9 +176,12 @@ __all__ = [
     "PlanesConfig",
     "Points",
     "Progress",
+    "RefineOptions",
     "Representation",
     "RepresentationConfig",
     "Result",
+    "RetextureOptions",
+    "ScoreSettings",
     "Similarity",
     "Splats",
     "SplatsConfig",
@@ -183,6 +204,7 @@ __all__ = [
     "generate",
     "load",
     "load_photos",
+    "make_game_asset",
     "methods",
     "ops",
     "refine",
@@ -233,7 +255,6 @@ def save(scene: "Representation | Asset", path: Name, style: "Style | None" = No
     >>> vk.save(made.scene, "fox.safetensors")
     """
     from volkit.io import save as write
-    from volkit.io.formats import register_format
     from volkit.io.meshes.asset import Asset, Style
     from volkit.io.meshes.writer import check_style, write_asset
 

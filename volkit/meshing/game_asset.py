@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.editing import DropFloaters, Ground, KeepOpacity, Move, edit
 from volkit.editing.action import Action
 from volkit.editing.move import robust_box
@@ -87,7 +88,7 @@ def make_game_asset(
         >>> made.size, [len(level.faces) for level in made.asset.levels]  # doctest: +SKIP
     """
     if plan.height is not None and not 0.0 < plan.height < float("inf"):
-        raise ValueError(f"height {plan.height}: give a positive number of metres")
+        raise ParameterError(f"height {plan.height}: give a positive number of metres")
     progress, generator, steps = progress or Progress(), make_generator(seed), []
     with progress.phase("clean"):
         scene = _cleaned(scene, plan.clean, generator, steps.append)

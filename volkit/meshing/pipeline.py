@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.evaluation.metrics import surface_distances
 from volkit.extras import advice
 from volkit.geometry import Cameras, Domain, Similarity
@@ -279,12 +280,12 @@ def _check(options: MeshOptions) -> None:
         raise RuntimeError(f"making a mesh needs {', '.join(missing)}; {advice('mesh')}")
     check_levels(options.faces, options.lods)
     if options.texture < 16 or options.texture & (options.texture - 1):
-        raise ValueError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
+        raise ParameterError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
     if options.texture > MAX_TEXTURE_SIZE:
-        raise ValueError(f"texture {options.texture}: at most {MAX_TEXTURE_SIZE}, which most graphics cards take")
+        raise ParameterError(f"texture {options.texture}: at most {MAX_TEXTURE_SIZE}, which most graphics cards take")
     needed, there = (count / 2**30 for count in (BYTES_PER_TEXEL * options.texture**2, free_memory()))
     if needed > there:
-        raise ValueError(f"texture {options.texture}: needs some {needed:.1f} GiB of memory, {there:.1f} are free; "
+        raise ParameterError(f"texture {options.texture}: needs some {needed:.1f} GiB of memory, {there:.1f} are free; "
                          "give half as many texels a side")  # fmt: skip
 
 
