@@ -34,6 +34,9 @@ class AssetJob:
     """Of the mesh, in metres; by default as high as the scan."""
     up: Literal["auto", "z", "-z", "y", "-y"] = "auto"
     """The axis of the scan that is up; auto: as its file says, or as its format has it (-y for .ply of captures)."""
+    turn: float = 0.0
+    """Degrees by which it is turned about that axis, counter-clockwise from above, so that its front faces -Y (+Z in
+    glTF): the preview's first picture shows that side."""
     clean: Literal["none", "light", "normal", "strong"] = "normal"
     """Of splats: light leaves out what no picture shows, normal floaters as well, strong more of both."""
     mesh: MeshFlags = field(default_factory=MeshFlags)
@@ -100,7 +103,9 @@ class AssetJob:
         }
         chosen = {name: value for name, value in suited.items() if getattr(self.mesh, name) is None}
         mesh = replace(asked, **chosen, rebuild=asked.rebuild or not keeps)  # pyright: ignore[reportArgumentType]
-        return replace(plan, height=self.height, up=self.up, clean=self.clean, mesh=mesh, size=self.size)
+        return replace(
+            plan, height=self.height, up=self.up, turn=self.turn, clean=self.clean, mesh=mesh, size=self.size
+        )
 
     def _write(self, made: "GameAsset", style: "Style", progress: "Progress") -> dict[str, Path]:
         """Every file but the text, by what it is."""

@@ -44,6 +44,8 @@ class AssetPlan:
     """Of the mesh, in metres; None: as high as the scan."""
     up: UpAxis = "auto"
     """The axis of the scan that is up; auto: as its file says, or as its format has it."""
+    turn: float = 0.0
+    """Degrees by which it is turned about that axis, so that its front faces -Y, which is +Z in glTF."""
     clean: Cleaning = "normal"
     """Of splats: `light` leaves out what no picture shows, `normal` floaters as well, `strong` more of both."""
     mesh: MeshOptions = field(default_factory=lambda: MeshOptions(faces=20_000, texture=1024, lods=3, collider="hulls"))
@@ -92,7 +94,9 @@ def make_game_asset(
     progress, generator, steps = progress or Progress(), make_generator(seed), []
     with progress.phase("clean"):
         scene = _cleaned(scene, plan.clean, generator, steps.append)
-    scene = edit(_upright(scene, plan.up, steps.append), [Ground()], seed=generator)
+    scene = edit(_upright(scene, plan.up, steps.append), [Ground(), Move.rotate("z", plan.turn)], seed=generator)
+    if plan.turn:
+        steps.append(f"turned by {plan.turn:g} degrees")
     lower, upper = robust_box(scene)
     tall = float(upper[2] - lower[2])
     if plan.height is not None and tall > 0.0:

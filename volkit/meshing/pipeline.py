@@ -37,6 +37,7 @@ LIBRARIES = ("coacd", "embreex", "fast_simplification", "manifold3d", "scipy", "
 VISIBILITY_VIEWS = 160  # cameras that say what is seen
 COLOUR_VIEWS = 64  # of them, pictures that depth and colour come from
 BOX_MARGIN = 0.2  # of the edges of a scene's box, on either side: what is seen little of, as feet, stands out of it
+END_MARGIN = 0.05  # of the edges of the box that holds nearly all of some splats: the top of a guitar lies beyond it
 COMPARED_POINTS = 50_000  # drawn to compare surfaces
 F_SCORE_SHARE = 0.01  # of the diagonal, of an F-score
 MAX_TEXTURE_SIZE = 16384  # texels a side
@@ -158,7 +159,7 @@ def _search_box(scene: Representation) -> Domain:
     """Where a surface is sought, local frame: of splats all of the object, thin ends too, and not what flies beyond."""
     if not isinstance(scene, Splats):
         return scene.bounds().grown(BOX_MARGIN)
-    near, whole = core(scene).grown(BOX_MARGIN), whole_box(scene)
+    near, whole = core(scene).grown(BOX_MARGIN), whole_box(scene).grown(END_MARGIN)
     lower = tuple(map(min, near.lower, whole.lower))
     upper = tuple(map(max, near.upper, whole.upper))
     return Domain(lower, upper)  # pyright: ignore[reportArgumentType]
