@@ -17,10 +17,10 @@ from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing import pipeline as mesh_job
 from volkit.meshing.fusion import fuse_depths
 from volkit.meshing.lattice import lattice_over, zero_surface
-from volkit.meshing.memory import free_memory
+from volkit.meshing.pipeline import free_memory
 from volkit.meshing.simplify import make_levels, simplify, smooth
+from volkit.meshing.surface import drop_hidden_faces, drop_small_components, visible_faces
 from volkit.meshing.unwrap import unwrap
-from volkit.meshing.visible import drop_hidden_faces, drop_small_components, visible_faces
 from volkit.rendering.surface import first_hits
 from volkit.representations import AnalyticField, Mesh
 from volkit.representations.splats import SplatsConfig
