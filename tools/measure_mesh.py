@@ -26,7 +26,7 @@ from volkit.evaluation.metrics import surface_distances
 from volkit.geometry.triangles import Triangles
 from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing.lattice import lattice_over, zero_surface
-from volkit.meshing.visible import visible_faces
+from volkit.meshing.surface import visible_faces
 from volkit.progress import Progress
 from volkit.representations import AnalyticField, Mesh
 
