@@ -45,8 +45,7 @@ def run_all(named: Named, jobs: int, progress: Progress, *, resume: bool = False
         for index, report in runs:
             done += 1
             reports[index] = {"status": "failed" if "error" in report else "made"} | report
-            said = report.get("error") or report.get("time") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
-            progress.note(f"{done}/{len(named)} {named[index][0]}: {said}")
+            progress.note(f"{done}/{len(named)} {named[index][0]}: {_in_words(report)}")
     except KeyboardInterrupt:
         progress.note(f"interrupted: {done} of {len(named)} are done")
     finally:
@@ -64,6 +63,12 @@ def batch_report(command: str, reports: Reports) -> dict[str, Any]:
     rows = [{name: value for name, value in row.items() if name != "backend"} for row in reports]
     interrupted = any(row["status"] == "interrupted" for row in reports)
     return {"command": command, "results": rows, **counts, "interrupted": interrupted, "backend": backend}
+
+
+def _in_words(report: dict[str, Any]) -> str:
+    if "bytes" in report:
+        return f"{report['bytes']} bytes in {report['seconds']:.0f} s"
+    return report.get("error") or report.get("time") or "is written as it is"  # a dry run
 
 
 def _finished(target: Path) -> bool:

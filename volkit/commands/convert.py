@@ -94,7 +94,7 @@ class ConvertJob:
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
         self.check()
-        from volkit.commands.batch import run_all
+        from volkit.commands.batch import batch_report, run_all
         from volkit.commands.pairs import pair_sources
         from volkit.reports.convert_report import write_report
         from volkit.reports.fit_report import check_report
