@@ -18,7 +18,7 @@ __all__ = ["batch_report", "run_all"]
 
 BLAMED = (ValueError, OSError, RuntimeError, ArithmeticError)  # what a scene or the machine can be the reason of
 KILLED = "its process was killed, as happens when memory runs out; give fewer --jobs"
-GRACE = 1.0  # seconds in which an interrupted process may put away what it has half written
+GRACE = 0.7  # seconds in which an interrupted process may put away what it has half written
 
 Run = Callable[[Progress], dict[str, Any]]
 Named = Sequence[tuple[Path, Run]]
