@@ -39,18 +39,15 @@ class Effort:
     size: int
     fit: str
     convert: str
-    quality: float
     faces: int
     texture: int
     cells: int
     words: str
 
 
-# under 5 minutes on two cores, everything included, 8 with words
-FULL_EFFORT = Effort(
-    size=128, fit="40s", convert="18s", quality=1.5, faces=20_000, texture=1024, cells=192, words="100s"
-)
-QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0, faces=2_000, texture=256, cells=48, words="5s")
+# under 3 minutes on two idle cores, everything included, 5 with words
+FULL_EFFORT = Effort(size=128, fit="30s", convert="12s", faces=10_000, texture=512, cells=128, words="100s")
+QUICK = Effort(size=48, fit="4s", convert="2s", faces=2_000, texture=256, cells=48, words="5s")
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,8 @@ class DemoJob:
 
     The grid becomes a tensor-VM, an MLP and Gaussian splats, the splats become a hash grid again, and scene.glb is a
     textured mesh of it. Writes report.html (pictures with error maps, dB over time, a table), report.json, the pictures
-    and the scene files. Takes under 5 minutes on two cores; --all makes an asset of words as well, by a diffusion prior
-    that comes with volkit and never saw those words together.
+    and the scene files. Takes under 3 minutes on two idle cores; --all makes an asset of words as well, by a diffusion
+    prior that comes with volkit and never saw those words together.
     Example: volkit demo --scene lantern
     All of it: volkit demo --all
     """
@@ -87,7 +84,7 @@ class DemoJob:
         source, pictures = bundled(self.scene), self.out / "pictures"
         self.out.mkdir(parents=True, exist_ok=True)
         progress.note(f"1/4 pictures of {self.scene}")
-        render = RenderJob(source, pictures, split="all", size=effort.size, quality=effort.quality, force=True)
+        render = RenderJob(source, pictures, split="all", size=effort.size, force=True)
         pictured = render.run(progress)
         progress.note(f"2/4 fit a hash grid to {pictured['pictures']} pictures ({effort.fit})")
         reports = {FIRST_KIND: self._fit(pictures, effort, progress)}

@@ -93,7 +93,7 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class FileAxes:
-    """In which axes a file was written: by `--frame`, by `--spz-frame`, else as its format has it."""
+    """In which axes a file was written: as `frame` says, of an .spz as `spz_frame` says, else as its format has it."""
 
     frame: Frame | Literal["auto"] = "auto"
     spz_frame: SpzFrame = "rub"
