@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from volkit import cli
-from volkit.commands.doctor import DoctorJob
+from volkit.choices import ParameterError
+from volkit.commands import doctor
+from volkit.commands.doctor import CAPABILITIES, DoctorJob
+from volkit.commands.fit import FitJob
 from volkit.data import load_photographs
 from volkit.files.bundled import bundled_folder
-from volkit.io import FORMATS
+from volkit.io import FORMATS, FormatError
 from volkit.io.fields.analytic_scene import bundled
 from volkit.io.opening import open_scene
 from volkit.representations.analytic import trace
@@ -100,6 +103,63 @@ def test_a_wrong_command_line_ends_with_2(capsys, arguments):
     assert run(capsys, *arguments)[0] == 2
 
 
+WRONG_VALUES = [
+    ("convert {scene} x.foo", "the suffix '.foo' names no format"),
+    ("convert {scene} x.npz --to mesh", "cannot hold mesh"),
+    ("convert {scene} x.safetensors --to nonsense", "--to nonsense: there is no such choice; choose one of hash_grid"),
+    ("convert {scene} x.safetensors --edit floatrs", "--edit floatrs: "),
+    ("convert {scene} x.ply --edit size:0.30m", "--edit size:0.30m: "),
+    ("convert {scene} x.safetensors --to mlp --budget soon", "budget 'soon': write 120s"),
+    ("convert {scene} x.safetensors --to mlp --device cuda", "device cuda: torch"),
+    ("convert {scene}", "give a source and a target"),
+    ("fit . x.safetensors --to nonsense", "--to nonsense: there is no such choice"),
+    ("generate cube x.foo", "names no format"),
+    ("render {scene} x.png --orbit 0", "--orbit"),
+    ("paint {scene}", "there is no command 'paint'"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), WRONG_VALUES, ids=[line for line, _ in WRONG_VALUES])
+def test_wrong_values_are_told_as_json_with_2(capsys, scene, tmp_path, monkeypatch, line, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    status, out, err = run(capsys, *line.format(scene=scene).split(), "--json")
+    found = json.loads(out)
+    assert said in found["error"] and (found["kind"], status, err) == ("usage", 2, "")
+    assert found["command"] == line.split()[0] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("raised", "kind", "status"), [
+    (FormatError("a.ply", "is damaged", "copy it again"), "format", 1), (FileExistsError("a.ply: exists"), "os", 1),
+    (RuntimeError("no room"), "failed", 1), (KeyError("nobody thought of this"), "unexpected", 1),
+    (ParameterError("seed: give a number"), "usage", 2), (KeyboardInterrupt(), "interrupted", 130),
+])  # fmt: skip
+def test_what_is_raised_has_a_kind_and_a_status(capsys, monkeypatch, raised, kind, status):
+    def raises(self, progress):
+        raise raised
+
+    monkeypatch.setattr(DoctorJob, "run", raises)
+    found, out, err = run(capsys, "doctor", "--json")
+    assert (found, json.loads(out)["kind"], err) == (status, kind, "")
+
+
+def test_an_interruption_says_what_can_be_taken_up(capsys, monkeypatch, tmp_path):
+    def interrupted(self, progress):
+        raise KeyboardInterrupt
+
+    target = tmp_path / "x.safetensors"
+    monkeypatch.setattr(FitJob, "run", interrupted)
+    assert run(capsys, "fit", ".", target)[2] == "volkit: interrupted; nothing is kept\n"
+    target.with_name("x.safetensors.part").touch()
+    assert f"{target}.part is kept: the same command with --resume" in run(capsys, "fit", ".", target)[2]
+
+
+def test_a_batch_that_was_interrupted_ends_with_130_and_its_report(capsys, monkeypatch):
+    monkeypatch.setattr(DoctorJob, "run", lambda self, progress: {"command": "doctor", "interrupted": True})
+    status, out, _ = run(capsys, "doctor", "--json")
+    assert status == 130 and json.loads(out)["interrupted"]
+
+
 def test_options_that_cannot_go_together_end_with_2(capsys, scene, tmp_path):
     status, _, err = run(capsys, "render", scene, tmp_path / "a.png", "--view", "0", "--split", "test")
     assert status == 2 and err.startswith("volkit: error: choose one of")
@@ -138,7 +198,7 @@ def test_interruption_and_surprises(capsys, monkeypatch):
 
     monkeypatch.setattr(DoctorJob, "run", interrupted)
     status, _, err = run(capsys, "doctor")
-    assert status == 130 and err == "volkit: interrupted\n"
+    assert status == 130 and err == "volkit: interrupted; nothing is kept\n"
     monkeypatch.setattr(DoctorJob, "run", surprised)
     status, _, err = run(capsys, "doctor")
     assert status == 1 and "unexpected AttributeError" in err and "--debug" in err
@@ -147,7 +207,18 @@ def test_interruption_and_surprises(capsys, monkeypatch):
 def test_doctor_says_why_not(capsys):
     found = report(capsys, "doctor")
     assert found["backend"]["native"] and set(found["scenes"]) >= {"still_life", "primitives", "lantern"}
-    assert "still_life" in run(capsys, "doctor")[1]
+    text = run(capsys, "doctor")[1]
+    assert "still_life" in text and f"native: {found['backends']['native']}\n" in text
+    works = f"works (isa {found['backend']['isa']} of {', '.join(found['backend']['isas'])}"
+    assert found["backends"]["native"].startswith(works if found["backend"]["isas"] else "volkit.ops._native")
+    assert all(f"  {name}: " in text for name in (*CAPABILITIES, "view", "cuda", "reference"))
+
+
+def test_doctor_names_the_line_that_installs_what_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    for name, row in CAPABILITIES.items():
+        said = doctor._missing(row)
+        assert (said.startswith("missing ") and "pip install " in said) or (row.fix and row.fix in said), name
 
 
 def test_inspect_scene_and_dataset(capsys, scene, pictures):

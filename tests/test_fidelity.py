@@ -9,6 +9,7 @@ from contracts.kinds import small_field
 
 from volkit.cli import main
 from volkit.commands import convert
+from volkit.evaluation.evaluate import Evaluator, _apart
 from volkit.evaluation.roundtrip import FileAxes, parameter_differences
 from volkit.geometry import Domain, Similarity
 from volkit.io import PlaceError, load, save
@@ -23,6 +24,12 @@ def cloud(count: int = 300, degree: int = 2) -> Splats:
     for column, spread in ((splats.quaternions, 1.0), (splats.logits, 2.0), (splats.sh_dc, 0.5), (splats.sh_rest, 0.1)):
         column.copy_(spread * torch.randn(column.shape, generator=generator))
     return splats
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """All views are measured, however slow the machine is."""
+    monkeypatch.setattr("volkit.commands.conversion.MEASURE_SECONDS", 1e9)
 
 
 @pytest.fixture
@@ -185,7 +192,7 @@ def test_a_mesh_that_was_moved_is_measured_where_it_was(tmp_path, capsys):
 
 def test_pictures_too_small_to_be_measured_are_refused(source, capsys):
     assert main(["convert", str(source), str(source.with_name("b.ply.ply")), "--size", "8"]) == 1
-    assert "--size 8: pictures less than 11 pixels" in capsys.readouterr().err
+    assert "size 8: pictures less than 11 pixels" in capsys.readouterr().err
 
 
 def test_a_page_shows_the_worst_views(source, capsys):
@@ -206,3 +213,13 @@ def test_a_scene_of_many_files_is_as_large_as_all_of_them(tmp_path):
     size = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert stored_bytes(tmp_path / "meta.json") == size["meta.json"] + 100
     assert stored_bytes(tmp_path / "a.obj") == size["a.obj"] + size["a.mtl"] + 10
+
+
+def test_measuring_ends_in_time(source):
+    generator = torch.Generator().manual_seed(0)
+    hasty, whole = (Evaluator.of_scene(load(source), 48, generator, None, seconds) for seconds in (0.0, 1e9))
+    assert len(hasty.truth) == len(hasty.cameras) == 1 and len(whole.truth) == len(whole.cameras) == 8
+
+
+def test_views_that_are_drawn_first_lie_far_apart():
+    assert _apart(8) == [0, 4, 2, 6, 1, 5, 3, 7] and _apart(1) == [0] and sorted(_apart(5)) == list(range(5))

@@ -125,6 +125,17 @@ def test_a_large_scene_is_placed_by_some_of_its_splats(monkeypatch):
     assert np.allclose(some.lower + some.upper, whole.lower + whole.upper, atol=2 * 5 * 4e-4)
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e6])
+def test_a_scene_of_any_size_is_framed_alike(factor):
+    splats = _splats()
+    small = splats.with_()
+    with torch.no_grad():
+        small.means.mul_(factor)
+        small.log_scales.add_(math.log(factor))
+    ours, theirs = (np.array([box.lower, box.upper]) for box in map(splat_extent.core, (splats, small)))
+    np.testing.assert_allclose(theirs / factor, ours, rtol=1e-4)  # float32, and a logarithm
+
+
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
 def test_harmonics_turn_with_the_scene(degree):
     rotation = torch.linalg.qr(torch.randn(3, 3, generator=_seeded(5), dtype=torch.float64)).Q

@@ -31,12 +31,19 @@ def refuse(number: int):
     return raising
 
 
-def test_a_folder_that_is_absent_a_folder_and_a_file_in_between(tmp_path):
+def test_a_folder_that_is_absent_is_made(tmp_path):
+    target = tmp_path / "absent" / "too" / "a.txt"
+    check_writable(target)
+    with atomic_write(target) as place:
+        place.write_text("whole")
+    assert target.read_text() == "whole" and [path.name for path in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_and_a_file_in_between(tmp_path):
     (tmp_path / "file").touch()
     for path, fact, fix in (
-        (tmp_path / "absent" / "a.safetensors", "No such file or directory", "make the folder first"),
         (tmp_path, "is a folder", "name a file"),
-        (tmp_path / "file" / "a.safetensors", "Not a directory", "make the folder first"),
+        (tmp_path / "file" / "a.safetensors", "Not a directory", "check the path"),
     ):
         with pytest.raises(FormatError, match=fact) as caught:
             check_writable(path)
@@ -120,12 +127,13 @@ def test_formats_that_cannot_hold_it_are_refused_as_save_does(tmp_path, field):
 def test_commands_say_so_before_the_work_begins(capsys, tmp_path, monkeypatch, command):
     monkeypatch.setattr("volkit.training.run.TrainingRun.run", refuse(errno.EIO))
     name = "x.png" if command == ("render",) else "x.safetensors"
-    target = tmp_path / "absent" / name
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / name
     arguments = [*command, str(SCENE), str(target)] + (["--to", "hash_grid"] if command == ("convert",) else [])
     assert cli.main(arguments) == 1
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and str(target) in err and "make the folder first" in err
-    assert list(tmp_path.iterdir()) == []
+    assert err.count("\n") == 1 and str(target) in err and "check the path" in err
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_conversion_shows_itself(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -54,6 +55,47 @@ import volkit, volkit.ops, volkit.io, volkit.rendering, volkit.threads
 assert dict(os.environ) == before and torch.get_num_threads() == threads
 """
     run(code)
+
+
+# How much of 8 MiB stays with the process that freed it: all of it where memory is kept.
+FREED = """
+import ctypes
+def kept():
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    size = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+    libc.malloc(8 << 20)  # glibc raises its threshold to what was freed once: this one never is
+    before, block = size(), libc.malloc(ctypes.c_size_t(8 << 20))
+    ctypes.memset(ctypes.c_void_p(block), 1, 8 << 20)
+    libc.free(ctypes.c_void_p(block))
+    return size() - before > 4 << 20
+"""
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="native kernels: the system calls of Linux on x86-64",
+)
+def test_the_native_module_leaves_allocator_and_processor_alone():
+    code = (
+        FREED
+        + """
+def amx():  # ARCH_GET_XCOMP_PERM: bit 18 is the state of AMX's tiles
+    mask = ctypes.c_uint64(0)
+    ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(mask))
+    return mask.value >> 18 & 1
+import torch
+before = amx()
+from volkit.ops import backend
+assert backend.isa() != "none" and amx() == before
+assert not kept()
+from volkit.threads import keep_memory
+keep_memory()
+print(int(kept()))
+"""
+    )
+    (said,) = run(code)
+    assert said == "1" or "glibc" not in os.confstr("CS_GNU_LIBC_VERSION")
 
 
 def test_children_of_a_batch_are_set_up(monkeypatch):

@@ -233,7 +233,6 @@ def save(scene: "Representation | Asset", path: Name, style: "Style | None" = No
     >>> vk.save(made.scene, "fox.safetensors")
     """
     from volkit.io import save as write
-    from volkit.io.formats import register_format
     from volkit.io.meshes.asset import Asset, Style
     from volkit.io.meshes.writer import check_style, write_asset
 

@@ -21,7 +21,7 @@ FLOORS = (
     ("devices",),
     ("ops",),
     ("geometry",),
-    ("typing", "version", "progress", "choices", "threads", "extras"),
+    ("typing", "version", "progress", "choices", "plug_ins", "threads", "extras"),
 )
 FLOOR = {room: depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -69,7 +69,7 @@ def test_tile_lists(gsplat: ModuleType, splats: tuple[Tensor, ...]) -> None:
     """Each of our pairs is one of theirs, in their order; a pair of theirs that we leave out touches no pixel."""
     seen = project(*splats, view=SplatView(POSE, INTRINSICS, SIZE))
     given = [seen.means, seen.shapes, seen.opacities, seen.depths, seen.colours, seen.extents]
-    lists = _lists(*given, list(SIZE))
+    lists = _lists(list(given), list(SIZE))
     _, keys, splat = gsplat._isect_tiles(
         seen.means[None], seen.extents.ceil().int()[None], seen.depths[None], TILE, *TILES
     )

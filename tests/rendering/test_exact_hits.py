@@ -63,6 +63,13 @@ def test_placed_scenes_have_depths_of_the_world():
     assert float(picture.normal[0, 2, 2] @ toward) == pytest.approx(1.0, abs=1e-4)  # float32, head on
 
 
+def test_rays_that_miss_see_nothing():
+    field = scene(Primitive("sphere", (0.3,)), Primitive("torus", (0.3, 0.1)))
+    picture = AnalyticRenderer(normals=True).rays(field, through(field, [0.9, 2.0]))
+    assert not picture.opacity.any() and not picture.rgb.any() and not picture.normal.any()
+    assert bool(picture.median.isinf().all())
+
+
 def test_haze_is_beers_law():
     """A ball of low density: opacity is `1 - exp(-density chord)`, and what stands in it is seen through it."""
     haze = Primitive("sphere", (0.5,), texture=Texture((0.2, 0.9, 0.2)), density=2.0)

@@ -40,6 +40,8 @@ class AssetJob:
     """Of the mesh; by default 20000 triangles, 1024 texels, 3 levels (Godot: 1, it makes its own) and hulls."""
     format: Literal["glb", "gltf", "obj", "usdz", "ply", "stl"] = "glb"
     """Suffix of the mesh's file."""
+    size: int | None = None
+    """Longest side of the pictures by which the scan is asked; by default that of its cameras, else 400."""
     seed: int = 0
     """Of what is drawn."""
     device: Device = "auto"
@@ -98,7 +100,7 @@ class AssetJob:
         }
         chosen = {name: value for name, value in suited.items() if getattr(self.mesh, name) is None}
         mesh = replace(asked, **chosen, rebuild=asked.rebuild or not keeps)  # pyright: ignore[reportArgumentType]
-        return replace(plan, height=self.height, up=self.up, clean=self.clean, mesh=mesh)
+        return replace(plan, height=self.height, up=self.up, clean=self.clean, mesh=mesh, size=self.size)
 
     def _write(self, made: "GameAsset", style: "Style", progress: "Progress") -> dict[str, Path]:
         """Every file but the text, by what it is."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the options stand in the command
 
 __all__ = ["convert_files", "convert_scene", "estimate_files"]
 
+MEASURE_SECONDS = 1.0  # that measuring may take in any case
 # Options that do not change what is made.
 FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure"}
 
@@ -160,7 +161,7 @@ def _kept(
         progress.note(f"learnt anew: {error}")
         return None
     seconds = round(source.seconds + time.perf_counter() - started, 2)
-    return Made(Written(source.scene, _judge(job, source, generator)), seconds, steps=0)
+    return Made(Written(source.scene, _judge(job, source, generator, seconds, progress)), seconds, steps=0)
 
 
 def _taught(
@@ -212,13 +213,19 @@ def _extracted(
     write_asset(replace(asset, extras=extras), target, style)
     assert asset.figures is not None
     told, moved = asset.figures.as_dict(), asset.mesh.world_from_local @ source.scene.world_from_local.inverse()
-    judge = _judge(job, source, generator)
+    judge = _judge(job, source, generator, told["seconds"], progress)
     figures = mesh_figures(asset, judge.cameras[[0]]) if judge is not None and job.report is not None else {}
     return Made(Written(asset.mesh, judge, moved, figures), told.pop("seconds"), mesh=told)
 
 
-def _judge(job: "ConvertJob", source: OpenedSource, generator: torch.Generator) -> Evaluator | None:
-    return Evaluator.of_scene(source.whole, job.size, generator) if job.measure else None
+def _judge(
+    job: "ConvertJob", source: OpenedSource, generator: torch.Generator, seconds: float, progress: Progress
+) -> Evaluator | None:
+    """Pictures of the source, as many as can be drawn, and drawn of the target, in the time of the conversion."""
+    if not job.measure:
+        return None
+    with progress.phase("draw the source to measure by"):
+        return Evaluator.of_scene(source.whole, job.size, generator, None, 0.5 * max(seconds, MEASURE_SECONDS))
 
 
 def _spz_frame(job: "ConvertJob", teacher: Representation, target: Path, axes: FileAxes) -> str | None:

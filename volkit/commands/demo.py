@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from volkit.commands.compare import CompareJob
 from volkit.commands.convert import ConvertJob
@@ -12,17 +12,12 @@ from volkit.commands.fit import FitJob
 from volkit.commands.generate import GenerateJob
 from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.render import RenderJob
-from volkit.data import load_photographs
-from volkit.evaluation.evaluate import WHITE, composite_over, render_over
 from volkit.files.atomic import atomic_write
-from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
-from volkit.io.fields.analytic_scene import bundled
-from volkit.io.opening import open_scene
 from volkit.progress import Progress
-from volkit.reports.fit_report import Column, Gallery, Page, write_page
-from volkit.reports.prior_report import SHOWN_SIZE, VIEWS, pictures_around
-from volkit.representations import MlpConfig
-from volkit.typing import Float, Tensor
+
+if TYPE_CHECKING:  # torch takes seconds to import, and help needs none of it
+    from volkit.reports.fit_report import Gallery, Page
+    from volkit.typing import Float, Tensor
 
 __all__ = ["DemoJob"]
 
@@ -33,7 +28,8 @@ CONVERSIONS = ((FIRST_KIND, "tensor_vm"), (FIRST_KIND, "mlp"), (FIRST_KIND, "spl
 MESH = (FIRST_KIND, "mesh")
 SHOWN_VIEWS = 3  # held-out views on the page
 WORDS, WORDS_FILE = "text to 3D", "words.safetensors"
-SMALL_MLP = MlpConfig(layers=4, width=128, skip=2)  # a sixth of the paper's weights, which stay fog in so little time
+SMALL_MLP = {"layers": 4, "width": 128, "skip": 2}  # a sixth of the paper's weights, which stay fog in so little time
+SHOWN_SIZE, SHOWN_AROUND = 128, 8  # pixels and views of what words became
 PROMPT = "a red sphere on a blue cube"  # of toy_prior/held_out.json: the prior never saw these words together
 
 
@@ -44,18 +40,15 @@ class Effort:
     size: int
     fit: str
     convert: str
-    quality: float
     faces: int
     texture: int
     cells: int
     words: str
 
 
-# under 5 minutes on two cores, everything included, 8 with words
-FULL_EFFORT = Effort(
-    size=128, fit="40s", convert="18s", quality=1.5, faces=20_000, texture=1024, cells=192, words="100s"
-)
-QUICK = Effort(size=48, fit="5s", convert="4s", quality=2.0, faces=2_000, texture=256, cells=48, words="5s")
+# under 3 minutes on two idle cores, everything included, 5 with words
+FULL_EFFORT = Effort(size=128, fit="30s", convert="12s", faces=10_000, texture=512, cells=128, words="100s")
+QUICK = Effort(size=48, fit="4s", convert="2s", faces=2_000, texture=256, cells=48, words="5s")
 
 
 @dataclass(frozen=True)
@@ -64,8 +57,8 @@ class DemoJob:
 
     The grid becomes a tensor-VM, an MLP and Gaussian splats, the splats become a hash grid again, and scene.glb is a
     textured mesh of it. Writes report.html (pictures with error maps, dB over time, a table), report.json, the pictures
-    and the scene files. Takes under 5 minutes on two cores; --all makes an asset of words as well, by a diffusion prior
-    that comes with volkit and never saw those words together.
+    and the scene files. Takes under 3 minutes on two idle cores; --all makes an asset of words as well, by a diffusion
+    prior that comes with volkit and never saw those words together.
     Example: volkit demo --scene lantern
     All of it: volkit demo --all
     """
@@ -85,11 +78,14 @@ class DemoJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render, fit, convert, compare, report."""
+        from volkit.io.fields.analytic_scene import bundled
+        from volkit.reports.fit_report import write_page
+
         started, effort = time.monotonic(), QUICK if self.quick else FULL_EFFORT
         source, pictures = bundled(self.scene), self.out / "pictures"
         self.out.mkdir(parents=True, exist_ok=True)
         progress.note(f"1/4 pictures of {self.scene}")
-        render = RenderJob(source, pictures, split="all", size=effort.size, quality=effort.quality, force=True)
+        render = RenderJob(source, pictures, split="all", size=effort.size, force=True)
         pictured = render.run(progress)
         progress.note(f"2/4 fit a hash grid to {pictured['pictures']} pictures ({effort.fit})")
         reports = {FIRST_KIND: self._fit(pictures, effort, progress)}
@@ -128,8 +124,10 @@ class DemoJob:
         ).run(progress)
 
     def _convert(self, source: str, target: str, effort: Effort, progress: Progress) -> dict[str, Any]:
+        from volkit.representations import MlpConfig
+
         paths, kind = (self._file(source), self._file(target)), target.split()[0]
-        config = SMALL_MLP if kind == "mlp" else None
+        config = MlpConfig(**SMALL_MLP) if kind == "mlp" else None
         return ConvertJob(
             paths, to=kind, config=config, budget=effort.convert, size=effort.size, seed=self.seed, force=True
         ).run(progress)
@@ -153,7 +151,9 @@ class DemoJob:
         row = {"name": name, "from": source, **{key: compared[key] for key in ("psnr", "ssim", "flip")}}
         return row | {"psnr_to_source": report.get("psnr_to_source")} | cost
 
-    def _page(self, result: dict[str, Any], curves: dict, reports: dict[str, Any], pictures: Path) -> Page:
+    def _page(self, result: dict[str, Any], curves: dict, reports: dict[str, Any], pictures: Path) -> "Page":
+        from volkit.reports.fit_report import Page
+
         first = next(iter(reports.values()))
         backend = first["backend"]
         return Page(
@@ -173,7 +173,12 @@ class DemoJob:
             },
         )
 
-    def _galleries(self, pictures: Path, reports: dict[str, Any]) -> list[Gallery]:
+    def _galleries(self, pictures: Path, reports: dict[str, Any]) -> "list[Gallery]":
+        from volkit.data import load_photographs
+        from volkit.evaluation.evaluate import WHITE, composite_over, render_over
+        from volkit.io.opening import open_scene
+        from volkit.reports.fit_report import Column, Gallery
+
         seen = load_photographs(pictures).subset("test")
         scenes = {name: open_scene(self._file(name)) for name in FILES if name in reports}
         galleries = []
@@ -183,9 +188,13 @@ class DemoJob:
             galleries.append(Gallery(Path(seen.names[index]).stem, truth, columns))
         return galleries
 
-    def _words(self) -> dict[str, Float[Tensor, "height width 3"]]:
+    def _words(self) -> "dict[str, Float[Tensor, 'height width 3']]":
         """What words became, as the prior's cameras see it all around."""
-        cameras = sample_cameras(open_guiding_prior(), ScoreSettings()).turntable(VIEWS, SHOWN_SIZE)
+        from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
+        from volkit.io.opening import open_scene
+        from volkit.reports.prior_report import pictures_around
+
+        cameras = sample_cameras(open_guiding_prior(), ScoreSettings()).turntable(SHOWN_AROUND, SHOWN_SIZE)
         return pictures_around(open_scene(self.out / WORDS_FILE), cameras)
 
 

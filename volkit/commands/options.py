@@ -5,8 +5,8 @@ group of options. Nothing but the class and its source is looked at, so that hel
 """
 
 import ast
-import importlib.util
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from itertools import pairwise
@@ -185,9 +185,9 @@ def _docstrings(owner: type) -> dict[str, str]:
 
 def _bodies(module: str) -> dict[str, list[ast.stmt]]:
     """The classes of a module by name, as they are written."""
-    spec = importlib.util.find_spec(module)
-    source = spec.loader.get_source(module) if spec and hasattr(spec.loader, "get_source") else None  # pyright: ignore
-    return {node.name: node.body for node in ast.parse(source or "").body if isinstance(node, ast.ClassDef)}
+    path = getattr(sys.modules[module], "__file__", None)
+    source = Path(path).read_text(encoding="utf-8") if path else ""
+    return {node.name: node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
 
 
 def parse(jobs: Sequence[type[Any]], words: Sequence[str]) -> list[Any]:

@@ -52,7 +52,7 @@ def align(
     elif listing.up is not None:
         direction, how = torch.tensor(listing.up, dtype=torch.float64), "world up is the file's +z"
         if mean @ direction < TILTED:
-            how += f"; the cameras' mean up is {', '.join(f'{v:.2f}' for v in mean.tolist())}: see --up"
+            how += f"; the cameras' mean up is {', '.join(f'{v:.2f}' for v in mean.tolist())}: see `up`"
     else:
         direction, how = mean, f"world up is the cameras' mean up, file's {', '.join(f'{v:.2f}' for v in mean)}"
     rotation = rotation_to_z(direction)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.devices import on_device
 from volkit.distillation.exact import exact
 from volkit.distillation.exact.cloud import cells_of, cloud_of, voxels_of
@@ -70,10 +71,10 @@ class DistillSettings:
     def check(self, teacher: Representation, student: Representation) -> None:
         """Raise ValueError where the method or photographs do not go with these kinds."""
         if self.method not in ("volkit", *METHODS):
-            raise ValueError(f"method {self.method}: there is none; choose one of volkit, {', '.join(METHODS)}")
+            raise ParameterError(f"method {self.method}: there is none; choose one of volkit, {', '.join(METHODS)}")
         fields = isinstance(teacher, Field) and isinstance(student, Field)
         if (self.photographs is not None or self.method != "volkit") and not fields:
-            raise ValueError(f"photographs and the methods {', '.join(METHODS)} are for fields that learn from fields")
+            raise ParameterError(f"photographs and methods {', '.join(METHODS)} are for fields that learn from fields")
 
 
 def trainee_from_pictures(

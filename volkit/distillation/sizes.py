@@ -1,5 +1,6 @@
 """How large a representation is when nobody says: as in its paper, but no finer than its pictures can show."""
 
+from volkit.choices import ParameterError
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.representations import RepresentationConfig, SplatsConfig, config_class
 from volkit.sampling.occupancy import pixel_width
@@ -10,7 +11,7 @@ __all__ = ["checked_degree", "default_config"]
 def checked_degree(degree: int) -> int:
     """A degree of spherical harmonics that splats can have; ValueError for any other."""
     if not 0 <= degree <= 4:
-        raise ValueError(f"degree {degree}: the harmonics of splats have degree 0 to 4")
+        raise ParameterError(f"degree {degree}: the harmonics of splats have degree 0 to 4")
     return degree
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.distillation.sizes import checked_degree, default_config
 from volkit.representations import (
     Field,
@@ -33,7 +34,7 @@ def build_student(
     """
     if kind not in trainable_kinds():
         choices = ", ".join((*trainable_kinds(), "mesh"))
-        raise ValueError(f"kind {kind}: there is no such kind to convert to; choose one of {choices}")
+        raise ParameterError(f"kind {kind}: there is no such kind to convert to; choose one of {choices}")
     if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
         return teacher
     if isinstance(teacher, Field) and teacher.config.kind == kind and not anew:

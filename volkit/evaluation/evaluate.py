@@ -1,5 +1,6 @@
 """A field against pictures: a glance while it learns, the full measure when it is done."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.data import Photographs
 from volkit.evaluation.metrics import WINDOW, psnr, quantised
 from volkit.files.atomic import atomic_write
@@ -70,11 +72,17 @@ class Evaluator:
 
     @classmethod
     def of_scene(
-        cls, scene: Representation, size: int | None, generator: torch.Generator, preview: Path | None = None
+        cls,
+        scene: Representation,
+        size: int | None,
+        generator: torch.Generator,
+        preview: Path | None = None,
+        seconds: float = math.inf,
     ) -> "Evaluator":
         """A scene's own pictures from held-out views of its capture, else from views made up.
 
-        `size` is their longest side, by default the capture's and at most `MODEST`.
+        `size` is their longest side, by default the capture's and at most `MODEST`. After `seconds` no more of them are
+        drawn: of views in a row those come first that lie far apart.
         """
         capture = scene.capture
         size = size or min(MODEST, capture_size(capture) or MODEST)
@@ -85,11 +93,16 @@ class Evaluator:
         else:
             cameras = distillation_cameras(scene, EVALUATION_VIEWS, size, generator)[slice(0, EVALUATION_VIEWS)]
         if int(cameras.size.min()) < WINDOW:
-            raise ValueError(f"--size {size}: pictures less than {WINDOW} pixels wide or high cannot be measured")
+            raise ParameterError(f"size {size}: pictures less than {WINDOW} pixels wide or high cannot be measured")
         background = (capture.background if capture else None) or WHITE
         started = time.perf_counter()
-        truth = tuple(render_over(scene, cameras[[i]], background) for i in range(len(cameras)))
-        return cls(cameras, truth, "source", background, preview, time.perf_counter() - started)
+        truth: dict[int, Tensor] = {}
+        for index in _apart(len(cameras)):
+            truth[index] = render_over(scene, cameras[[index]], background)
+            if time.perf_counter() - started > seconds:
+                break
+        views, taken = sorted(truth), time.perf_counter() - started
+        return cls(cameras[views], tuple(truth[i] for i in views), "source", background, preview, taken)
 
     def quick_psnr(self, scene: Representation) -> float | None:
         """Mean PSNR over a few views spread over the set; writes the preview."""
@@ -121,6 +134,13 @@ class Evaluator:
                 progress.advance((done + 1) / len(chosen))
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if known else None
+
+
+def _apart(count: int) -> list[int]:
+    """The numbers below `count`, each as far as can be from those before it: 0, 4, 2, 6, 1, 5, 3, 7."""
+    bits = max(count - 1, 1).bit_length()
+    turned = (int(format(k, f"0{bits}b")[::-1], 2) for k in range(1 << bits))
+    return [k for k in turned if k < count]
 
 
 def write_picture(path: Path, rgb: Float[Tensor, "height width 3"]) -> None:

@@ -9,6 +9,7 @@ from volkit.choices import Frame, SpzFrame
 from volkit.files.atomic import check_writable
 from volkit.files.errors import FormatError, TargetError
 from volkit.io.format import Format, doors
+from volkit.plug_ins import plug_ins
 
 if TYPE_CHECKING:
     from volkit.representations import Representation
@@ -101,8 +102,6 @@ def register_format(row: Format) -> Format:
 
 def plug_in_formats() -> list[Format]:
     """The rows that installed packages add, which join the table."""
-    from volkit.representations.kinds import plug_ins
-
     found = []
     for plug_in, row in plug_ins(PLUG_INS):
         if not isinstance(row, Format):

@@ -47,6 +47,8 @@ class AssetPlan:
     """Of splats: `light` leaves out what no picture shows, `normal` floaters as well, `strong` more of both."""
     mesh: MeshOptions = field(default_factory=lambda: MeshOptions(faces=20_000, texture=1024, lods=3, collider="hulls"))
     """The mesh itself; its pivot is the ground."""
+    size: int | None = None
+    """Longest side in pixels of the pictures by which the scan is asked; None: as `extract_mesh` has it."""
     preview: int = 320
     """Pixels a side of each view of the contact sheet."""
 
@@ -95,7 +97,7 @@ def make_game_asset(
     if plan.height is not None and tall > 0.0:
         scene = edit(scene, [Move.scale(plan.height / tall)], seed=generator)
     options = replace(plan.mesh, pivot="source")
-    asset = extract_mesh(scene, options, seed=generator, progress=progress)
+    asset = extract_mesh(scene, options, size=plan.size, seed=generator, progress=progress)
     scene, asset = _on_ground(scene, asset, plan.height)
     size = _extent(asset.mesh)
     factor = size[2] / tall if tall > 0.0 else 1.0

@@ -9,7 +9,7 @@ import torch
 
 from volkit.evaluation.metrics import surface_distances
 from volkit.extras import advice
-from volkit.geometry import Cameras, Similarity
+from volkit.geometry import Cameras, Domain, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io.meshes.asset import Asset, AssetFigures, LevelFigures, RefineFigures
 from volkit.meshing.bake import bake_texture
@@ -27,7 +27,7 @@ from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations import Field, Mesh, Placement, Representation, Splats
-from volkit.representations.splat_extent import core
+from volkit.representations.splat_extent import core, whole_box
 from volkit.typing import Tensor, UInt8
 
 __all__ = ["MeshStages", "extract_mesh", "missing_libraries", "move_to_ground"]
@@ -143,8 +143,7 @@ def extract_surface(made: MeshStages, progress: Progress) -> MeshStages:
     if isinstance(scene, Field):
         dense = extract_isosurface(scene, opaque_density(scene, made.cameras, made.generator), made.options.cells)
     else:
-        box = core(scene) if isinstance(scene, Splats) else scene.bounds()
-        dense = fuse_depths(scene, box.grown(BOX_MARGIN), made.views, made.options.cells)
+        dense = fuse_depths(scene, _search_box(scene), made.views, made.options.cells)
     dense = smooth(dense)
     seen = drop_hidden_faces(dense, visible_faces(dense, scene.world_from_local, made.cameras))
     if not len(seen):
@@ -152,6 +151,16 @@ def extract_surface(made: MeshStages, progress: Progress) -> MeshStages:
                          "give it some, or keep its triangles as they are")  # fmt: skip
     dense = drop_small_components(seen)
     return replace(made, dense=make_watertight(dense) if made.options.watertight else dense)
+
+
+def _search_box(scene: Representation) -> Domain:
+    """Where a surface is sought, local frame: of splats all of the object, thin ends too, and not what flies beyond."""
+    if not isinstance(scene, Splats):
+        return scene.bounds().grown(BOX_MARGIN)
+    near, whole = core(scene).grown(BOX_MARGIN), whole_box(scene)
+    lower = tuple(map(min, near.lower, whole.lower))
+    upper = tuple(map(max, near.upper, whole.upper))
+    return Domain(lower, upper)  # pyright: ignore[reportArgumentType]
 
 
 def simplify_levels(made: MeshStages, progress: Progress) -> MeshStages:

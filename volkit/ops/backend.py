@@ -164,6 +164,7 @@ def describe() -> dict[str, object]:
 
     Of `native` and `cuda`, whether they work was found by running a small op; else why they are missing.
     """
+    devices = int(_native.device_count()) if _native is not None else 0
     return {
         "choice": _choice(),
         "native": native_missing() or _tried("cpu", f"isa {isa()}, {_count(torch.get_num_threads(), 'thread')}"),
@@ -171,9 +172,9 @@ def describe() -> dict[str, object]:
         "isas": list(_native.isas()) if _native is not None else [],
         "bfloat16_products": "bfloat16" if isa() in ("avx512_bf16", "amx_bf16") else "float32 (no AVX-512 BF16)",
         "threads": torch.get_num_threads(),
-        "cuda": _cuda_missing() or _tried("cuda", _count(int(_native.device_count()), "device")),
+        "cuda": _cuda_missing() or _tried("cuda", _count(devices, "device")),
         "cuda_compiled": _native is not None and bool(_native.has_cuda),
-        "cuda_devices": int(_native.device_count()) if _native is not None else 0,
+        "cuda_devices": devices,
         "torch": torch.__version__,
         "libraries": {name: library_missing(name) or "available" for name in _LIBRARIES},
     }

@@ -1,4 +1,4 @@
-"""A report as text for people; `--json` prints the whole of it."""
+"""A report as text for people; the whole of it is the JSON."""
 
 import io
 import shutil
@@ -9,7 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["UP", "kinds_in", "size_in_words", "summary"]
+from volkit.reports.file_size import size_in_words
+
+__all__ = ["UP", "kinds_in", "summary"]
 
 UP = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
 
@@ -20,7 +22,7 @@ USUAL = {"method": "volkit", "steps": 0, "failed": 0, "kept": 0}  # what says no
 
 
 def summary(report: dict[str, Any]) -> str:
-    """One line per value; lists of rows as a table; what is long is left to `--json`."""
+    """One line per value; lists of rows as a table; what is long is left to the JSON."""
     if report.get("command") == "formats":
         return _formats(report["formats"])
     if report.get("command") == "inspect" and report["holds"] == "scene":
@@ -40,15 +42,6 @@ def summary(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def size_in_words(count: float) -> str:
-    """Bytes in a unit that leaves few digits."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
-
-
 def kinds_in(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     """The kinds that a row of the table of formats may hold, in a few words: `any` where no other holds more."""
     most = max(len(other["holds"]) for other in rows)
@@ -63,9 +56,8 @@ def _formats(rows: list[dict[str, Any]]) -> str:
     drawn.add_column("keeps; not what is lost", ratio=1)
     for row in rows:
         doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
-        drawn.add_row(
-            row["name"], " ".join(row["suffixes"]), doors, kinds_in(row, rows), UP[row["frame"]], row["keeps"]
-        )
+        kinds, upward = kinds_in(row, rows), UP[row["frame"]]
+        drawn.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds, upward, row["keeps"])
     console = Console()
     with console.capture() as captured:
         console.print(drawn)

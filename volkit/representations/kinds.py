@@ -1,14 +1,13 @@
 """What a kind of scene is: facts in its configuration, and the table of all kinds, which packages may add to."""
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 
 from volkit.geometry import Domain
+from volkit.plug_ins import plug_ins
 from volkit.representations.representation import Representation
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "WrapperConfig",
     "config_class",
     "kinds",
-    "plug_ins",
     "register_representation",
     "trainable_kinds",
 ]
@@ -112,18 +110,3 @@ def kinds() -> tuple[str, ...]:
 def trainable_kinds() -> tuple[str, ...]:
     """Names of all kinds that can be students."""
     return tuple(kind for kind in kinds() if config_class(kind).trainable)
-
-
-def plug_ins(group: str, name: str | None = None) -> Iterator[tuple[EntryPoint, Any]]:
-    """What installed packages offer under this group of entry points, or by one name; imported as it is asked for.
-
-    A package that cannot be imported is left out with a warning that names it.
-    """
-    for plug_in in entry_points(group=group):
-        if name in (None, plug_in.name):
-            try:
-                found = plug_in.load()
-            except Exception as error:  # of a stranger's module anything may come
-                warnings.warn(f"plug-in {plug_in.value} cannot be loaded: {error!r}", RuntimeWarning, stacklevel=3)
-            else:
-                yield plug_in, found

@@ -57,7 +57,7 @@ def core(splats: Splats) -> Domain:
     )
     # Flat splats, too, have a box, and those far out one that float32 can tell from a point.
     least = 1e-3 * float((upper - lower).max()) + 1e-6 * float(torch.cat([lower, upper]).abs().max())
-    least = least or 1e-6  # a single point without extent at the origin
+    least = least if least > 1e-30 else 1e-6  # a point without extent at the origin
     if not bool(torch.isfinite(torch.cat([lower - least, upper + least])).all()):
         return Domain.cube(1.0)  # numbers so large that float32 cannot tell how far apart they are
     far = bool(light[~near].sum() > FAR_LIGHT_SHARE * light.sum())

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.ops.adam import AdamRule, adam_
 from volkit.ops.muon import MuonRule, muon_
 from volkit.ops.param_group import ParamGroup
@@ -38,7 +39,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if (self.seconds is None) == (self.steps is None):
-            raise ValueError("budget: give seconds or steps, one of the two")
+            raise ParameterError("budget: give seconds or steps, one of the two")
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
@@ -49,7 +50,7 @@ class Budget:
         except ValueError:
             budget = None
         if budget is None or not (budget.seconds or budget.steps or 0) > 0:
-            raise ValueError(f"budget '{text}': write 120s, 10m or 1h for wall clock, 2000 for steps")
+            raise ParameterError(f"budget '{text}': write 120s, 10m or 1h for wall clock, 2000 for steps")
         return budget
 
     def fraction(self, step: int, seconds: float) -> float:

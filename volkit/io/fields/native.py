@@ -92,11 +92,12 @@ def _parts_of(scene: Representation) -> list[Representation]:
 
 
 def _described(path: Path, scene: Representation, numbers: dict[int, int]) -> dict[str, Any]:
-    if not is_dataclass(scene.config):
+    config: Any = scene.config
+    if not is_dataclass(config):
         raise FormatError(path, f"cannot hold {type(scene).__name__}, a field of your own", DISTIL)
     described: dict[str, Any] = {
-        "kind": scene.config.kind,
-        "config": dataclass_to_json(scene.config),
+        "kind": config.kind,
+        "config": dataclass_to_json(config),
         "domain": dataclass_to_json(scene.domain),
         "world_from_local": dataclass_to_json(scene.world_from_local),
         "frame": scene.frame,

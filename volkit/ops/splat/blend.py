@@ -83,9 +83,9 @@ class Lists(NamedTuple):
     list: Int[Tensor, "pair 2"]  # number of the splat, number of the pair
 
 
-def _lists(
-    means: Tensor, shapes: Tensor, opacities: Tensor, depths: Tensor, channels: Tensor, extents: Tensor, size: list[int]
-) -> Lists:
+def _lists(given: list[Tensor], size: list[int]) -> Lists:
+    """Order and list the splats given as `blend` takes them."""
+    means, shapes, opacities, depths, channels, extents = given
     width, height = size
     device = means.device
     frame = Frame(len(means), shapes.shape[1], channels.shape[1], width, height)
@@ -125,7 +125,7 @@ def _blend(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = [t.contiguous() for t in (means, shapes, opacities, depths, channels, extents)]
     width, height, _ = frame
-    lists = _lists(*given, frame[:2])
+    lists = _lists(given, frame[:2])
     picture = means.new_empty(channels.shape[1], height, width)
     opacity, median = means.new_empty(height, width), means.new_empty(height, width)
     _run(

@@ -142,6 +142,8 @@ class AnalyticField(Field):
         self, positions: Float[Tensor, "point 3"], owner: Int[Tensor, " point"]
     ) -> tuple[Float[Tensor, " point"], Float[Tensor, "point 3"]]:
         """Distance of each point to the surface of the primitive that owns it, and its gradient, the unit normal."""
+        if not len(positions):
+            return positions[:, 0], positions
         # Distances have no closed-form gradient in one expression for all shapes; autograd's is exact.
         differentiable = torch.is_grad_enabled() and positions.requires_grad
         with torch.inference_mode(False), torch.enable_grad():
