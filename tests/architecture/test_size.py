@@ -110,7 +110,7 @@ def test_no_class_name_stands_twice():
 
 
 def splinters() -> list[str]:
-    """Short modules that a single sibling imports."""
+    """Short modules that a single sibling imports; probes are programs by themselves, which the sandbox runs."""
     known = {module(path): path for path in PACKAGE}
     importers: dict[Path, set[Path]] = {path: set() for path in PACKAGE}
     for path in PACKAGE:

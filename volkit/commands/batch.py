@@ -21,7 +21,7 @@ __all__ = ["Pair", "batch_report", "expand_patterns", "pair_sources", "run_all"]
 
 BLAMED = (ValueError, OSError, RuntimeError, ArithmeticError)  # what a scene or the machine can be the reason of
 KILLED = "its process was killed, as happens when memory runs out; give fewer --jobs"
-GRACE = 1.0  # seconds in which an interrupted process may put away what it has half written
+GRACE = 0.7  # seconds in which an interrupted process may put away what it has half written
 
 Pair = tuple[tuple[Path, ...], Path]
 PAGES = ("meta.json", "lod-meta.json")  # name the pictures of SOG beside them; the folder says which scene it is
@@ -51,8 +51,7 @@ def run_all(named: Named, jobs: int, progress: Progress, *, resume: bool = False
         for index, report in runs:
             done += 1
             reports[index] = {"status": "failed" if "error" in report else "made"} | report
-            said = report.get("error") or report.get("time") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
-            progress.note(f"{done}/{len(named)} {named[index][0]}: {said}")
+            progress.note(f"{done}/{len(named)} {named[index][0]}: {_in_words(report)}")
     except KeyboardInterrupt:
         progress.note(f"interrupted: {done} of {len(named)} are done")
     finally:
@@ -70,6 +69,12 @@ def batch_report(command: str, reports: Reports) -> dict[str, Any]:
     rows = [{name: value for name, value in row.items() if name != "backend"} for row in reports]
     interrupted = any(row["status"] == "interrupted" for row in reports)
     return {"command": command, "results": rows, **counts, "interrupted": interrupted, "backend": backend}
+
+
+def _in_words(report: dict[str, Any]) -> str:
+    if "bytes" in report:
+        return f"{report['bytes']} bytes in {report['seconds']:.0f} s"
+    return report.get("error") or report.get("time") or "is written as it is"  # a dry run
 
 
 def _finished(target: Path) -> bool:
