@@ -122,6 +122,7 @@ def splinters() -> list[str]:
         f"{name(path)} belongs to {name(next(iter(users)))}"
         for path, users in importers.items()
         if path.stem != "__init__"
+        and not path.stem.endswith("_probe")
         and len(users) == 1
         and next(iter(users)).parent == path.parent
         and len(path.read_text(encoding="utf-8").splitlines()) < SPLINTER_LINES
