@@ -97,6 +97,7 @@ class Made:
 def convert_files(job: "ConvertJob", sources: tuple[Path, ...], target: Path, progress: Progress) -> ConversionReport:
     """Open the sources, joined and edited as the job says, convert them and write the target."""
     job.check_new(target)
+    chosen_device(job.device)  # one that is not there is said before anything is read
     generator = make_generator(job.seed)
     source = SourceOptions(job.device, job.drop_bad, job.spz_frame, job.edit)(sources, generator, progress)
     return convert_scene(job, source, target, generator, progress, sources)

@@ -86,8 +86,8 @@ class FitJob:
         from volkit.reports.estimate import estimate
         from volkit.training.run import TrainingRun, count_parameters, make_generator
 
-        budget = self._checked()
         device = chosen_device(self.device)
+        budget = self._checked()
         with progress.phase("read"):
             photos = load_photographs(
                 self.data, self.size, self.holdout, self.up, self.unit_scale, self.domain, progress.counted
