@@ -58,10 +58,10 @@ def test_a_quick_phase_says_nothing(capsys) -> None:
 
 
 def test_a_report_in_words_tells_only_what_matters() -> None:
-    report = {"command": "convert", "target": "a.spz", "kind": "splats", "from": "splats", "method": "volkit", "steps": 0,
-              "seed": 0, "spz_frame": "rub", "parameters": 9, "splats": 3, "source_splats": 3, "notes": ["told"]}  # fmt: skip
+    report = {
+        "command": "convert", "target": "a.spz", "kind": "splats", "from": "splats", "method": "volkit", "steps": 0,
+        "seed": 0, "spz_frame": "rub", "parameters": 9, "splats": 3, "source_splats": 3, "notes": ["told"],
+    }  # fmt: skip
     assert summary(report).splitlines() == ["target: a.spz", "kind: splats", "splats: 3"]
     learnt = summary(report | {"steps": 5, "method": "pvd", "source_splats": 4})
-    assert (
-        "steps: 5" in learnt and "method: pvd" in learnt and "source splats: 4" in learnt and "parameters: 9" in learnt
-    )
+    assert all(said in learnt for said in ("steps: 5", "method: pvd", "source splats: 4", "parameters: 9"))

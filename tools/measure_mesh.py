@@ -5,6 +5,10 @@ python tools/measure_mesh.py ../shared/data/images/chair --mesh ../shared/data/m
 Every cell is a line `meshes/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 from functools import partial
 from pathlib import Path
@@ -22,7 +26,7 @@ from volkit.evaluation.metrics import surface_distances
 from volkit.geometry.triangles import Triangles
 from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing.lattice import lattice_over, zero_surface
-from volkit.meshing.visible import visible_faces
+from volkit.meshing.surface import visible_faces
 from volkit.progress import Progress
 from volkit.representations import AnalyticField, Mesh
 

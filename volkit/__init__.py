@@ -44,18 +44,29 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     )
     from volkit.evaluation.compare import Comparison
     from volkit.generation.from_words import GenerateOptions, generate
-    from volkit.generation.rework import edit_with_prompt, refine, retexture
+    from volkit.generation.guided import ScoreSettings
+    from volkit.generation.rework import (
+        EditOptions,
+        RefineOptions,
+        RetextureOptions,
+        edit_with_prompt,
+        refine,
+        retexture,
+    )
+    from volkit.generation.run import MeshTarget
     from volkit.geometry import Box, Camera, Cameras, Domain, Points, Similarity
     from volkit.guidance import methods
     from volkit.io.format import Format
     from volkit.io.formats import register_format
     from volkit.io.meshes.asset import Asset, Style
+    from volkit.meshing.game_asset import AssetPlan, make_game_asset
     from volkit.meshing.options import MeshOptions
     from volkit.meshing.pipeline import extract_mesh
     from volkit.progress import Progress
     from volkit.rendering.picture import Picture
     from volkit.rendering.renderer import render
     from volkit.reports.convert_report import ConversionReport
+    from volkit.reports.view_page import ViewReport, view
     from volkit.representations import (
         Ball,
         Capture,
@@ -80,7 +91,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.training.loop import ParameterChange, StepInfo
     from volkit.training.run import Callback, StepEvent
 
-# Where each name lives that is imported when it is first used; "" stands for the module itself.
+# Where each name lives that is imported when it is first used.
 PLACES = {
     "volkit.data": ("Photographs",),
     "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
@@ -93,17 +104,23 @@ PLACES = {
     ),
     "volkit.evaluation.compare": ("Comparison",),
     "volkit.generation.from_words": ("GenerateOptions", "generate"),
-    "volkit.generation.rework": ("edit_with_prompt", "refine", "retexture"),
+    "volkit.generation.guided": ("ScoreSettings",),
+    "volkit.generation.rework": (
+        "EditOptions", "RefineOptions", "RetextureOptions", "edit_with_prompt", "refine", "retexture",
+    ),
+    "volkit.generation.run": ("MeshTarget",),
     "volkit.geometry": ("Box", "Camera", "Cameras", "Domain", "Points", "Similarity"),
     "volkit.io.format": ("Format",),
     "volkit.io.formats": ("register_format",),
     "volkit.io.meshes.asset": ("Asset", "Style"),
+    "volkit.meshing.game_asset": ("AssetPlan", "make_game_asset"),
     "volkit.meshing.options": ("MeshOptions",),
     "volkit.meshing.pipeline": ("extract_mesh",),
     "volkit.progress": ("Progress",),
     "volkit.rendering.picture": ("Picture",),
     "volkit.rendering.renderer": ("render",),
     "volkit.reports.convert_report": ("ConversionReport",),
+    "volkit.reports.view_page": ("ViewReport", "view"),
     "volkit.representations": (
         "Ball", "Capture", "Field", "FieldSample", "FunctionField", "HashGridConfig", "Mesh", "MlpConfig", "ParamGroup",
         "Placement", "PlanesConfig", "Representation", "RepresentationConfig", "Splats", "SplatsConfig",
@@ -116,82 +133,17 @@ MODULES = {"ops": "volkit.ops", "methods": "volkit.guidance.methods"}
 PLACE_OF = {name: place for place, names in PLACES.items() for name in names}
 
 __all__ = [
-    "Action",
-    "Asset",
-    "Ball",
-    "Box",
-    "Camera",
-    "Cameras",
-    "Capture",
-    "Comparison",
-    "ConversionReport",
-    "Crop",
-    "Decimate",
-    "DefaultStrategy",
-    "DistillReport",
-    "Domain",
-    "DropFloaters",
-    "Erase",
-    "Field",
-    "FieldSample",
-    "Fit",
-    "FitReport",
-    "Format",
-    "FunctionField",
-    "GenerateOptions",
-    "Ground",
-    "HashGridConfig",
-    "KeepOpacity",
-    "KeepSize",
-    "LimitHarmonics",
-    "MCMCStrategy",
-    "Merge",
-    "Mesh",
-    "MeshOptions",
-    "MlpConfig",
-    "Move",
-    "ParamGroup",
-    "ParameterChange",
-    "Photographs",
-    "Picture",
-    "Placement",
-    "PlanesConfig",
-    "Points",
-    "Progress",
-    "Representation",
-    "RepresentationConfig",
-    "Result",
-    "Similarity",
-    "Splats",
-    "SplatsConfig",
-    "StepEvent",
-    "StepInfo",
-    "Strategy",
-    "Style",
-    "TensorCPConfig",
-    "TensorVMConfig",
-    "ViewRecord",
-    "VoxelsConfig",
-    "__version__",
-    "compare",
-    "convert",
-    "distill",
-    "edit",
-    "edit_with_prompt",
-    "extract_mesh",
-    "fit",
-    "generate",
-    "load",
-    "load_photos",
-    "methods",
-    "ops",
-    "refine",
-    "register_format",
-    "register_representation",
-    "render",
-    "retexture",
-    "save",
-]
+    "Action", "Asset", "AssetPlan", "Ball", "Box", "Camera", "Cameras", "Capture", "Comparison", "ConversionReport",
+    "Crop", "Decimate", "DefaultStrategy", "DistillReport", "Domain", "DropFloaters", "EditOptions", "Erase", "Field",
+    "FieldSample", "Fit", "FitReport", "Format", "FunctionField", "GenerateOptions", "Ground", "HashGridConfig",
+    "KeepOpacity", "KeepSize", "LimitHarmonics", "MCMCStrategy", "Merge", "Mesh", "MeshOptions", "MeshTarget",
+    "MlpConfig", "Move", "ParamGroup", "ParameterChange", "Photographs", "Picture", "Placement", "PlanesConfig",
+    "Points", "Progress", "RefineOptions", "Representation", "RepresentationConfig", "Result", "RetextureOptions",
+    "ScoreSettings", "Similarity", "Splats", "SplatsConfig", "StepEvent", "StepInfo", "Strategy", "Style",
+    "TensorCPConfig", "TensorVMConfig", "ViewRecord", "ViewReport", "VoxelsConfig", "__version__", "compare", "convert",
+    "distill", "edit", "edit_with_prompt", "extract_mesh", "fit", "generate", "load", "load_photos", "make_game_asset",
+    "methods", "ops", "refine", "register_format", "register_representation", "render", "retexture", "save", "view",
+]  # fmt: skip
 
 Name = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
@@ -341,9 +293,8 @@ def convert(
     """
     from dataclasses import replace
 
-    from volkit.commands.conversion import convert_scene
+    from volkit.commands.conversion import OpenedSource, SourceOptions, convert_scene
     from volkit.commands.convert import ConvertJob
-    from volkit.commands.sources import OpenedSource, SourceOptions
     from volkit.editing import edit as apply
     from volkit.representations import Representation
     from volkit.training.run import CallbackProgress, make_generator

@@ -60,7 +60,7 @@ def test_an_own_prior_an_own_rule_and_an_own_config_make_a_scene(capsys, tmp_pat
 
     made = generate(
         "anything", LEAST_SQUARES, OneColour(), to=SMALL, options=GenerateOptions(score=QUICK), budget=250,
-        progress=Listening(),
+        callback=Listening(),
     )  # fmt: skip
     from volkit.rendering.renderer import renderer_for
 
@@ -78,7 +78,12 @@ def test_an_own_prior_an_own_rule_and_an_own_config_make_a_scene(capsys, tmp_pat
 def test_rules_are_names_functions_and_values(method):
     """One rule in three ways; the name and the function are no stronger than the prior advises."""
     prior = replace(guiding_prior(OneColour()), advice=Advice(scale=5.0))
-    made = generate("a ball", method, prior, to=SMALL, options=GenerateOptions(score=QUICK), budget=2)
+    steps = []
+    made = generate(
+        "a ball", method, prior, to=SMALL, options=GenerateOptions(score=QUICK), budget=2,
+        callback=lambda event: steps.append(event.step),
+    )  # fmt: skip
+    assert steps == [1, 2]
     assert made.report.scale == 5.0 and made.report.steps == 2
     again = generate("a ball", method, prior, to=SMALL, options=GenerateOptions(score=QUICK), budget=2)
     ours, theirs = (one.scene.state_dict() for one in (made, again))

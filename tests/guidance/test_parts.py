@@ -11,13 +11,12 @@ from small_scene import CAMERA, EXACT, PRIOR, RENDERS, WORDS, g, pictures, same
 from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import Cfg, Linear, MinNorm, PerpNeg
 from volkit.guidance.condition import Conditions
-from volkit.guidance.grid import GridPrior
 from volkit.guidance.guidance import Guidance, Method
 from volkit.guidance.methods import lgvsd, sds, vsd
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.paths import Trajectory
 from volkit.guidance.prediction import PREDICTIONS
-from volkit.guidance.prior import Noised
+from volkit.guidance.prior import GridPrior, Noised
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import DIVERGENCES
 from volkit.guidance.second_scores import NoSecond

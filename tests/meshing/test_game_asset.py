@@ -99,3 +99,12 @@ def test_a_mesh_keeps_its_surface():
     assert torch.equal(made.asset.mesh.vertices, mesh.vertices) and made.size == pytest.approx(
         (2.0, 2.0, 2.0), rel=0.02
     )
+
+
+def test_its_front_is_turned_to_where_engines_look():
+    """What lay at +X lies at -Y, the front, after a turn by -90 degrees seen from above."""
+    corners = torch.tensor([[3.0, 0, 0], [-1, 1, 0], [-1, -1, 0], [0, 0, 1.0]])
+    mesh = Mesh.of(corners, torch.tensor([[0, 1, 2], [0, 1, 3], [1, 2, 3], [2, 0, 3]]))
+    made = make_game_asset(mesh, AssetPlan(turn=-90.0, mesh=MeshOptions(rebuild=False), preview=8))
+    placed = made.asset.mesh.world_from_local.points(made.asset.mesh.vertices.double())
+    assert int(placed[:, 1].argmin()) == 0 and "turned by -90 degrees" in made.steps

@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.meshing.solid import solid_inside
+from volkit.meshing.isosurface import solid_inside
 
 NOWHERE = torch.zeros(0, 3, dtype=torch.long)
 

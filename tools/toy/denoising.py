@@ -9,7 +9,7 @@ from toy.networks import Model, Parts, autoencoder, noise_schedule, parts, token
 from toy.pictures import held_out, shown
 from volkit.guidance import NoiseSchedule
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
-from volkit.guidance.pipeline.joint import attend_jointly
+from volkit.guidance.pipeline.prior import attend_jointly
 from volkit.typing import Tensor
 
 __all__ = ["Denoising", "Reconstruction"]

@@ -56,7 +56,7 @@ class EditWithPromptJob(PriorOptions):
         )  # fmt: skip
         made = edit_with_prompt(
             scene, self.before, self.after, self.opened(progress, self.control), options=options,
-            budget=self.training(self.target), seed=self.seed, progress=progress,
+            budget=self.training(self.target), seed=self.seed, callback=progress,
         )  # fmt: skip
         report = {"command": "edit-with-prompt", "source": str(self.asset)}
         return self.written(report, made, [self.target], progress, scene)

@@ -61,7 +61,7 @@ class GenerateJob(PriorOptions):
             options=GenerateOptions(self.particles, self.max_splats, self.settings(), self.previewed(self.target)),
             budget=self.training(self.target),
             seed=self.seed,
-            progress=progress,
+            callback=progress,
         )
         return self.written({"command": "generate"}, made, targets, progress)
 

@@ -56,7 +56,7 @@ class RefineJob(PriorOptions):
         )  # fmt: skip
         made = refine(
             before, self.prompt, self.method, prior, options=options, budget=self.training(self.target),
-            seed=self.seed, progress=progress,
+            seed=self.seed, callback=progress,
         )  # fmt: skip
         report = {"command": "refine", "source": str(self.asset)}
         return self.written(report, made, [self.target], progress, before)

@@ -55,7 +55,7 @@ class RetextureJob(PriorOptions):
         )
         made = retexture(
             before, self.prompt, self.method, prior, options=options, budget=self.training(self.target),
-            seed=self.seed, progress=progress,
+            seed=self.seed, callback=progress,
         )  # fmt: skip
         report = {"command": "retexture", "source": str(self.mesh)}
         return self.written(report, made, [self.target], progress, before)

@@ -82,7 +82,7 @@ class Fidelity:
     ssim_to_source: float
     flip_to_source: float | None  # None: not installed
     max_difference: float | None
-    parameter_differences: dict[str, float]
+    differences: dict[str, float]  # by parameter
     measured: dict[str, Any]
     worst_views: ComparedViews = field(repr=False)
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.devices import on_device
 from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
-from volkit.generation.result import GenerationResult, Request, prior_name, training_run
+from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
 from volkit.generation.run import GenerationRun, MeshTarget, Preview, generate_mesh
 from volkit.generation.scenes import MAX_SPLATS, build_particle, coarse_first, pixels_across, scene_of
 from volkit.geometry import Domain
@@ -16,7 +17,7 @@ from volkit.guidance.prompts import Prompts
 from volkit.progress import Progress
 from volkit.representations import RepresentationConfig, SplatsConfig
 from volkit.training.loop import Budget
-from volkit.training.run import TrainingRun, make_generator
+from volkit.training.run import Callback, TrainingRun, make_generator
 
 __all__ = ["GenerateOptions", "generate"]
 
@@ -49,7 +50,7 @@ def generate(
     options: GenerateOptions = DEFAULTS,
     budget: str | int | Budget | TrainingRun = "2m",
     seed: int | torch.Generator = 0,
-    progress: Progress | None = None,
+    callback: Callback | Progress | None = None,
 ) -> GenerationResult:
     """Make a scene of words by score distillation: the prior says how each picture of it should change.
 
@@ -65,7 +66,7 @@ def generate(
         options: particles, splats, how the prior is asked.
         budget: `2m` of optimisation, `2000` steps, or a `TrainingRun` that also says where unfinished work is kept.
         seed: a number or a CPU generator; same seed and steps on one machine, same scene.
-        progress: told of every phase.
+        callback: called with a `StepEvent` after every step; a `Progress` hears of phases and notes as well.
 
     Returns:
         Scenes in the prior's cube about the origin, +Z up, front -Y, on the prior's device.
@@ -81,8 +82,8 @@ def generate(
     """
     Prompts(prompt)  # refuses an empty one
     if options.particles < 1:
-        raise ValueError(f"particles {options.particles}: give at least 1")
-    progress, generator, settings = progress or Progress(), make_generator(seed), options.score
+        raise ParameterError(f"particles {options.particles}: give at least 1")
+    progress, generator, settings = progress_of(callback), make_generator(seed), options.score
     request = Request(prompt, method, prior_name(prior), settings)
     with progress.phase("prior"):
         asked = open_guiding_prior(prior)

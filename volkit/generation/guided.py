@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from volkit.choices import Precision, Sides
+from volkit.choices import ParameterError, Precision, Sides
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
@@ -70,9 +70,9 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         if self.weight is not None and self.weight not in WEIGHTS:
-            raise ValueError(f"weight '{self.weight}': there is no such weight; choose one of {', '.join(WEIGHTS)}")
+            raise ParameterError(f"weight '{self.weight}': there is no such weight; choose one of {', '.join(WEIGHTS)}")
         if self.views is not None and self.views < 1:
-            raise ValueError(f"views {self.views}: give at least 1")
+            raise ParameterError(f"views {self.views}: give at least 1")
 
 
 def open_guiding_prior(
@@ -99,7 +99,7 @@ def method_name(method: MethodChoice) -> str:
         return "own"
     name = method if isinstance(method, str) else getattr(method, "__name__", "own")
     if isinstance(method, str) and name not in METHODS:
-        raise ValueError(f"method '{name}': there is no such method; choose one of {', '.join(METHODS)}")
+        raise ParameterError(f"method '{name}': there is no such method; choose one of {', '.join(METHODS)}")
     return name
 
 
@@ -134,7 +134,7 @@ def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior)
     name, advice = method_name(method), prior.advice
     made = method if isinstance(method, Method) else _made(method, name, settings.scale, advice.scale)
     if isinstance(method, Method) and settings.scale is not None:
-        raise ValueError("scale: a composition of one's own has its scale in it; leave it out")
+        raise ParameterError("scale: a composition of one's own has its scale in it; leave it out")
     plain = name == "sds"  # every other name stands for what was published under it
     weight = settings.weight or (advice.weight if plain else None)
     made = made if weight is None else replace(made, weight=WEIGHTS[weight])
@@ -142,7 +142,7 @@ def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior)
         made = replace(made, times=Uniform(*advice.times))
     if settings.sides == "perp_neg":
         if not isinstance(made.combine, Cfg):
-            raise ValueError(f"sides perp_neg: {name} does not combine by a guidance scale alone")
+            raise ParameterError(f"sides perp_neg: {name} does not combine by a guidance scale alone")
         made = replace(made, combine=PerpNeg(made.combine.scale))
     if prior.bounded and isinstance(made.combine, Cfg | PerpNeg):
         made = replace(made, combine=Bounded(made.combine))
@@ -154,7 +154,7 @@ def _made(method: str | Callable[..., Method], name: str, scale: float | None, a
     parameters = signature(make).parameters
     if "scale" not in parameters:
         if scale is not None:
-            raise ValueError(f"scale: {name} has no guidance scale; leave it out")
+            raise ParameterError(f"scale: {name} has no guidance scale; leave it out")
         return make()
     own = parameters["scale"].default
     if scale is None:
@@ -169,7 +169,7 @@ def _build_guidance(
     made, name = _compose(method, settings, prior), method_name(method)
     if settings.grid:
         if isinstance(made.second, Critic):
-            raise ValueError(f"grid: {name} has a critic, which sees one view at a time; leave it out")
+            raise ParameterError(f"grid: {name} has a critic, which sees one view at a time; leave it out")
         return Guidance(GridPrior(prior), made), []
     learners: list[Learner] = []
     asked: Prior = prior
@@ -190,7 +190,7 @@ def _build_guidance(
 def _learnable(prior: GuidingPrior, method: str, generator: torch.Generator, name: str) -> LoraPrior:
     """A copy of the prior that learns by low-rank weights."""
     if not isinstance(prior, PipelinePrior):
-        raise ValueError(
+        raise ParameterError(
             f"method {method}: its {name} learns low-rank weights of a diffusers network, and this prior is a "
             f"{type(getattr(prior, 'own', prior)).__name__}; take a method without one, such as sds or csd"
         )

@@ -10,11 +10,20 @@ from volkit.generation.rung import ScoreRung
 from volkit.geometry import Cameras
 from volkit.guidance import Bounded, Method
 from volkit.guidance.ramps import Ramp
+from volkit.progress import Progress
 from volkit.representations import Representation
 from volkit.training.loop import Budget
-from volkit.training.run import TrainingRun, count_parameters
+from volkit.training.run import Callback, CallbackProgress, TrainingRun, count_parameters
 
-__all__ = ["GenerationReport", "GenerationResult", "Request", "guidance_scale", "prior_name", "training_run"]
+__all__ = [
+    "GenerationReport",
+    "GenerationResult",
+    "Request",
+    "guidance_scale",
+    "prior_name",
+    "progress_of",
+    "training_run",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,11 @@ def training_run(budget: str | int | Budget | TrainingRun) -> TrainingRun:
     if isinstance(budget, TrainingRun):
         return budget
     return TrainingRun(None, budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
+
+
+def progress_of(callback: Callback | Progress | None) -> Progress:
+    """Who hears of the work: a progress itself, or one that calls a function after every step."""
+    return callback if isinstance(callback, Progress) else CallbackProgress(callback)
 
 
 def guidance_scale(method: Method) -> float | None:

@@ -13,7 +13,7 @@ from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.metrics import psnr
 from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
 from volkit.generation.mesh_particle import MeshParticle
-from volkit.generation.result import GenerationResult, Request, prior_name, training_run
+from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
 from volkit.generation.run import GenerationRun, Preview
 from volkit.generation.rung import ScoreRung, change_mask
 from volkit.generation.start_asset import StartAsset
@@ -24,7 +24,7 @@ from volkit.io.meshes.asset import Asset
 from volkit.progress import Progress
 from volkit.representations import Mesh, Representation
 from volkit.training.loop import Budget
-from volkit.training.run import TrainingRun, make_generator
+from volkit.training.run import Callback, TrainingRun, make_generator
 from volkit.typing import Bool, Tensor
 
 __all__ = ["EditOptions", "RefineOptions", "RetextureOptions", "edit_with_prompt", "refine", "retexture"]
@@ -109,7 +109,7 @@ def refine(
     options: RefineOptions = REFINE,
     budget: BudgetChoice = "2m",
     seed: int | torch.Generator = 0,
-    progress: Progress | None = None,
+    callback: Callback | Progress | None = None,
 ) -> GenerationResult:
     """Make a better asset of one that is there: sharper colours, cleaner shape, the same thing under its words.
 
@@ -123,7 +123,7 @@ def refine(
         >>> better = refine(volkit.load("scan.glb"), "a red ball", options=RefineOptions("locked"))  # doctest: +SKIP
     """
     Prompts(prompt)
-    progress, generator, score = progress or Progress(), make_generator(seed), options.score
+    progress, generator, score = progress_of(callback), make_generator(seed), options.score
     asked = _opened(prior, progress)
     scene, before = _copies(asset, asked.schedule.alpha.device)
     place = place_of(before, asked.advice.half)
@@ -153,7 +153,7 @@ def retexture(
     options: RetextureOptions = RETEXTURE,
     budget: BudgetChoice = "2m",
     seed: int | torch.Generator = 0,
-    progress: Progress | None = None,
+    callback: Callback | Progress | None = None,
 ) -> GenerationResult:
     """Paint a mesh by words: vertices, faces and uv stay, and a mesh without uv is unwrapped.
 
@@ -163,7 +163,7 @@ def retexture(
         >>> painted = retexture(volkit.load("teapot.glb"), "a blue teapot", budget="5m")  # doctest: +SKIP
     """
     Prompts(prompt)
-    progress, generator, score = progress or Progress(), make_generator(seed), options.score
+    progress, generator, score = progress_of(callback), make_generator(seed), options.score
     asked = _opened(prior, progress)
     scene, before = _copies(mesh, asked.schedule.alpha.device)
     if not isinstance(scene, Mesh):
@@ -189,7 +189,7 @@ def edit_with_prompt(
     options: EditOptions = EDIT,
     budget: BudgetChoice = "2m",
     seed: int | torch.Generator = 0,
-    progress: Progress | None = None,
+    callback: Callback | Progress | None = None,
 ) -> GenerationResult:
     """Change what an asset is by words, and nothing else of it: `before` says what it is, `after` what it shall be.
 
@@ -205,7 +205,7 @@ def edit_with_prompt(
     """
     for words in (before, after):
         Prompts(words)
-    progress, generator, score = progress or Progress(), make_generator(seed), options.score
+    progress, generator, score = progress_of(callback), make_generator(seed), options.score
     asked = _opened(prior, progress)
     scene, old = _copies(asset, asked.schedule.alpha.device)
     start = StartAsset(old, before, place_of(old, asked.advice.half), options.preserve, options.control)

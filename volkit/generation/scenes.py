@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
@@ -57,7 +58,7 @@ def scene_of(
     """
     domain = Domain.cube(half)
     if isinstance(to, str) and to not in LEARNABLE:
-        raise ValueError(f"{to}: there is no such kind to generate; choose one of {', '.join(LEARNABLE)}, mesh")
+        raise ParameterError(f"{to}: there is no such kind to generate; choose one of {', '.join(LEARNABLE)}, mesh")
     config = REPRESENTATIONS[to].for_prior(pixels_across(around, domain)) if isinstance(to, str) else to
     if isinstance(config, SplatsConfig):
         config = replace(config, count=min(config.count, most))

@@ -2,13 +2,12 @@
 
 from volkit.guidance.combine import Bounded, Cfg, Linear, MinNorm, PerpNeg, RandomScale
 from volkit.guidance.condition import Condition, Conditions
-from volkit.guidance.grid import GridPrior
 from volkit.guidance.guidance import Guidance, Method, NoisyView
 from volkit.guidance.methods import METHODS
 from volkit.guidance.mixture import MixturePrior
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.paths import FixedNoise, InvertedNoise, RandomNoise, SharedNoise, Trajectory
-from volkit.guidance.prior import Noised, Prior, Score
+from volkit.guidance.prior import GridPrior, Noised, Prior, Score
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import ExactRatio, LogRatio
 from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SampledNoise, SourceBranch

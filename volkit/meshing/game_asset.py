@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.editing import DropFloaters, Ground, KeepOpacity, Move, edit
 from volkit.editing.action import Action
 from volkit.editing.move import robust_box
@@ -43,6 +44,8 @@ class AssetPlan:
     """Of the mesh, in metres; None: as high as the scan."""
     up: UpAxis = "auto"
     """The axis of the scan that is up; auto: as its file says, or as its format has it."""
+    turn: float = 0.0
+    """Degrees by which it is turned about that axis, so that its front faces -Y, which is +Z in glTF."""
     clean: Cleaning = "normal"
     """Of splats: `light` leaves out what no picture shows, `normal` floaters as well, `strong` more of both."""
     mesh: MeshOptions = field(default_factory=lambda: MeshOptions(faces=20_000, texture=1024, lods=3, collider="hulls"))
@@ -87,11 +90,13 @@ def make_game_asset(
         >>> made.size, [len(level.faces) for level in made.asset.levels]  # doctest: +SKIP
     """
     if plan.height is not None and not 0.0 < plan.height < float("inf"):
-        raise ValueError(f"height {plan.height}: give a positive number of metres")
+        raise ParameterError(f"height {plan.height}: give a positive number of metres")
     progress, generator, steps = progress or Progress(), make_generator(seed), []
     with progress.phase("clean"):
         scene = _cleaned(scene, plan.clean, generator, steps.append)
-    scene = edit(_upright(scene, plan.up, steps.append), [Ground()], seed=generator)
+    scene = edit(_upright(scene, plan.up, steps.append), [Ground(), Move.rotate("z", plan.turn)], seed=generator)
+    if plan.turn:
+        steps.append(f"turned by {plan.turn:g} degrees")
     lower, upper = robust_box(scene)
     tall = float(upper[2] - lower[2])
     if plan.height is not None and tall > 0.0:

@@ -1,23 +1,24 @@
 """The surface of a field: where its density is what it is at the depths that cameras see."""
 
 import torch
+from torch.nn import functional
 
 from volkit.geometry import Cameras, morton_cells
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.lattice import Lattice, lattice_over, surface_of
-from volkit.meshing.solid import solid_inside
+from volkit.meshing.lattice import Lattice, lattice_over, pieces, surface_of
 from volkit.rendering.volume import VolumeRenderer
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.occupancy_bits import unpack_bits
-from volkit.typing import Float, Int, Tensor
+from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["extract_isosurface", "opaque_density"]
+__all__ = ["extract_isosurface", "opaque_density", "solid_inside"]
 
 RAYS = 1 << 14
 SURFACE_OPACITY = 0.9  # opacity of rays that say where a surface is
 SOFT = 0.01  # share of the surface that may be less dense than the level: at the median one, cloth had holes
 CHUNK = 1 << 18  # points asked at once
 STEEPEST = 3.0  # of log(density / level): what is far from the surface must not move it
+TUNNEL = 2  # lattice spacings: passages less than twice as wide are shut
 BLUR = 0.8  # lattice spacings, deviation of a Gaussian: density is rough as a grid is fine; 1 thins what is thin
 
 
@@ -83,3 +84,29 @@ def _closed(lattice: Lattice, index: Tensor, values: Tensor) -> Tensor:
     """Empty at the faces of the box: what goes on beyond it ends there, closed."""
     edge = ((index == 0) | (index == torch.tensor(lattice.shape) - 1)).any(-1)
     return torch.where(edge, -STEEPEST, values)
+
+
+def solid_inside(values: Float[Tensor, "x y z"], free: Int[Tensor, "place 3"], full: float) -> Float[Tensor, "x y z"]:
+    """Values, positive in matter, with `full` wherever neither what lies beyond the lattice nor `free` places lead.
+
+    A ball of the tunnel's radius must pass (morphological closing); within that radius of where it comes, nothing is
+    changed.
+    """
+    pad = TUNNEL + 1
+    matter = functional.pad(values > 0, (pad,) * 6)
+    pools = pieces(~_wider(matter, TUNNEL))
+    reached = pools[tuple((free + pad).unbind(-1))].unique()
+    outside = torch.isin(pools, torch.cat([reached[reached > 0], pools[:1, 0, 0]]).unique())
+    inner = (slice(pad, -pad),) * 3
+    shore = _wider(outside, TUNNEL)
+    return torch.where(_wider(shore, 1)[inner], torch.where(shore[inner] | (values > 0), values, full), full)
+
+
+def _wider(mask: Bool[Tensor, "x y z"], by: int) -> Bool[Tensor, "x y z"]:
+    """A mask and what is within so many spacings of it, along each axis."""
+    grown = mask[None, None].float()
+    for axis in range(3):
+        kernel = [1, 1, 1]
+        kernel[axis] = 2 * by + 1
+        grown = functional.max_pool3d(grown, kernel, 1, [(k - 1) // 2 for k in kernel])
+    return grown[0, 0] > 0

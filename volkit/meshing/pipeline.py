@@ -1,41 +1,39 @@
 """A scene becomes an asset: dense surface, levels of detail, one atlas, textures, colliders; one value that grows."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.evaluation.metrics import surface_distances
 from volkit.extras import advice
-from volkit.geometry import Cameras, Domain, Similarity
+from volkit.geometry import Cameras, Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io.meshes.asset import Asset, AssetFigures, LevelFigures, RefineFigures
 from volkit.meshing.bake import bake_texture
 from volkit.meshing.colliders import build_colliders
-from volkit.meshing.fusion import fuse_depths
-from volkit.meshing.isosurface import extract_isosurface, opaque_density
 from volkit.meshing.maps import bake_normals, bake_occlusion
-from volkit.meshing.memory import free_memory
 from volkit.meshing.options import MeshOptions
 from volkit.meshing.refine import refine_mesh
-from volkit.meshing.simplify import check_levels, make_levels, smooth
+from volkit.meshing.simplify import check_levels, make_levels
+from volkit.meshing.surface import dense_surface
 from volkit.meshing.unwrap import Atlas, unwrap
-from volkit.meshing.visible import drop_hidden_faces, drop_small_components, visible_faces
 from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
-from volkit.representations import Field, Mesh, Placement, Representation, Splats
-from volkit.representations.splat_extent import core, whole_box
+from volkit.representations import Mesh, Placement, Representation
 from volkit.typing import Tensor, UInt8
 
-__all__ = ["MeshStages", "extract_mesh", "missing_libraries", "move_to_ground"]
+__all__ = ["MeshStages", "extract_mesh", "free_memory", "missing_libraries", "move_to_ground"]
 
 LIBRARIES = ("coacd", "embreex", "fast_simplification", "manifold3d", "scipy", "skimage", "trimesh", "xatlas")
 VISIBILITY_VIEWS = 160  # cameras that say what is seen
 COLOUR_VIEWS = 64  # of them, pictures that depth and colour come from
-BOX_MARGIN = 0.2  # of the edges of a scene's box, on either side: what is seen little of, as feet, stands out of it
 COMPARED_POINTS = 50_000  # drawn to compare surfaces
 F_SCORE_SHARE = 0.01  # of the diagonal, of an F-score
 MAX_TEXTURE_SIZE = 16384  # texels a side
@@ -139,28 +137,8 @@ def _rebuild(
 
 def extract_surface(made: MeshStages, progress: Progress) -> MeshStages:
     """The dense surface: what is seen of it, without small components, closed where that is asked for."""
-    scene = made.source
-    if isinstance(scene, Field):
-        dense = extract_isosurface(scene, opaque_density(scene, made.cameras, made.generator), made.options.cells)
-    else:
-        dense = fuse_depths(scene, _search_box(scene), made.views, made.options.cells)
-    dense = smooth(dense)
-    seen = drop_hidden_faces(dense, visible_faces(dense, scene.world_from_local, made.cameras))
-    if not len(seen):
-        raise ValueError("mesh: the scene shows no surface with an inside; a sheet without thickness has none: "
-                         "give it some, or keep its triangles as they are")  # fmt: skip
-    dense = drop_small_components(seen)
+    dense = dense_surface(made.source, made.cameras, made.views, made.options.cells, made.generator)
     return replace(made, dense=make_watertight(dense) if made.options.watertight else dense)
-
-
-def _search_box(scene: Representation) -> Domain:
-    """Where a surface is sought, local frame: of splats all of the object, thin ends too, and not what flies beyond."""
-    if not isinstance(scene, Splats):
-        return scene.bounds().grown(BOX_MARGIN)
-    near, whole = core(scene).grown(BOX_MARGIN), whole_box(scene)
-    lower = tuple(map(min, near.lower, whole.lower))
-    upper = tuple(map(max, near.upper, whole.upper))
-    return Domain(lower, upper)  # pyright: ignore[reportArgumentType]
 
 
 def simplify_levels(made: MeshStages, progress: Progress) -> MeshStages:
@@ -279,12 +257,12 @@ def _check(options: MeshOptions) -> None:
         raise RuntimeError(f"making a mesh needs {', '.join(missing)}; {advice('mesh')}")
     check_levels(options.faces, options.lods)
     if options.texture < 16 or options.texture & (options.texture - 1):
-        raise ValueError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
+        raise ParameterError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
     if options.texture > MAX_TEXTURE_SIZE:
-        raise ValueError(f"texture {options.texture}: at most {MAX_TEXTURE_SIZE}, which most graphics cards take")
+        raise ParameterError(f"texture {options.texture}: at most {MAX_TEXTURE_SIZE}, which most graphics cards take")
     needed, there = (count / 2**30 for count in (BYTES_PER_TEXEL * options.texture**2, free_memory()))
     if needed > there:
-        raise ValueError(f"texture {options.texture}: needs some {needed:.1f} GiB of memory, {there:.1f} are free; "
+        raise ParameterError(f"texture {options.texture}: needs some {needed:.1f} GiB of memory, {there:.1f} are free; "
                          "give half as many texels a side")  # fmt: skip
 
 
@@ -311,3 +289,12 @@ def _measure_level(atlas: Atlas, dense: Triangles, size: int, generator: torch.G
         chamfer_to_dense=found.chamfer / diagonal,
         f_score_to_dense=found.f_score,
     )
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping, where the system tells (Linux's MemAvailable), else all that it has."""
+    table = Path("/proc/meminfo")
+    if table.exists():
+        lines = dict(line.split(":") for line in table.read_text().splitlines())
+        return 1024 * int(lines["MemAvailable"].split()[0])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

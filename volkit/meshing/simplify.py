@@ -2,6 +2,7 @@
 
 import torch
 
+from volkit.choices import ParameterError
 from volkit.geometry.triangles import Triangles
 
 __all__ = ["check_levels", "make_levels", "simplify", "smooth"]
@@ -18,9 +19,9 @@ def make_levels(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ..
 
 
 def check_levels(faces: int, count: int) -> None:
-    """ValueError where so many levels of detail leave no solid."""
+    """ParameterError where so many levels of detail leave no solid."""
     if count < 1 or faces < MIN_FACES * FEWER ** (count - 1):
-        raise ValueError(f"faces {faces}, lods {count}: the last level would have fewer than {MIN_FACES} faces")
+        raise ParameterError(f"faces {faces}, lods {count}: the last level would have fewer than {MIN_FACES} faces")
 
 
 def simplify(surface: Triangles, faces: int) -> Triangles:

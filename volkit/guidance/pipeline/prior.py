@@ -15,13 +15,12 @@ from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
-from volkit.guidance.pipeline.joint import attend_jointly
 from volkit.guidance.pipeline.words import Words
 from volkit.guidance.prediction import PREDICTIONS
 from volkit.guidance.prior import Noised
 from volkit.typing import Float, Tensor
 
-__all__ = ["PipelinePrior", "open_prior"]
+__all__ = ["JointAttention", "PipelinePrior", "attend_jointly", "open_prior"]
 
 ADVICE = Advice()
 
@@ -156,3 +155,34 @@ def _extended(network: Any, additions: Additions, dtype: torch.dtype) -> Denoise
     if additions.control:
         return UnetDenoiser(network, control_network(additions.control, dtype))
     return DENOISERS[kind](network)
+
+
+@dataclass
+class JointAttention:
+    """Self-attention over several views at once (MVDream, arXiv 2308.16512): its tokens are those of `views`
+    neighbouring rows of the batch, with the weights of one.
+    """
+
+    views: int
+    within: Any  # the processor for a single picture
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Lay the views end to end, attend, cut them apart."""
+        rows, tokens, width = hidden_states.shape
+        joined = hidden_states.reshape(rows // self.views, self.views * tokens, width)
+        return self.within(attn, joined, encoder_hidden_states, attention_mask).reshape(rows, tokens, width)
+
+
+def attend_jointly(network: Any, views: int) -> None:
+    """Make every self-attention of a UNet see `views` views."""
+    processors = {
+        name: JointAttention(views, processor) if ".attn1." in name else processor
+        for name, processor in network.attn_processors.items()
+    }
+    network.set_attn_processor(processors)
