@@ -7,6 +7,7 @@ import pytest
 
 from volkit.commands import progress as console
 from volkit.commands.progress import ConsoleProgress
+from volkit.reports.summary import summary
 
 
 @pytest.fixture
@@ -54,3 +55,13 @@ def test_a_quick_phase_says_nothing(capsys) -> None:
     with ConsoleProgress().phase("read") as progress:
         progress.advance(1.0)
     assert capsys.readouterr().err == ""
+
+
+def test_a_report_in_words_tells_only_what_matters() -> None:
+    report = {
+        "command": "convert", "target": "a.spz", "kind": "splats", "from": "splats", "method": "volkit", "steps": 0,
+        "seed": 0, "spz_frame": "rub", "parameters": 9, "splats": 3, "source_splats": 3, "notes": ["told"],
+    }  # fmt: skip
+    assert summary(report).splitlines() == ["target: a.spz", "kind: splats", "splats: 3"]
+    learnt = summary(report | {"steps": 5, "method": "pvd", "source_splats": 4})
+    assert all(said in learnt for said in ("steps: 5", "method: pvd", "source splats: 4", "parameters: 9"))

@@ -29,6 +29,10 @@ def summary(report: dict[str, Any]) -> str:
         return "\n".join(_inspection(report))
     if report.get("command") == "convert" and "results" in report:
         return _conversions(report["results"])
+    if report.get("steps") == 0:  # a file into another, nothing learnt: what is as it was is not told again
+        same = (("splats", "source_splats"), ("kind", "from"))
+        dull = {"parameters"} | {old for new, old in same if report.get(new) == report.get(old)}
+        report = {key: value for key, value in report.items() if key not in dull}
     lines: list[str] = []
     for key, value in report.items():
         if key in HIDDEN_KEYS or value is None or value in ([], {}) or USUAL.get(key, ...) == value:
