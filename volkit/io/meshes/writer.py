@@ -21,22 +21,12 @@ from volkit.typing import Tensor
 
 __all__ = ["check_style", "write_asset", "write_mesh", "write_obj"]
 
-WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, Style], None]]] = {
-    ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
-    ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
-}  # fmt: skip
 UPRIGHT = (".ply", ".stl")  # +Z up, as scanners and printers have it; the others +Y
 
 
 def _check_bare(path: Path, style: Style) -> None:
     if style.draco or style.quantize:
         raise FormatError(path, "Draco and quantized arrays are glTF's", "leave them out, or write .glb")
-
-
-GLTF, OBJ, PLY, STL, USD = (
-    (write_gltf, check_gltf), (write_obj, _check_bare), (write_ply, _check_bare), (write_stl, _check_bare),
-    (write_usd, check_usd),
-)  # fmt: skip
 
 
 def check_style(path: Path, style: Style) -> None:
@@ -94,3 +84,13 @@ def _material(stem: str, pictures: list[PictureFile]) -> bytes:
     slots = {"baseColor": "map_Kd", "normal": "norm"}
     maps = [f"{slots[p.slot]} {p.named(stem)}" for p in pictures if p.slot in slots]
     return "\n".join([f"newmtl {stem}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", *maps, ""]).encode()
+
+
+GLTF, OBJ, PLY, STL, USD = (
+    (write_gltf, check_gltf), (write_obj, _check_bare), (write_ply, _check_bare), (write_stl, _check_bare),
+    (write_usd, check_usd),
+)  # fmt: skip
+WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, Style], None]]] = {
+    ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
+    ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
+}  # fmt: skip
