@@ -22,8 +22,8 @@ class AssetJob:
     """Make a game asset of a scan: cleaned, upright, sized, on the ground, a mesh with levels and collider.
 
     OUT gets NAME.glb, NAME.png (four sides of scan and mesh), NAME.txt (what was done), of splats NAME.spz as well, and
-    NAME.html, a page that shows them, where the viewer is built. NAME is the scan's. Where nothing else is typed the mesh
-    has 20000 triangles, 1024 texels a side, 3 levels (1 for Godot, which makes its own) and hulls to collide with.
+    NAME.html, a page that shows them, where the viewer is built. NAME is the scan's. Where nothing else is typed the
+    mesh has 20000 triangles, 1024 texels a side, 3 levels (1 for Godot, which makes its own) and hulls to collide with.
     Example: volkit asset scan.ply out/ --height 0.3 --engine godot
     """
 
@@ -36,8 +36,8 @@ class AssetJob:
     up: Literal["auto", "z", "-z", "y", "-y"] = "auto"
     """The axis of the scan that is up; auto: as its file says, or as its format has it (-y for .ply of captures)."""
     turn: float = 0.0
-    """Degrees by which it is turned about the axis that is up, counter-clockwise from above, so that its front faces -Y (+Z in
-    glTF): the preview's first picture shows that side."""
+    """Degrees by which it is turned about the axis that is up, counter-clockwise from above, so that its front faces -Y
+    (+Z in glTF): the preview's first picture shows that side."""
     clean: Literal["none", "light", "normal", "strong"] = "normal"
     """Of splats: light leaves out what no picture shows, normal floaters as well, strong more of both."""
     mesh: MeshFlags = field(default_factory=MeshFlags)
