@@ -8,7 +8,7 @@ import torch
 from contracts.kinds import small_field
 
 from volkit.cli import main
-from volkit.commands import convert
+from volkit.commands import conversion, convert
 from volkit.evaluation.evaluate import Evaluator, _apart
 from volkit.evaluation.roundtrip import FileAxes, parameter_differences
 from volkit.geometry import Domain, Similarity
@@ -47,7 +47,7 @@ def converted(capsys, *words) -> dict:
 @pytest.mark.parametrize("name", ["b.ply", "b.safetensors"])
 def test_what_is_lossless_says_so(source, capsys, name):
     report = converted(capsys, source, source.with_name(name))
-    assert report["max_difference"] == 0.0 and set(report["parameter_differences"].values()) == {0.0}
+    assert report["max_difference"] == 0.0 and set(report["differences"].values()) == {0.0}
     assert report["psnr_to_source"] is None and report["ssim_to_source"] == pytest.approx(1.0)
     assert report["measured"]["identical_views"] == report["measured"]["views"] == 8
     assert report["measured"]["size"] == 48 and report["source_bytes"] == source.stat().st_size
@@ -71,7 +71,7 @@ def test_densities_of_another_unit_are_not_compared(tmp_path, capsys):
     field = field.view(placement=Similarity(scale=2.0))
     save(field, tmp_path / "a.safetensors")
     report = converted(capsys, tmp_path / "a.safetensors", tmp_path / "b.nvdb")
-    assert report["steps"] == 0 and not report["parameter_differences"] and report["psnr_to_source"] > 60.0, report
+    assert report["steps"] == 0 and not report["differences"] and report["psnr_to_source"] > 60.0, report
 
 
 def test_a_field_of_the_kind_is_learnt_anew_where_it_must_be(tmp_path, capsys, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
 
 def test_quantisation_is_measured_on_the_file(source, capsys):
     """The file is what is read: bytes and steps as the format's documents say bound the differences."""
-    found = converted(capsys, source, source.with_name("b.spz"))["parameter_differences"]
+    found = converted(capsys, source, source.with_name("b.spz"))["differences"]
     assert 0.0 < found["means"] <= 0.5 / 4096 + 1e-6  # half a step; float32
     assert 0.0 < found["log_scales"] <= 1 / 32 + 1e-6 and 0.0 < found["opacities"] <= 0.5 / 255 + 1e-6
     assert 0.0 < found["sh_dc"] <= 0.5 / 255 / 0.15 + 1e-6 or found["sh_dc"] > 1.0  # bytes end at 3.3
@@ -134,7 +134,6 @@ def test_formats_that_sort_are_not(source, tmp_path, name):
 
 def test_a_damaged_writer_is_seen(source, capsys, monkeypatch):
     """Nothing of what was in memory is trusted: a writer that drops half is found out."""
-    from volkit.commands import conversion
 
     def worse(scene: Splats, path: Path, **options) -> None:
         half = cloud()
@@ -191,7 +190,7 @@ def test_a_mesh_that_was_moved_is_measured_where_it_was(tmp_path, capsys):
 
 
 def test_pictures_too_small_to_be_measured_are_refused(source, capsys):
-    assert main(["convert", str(source), str(source.with_name("b.ply.ply")), "--size", "8"]) == 1
+    assert main(["convert", str(source), str(source.with_name("b.ply.ply")), "--size", "8"]) == 2
     assert "size 8: pictures less than 11 pixels" in capsys.readouterr().err
 
 

@@ -74,7 +74,7 @@ def kept():
 
 @pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"),
-    reason="native kernels: the system calls of Linux on x86-64",
+    reason="these are system calls of Linux on x86-64",
 )
 def test_the_native_module_leaves_allocator_and_processor_alone():
     code = (
@@ -98,8 +98,18 @@ print(int(kept()))
     assert said == "1" or "glibc" not in os.confstr("CS_GNU_LIBC_VERSION")
 
 
-def test_children_of_a_batch_are_set_up(monkeypatch):
-    code = SPY + "from volkit.commands.batch import _prepare\n_prepare(1)\nimport torch\nprint(torch.get_num_threads())"
+def test_children_of_a_batch_are_set_up():
+    code = (
+        SPY
+        + """
+from types import SimpleNamespace
+from volkit.commands.batch import _work
+def threads(progress):
+    import torch
+    return {"threads": torch.get_num_threads()}
+_work(SimpleNamespace(send=lambda report: print(report["threads"])), "target", threads, 1)
+"""
+    )
     said, count = run(code)
     assert json.loads(said)["OMP_WAIT_POLICY"] == "passive" and count == "1"
 

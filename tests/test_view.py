@@ -99,8 +99,9 @@ def test_fields_are_shown_by_splats_and_say_so(tmp_path, capsys):
     assert told["start"]["tangent"] == pytest.approx(12 / float(held_out.intrinsics[0, 1]))
 
 
-def test_objects_are_shown_without_a_file(tmp_path):
+def test_objects_are_shown_without_a_file(tmp_path, monkeypatch):
     """From Python: a field that has no file, beside splats, by names; nothing but the page is written."""
+    monkeypatch.setattr(view_page, "QUICK_SIZE", 48)
     field = open_scene(bundled("primitives")).with_(capture=None)
     told = view({"own": field, "other": cloud(30)}, tmp_path / "page.html", budget="3")
     assert [exhibit.name for exhibit in told.exhibits] == ["own", "other"]

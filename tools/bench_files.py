@@ -7,6 +7,10 @@ it writes is on the disk, the others do not, and so are timed a second time with
 a file: noise is what compresses worst. Results are kept as `bench_files-<device>` in tools/results/summary.jsonl.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 import os
 import shlex

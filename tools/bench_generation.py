@@ -6,6 +6,10 @@ What the prior takes, with the pictures' way into its space, is timed inside the
 lines `generation/step-KIND` of tools/results/summary.jsonl; nothing else may run on the machine.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 import tempfile
 import time

@@ -4,6 +4,10 @@ A section is a function from a `Bench` to cases; add one to SECTIONS. Results ar
 tools/results/summary.jsonl. Equal output comes first: each section compares its variants before it times them.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 from collections.abc import Callable
 from functools import partial

@@ -6,6 +6,10 @@ python tools/make_strip.py --quick   sizes and budgets of seconds, to see that i
 Stages that are done are kept under --work and not repeated. Every picture is drawn from a scene of the project itself.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 import json
 import subprocess

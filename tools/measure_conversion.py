@@ -5,6 +5,10 @@
 Every cell is a line `conversion/...` of tools/results/summary.jsonl; a run that was stopped goes on with the rest.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 from pathlib import Path
 

@@ -3,6 +3,10 @@
 python tools/measure_fit.py ../shared/data/images --work out/fits
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 from pathlib import Path
 

@@ -4,6 +4,10 @@ python tools/measure_generation.py                                  the held-out
 python tools/measure_generation.py --prompts list.txt --methods sds vsd csd --work out/generation --sheet out/sheet.png
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 import json
 import re

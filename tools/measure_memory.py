@@ -4,6 +4,10 @@ python tools/measure_memory.py ../shared/data/diffusers/stable-diffusion-v1-5 --
 python tools/measure_memory.py ../shared/data/diffusers/stable-diffusion-v1-5 --device cuda --precision float16
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 import json
 import resource

@@ -5,6 +5,10 @@ python tools/measure_mesh.py ../shared/data/images/chair --mesh ../shared/data/m
 Every cell is a line `meshes/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 from functools import partial
 from pathlib import Path

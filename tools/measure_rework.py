@@ -6,6 +6,10 @@ python tools/measure_rework.py --budget 2m     so long each, in seconds; then no
 Every cell is a line `rework/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 import sys
 from pathlib import Path

@@ -5,6 +5,10 @@ python tools/measure_splats.py ../shared/data/images/chair --mesh ../shared/data
 Every cell is a line `splats/...` of tools/results/summary.jsonl; a run that was stopped goes on with what is missing.
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 from pathlib import Path
 

@@ -15,6 +15,10 @@ shown.
     python tools/train_toy_prior.py --start scenes/toy_prior/pixels32 --rate 8e-4 --minutes 30 --out better --work new
 """
 
+from volkit.threads import set_wait_policy
+
+set_wait_policy()  # before torch is loaded
+
 import argparse
 import os
 import shutil

@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.rendering.picture import Picture
     from volkit.rendering.renderer import render
     from volkit.reports.convert_report import ConversionReport
+    from volkit.reports.view_page import ViewReport, view
     from volkit.representations import (
         Ball,
         Capture,
@@ -90,7 +91,7 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.training.loop import ParameterChange, StepInfo
     from volkit.training.run import Callback, StepEvent
 
-# Where each name lives that is imported when it is first used; "" stands for the module itself.
+# Where each name lives that is imported when it is first used.
 PLACES = {
     "volkit.data": ("Photographs",),
     "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
@@ -119,6 +120,7 @@ PLACES = {
     "volkit.rendering.picture": ("Picture",),
     "volkit.rendering.renderer": ("render",),
     "volkit.reports.convert_report": ("ConversionReport",),
+    "volkit.reports.view_page": ("ViewReport", "view"),
     "volkit.representations": (
         "Ball", "Capture", "Field", "FieldSample", "FunctionField", "HashGridConfig", "Mesh", "MlpConfig", "ParamGroup",
         "Placement", "PlanesConfig", "Representation", "RepresentationConfig", "Splats", "SplatsConfig",
@@ -138,9 +140,9 @@ __all__ = [
     "MlpConfig", "Move", "ParamGroup", "ParameterChange", "Photographs", "Picture", "Placement", "PlanesConfig",
     "Points", "Progress", "RefineOptions", "Representation", "RepresentationConfig", "Result", "RetextureOptions",
     "ScoreSettings", "Similarity", "Splats", "SplatsConfig", "StepEvent", "StepInfo", "Strategy", "Style",
-    "TensorCPConfig", "TensorVMConfig", "ViewRecord", "VoxelsConfig", "__version__", "compare", "convert", "distill",
-    "edit", "edit_with_prompt", "extract_mesh", "fit", "generate", "load", "load_photos", "make_game_asset", "methods",
-    "ops", "refine", "register_format", "register_representation", "render", "retexture", "save",
+    "TensorCPConfig", "TensorVMConfig", "ViewRecord", "ViewReport", "VoxelsConfig", "__version__", "compare", "convert",
+    "distill", "edit", "edit_with_prompt", "extract_mesh", "fit", "generate", "load", "load_photos", "make_game_asset", "methods",
+    "ops", "refine", "register_format", "register_representation", "render", "retexture", "save", "view",
 ]  # fmt: skip
 
 Name = str | PathLike[str]
@@ -291,9 +293,8 @@ def convert(
     """
     from dataclasses import replace
 
-    from volkit.commands.conversion import convert_scene
+    from volkit.commands.conversion import OpenedSource, SourceOptions, convert_scene
     from volkit.commands.convert import ConvertJob
-    from volkit.commands.sources import OpenedSource, SourceOptions
     from volkit.editing import edit as apply
     from volkit.representations import Representation
     from volkit.training.run import CallbackProgress, make_generator

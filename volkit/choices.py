@@ -1,11 +1,13 @@
 """What a parameter may be where it is one of a few words, and the error for one that cannot be.
 
-Nothing is imported here, so that a command line is read, and found wrong, before anything heavy is.
+Nothing heavy is imported here, so that a command line is read, and found wrong, before anything heavy is.
 """
 
-from typing import Literal
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Literal
 
 __all__ = [
+    "KINDS",
     "Channel",
     "ColliderShape",
     "ControlKind",
@@ -29,6 +31,14 @@ Precision = Literal["float32", "float16", "bfloat16"]
 Sides = Literal["auto", "words", "perp_neg", "none"]
 SpzFrame = Literal["rub", "ply", "auto"]  # axes of an .spz: as documented, as in a .ply, as the file's record says
 TextureFormat = Literal["png", "jpeg", "webp"]
+
+# Kinds that can be learnt: those that come with volkit, and those of plug-ins, whose names cost no import of theirs.
+BUILT_IN = ("hash_grid", "voxels", "tensor_vm", "tensor_cp", "planes", "mlp", "splats")
+KINDS = (*BUILT_IN, *(p.name for p in entry_points(group="volkit.representations") if p.name not in BUILT_IN))
+if TYPE_CHECKING:
+    LearntKind = AnyKind = str
+else:
+    LearntKind, AnyKind = Literal[KINDS], Literal[(*KINDS, "mesh")]
 
 
 class ParameterError(ValueError):

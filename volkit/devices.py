@@ -38,6 +38,7 @@ def unverified(choice: Literal["native", "cuda"]) -> str:
     import torch
 
     from volkit.ops import HashLevels, backend, hash_encode
+    from volkit.ops.backend import Choice
 
     missing = str(backend.describe()[choice])
     if missing != "available":
@@ -47,9 +48,10 @@ def unverified(choice: Literal["native", "cuda"]) -> str:
     positions = torch.rand(256, 3, generator=generator)
     table = torch.randn(levels.entries, 2, generator=generator)
     device = "cuda" if choice == "cuda" else "cpu"
+    runs: tuple[tuple[str, Choice], ...] = (("cpu", "reference"), (device, choice))
     found = []
     try:
-        for place, each in (("cpu", "reference"), (device, choice)):
+        for place, each in runs:
             with backend.use(each):
                 leaf = table.to(place).requires_grad_()
                 encoded = hash_encode(positions.to(place), leaf, levels)

@@ -220,6 +220,9 @@ def test_failed_writes_leave_nothing(tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(FormatError, match="is a folder"):
         save(small_field(), tmp_path / "folder.safetensors")
+    (tmp_path / "file").touch()
+    with pytest.raises(FormatError, match="field"):
+        save(small_field(), tmp_path / "file" / "field.safetensors")
     with pytest.raises(FormatError, match="names no format"):
         save(small_field(), tmp_path / "field.unknown")
-    assert [p.name for p in tmp_path.iterdir()] == ["folder.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.safetensors"]

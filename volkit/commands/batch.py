@@ -6,19 +6,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import glob
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from volkit.commands.usage import UsageError
+from volkit.io import FORMATS
+from volkit.io.opening import is_scene
 from volkit.progress import Progress
 from volkit.threads import apply_threads, available_cores, keep_memory, set_wait_policy
 
-__all__ = ["batch_report", "run_all"]
+__all__ = ["Pair", "batch_report", "expand_patterns", "pair_sources", "run_all"]
 
 BLAMED = (ValueError, OSError, RuntimeError, ArithmeticError)  # what a scene or the machine can be the reason of
 KILLED = "its process was killed, as happens when memory runs out; give fewer --jobs"
-GRACE = 1.0  # seconds in which an interrupted process may put away what it has half written
+GRACE = 0.7  # seconds in which an interrupted process may put away what it has half written
+
+Pair = tuple[tuple[Path, ...], Path]
+PAGES = ("meta.json", "lod-meta.json")  # name the pictures of SOG beside them; the folder says which scene it is
 
 Run = Callable[[Progress], dict[str, Any]]
 Named = Sequence[tuple[Path, Run]]
@@ -45,8 +51,7 @@ def run_all(named: Named, jobs: int, progress: Progress, *, resume: bool = False
         for index, report in runs:
             done += 1
             reports[index] = {"status": "failed" if "error" in report else "made"} | report
-            said = report.get("error") or report.get("time") or f"{report['bytes']} bytes in {report['seconds']:.0f} s"
-            progress.note(f"{done}/{len(named)} {named[index][0]}: {said}")
+            progress.note(f"{done}/{len(named)} {named[index][0]}: {_in_words(report)}")
     except KeyboardInterrupt:
         progress.note(f"interrupted: {done} of {len(named)} are done")
     finally:
@@ -64,6 +69,12 @@ def batch_report(command: str, reports: Reports) -> dict[str, Any]:
     rows = [{name: value for name, value in row.items() if name != "backend"} for row in reports]
     interrupted = any(row["status"] == "interrupted" for row in reports)
     return {"command": command, "results": rows, **counts, "interrupted": interrupted, "backend": backend}
+
+
+def _in_words(report: dict[str, Any]) -> str:
+    if "bytes" in report:
+        return f"{report['bytes']} bytes in {report['seconds']:.0f} s"
+    return report.get("error") or report.get("time") or "is written as it is"  # a dry run
 
 
 def _finished(target: Path) -> bool:
@@ -175,3 +186,71 @@ def _tried(target: Path, run: Run, progress: Progress | None = None) -> dict[str
 
 def _failed(target: Path, why: str) -> dict[str, Any]:
     return {"target": str(target), "error": " ".join(why.split())}
+
+
+def expand_patterns(words: Sequence[Path]) -> list[Path]:
+    """Files for patterns (`*`, `**`, `?`, `[]`), in alphabetical order, and the scene files of folders.
+
+    Shells that expand patterns by themselves leave nothing to do; where they do not, as on Windows, it is done here.
+    ValueError for a pattern without a match and a folder without a scene.
+    """
+    found: list[Path] = []
+    for word in words:
+        if word.is_dir():
+            inside = sorted(path for path in word.iterdir() if path.is_file() and _opens(path))
+            if not inside:
+                raise ValueError(f"{word}: the folder holds no scene file; name one, or another folder")
+            found += inside
+        elif any(sign in str(word) for sign in "*?[") and not word.exists():
+            matching = sorted(Path(path) for path in glob(str(word), recursive=True))
+            if not matching:
+                raise ValueError(f"{word}: no file has such a name; check the pattern")
+            found += [path for path in matching if path.is_file()]
+        else:
+            found.append(word)
+    return found
+
+
+def pair_sources(words: Sequence[Path], suffixes: Sequence[str] | None, usual: str, compose: bool) -> list[Pair]:
+    """Sources and target of each conversion.
+
+    The last word is a folder that gets a file of each suffix (by default the `usual` one) for each source, or the first
+    word is the source and all others are targets. With `compose` all words but the last are one source.
+    """
+    *first, last = words
+    if compose:
+        return [(tuple(expand_patterns(first)), last)]
+    several = len(first) > 1 or (bool(first) and expand_patterns(first) != first)
+    if last.is_dir() or (not last.suffix and (suffixes or several)):
+        sources = expand_patterns(first)
+        return [pair for suffix in suffixes or (usual,) for pair in _in_folder(sources, last, suffix.removeprefix("."))]
+    if suffixes is not None:
+        raise UsageError(f"--format is for a folder; {last} says by its suffix what it is")
+    sources = expand_patterns(words[:1])
+    if len(sources) > 1:
+        raise UsageError(f"{words[0]} stands for {len(sources)} files: name a folder as the target, or --compose them")
+    return [((sources[0],), target) for target in words[1:]]
+
+
+def _in_folder(sources: Sequence[Path], folder: Path, suffix: str) -> list[Pair]:
+    """Targets named as their sources are; UsageError where two would be the same file."""
+    targets = [folder / f"{_name(source)}.{suffix}" for source in sources]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(f"{target}: two sources would be written there; rename one of them")
+    return [((source,), target) for source, target in zip(sources, targets, strict=True)]
+
+
+def _opens(path: Path) -> bool:
+    """Whether a file is a scene, and of a format that is not for writing alone."""
+
+    named = [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]
+    return is_scene(path) and (not named or any(row.read is not None for row in named))
+
+
+def _name(source: Path) -> str:
+    """A file's name without what says its format."""
+    if source.name in PAGES:
+        return source.resolve().parent.name
+    known = [s for row in FORMATS.values() for s in row.suffixes if source.name.lower().endswith(s)]
+    return source.name[: -len(max(known, key=len))] if known else source.stem

@@ -1,29 +1,34 @@
 """One conversion, as `volkit convert` was asked for it: open, extract or teach or keep, write, measure."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from volkit.commands.estimate import estimate
-from volkit.commands.sources import OpenedSource, SourceOptions
+from volkit.choices import Device, SpzFrame
+from volkit.commands.edits import apply_edits, shape_edits
 from volkit.commands.usage import UsageError
 from volkit.data import load_photographs
 from volkit.devices import chosen_device
 from volkit.distillation.build import DistillSettings, answer_bytes
 from volkit.distillation.learn import MAX_SPLATS, table_of, teach
 from volkit.distillation.students import build_student, splats_config
+from volkit.editing import merge
+from volkit.editing.action import mark_empty
 from volkit.evaluation.evaluate import EVALUATION_VIEWS, Evaluator
 from volkit.evaluation.roundtrip import FileAxes, Written, fidelity_of
 from volkit.files.errors import FormatError, PlaceError
 from volkit.io import check_target, format_for, save
 from volkit.io.meshes.writer import check_style, write_asset
+from volkit.io.opening import open_scene
 from volkit.meshing.pipeline import extract_mesh
 from volkit.ops import backend
 from volkit.progress import Progress
 from volkit.reports.convert_report import ConversionReport
+from volkit.reports.estimate import estimate
 from volkit.reports.file_size import stored_bytes
 from volkit.reports.mesh_figures import mesh_figures
 from volkit.representations import Field, Representation, Splats, innermost
@@ -32,11 +37,50 @@ from volkit.training.run import TrainingRun, count_parameters, make_generator
 if TYPE_CHECKING:  # the options stand in the command
     from volkit.commands.convert import ConvertJob
 
-__all__ = ["convert_files", "convert_scene", "estimate_files"]
+__all__ = ["OpenedSource", "SourceOptions", "convert_files", "convert_scene", "estimate_files"]
 
 MEASURE_SECONDS = 1.0  # that measuring may take in any case
 # Options that do not change what is made.
 FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure"}
+
+
+@dataclass(frozen=True)
+class OpenedSource:
+    """A scene to convert; `whole` is the same cut and moved but not thinned, `splats` how many the files hold."""
+
+    scene: Representation
+    whole: Representation
+    splats: int | None
+    seconds: float = 0.0  # that reading and editing took
+
+    @classmethod
+    def of(cls, scene: Representation) -> "OpenedSource":
+        """A scene in memory as it is."""
+        return cls(scene, scene, _count(scene))
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How sources are read and edited, in the words of the command line."""
+
+    device: Device
+    drop_bad: bool
+    spz_frame: SpzFrame
+    edits: tuple[str, ...]
+
+    def __call__(self, paths: Sequence[Path], generator: torch.Generator, progress: Progress) -> OpenedSource:
+        """Read, join, edit; FormatError or ValueError with what is wrong."""
+        started = time.perf_counter()
+        dropping = progress if self.drop_bad else None
+        scenes = [open_scene(path, self.device, dropping, self.spz_frame) for path in paths]
+        scene = scenes[0] if len(scenes) == 1 else mark_empty(merge(scenes), generator)
+        if not self.edits:
+            return OpenedSource(scene, scene, _count(scene), time.perf_counter() - started)
+        shapes, count = shape_edits(self.edits), _count(scene)
+        twin = None if len(shapes) == len(self.edits) else scene.with_()
+        scene = apply_edits(scene, self.edits, generator, progress)
+        whole = scene if twin is None else apply_edits(twin, shapes)
+        return OpenedSource(scene, whole, count, time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
@@ -233,3 +277,7 @@ def _spz_frame(job: "ConvertJob", teacher: Representation, target: Path, axes: F
     if target.suffix.lower() != ".spz" and "spz_frame" not in teacher.provenance:
         return None
     return str(teacher.provenance.get("spz_frame", "ply" if job.spz_frame == "ply" or axes.raw else "rub"))
+
+
+def _count(scene: Representation) -> int | None:
+    return len(scene) if isinstance(scene, Splats) else None

@@ -5,9 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from volkit.choices import Device
+from volkit.choices import KINDS, AnyKind, Device
 from volkit.commands.edits import EDIT_HELP, parse_edits
-from volkit.commands.kinds import KINDS, AnyKind
 from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.options import FROM_PYTHON, Shown
 from volkit.commands.usage import UsageError
@@ -94,8 +93,7 @@ class ConvertJob:
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
         self.check()
-        from volkit.commands.batch import run_all
-        from volkit.commands.pairs import pair_sources
+        from volkit.commands.batch import batch_report, pair_sources, run_all
         from volkit.reports.convert_report import write_report
         from volkit.reports.fit_report import check_report
 
@@ -177,7 +175,7 @@ class ConvertJob:
 
     def given(self, *names: str) -> list[str]:
         """Those of these options that were typed, whatever their values."""
-        return [name for name in names if getattr(self, name) not in (None, False)]
+        return [n for n in names if getattr(self, n) is not None and getattr(self, n) is not False]
 
 
 def _flags(names: Any) -> str:

@@ -28,7 +28,6 @@ CONVERSIONS = ((FIRST_KIND, "tensor_vm"), (FIRST_KIND, "mlp"), (FIRST_KIND, "spl
 MESH = (FIRST_KIND, "mesh")
 SHOWN_VIEWS = 3  # held-out views on the page
 WORDS, WORDS_FILE = "text to 3D", "words.safetensors"
-SMALL_MLP = {"layers": 4, "width": 128, "skip": 2}  # a sixth of the paper's weights, which stay fog in so little time
 SHOWN_SIZE, SHOWN_AROUND = 128, 8  # pixels and views of what words became
 PROMPT = "a red sphere on a blue cube"  # of toy_prior/held_out.json: the prior never saw these words together
 
@@ -127,7 +126,8 @@ class DemoJob:
         from volkit.representations import MlpConfig
 
         paths, kind = (self._file(source), self._file(target)), target.split()[0]
-        config = MlpConfig(**SMALL_MLP) if kind == "mlp" else None
+        # a sixth of the paper's weights, which stay fog in so little time
+        config = MlpConfig(layers=4, width=128, skip=2) if kind == "mlp" else None
         return ConvertJob(
             paths, to=kind, config=config, budget=effort.convert, size=effort.size, seed=self.seed, force=True
         ).run(progress)

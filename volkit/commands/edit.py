@@ -41,7 +41,7 @@ class EditJob:
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Read, apply, write, report."""
-        from volkit.commands.sources import SourceOptions
+        from volkit.commands.conversion import SourceOptions
         from volkit.io import check_target, save
         from volkit.representations import Splats
         from volkit.training.run import count_parameters, make_generator

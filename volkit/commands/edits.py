@@ -118,12 +118,13 @@ def _numbers(text: str, takes: tuple[int, ...]) -> tuple[float, ...]:
 
 def _action(name: str, numbers: tuple[float, ...]) -> "Action":
     from volkit import editing
+    from volkit.editing.cut import Crop, Erase
     from volkit.geometry import Box
     from volkit.representations import Ball
 
     match name.split(":"):
         case ["crop" | "erase" as word, shape]:
-            cut = editing.Crop if word == "crop" else editing.Erase
+            cut = Crop if word == "crop" else Erase
             return cut(Box(numbers[:3], numbers[3:]) if shape == "box" else Ball(numbers[:3], numbers[3]))  # pyright: ignore[reportArgumentType]
         case ["rotate", axis]:
             return editing.Move.rotate(axis, numbers[0])  # pyright: ignore[reportArgumentType]

@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from volkit.choices import Device
-from volkit.commands.kinds import KINDS, LearntKind
+from volkit.choices import KINDS, Device, LearntKind
 from volkit.commands.options import FROM_PYTHON
 from volkit.commands.usage import UsageError
 
@@ -79,12 +78,12 @@ class FitJob:
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Read, fit, write, report."""
-        from volkit.commands.estimate import estimate
         from volkit.data import load_photographs
         from volkit.devices import chosen_device
         from volkit.distillation.learn import fit_scene, untrained_scene
         from volkit.io import save
         from volkit.ops import backend
+        from volkit.reports.estimate import estimate
         from volkit.training.run import TrainingRun, count_parameters, make_generator
 
         budget = self._checked()
@@ -119,7 +118,7 @@ class FitJob:
         from volkit.io import check_target
         from volkit.training.loop import Budget
 
-        given = [name for name in OF_SPLATS if getattr(self, name) not in (None, False)]
+        given = [n for n in OF_SPLATS if getattr(self, n) is not None and getattr(self, n) is not False]
         if self.to not in KINDS:
             raise UsageError(f"--to {self.to}: there is no such kind to fit; choose one of {', '.join(KINDS)}")
         if self.to != "splats" and given:

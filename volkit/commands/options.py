@@ -266,7 +266,9 @@ def _by_place(options: list[Option], words: list[str]) -> Typed:
 def _made(job: type[Job], typed: Typed) -> Job:
     """The job with what was typed; groups of it with theirs."""
     values = {name: value for (owner, name), value in typed.items() if owner is job}
-    groups = {field.name: kind for field, kind, _ in _typed_fields(job) if is_dataclass(kind)}
+    groups = {
+        field.name: kind for field, kind, _ in _typed_fields(job) if isinstance(kind, type) and is_dataclass(kind)
+    }
     return job(**values, **{name: _made(kind, typed) for name, kind in groups.items()})
 
 

@@ -74,7 +74,8 @@ class ConsoleProgress(Progress):
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[said]}"))
         with Bar(*columns, console=self._console, transient=True, refresh_per_second=4) as bar:
             known = self._fraction is not None
-            bar.add_task(title, total=1.0 if known else None, completed=self._fraction or 0.0, said=self._words)
+            bar.add_task(title, total=1.0 if known else None, said=self._words)
+            bar.update(bar.task_ids[0], completed=self._fraction or 0.0)
             self._bar = bar
             over.wait()
             self._bar = None

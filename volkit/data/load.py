@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from volkit.data import blender, colmap, llff, nerfstudio, video
+from volkit.data import colmap, llff, nerfstudio, transforms, video
 from volkit.data.camera_batch import cameras_of
 from volkit.data.extent import Extent, find_extent, parse_domain
 from volkit.data.listing import Listing, Reader, Shot
@@ -22,7 +22,7 @@ from volkit.typing import Tensor
 __all__ = ["READERS", "load_photographs"]
 
 # Tried in this order: a folder of LLFF or a video may hold a COLMAP model or a transforms.json that says more.
-READERS: tuple[Reader, ...] = (video.READER, blender.READER, nerfstudio.READER, colmap.READER, llff.READER)
+READERS: tuple[Reader, ...] = (video.READER, transforms.BLENDER, nerfstudio.READER, colmap.READER, llff.READER)
 OTHER_SHAPE = 0.02  # of the ratio of sides: rounding of a shrunken picture stays under it
 
 

@@ -5,12 +5,12 @@ import math
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from volkit.data.listing import Shot, checked_pose, opencv_from_opengl
+from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing, opencv_from_opengl
 from volkit.data.pictures import size_of_picture
 from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Lens
 
-__all__ = ["number", "picture_name", "read_transforms", "shots_from"]
+__all__ = ["BLENDER", "number", "picture_name", "read_transforms", "shots_from"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".exr", ".PNG", ".JPG", ".JPEG")
 PERSPECTIVE = (None, "OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
@@ -128,3 +128,26 @@ def _lens(path: Path, values: dict[str, Any]) -> tuple[Lens, tuple[float, ...]]:
     if not any((k1, k2, p1, p2, k3)):
         return PINHOLE, ()
     return OPENCV, (k1, k2, p1, p2, k3)
+
+
+# NeRF-Synthetic scenes: `transforms_train.json`, `transforms_val.json`, `transforms_test.json` (Mildenhall 2020).
+SPLITS = ("train", "val", "test")
+
+
+def _split_files(path: Path) -> list[tuple[str, Path]]:
+    """The split files at a path; other names such as `transforms_test_all200.json` are no splits."""
+    if path.is_dir():
+        files = [(split, path / f"transforms_{split}.json") for split in SPLITS]
+        return [(split, file) for split, file in files if file.is_file()]
+    return [(split, path) for split in SPLITS if path.name == f"transforms_{split}.json"]
+
+
+def _read_splits(path: Path) -> Listing:
+    shots = []
+    for split, file in _split_files(path):
+        shots += shots_from(file, read_transforms(file), split)
+    kept, notes = existing(path, shots)
+    return Listing(path, kept, notes=notes)
+
+
+BLENDER = Reader("blender", owns=lambda path: bool(_split_files(path)), read=_read_splits)

@@ -24,9 +24,9 @@ from volkit.typing import Float, Tensor
 
 __all__ = [
     "WORST_VIEWS",
+    "ComparedViews",
     "Fidelity",
     "FileAxes",
-    "Shown",
     "Written",
     "decibels",
     "fidelity_of",
@@ -39,7 +39,7 @@ Image = Float[Tensor, "height width 3"]
 
 
 @dataclass(frozen=True)
-class Shown:
+class ComparedViews:
     """Pictures for a page, 8 bits a channel: `views` by caption are a source's and its target's, the worst first."""
 
     views: Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -48,11 +48,11 @@ class Shown:
 
 def worst_views(
     truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores], figures: Mapping[str, Image]
-) -> Shown:
+) -> ComparedViews:
     """The worst views, and further pictures."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
     views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
-    return Shown(
+    return ComparedViews(
         {caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()},
         {caption: _bytes(picture) for caption, picture in figures.items()},
     )
@@ -82,9 +82,9 @@ class Fidelity:
     ssim_to_source: float
     flip_to_source: float | None  # None: not installed
     max_difference: float | None
-    parameter_differences: dict[str, float]
+    differences: dict[str, float]  # by parameter
     measured: dict[str, Any]
-    worst_views: Shown = field(repr=False)
+    worst_views: ComparedViews = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON values, without the pictures."""

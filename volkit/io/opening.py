@@ -41,7 +41,7 @@ def open_scene(
     if isinstance(scene, Splats) and bool(scene.bad.any()):
         count = int(scene.bad.sum())
         if progress is None:
-            raise FormatError(path, f"holds {count} splats with values that are not finite", "--drop-bad drops them")
+            raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
         progress.note(f"{path}: {count} splats that are not finite were dropped")
         scene.kept(~scene.bad)
     return scene.requires_grad_(False).to(chosen_device(device))

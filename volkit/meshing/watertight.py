@@ -64,7 +64,7 @@ def make_watertight(surface: Triangles, cells: int = 160) -> Triangles:
     filled = _filled(clean)
     found = _solid(filled) or _solid(_drawn_anew(filled, cells))
     if found is None:
-        raise ValueError("mesh: the surface cannot be made to hold water; leave out --watertight")
+        raise ValueError("mesh: the surface cannot be made to hold water; ask for one that need not be watertight")
     return found
 
 

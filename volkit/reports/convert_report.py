@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from volkit.evaluation.roundtrip import WORST_VIEWS, Fidelity, Shown, decibels
+from volkit.evaluation.roundtrip import WORST_VIEWS, ComparedViews, Fidelity, decibels
 from volkit.reports.file_size import size_in_words
 from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
 from volkit.typing import Float, Tensor
@@ -20,7 +20,7 @@ Image = Float[Tensor, "height width 3"]
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What one conversion did and lost; `as_dict` is what `--json` prints."""
+    """What one conversion did and lost; `as_dict` is what the command prints as JSON."""
 
     source: tuple[str, ...]
     target: str
@@ -73,7 +73,7 @@ def result_row(report: Mapping[str, Any]) -> dict[str, str]:
     return row
 
 
-def write_report(path: Path, report: dict[str, Any], pictures: Sequence[Shown | None]) -> None:
+def write_report(path: Path, report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> None:
     """Write one report, or one with many `results`, as the suffix says; `pictures` are those of each."""
     if path.suffix == ".json":
         write_json(path, report)
@@ -81,7 +81,7 @@ def write_report(path: Path, report: dict[str, Any], pictures: Sequence[Shown | 
         write_page(path, _page_of_many(report, pictures) if "results" in report else _page(report, pictures[0]))
 
 
-def _page(report: dict[str, Any], pictures: Shown | None) -> Page:
+def _page(report: dict[str, Any], pictures: ComparedViews | None) -> Page:
     curve = [(row["seconds"], row["psnr"]) for row in report.get("history", ()) if row.get("psnr") is not None]
     facts = {name: value for name, value in report.items() if isinstance(value, int | float | str)}
     lost = {f"difference of {name}": value for name, value in report.get("differences", {}).items()}
@@ -98,7 +98,7 @@ def _page(report: dict[str, Any], pictures: Shown | None) -> Page:
     )
 
 
-def _page_of_many(report: dict[str, Any], pictures: Sequence[Shown | None]) -> Page:
+def _page_of_many(report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> Page:
     results = report["results"]
     rows = [result_row(result) for result in results]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -118,7 +118,7 @@ def _page_of_many(report: dict[str, Any], pictures: Sequence[Shown | None]) -> P
     )
 
 
-def _galleries(pictures: Shown | None, title: str = "", most: int = WORST_VIEWS) -> list[Gallery]:
+def _galleries(pictures: ComparedViews | None, title: str = "", most: int = WORST_VIEWS) -> list[Gallery]:
     if pictures is None:
         return []
     return [

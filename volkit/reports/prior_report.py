@@ -1,4 +1,4 @@
-"""`--report` of what a prior made: pictures around it, what its loss was, the settings."""
+"""The page of what a prior made: pictures around it, what its loss was, the settings."""
 
 from collections.abc import Sequence
 from pathlib import Path

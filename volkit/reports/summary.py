@@ -1,4 +1,4 @@
-"""A report as text for people; `--json` prints the whole of it."""
+"""A report as text for people; the whole of it is the JSON."""
 
 import io
 import shutil
@@ -22,7 +22,7 @@ USUAL = {"method": "volkit", "steps": 0, "failed": 0, "kept": 0}  # what says no
 
 
 def summary(report: dict[str, Any]) -> str:
-    """One line per value; lists of rows as a table; what is long is left to `--json`."""
+    """One line per value; lists of rows as a table; what is long is left to the JSON."""
     if report.get("command") == "formats":
         return _formats(report["formats"])
     if report.get("command") == "inspect" and report["holds"] == "scene":

@@ -7,14 +7,14 @@ from volkit.distillation.exact.lattice import Axes, footprint_answers, node_unit
 from volkit.representations.field import Field
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["Matter", "matter_on", "shown_colours"]
+__all__ = ["LatticeMatter", "matter_on", "shown_colours"]
 
 EMPTY_ALPHA = 2e-3  # mean alpha of a cell below which it holds nothing: a ray meets a few hundred of them at most
 OPAQUE_ALPHA = 0.95
 
 
 @dataclass(frozen=True)
-class Matter:
+class LatticeMatter:
     """What a teacher holds at the nodes (sorted linear indices) of a lattice near its matter."""
 
     sizes: tuple[int, ...]
@@ -42,15 +42,15 @@ class Matter:
         return mask
 
 
-def matter_on(teacher: Field, student: Field, axes: Axes, cell: Float[Tensor, "3"]) -> Matter:
+def matter_on(teacher: Field, student: Field, axes: Axes, cell: Float[Tensor, "3"]) -> LatticeMatter:
     """Ask the teacher around the nodes of a lattice in the student's unit cube; `cell` is a node's share of it."""
     nodes = nodes_near_matter(student, axes)
     density, alpha, place = footprint_answers(teacher, student.domain, node_units(axes, nodes), cell)
     sizes = tuple(len(axis) for axis in axes)
-    return Matter(sizes, nodes, neighbours(nodes, sizes), density, alpha, place)
+    return LatticeMatter(sizes, nodes, neighbours(nodes, sizes), density, alpha, place)
 
 
-def shown_colours(teacher: Field, matter: Matter) -> Float[Tensor, "node 27"]:
+def shown_colours(teacher: Field, matter: LatticeMatter) -> Float[Tensor, "node 27"]:
     """Degree-2 coefficients, channel by channel: asked where light can reach, taken from neighbours around it."""
     shown = matter.shown
     colours = matter.density.new_zeros(len(matter.nodes), 27)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from volkit.distillation.exact.factor import CP_AXES, VM_AXES, Block, cp_factors, vm_factors
-from volkit.distillation.exact.matter import OPAQUE_ALPHA, Matter, matter_on, shown_colours
+from volkit.distillation.exact.matter import OPAQUE_ALPHA, LatticeMatter, matter_on, shown_colours
 from volkit.representations.field import Field
 from volkit.representations.tensor_cp import TensorCP
 from volkit.representations.tensor_vm import TensorVM, grid_size
@@ -84,7 +84,7 @@ def _start(teacher: Field, student: TensorVM | TensorCP, scheme: Scheme, copies:
     student.load_state_dict({**student.state_dict(), **tensors})
 
 
-def _window(matter: Matter) -> tuple[slice, ...]:
+def _window(matter: LatticeMatter) -> tuple[slice, ...]:
     """The box of nodes around all matter: outside it all factors are zero."""
     _, ny, nz = matter.sizes
     nodes = matter.nodes
@@ -95,14 +95,16 @@ def _window(matter: Matter) -> tuple[slice, ...]:
     return tuple(slice(low, high + 1) for low, high in zip(first, last, strict=True))
 
 
-def _dense(matter: Matter, values: Tensor, window: tuple[slice, ...], elsewhere: float) -> Float[Tensor, "x y z"]:
+def _dense(
+    matter: LatticeMatter, values: Tensor, window: tuple[slice, ...], elsewhere: float
+) -> Float[Tensor, "x y z"]:
     nx, ny, nz = matter.sizes
     dense = values.new_full((nx * ny * nz,), elsewhere)
     dense[matter.nodes] = values
     return dense.view(nx, ny, nz)[window]
 
 
-def _density_block(student: TensorVM | TensorCP, matter: Matter, window: tuple[slice, ...]) -> Block:
+def _density_block(student: TensorVM | TensorCP, matter: LatticeMatter, window: tuple[slice, ...]) -> Block:
     """Bounds on the density feature f, `sigma = scale softplus(f + shift)`, and weights in alpha space.
 
     Near a surface f is known and counts as `(d alpha / d f)^2`. In empty space it must stay below a bound, inside a
@@ -134,7 +136,7 @@ def _softplus_inverse(values: Tensor) -> Tensor:
 
 
 def _appearance(
-    colours: Float[Tensor, "node 27"], matter: Matter, window: tuple[slice, ...], scheme: Scheme, rank: int
+    colours: Float[Tensor, "node 27"], matter: LatticeMatter, window: tuple[slice, ...], scheme: Scheme, rank: int
 ) -> tuple[list[Tensor], Float[Tensor, "27 rank"]]:
     """Factors and basis: each principal component of the coefficients gets terms in proportion to its size.
 

@@ -55,6 +55,7 @@ def read(path: Path) -> AnalyticField:
 
 
 def sniff(path: Path) -> bool:
+    """Whether a file is a small JSON text with the mark of an analytic scene."""
     if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size > MAX_FILE_BYTES:
         return False
     return MARK in path.read_text(encoding="utf-8", errors="replace")

@@ -45,7 +45,7 @@ def read(path: Path) -> Representation:
 
 
 def write(representation: Representation, path: Path) -> None:
-    """What `train.py --render_only` of the project loads; frame, provenance and occupancy in an entry of our own."""
+    """What the project's own renderer loads; frame, provenance and occupancy in an entry of our own."""
     assert isinstance(representation, TensorVM | TensorCP)
     if representation.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")

@@ -26,9 +26,8 @@ __all__ = [
     "splats_of",
 ]
 
-FLAT_LOG_SCALE = (
-    -20.0
-)  # log of a surfel's third scale, where a file needs one; splat-transform reads and writes no smaller ones
+# The log of a surfel's third scale, where a file needs one; findings/splat_transform_flat_scales.sh has why no smaller.
+FLAT_LOG_SCALE = -20.0
 MIN_SCALE = 1e-30  # of a scale: 0 has no logarithm
 LOGIT_MARGIN = 1e-7  # from 0 and 1, where an opacity has no logit
 FINEST_CELLS = (1 << 21) - 1  # cells a side

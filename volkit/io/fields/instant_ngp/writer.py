@@ -41,11 +41,11 @@ def _check(field: HashGrid, path: Path) -> None:
     config, scale = field.config, field.config.density_scale
     edges = field.domain.extent
     if field.domain.contracted or max(edges) - min(edges) > EQUAL * max(edges):
-        raise FormatError(path, "holds fields in cubes only", "convert it with --to hash_grid first")
+        raise FormatError(path, "holds fields in cubes only", "distil it into a hash grid first")
     if scale not in [float(1 << k) for k in range(8)]:
-        raise FormatError(path, f"cannot hold density in units of {scale}", "convert it with --to hash_grid first")
+        raise FormatError(path, f"cannot hold density in units of {scale}", "distil it into a hash grid first")
     if config.bias or config.width not in FUSED_WIDTHS:
-        raise FormatError(path, "cannot hold these networks", "convert it with --to hash_grid first")
+        raise FormatError(path, "cannot hold these networks", "distil it into a hash grid first")
     first = field.density_network[: config.width * config.density_shape.padded_inputs].view(config.width, -1)
     if bool(first[:, config.density_shape.inputs :].any()):
         raise FormatError(path, "pads features with 0, not with 1", "choose levels that fill a multiple of 16")

@@ -78,7 +78,11 @@ def _axes_of(path: Path, header: Header) -> int:
     axes = struct.unpack_from("<I", named[-1])[0] if named else RUB
     axes = axes or RUB
     if axes > 16 or np.linalg.det(_matrix(axes)) < 0:
-        raise FormatError(path, f"names the axes {axes}, a mirror image of a .ply's", "give --spz-frame rub or ply")
+        raise FormatError(
+            path,
+            f"names the axes {axes}, a mirror image of a .ply's",
+            "say which: rub or ply",
+        )
     return axes
 
 

@@ -1,4 +1,4 @@
-"""What a fit or a conversion will take, said before it begins: `--dry-run`."""
+"""What a fit or a conversion will take, said before it begins."""
 
 from typing import Any
 
