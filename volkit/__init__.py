@@ -141,8 +141,8 @@ __all__ = [
     "Points", "Progress", "RefineOptions", "Representation", "RepresentationConfig", "Result", "RetextureOptions",
     "ScoreSettings", "Similarity", "Splats", "SplatsConfig", "StepEvent", "StepInfo", "Strategy", "Style",
     "TensorCPConfig", "TensorVMConfig", "ViewRecord", "ViewReport", "VoxelsConfig", "__version__", "compare", "convert",
-    "distill", "edit", "edit_with_prompt", "extract_mesh", "fit", "generate", "load", "load_photos", "make_game_asset", "methods",
-    "ops", "refine", "register_format", "register_representation", "render", "retexture", "save", "view",
+    "distill", "edit", "edit_with_prompt", "extract_mesh", "fit", "generate", "load", "load_photos", "make_game_asset",
+    "methods", "ops", "refine", "register_format", "register_representation", "render", "retexture", "save", "view",
 ]  # fmt: skip
 
 Name = str | PathLike[str]

@@ -7,9 +7,8 @@ from pathlib import Path
 from volkit.files.errors import FormatError
 from volkit.files.provenance import provenance_of
 from volkit.io.meshes.asset import Asset, Style
-from volkit.io.meshes.bare_writer import write_ply, write_stl
+from volkit.io.meshes.bare_writer import write_obj, write_ply, write_stl
 from volkit.io.meshes.gltf_writer import check_gltf, write_gltf
-from volkit.io.meshes.obj_writer import write_obj
 from volkit.io.meshes.usd_writer import check_usd, write_usd
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
