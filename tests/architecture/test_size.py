@@ -110,7 +110,7 @@ def test_no_class_name_stands_twice():
 
 
 def splinters() -> list[str]:
-    """Short modules that a single sibling imports."""
+    """Short modules that a single sibling imports; probes are programs by themselves, which the sandbox runs."""
     known = {module(path): path for path in PACKAGE}
     importers: dict[Path, set[Path]] = {path: set() for path in PACKAGE}
     for path in PACKAGE:
@@ -122,6 +122,7 @@ def splinters() -> list[str]:
         f"{name(path)} belongs to {name(next(iter(users)))}"
         for path, users in importers.items()
         if path.stem != "__init__"
+        and not path.stem.endswith("_probe")
         and len(users) == 1
         and next(iter(users)).parent == path.parent
         and len(path.read_text(encoding="utf-8").splitlines()) < SPLINTER_LINES

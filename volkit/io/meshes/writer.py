@@ -4,32 +4,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
-from volkit.files.provenance import provenance_of
+from volkit.files.provenance import comments_of, provenance_of
 from volkit.io.meshes.asset import Asset, Style
-from volkit.io.meshes.bare_writer import write_obj, write_ply, write_stl
+from volkit.io.meshes.bare_writer import write_ply, write_stl
 from volkit.io.meshes.gltf_writer import check_gltf, write_gltf
+from volkit.io.meshes.pictures import PictureFile, picture_files
 from volkit.io.meshes.usd_writer import check_usd, write_usd
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
+from volkit.typing import Tensor
 
-__all__ = ["check_style", "write_asset", "write_mesh"]
+__all__ = ["check_style", "write_asset", "write_mesh", "write_obj"]
+
+UPRIGHT = (".ply", ".stl")  # +Z up, as scanners and printers have it; the others +Y
 
 
 def _check_bare(path: Path, style: Style) -> None:
     if style.draco or style.quantize:
         raise FormatError(path, "Draco and quantized arrays are glTF's", "leave them out, or write .glb")
-
-
-GLTF, OBJ, PLY, STL, USD = (
-    (write_gltf, check_gltf), (write_obj, _check_bare), (write_ply, _check_bare), (write_stl, _check_bare),
-    (write_usd, check_usd),
-)  # fmt: skip
-WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, Style], None]]] = {
-    ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
-    ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
-}  # fmt: skip
-UPRIGHT = (".ply", ".stl")  # +Z up, as scanners and printers have it; the others +Y
 
 
 def check_style(path: Path, style: Style) -> None:
@@ -52,3 +49,48 @@ def write_mesh(mesh: Representation, path: Path) -> None:
     """A mesh as it is and lies, without asking for anything."""
     assert isinstance(mesh, Mesh)
     write_asset(Asset((mesh,), metallic_roughness=mesh.metallic_roughness), path, Style(frame=mesh.frame))
+
+
+def write_obj(asset: Asset, path: Path, style: Style) -> None:
+    """Positions, normals, uv or colours; maps of base colour and normals."""
+    mesh = asset.levels[0]
+    place = mesh.world_from_local
+    positions = place.points(mesh.vertices.double())
+    textured = mesh.config.texture[0] > 0
+    if not textured:
+        positions = torch.cat([positions, mesh.colours[:, :3].double() / 255.0], 1)
+    lines = [f"# {line}" for line in (f"{path.stem}, metres", *comments_of(asset.extras))] + [f"o {path.stem}"]
+    lines += _rows("v", positions) + _rows("vn", place.vectors(mesh.triangles.normals.double()))
+    corner, numbers = "{0}//{0}", [1 + mesh.faces.long().numpy()]
+    if textured:
+        uv, number = np.unique(mesh.corner_uv.reshape(-1, 2).numpy(), axis=0, return_inverse=True)
+        lines += [f"mtllib {path.stem}.mtl", f"usemtl {path.stem}"]
+        lines += _rows("vt", torch.from_numpy(uv * [1, -1] + [0, 1]))  # v runs up
+        corner, numbers = "{0}/{1}/{0}", [*numbers, 1 + number.reshape(-1, 3)]
+    lines += ["f " + " ".join(corner.format(*names) for names in face) for face in np.stack(numbers, -1).tolist()]
+    pictures = picture_files(asset, style.texture_format) if textured else []
+    beside = {p.named(path.stem): p.data for p in pictures}
+    if textured:
+        beside[f"{path.stem}.mtl"] = _material(path.stem, pictures)
+    write_together(path, ("\n".join(lines) + "\n").encode(), beside)
+
+
+def _rows(key: str, values: Tensor) -> list[str]:
+    return [" ".join([key, *(f"{value:.9g}" for value in row)]) for row in values.tolist()]
+
+
+def _material(stem: str, pictures: list[PictureFile]) -> bytes:
+    """White, times the picture; without highlights."""
+    slots = {"baseColor": "map_Kd", "normal": "norm"}
+    maps = [f"{slots[p.slot]} {p.named(stem)}" for p in pictures if p.slot in slots]
+    return "\n".join([f"newmtl {stem}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", *maps, ""]).encode()
+
+
+GLTF, OBJ, PLY, STL, USD = (
+    (write_gltf, check_gltf), (write_obj, _check_bare), (write_ply, _check_bare), (write_stl, _check_bare),
+    (write_usd, check_usd),
+)  # fmt: skip
+WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, Style], None]]] = {
+    ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
+    ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
+}  # fmt: skip
