@@ -47,7 +47,9 @@ def test_gltf_comes_back(tmp_path: Path, style: Style) -> None:
         3.0 * 2**-14 if style.draco else 3.0 * 2**-16 if style.quantize else 1e-6
     )  # 3 units across; a lattice step
     _same_surface(again, FINEST, packing)
-    _same_colours(again, FINEST, 1e-3 if style.picture == "png" and not style.draco else 0.03)  # JPEG's and WebP's loss
+    _same_colours(
+        again, FINEST, 1e-3 if style.texture_format == "png" and not style.draco else 0.03
+    )  # JPEG's and WebP's loss
     assert again.texture.shape == FINEST.texture.shape
     assert torch.equal(again.metallic_roughness, WHOLE.metallic_roughness)
 
