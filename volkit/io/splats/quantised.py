@@ -22,7 +22,7 @@ def coded(unit: Float[Tensor, "*shape"], most: int) -> Float[Tensor, "*shape"]:
 
 
 def by_blocks(
-    values: Float[Tensor, "splat *shape"], code: Callable[[Tensor], Tensor]
+    values: Float[Tensor, " splat *shape"], code: Callable[[Tensor], Tensor]
 ) -> UInt8[np.ndarray, "splat byte"]:
     """What `code` makes of values, as bytes: so many splats at a time as stay in the cache on the way."""
     parts = [code(part).to(torch.uint8).flatten(1) for part in values.split(BLOCK)]
