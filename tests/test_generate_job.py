@@ -165,7 +165,7 @@ def _scheduler(folder, **changes):
 
 def test_nan_stops_the_run_and_keeps_what_was_good(prior, tmp_path, monkeypatch):
     """At the third step the prior answers NaN: step and part are named, the state of step 2 is still there."""
-    from volkit.files.checkpoint import read_state
+    from volkit.files.tensor_file import read_state
     from volkit.guidance.pipeline import PipelinePrior
 
     asked, answers = 0, PipelinePrior.eps

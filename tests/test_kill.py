@@ -14,7 +14,7 @@ import torch
 
 from volkit.commands.convert import ConvertJob
 from volkit.commands.fit import FitJob
-from volkit.files.checkpoint import read_state
+from volkit.files.tensor_file import read_state
 from volkit.io import load
 from volkit.progress import Progress
 from volkit.representations.hash_grid import HashGridConfig

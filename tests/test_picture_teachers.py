@@ -8,7 +8,7 @@ import torch
 
 from volkit.distillation.build import DistillSettings, trainee_from_teacher
 from volkit.distillation.exact.cloud import Cloud, cells_of, cloud_of, voxels_of
-from volkit.distillation.rungs.teacher_pixels import FIRST_PIECES, PERIOD, TeacherPixels
+from volkit.distillation.rungs.pixels import FIRST_PIECES, PERIOD, TeacherPixels
 from volkit.geometry import Domain
 from volkit.rendering.renderer import renderer_for
 from volkit.rendering.viewpoints import orbit_cameras, windows

@@ -176,7 +176,7 @@ def test_a_full_disk_is_named(tmp_path):
 LIMITED = """
 import resource, signal, sys, torch
 from volkit.io import FormatError
-from volkit.files.checkpoint import write_state
+from volkit.files.tensor_file import write_state
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 try:

@@ -5,7 +5,7 @@ import torch
 from test_devices import photographs  # noqa: F401
 
 from volkit.distillation.learn import FitSettings, trainee_from_photographs, untrained_scene
-from volkit.files.checkpoint import read_state, write_state
+from volkit.files.tensor_file import read_state, write_state
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig

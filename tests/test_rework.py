@@ -17,7 +17,7 @@ from volkit.generation.start_asset import control_picture
 from volkit.generation.started import ensure_uv, place_of
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
-from volkit.meshing.denoise import bend
+from volkit.meshing.simplify import bend
 from volkit.progress import Progress
 from volkit.representations import Mesh, SplatsConfig
 from volkit.representations.voxels import VoxelsConfig

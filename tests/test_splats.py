@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from volkit.distillation.exact.flat import flattened
-from volkit.distillation.exact.surface import SurfacePoints, place_splats
+from volkit.distillation.exact.surface import SurfacePoints, flattened, place_splats
 from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise, relocate
 from volkit.editing.decimate import thin_splats
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from volkit.geometry.tangents import corner_tangents
-from volkit.geometry.triangles import Triangles
+from volkit.geometry.triangles import Triangles, corner_tangents
 
 SQUARE = Triangles(torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), torch.tensor([[0, 1, 2], [0, 2, 3]]))
 

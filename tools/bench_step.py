@@ -19,8 +19,8 @@ from volkit.io.fields.analytic_scene import bundled, read
 from volkit.ops.adam import AdamRule, adam_
 from volkit.ops.composite import composite
 from volkit.rendering.volume import STOP, VolumeRenderer, render_rays
-from volkit.representations.activations import truncated_exp
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
+from volkit.representations.heads import truncated_exp
 from volkit.sampling.occupancy import OccupancySampler, stride_for
 from volkit.sampling.occupancy_grid import copy_occupancy, fill_occupancy
 from volkit.sampling.visible import VisibleSampler

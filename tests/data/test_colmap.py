@@ -8,8 +8,7 @@ import torch
 from scenery import ball, ring, save_pictures
 
 from volkit.data import load_photographs
-from volkit.data.colmap_files import MODELS, CameraRow
-from volkit.data.colmap_lens import lens_of
+from volkit.data.colmap import MODELS, CameraRow, lens_of
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE
 from volkit.io import FormatError
 

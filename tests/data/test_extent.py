@@ -7,8 +7,7 @@ import torch
 from scenery import CENTRE, ball, nerfstudio, ring
 
 from volkit.data import load_photographs
-from volkit.data.extent import parse_domain
-from volkit.data.hull import visual_hull_box
+from volkit.data.extent import parse_domain, visual_hull_box
 from volkit.data.world import parse_up, rotation_to_z
 from volkit.geometry import Cameras, Domain
 from volkit.io import FormatError

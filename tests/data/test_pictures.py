@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from volkit.data.area import area_average
-from volkit.data.pictures import read_mask, read_picture, read_pictures, size_of_picture
+from volkit.data.pictures import area_average, read_mask, read_picture, read_pictures, size_of_picture
 from volkit.geometry.colour import array_srgb_from_linear
 from volkit.io import FormatError
 

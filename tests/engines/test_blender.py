@@ -11,7 +11,7 @@ from PIL import Image
 
 from volkit.evaluation.metrics import psnr
 from volkit.geometry import Cameras
-from volkit.geometry.tangents import corner_tangents
+from volkit.geometry.triangles import corner_tangents
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.writer import write_asset
 from volkit.rendering import renderer_for

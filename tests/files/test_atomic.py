@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from volkit.files.atomic import atomic_write
-from volkit.files.checkpoint import write_state
+from volkit.files.tensor_file import write_state
 from volkit.geometry import Domain
 from volkit.io import save
 from volkit.representations import SplatsConfig

@@ -6,7 +6,7 @@ import torch
 from closed_form import seeded
 
 from volkit.guidance import METHODS, Condition, Conditions, Guidance, MixturePrior, Noised
-from volkit.guidance.discriminator import Discriminator
+from volkit.guidance.critic import Discriminator
 from volkit.guidance.ratio import ExactRatio
 
 

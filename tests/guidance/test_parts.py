@@ -8,7 +8,6 @@ import torch
 from closed_form import SCHEDULE, directions, mixture, seeded, weighed
 from small_scene import CAMERA, EXACT, PRIOR, RENDERS, WORDS, g, pictures, same
 
-from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import Cfg, Linear, MinNorm, PerpNeg
 from volkit.guidance.condition import Conditions
 from volkit.guidance.guidance import Guidance, Method
@@ -20,8 +19,8 @@ from volkit.guidance.prior import GridPrior, Noised
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import DIVERGENCES
 from volkit.guidance.second_scores import NoSecond
-from volkit.guidance.shaping import Clip, Mirror, RankWeighing
-from volkit.guidance.weights import WEIGHTS, one
+from volkit.guidance.step_predictions import StepPredictions
+from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighing, one
 
 
 def test_t12_perp_neg():

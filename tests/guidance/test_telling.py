@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from volkit.geometry import Cameras
-from volkit.guidance.telling import CAMERA_ENCODINGS, circle_numbers
+from volkit.guidance.prompts import CAMERA_ENCODINGS, circle_numbers
 
 
 def camera(azimuth, elevation, distance=3.0, focal=20.0, side=8):

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from volkit.files.checkpoint import read_state, write_state
 from volkit.files.errors import FormatError
+from volkit.files.tensor_file import read_state, write_state
 
 
 def test_round_trip_is_exact(tmp_path):

@@ -159,7 +159,7 @@ def test_answers(tmp_path, kind, average, bounded):
 
 def test_published_parameter_counts():
     """Nerfacto's table of 16 levels to 2048 cells and 2^19 entries, and its networks of 64."""
-    from volkit.io.fields.nerfacto_networks import TcnnNetwork
+    from volkit.io.fields.nerfacto import TcnnNetwork
     from volkit.ops.hash_encode import HashLevels
 
     levels = HashLevels(16, 2, 19, 16, math.exp(math.log(2048 / 16) / 15))

@@ -4,7 +4,7 @@ import torch
 from shapes import ball
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.denoise import bend, denoise
+from volkit.meshing.simplify import bend, denoise
 
 EDGE = 0.075  # of the lattice that the ball comes from
 

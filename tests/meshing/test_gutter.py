@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.meshing.gutter import finer
+from volkit.meshing.paint import finer
 
 
 def test_a_ramp_stays_a_ramp() -> None:

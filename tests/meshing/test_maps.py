@@ -6,8 +6,7 @@ import torch
 from shapes import ball, joined, sheet
 from torch.nn import functional
 
-from volkit.geometry.tangents import corner_tangents
-from volkit.geometry.triangles import Triangles
+from volkit.geometry.triangles import Triangles, corner_tangents
 from volkit.meshing.maps import OCCLUSION_SHARE, bake_normals, bake_occlusion
 from volkit.meshing.simplify import simplify
 from volkit.meshing.unwrap import Atlas, unwrap

@@ -14,7 +14,7 @@ from toy.views import even_views
 
 from volkit.guidance import Condition, Noised
 from volkit.guidance.pipeline import open_prior
-from volkit.guidance.telling import circle_numbers
+from volkit.guidance.prompts import circle_numbers
 
 FOLDER = HELD_OUT.parent
 SHIPPED = [name for name in MODELS if (FOLDER / name / "model_index.json").is_file()]

@@ -13,8 +13,8 @@ from toy.views import even_views
 
 from volkit.guidance import Cfg, Conditions, Noised
 from volkit.guidance.pipeline import open_prior
+from volkit.guidance.prompts import CAMERA_ENCODINGS
 from volkit.guidance.sample import sample
-from volkit.guidance.telling import CAMERA_ENCODINGS
 
 WORDS = "a red cube on a blue sphere"
 

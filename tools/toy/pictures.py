@@ -12,8 +12,7 @@ from toy.networks import Model
 from toy.rendering import render
 from toy.scenes import exact_scene
 from toy.views import joint_views, web_views
-from volkit.guidance.prompts import Prompts, sides_of
-from volkit.guidance.telling import circle_numbers
+from volkit.guidance.prompts import Prompts, circle_numbers, sides_of
 from volkit.typing import Float, Tensor
 
 __all__ = ["HELD_OUT", "Shown", "held_out", "shown"]

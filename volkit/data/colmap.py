@@ -1,24 +1,234 @@
-"""COLMAP sparse models, binary and text: `cameras`, `images`, `points3D` beside the pictures.
+"""COLMAP models, in text and in binary: cameras with their lenses, poses, points."""
 
-Layout: COLMAP documentation, "Output format"; lens formulas: `src/colmap/sensor/models.h`. COLMAP's pixel centres,
-camera axes and undistorted plane are ours; its poses are camera_from_world.
-"""
-
+import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from volkit.data.colmap_files import CameraRow, ImageRow, Model, read_model
-from volkit.data.colmap_lens import lens_of
 from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing
 from volkit.files.errors import FormatError
-from volkit.typing import Tensor
+from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Lens
+from volkit.typing import Float, Tensor
 
-__all__ = ["READER"]
+__all__ = ["MODELS", "READER", "CameraRow", "ImageRow", "Model", "lens_of", "read_model"]
+
+
+# Number, name and count of parameters of every camera model.
+MODELS = {
+    0: ("SIMPLE_PINHOLE", 3),
+    1: ("PINHOLE", 4),
+    2: ("SIMPLE_RADIAL", 4),
+    3: ("RADIAL", 5),
+    4: ("OPENCV", 8),
+    5: ("OPENCV_FISHEYE", 8),
+    6: ("FULL_OPENCV", 12),
+    7: ("FOV", 5),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4),
+    9: ("RADIAL_FISHEYE", 5),
+    10: ("THIN_PRISM_FISHEYE", 12),
+}
+COUNTS = dict(MODELS.values())
+
+ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+Numbers = tuple[float, ...]
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", "")
 FOLDERS = ("images", "input", "dense/images", "")
+
+
+@dataclass(frozen=True)
+class CameraRow:
+    """One physical camera: model by name, width and height, parameters in COLMAP's order."""
+
+    model: str
+    size: tuple[int, int]
+    params: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One registered picture: camera_from_world as quaternion (w, x, y, z) and translation."""
+
+    name: str
+    quaternion: tuple[float, ...]
+    translation: tuple[float, ...]
+    camera: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A sparse reconstruction."""
+
+    cameras: dict[int, CameraRow]
+    images: list[ImageRow]
+    points: Float[Tensor, "point 3"]
+
+
+class _Cursor:
+    """Reads structs one after the other; running past the end is a damaged file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.at = path, 0
+        self.data = _bytes(path)
+
+    def take(self, layout: str) -> tuple:
+        values = struct.unpack_from(layout, self.data, self.at)
+        self.at += struct.calcsize(layout)
+        return values
+
+    def text(self) -> str:
+        end = self.data.index(b"\0", self.at)
+        text = self.data[self.at : end].decode()
+        self.at = end + 1
+        return text
+
+    def skip(self, count: int) -> None:
+        if count < 0 or self.at + count > len(self.data):
+            raise ValueError("a count runs past the end of the file")
+        self.at += count
+
+
+def read_model(folder: Path) -> Model:
+    """Read `cameras`, `images` and, where it exists, `points3D`; FormatError for damaged files."""
+    binary = (folder / "cameras.bin").is_file()
+    readers = (_cameras_bin, _images_bin, _points_bin) if binary else (_cameras_txt, _images_txt, _points_txt)
+    parts = []
+    for name, reader in zip(("cameras", "images", "points3D"), readers, strict=True):
+        path = folder / f"{name}{'.bin' if binary else '.txt'}"
+        if name == "points3D" and not path.is_file():
+            parts.append(torch.zeros(0, 3))
+            continue
+        try:
+            parts.append(reader(path))
+        except (ValueError, KeyError, IndexError, struct.error, UnicodeDecodeError, OverflowError) as error:
+            raise FormatError(path, f"is damaged ({error})", "export the model again") from error
+    model = Model(*parts)
+    return Model(model.cameras, model.images, model.points[model.points.isfinite().all(-1)])
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FormatError(path, f"cannot be read ({error.strerror})", "check the path") from error
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in _bytes(path).decode().splitlines() if not line.startswith("#")]
+
+
+def _camera(model: str, size: tuple[int, int], params: tuple[float, ...]) -> CameraRow:
+    if COUNTS.get(model) != len(params):
+        raise ValueError(f"camera model {model} with {len(params)} parameters")
+    if not (0 < size[0] < 1 << 20 and 0 < size[1] < 1 << 20) or not np.isfinite(params).all() or params[0] <= 0:
+        raise ValueError("a camera has no usable size or focal length")
+    return CameraRow(model, size, params)
+
+
+def _cameras_bin(path: Path) -> dict[int, CameraRow]:
+    cursor, cameras = _Cursor(path), {}
+    for _ in range(cursor.take("<Q")[0]):
+        key, model, width, height = cursor.take("<iiQQ")
+        name, count = MODELS[model]
+        cameras[key] = _camera(name, (width, height), cursor.take(f"<{count}d"))
+    return cameras
+
+
+def _cameras_txt(path: Path) -> dict[int, CameraRow]:
+    cameras = {}
+    for words in (line.split() for line in _lines(path) if line.strip()):
+        params = tuple(float(word) for word in words[4:])
+        cameras[int(words[0])] = _camera(words[1], (int(words[2]), int(words[3])), params)
+    return cameras
+
+
+def _images_bin(path: Path) -> list[ImageRow]:
+    cursor, images = _Cursor(path), []
+    for _ in range(cursor.take("<Q")[0]):
+        values = cursor.take("<i7di")
+        name = cursor.text()
+        cursor.skip(24 * cursor.take("<Q")[0])
+        images.append(ImageRow(name, values[1:5], values[5:8], values[8]))
+    return images
+
+
+def _images_txt(path: Path) -> list[ImageRow]:
+    """Two lines a picture; the second, of its 2D points, may be empty."""
+    images, lines = [], _lines(path)
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    for line in lines[::2]:
+        if not line.strip():
+            continue
+        words = line.split(maxsplit=9)
+        values = [float(word) for word in words[1:8]]
+        images.append(ImageRow(words[9].strip(), tuple(values[:4]), tuple(values[4:]), int(words[8])))
+    return images
+
+
+def _points_bin(path: Path) -> Tensor:
+    cursor, points = _Cursor(path), []
+    for _ in range(cursor.take("<Q")[0]):
+        values = cursor.take("<Q3d3BdQ")
+        points.append(values[1:4])
+        cursor.skip(8 * values[8])
+    return torch.tensor(points, dtype=torch.float64).view(-1, 3)
+
+
+def _points_txt(path: Path) -> Tensor:
+    points = [[float(word) for word in line.split(maxsplit=4)[1:4]] for line in _lines(path) if line.strip()]
+    return torch.tensor(points, dtype=torch.float64).view(-1, 3)
+
+
+def lens_of(source, camera: CameraRow) -> tuple[Lens, Numbers, tuple[float, float, float, float], str]:
+    """Lens, coefficients in its order, intrinsics (fx, fy, cx, cy), and a note where the model is approximated."""
+    params = camera.params
+    if camera.model in ONE_FOCAL:
+        intrinsics, rest = (params[0], params[0], params[1], params[2]), params[3:]
+    else:
+        intrinsics, rest = (params[0], params[1], params[2], params[3]), params[4:]
+    match camera.model:
+        case "SIMPLE_PINHOLE" | "PINHOLE":
+            return PINHOLE, (), intrinsics, ""
+        case "SIMPLE_RADIAL" | "RADIAL" | "OPENCV" | "FULL_OPENCV":
+            # Shorter lists are the first of k1 k2 p1 p2 k3 k4 k5 k6.
+            return (OPENCV, rest, intrinsics, "") if any(rest) else (PINHOLE, (), intrinsics, "")
+        case "OPENCV_FISHEYE" | "SIMPLE_RADIAL_FISHEYE" | "RADIAL_FISHEYE":
+            return FISHEYE, rest, intrinsics, ""
+        case "THIN_PRISM_FISHEYE":
+            k1, k2, p1, p2, k3, k4, sx1, sy1 = rest
+            if any((p1, p2, sx1, sy1)):
+                fact = "uses THIN_PRISM_FISHEYE with tangential or prism terms, which no lens here has"
+                raise FormatError(source, fact, "run colmap image_undistorter first")
+            return FISHEYE, (k1, k2, k3, k4), intrinsics, ""
+        case _:
+            return _field_of_view(source, camera, intrinsics, rest[0])
+
+
+def _field_of_view(source, camera: CameraRow, intrinsics, omega: float):
+    """FOV model `r_d = atan(2 r tan(w / 2)) / w` as a fisheye polynomial in theta, fitted over the picture.
+
+    With c = 2 tan(w / 2) / w the focal lengths take the factor c, the model's slope at the centre (Devernay and
+    Faugeras 2001). More than a tenth of a pixel off raises FormatError.
+    """
+    if abs(omega) < 1e-6:
+        return PINHOLE, (), intrinsics, ""
+    fx, fy, cx, cy = intrinsics
+    slope = 2 * math.tan(omega / 2) / omega
+    corner = max(math.hypot(x / fx, y / fy) for x in (cx, camera.size[0] - cx) for y in (cy, camera.size[1] - cy))
+    widest = math.atan(math.tan(min(corner * omega, 1.5)) / (2 * math.tan(omega / 2)))
+    theta = np.linspace(1e-4, max(widest, 1e-3), 400)
+    wanted = np.arctan(2 * np.tan(theta) * math.tan(omega / 2)) / (omega * slope)
+    powers = np.stack([theta**n for n in (3, 5, 7, 9)], -1)
+    found, *_ = np.linalg.lstsq(powers, wanted - theta, rcond=None)
+    error = float(np.abs(powers @ found + theta - wanted).max() * slope * max(fx, fy))
+    if not error < 0.1:
+        raise FormatError(source, f"its FOV lens is {error:.1f} pixels from any lens here", "undistort it first")
+    note = f"FOV lens fitted by a fisheye polynomial, {error:.3f} pixels at worst"
+    return FISHEYE, tuple(found.tolist()), (fx * slope, fy * slope, cx, cy), note
 
 
 @dataclass(frozen=True)

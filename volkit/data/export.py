@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from volkit.data.camera_batch import cameras_of
-from volkit.data.listing import opencv_from_opengl
+from volkit.data.listing import cameras_of, opencv_from_opengl
 from volkit.data.load import load_photographs
 from volkit.data.transforms import read_transforms, shots_from
 from volkit.files.atomic import atomic_write

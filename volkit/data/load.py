@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 
 from volkit.data import colmap, llff, nerfstudio, transforms, video
-from volkit.data.camera_batch import cameras_of
 from volkit.data.extent import Extent, find_extent, parse_domain
-from volkit.data.listing import Listing, Reader, Shot
+from volkit.data.listing import Listing, Reader, Shot, cameras_of
 from volkit.data.photographs import Photographs
 from volkit.data.pictures import Progress, read_mask, read_picture, read_pictures, size_of_picture
 from volkit.data.video import read_frames

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from volkit.data.area import area_average
 from volkit.data.listing import Listing, Reader, Shot, existing
-from volkit.data.pictures import Progress
+from volkit.data.pictures import Progress, area_average
 from volkit.data.transforms import read_transforms, shots_from
 from volkit.files.errors import FormatError
 from volkit.typing import Tensor

@@ -8,14 +8,12 @@ from volkit.choices import ParameterError
 from volkit.devices import on_device
 from volkit.distillation.exact import exact
 from volkit.distillation.exact.cloud import cells_of, cloud_of, voxels_of
-from volkit.distillation.exact.flat import flattened
-from volkit.distillation.exact.surface import place_splats, surface_points
+from volkit.distillation.exact.surface import flattened, place_splats, surface_points
 from volkit.distillation.pvd.method import METHODS
 from volkit.distillation.pvd.start import pvd_student
 from volkit.distillation.rungs.cache import CacheSize
-from volkit.distillation.rungs.pixels import Gains, PixelRung, PixelTable
+from volkit.distillation.rungs.pixels import Gains, PixelRung, PixelTable, TeacherPixels
 from volkit.distillation.rungs.plan import Ladder, plan_stages
-from volkit.distillation.rungs.teacher_pixels import TeacherPixels
 from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
 from volkit.distillation.splats.strategy import Strategy

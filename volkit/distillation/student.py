@@ -2,20 +2,37 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from volkit.distillation.rungs.rung import Rung
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.field import Field
 from volkit.sampling.occupancy_grid import OccupancyGrid
 from volkit.training.loop import ParameterChange, StepInfo, StepLosses
+from volkit.typing import Tensor
 
-__all__ = ["FieldStudent", "Schedule", "Stage"]
+__all__ = ["FieldStudent", "Rung", "Schedule", "Stage"]
+
 
 PENALTY_INTERVAL = 16  # steps between penalties: they visit every parameter, a batch few (Karras et al. 2020, 4.1)
+
+
+class Rung(Protocol):
+    """Binds teacher, views and sampler at construction; yields named losses of a student."""
+
+    def losses(self, student: Field, moment: StepInfo) -> dict[str, Tensor]:
+        """Named, weighted losses at a moment of the optimisation."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up `state()`."""
+        ...
 
 
 @dataclass(frozen=True)

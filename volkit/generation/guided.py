@@ -17,13 +17,12 @@ from volkit.generation.rung import ConditionBuilder, ScoreRung
 from volkit.generation.start_asset import StartAsset
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
 from volkit.guidance.condition import Conditions
-from volkit.guidance.discriminator import Discriminator
+from volkit.guidance.critic import Discriminator
 from volkit.guidance.pipeline import Additions, LoraPrior, PipelinePrior, open_prior
 from volkit.guidance.prior import GuidingPrior, Prior, guiding_prior
-from volkit.guidance.prompts import FLAWS, NEGATIVE, Prompts, conditions_for
+from volkit.guidance.prompts import CAMERA_ENCODINGS, FLAWS, NEGATIVE, Prompts, conditions_for
 from volkit.guidance.ramps import Ramp
 from volkit.guidance.sample import sample
-from volkit.guidance.telling import CAMERA_ENCODINGS
 from volkit.typing import Float, Tensor
 
 __all__ = [

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from volkit.guidance.condition import Conditions
-from volkit.guidance.critic import critic_loss, denoising_loss
-from volkit.guidance.discriminator import Discriminator
+from volkit.guidance.critic import Discriminator, critic_loss, denoising_loss
 from volkit.guidance.guidance import Guidance
 from volkit.guidance.prior import Prior, Score
 from volkit.typing import Float, Tensor

@@ -10,7 +10,7 @@ from volkit.generation.penalties import Penalties
 from volkit.generation.splat_particle import SplatParticle
 from volkit.geometry import Domain, Similarity
 from volkit.meshing.bake import bake_texture
-from volkit.meshing.denoise import denoise
+from volkit.meshing.simplify import denoise
 from volkit.meshing.unwrap import unwrap
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import occupied_sphere, orbit_cameras

@@ -11,8 +11,7 @@ from volkit.guidance.prior import GridPrior, Noised, Prior, Score
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import ExactRatio, LogRatio
 from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SampledNoise, SourceBranch
-from volkit.guidance.shaping import Clip, Mirror, RankWeighing
-from volkit.guidance.weights import WEIGHTS
+from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighing
 
 __all__ = [
     "METHODS",

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import torch
 
-from volkit.guidance.asking import StepPredictions
 from volkit.guidance.ramps import Ramp, value
+from volkit.guidance.step_predictions import StepPredictions
 from volkit.typing import Tensor
 
 __all__ = ["Bounded", "Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "RandomScale"]

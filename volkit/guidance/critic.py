@@ -1,16 +1,20 @@
 """What a critic learns: the noise in renders, so that it comes to know their score."""
 
+import math
 from dataclasses import replace
 
 import torch
+from torch import nn
+from torch.nn.functional import softplus
 
 from volkit.guidance.condition import Condition, Conditions
 from volkit.guidance.guidance import Guidance
+from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.prior import Noised, Prior, Score
 from volkit.guidance.second_scores import Critic
 from volkit.typing import Float, Tensor
 
-__all__ = ["critic_loss", "denoising_loss"]
+__all__ = ["Discriminator", "critic_loss", "denoising_loss"]
 
 
 def denoising_loss(
@@ -56,3 +60,45 @@ def critic_loss(
     if float(torch.rand((), generator=generator, device=generator.device)) < camera_drop:
         told = replace(told, camera=None)
     return denoising_loss(guidance.prior, guidance.critic, x, told, generator, second.anti_prior)
+
+
+class Discriminator(nn.Module):
+    """`log r = log p_t(x_t) - log q_t(x_t)` from a small convolutional network that is told the time.
+
+    The logistic loss `E_p[log(1 + e^-D)] + E_q[log(1 + e^D)]` is least where D is the log ratio (Goodfellow et al.
+    2014; f-distill, arXiv 2502.15681). r is divided by its mean over the batch, as f-distill does: a ratio has mean 1
+    among renders.
+    """
+
+    def __init__(self, channels: int, schedule: NoiseSchedule, generator: torch.Generator, width: int = 32) -> None:
+        super().__init__()
+        self.schedule = schedule
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+            self.time = nn.Linear(2, width)
+            self.first = nn.Conv2d(channels, width, 3, padding=1)
+            self.second = nn.Conv2d(width, width, 3, stride=2, padding=1)
+            self.last = nn.Linear(width, 1)
+
+    def forward(self, at: Noised, prompt: Condition, critic: Condition) -> Float[Tensor, " view"]:
+        """The log ratio, normalised over the batch."""
+        del prompt, critic  # one discriminator a prompt
+        raw = self.raw(at)
+        return (raw - (raw.logsumexp(0) - math.log(len(raw)))).to(at.x.dtype)
+
+    def raw(self, at: Noised) -> Float[Tensor, " view"]:
+        """D itself."""
+        weight = self.first.weight
+        told = torch.stack([self.schedule.alpha[at.t], self.schedule.sigma[at.t]], -1).to(weight)
+        hidden = torch.nn.functional.silu(self.first(at.x.to(weight)) + self.time(told)[:, :, None, None])
+        return self.last(torch.nn.functional.silu(self.second(hidden)).mean((-2, -1)))[:, 0]
+
+    def loss(self, drawn: Tensor, renders: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:
+        """The logistic loss for clean batches of the prior's space: drawn from the prior, and encoded renders."""
+        return softplus(-self._noised(drawn, generator)).mean() + softplus(self._noised(renders, generator)).mean()
+
+    def _noised(self, x: Tensor, generator: torch.Generator) -> Float[Tensor, " view"]:
+        steps, device = len(self.schedule), generator.device
+        t = torch.randint(steps // 50, steps, (len(x),), generator=generator, device=device).to(x.device)
+        noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
+        return self.raw(Noised(self.schedule.noised(x, noise, t), t))

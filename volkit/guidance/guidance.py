@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import interpolate
 
-from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import Cfg, Combination
 from volkit.guidance.condition import Conditions
 from volkit.guidance.paths import NoisePath, RandomNoise
@@ -13,8 +12,8 @@ from volkit.guidance.prior import Prior, Score
 from volkit.guidance.ramps import Times, Uniform
 from volkit.guidance.ratio import Divergence, LogRatio, density_weight
 from volkit.guidance.second_scores import SampledNoise, SecondScore
-from volkit.guidance.shaping import Shaping
-from volkit.guidance.weights import Weight, sigma_squared
+from volkit.guidance.step_predictions import StepPredictions
+from volkit.guidance.weights import Shaping, Weight, sigma_squared
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Guidance", "Method", "NoisyView"]

@@ -22,8 +22,7 @@ from volkit.guidance.paths import InvertedNoise, RandomNoise, SharedNoise
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import Divergence
 from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SourceBranch
-from volkit.guidance.shaping import Shaping
-from volkit.guidance.weights import alpha, alpha_over_sigma, one, sigma_over_alpha
+from volkit.guidance.weights import Shaping, alpha, alpha_over_sigma, one, sigma_over_alpha
 
 __all__ = [
     "METHODS",

@@ -11,7 +11,19 @@ from volkit.geometry import Cameras
 from volkit.guidance.condition import Condition, Conditions
 from volkit.typing import Float, Tensor
 
-__all__ = ["FLAWS", "NEGATIVE", "Prompts", "angles", "camera_numbers", "conditions_for", "side_of", "sides_of"]
+__all__ = [
+    "CAMERA_ENCODINGS",
+    "FLAWS",
+    "NEGATIVE",
+    "Prompts",
+    "angles",
+    "camera_numbers",
+    "circle_numbers",
+    "conditions_for",
+    "side_of",
+    "sides_of",
+]
+
 
 Side = Literal["front", "side", "back", "overhead"]
 SUFFIX: dict[Side, str] = {"front": "front view", "side": "side view", "back": "back view", "overhead": "overhead view"}
@@ -23,6 +35,8 @@ FLAWS = "oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad str
 # side is pushed away; r is 1 where a camera looks straight at the first side of its pair, 0 at the second.
 FRONT_OF_FRONT_SIDE = SIDE_OF_FRONT_SIDE = (4.0, 0.5, -2.426)
 SIDE_OF_SIDE_BACK, FRONT_OF_SIDE_BACK = (1.0, 0.5, -0.606), (1.0, 0.5, 0.967)
+
+HARMONICS = 3
 
 
 class _Embeds(Protocol):
@@ -142,3 +156,39 @@ def _by_view(rule: Callable[[Tensor, Tensor, Tensor], Tensor], by: Tensor, a: Co
         n: rule(by.view(-1, *(1,) * (x.ndim - 1)).to(x.device), x, y) for n, (x, y) in members.items() if x is not None
     }
     return replace(a, **joined)
+
+
+def circle_numbers(
+    cameras: Cameras, background: Float[Tensor, "3"] | Float[Tensor, "camera 3"]
+) -> Float[Tensor, "camera 16"]:
+    """`1, 2 b - 1 (3), 4 log₂ w, sin ka, cos ka (k = 1 ... 3), sin e, cos e, sin 2e, cos 2e, cos a cos e`.
+
+    Cameras look at the origin with +Z up, from azimuth a and elevation e (`angles`); b is the background's colour; w
+    is half the width that is seen at the origin's distance.
+    All sixteen are zero for a prior that is told nothing.
+    """
+    azimuth, elevation = angles(cameras)
+    half = cameras.centres.norm(dim=-1) * 0.5 * cameras.size[:, 0] / cameras.intrinsics[:, 0]
+    ground = 2.0 * background.to(half).expand(len(cameras), 3) - 1.0
+    turns = [wave(k * azimuth) for k in range(1, HARMONICS + 1) for wave in (torch.sin, torch.cos)]
+    tilts = [wave(k * elevation) for k in (1, 2) for wave in (torch.sin, torch.cos)]
+    facing = azimuth.cos() * elevation.cos()
+    return torch.stack([torch.ones_like(half), *ground.unbind(-1), 4.0 * half.log2(), *turns, *tilts, facing], -1)
+
+
+def _pose(cameras: Cameras, background: Tensor) -> Float[Tensor, "camera 16"]:
+    del background
+    return camera_numbers(cameras)
+
+
+def _silent(cameras: Cameras, background: Tensor) -> Float[Tensor, "camera 16"]:
+    del background
+    return cameras.intrinsics.new_zeros(len(cameras), 16)
+
+
+# By the name that a prior's folder gives to the meaning of its numbers.
+CAMERA_ENCODINGS: dict[str, Callable[[Cameras, Tensor], Float[Tensor, "camera 16"]]] = {
+    "pose": _pose,
+    "circle": circle_numbers,
+    "silent": _silent,
+}

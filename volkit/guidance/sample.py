@@ -2,11 +2,11 @@
 
 import torch
 
-from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import Cfg, Combination
 from volkit.guidance.condition import Conditions
 from volkit.guidance.paths import Trajectory
 from volkit.guidance.prior import Noised, Prior
+from volkit.guidance.step_predictions import StepPredictions
 from volkit.typing import Tensor
 
 __all__ = ["denoised", "sample"]

@@ -5,8 +5,8 @@ from typing import Literal, Protocol
 
 import torch
 
-from volkit.guidance.asking import StepPredictions
 from volkit.guidance.combine import RandomScale
+from volkit.guidance.step_predictions import StepPredictions
 from volkit.typing import Tensor
 
 __all__ = ["Critic", "NegativeWords", "NoSecond", "PriorElsewhere", "SampledNoise", "SecondScore", "SourceBranch"]

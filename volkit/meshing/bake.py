@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Cameras
-from volkit.meshing.gutter import finer, spread
+from volkit.meshing.paint import finer, spread
 from volkit.meshing.unwrap import Atlas
 from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation

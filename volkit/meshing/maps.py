@@ -7,9 +7,8 @@ import torch
 from torch.nn import functional
 
 from volkit.geometry import Rays
-from volkit.geometry.tangents import corner_tangents
-from volkit.geometry.triangles import Triangles
-from volkit.meshing.gutter import finer, spread
+from volkit.geometry.triangles import Triangles, corner_tangents
+from volkit.meshing.paint import finer, spread
 from volkit.meshing.unwrap import Atlas
 from volkit.rendering.surface import first_hits
 from volkit.typing import Float, Int, Tensor, UInt8

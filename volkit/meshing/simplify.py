@@ -1,15 +1,21 @@
 """Fewer faces by quadric errors (Garland and Heckbert 1997), and how far that went from the dense surface."""
 
+import numpy as np
 import torch
 
 from volkit.choices import ParameterError
 from volkit.geometry.triangles import Triangles
 
-__all__ = ["check_levels", "make_levels", "simplify", "smooth"]
+__all__ = ["bend", "check_levels", "denoise", "make_levels", "simplify", "smooth"]
+
 
 MIN_FACES = 4  # faces of anything closed
 FEWER = 4  # times, from one level of detail to the next: half as fine along each side
 ROUNDS, SHRINK, GROW = 3, 0.5, -0.53  # Taubin 1995: what the first half smooths in, the second brings back out
+
+NOISY, CALM = 30.0, 10.0  # degrees at which the middle one of all pairs of neighbours meets
+MIN_NOISY_FACES = 500  # faces; of fewer a solid may well be made that bends everywhere
+ROUNDS_PER_CHECK, MAX_ROUNDS = 2, 20  # of smoothing between two looks, and in all
 
 
 def make_levels(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ...]:
@@ -51,3 +57,25 @@ def smooth(surface: Triangles, rounds: int = ROUNDS) -> Triangles:
         mean = torch.zeros_like(vertices).index_add_(0, one, vertices[other]) / count
         vertices = vertices + step * (mean - vertices)
     return Triangles(vertices, surface.faces)
+
+
+def bend(surface: Triangles) -> float:
+    """Degrees, the median over edges of the angle between the normals of both faces."""
+    import trimesh
+
+    mesh = trimesh.Trimesh(surface.vertices.numpy(), surface.faces.numpy(), process=False)
+    angles = mesh.face_adjacency_angles
+    return float(np.degrees(np.median(angles))) if len(angles) else 0.0
+
+
+def denoise(surface: Triangles) -> tuple[Triangles, int]:
+    """A surface that is noise at the scale of its faces, smoothed until it is not; and the rounds that this took.
+
+    No round for one of few faces, or of faces that mostly lie on with their neighbours, as in solids and good scans.
+    """
+    rounds = 0
+    if len(surface) < MIN_NOISY_FACES or bend(surface) <= NOISY:
+        return surface, rounds
+    while rounds < MAX_ROUNDS and bend(surface) > CALM:
+        surface, rounds = smooth(surface, ROUNDS_PER_CHECK), rounds + ROUNDS_PER_CHECK
+    return surface, rounds

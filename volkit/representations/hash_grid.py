@@ -11,8 +11,8 @@ from volkit.geometry import Domain, Points, sh_basis, sh_count
 from volkit.ops.fused_mlp import MlpShape, fused_mlp
 from volkit.ops.hash_encode import HashLevels, hash_encode
 from volkit.ops.param_group import ParamGroup
-from volkit.representations.activations import truncated_exp
 from volkit.representations.field import Field, FieldSample
+from volkit.representations.heads import truncated_exp
 from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 

@@ -8,9 +8,8 @@ from torch import nn
 
 from volkit.geometry import Domain, Points
 from volkit.ops.param_group import ParamGroup
-from volkit.representations.activations import reviving_relu
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.heads import seed_linear
+from volkit.representations.heads import reviving_relu, seed_linear
 from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 

@@ -10,10 +10,10 @@ from volkit.geometry import Domain, Points, sh_basis
 from volkit.ops.fused_mlp import MlpShape, fused_mlp
 from volkit.ops.param_group import ParamGroup
 from volkit.ops.plane_sample import Factor, plane_sample
-from volkit.representations.activations import truncated_exp
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.growth import adopt_shapes, factor, gradients_in_place, sum_of, variation
 from volkit.representations.hash_grid import xavier
+from volkit.representations.heads import truncated_exp
 from volkit.representations.kinds import RepresentationConfig
 from volkit.typing import Float, Tensor
 

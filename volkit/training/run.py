@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from volkit.files.checkpoint import read_state, write_state
 from volkit.files.errors import FormatError
+from volkit.files.tensor_file import read_state, write_state
 from volkit.progress import Progress
 from volkit.representations.representation import Representation
 from volkit.training.loop import Budget, StepInfo, Trainee, TrainingLoop, Watcher, cosine

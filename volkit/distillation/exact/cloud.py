@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from volkit.distillation.exact.colours import neighbours, spread_colours
+from volkit.distillation.exact.matter import neighbours, spread_colours
 from volkit.geometry import Domain, morton_codes, rotations_of
 from volkit.geometry.spherical_harmonics import C0
 from volkit.representations.field import OCCUPANCY_RESOLUTION

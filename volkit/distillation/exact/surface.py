@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from volkit.distillation.spacing import spacing
-from volkit.geometry import Cameras, Rays
+from volkit.geometry import Cameras, Rays, quaternion_product
 from volkit.geometry.spherical_harmonics import C0
 from volkit.rendering.picture import Picture
 from volkit.rendering.renderer import renderer_for
@@ -14,11 +14,15 @@ from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["SurfacePoints", "place_splats", "surface_points"]
+__all__ = ["SurfacePoints", "flattened", "place_splats", "surface_points"]
+
 
 WIDE_SCALE, FLAT_SCALE = 0.7, 0.2  # standard deviations along the surface and across it, in distances between splats
 OPACITY = 0.8
 ROUNDS = 8  # of rays to a field, twice as many as splats in each: the last ones for scenes that fill few pixels
+
+# Turns about (1, 1, 1): for each shortest axis the one that names it z and keeps the others in order.
+TURNS = ((0.5, 0.5, 0.5, 0.5), (0.5, -0.5, -0.5, -0.5), (1.0, 0.0, 0.0, 0.0))
 
 
 class SurfacePoints:
@@ -102,3 +106,17 @@ def _facing(normals: Float[Tensor, "point 3"]) -> Float[Tensor, "point 4"]:
     turn = torch.where(down, turn.new_tensor([0.0, 1.0, 0.0, 0.0]), turn)
     lost = (normals.square().sum(-1) < 0.5)[:, None]
     return functional.normalize(torch.where(lost, turn.new_tensor([1.0, 0.0, 0.0, 0.0]), turn), dim=-1)
+
+
+def flattened(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Columns of splats without the shortest axis, which becomes the third, the normal; surfels stay as they are."""
+    log_scales = columns["log_scales"]
+    if log_scales.shape[1] == 2:
+        return columns
+    shortest = log_scales.argmin(-1, keepdim=True)
+    kept = (shortest + shortest.new_tensor([1, 2])) % 3
+    turns = log_scales.new_tensor(TURNS)[shortest[:, 0]]
+    return columns | {
+        "log_scales": log_scales.gather(1, kept),
+        "quaternions": quaternion_product(columns["quaternions"], turns),
+    }

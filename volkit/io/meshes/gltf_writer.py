@@ -16,10 +16,9 @@ from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
-from volkit.io.meshes.gltf_builder import GltfBuilder, QuantisationGrid
+from volkit.io.meshes.gltf_builder import GltfBuilder, QuantisationGrid, mesh_rows
 from volkit.io.meshes.gltf_container import packed
 from volkit.io.meshes.pictures import PictureFile, picture_files, see_through
-from volkit.io.meshes.rows import mesh_rows
 from volkit.representations.mesh import Mesh
 
 __all__ = ["check_gltf", "write_gltf"]

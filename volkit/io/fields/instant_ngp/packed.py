@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import torch
 
 from volkit.files.errors import FormatError
+from volkit.geometry import morton_cells, morton_codes
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits, unpack_bits
+from volkit.typing import Bool, Float, Tensor, UInt8
 
-__all__ = ["pack", "sniff", "unpack"]
+__all__ = ["grid_of", "occupancy_of", "pack", "sniff", "unpack"]
+
 
 COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
 ANY_WRAPPER = 32 + zlib.MAX_WBITS  # zlib or gzip, by its own header
@@ -22,6 +27,9 @@ START = 1 << 16  # bytes in which the mark must stand: only configuration preced
 FREE_UNPACKED_BYTES = 64 << 20  # bytes: 8 empty density grids, which compress to nothing, are 32 MB
 RATIO = 16  # to which parameters may be compressed
 MOST_ITEMS = 1 << 16  # of one list: there is one of every camera
+
+CELLS = OCCUPANCY_RESOLUTION**3
+MIN_OPTICAL_THICKNESS = 0.01  # optical thickness over instant-ngp's smallest step
 
 
 def sniff(path: Path) -> bool:
@@ -76,3 +84,28 @@ def _decompressed(path: Path, data: bytes) -> bytes:
     if not stream.eof:
         raise FormatError(path, "ends before its compressed data do", "copy it again")
     return whole
+
+
+def occupancy_of(grid: Float[Tensor, " value"]) -> UInt8[Tensor, " byte"]:
+    """Bits of the outermost cascade, finer ones pooled into it."""
+    threshold = grid[:CELLS].clamp_min(0.0).mean().clamp_max(MIN_OPTICAL_THICKNESS)
+    inner, *outer = (grid > threshold).view(-1, CELLS)
+    for cascade in outer:
+        inner = cascade | _within(inner)
+    return pack_bits(inner)
+
+
+def grid_of(occupancy: UInt8[Tensor, " byte"], cascades: int) -> Float[Tensor, " value"]:
+    """Cascades that give the same bits, the outermost being ours: thickness 1 or 0, since only the bits are known."""
+    grids = [unpack_bits(occupancy.cpu())]
+    middle = morton_codes((morton_cells(torch.arange(CELLS)) >> 1) + OCCUPANCY_RESOLUTION // 4)
+    for _ in range(cascades - 1):
+        grids.insert(0, grids[0][middle])
+    return torch.cat(grids).half()
+
+
+def _within(inner: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
+    """A cascade in the middle of the next: eight cells become one."""
+    pooled = inner.view(-1, 8).any(-1)
+    cells = morton_cells(torch.arange(len(pooled))) + OCCUPANCY_RESOLUTION // 4
+    return torch.zeros_like(inner).index_put_((morton_codes(cells),), pooled)

@@ -14,9 +14,9 @@ from volkit.files.dataclass_json import dataclass_from_json
 from volkit.files.errors import format_errors
 from volkit.geometry import Domain, Similarity
 from volkit.io.fields.instant_ngp import packed
-from volkit.io.fields.instant_ngp.density_grid import CELLS, occupancy_of
 from volkit.io.fields.instant_ngp.frame import read_capture, read_frame, vector
 from volkit.io.fields.instant_ngp.layout import Layout, integer, layout_of, number, table
+from volkit.io.fields.instant_ngp.packed import CELLS, occupancy_of
 from volkit.io.fields.instant_ngp.writer import OWN_ENTRY
 from volkit.io.fields.tcnn import flattened
 from volkit.representations import Capture, HashGrid, Placement, Representation

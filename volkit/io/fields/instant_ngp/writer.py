@@ -12,9 +12,8 @@ from volkit.files.atomic import atomic_write
 from volkit.files.dataclass_json import dataclass_to_json
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
-from volkit.io.fields.instant_ngp.density_grid import grid_of
 from volkit.io.fields.instant_ngp.frame import dataset_cameras, dataset_frame
-from volkit.io.fields.instant_ngp.packed import pack
+from volkit.io.fields.instant_ngp.packed import grid_of, pack
 from volkit.ops.fused_mlp import MlpShape
 from volkit.representations import Capture, HashGrid, HashGridConfig, Representation
 from volkit.typing import Tensor
