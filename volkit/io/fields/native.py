@@ -92,11 +92,11 @@ def _parts_of(scene: Representation) -> list[Representation]:
 
 
 def _described(path: Path, scene: Representation, numbers: dict[int, int]) -> dict[str, Any]:
-    config: Any = scene.config
+    config, kind = scene.config, scene.config.kind
     if not is_dataclass(config):
         raise FormatError(path, f"cannot hold {type(scene).__name__}, a field of your own", DISTIL)
     described: dict[str, Any] = {
-        "kind": config.kind,
+        "kind": kind,
         "config": dataclass_to_json(config),
         "domain": dataclass_to_json(scene.domain),
         "world_from_local": dataclass_to_json(scene.world_from_local),
