@@ -94,7 +94,7 @@ def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
     page = (tmp_path / "a.html").read_text()
     assert page.count("<img") == 8 and "<svg" in page and "a b" in page
     assert dict(volkit.load(target).provenance)["prompt"] == "a b"
-    assert main(arguments) == 1 and "--force" in capsys.readouterr().err
+    assert main(arguments) == 1 and "--force" in json.loads(capsys.readouterr().out)["error"]
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_without_the_libraries_the_extra_is_named(monkeypatch):
         raise ImportError(f"No module named '{name}'")
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(RuntimeError, match=r"a real prior needs .*; pip install 'volkit\[generate\]'"):
+    with pytest.raises(RuntimeError, match=r"a prior, the toy one too, needs .*; pip install 'diffusers"):
         open_prior("someone/some-model")
 
 

@@ -165,7 +165,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, capsys, options: list[str], said
 def test_a_texture_that_memory_does_not_hold_is_refused(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(mesh_job, "free_memory", lambda: 1 << 30)
     line = ["convert", str(bundled("primitives")), str(tmp_path / "a.glb"), "--texture", "8192"]
-    assert cli.main(line) == 1
+    assert cli.main(line) == 2
     said = capsys.readouterr().err
     assert "texture 8192: needs some 12.5 GiB of memory, 1.0 are free" in said and not list(tmp_path.iterdir())
     assert free_memory() > 1 << 20

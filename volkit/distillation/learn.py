@@ -1,8 +1,6 @@
 """The two verbs of this room on objects: `fit` a scene to photographs, `distill` one scene into another."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -25,8 +23,7 @@ from volkit.geometry import Similarity
 from volkit.ops import backend
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, RepresentationConfig, SplatsConfig
-from volkit.sampling.occupancy import stride_for
-from volkit.sampling.occupancy_grid import fill_occupancy
+from volkit.sampling.occupancy_grid import marked
 from volkit.training.loop import Budget
 from volkit.training.run import Callback, CallbackProgress, TrainingRun, count_parameters, make_generator
 from volkit.typing import Float, Tensor
@@ -40,7 +37,6 @@ __all__ = [
     "distill",
     "fit",
     "fit_scene",
-    "marked",
     "table_of",
     "teach",
     "trainee_from_photographs",
@@ -237,18 +233,3 @@ def table_of(photos: Photographs, device: torch.device) -> PixelTable:
     """The pixels of the training pictures, for the last stage of a distillation."""
     train = photos.subset("train")
     return PixelTable(train.cameras.to(device), train.images, train.masks)
-
-
-@contextmanager
-def marked(teacher: Representation) -> Iterator[None]:
-    """While a field is asked that never said where it is empty, its occupancy is filled; then it is as it was."""
-    if not isinstance(teacher, Field) or not bool((teacher.occupancy == 255).all()):
-        yield
-        return
-    before = teacher.occupancy.clone()
-    generator = torch.Generator(device=teacher.occupancy.device).manual_seed(0)
-    try:
-        fill_occupancy(teacher, stride_for(teacher.domain), generator)
-        yield
-    finally:
-        teacher.occupancy.copy_(before)

@@ -27,6 +27,7 @@ from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations import Mesh, Placement, Representation
+from volkit.sampling.occupancy_grid import marked
 from volkit.typing import Tensor, UInt8
 
 __all__ = ["MeshStages", "extract_mesh", "free_memory", "missing_libraries", "move_to_ground"]
@@ -104,7 +105,8 @@ def extract_mesh(
     if isinstance(scene, Mesh) and not options.rebuild:
         asset = _passthrough(scene, options, progress)
     else:
-        asset = _rebuild(scene, options, _cameras(scene, cameras, size, generator), generator, progress)
+        with marked(scene):
+            asset = _rebuild(scene, options, _cameras(scene, cameras, size, generator), generator, progress)
     asset = move_to_ground(asset) if options.pivot == "ground" else asset
     assert asset.figures is not None
     return replace(asset, figures=replace(asset.figures, seconds=round(time.perf_counter() - started, 2)))

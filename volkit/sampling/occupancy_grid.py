@@ -1,5 +1,7 @@
 """Which cells of a field hold matter: a running maximum of its density on a lattice (instant-ngp, appendix E.2)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,10 +10,12 @@ from volkit.geometry import morton_cells
 from volkit.ops.march import Stride
 from volkit.representations.field import Field
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupied_at, pack_bits, unpack_bits
+from volkit.representations.representation import Representation
 from volkit.sampling.hull import visible_cells
+from volkit.sampling.occupancy import stride_for
 from volkit.typing import Bool, Float, Tensor
 
-__all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "unpack_bits", "visible_cells"]
+__all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "marked", "unpack_bits", "visible_cells"]
 
 CELLS = OCCUPANCY_RESOLUTION**3
 THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
@@ -149,3 +153,18 @@ def _spread(total: int, count: int, generator: torch.Generator, device: torch.de
     count = min(count, total)
     place = torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)
     return (place.double() * (total / max(count, 1))).long().clamp_max(max(total - 1, 0))
+
+
+@contextmanager
+def marked(scene: Representation) -> Iterator[None]:
+    """While a field is asked that never said where it is empty, its occupancy is filled; then it is as it was."""
+    if not isinstance(scene, Field) or not bool((scene.occupancy == 255).all()):
+        yield
+        return
+    before = scene.occupancy.clone()
+    generator = torch.Generator(device=scene.occupancy.device).manual_seed(0)
+    try:
+        fill_occupancy(scene, stride_for(scene.domain), generator)
+        yield
+    finally:
+        scene.occupancy.copy_(before)
