@@ -65,7 +65,7 @@ def defined_in(dotted: str, name: str) -> str | None:
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         froms = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module and n.module.startswith("volkit")]
         led = next((n.module for n in froms for a in n.names if (a.asname or a.name) == name), None)
-        if led is None:
+        if led in (None, dotted):  # a package that imports a module of its own leads back to itself
             break
         dotted = led
     found = getattr(importlib.import_module(dotted), name)
