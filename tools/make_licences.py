@@ -35,7 +35,7 @@ plyfile, which every installation has, is under the GPL: whoever distributes vol
 TAIL = """
 ## The kernels
 
-The native module is built by scikit-build-core (Apache-2.0) with [nanobind](https://pypi.org/project/nanobind/)
+The native module is built by scikit-build-core (Apache-2.0) with nanobind
 (BSD-3-Clause), which is compiled into it.
 
 ## Models
@@ -94,7 +94,7 @@ def page() -> str:
     sections = []
     for title, wanted in groups.items():
         if names := packages(wanted):
-            rows = "".join(f"| [{name}](https://pypi.org/project/{name}/) | {licence_of(name)} |\n" for name in names)
+            rows = "".join(f"| {name} | {licence_of(name)} |\n" for name in names)
             sections.append(f"## {title}\n\n| package | licence |\n|---|---|\n{rows}")
     return HEAD + "\n".join([*sections, viewer()]) + TAIL
 
