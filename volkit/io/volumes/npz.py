@@ -39,7 +39,7 @@ def sniff(path: Path) -> bool:
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`; a grid without colour is grey."""
     arrays, about = read_arrays(path, ARRAYS), _about(path)
-    with format_errors(path, "a volume", "see volkit/io/volume.py for what it holds"):
+    with format_errors(path, "a volume", "see volkit/io/volumes/npz.py for what it holds"):
         return field_of(arrays, about)
 
 
