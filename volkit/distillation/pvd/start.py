@@ -106,7 +106,8 @@ def start_density(student: Field) -> None:
             student.fc_out.bias[3] = level
     elif isinstance(student, TensorVM | TensorCP):
         config = student.config
-        feature = math.log(math.expm1(1.0 / (half * config.distance_scale))) - config.density_shift
+        scale = config.density_scale / student.domain.unit_edge
+        feature = math.log(math.expm1(1.0 / (half * scale))) - config.density_shift
         parts = student.factors("density")[:2] if isinstance(student, TensorVM) else list(student.density_line)
         magnitude = abs(feature) ** (1.0 / len(parts))
         for index, part in enumerate(parts):
