@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["apply_threads", "available_cores", "keep_memory", "set_wait_policy"]
+__all__ = ["apply_threads", "available_cores", "keep_memory", "set_wait_policy", "thread_count"]
 
 WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 # mallopt's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in bytes. 32 MiB is the most that the first accepts.
@@ -57,6 +57,14 @@ def apply_threads(count: int | None = None) -> int | None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
     return count
+
+
+def thread_count() -> int:
+    """Threads over which work outside of kernels is spread: torch's number where it is loaded, else as set above."""
+    if torch := sys.modules.get("torch"):
+        return torch.get_num_threads()
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(text) if text.isdecimal() and int(text) else available_cores()
 
 
 def keep_memory() -> None:
