@@ -41,7 +41,7 @@ __all__ = ["OpenedSource", "SourceOptions", "convert_files", "convert_scene", "e
 
 MEASURE_SECONDS = 1.0  # that measuring may take in any case
 # Options that do not change what is made.
-FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure"}
+FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure", "pictures"}
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ class ConvertJob:
     """Write what was done and lost as a page with pictures (.html) or as JSON (.json); of several conversions, one."""
     measure: bool = True
     """Do not read what was written to compare it with its source, by eight views and parameter by parameter."""
+    pictures: bool = False
+    """Compare by views, too, a file of splats that is written as another one: else splat by splat alone, exactly."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -94,10 +96,10 @@ class ConvertJob:
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
         self.check()
         from volkit.commands.batch import batch_report, pair_sources, run_all
-        from volkit.reports.convert_report import write_report
-        from volkit.reports.fit_report import check_report
 
         if self.report is not None:
+            from volkit.reports.fit_report import check_report
+
             self.check_new(self.report)
             check_report(self.report)
         suffixes = None if self.format is None else self.format.split(",")
@@ -118,11 +120,17 @@ class ConvertJob:
             results = [name | result for name, result in zip(named, results, strict=True)]
             report = batch_report("convert", results)
         if self.report is not None:
+            from volkit.reports.conversion_page import write_report
+
             write_report(self.report, report, pictures)
         return report
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: "Progress") -> dict[str, Any]:
         """One conversion as plain values; `worst_views` are pictures for a page, where there will be one."""
+        from volkit.commands.transcoding import is_transcoding, transcode_files
+
+        if is_transcoding(self, sources, target):
+            return transcode_files(self, sources[0], target, progress).as_dict()
         from volkit.commands.conversion import convert_files, estimate_files
 
         if self.dry_run:
@@ -143,9 +151,12 @@ class ConvertJob:
             raise UsageError(f"about splats alone: {_flags(given)}; give them with --to splats")
         if self.wants_mesh:
             self.check_mesh()
+        if self.pictures and not self.measure:
+            raise UsageError("--pictures is a way to measure: leave it or --no-measure out")
         if self.sh_degree is not None and not 0 <= self.sh_degree <= 4:
             raise UsageError(f"--sh-degree {self.sh_degree}: the harmonics of splats have degree 0 to 4")
-        self.parsed_budget()
+        if self.budget is not None:
+            self.parsed_budget()
         if self.edit:
             parse_edits(self.edit)
 

@@ -6,7 +6,8 @@ import torch
 
 from volkit.choices import Device
 from volkit.devices import chosen_device
-from volkit.io import FormatError, SpzFrame, load
+from volkit.io import SpzFrame, load
+from volkit.io.splats.columns import check_bad
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
@@ -26,10 +27,7 @@ def open_scene(
     if isinstance(scene, Field):
         return _ready(scene, device)
     if isinstance(scene, Splats) and bool(scene.bad.any()):
-        count = int(scene.bad.sum())
-        if progress is None:
-            raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
-        progress.note(f"{path}: {count} splats that are not finite were dropped")
+        check_bad(path, int(scene.bad.sum()), progress)
         scene.kept(~scene.bad)
     return scene.requires_grad_(False).to(chosen_device(device))
 

@@ -20,11 +20,13 @@ from volkit.files.provenance import about_scene, frame_in
 from volkit.geometry.frames import Similarity, turn
 from volkit.geometry.gaussians import move_gaussians
 from volkit.geometry.morton import morton_codes
+from volkit.progress import Progress
 from volkit.typing import Bool, Float, Int
 
 __all__ = [
     "COLUMNS",
     "SplatColumns",
+    "check_bad",
     "check_count",
     "columns_for",
     "columns_of_file",
@@ -233,6 +235,13 @@ def morton_order(positions: Float[np.ndarray, "splat 3"]) -> Int[np.ndarray, " s
     span = np.maximum((positions.max(0) - low).astype(np.float64), 1e-30)
     unit = (positions - low).astype(np.float64) / span
     return morton_codes((unit * FINEST_CELLS).astype(np.int64)).argsort(kind="stable")
+
+
+def check_bad(path: Path, count: int, progress: Progress | None) -> None:
+    """Say that so many splats that cannot be drawn are dropped: in a note, or without a progress as a FormatError."""
+    if progress is None:
+        raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
+    progress.note(f"{path}: {count} splats that are not finite were dropped")
 
 
 def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:
