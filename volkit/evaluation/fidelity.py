@@ -1,7 +1,5 @@
 """How alike a source and its file are: by pictures, and parameter by parameter; the latter needs arrays alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Display-referred sRGB and linear light (IEC 61966-2-1), as tensors and as arrays."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +12,7 @@ if TYPE_CHECKING:  # arrays need no torch
 __all__ = ["array_linear_from_srgb", "array_srgb_from_linear", "linear_from_srgb", "srgb_from_linear"]
 
 
-def linear_from_srgb(coded: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+def linear_from_srgb(coded: "Float[Tensor, '*any']") -> "Float[Tensor, '*any']":
     """Linear light of display-referred sRGB; differentiable everywhere."""
     import torch
 
@@ -22,7 +20,7 @@ def linear_from_srgb(coded: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return torch.where(coded <= 0.04045, low, ((coded.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
 
 
-def srgb_from_linear(linear: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+def srgb_from_linear(linear: "Float[Tensor, '*any']") -> "Float[Tensor, '*any']":
     """Display-referred sRGB of linear light; differentiable everywhere."""
     import torch
 

@@ -1,7 +1,5 @@
 """Similarities between frames, read as `a_from_b`, and the three frames that scene files have."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -38,6 +36,7 @@ class Similarity:
         ValueError: the rotation is not orthonormal within 1e-4, or the scale is not positive.
 
     Example:
+        >>> import torch
         >>> world_from_local = Similarity(translation=(0.0, 0.0, 1.0), scale=2.0)
         >>> world_from_local.points(torch.ones(1, 3))
         tensor([[2., 2., 3.]])
@@ -58,7 +57,7 @@ class Similarity:
             raise ValueError(f"similarity: scale must be positive, got {self.scale}")
 
     @classmethod
-    def from_matrix(cls, matrix: Float[Tensor, "4 4"] | Float[np.ndarray, "3 4"]) -> Self:
+    def from_matrix(cls, matrix: "Float[Tensor, '4 4'] | Float[np.ndarray, '3 4']") -> Self:
         """Split a homogeneous matrix, `[4, 4]` or `[3, 4]`, into its parts; ValueError where it is no similarity."""
         numbers = np.array(matrix.tolist(), np.float64)
         scale = float(abs(np.linalg.det(numbers[:3, :3])) ** (1 / 3))
@@ -70,7 +69,7 @@ class Similarity:
         """Whether this changes nothing."""
         return (self.rotation, self.translation, self.scale) == (IDENTITY, (0.0, 0.0, 0.0), 1.0)
 
-    def matrix(self) -> Float[Tensor, "4 4"]:
+    def matrix(self) -> "Float[Tensor, '4 4']":
         """Homogeneous matrix, float64."""
         import torch
 
@@ -82,13 +81,13 @@ class Similarity:
         out[:3, 3] = self.translation
         return out
 
-    def inverse(self) -> Similarity:
+    def inverse(self) -> "Similarity":
         """`b_from_a`."""
         rotation = np.array(self.rotation, np.float64).T
         translation = -(rotation @ np.array(self.translation, np.float64)) / self.scale
         return Similarity(tuple(map(tuple, rotation.tolist())), tuple(translation.tolist()), 1.0 / self.scale)
 
-    def __matmul__(self, other: Similarity) -> Similarity:
+    def __matmul__(self, other: "Similarity") -> "Similarity":
         return Similarity.from_matrix(self._numbers() @ other._numbers())
 
     def points(self, positions: Values) -> Values:
@@ -99,8 +98,10 @@ class Similarity:
         """Rotate directions `[..., 3]`, a tensor or an array; lengths are kept."""
         return vectors @ _like(vectors, self.rotation).T
 
-    def rays(self, rays: Rays) -> Rays:
+    def rays(self, rays: "Rays") -> "Rays":
         """Transform rays; directions stay unit, so distances along them scale by `scale`."""
+        from volkit.geometry.rays import Rays
+
         if self.is_identity:
             return rays
         return Rays(self.points(rays.origins), self.vectors(rays.directions), rays.time, rays.appearance)
@@ -128,6 +129,7 @@ def turn(to: Frame, source: Frame) -> Similarity:
         source: frame of what is turned.
 
     Example:
+        >>> import torch
         >>> turn("zup", "yup").points(torch.tensor([[0.0, 1.0, 0.0]]))
         tensor([[0., 0., 1.]])
     """

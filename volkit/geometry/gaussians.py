@@ -1,7 +1,5 @@
 """Gaussians as columns before activation, moved from one frame to another."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +18,7 @@ __all__ = ["move_gaussians"]
 Values = TypeVar("Values", "Tensor", np.ndarray)
 
 
-def move_gaussians(columns: Mapping[str, Values], place: Similarity) -> dict[str, Values]:
+def move_gaussians(columns: Mapping[str, Values], place: "Similarity") -> dict[str, Values]:
     """Columns of Gaussians, tensors or arrays, moved, turned and scaled, harmonics and all.
 
     `means` [splat, 3], `quaternions` [splat, 4] of w, x, y, z, `log_scales` [splat, axis] and `sh_rest`
@@ -28,16 +26,9 @@ def move_gaussians(columns: Mapping[str, Values], place: Similarity) -> dict[str
     """
     if place.is_identity:
         return dict(columns)
-    means, rest = columns["means"], columns["sh_rest"]
-    arrays = isinstance(means, np.ndarray)
-    rotation, quaternion = np.array(place.rotation), quaternion_of_rows(place.rotation)
-    if not arrays:
-        import torch
-
-        quaternion = torch.from_numpy(quaternion.copy())
     return dict(columns) | {
-        "means": place.points(means),
-        "quaternions": quaternion_product(quaternion, columns["quaternions"]),
+        "means": place.points(columns["means"]),
+        "quaternions": quaternion_product(quaternion_of_rows(place.rotation), columns["quaternions"]),
         "log_scales": columns["log_scales"] + math.log(place.scale),
-        "sh_rest": rotate_sh(rest, rotation, constant=False),
+        "sh_rest": rotate_sh(columns["sh_rest"], np.array(place.rotation), constant=False),
     }

@@ -1,7 +1,5 @@
 """Morton order: the one number of a lattice cell that keeps neighbours together."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -28,6 +26,7 @@ def morton_codes(cells: Cells) -> Cells:
     Cells are `[cell, 3]`, a tensor or an array of whole numbers; so are their codes, `[cell]`, in 64 bits.
 
     Example:
+        >>> import torch
         >>> morton_codes(torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [2, 0, 0]]))
         tensor([1, 2, 4, 8])
     """
@@ -38,7 +37,7 @@ def morton_codes(cells: Cells) -> Cells:
     return x | y << 1 | z << 2
 
 
-def morton_cells(codes: Int[Tensor, " cell"]) -> Int[Tensor, "cell 3"]:
+def morton_cells(codes: "Int[Tensor, ' cell']") -> "Int[Tensor, 'cell 3']":
     """Inverse of `morton_codes`."""
     import torch
 

@@ -1,9 +1,7 @@
 """Rotations as quaternions (w, x, y, z), the order of splat files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,10 +15,11 @@ __all__ = ["quaternion_of", "quaternion_of_rows", "quaternion_product", "rotatio
 Values = TypeVar("Values", "Tensor", np.ndarray)
 
 
-def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 3 3"]:
+def rotations_of(quaternions: "Float[Tensor, 'rotation 4']") -> "Float[Tensor, 'rotation 3 3']":
     """Rotation matrices of quaternions `(w, x, y, z)` of any length but 0; differentiable.
 
     Example:
+        >>> import torch
         >>> rotations_of(torch.tensor([[2.0, 0.0, 0.0, 0.0]]))[0]
         tensor([[1., 0., 0.],
                 [0., 1., 0.],
@@ -37,7 +36,7 @@ def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rot
     return torch.stack(rows, -1).view(-1, 3, 3)
 
 
-def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
+def quaternion_of(rotation: "Float[Tensor, '*batch 3 3']") -> "Float[Tensor, '*batch 4']":
     """Unit quaternion `(w, x, y, z)` of a rotation, in float64, of either sign.
 
     The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (2000), which is stable at any angle; a matrix
@@ -55,7 +54,7 @@ def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batc
     return torch.linalg.eigh(matrix).eigenvectors[..., -1]
 
 
-def quaternion_of_rows(rotation: Sequence[Sequence[float]]) -> Float[np.ndarray, 4]:
+def quaternion_of_rows(rotation: Sequence[Sequence[float]]) -> Float[np.ndarray, "4"]:
     """As `quaternion_of`, of one rotation in plain numbers."""
     r = np.array(rotation, np.float64)
     matrix = np.zeros((4, 4))
@@ -65,18 +64,21 @@ def quaternion_of_rows(rotation: Sequence[Sequence[float]]) -> Float[np.ndarray,
     return np.linalg.eigh(matrix).eigenvectors[:, -1]
 
 
-def quaternion_product(a: Values, b: Values) -> Values:
+def quaternion_product(a: "Tensor | np.ndarray", b: Values) -> Values:
     """Hamilton product a b, of one a or of many: first b, then a; `[..., 4]` and `[rotation, 4]`, tensors or arrays."""
-    a = a.astype(b.dtype) if isinstance(a, np.ndarray) else a.to(b)
-    (w, x, y, z), (bw, bx, by, bz) = ([values[..., k] for k in range(4)] for values in (a, b))
+    factor: Any
+    stack: Any
+    if isinstance(b, np.ndarray):
+        factor, stack = np.asarray(a, b.dtype), np.stack
+    else:
+        import torch
+
+        factor, stack = torch.as_tensor(a).to(b), torch.stack
+    (w, x, y, z), (bw, bx, by, bz) = ([values[..., k] for k in range(4)] for values in (factor, b))
     parts = [
         w * bw - x * bx - y * by - z * bz,
         w * bx + x * bw + y * bz - z * by,
         w * by - x * bz + y * bw + z * bx,
         w * bz + x * by - y * bx + z * bw,
     ]
-    if isinstance(b, np.ndarray):
-        return np.stack(parts, -1)
-    import torch
-
-    return torch.stack(parts, -1)
+    return stack(parts, -1)

@@ -1,7 +1,5 @@
 """Real spherical harmonics with Condon-Shortley signs, order l then m: the convention of 3DGS, svox2, TensoRF, tcnn."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +27,7 @@ def sh_count(degree: int) -> int:
     return (degree + 1) ** 2
 
 
-def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor, "point basis"]:
+def sh_basis(directions: "Float[Tensor, 'point 3']", degree: int) -> "Float[Tensor, 'point basis']":
     """Evaluate `Y_lm(direction)` for l = 0 .. degree (at most 4), unit directions.
 
     Colours are `0.5 + coefficients . basis` in 3DGS and svox2; instant-ngp feeds degree 3 (16 values) to its network.
@@ -46,6 +44,7 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
         ValueError: the degree is not 0 to 4.
 
     Example:
+        >>> import torch
         >>> sh_basis(torch.tensor([[0.0, 0.0, 1.0]]), 1)
         tensor([[0.2821, -0.0000, 0.4886, -0.0000]])
     """
@@ -97,7 +96,7 @@ def _beyond_constant(x: Any, y: Any, z: Any, degree: int) -> list[Any]:
     return values
 
 
-def rotate_sh(coefficients: Values, rotation: Values, *, constant: bool = True) -> Values:
+def rotate_sh(coefficients: Values, rotation: "Tensor | np.ndarray", *, constant: bool = True) -> Values:
     """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
 
     The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D). It is solved for from more directions than
@@ -133,8 +132,8 @@ def rotate_sh(coefficients: Values, rotation: Values, *, constant: bool = True) 
 def _wigner(rotation: Float[np.ndarray, "3 3"], degree: int) -> Float[np.ndarray, "basis basis"]:
     directions = np.random.default_rng(0).standard_normal((8 * sh_count(degree), 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    values = [
-        np.stack([np.full(len(d), C0), *_beyond_constant(*d.T, degree)], 1)
+    original, turned = (
+        np.stack([np.full(len(d), C0), *_beyond_constant(d[:, 0], d[:, 1], d[:, 2], degree)], 1)
         for d in (directions, directions @ rotation.T)
-    ]
-    return np.linalg.lstsq(*values, rcond=None)[0].T
+    )
+    return np.linalg.lstsq(original, turned, rcond=None)[0].T

@@ -3,8 +3,6 @@
 Nothing here needs torch: a file becomes another one by NumPy alone. `scene.py` makes a scene of columns, and back.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -110,12 +108,12 @@ class SplatColumns:
                 bad |= ~np.isfinite(column).all(tuple(range(1, column.ndim)))
         return bad
 
-    def kept(self, rows: Bool[np.ndarray, " splat"] | Int[np.ndarray, " row"]) -> SplatColumns:
+    def kept(self, rows: Bool[np.ndarray, " splat"] | Int[np.ndarray, " row"]) -> "SplatColumns":
         """Some of the splats, with all their columns."""
         extras = {name: values[rows] for name, values in self.extras.items()}
         return replace(self, **{name: column[rows] for name, column in self.columns.items()}, extras=extras)
 
-    def turned(self, frame: Frame) -> SplatColumns:
+    def turned(self, frame: Frame) -> "SplatColumns":
         """The same in another frame of the world; `world` in the provenance is the one that they had."""
         change = turn(frame, self.frame)
         if change.is_identity:
@@ -123,7 +121,7 @@ class SplatColumns:
         told = {"world": self.frame} | dict(self.provenance)
         return replace(self, world_from_local=change @ self.world_from_local, frame=frame, provenance=told)
 
-    def in_world(self) -> SplatColumns:
+    def in_world(self) -> "SplatColumns":
         """The same with the world's frame as their own."""
         return replace(self, **self.columns_in(), world_from_local=Similarity())
 

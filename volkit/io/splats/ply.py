@@ -56,7 +56,8 @@ def read(path: Path) -> SplatColumns:
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
     normals = [name for name in NORMALS if name in names]
     columns = _columns(table, len(rest) // 3, normals)
-    zeros = {name for name, held in zip(normals, columns.pop("normals").any(0).tolist(), strict=True) if not held}
+    held = np.count_nonzero(columns.pop("normals"), 0).tolist()
+    zeros = {name for name, count in zip(normals, held, strict=True) if not count}
     known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES, *zeros}
     extras = [name for name in names if name not in known]
     if odd := [name for name in extras if "." in name]:
