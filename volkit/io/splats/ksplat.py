@@ -153,7 +153,7 @@ def write(splats: SplatColumns, path: Path, level: int = LEVEL) -> Int[np.ndarra
     """One section of a level, in the world frame, splats bucket by bucket: that order is answered."""
     columns = columns_for(splats, path, MOST_DEGREE)
     order, section, lengths, middles = _bucketed(columns["means"], splats.degree)
-    columns = {name: column[order] for name, column in columns.items()}
+    columns = {name: column.take(order, 0) for name, column in columns.items()}
     rows = np.empty(len(order), row_of(level, section.degree))
     means = columns["means"]
     if level:
