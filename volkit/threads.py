@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["apply_threads", "available_cores", "keep_memory", "set_wait_policy"]
+__all__ = ["apply_threads", "available_cores", "keep_memory", "set_wait_policy", "thread_count"]
 
 # How idle threads wait, in OpenMP's own words and in GNU's: asleep, after looking a thousand times for work.
 WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
@@ -61,6 +61,14 @@ def apply_threads(count: int | None = None) -> int | None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
     return count
+
+
+def thread_count() -> int:
+    """Threads over which work outside of kernels is spread: torch's number where it is loaded, else as set above."""
+    if torch := sys.modules.get("torch"):
+        return torch.get_num_threads()
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(text) if text.isdecimal() and int(text) else available_cores()
 
 
 def keep_memory() -> None:
