@@ -83,6 +83,8 @@ def test_python_examples_run(page, place, monkeypatch):
     monkeypatch.setattr("volkit.reports.view_page.viewer_page", lambda: page_without_scenes)
     for room in ("volkit.rendering.viewpoints", "volkit.evaluation.compare"):
         monkeypatch.setattr(f"{room}.orbit_cameras", _few_cameras)
+    monkeypatch.setattr("volkit.meshing.pipeline.VISIBILITY_VIEWS", 16)
+    monkeypatch.setattr("volkit.meshing.pipeline.COLOUR_VIEWS", 8)
     names: dict[str, object] = {"__name__": "page"}
     broken = {}
     for number, example in enumerate(_examples(page), 1):
