@@ -59,7 +59,7 @@ LINES: dict[str, str | None] = {
     "convert splats.ply mesh.glb --to mesh": "mesh",
     "convert scene.json mesh.obj --faces 100": "mesh",
     "convert cube.obj cube.glb": "mesh",
-    "edit splats.ply edited.ply --edit opacity:0.01 --edit fit:0.3 --edit ground --edit prune:50": None,
+    "edit splats.ply edited.ply --edit opacity:0.01 --edit fit:0.3 --edit ground --edit decimate:50": None,
     "edit splats.ply clean.ply --edit floaters": "mesh",
     "compare grid.safetensors photos": None,
     "compare splats.ply splats.spz --size 16": None,
