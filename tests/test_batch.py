@@ -22,7 +22,7 @@ from volkit.representations import SplatsConfig
 
 pytest.importorskip("trimesh")
 
-SMALL = ["--to", "mesh", "--faces", "200", "--texture", "64", "--cells", "32", "--size", "48", "--json"]
+SMALL = ["--to", "mesh", "--faces", "200", "--texture", "64", "--cells", "32", "--size", "16", "--json"]
 
 
 def test_one_bad_file_stops_no_other(tmp_path: Path, capsys) -> None:
