@@ -119,7 +119,7 @@ def apart(mine: Representation, truth: Mesh) -> float:
     """Chamfer distance between surfaces, in the cube from -1 to 1."""
     assert isinstance(mine, Mesh)
     generator = torch.Generator().manual_seed(0)
-    found = (in_world(mesh).sampled(POINTS, generator) for mesh in (mine, truth))
+    found = (in_world(mesh).sample(POINTS, generator) for mesh in (mine, truth))
     return surface_distances(*found, NEAR).chamfer
 
 

@@ -310,7 +310,7 @@ def convert(
     else:
         opened = SourceOptions("cpu", False, "rub", ())(files, generator, progress)
     if actions:
-        shapes = [action for action in actions if not action.keeps_look]
+        shapes = [action for action in actions if not action.keeps_appearance]
         scene = apply(opened.scene, actions, seed=generator, progress=progress)
         whole = scene if len(shapes) == len(actions) else apply(opened.scene, shapes)
         opened = replace(opened, scene=scene, whole=whole)

@@ -63,7 +63,7 @@ def test_words_that_it_never_saw_are_named(folders):
 
 def test_it_draws(folders):
     prior = open_prior(folders / "views4")
-    words = Conditions(prior.embed([WORDS]).rows(4), prior.embed([""]).rows(4))
+    words = Conditions(prior.embed([WORDS]).expand(4), prior.embed([""]).expand(4))
     drawn = sample(prior, (4, 12, 16, 16), words, torch.Generator().manual_seed(0), Cfg(2.0), steps=3)
     assert prior.decode(drawn).shape == (4, 32, 32, 3) and bool(torch.isfinite(drawn).all())
 

@@ -9,7 +9,7 @@ import torch
 from volkit.devices import on_device
 from volkit.progress import Progress
 from volkit.representations import Field, Mesh, Representation, Splats, innermost
-from volkit.representations.splat_extent import core
+from volkit.representations.splat_extent import core_box
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy, unpack_bits
 from volkit.training.run import make_generator
@@ -39,7 +39,9 @@ class Action(ABC):
 
     applies_to: ClassVar[tuple[type[Representation], ...]] = SPLATS
     empties: ClassVar[bool] = False  # leaves places of a field empty that held something
-    keeps_look: ClassVar[bool] = False  # leaves the scene where it is, as large as it is, and means to be seen little
+    keeps_appearance: ClassVar[bool] = (
+        False  # leaves the scene where it is, as large as it is, and means to be seen little
+    )
 
     @abstractmethod
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
@@ -88,7 +90,7 @@ def apply_action(scene: Representation, action: Action, generator: torch.Generat
     if isinstance(scene, Splats) and len(scene) != before:
         if not len(scene):
             raise ValueError(f"none of {before} splats is left; ask for less")
-        scene = scene.view(domain=core(scene))
+        scene = scene.view(domain=core_box(scene))
     return scene
 
 

@@ -40,7 +40,7 @@ class Erase(Action):
 def _cut(scene: Representation, region: Box | Ball, keep_inside: bool) -> Representation:
     if isinstance(scene, Splats):
         scene = scene.view()
-        scene.kept(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
+        scene.keep(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
         return scene
     assert isinstance(scene, Field)
     solid = region.domain if isinstance(region, Box) else region

@@ -12,7 +12,7 @@ from volkit.representations import Representation, Splats
 from volkit.representations.splats import BOUND_DEVIATIONS, PARAMETERS
 from volkit.typing import Bool, Float, Tensor
 
-__all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "LimitHarmonics", "floating"]
+__all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "LimitHarmonics", "find_floaters"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class KeepOpacity(Action):
     """Keep splats whose opacity is at least `least`, 0 to 1."""
 
     least: float
-    keeps_look = True
+    keeps_appearance = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.least <= 1.0:
@@ -30,7 +30,7 @@ class KeepOpacity(Action):
         """The splats without the faint ones."""
         assert isinstance(scene, Splats)
         scene = scene.view()
-        scene.kept(scene.opacities >= self.least)
+        scene.keep(scene.opacities >= self.least)
         return scene
 
 
@@ -40,24 +40,24 @@ class KeepSize(Action):
 
     largest: float
     smallest: float = 0.0
-    keeps_look = True
+    keeps_appearance = True
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The splats of those sizes."""
         assert isinstance(scene, Splats)
         scene = scene.view()
         size = scene.scales.amax(-1) * scene.world_from_local.scale
-        scene.kept((size >= self.smallest) & (size <= self.largest))
+        scene.keep((size >= self.smallest) & (size <= self.largest))
         return scene
 
 
 @dataclass(frozen=True)
 class DropFloaters(Action):
-    """Leave out splats that hang in the air and touch no other: `floating`, as far as splats are drawn."""
+    """Leave out splats that hang in the air and touch no other: `find_floaters`, as far as splats are drawn."""
 
     neighbours: int = 16  # Open3D's own example has 20 and 2
     ratio: float = 2.0
-    keeps_look = True
+    keeps_appearance = True
 
     def __post_init__(self) -> None:
         if self.neighbours != round(self.neighbours) or self.neighbours < 1:
@@ -68,7 +68,7 @@ class DropFloaters(Action):
         assert isinstance(scene, Splats)
         scene = scene.view()
         reach = BOUND_DEVIATIONS * scene.scales.amax(-1)
-        scene.kept(~floating(scene.means, reach, int(self.neighbours), self.ratio))
+        scene.keep(~find_floaters(scene.means, reach, int(self.neighbours), self.ratio))
         return scene
 
 
@@ -77,7 +77,7 @@ class LimitHarmonics(Action):
     """Keep spherical harmonics to a degree, 0 to 4; bands are orthogonal, so that the rest stays as it is."""
 
     degree: int
-    keeps_look = True
+    keeps_appearance = True
 
     def __post_init__(self) -> None:
         if self.degree not in range(5):
@@ -90,12 +90,12 @@ class LimitHarmonics(Action):
         degree = int(self.degree)
         if degree < scene.config.degree:
             columns = {name: getattr(scene, name) for name in PARAMETERS}
-            scene.replaced(columns | {"sh_rest": scene.sh_rest[:, : sh_count(degree) - 1]})
+            scene.replace_columns(columns | {"sh_rest": scene.sh_rest[:, : sh_count(degree) - 1]})
             scene.config = replace(scene.config, degree=degree)
         return scene
 
 
-def floating(
+def find_floaters(
     means: Float[Tensor, "splat 3"], reach: Float[Tensor, " splat"], neighbours: int, ratio: float
 ) -> Bool[Tensor, " splat"]:
     """Which splats are lonely: their mean distance to the nearest `neighbours` is beyond `mean + ratio deviation`.
@@ -108,11 +108,11 @@ def floating(
         raise RuntimeError(f"finding floaters needs scipy; {advice('mesh', 'scipy')}")
     from scipy.spatial import KDTree
 
-    known = min(neighbours, len(means) - 1)
-    if known < 1:
+    count = min(neighbours, len(means) - 1)
+    if count < 1:
         return torch.zeros(len(means), dtype=torch.bool, device=means.device)
     places = means.detach().cpu().numpy()
-    apart, _ = KDTree(places).query(places, k=known + 1, workers=-1)  # the first is the point itself
-    distance = torch.from_numpy(apart[:, 1:]).mean(1)
+    distances, _ = KDTree(places).query(places, k=count + 1, workers=-1)  # the first is the point itself
+    distance = torch.from_numpy(distances[:, 1:]).mean(1)
     far = distance > distance.mean() + ratio * distance.std(correction=0)
     return far.to(means.device) & (distance.to(reach) > reach)

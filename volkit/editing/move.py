@@ -16,7 +16,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Fit", "Ground", "Move", "robust_box"]
 
-TRIMMED = 0.002  # of a field's matter, at each face of its box: haze that nobody sees would make it wider
+TRIMMED_SHARE = 0.002  # of a field's matter, at each face of its box: haze that nobody sees would make it wider
 MATTER_SAMPLES = 1 << 17  # densities that tell where a field's matter is
 
 
@@ -54,7 +54,7 @@ class Move(Action):
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The scene elsewhere, its recorded cameras with it."""
-        return _moved(scene, self.new_from_old)
+        return _transform(scene, self.new_from_old)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Fit(Action):
         """The scene as large as that."""
         lower, upper = robust_box(scene)
         factor, centre = self.size / float((upper - lower).max()), 0.5 * (lower + upper)
-        return _moved(scene, Similarity(scale=factor, translation=tuple((centre * (1.0 - factor)).tolist())))
+        return _transform(scene, Similarity(scale=factor, translation=tuple((centre * (1.0 - factor)).tolist())))
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Ground(Action):
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The scene upright, there."""
-        scene = _moved(scene, turn("zup", scene.frame), "zup")
+        scene = _transform(scene, turn("zup", scene.frame), "zup")
         lower, upper = robust_box(scene)
         x, y, _ = (-0.5 * (lower + upper)).tolist()
-        return _moved(scene, Similarity(translation=(x, y, -float(lower[2]))))
+        return _transform(scene, Similarity(translation=(x, y, -float(lower[2]))))
 
 
 @torch.no_grad()
@@ -109,10 +109,10 @@ def robust_box(scene: Representation) -> tuple[Float[Tensor, "3"], Float[Tensor,
     return lower, upper
 
 
-def _moved(scene: Representation, new_from_old: Similarity, frame: Frame | None = None) -> Representation:
+def _transform(scene: Representation, new_from_old: Similarity, frame: Frame | None = None) -> Representation:
     return scene.view(
         placement=Placement(new_from_old @ scene.world_from_local, frame or scene.frame),
-        capture=None if scene.capture is None else scene.capture.moved(new_from_old),
+        capture=None if scene.capture is None else scene.capture.transform(new_from_old),
     )
 
 
@@ -120,9 +120,9 @@ def _matter(field: Field) -> tuple[Float[Tensor, "point 3"], Float[Tensor, " poi
     """World positions spread over a field's occupied cells, and the density at each."""
     cells = unpack_bits(field.occupancy).nonzero()[:, 0]
     generator = torch.Generator(device=cells.device).manual_seed(0)
-    each = max(1, MATTER_SAMPLES // max(len(cells), 1))
-    spread = torch.rand(len(cells) * each, 3, generator=generator, device=cells.device)
-    unit = (morton_cells(cells.repeat(each)) + spread) / OCCUPANCY_RESOLUTION
+    samples_per_cell = max(1, MATTER_SAMPLES // max(len(cells), 1))
+    spread = torch.rand(len(cells) * samples_per_cell, 3, generator=generator, device=cells.device)
+    unit = (morton_cells(cells.repeat(samples_per_cell)) + spread) / OCCUPANCY_RESOLUTION
     local = field.domain.local_from_unit(unit)
     density = torch.cat([field.density(some).double() for some in local.split(1 << 18)]) if len(local) else local[:, 0]
     # Opaque matter counts alike, however dense: what is seen is where light ends.
@@ -136,6 +136,8 @@ def _quantiles(values: Float[Tensor, " value"], weights: Float[Tensor, " value"]
     """The values between which all of the weight lies but for what is trimmed at each end."""
     order = values.argsort()
     sums = weights[order].cumsum(0)
-    ends = torch.searchsorted(sums, sums[-1] * sums.new_tensor([TRIMMED, 1.0 - TRIMMED])).clamp_max(len(order) - 1)
+    ends = torch.searchsorted(sums, sums[-1] * sums.new_tensor([TRIMMED_SHARE, 1.0 - TRIMMED_SHARE])).clamp_max(
+        len(order) - 1
+    )
     low, high = values[order[ends]]
     return low, high

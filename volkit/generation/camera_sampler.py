@@ -32,15 +32,15 @@ class CameraSampler:
     def draw(self, count: int, fraction: float, generator: torch.Generator, together: int = 1) -> Cameras:
         """`count` cameras for one step; `together` neighbours share height and distance and stand evenly around."""
         groups, device = count // together, generator.device
-        drawn = torch.rand(5, groups, generator=generator, device=device)
-        biased = torch.randn(groups, generator=generator, device=device) / 8.0  # 45 degrees in turns
-        even = (torch.arange(groups, device=device) + drawn[0]) / groups - 0.5
-        azimuth = torch.where(drawn[1] < self.front, biased, even) * value(self.turn, fraction)
+        uniform = torch.rand(5, groups, generator=generator, device=device)
+        about_front = torch.randn(groups, generator=generator, device=device) / 8.0  # 45 degrees in turns
+        even = (torch.arange(groups, device=device) + uniform[0]) / groups - 0.5
+        azimuth = torch.where(uniform[1] < self.front, about_front, even) * value(self.turn, fraction)
         azimuth = (azimuth[:, None] + torch.arange(together, device=device) / together).flatten()
         low, high = (math.sin(math.radians(degrees)) for degrees in self.elevation)
         height, distance, view = (
-            torch.lerp(drawn.new_tensor(a), drawn.new_tensor(b), u).repeat_interleave(together)
-            for (a, b), u in zip(((low, high), self.distance, self.field_of_view), drawn[2:], strict=True)
+            torch.lerp(uniform.new_tensor(a), uniform.new_tensor(b), u).repeat_interleave(together)
+            for (a, b), u in zip(((low, high), self.distance, self.field_of_view), uniform[2:], strict=True)
         )
         return self.at(azimuth * 360.0, height.asin().rad2deg(), distance, view, round(value(self.size, fraction)))
 
@@ -50,10 +50,10 @@ class CameraSampler:
 
     def turntable(self, count: int, size: int, elevation: float | None = None) -> Cameras:
         """`count` cameras evenly around from the front on, in the middle of all ranges, to look at what there is."""
-        tilt = 0.5 * sum(self.elevation) if elevation is None else elevation
+        angle = 0.5 * sum(self.elevation) if elevation is None else elevation
         turn = torch.arange(count) * (360.0 / count)
         distance, view = (torch.full((count,), 0.5 * sum(ends)) for ends in (self.distance, self.field_of_view))
-        return self.at(turn, torch.full((count,), tilt), distance, view, size)
+        return self.at(turn, torch.full((count,), angle), distance, view, size)
 
     @staticmethod
     def at(
@@ -64,8 +64,8 @@ class CameraSampler:
         size: int,
     ) -> Cameras:
         """Square pictures by cameras at these places; positive azimuths lie to the right of who looks at the front."""
-        turn, tilt = azimuth.deg2rad(), elevation.deg2rad()
-        outward = torch.stack([turn.sin() * tilt.cos(), -turn.cos() * tilt.cos(), tilt.sin()], -1)
+        turn, angle = azimuth.deg2rad(), elevation.deg2rad()
+        outward = torch.stack([turn.sin() * angle.cos(), -turn.cos() * angle.cos(), angle.sin()], -1)
         origin, up = outward.new_zeros(3), outward.new_tensor([0.0, 0.0, 1.0])
         cameras = Cameras.looking_at(distance[:, None] * outward, origin, up, 1.0, (size, size))
         cameras.intrinsics[:, :2] = (0.5 * size / (0.5 * field_of_view.deg2rad()).tan())[:, None]

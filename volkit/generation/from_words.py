@@ -11,7 +11,7 @@ from volkit.devices import on_device
 from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
 from volkit.generation.run import GenerationRun, MeshTarget, Preview, generate_mesh
-from volkit.generation.scenes import MAX_SPLATS, build_particle, coarse_first, pixels_across, scene_of
+from volkit.generation.scenes import MAX_SPLATS, build_particle, build_scene, coarse_first, pixels_across
 from volkit.geometry import Domain
 from volkit.guidance.prompts import Prompts
 from volkit.progress import Progress
@@ -21,7 +21,7 @@ from volkit.training.run import Callback, TrainingRun, make_generator
 
 __all__ = ["GenerateOptions", "generate"]
 
-FIRST_KIND = "hash_grid"  # what a mesh is at first
+DEFAULT_KIND = "hash_grid"  # what a mesh is at first
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def generate(
     method: MethodChoice = "sds",
     prior: str | Path | Any = None,
     *,
-    to: str | RepresentationConfig | MeshTarget = FIRST_KIND,
+    to: str | RepresentationConfig | MeshTarget = DEFAULT_KIND,
     options: GenerateOptions = DEFAULTS,
     budget: str | int | Budget | TrainingRun = "2m",
     seed: int | torch.Generator = 0,
@@ -86,21 +86,21 @@ def generate(
     progress, generator, settings = progress_of(callback), make_generator(seed), options.score
     request = Request(prompt, method, prior_name(prior), settings)
     with progress.phase("prior"):
-        asked = open_guiding_prior(prior)
-    device, half = asked.schedule.alpha.device, asked.advice.half
+        guiding = open_guiding_prior(prior)
+    device, half = guiding.schedule.alpha.device, guiding.advice.half
     mesh = MeshTarget() if to == "mesh" else to if isinstance(to, MeshTarget) else None
-    kind = FIRST_KIND if mesh is not None else to
+    kind = DEFAULT_KIND if mesh is not None else to
     assert not isinstance(kind, MeshTarget)
-    around = sample_cameras(asked, settings)
-    around = around if kind == "splats" or isinstance(kind, SplatsConfig) else coarse_first(around)
-    most = options.max_splats
-    scenes = [scene_of(kind, around, half, generator, most).to(device) for _ in range(options.particles)]
+    sampler = sample_cameras(guiding, settings)
+    sampler = sampler if kind == "splats" or isinstance(kind, SplatsConfig) else coarse_first(sampler)
+    max_splats = options.max_splats
+    scenes = [build_scene(kind, sampler, half, generator, max_splats).to(device) for _ in range(options.particles)]
     generator = on_device(generator, device)
-    rung = build_rung(prompt, method, asked, settings, around, generator)
-    particles = [build_particle(scene, settings.penalties, generator, most) for scene in scenes]
+    rung = build_rung(prompt, method, guiding, settings, sampler, generator)
+    particles = [build_particle(scene, settings.penalties, generator, max_splats) for scene in scenes]
     run, training = GenerationRun(rung, options.preview), training_run(budget)
     with progress.phase(f"generate {scenes[0].config.kind if mesh is None else 'mesh'}"):
         if mesh is None:
             return request.result(run.train(particles, training, progress), rung)
-        across = pixels_across(around, Domain.cube(half))
+        across = pixels_across(sampler, Domain.cube(half))
         return request.result(generate_mesh(run, particles, training, mesh, across, progress), rung)

@@ -19,14 +19,14 @@ from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, G
 from volkit.guidance.condition import Conditions
 from volkit.guidance.critic import Discriminator
 from volkit.guidance.pipeline import Additions, LoraPrior, PipelinePrior, open_prior
-from volkit.guidance.prior import GuidingPrior, Prior, guiding_prior
-from volkit.guidance.prompts import CAMERA_ENCODINGS, FLAWS, NEGATIVE, Prompts, conditions_for
+from volkit.guidance.prior import GuidingPrior, Prior, as_guiding_prior
+from volkit.guidance.prompts import CAMERA_ENCODINGS, FLAWS_PROMPT, NEGATIVE_PROMPT, Prompts, conditions_for
 from volkit.guidance.ramps import Ramp
 from volkit.guidance.sample import sample
 from volkit.typing import Float, Tensor
 
 __all__ = [
-    "TOY",
+    "TOY_PRIOR",
     "MethodChoice",
     "ScoreSettings",
     "build_rung",
@@ -36,10 +36,13 @@ __all__ = [
 ]
 
 MethodChoice = str | Method | Callable[..., Method]  # a name of METHODS, a composition of one's own, or what makes one
-TOY = "toy_prior/pixels32"
+TOY_PRIOR = "toy_prior/pixels32"
 CRITIC_RATE = 1e-3  # ten times ProlificDreamer's: runs have a thousand steps, not 25 thousand
 CRITIC_RANK = 16
-DRAWN, STRIDES = 64, 20  # pictures that a prior draws by itself for a density ratio, and the strides of each
+RATIO_PICTURES, RATIO_STRIDES = (
+    64,
+    20,
+)  # pictures that a prior draws by itself for a density ratio, and the strides of each
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,11 @@ def open_guiding_prior(
     None is the toy prior that comes along.
     """
     if prior is not None and not isinstance(prior, str | Path):
-        return guiding_prior(prior)
-    name = str(prior or TOY)
+        return as_guiding_prior(prior)
+    name = str(prior or TOY_PRIOR)
     place = bundled_folder(name) if name.startswith(TOY_PRIORS) and not Path(name).is_dir() else name
-    opened = open_prior(place, device, getattr(torch, precision), additions)
-    return replace(opened, name="toy" if prior is None else name)
+    pipeline = open_prior(place, device, getattr(torch, precision), additions)
+    return replace(pipeline, name="toy" if prior is None else name)
 
 
 def method_name(method: MethodChoice) -> str:
@@ -116,7 +119,7 @@ def build_rung(
     method: MethodChoice,
     prior: GuidingPrior,
     settings: ScoreSettings,
-    around: CameraSampler,
+    sampler: CameraSampler,
     generator: torch.Generator,
     start: StartAsset | None = None,
 ) -> ScoreRung:
@@ -124,31 +127,31 @@ def build_rung(
     asked = _build_conditions(prompt, method_name(method), prior, settings, start)
     guidance, learners = _build_guidance(prompt, method, prior, settings, generator)
     views = settings.views or prior.advice.views
-    rung = ScoreRung(guidance, asked, around, views, generator, learners)
-    return rung if start is None else rung.placed(start.place)
+    rung = ScoreRung(guidance, asked, sampler, views, generator, learners)
+    return rung if start is None else rung.with_place(start.place)
 
 
 def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior) -> Method:
     """A method no stronger than its prior stands; ValueError where a setting does not apply to it."""
     name, advice = method_name(method), prior.advice
-    made = method if isinstance(method, Method) else _made(method, name, settings.scale, advice.scale)
+    composed = method if isinstance(method, Method) else _call_method(method, name, settings.scale, advice.scale)
     if isinstance(method, Method) and settings.scale is not None:
         raise ParameterError("scale: a composition of one's own has its scale in it; leave it out")
-    plain = name == "sds"  # every other name stands for what was published under it
-    weight = settings.weight or (advice.weight if plain else None)
-    made = made if weight is None else replace(made, weight=WEIGHTS[weight])
-    if plain and advice.times is not None:
-        made = replace(made, times=Uniform(*advice.times))
+    is_sds = name == "sds"  # every other name stands for what was published under it
+    weight = settings.weight or (advice.weight if is_sds else None)
+    composed = composed if weight is None else replace(composed, weight=WEIGHTS[weight])
+    if is_sds and advice.times is not None:
+        composed = replace(composed, times=Uniform(*advice.times))
     if settings.sides == "perp_neg":
-        if not isinstance(made.combine, Cfg):
+        if not isinstance(composed.combine, Cfg):
             raise ParameterError(f"sides perp_neg: {name} does not combine by a guidance scale alone")
-        made = replace(made, combine=PerpNeg(made.combine.scale))
-    if prior.bounded and isinstance(made.combine, Cfg | PerpNeg):
-        made = replace(made, combine=Bounded(made.combine))
-    return made
+        composed = replace(composed, combine=PerpNeg(composed.combine.scale))
+    if prior.bounded and isinstance(composed.combine, Cfg | PerpNeg):
+        composed = replace(composed, combine=Bounded(composed.combine))
+    return composed
 
 
-def _made(method: str | Callable[..., Method], name: str, scale: float | None, advised: float | None) -> Method:
+def _call_method(method: str | Callable[..., Method], name: str, scale: float | None, advised: float | None) -> Method:
     make = METHODS[method] if isinstance(method, str) else method
     parameters = signature(make).parameters
     if "scale" not in parameters:
@@ -165,25 +168,25 @@ def _build_guidance(
     prompt: str, method: MethodChoice, prior: GuidingPrior, settings: ScoreSettings, generator: torch.Generator
 ) -> tuple[Guidance, list[Learner]]:
     """The guidance, and what learns beside the scene: a critic, a prior of its own, a density ratio."""
-    made, name = _compose(method, settings, prior), method_name(method)
+    composed, name = _compose(method, settings, prior), method_name(method)
     if settings.grid:
-        if isinstance(made.second, Critic):
+        if isinstance(composed.second, Critic):
             raise ParameterError(f"grid: {name} has a critic, which sees one view at a time; leave it out")
-        return Guidance(GridPrior(prior), made), []
+        return Guidance(GridPrior(prior), composed), []
     learners: list[Learner] = []
     asked: Prior = prior
     critic, ratio = None, None
     if name == "bootstrapped_sd":
         asked = _learnable(prior, name, generator, "personal")
         learners.append(PersonalLearner(asked, prior, CRITIC_RATE))
-    if isinstance(made.second, Critic):
+    if isinstance(composed.second, Critic):
         critic = _learnable(prior, name, generator, "critic")
         learners.append(CriticLearner(critic, CRITIC_RATE))
-    if made.divergence != "reverse_kl":
-        drawn = _draw(prior, prompt, generator)
-        ratio = Discriminator(drawn.shape[1], prior.schedule, generator).to(drawn.device)
-        learners.append(RatioLearner(ratio, drawn, CRITIC_RATE))
-    return Guidance(asked, made, critic, ratio), learners
+    if composed.divergence != "reverse_kl":
+        pictures = _sample_prior(prior, prompt, generator)
+        ratio = Discriminator(pictures.shape[1], prior.schedule, generator).to(pictures.device)
+        learners.append(RatioLearner(ratio, pictures, CRITIC_RATE))
+    return Guidance(asked, composed, critic, ratio), learners
 
 
 def _learnable(prior: GuidingPrior, method: str, generator: torch.Generator, name: str) -> LoraPrior:
@@ -191,7 +194,7 @@ def _learnable(prior: GuidingPrior, method: str, generator: torch.Generator, nam
     if not isinstance(prior, PipelinePrior):
         raise ParameterError(
             f"method {method}: its {name} learns low-rank weights of a diffusers network, and this prior is a "
-            f"{type(getattr(prior, 'own', prior)).__name__}; take a method without one, such as sds or csd"
+            f"{type(getattr(prior, 'wrapped', prior)).__name__}; take a method without one, such as sds or csd"
         )
     return LoraPrior(prior, generator, name, CRITIC_RANK)
 
@@ -201,11 +204,11 @@ def _build_conditions(
 ) -> ConditionBuilder:
     """Words by sides, cameras in the prior's language, and what there was at the start."""
     sides, advised = settings.sides, prior.advice.sides
-    by_words = sides in ("words", "perp_neg") or (sides == "auto" and advised)
-    negative = settings.negative or (NEGATIVE if method in ("nfsd", "csd") and advised else "")
+    names_sides = sides in ("words", "perp_neg") or (sides == "auto" and advised)
+    negative = settings.negative or (NEGATIVE_PROMPT if method in ("nfsd", "csd") and advised else "")
     words = "" if start is None else start.words
-    source = words or (FLAWS if method == "sds_bridge" and advised else "")
-    prompts = Prompts(prompt, negative, source, by_words, sides == "perp_neg")
+    source = words or (FLAWS_PROMPT if method == "sds_bridge" and advised else "")
+    prompts = Prompts(prompt, negative, source, names_sides, sides == "perp_neg")
     prior.embed([prompts.text, *(text for text in (negative, source) if text)])
     pictures = start.pictures if start is not None and words else None
     control = None
@@ -214,14 +217,14 @@ def _build_conditions(
     preserve = 0.0 if start is None else start.preserve
     if settings.grid:  # one prompt for all views of a picture of pictures
         condition = prior.embed([prompts.text]), prior.embed([""])
-        tell, camera = (lambda cameras: Conditions(*condition)), None
+        build, camera = (lambda cameras: Conditions(*condition)), None
     else:
-        tell, camera = (lambda cameras: conditions_for(prior, prompts, cameras)), CAMERA_ENCODINGS[prior.advice.camera]
-    return ConditionBuilder(tell, camera, source=pictures, control=control, image=settings.image, preserve=preserve)
+        build, camera = (lambda cameras: conditions_for(prior, prompts, cameras)), CAMERA_ENCODINGS[prior.advice.camera]
+    return ConditionBuilder(build, camera, source=pictures, control=control, image=settings.image, preserve=preserve)
 
 
-def _draw(prior: GuidingPrior, prompt: str, generator: torch.Generator) -> Tensor:
+def _sample_prior(prior: GuidingPrior, prompt: str, generator: torch.Generator) -> Tensor:
     """Pictures that the prior draws by itself of the prompt."""
-    words = prior.embed([prompt]).rows(DRAWN), prior.embed([""]).rows(DRAWN)
+    words = prior.embed([prompt]).expand(RATIO_PICTURES), prior.embed([""]).expand(RATIO_PICTURES)
     blank = prior.encode(torch.zeros(1, prior.size, prior.size, 3, device=prior.schedule.alpha.device))
-    return sample(prior, (DRAWN, *blank.shape[1:]), Conditions(*words), generator, Cfg(1.0), STRIDES)
+    return sample(prior, (RATIO_PICTURES, *blank.shape[1:]), Conditions(*words), generator, Cfg(1.0), RATIO_STRIDES)

@@ -6,7 +6,7 @@ import torch
 
 from volkit.data.pictures import read_picture, size_of_picture
 from volkit.evaluation.evaluate import WHITE, composite_over
-from volkit.guidance.pipeline import look
+from volkit.guidance.pipeline import embed_pictures
 from volkit.typing import Float, Tensor
 
 __all__ = ["image_prompt"]
@@ -20,4 +20,4 @@ def image_prompt(adapter: Path, picture: Path, device: torch.device) -> Float[Te
     FileNotFoundError where there is no such model, FormatError for what is no picture.
     """
     pixels = composite_over(read_picture(picture, size_of_picture(picture)), WHITE)
-    return look(adapter.parent / IMAGE_ENCODER, pixels[None].to(device))
+    return embed_pictures(adapter.parent / IMAGE_ENCODER, pixels[None].to(device))

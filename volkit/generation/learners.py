@@ -14,7 +14,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["CriticLearner", "Learner", "PersonalLearner", "RatioLearner"]
 
-Pictures = Float[Tensor, "view height width 3"]
+PictureBatch = Float[Tensor, "view height width 3"]
 
 
 class Learner(Protocol):
@@ -28,13 +28,13 @@ class Learner(Protocol):
         ...
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
         """From the pictures of one step, of all particles."""
         ...
 
 
-class _Learns(Score, Protocol):
+class _LearnableScore(Score, Protocol):
     def parameters(self) -> list[nn.Parameter]: ...
 
 
@@ -43,7 +43,7 @@ class CriticLearner:
 
     name = "critic"
 
-    def __init__(self, critic: _Learns, rate: float) -> None:
+    def __init__(self, critic: _LearnableScore, rate: float) -> None:
         self.critic, self.rate = critic, rate
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -51,7 +51,7 @@ class CriticLearner:
         return self.critic.parameters()
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
         """`critic_loss`."""
         return critic_loss(guidance, pictures, conditions, generator)
@@ -62,7 +62,7 @@ class PersonalLearner:
 
     name = "personal"
 
-    def __init__(self, prior: _Learns, frozen: Prior, rate: float) -> None:
+    def __init__(self, prior: _LearnableScore, frozen: Prior, rate: float) -> None:
         self.prior, self.frozen, self.rate = prior, frozen, rate
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -70,7 +70,7 @@ class PersonalLearner:
         return self.prior.parameters()
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
         """`denoising_loss` on renders."""
         with torch.no_grad():
@@ -83,18 +83,18 @@ class RatioLearner:
 
     name = "ratio"
 
-    def __init__(self, ratio: Discriminator, drawn: Tensor, rate: float) -> None:
-        self.ratio, self.drawn, self.rate = ratio, drawn, rate
+    def __init__(self, ratio: Discriminator, samples: Tensor, rate: float) -> None:
+        self.ratio, self.samples, self.rate = ratio, samples, rate
 
     def parameters(self) -> Sequence[nn.Parameter]:
         """The network's."""
         return list(self.ratio.parameters())
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
         """The logistic loss of as many drawn pictures as there are renders."""
         with torch.no_grad():
             renders = guidance.prior.encode(pictures.detach())
-        chosen = torch.randint(len(self.drawn), (len(renders),), generator=generator, device=generator.device)
-        return self.ratio.loss(self.drawn[chosen.to(self.drawn.device)], renders, generator)
+        chosen = torch.randint(len(self.samples), (len(renders),), generator=generator, device=generator.device)
+        return self.ratio.loss(self.samples[chosen.to(self.samples.device)], renders, generator)

@@ -13,9 +13,9 @@ from volkit.guidance.ramps import Ramp
 from volkit.representations.field import Field
 from volkit.typing import Float, Tensor
 
-__all__ = ["Penalties", "distortion", "entropy", "field_normals", "orientation", "roughness", "visible"]
+__all__ = ["Penalties", "distortion", "entropy", "field_normals", "orientation", "roughness", "visible_samples"]
 
-STEP = 1e-2  # of the domain's longest edge, over which density is differentiated
+DIFFERENCE_SHARE = 1e-2  # of the domain's longest edge, over which density is differentiated
 MIN_NORMAL_WEIGHT = 1e-3  # weight below which a sample has no say about its surface
 MAX_NORMAL_SAMPLES = 1 << 13  # samples of a step whose normals are asked for: each costs four questions
 
@@ -42,13 +42,13 @@ def distortion(weights: Float[Tensor, " sample"], samples: RaySamples, length: f
 
     Samples of a ray are sorted, so that two running sums do for the double one.
     """
-    middle, width = samples.midpoints / length, samples.lengths / length
+    midpoint, width = samples.midpoints / length, samples.lengths / length
     start = samples.offsets[:-1][samples.ray.long()]
-    both = torch.stack([weights, weights * middle], -1)
+    both = torch.stack([weights, weights * midpoint], -1)
     before = functional.pad(both.double().cumsum(0), (0, 0, 1, 0))  # float64: the sum runs over all rays
     mass, moment = (before[:-1] - before[start]).to(weights).unbind(-1)
-    apart = 2.0 * (weights * (middle * mass - moment)).sum()
-    return apart + (weights.square() * width).sum() / 3.0
+    between = 2.0 * (weights * (midpoint * mass - moment)).sum()
+    return between + (weights.square() * width).sum() / 3.0
 
 
 def orientation(
@@ -62,19 +62,19 @@ def roughness(
     field: Field, points: Points, weights: Float[Tensor, " sample"], normals: Tensor, noise: Tensor
 ) -> Float[Tensor, ""]:
     """`Σ w |n(x) - n(x + ξ)|²`, ξ of the length of a step: surfaces without crumples (NeRFactor, equation 1)."""
-    moved = points.positions + STEP * max(field.domain.extent) * noise
+    moved = points.positions + DIFFERENCE_SHARE * max(field.domain.extent) * noise
     return (weights.detach() * (normals - field_normals(field, moved)).square().sum(-1)).sum()
 
 
 def field_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
     """`-∇ρ / |∇ρ|` by differences at the corners of a tetrahedron: differentiable in what the field learns."""
     corners = positions.new_tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-    asked = positions[:, None] + STEP * max(field.domain.extent) / 3.0**0.5 * corners
-    density = field.density(asked.reshape(-1, 3)).view(-1, 4, 1)
+    corners_of = positions[:, None] + DIFFERENCE_SHARE * max(field.domain.extent) / 3.0**0.5 * corners
+    density = field.density(corners_of.reshape(-1, 3)).view(-1, 4, 1)
     return -functional.normalize((density * corners).sum(1), dim=-1, eps=1e-6)
 
 
-def visible(weights: Float[Tensor, " sample"], generator: torch.Generator) -> Tensor:
+def visible_samples(weights: Float[Tensor, " sample"], generator: torch.Generator) -> Tensor:
     """Samples that show in a picture, at most so many."""
     chosen = (weights.detach() > MIN_NORMAL_WEIGHT).nonzero()[:, 0]
     if len(chosen) <= MAX_NORMAL_SAMPLES:

@@ -63,7 +63,7 @@ class GenerationResult:
 
     def turntable(self, count: int, size: int) -> Cameras:
         """World-frame cameras around it as the prior saw it, from the front on."""
-        return self.rung.around.turntable(count, size).moved(self.rung.place)
+        return self.rung.sampler.turntable(count, size).transform(self.rung.place)
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Request:
     settings: ScoreSettings
 
     def result(
-        self, done: RunResult, rung: ScoreRung, measures: dict[str, float | None] | None = None
+        self, outcome: RunResult, rung: ScoreRung, measures: dict[str, float | None] | None = None
     ) -> GenerationResult:
         """A run's outcome with its report; scenes are frozen and know where they come from."""
         name = method_name(self.method)
-        said = {"prompt": self.prompt, "prior": self.prior, "method": name}
-        scenes = tuple(scene.requires_grad_(False).view(provenance=said) for scene in done.scenes)
+        provenance = {"prompt": self.prompt, "prior": self.prior, "method": name}
+        scenes = tuple(scene.requires_grad_(False).view(provenance=provenance) for scene in outcome.scenes)
         first = scenes[0]
         report = GenerationReport(
             prompt=self.prompt,
@@ -89,12 +89,12 @@ class Request:
             prior=self.prior,
             method=name,
             scale=guidance_scale(rung.guidance.method),
-            seconds=round(done.seconds, 2),
-            steps=done.steps,
+            seconds=round(outcome.seconds, 2),
+            steps=outcome.steps,
             parameters=count_parameters(first),
             measures=measures or {},
         )
-        return GenerationResult(scenes, done.history, report, rung)
+        return GenerationResult(scenes, outcome.history, report, rung)
 
 
 def prior_name(prior: Any) -> str:

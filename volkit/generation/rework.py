@@ -33,7 +33,7 @@ FREE_SHARE = 0.6  # of the run in which the vertices of a mesh may move, where t
 EVALUATION_SIZE = 128  # pixels, the longest side of pictures by which what was made is compared with what there was
 UNTOUCHED_VIEWS, UNTOUCHED_DRAWS = 8, 16  # pictures, and draws of noise, of the measure of what was not to be touched
 UNTOUCHED_MARGIN = 3  # pixels about what is to change that may change with it
-GREY = 128  # of 255, that a repainted texture begins with
+GREY_LEVEL = 128  # of 255, that a repainted texture begins with
 
 PriorChoice = str | Path | Any
 BudgetChoice = str | int | Budget | TrainingRun
@@ -124,9 +124,9 @@ def refine(
     """
     Prompts(prompt)
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
-    asked = _opened(prior, progress)
-    scene, before = _copies(asset, asked.schedule.alpha.device)
-    place = place_of(before, asked.advice.half)
+    guiding = _open_prior(prior, progress)
+    scene, before = _copy_twice(asset, guiding.schedule.alpha.device)
+    place = place_of(before, guiding.advice.half)
     free = FREE_SHARE if options.geometry == "free" else 0.0
     if isinstance(scene, Mesh):
         scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
@@ -134,8 +134,8 @@ def refine(
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
     start = StartAsset(before, place=place, control=options.control)
-    around = sample_cameras(asked, score)
-    rung = build_rung(prompt, method, asked, score, around, generator, start)
+    sampler = sample_cameras(guiding, score)
+    rung = build_rung(prompt, method, guiding, score, sampler, generator, start)
     run = GenerationRun(rung, options.preview).late()
     with progress.phase(f"refine {scene.config.kind}"):
         done = run.train([particle], training_run(budget), progress)
@@ -164,16 +164,16 @@ def retexture(
     """
     Prompts(prompt)
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
-    asked = _opened(prior, progress)
-    scene, before = _copies(mesh, asked.schedule.alpha.device)
+    guiding = _open_prior(prior, progress)
+    scene, before = _copy_twice(mesh, guiding.schedule.alpha.device)
     if not isinstance(scene, Mesh):
         raise TypeError(f"a {scene.config.kind} is no mesh: only meshes are painted; extract one first")
     scene = ensure_uv(scene, options.texture)
-    scene = scene if options.keep else _grey(scene)
-    place = place_of(before, asked.advice.half)
+    scene = scene if options.keep else _paint_grey(scene)
+    place = place_of(before, guiding.advice.half)
     generator = on_device(generator, scene.device)
     start = StartAsset(before, place=place, control=options.control)
-    rung = build_rung(prompt, method, asked, score, sample_cameras(asked, score), generator, start)
+    rung = build_rung(prompt, method, guiding, score, sample_cameras(guiding, score), generator, start)
     with progress.phase("retexture"):
         particle = MeshParticle(scene, score.penalties, 0.0, generator if options.pbr else None)
         done = GenerationRun(rung, options.preview).train([particle], training_run(budget), progress)
@@ -206,14 +206,16 @@ def edit_with_prompt(
     for words in (before, after):
         Prompts(words)
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
-    asked = _opened(prior, progress)
-    scene, old = _copies(asset, asked.schedule.alpha.device)
-    start = StartAsset(old, before, place_of(old, asked.advice.half), options.preserve, options.control)
+    guiding = _open_prior(prior, progress)
+    scene, before_pictures = _copy_twice(asset, guiding.schedule.alpha.device)
+    start = StartAsset(
+        before_pictures, before, place_of(before_pictures, guiding.advice.half), options.preserve, options.control
+    )
     if isinstance(scene, Mesh):
         scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
-    rung = build_rung(after, options.method, asked, score, sample_cameras(asked, score), generator, start)
+    rung = build_rung(after, options.method, guiding, score, sample_cameras(guiding, score), generator, start)
     with progress.phase(f"edit {scene.config.kind}"):
         done = GenerationRun(rung, options.preview).train([particle], training_run(budget), progress)
     measures = measure_untouched(rung, start, done.scenes[0])
@@ -226,43 +228,46 @@ def measure_untouched(rung: ScoreRung, start: StartAsset, after: Representation)
 
     What it asks is the mean of its gradients about the asset as it was, over many draws of noise.
     """
-    size = int(rung.around.draw(1, 1.0, make_generator(0)).size[0, 0])
-    cameras = rung.around.turntable(UNTOUCHED_VIEWS, size)
+    size = int(rung.sampler.draw(1, 1.0, make_generator(0)).size[0, 0])
+    cameras = rung.sampler.turntable(UNTOUCHED_VIEWS, size)
     white = torch.ones(UNTOUCHED_VIEWS, 3, device=rung.generator.device)
-    old, new = start.pictures(cameras, white), replace(start, scene=after).pictures(cameras, white)
-    conditions, draws = rung.asked.build(cameras, white), make_generator(0)
-    gradients = [rung.guidance.step(old, conditions, draws).gradient for _ in range(UNTOUCHED_DRAWS)]
-    kept = ~_grown(change_mask(torch.stack(gradients).mean(0)) > 0.5)
-    held = new.clone()
-    held[~kept] = old[~kept]
-    share = float(kept.double().mean())
-    flat = [picture.flatten(0, 1).clamp(0.0, 1.0).cpu() for picture in (held, new, old)]
-    of_kept, of_all = psnr(flat[0], flat[2]), psnr(flat[1], flat[2])
+    before_pictures, after_pictures = (
+        start.pictures(cameras, white),
+        replace(start, scene=after).pictures(cameras, white),
+    )
+    conditions, draws = rung.conditions.build(cameras, white), make_generator(0)
+    gradients = [rung.guidance.step(before_pictures, conditions, draws).gradient for _ in range(UNTOUCHED_DRAWS)]
+    untouched = ~_dilate(change_mask(torch.stack(gradients).mean(0)) > 0.5)
+    restored = after_pictures.clone()
+    restored[~untouched] = before_pictures[~untouched]
+    share = float(untouched.double().mean())
+    flat = [picture.flatten(0, 1).clamp(0.0, 1.0).cpu() for picture in (restored, after_pictures, before_pictures)]
+    of_untouched, of_all = psnr(flat[0], flat[2]), psnr(flat[1], flat[2])
     # Pixels that count as equal would make the mean better than it is.
-    corrected = None if of_kept is None or not share else of_kept + 10.0 * torch.tensor(share).log10().item()
+    corrected = None if of_untouched is None or not share else of_untouched + 10.0 * torch.tensor(share).log10().item()
     return {"psnr_untouched": corrected, "share_untouched": share, "psnr_to_source": of_all}
 
 
-def _opened(prior: PriorChoice, progress: Progress) -> GuidingPrior:
+def _open_prior(prior: PriorChoice, progress: Progress) -> GuidingPrior:
     with progress.phase("prior"):
         return open_guiding_prior(prior)
 
 
-def _copies(asset: Representation | Asset, device: torch.device) -> tuple[Representation, Representation]:
+def _copy_twice(asset: Representation | Asset, device: torch.device) -> tuple[Representation, Representation]:
     """What learns and what there was, on a device; neither shares anything with what was given."""
-    given = asset.mesh if isinstance(asset, Asset) else asset
-    scene, before = (given.with_().to(device) for _ in range(2))
+    source = asset.mesh if isinstance(asset, Asset) else asset
+    scene, before = (source.with_().to(device) for _ in range(2))
     return scene, before.requires_grad_(False)
 
 
-def _grown(mask: Bool[Tensor, "view height width"]) -> Bool[Tensor, "view height width"]:
+def _dilate(mask: Bool[Tensor, "view height width"]) -> Bool[Tensor, "view height width"]:
     width = 2 * UNTOUCHED_MARGIN + 1
     return functional.max_pool2d(mask[:, None].float(), width, 1, UNTOUCHED_MARGIN)[:, 0] > 0
 
 
-def _grey(mesh: Mesh) -> Mesh:
+def _paint_grey(mesh: Mesh) -> Mesh:
     """The same without its colours; what is transparent stays so."""
-    texture = torch.where(torch.arange(4, device=mesh.device) < 3, GREY, mesh.texture).to(torch.uint8)
+    texture = torch.where(torch.arange(4, device=mesh.device) < 3, GREY_LEVEL, mesh.texture).to(torch.uint8)
     grey = Mesh.of(
         mesh.vertices, mesh.faces, corner_uv=mesh.corner_uv, texture=texture, metallic_roughness=mesh.metallic_roughness
     )

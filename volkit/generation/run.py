@@ -70,21 +70,21 @@ class GenerationRun:
 
     def train(self, particles: Sequence[Particle], training: TrainingRun, progress: Progress) -> RunResult:
         """Optimise; when memory runs out, say what to lower."""
-        looks = self.rung.around.turntable(PREVIEW_VIEWS, PREVIEW_SIZE).moved(self.rung.place)
+        preview_cameras = self.rung.sampler.turntable(PREVIEW_VIEWS, PREVIEW_SIZE).transform(self.rung.place)
 
         def show(scene: Representation) -> None:
             if self.preview is not None:
-                self.preview(_row_of_views(scene, looks))
+                self.preview(_row_of_views(scene, preview_cameras))
 
         try:
             trainee = ScoreTrainee(particles, self.rung)
             return RunResult.of(training.run(trainee, progress, show, evaluations=EVALUATIONS), particles)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
-                kept = "" if training.part is None else f"; {training.part} holds the last good state"
+                hint = "" if training.part is None else f"; {training.part} holds the last good state"
                 raise RuntimeError(
                     f"out of memory: lower views (now {self.rung.views}) or size, open the prior in float16 or take a "
-                    f"smaller one{kept}"
+                    f"smaller one{hint}"
                 ) from error
             raise
 
@@ -122,20 +122,24 @@ def generate_mesh(
 
     An interrupted run goes on in the stage where it was.
     """
-    rest, purpose = _part(training.budget, 1.0 - target.field_share), f"{training.purpose} stage=mesh"
+    rest, purpose = _share_of(training.budget, 1.0 - target.field_share), f"{training.purpose} stage=mesh"
     second = replace(training, purpose=purpose, budget=rest)
-    left = second.left(particles[0].scene.device)
-    second = replace(second, resume=left is not None)
-    if left is None:
-        first = run.train(particles, replace(training, budget=_part(training.budget, target.field_share)), progress)
-        meshes = [_mesh(scene, target.options(across), 4 * round(across), progress) for scene in first.scenes]
-        left = {"meshes": [dict(mesh.state_dict()) for mesh in meshes], "steps": first.steps, "seconds": first.seconds}
+    stored = second.left(particles[0].scene.device)
+    second = replace(second, resume=stored is not None)
+    if stored is None:
+        first = run.train(particles, replace(training, budget=_share_of(training.budget, target.field_share)), progress)
+        meshes = [_extract(scene, target.options(across), 4 * round(across), progress) for scene in first.scenes]
+        stored = {
+            "meshes": [dict(mesh.state_dict()) for mesh in meshes],
+            "steps": first.steps,
+            "seconds": first.seconds,
+        }
     else:
-        meshes = [_stored(tensors) for tensors in left["meshes"]]
-        first = RunResult((), left["steps"], left["seconds"], [])
+        meshes = [_load_mesh(tensors) for tensors in stored["meshes"]]
+        first = RunResult((), stored["steps"], stored["seconds"], [])
     lights = run.rung.generator if target.pbr else None
-    shaped = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
-    return first.then(run.late().train(shaped, replace(second, beside=left), progress))
+    refined = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
+    return first.then(run.late().train(refined, replace(second, beside=stored), progress))
 
 
 def at_late_times(rung: ScoreRung) -> ScoreRung:
@@ -143,10 +147,10 @@ def at_late_times(rung: ScoreRung) -> ScoreRung:
     guidance, method = rung.guidance, rung.guidance.method
     if isinstance(method.times, Uniform):
         guidance = replace(guidance, method=replace(method, times=replace(method.times, high=LATE_TIMES)))
-    return rung.guided(guidance, rung.around.final())
+    return rung.with_guidance(guidance, rung.sampler.final())
 
 
-def _mesh(scene: Representation, options: MeshOptions, size: int, progress: Progress) -> Mesh:
+def _extract(scene: Representation, options: MeshOptions, size: int, progress: Progress) -> Mesh:
     assert isinstance(scene, Field)
     try:
         return extract_mesh(scene.requires_grad_(False), options, size=size, progress=progress).mesh
@@ -154,11 +158,11 @@ def _mesh(scene: Representation, options: MeshOptions, size: int, progress: Prog
         raise ValueError(f"nothing solid has come about in the field yet: give a larger budget ({error})") from error
 
 
-def _stored(tensors: dict[str, Any]) -> Mesh:
+def _load_mesh(tensors: dict[str, Any]) -> Mesh:
     return Mesh.of(tensors["vertices"], tensors["faces"], corner_uv=tensors["corner_uv"], texture=tensors["texture"])
 
 
-def _part(budget: Budget, share: float) -> Budget:
+def _share_of(budget: Budget, share: float) -> Budget:
     if budget.seconds is not None:
         return Budget(seconds=budget.seconds * share)
     assert budget.steps is not None

@@ -21,7 +21,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["ConditionBuilder", "ScoreRung", "ScoreTrainee", "change_mask"]
 
-IN_PLACE = Similarity()
+IDENTITY = Similarity()
 MASK_BLUR = 5  # pixels over which the change that a guidance asks for is averaged
 FULL_CHANGE = 0.35  # of the largest change in a picture, from which on a pixel is free
 
@@ -45,12 +45,12 @@ class ConditionBuilder:
         conditions = self.words(cameras)
         if self.camera is not None:
             numbers = self.camera(cameras, background)
-            conditions = conditions.told(lambda condition: replace(condition, camera=numbers))
+            conditions = conditions.map(lambda condition: replace(condition, camera=numbers))
         if self.control is not None:
             picture = self.control(cameras)
-            conditions = conditions.told(lambda condition: replace(condition, control=picture))
+            conditions = conditions.map(lambda condition: replace(condition, control=picture))
         if self.image is not None:
-            conditions = conditions.shown(self.image)
+            conditions = conditions.with_image(self.image)
         if self.source is not None:
             with torch.no_grad():
                 conditions = replace(conditions, source_pictures=self.source(cameras, background))
@@ -75,49 +75,49 @@ class ScoreRung:
     def __init__(
         self,
         guidance: Guidance,
-        asked: ConditionBuilder,
-        around: CameraSampler,
+        conditions: ConditionBuilder,
+        sampler: CameraSampler,
         views: int,
         generator: torch.Generator,
         learners: Sequence[Learner] = (),
-        place: Similarity = IN_PLACE,
+        place: Similarity = IDENTITY,
     ) -> None:
-        self.guidance, self.asked, self.around, self.views = guidance, asked, around, views
+        self.guidance, self.conditions, self.sampler, self.views = guidance, conditions, sampler, views
         self.generator, self.learners, self.place = generator, learners, place
 
-    def placed(self, place: Similarity) -> "ScoreRung":
+    def with_place(self, place: Similarity) -> "ScoreRung":
         """The same about a scene that stands elsewhere; learners and generator are shared."""
         other = copy(self)
         other.place = place
         return other
 
-    def guided(self, guidance: Guidance, around: CameraSampler) -> "ScoreRung":
+    def with_guidance(self, guidance: Guidance, sampler: CameraSampler) -> "ScoreRung":
         """The same with another guidance and other cameras; learners and generator are shared."""
         other = copy(self)
-        other.guidance, other.around = guidance, around
+        other.guidance, other.sampler = guidance, sampler
         return other
 
     def losses(self, particles: Sequence[Particle], moment: StepInfo) -> StepLosses:
         """The prior's loss, the particles' penalties, the losses of whatever learns beside them; their records."""
         together, generator = self.guidance.prior.views, self.generator
-        cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in particles]
-        placed = [own.moved(self.place) for own in cameras]
+        cameras = [self.sampler.draw(self.views, moment.fraction, generator, together) for _ in particles]
+        placed = [own.transform(self.place) for own in cameras]
         drawings = [particle.draw(own, moment) for particle, own in zip(particles, placed, strict=True)]
-        colours = self.asked.colours(self.views * len(particles), together, generator)
+        colours = self.conditions.colours(self.views * len(particles), together, generator)
         pictures = torch.cat([s.over(c) for s, c in zip(drawings, colours.split(self.views), strict=True)])
         _check(pictures, moment)
-        conditions = self.asked.build(Cameras.cat(cameras), colours)
-        verdict = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
-        pull = (pictures * verdict.gradient).sum() * len(particles)  # each as if it were alone
-        losses = {"prior": pull + (verdict.loss - pull.detach())}
-        for drawing, error in zip(drawings, verdict.gradient.norm(dim=-1).split(self.views), strict=True):
+        conditions = self.conditions.build(Cameras.cat(cameras), colours)
+        view = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
+        pull = (pictures * view.gradient).sum() * len(particles)  # each as if it were alone
+        losses = {"prior": pull + (view.loss - pull.detach())}
+        for drawing, error in zip(drawings, view.gradient.norm(dim=-1).split(self.views), strict=True):
             if drawing.errors is not None:
                 losses["prior"] = losses["prior"] + (drawing.errors * error).sum()
         losses |= _sum_penalties(drawings)
-        if self.asked.preserve and conditions.source_pictures is not None:
-            kept = 1.0 - change_mask(verdict.gradient)
-            away = (pictures - conditions.source_pictures).square().sum(-1)
-            losses["held"] = self.asked.preserve * (kept * away).sum() / self.views
+        if self.conditions.preserve and conditions.source_pictures is not None:
+            preserved = 1.0 - change_mask(view.gradient)
+            change = (pictures - conditions.source_pictures).square().sum(-1)
+            losses["held"] = self.conditions.preserve * (preserved * change).sum() / self.views
         for learner in self.learners:
             losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
         return StepLosses(losses, [drawing.record for drawing in drawings])

@@ -34,15 +34,15 @@ class SplatParticle:
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures, with one more channel by which each splat's share of the error comes back."""
-        seen = self.trainee.draw(cameras, range(len(cameras)))
+        drawn = self.trainee.draw(cameras, range(len(cameras)))
         weight = value(self.penalties.opacity, moment.fraction), value(self.penalties.entropy, moment.fraction)
-        pixels, opacity = seen.opacity[0].numel(), seen.opacity
+        pixels, opacity = drawn.opacity[0].numel(), drawn.opacity
         penalties = {name: pixels * term for name, term in self.trainee.strategy.penalties(self.scene).items()}
         if weight[0]:
             penalties["emptiness"] = weight[0] * (opacity.square() + 0.01).sqrt().sum() / len(cameras)
         if weight[1]:
             penalties["entropy"] = weight[1] * entropy(opacity) / len(cameras)
-        return Drawing(seen.rgb, opacity, penalties, seen.errors, seen.record)
+        return Drawing(drawn.rgb, opacity, penalties, drawn.errors, drawn.record)
 
     def groups(self) -> list[ParamGroup]:
         """The splats' own."""

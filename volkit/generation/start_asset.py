@@ -19,7 +19,7 @@ __all__ = ["PRIOR_STEP_SCALE", "StartAsset", "control_picture"]
 PRIOR_STEP_SCALE = 6.0  # of the steps through a field, for pictures as small as those that a prior sees
 CONTROL_STEP_SCALE = 4.0  # of the steps through a field: normals of what is solid change little with them
 DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
-IN_PLACE = Similarity()
+IDENTITY = Similarity()
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class StartAsset:
 
     scene: Representation
     words: str = ""  # what it is; empty where the method does not ask
-    place: Similarity = IN_PLACE  # world from the prior's frame
+    place: Similarity = IDENTITY  # world from the prior's frame
     preserve: float = 0.0  # weight with which it is held where the prior does not ask for a change
     control: ControlKind = "normal"
 
     def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
         """The scene by cameras of the prior's frame, over one colour a view, no finer than a trainee is drawn."""
-        picture = renderer_for(self.scene, step_scale=PRIOR_STEP_SCALE)(self.scene, cameras.moved(self.place))
+        picture = renderer_for(self.scene, step_scale=PRIOR_STEP_SCALE)(self.scene, cameras.transform(self.place))
         return picture.over(background[:, None, None])
 
     def control_picture(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
         """The scene by cameras of the prior's frame, as a ControlNet is told it."""
-        return control_picture(self.scene, cameras.moved(self.place), size, self.control)
+        return control_picture(self.scene, cameras.transform(self.place), size, self.control)
 
 
 @torch.no_grad()
@@ -56,7 +56,7 @@ def control_picture(
     resized = replace(cameras, intrinsics=cameras.intrinsics * scale, size=torch.full_like(cameras.size, size))
     resized = resized.to(scene.device)
     picture = renderer_for(scene, step_scale=CONTROL_STEP_SCALE, normals=kind == "normal")(scene, resized)
-    return DRAWN[kind](picture, resized)
+    return CONTROL_PICTURES[kind](picture, resized)
 
 
 def _normal(picture: Picture, cameras: Cameras) -> Tensor:
@@ -66,12 +66,12 @@ def _normal(picture: Picture, cameras: Cameras) -> Tensor:
 
 
 def _depth(picture: Picture, cameras: Cameras) -> Tensor:
-    there = (picture.opacity > DEPTH_OPACITY) & picture.depth.isfinite() & (picture.depth > 0)
-    near = torch.where(there, 1.0 / picture.depth, torch.zeros_like(picture.depth))
-    most = near.amax((1, 2), keepdim=True)
-    least = torch.where(there, near, most).amin((1, 2), keepdim=True)
-    shown = torch.where(there, (near - least) / (most - least).clamp_min(1e-12), torch.zeros_like(near))
-    return shown[:, None].expand(-1, 3, -1, -1)
+    visible = (picture.opacity > DEPTH_OPACITY) & picture.depth.isfinite() & (picture.depth > 0)
+    near = torch.where(visible, 1.0 / picture.depth, torch.zeros_like(picture.depth))
+    nearest = near.amax((1, 2), keepdim=True)
+    farthest = torch.where(visible, near, nearest).amin((1, 2), keepdim=True)
+    relative = torch.where(visible, (near - farthest) / (nearest - farthest).clamp_min(1e-12), torch.zeros_like(near))
+    return relative[:, None].expand(-1, 3, -1, -1)
 
 
 def _canny(picture: Picture, cameras: Cameras) -> Tensor:
@@ -84,6 +84,6 @@ def _canny(picture: Picture, cameras: Cameras) -> Tensor:
     return edges[:, None].expand(-1, 3, -1, -1).to(picture.opacity)
 
 
-DRAWN: dict[ControlKind, Callable[[Picture, Cameras], Tensor]] = dict(
+CONTROL_PICTURES: dict[ControlKind, Callable[[Picture, Cameras], Tensor]] = dict(
     zip(get_args(ControlKind), (_normal, _depth, _canny), strict=True)
 )

@@ -15,21 +15,21 @@ from volkit.meshing.unwrap import unwrap
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import occupied_sphere, orbit_cameras
 from volkit.representations import Field, Mesh, Representation, Splats
-from volkit.representations.splat_extent import core
+from volkit.representations.splat_extent import core_box
 
 __all__ = ["asset_particle", "denoise_if_noisy", "ensure_uv", "place_of"]
 
-LEAST_FILL = 0.4  # of the prior's cube: an asset between this and all of it is as large as the prior expects things
+MIN_FILL_SHARE = 0.4  # of the prior's cube: an asset between this and all of it is as large as the prior expects things
 FILL_SHARE = 0.95  # of the prior's cube that any other asset is brought to fill
 
 
 def place_of(scene: Representation, half: float) -> Similarity:
     """World from the prior's frame: the identity for what fits the prior's cube, else what makes it fit."""
-    box = core(scene) if isinstance(scene, Splats) else _box(scene)
+    box = core_box(scene) if isinstance(scene, Splats) else _box(scene)
     low, high = (scene.world_from_local.points(torch.tensor([corner]).float())[0] for corner in (box.lower, box.upper))
     low, high = torch.minimum(low, high), torch.maximum(low, high)
     reach, extent = float(torch.maximum(low.abs(), high.abs()).max()), float((high - low).max())
-    if reach <= 1.05 * half and extent >= 2.0 * LEAST_FILL * half:
+    if reach <= 1.05 * half and extent >= 2.0 * MIN_FILL_SHARE * half:
         return Similarity()
     return Similarity(scale=extent / (2.0 * FILL_SHARE * half), translation=tuple((0.5 * (low + high)).tolist()))
 
@@ -47,14 +47,15 @@ def asset_particle(
     scene: Representation,
     penalties: Penalties,
     generator: torch.Generator,
-    free: float,
+    shape_share: float,
     pbr: bool = False,
 ) -> Particle:
-    """A loaded scene that learns; the vertices of a mesh move for the share `free` of the run; with `pbr` its roughness
-    and metalness learn too.
+    """A loaded scene, ready to learn.
+
+    The vertices of a mesh move during the first `shape_share` of the run; with `pbr` its roughness and metalness learn.
     """
     if isinstance(scene, Mesh):
-        return MeshParticle(scene, penalties, free, generator if pbr else None, fine=True)
+        return MeshParticle(scene, penalties, shape_share, generator if pbr else None, fine=True)
     scene.requires_grad_(True)
     if isinstance(scene, Splats):
         return SplatParticle(scene, penalties, DefaultStrategy(max_splats=len(scene), resets=()))
@@ -68,8 +69,8 @@ def ensure_uv(mesh: Mesh, size: int) -> Mesh:
         return mesh
     (atlas,) = unwrap([mesh.triangles], size)
     texture = bake_texture(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
-    found = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
-    return found.placed_like(mesh)
+    unwrapped = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
+    return unwrapped.placed_like(mesh)
 
 
 def denoise_if_noisy(mesh: Mesh, progress: Progress) -> Mesh:

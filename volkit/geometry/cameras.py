@@ -41,11 +41,11 @@ class Cameras:
         return self.world_from_camera.shape[0]
 
     def __getitem__(self, index: Tensor | slice | list[int]) -> Self:
-        return self._mapped(lambda tensor: tensor[index])
+        return self._map(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> Self:
         """The same cameras on another device."""
-        return self._mapped(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: tensor.to(device))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -53,7 +53,7 @@ class Cameras:
         found = (self.world_from_camera, self.intrinsics, self.coefficients)
         return tuple(tensor for tensor in found if tensor is not None)
 
-    def _mapped(self, change) -> Self:
+    def _map(self, change) -> Self:
         members = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: change(m) for name, m in members.items() if isinstance(m, Tensor)})
 
@@ -72,14 +72,14 @@ class Cameras:
         """Unit up directions of the pictures, world frame."""
         return -self.world_from_camera[:, :, 1]
 
-    def resized(self, longest: int) -> Self:
+    def resize(self, longest: int) -> Self:
         """Scale every camera so that its longest side has `longest` pixels (never enlarges)."""
         scale = (longest / self.size.amax(-1)).clamp_max(1.0)
         size = (self.size * scale[:, None]).round().long().clamp_min(1)
         ratio = size / self.size
         return replace(self, intrinsics=self.intrinsics * torch.cat([ratio, ratio], -1), size=size)
 
-    def moved(self, change: Similarity) -> Self:
+    def transform(self, change: Similarity) -> Self:
         """The same cameras in a world that was moved, turned or scaled: they see the same pictures."""
         rotation = self.world_from_camera.new_tensor(change.rotation) @ self.world_from_camera[:, :, :3]
         pose = torch.cat([rotation, change.points(self.centres)[..., None]], -1)

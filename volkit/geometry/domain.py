@@ -70,13 +70,13 @@ class Domain:
         """Edge of the unit cube in local units, along the longest axis: a contracted box fills half of it."""
         return max(self.extent) * (2.0 if self.contracted else 1.0)
 
-    def cubed(self) -> "Domain":
+    def to_cube(self) -> "Domain":
         """The smallest cube about the same centre that holds this box."""
         half = 0.5 * max(self.extent)
         x, y, z = self.centre
         return Domain((x - half, y - half, z - half), (x + half, y + half, z + half), self.contracted)
 
-    def grown(self, share: float) -> "Domain":
+    def grow(self, share: float) -> "Domain":
         """The box with this share of each edge more on either side."""
         x, y, z = self.centre
         a, b, c = ((0.5 + share) * edge for edge in self.extent)
@@ -110,7 +110,7 @@ class Domain:
         y = torch.where(norm > 1.0, c / norm / (2.0 - norm).clamp_min(1e-4), c)
         return unit.new_tensor(self.centre) + 0.5 * extent * y
 
-    def centred(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
+    def to_centred(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Positions as `(x - centre) / half`, half of the longest edge: the box lies in [-1, 1], infinity at 2.
 
         A contracted box is scaled by each of its own edges.

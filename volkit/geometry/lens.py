@@ -9,7 +9,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["FISHEYE", "OPENCV", "PINHOLE", "Lens"]
 
-ITERATIONS = 12  # Newton; 3 to 5 are enough for phone lenses, strong wide angles take more
+NEWTON_STEPS = 12  # Newton; 3 to 5 are enough for phone lenses, strong wide angles take more
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _brown_inverse(distorted: Tensor, coefficients: Tensor) -> Tensor:
     guess = target.clone()
     h = 1e-6
     step_x, step_y = target.new_tensor([h, 0.0]), target.new_tensor([0.0, h])
-    for _ in range(ITERATIONS):
+    for _ in range(NEWTON_STEPS):
         error = _brown(guess, coefficients) - target
         jx = (_brown(guess + step_x, coefficients) - _brown(guess - step_x, coefficients)) / (2 * h)
         jy = (_brown(guess + step_y, coefficients) - _brown(guess - step_y, coefficients)) / (2 * h)
@@ -114,7 +114,7 @@ def _fisheye_inverse(plane: Tensor, coefficients: Tensor) -> Tensor:
     radius = plane.double().norm(dim=-1)
     k1, k2, k3, k4 = coefficients.double()[:, :4].unbind(-1)
     theta = radius.clone()
-    for _ in range(ITERATIONS):
+    for _ in range(NEWTON_STEPS):
         t2 = theta * theta
         slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
         error = _theta_distorted(theta, coefficients.double()) - radius

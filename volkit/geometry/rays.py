@@ -30,11 +30,11 @@ class Rays:
         return self.origins.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        return _mapped(self, lambda tensor: tensor[index])
+        return _map(self, lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> Self:
         """The same rays on another device."""
-        return _mapped(self, lambda tensor: tensor.to(device))
+        return _map(self, lambda tensor: tensor.to(device))
 
     @staticmethod
     def cat(parts: "list[Rays]") -> "Rays":
@@ -104,13 +104,13 @@ class Points:
         return self.positions.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        return _mapped(self, lambda tensor: tensor[index])
+        return _map(self, lambda tensor: tensor[index])
 
     def at(self, positions: Float[Tensor, "point 3"]) -> Self:
         """The same question asked elsewhere."""
         return replace(self, positions=positions)
 
 
-def _mapped(value, change):
+def _map(value, change):
     members = {f.name: getattr(value, f.name) for f in fields(value)}
     return replace(value, **{name: change(member) for name, member in members.items() if member is not None})

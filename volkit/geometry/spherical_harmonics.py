@@ -103,11 +103,11 @@ def rotate_sh(
     degree = math.isqrt(coefficients.shape[1] + (not constant)) - 1
     directions = torch.randn(8 * sh_count(degree), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     directions = torch.nn.functional.normalize(directions, dim=-1)
-    turned = directions @ rotation.double().cpu().T
-    wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T
+    rotated = directions @ rotation.double().cpu().T
+    wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(rotated, degree)).solution.T
     wigner = wigner if constant else wigner[1:, 1:]
-    even = wigner.round(decimals=10)
-    signs = even.diagonal()
-    if torch.equal(even, signs.diag()):  # half turns about axes, as between frames of files: exact, and no product
+    rounded = wigner.round(decimals=10)
+    signs = rounded.diagonal()
+    if torch.equal(rounded, signs.diag()):  # half turns about axes, as between frames of files: exact, and no product
         return coefficients * signs.to(coefficients)[:, None]
     return torch.einsum("ij,njc->nic", wigner.to(coefficients), coefficients)

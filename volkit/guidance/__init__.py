@@ -10,8 +10,15 @@ from volkit.guidance.paths import FixedNoise, InvertedNoise, RandomNoise, Shared
 from volkit.guidance.prior import GridPrior, Noised, Prior, Score
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import ExactRatio, LogRatio
-from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SampledNoise, SourceBranch
-from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighing
+from volkit.guidance.second_scores import (
+    Critic,
+    NegativePrompt,
+    NoSecondScore,
+    PriorAtSecondPoint,
+    SampledNoise,
+    SourceBranch,
+)
+from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighting
 
 __all__ = [
     "METHODS",
@@ -34,18 +41,18 @@ __all__ = [
     "MinNorm",
     "Mirror",
     "MixturePrior",
-    "NegativeWords",
-    "NoSecond",
+    "NegativePrompt",
+    "NoSecondScore",
     "NoiseSchedule",
     "Noised",
     "NoisyView",
     "PerpNeg",
     "Prior",
-    "PriorElsewhere",
+    "PriorAtSecondPoint",
     "Ramp",
     "RandomNoise",
     "RandomScale",
-    "RankWeighing",
+    "RankWeighting",
     "SampledNoise",
     "Score",
     "SharedNoise",

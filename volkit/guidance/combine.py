@@ -15,7 +15,7 @@ __all__ = ["Bounded", "Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "Ran
 class Combination(Protocol):
     """From what was asked to a guided prediction."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """Shaped like the noised batch."""
         ...
 
@@ -34,14 +34,14 @@ class Cfg:
     scale: float | Ramp = 7.5
     rescale: float = 0.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The guided prediction."""
-        scale = value(self.scale, ask.fraction)
+        scale = value(self.scale, predictions.fraction)
         if scale == 1.0:
-            return ask.here("prompt")[0]
-        prompt, null = ask.here("prompt", "null")
+            return predictions.evaluate("prompt")[0]
+        prompt, null = predictions.evaluate("prompt", "null")
         guided = null + scale * (prompt - null)
-        return _rescaled(ask, guided, prompt, self.rescale) if self.rescale else guided
+        return _rescale(predictions, guided, prompt, self.rescale) if self.rescale else guided
 
 
 @dataclass(frozen=True)
@@ -55,25 +55,25 @@ class Bounded:
     combine: Combination
     limit: float = 1.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The bounded prediction."""
-        schedule, eps = ask.prior.schedule, self.combine(ask)
-        clean = schedule.clean(ask.at.x, eps, ask.at.t)
-        alpha, sigma = schedule.at(ask.at.t, ask.at.x)
-        return (ask.at.x - alpha * clean.clamp(-self.limit, self.limit)) / sigma
+        schedule, eps = predictions.prior.schedule, self.combine(predictions)
+        clean = schedule.remove_noise(predictions.at.x, eps, predictions.at.t)
+        alpha, sigma = schedule.at(predictions.at.t, predictions.at.x)
+        return (predictions.at.x - alpha * clean.clamp(-self.limit, self.limit)) / sigma
 
 
-def _rescaled(ask: StepPredictions, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
-    schedule, views = ask.prior.schedule, ask.prior.views
+def _rescale(predictions: StepPredictions, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
+    schedule, views = predictions.prior.schedule, predictions.prior.views
 
     def spread(clean: Tensor) -> Tensor:
         std = clean.reshape(len(clean) // views, -1).std(-1).repeat_interleave(views)
         return std.view(-1, *(1,) * (clean.ndim - 1))
 
-    clean = schedule.clean(ask.at.x, guided, ask.at.t)
-    ratio = spread(schedule.clean(ask.at.x, prompt, ask.at.t)) / spread(clean)
-    alpha, sigma = schedule.at(ask.at.t, ask.at.x)
-    return (ask.at.x - alpha * clean * (1.0 + amount * (ratio - 1.0))) / sigma
+    clean = schedule.remove_noise(predictions.at.x, guided, predictions.at.t)
+    ratio = spread(schedule.remove_noise(predictions.at.x, prompt, predictions.at.t)) / spread(clean)
+    alpha, sigma = schedule.at(predictions.at.t, predictions.at.x)
+    return (predictions.at.x - alpha * clean * (1.0 + amount * (ratio - 1.0))) / sigma
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class RandomScale:
     low: float
     high: float
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The guided prediction."""
-        return Cfg(self.drawn(ask))(ask)
+        return Cfg(self.draw(predictions))(predictions)
 
-    def drawn(self, ask: StepPredictions) -> float:
+    def draw(self, predictions: StepPredictions) -> float:
         """The scale of this step."""
-        return self.low + (self.high - self.low) * ask.chance
+        return self.low + (self.high - self.low) * predictions.uniform
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ class Linear:
     source: float | Ramp = 0.0
     noise: float | Ramp = 0.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The sum of the terms whose coefficient is not zero now."""
         names = ("prompt", "negative", "null", "source")
-        now = {name: value(getattr(self, name), ask.fraction) for name in names}
-        asked = [name for name in names if now[name]]
-        total = value(self.noise, ask.fraction) * ask.noise
-        for name, eps in zip(asked, ask.here(*asked), strict=True):
+        now = {name: value(getattr(self, name), predictions.fraction) for name in names}
+        wanted = [name for name in names if now[name]]
+        total = value(self.noise, predictions.fraction) * predictions.noise
+        for name, eps in zip(wanted, predictions.evaluate(*wanted), strict=True):
             total = total + now[name] * eps
         return total
 
@@ -123,18 +123,18 @@ class PerpNeg:
 
     scale: float | Ramp = 7.5
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The guided prediction."""
-        beside = [f"beside{i}" for i in range(len(ask.conditions.beside))]
-        prompt, null, *others = ask.here("prompt", "null", *beside)
+        beside = [f"beside{i}" for i in range(len(predictions.conditions.beside))]
+        prompt, null, *others = predictions.evaluate("prompt", "null", *beside)
         main = prompt - null
         direction = main
-        weights = () if ask.conditions.beside_weights is None else ask.conditions.beside_weights
+        weights = () if predictions.conditions.beside_weights is None else predictions.conditions.beside_weights
         for weight, other in zip(weights, others, strict=True):
             away = other - null
-            along = _dot(away, main) / _dot(main, main).clamp_min(torch.finfo(main.dtype).tiny)
-            direction = direction + weight.to(main).view(-1, *(1,) * (main.ndim - 1)) * (away - along * main)
-        return null + value(self.scale, ask.fraction) * direction
+            parallel = _dot(away, main) / _dot(main, main).clamp_min(torch.finfo(main.dtype).tiny)
+            direction = direction + weight.to(main).view(-1, *(1,) * (main.ndim - 1)) * (away - parallel * main)
+        return null + value(self.scale, predictions.fraction) * direction
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,12 @@ class MinNorm:
 
     scale: float = 15.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The balanced direction."""
-        prompt, null = ask.here("prompt", "null")
+        prompt, null = predictions.evaluate("prompt", "null")
         wanted = self.scale * (prompt - null)
-        apart = null - wanted
-        share = _dot(apart, null) / _dot(apart, apart).clamp_min(torch.finfo(null.dtype).tiny)
+        difference = null - wanted
+        share = _dot(difference, null) / _dot(difference, difference).clamp_min(torch.finfo(null.dtype).tiny)
         share = share.clamp(0.0, 1.0)
         return share * wanted + (1.0 - share) * null
 

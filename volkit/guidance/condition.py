@@ -29,14 +29,14 @@ class Condition:
     control: Float[Tensor, "view channel height width"] | None = None  # normals, depth or edges, in [0, 1]
     image: Float[Tensor, "view token width"] | None = None  # an embedded picture that stands beside the words
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Apply a function to every member that is there."""
         members = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: change(member) for name, member in members.items() if member is not None})
 
-    def rows(self, views: int) -> Self:
+    def expand(self, views: int) -> Self:
         """A row for each of `views` views, where one row is given for all."""
-        return self.mapped(lambda m: m.expand(views, *m.shape[1:]) if len(m) == 1 else m)
+        return self.map(lambda m: m.expand(views, *m.shape[1:]) if len(m) == 1 else m)
 
     @staticmethod
     def cat(parts: "Sequence[Condition]") -> "Condition":
@@ -75,7 +75,7 @@ class Conditions:
     critic: Condition | None = None  # words without a side, and the camera; the prompt where it is not given
     source_pictures: Float[Tensor, "view height width 3"] | None = None  # what there was at the start
 
-    def named(self, name: str) -> Condition:
+    def get(self, name: str) -> Condition:
         """The condition of a term: `prompt`, `null`, `negative`, `source`, `critic` or `beside0`, ..."""
         if name.startswith("beside"):
             return self.beside[int(name.removeprefix("beside"))]
@@ -84,13 +84,13 @@ class Conditions:
             raise ValueError(f"this method asks about '{name}' and the conditions have none: give conditions.{name}")
         return found
 
-    def told(self, change: Callable[[Condition], Condition]) -> Self:
+    def map(self, change: Callable[[Condition], Condition]) -> Self:
         """Tell every condition something more, for example the same camera."""
         single = {n: getattr(self, n) for n in ("prompt", "null", "negative", "source", "critic")}
-        told = {name: change(condition) for name, condition in single.items() if condition is not None}
-        return replace(self, **told, beside=tuple(change(condition) for condition in self.beside))
+        changed = {name: change(condition) for name, condition in single.items() if condition is not None}
+        return replace(self, **changed, beside=tuple(change(condition) for condition in self.beside))
 
-    def shown(self, image: Float[Tensor, "1 token width"]) -> Self:
+    def with_image(self, image: Float[Tensor, "1 token width"]) -> Self:
         """Show an embedded picture beside all words but those that are pushed away from: zeros stand beside these.
 
         Source: IP-Adapter (Ye et al. 2023, section 3.3), which drops the picture together with the words.
@@ -100,6 +100,6 @@ class Conditions:
             assert condition.text is not None
             return replace(condition, image=picture.expand(len(condition.text), *picture.shape[1:]))
 
-        nothing, said = torch.zeros_like(image), self.told(lambda condition: beside(condition, image))
+        nothing, conditions = torch.zeros_like(image), self.map(lambda condition: beside(condition, image))
         negative = None if self.negative is None else beside(self.negative, nothing)
-        return replace(said, null=beside(self.null, nothing), negative=negative)
+        return replace(conditions, null=beside(self.null, nothing), negative=negative)

@@ -25,16 +25,16 @@ def denoising_loss(
     ProlificDreamer (arXiv 2305.16213); γ is Adversarial SD's. On reference pictures in place of renders
     it is what personalises a prior (DreamCraft3D, arXiv 2310.16818).
     """
-    together = prior.views
-    t = torch.randint(len(prior.schedule), (len(x) // together,), generator=generator, device=generator.device)
-    t = t.to(x.device).repeat_interleave(together)
+    views = prior.views
+    t = torch.randint(len(prior.schedule), (len(x) // views,), generator=generator, device=generator.device)
+    t = t.to(x.device).repeat_interleave(views)
     noise = torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)
-    at, told = Noised(prior.schedule.noised(x, noise, t), t), condition.rows(len(x))
-    predicted = learner.eps(at, told)
+    at, condition = Noised(prior.schedule.add_noise(x, noise, t), t), condition.expand(len(x))
+    predicted = learner.eps(at, condition)
     loss = (predicted - noise).square().mean()
     if anti_prior:
         with torch.no_grad():
-            of_prior = prior.eps(at, told)
+            of_prior = prior.eps(at, condition)
         loss = loss + anti_prior * (predicted - of_prior).square().mean()
     return loss
 
@@ -55,11 +55,11 @@ def critic_loss(
         raise ValueError("only methods with a critic train one: build Guidance(prior, vsd(), critic)")
     with torch.no_grad():
         x = guidance.prior.encode(pictures.detach())
-    told = conditions.named("critic")
-    told = told if second.controlled else replace(told, control=None)
+    condition = conditions.get("critic")
+    condition = condition if second.controlled else replace(condition, control=None)
     if float(torch.rand((), generator=generator, device=generator.device)) < camera_drop:
-        told = replace(told, camera=None)
-    return denoising_loss(guidance.prior, guidance.critic, x, told, generator, second.anti_prior)
+        condition = replace(condition, camera=None)
+    return denoising_loss(guidance.prior, guidance.critic, x, condition, generator, second.anti_prior)
 
 
 class Discriminator(nn.Module):
@@ -89,16 +89,16 @@ class Discriminator(nn.Module):
     def raw(self, at: Noised) -> Float[Tensor, " view"]:
         """D itself."""
         weight = self.first.weight
-        told = torch.stack([self.schedule.alpha[at.t], self.schedule.sigma[at.t]], -1).to(weight)
-        hidden = torch.nn.functional.silu(self.first(at.x.to(weight)) + self.time(told)[:, :, None, None])
+        levels = torch.stack([self.schedule.alpha[at.t], self.schedule.sigma[at.t]], -1).to(weight)
+        hidden = torch.nn.functional.silu(self.first(at.x.to(weight)) + self.time(levels)[:, :, None, None])
         return self.last(torch.nn.functional.silu(self.second(hidden)).mean((-2, -1)))[:, 0]
 
     def loss(self, drawn: Tensor, renders: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:
         """The logistic loss for clean batches of the prior's space: drawn from the prior, and encoded renders."""
-        return softplus(-self._noised(drawn, generator)).mean() + softplus(self._noised(renders, generator)).mean()
+        return softplus(-self._logits(drawn, generator)).mean() + softplus(self._logits(renders, generator)).mean()
 
-    def _noised(self, x: Tensor, generator: torch.Generator) -> Float[Tensor, " view"]:
+    def _logits(self, x: Tensor, generator: torch.Generator) -> Float[Tensor, " view"]:
         steps, device = len(self.schedule), generator.device
         t = torch.randint(steps // 50, steps, (len(x),), generator=generator, device=device).to(x.device)
         noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
-        return self.raw(Noised(self.schedule.noised(x, noise, t), t))
+        return self.raw(Noised(self.schedule.add_noise(x, noise, t), t))

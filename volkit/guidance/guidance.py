@@ -116,49 +116,51 @@ class Guidance:
         with torch.no_grad():
             t = self._times(len(x), fraction, generator)
             trajectory = self.method.path(self.prior, x, t, conditions, generator)
-            ask = StepPredictions(self.prior, self.critic, conditions, trajectory, fraction, generator)
-            combined = self.method.combine(ask)
-            direction = combined - self.method.second(ask)
+            predictions = StepPredictions(self.prior, self.critic, conditions, trajectory, fraction, generator)
+            combined = self.method.combine(predictions)
+            direction = combined - self.method.second(predictions)
             for shape in self.method.shaping:
                 direction = shape(direction, fraction)
             alpha, sigma = self.prior.schedule.at(t, x)
-            g = self.method.weight(alpha, sigma) * self._density_weight(ask) * direction
+            g = self.method.weight(alpha, sigma) * self._density_weight(predictions) * direction
         _check(combined, f"the combination, {_kind(self.method.combine)} of {_kind(self.prior)}", step, t)
         _check(g, f"the second score, {_kind(self.method.second)}, or the weight", step, t)
         (gradient,) = torch.autograd.grad(encoded, leaf, g)
         if self.method.picture:
-            gradient = gradient + self._picture_term(pictures, ask, combined)
+            gradient = gradient + self._picture_term(pictures, predictions, combined)
         _check(gradient, "the way back through the encoder", step, t)
-        return NoisyView(gradient / len(pictures), g, t, ask.at.x)
+        return NoisyView(gradient / len(pictures), g, t, predictions.at.x)
 
     def _times(self, count: int, fraction: float, generator: torch.Generator) -> Int[Tensor, " group"]:
         """Views that the prior sees as one object share a time."""
-        together = self.prior.views
-        if count % together:
-            raise ValueError(f"this prior sees {together} views at once and was given {count}: give a multiple")
-        drawn = self.method.times(self.prior.schedule, count // together, fraction, generator)
-        return drawn.repeat_interleave(together)
+        views = self.prior.views
+        if count % views:
+            raise ValueError(f"this prior sees {views} views at once and was given {count}: give a multiple")
+        times = self.method.times(self.prior.schedule, count // views, fraction, generator)
+        return times.repeat_interleave(views)
 
-    def _density_weight(self, ask: StepPredictions) -> Tensor | float:
+    def _density_weight(self, predictions: StepPredictions) -> Tensor | float:
         if self.method.divergence == "reverse_kl":
             return 1.0
         if self.log_ratio is None:
             raise ValueError(f"{self.method.divergence} weighs by p_t / q_t: build Guidance(..., log_ratio=...)")
-        count = len(ask.at.x)
-        prompt, critic = (ask.conditions.named(name).rows(count) for name in ("prompt", "critic"))
-        weight = density_weight(self.method.divergence, self.log_ratio(ask.at, prompt, critic))
-        return weight.to(ask.at.x).view(-1, *(1,) * (ask.at.x.ndim - 1))
+        count = len(predictions.at.x)
+        prompt, critic = (predictions.conditions.get(name).expand(count) for name in ("prompt", "critic"))
+        weight = density_weight(self.method.divergence, self.log_ratio(predictions.at, prompt, critic))
+        return weight.to(predictions.at.x).view(-1, *(1,) * (predictions.at.x.ndim - 1))
 
-    def _picture_term(self, pictures: Tensor, ask: StepPredictions, combined: Tensor) -> Tensor:
+    def _picture_term(self, pictures: Tensor, predictions: StepPredictions, combined: Tensor) -> Tensor:
         """`λ w (α / σ) (picture - decode(x̂0))` (HiFA)."""
         schedule = self.prior.schedule
         with torch.no_grad():
-            clean = _resized(self.prior.decode(schedule.clean(ask.at.x, combined, ask.at.t)), pictures)
-            alpha, sigma = schedule.at(ask.at.t.repeat_interleave(len(clean) // len(ask.at.t)), clean)
+            clean = _resize(
+                self.prior.decode(schedule.remove_noise(predictions.at.x, combined, predictions.at.t)), pictures
+            )
+            alpha, sigma = schedule.at(predictions.at.t.repeat_interleave(len(clean) // len(predictions.at.t)), clean)
             return self.method.picture * self.method.weight(alpha, sigma) * alpha / sigma * (pictures - clean)
 
 
-def _resized(clean: Tensor, pictures: Tensor) -> Tensor:
+def _resize(clean: Tensor, pictures: Tensor) -> Tensor:
     """A prior decodes at its own size."""
     if clean.shape == pictures.shape:
         return clean

@@ -21,7 +21,7 @@ from volkit.guidance.guidance import Method
 from volkit.guidance.paths import InvertedNoise, RandomNoise, SharedNoise
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import Divergence
-from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SourceBranch
+from volkit.guidance.second_scores import Critic, NegativePrompt, NoSecondScore, PriorAtSecondPoint, SourceBranch
 from volkit.guidance.weights import Shaping, alpha, alpha_over_sigma, one, sigma_over_alpha
 
 __all__ = [
@@ -81,7 +81,7 @@ def ld(scale: float = 7.5, shaping: tuple[Shaping, ...] = ()) -> Method:
         scale: of classifier-free guidance, `s`.
         shaping: what is done to the direction afterwards: mirrored gradients, weights by rank.
     """
-    return Method(combine=Cfg(scale), second=NoSecond(), weight=alpha_over_sigma, shaping=shaping)
+    return Method(combine=Cfg(scale), second=NoSecondScore(), weight=alpha_over_sigma, shaping=shaping)
 
 
 def hifa(scale: float = 100.0) -> Method:
@@ -135,7 +135,7 @@ def asynchronous_sd(scale: float = 7.5, later: float = 0.1) -> Method:
         scale: of classifier-free guidance, `s`.
         later: `Δ` as a share of `t - t_min`.
     """
-    return Method(RandomNoise(later=later), PriorElsewhere("prompt"), Cfg(scale))
+    return Method(RandomNoise(later=later), PriorAtSecondPoint("prompt"), Cfg(scale))
 
 
 def bootstrapped_sd(scale: float = 2.0) -> Method:
@@ -158,7 +158,7 @@ def balanced_sd(scale: float = 15.0) -> Method:
     Args:
         scale: `λ`, 15 in the authors' code.
     """
-    return Method(second=NoSecond(), combine=MinNorm(scale), weight=alpha, times=_SHRINKING)
+    return Method(second=NoSecondScore(), combine=MinNorm(scale), weight=alpha, times=_SHRINKING)
 
 
 def csd() -> Method:
@@ -168,7 +168,7 @@ def csd() -> Method:
     5k of 10k steps); without a negative prompt that is `ε_y - ε_∅` all the way.
     """
     ramps = Linear(1.0, Ramp(((0.0, 0.0), (0.5, -1.0))), Ramp(((0.0, -1.0), (0.5, 0.0))))
-    return Method(second=NoSecond(), combine=ramps, times=Uniform(high=switch(0.98, 0.5, at=0.5)))
+    return Method(second=NoSecondScore(), combine=ramps, times=Uniform(high=switch(0.98, 0.5, at=0.5)))
 
 
 def csm() -> Method:
@@ -177,7 +177,7 @@ def csm() -> Method:
     Weight, strides and times are ISM's: the authors published no code to compare with.
     """
     path = InvertedNoise(steps=5, interval=0.08)
-    return Method(path, NoSecond(), Linear(prompt=1.0, null=-1.0), sigma_over_alpha, _SHRINKING)
+    return Method(path, NoSecondScore(), Linear(prompt=1.0, null=-1.0), sigma_over_alpha, _SHRINKING)
 
 
 def ism(scale: float = 7.5, interval: float = 0.08) -> Method:
@@ -190,7 +190,7 @@ def ism(scale: float = 7.5, interval: float = 0.08) -> Method:
         interval: `δ` as a share of T, .08 in the authors' code.
     """
     path = InvertedNoise(steps=5, interval=interval)
-    return Method(path, PriorElsewhere("null"), Cfg(scale), sigma_over_alpha, _SHRINKING)
+    return Method(path, PriorAtSecondPoint("null"), Cfg(scale), sigma_over_alpha, _SHRINKING)
 
 
 def nfsd(scale: float = 7.5) -> Method:
@@ -201,7 +201,7 @@ def nfsd(scale: float = 7.5) -> Method:
     Args:
         scale: of the conditional direction, `s`.
     """
-    return Method(combine=Cfg(scale), second=NegativeWords())
+    return Method(combine=Cfg(scale), second=NegativePrompt())
 
 
 def dds(scale: float = 7.5) -> Method:
@@ -240,7 +240,7 @@ def sds_bridge(scale: float = 40.0) -> Method:
         source=switch(0.0, -scale, at=0.5),
         noise=switch(-1.0, 0.0, at=0.5),
     )
-    return Method(second=NoSecond(), combine=coefficients)
+    return Method(second=NoSecondScore(), combine=coefficients)
 
 
 def mvsds(scale: float = 50.0) -> Method:

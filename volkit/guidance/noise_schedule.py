@@ -41,18 +41,18 @@ class NoiseSchedule:
         shape = (-1, *(1,) * (like.ndim - 1))
         return self.alpha[t].to(like.dtype).view(shape), self.sigma[t].to(like.dtype).view(shape)
 
-    def noised(self, x: Tensor, noise: Tensor, t: Int[Tensor, " view"]) -> Tensor:
+    def add_noise(self, x: Tensor, noise: Tensor, t: Int[Tensor, " view"]) -> Tensor:
         """`α x + σ ε`."""
         alpha, sigma = self.at(t, x)
         return alpha * x + sigma * noise
 
-    def clean(self, noised: Tensor, noise: Tensor, t: Int[Tensor, " view"]) -> Tensor:
+    def remove_noise(self, noised: Tensor, noise: Tensor, t: Int[Tensor, " view"]) -> Tensor:
         """What was there before this noise: `x̂0 = (x_t - σ ε) / α`."""
         alpha, sigma = self.at(t, noised)
         return (noised - sigma * noise) / alpha
 
     @staticmethod
-    def of_cumulated(alphas_cumprod: Float[Tensor, " time"]) -> "NoiseSchedule":
+    def from_alphas_cumprod(alphas_cumprod: Float[Tensor, " time"]) -> "NoiseSchedule":
         """Of a diffusion: `α = √ᾱ`, `σ = √(1 - ᾱ)`."""
         cumulated = alphas_cumprod.double()
         return NoiseSchedule(cumulated.sqrt(), (1.0 - cumulated).sqrt())
@@ -61,7 +61,7 @@ class NoiseSchedule:
     def stable_diffusion(steps: int = 1000) -> "NoiseSchedule":
         """Betas whose roots grow linearly, .00085 to .012 (Rombach et al. 2022, their configuration)."""
         roots = torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64)
-        return NoiseSchedule.of_cumulated((1.0 - roots.square()).cumprod(0))
+        return NoiseSchedule.from_alphas_cumprod((1.0 - roots.square()).cumprod(0))
 
     @staticmethod
     def rectified_flow(steps: int = 1000) -> "NoiseSchedule":

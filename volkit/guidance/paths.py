@@ -18,13 +18,13 @@ __all__ = ["FixedNoise", "InvertedNoise", "NoisePath", "RandomNoise", "SharedNoi
 class Trajectory:
     """Where a path led: the noised batch, the noise that it calls true, and a second place where a score may be asked.
 
-    `known` are scores of the second place that the path has asked for anyhow, by condition.
+    `evaluated` are scores of the second place that the path has asked for anyhow, by condition.
     """
 
     at: Noised
     noise: Tensor
     second: Noised | None = None
-    known: dict[str, Tensor] = field(default_factory=dict)
+    evaluated: dict[str, Tensor] = field(default_factory=dict)
 
 
 class NoisePath(Protocol):
@@ -53,13 +53,13 @@ class RandomNoise:
     ) -> Trajectory:
         """Draw the noise."""
         del conditions
-        noise = _drawn(x[:1] if self.same else x, generator).expand_as(x)
-        at = Noised(prior.schedule.noised(x, noise, t), t)
+        noise = _draw_noise(x[:1] if self.same else x, generator).expand_as(x)
+        at = Noised(prior.schedule.add_noise(x, noise, t), t)
         if not self.later:
             return Trajectory(at, noise)
         steps = len(prior.schedule)
         after = (t + self.later * (t - 0.02 * steps).clamp_min(0)).long().clamp_max(steps - 1)
-        return Trajectory(at, noise, Noised(prior.schedule.noised(x, noise, after), after))
+        return Trajectory(at, noise, Noised(prior.schedule.add_noise(x, noise, after), after))
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FixedNoise:
     ) -> Trajectory:
         """Add it."""
         del conditions, generator
-        return Trajectory(Noised(prior.schedule.noised(x, self.noise, t), t), self.noise)
+        return Trajectory(Noised(prior.schedule.add_noise(x, self.noise, t), t), self.noise)
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,12 @@ class SharedNoise:
         """Draw the noise."""
         if conditions.source_pictures is None:
             raise ValueError("this method compares with what there was at the start: give conditions.source_pictures")
-        noise = _drawn(x, generator)
+        noise = _draw_noise(x, generator)
         source = prior.encode(conditions.source_pictures)
         return Trajectory(
-            Noised(prior.schedule.noised(x, noise, t), t), noise, Noised(prior.schedule.noised(source, noise, t), t)
+            Noised(prior.schedule.add_noise(x, noise, t), t),
+            noise,
+            Noised(prior.schedule.add_noise(source, noise, t), t),
         )
 
 
@@ -114,36 +116,36 @@ class InvertedNoise:
         """Walk from x to the times t."""
         schedule = prior.schedule
         start = (t - round(self.interval * len(schedule))).clamp_min(0) if self.interval else t
-        here, noise = Noised(x, torch.zeros_like(t)), torch.zeros_like(x)
+        current, noise = Noised(x, torch.zeros_like(t)), torch.zeros_like(x)
         clean = x
         for k in range(1, self.steps + 1):
-            noise = self._guided(prior, here, conditions)
-            clean = x if k == 1 else schedule.clean(here.x, noise, here.t)
-            there = (start * k).div(self.steps, rounding_mode="floor")
-            here = Noised(schedule.noised(clean, noise, there), there)
+            noise = self._predict(prior, current, conditions)
+            clean = x if k == 1 else schedule.remove_noise(current.x, noise, current.t)
+            t_next = (start * k).div(self.steps, rounding_mode="floor")
+            current = Noised(schedule.add_noise(clean, noise, t_next), t_next)
         if self.interval:
-            noise = self._guided(prior, here, conditions)
-            at = Noised(schedule.noised(schedule.clean(here.x, noise, here.t), noise, t), t)
-            return Trajectory(at, _between(schedule, x, at), here, {} if self.scale else {"null": noise})
-        noise = _between(schedule, x, here)
+            noise = self._predict(prior, current, conditions)
+            at = Noised(schedule.add_noise(schedule.remove_noise(current.x, noise, current.t), noise, t), t)
+            return Trajectory(at, _noise_between(schedule, x, at), current, {} if self.scale else {"null": noise})
+        noise = _noise_between(schedule, x, current)
         if self.eta:
-            noise = math.sqrt(1.0 - self.eta**2) * noise + self.eta * _drawn(x, generator)
-            here = Noised(schedule.noised(x, noise, t), t)
-        return Trajectory(here, noise)
+            noise = math.sqrt(1.0 - self.eta**2) * noise + self.eta * _draw_noise(x, generator)
+            current = Noised(schedule.add_noise(x, noise, t), t)
+        return Trajectory(current, noise)
 
-    def _guided(self, prior: Prior, here: Noised, conditions: Conditions) -> Tensor:
-        null = prior.eps(here, conditions.null.rows(len(here.x)))
+    def _predict(self, prior: Prior, current: Noised, conditions: Conditions) -> Tensor:
+        null = prior.eps(current, conditions.null.expand(len(current.x)))
         if not self.scale:
             return null
-        return null + self.scale * (prior.eps(here, conditions.prompt.rows(len(here.x))) - null)
+        return null + self.scale * (prior.eps(current, conditions.prompt.expand(len(current.x))) - null)
 
 
-def _between(schedule: NoiseSchedule, x: Tensor, at: Noised) -> Tensor:
+def _noise_between(schedule: NoiseSchedule, x: Tensor, at: Noised) -> Tensor:
     """The noise that leads from x to a noised batch: `(x_t - α x) / σ`."""
     alpha, sigma = schedule.at(at.t, x)
     return (at.x - alpha * x) / sigma
 
 
-def _drawn(x: Tensor, generator: torch.Generator) -> Tensor:
+def _draw_noise(x: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal noise shaped like x, drawn where the generator lives."""
     return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)

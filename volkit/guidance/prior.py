@@ -9,7 +9,7 @@ from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["GridPrior", "GuidingPrior", "Noised", "OwnPrior", "Prior", "Score", "guiding_prior"]
+__all__ = ["CustomPrior", "GridPrior", "GuidingPrior", "Noised", "Prior", "Score", "as_guiding_prior"]
 
 
 @dataclass(frozen=True)
@@ -79,50 +79,50 @@ class GuidingPrior(Prior, Protocol):
 
 
 @dataclass(frozen=True)
-class OwnPrior:
+class CustomPrior:
     """Anyone's object with `eps`, `encode`, `decode` and `schedule`, and what suits a prior that says no more.
 
     `embed`, `views`, `size` and `bounded` are the object's own where it has them; one that embeds no words is told
     none.
     """
 
-    own: Any
+    wrapped: Any
     advice: Advice = field(default_factory=Advice)
 
     @property
     def schedule(self) -> NoiseSchedule:
-        return self.own.schedule
+        return self.wrapped.schedule
 
     @property
     def views(self) -> int:
-        return getattr(self.own, "views", 1)
+        return getattr(self.wrapped, "views", 1)
 
     @property
     def size(self) -> int:
-        return getattr(self.own, "size", self.advice.size)
+        return getattr(self.wrapped, "size", self.advice.size)
 
     @property
     def bounded(self) -> bool:
-        return getattr(self.own, "bounded", self.advice.bounded)
+        return getattr(self.wrapped, "bounded", self.advice.bounded)
 
     @property
     def controlled(self) -> bool:
-        return getattr(self.own, "controlled", False)
+        return getattr(self.wrapped, "controlled", False)
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "group ..."]:
-        return self.own.encode(pictures)
+        return self.wrapped.encode(pictures)
 
     def decode(self, x: Float[Tensor, "group ..."]) -> Float[Tensor, "view height width 3"]:
-        return self.own.decode(x)
+        return self.wrapped.decode(x)
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
-        return self.own.eps(at, condition)
+        return self.wrapped.eps(at, condition)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        return self.own.embed(texts) if hasattr(self.own, "embed") else Condition()
+        return self.wrapped.embed(texts) if hasattr(self.wrapped, "embed") else Condition()
 
 
-def guiding_prior(prior: Any) -> GuidingPrior:
+def as_guiding_prior(prior: Any) -> GuidingPrior:
     """A prior of anyone's as generation asks it; TypeError names what it lacks.
 
     Its `advice` (an `Advice`: cameras, sizes, guidance scale) is its own where it has one.
@@ -131,7 +131,7 @@ def guiding_prior(prior: Any) -> GuidingPrior:
         raise TypeError(f"a {type(prior).__name__} is no prior: it has no {', '.join(missing)}")
     if all(hasattr(prior, name) for name in ("advice", "size", "bounded", "controlled", "embed", "views")):
         return prior
-    return OwnPrior(prior, getattr(prior, "advice", None) or Advice())
+    return CustomPrior(prior, getattr(prior, "advice", None) or Advice())
 
 
 @dataclass(frozen=True)

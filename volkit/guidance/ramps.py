@@ -60,10 +60,10 @@ class Uniform:
         steps, device = len(schedule), schedule.alpha.device
         low = min(int(steps * value(self.low, fraction)), steps - 1)
         high = min(max(int(steps * value(self.high, fraction)), low), steps - 1)
-        drawn = torch.randint(
+        times = torch.randint(
             low, high + 1, (1 if self.shared else count,), generator=generator, device=generator.device
         )
-        return drawn.to(device).expand(count)
+        return times.to(device).expand(count)
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,6 @@ class Descending:
     ) -> Int[Tensor, " view"]:
         """The same time for every view."""
         del generator
-        now = self.high - (self.high - self.low) * fraction**self.power
-        index = min(max(int(len(schedule) * now), 0), len(schedule) - 1)
+        share = self.high - (self.high - self.low) * fraction**self.power
+        index = min(max(int(len(schedule) * share), 0), len(schedule) - 1)
         return torch.full((count,), index, device=schedule.alpha.device)

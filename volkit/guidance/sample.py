@@ -9,11 +9,11 @@ from volkit.guidance.prior import Noised, Prior
 from volkit.guidance.step_predictions import StepPredictions
 from volkit.typing import Tensor
 
-__all__ = ["denoised", "sample"]
+__all__ = ["denoise", "sample"]
 
 
 @torch.no_grad()
-def denoised(
+def denoise(
     prior: Prior,
     at: Noised,
     conditions: Conditions,
@@ -29,11 +29,11 @@ def denoised(
     combine, clean = combine or Cfg(), at.x
     start, schedule = at.t, prior.schedule
     for k in range(steps, 0, -1):
-        ask = StepPredictions(prior, None, conditions, Trajectory(at, torch.zeros_like(at.x)), 0.0, generator)
-        noise = combine(ask)
-        clean = schedule.clean(at.x, noise, at.t)
+        predictions = StepPredictions(prior, None, conditions, Trajectory(at, torch.zeros_like(at.x)), 0.0, generator)
+        noise = combine(predictions)
+        clean = schedule.remove_noise(at.x, noise, at.t)
         earlier = (start * (k - 1)).div(steps, rounding_mode="floor")
-        at = Noised(schedule.noised(clean, noise, earlier), earlier)
+        at = Noised(schedule.add_noise(clean, noise, earlier), earlier)
     return clean
 
 
@@ -51,4 +51,4 @@ def sample(
     # The last time whose α is not zero: schedules that end in pure noise have no x̂0 there.
     last = int((prior.schedule.alpha > 1e-4).nonzero().max())
     at = Noised(noise, torch.full((shape[0],), last, device=device))
-    return denoised(prior, at, conditions, generator, combine, steps)
+    return denoise(prior, at, conditions, generator, combine, steps)

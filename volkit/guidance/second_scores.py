@@ -9,13 +9,21 @@ from volkit.guidance.combine import RandomScale
 from volkit.guidance.step_predictions import StepPredictions
 from volkit.typing import Tensor
 
-__all__ = ["Critic", "NegativeWords", "NoSecond", "PriorElsewhere", "SampledNoise", "SecondScore", "SourceBranch"]
+__all__ = [
+    "Critic",
+    "NegativePrompt",
+    "NoSecondScore",
+    "PriorAtSecondPoint",
+    "SampledNoise",
+    "SecondScore",
+    "SourceBranch",
+]
 
 
 class SecondScore(Protocol):
     """A prediction to compare with."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """Shaped like the noised batch."""
         ...
 
@@ -24,18 +32,18 @@ class SecondScore(Protocol):
 class SampledNoise:
     """The noise that was put in: `ε` (SDS), or for an inverted path the noise that was found (SDI)."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The path's own noise."""
-        return ask.noise
+        return predictions.noise
 
 
 @dataclass(frozen=True)
-class NoSecond:
+class NoSecondScore:
     """Nothing: the combination is already a difference, or a score (LD)."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """Zero."""
-        return torch.zeros_like(ask.noise)
+        return torch.zeros_like(predictions.noise)
 
 
 @dataclass(frozen=True)
@@ -52,42 +60,44 @@ class Critic:
     anti_prior: float = 0.0
     controlled: bool = False
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The critic's prediction."""
-        told = ask.conditions.named("critic").rows(len(ask.at.x))
+        told = predictions.conditions.get("critic").expand(len(predictions.at.x))
         told = told if self.controlled else replace(told, control=None)
-        prediction = ask.critic.eps(ask.at, told)
+        prediction = predictions.critic.eps(predictions.at, told)
         if self.view_free:
-            free = ask.critic.eps(ask.at, replace(told, camera=None))
+            free = predictions.critic.eps(predictions.at, replace(told, camera=None))
             prediction = self.view_free * free + (1.0 - self.view_free) * prediction
         if self.scale != 1.0:
-            null = ask.critic.eps(ask.at, ask.conditions.null.rows(len(ask.at.x)))
-            scale = self.scale.drawn(ask) if isinstance(self.scale, RandomScale) else self.scale
+            null = predictions.critic.eps(predictions.at, predictions.conditions.null.expand(len(predictions.at.x)))
+            scale = self.scale.draw(predictions) if isinstance(self.scale, RandomScale) else self.scale
             prediction = null + scale * (prediction - null)
         return prediction
 
 
 @dataclass(frozen=True)
-class NegativeWords:
+class NegativePrompt:
     """`ε_neg` from `since` T on, nothing before: there ε_∅ alone points to the domain (NFSD)."""
 
     since: float = 0.2
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The prediction under the negative prompt, zero at early times."""
-        late = (ask.at.t >= self.since * len(ask.prior.schedule)).view(-1, *(1,) * (ask.at.x.ndim - 1))
-        return ask.here("negative")[0] * late if late.any() else torch.zeros_like(ask.noise)
+        late = (predictions.at.t >= self.since * len(predictions.prior.schedule)).view(
+            -1, *(1,) * (predictions.at.x.ndim - 1)
+        )
+        return predictions.evaluate("negative")[0] * late if late.any() else torch.zeros_like(predictions.noise)
 
 
 @dataclass(frozen=True)
-class PriorElsewhere:
+class PriorAtSecondPoint:
     """The prior at the path's second place: earlier without words (ISM), later with the prompt (Asynchronous SD)."""
 
     words: Literal["prompt", "null"]
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """Its prediction there."""
-        return ask.second(self.words)[0]
+        return predictions.evaluate_second(self.words)[0]
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class SourceBranch:
 
     scale: float = 7.5
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """`ε_∅ + s (ε_src - ε_∅)` at the second place."""
-        source, null = ask.second("source", "null")
+        source, null = predictions.evaluate_second("source", "null")
         return null + self.scale * (source - null)

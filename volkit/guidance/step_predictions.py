@@ -28,7 +28,7 @@ class StepPredictions:
         self.at, self.noise = trajectory.at, trajectory.noise
         self.fraction, self.generator = fraction, generator
         self._critic, self._second = critic, trajectory.second
-        self._known: dict[tuple[str, str], Tensor] = {("second", k): eps for k, eps in trajectory.known.items()}
+        self._cache: dict[tuple[str, str], Tensor] = {("second", k): eps for k, eps in trajectory.evaluated.items()}
 
     @property
     def critic(self) -> Score:
@@ -38,26 +38,26 @@ class StepPredictions:
         return self._critic
 
     @cached_property
-    def chance(self) -> float:
+    def uniform(self) -> float:
         """The one uniform number of this step, for whatever is drawn beside times and noise."""
         return float(torch.rand((), generator=self.generator, device=self.generator.device))
 
-    def here(self, *names: str) -> list[Tensor]:
+    def evaluate(self, *names: str) -> list[Tensor]:
         """ε of the prior at the noised batch under the named conditions."""
-        return self._asked("here", self.at, names)
+        return self._evaluate("first", self.at, names)
 
-    def second(self, *names: str) -> list[Tensor]:
+    def evaluate_second(self, *names: str) -> list[Tensor]:
         """ε of the prior at the path's second place under the named conditions."""
         if self._second is None:
             raise ValueError("this second score needs a path with a second place: RandomNoise(later=...), SharedNoise")
-        return self._asked("second", self._second, names)
+        return self._evaluate("second", self._second, names)
 
-    def _asked(self, place: str, at: Noised, names: tuple[str, ...]) -> list[Tensor]:
-        new = [name for name in names if (place, name) not in self._known]
+    def _evaluate(self, place: str, at: Noised, names: tuple[str, ...]) -> list[Tensor]:
+        new = [name for name in names if (place, name) not in self._cache]
         if new:
             count = len(at.x)
-            condition = Condition.cat([self.conditions.named(name).rows(count) for name in new])
+            condition = Condition.cat([self.conditions.get(name).expand(count) for name in new])
             many = Noised(at.x.repeat(len(new), *(1,) * (at.x.ndim - 1)), at.t.repeat(len(new)))
             for name, eps in zip(new, self.prior.eps(many, condition).split(count), strict=True):
-                self._known[place, name] = eps
-        return [self._known[place, name] for name in names]
+                self._cache[place, name] = eps
+        return [self._cache[place, name] for name in names]

@@ -13,7 +13,7 @@ __all__ = [
     "WEIGHTS",
     "Clip",
     "Mirror",
-    "RankWeighing",
+    "RankWeighting",
     "Shaping",
     "Weight",
     "alpha",
@@ -29,7 +29,7 @@ __all__ = [
 Weight = Callable[[Tensor, Tensor], Tensor]  # α and σ in, w out
 
 
-GROWING = Ramp(((0.0, 0.5), (1.0, 2.0)))
+GROWING_LIMIT = Ramp(((0.0, 0.5), (1.0, 2.0)))
 
 
 def sigma_squared(alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Shaping(Protocol):
 class Clip:
     """No element beyond ±limit; the limit grows with the run (Debiased SDS, arXiv 2303.15413: .5 to 2)."""
 
-    limit: float | Ramp = GROWING
+    limit: float | Ramp = GROWING_LIMIT
 
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
         """Clamp."""
@@ -125,7 +125,7 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class RankWeighing:
+class RankWeighting:
     """Weaken what channels do not agree about: singular value i of `[channel, pixel]` times `1 - i / channels`.
 
     Then every channel gets back its mean and deviation. For the four channels of latents these are the weights 1, .75,
@@ -135,10 +135,10 @@ class RankWeighing:
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
         """Weigh the ranks of every view."""
         del fraction
-        given = direction.flatten(2)
-        left, singular, right = torch.linalg.svd(given, full_matrices=False)
+        matrix = direction.flatten(2)
+        left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
         rank = torch.arange(singular.shape[-1], device=singular.device, dtype=singular.dtype)
-        weighed = (left * (singular * (1.0 - rank / given.shape[1]))[:, None]) @ right
-        (now, middle), (before, wanted) = (torch.std_mean(x, 2, keepdim=True) for x in (weighed, given))
+        weighted = (left * (singular * (1.0 - rank / matrix.shape[1]))[:, None]) @ right
+        (now, mean), (before, wanted_mean) = (torch.std_mean(x, 2, keepdim=True) for x in (weighted, matrix))
         scale = before / now.clamp_min(torch.finfo(now.dtype).tiny)
-        return ((weighed - middle) * scale + wanted).view_as(direction)
+        return ((weighted - mean) * scale + wanted_mean).view_as(direction)

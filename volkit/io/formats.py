@@ -148,7 +148,7 @@ def save(
     raw = frame in ("zup", "ydown")  # an .spz in axes that are not its own holds coordinates as they are
     row = _framed(_writer(path, representation.config.kind, format), "ply" if raw else spz_frame)
     assert row.write is not None
-    row.write(representation.turned_view((row.frame or representation.frame) if frame == "auto" else frame), path)
+    row.write(representation.view_in_frame((row.frame or representation.frame) if frame == "auto" else frame), path)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:

@@ -38,12 +38,12 @@ def open_scene(
     scene = load(path, spz_frame)
     if isinstance(scene, Field):
         return _ready(scene, device)
-    if isinstance(scene, Splats) and bool(scene.bad.any()):
-        count = int(scene.bad.sum())
+    if isinstance(scene, Splats) and bool(scene.invalid.any()):
+        count = int(scene.invalid.sum())
         if progress is None:
             raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
         progress.note(f"{path}: {count} splats that are not finite were dropped")
-        scene.kept(~scene.bad)
+        scene.keep(~scene.invalid)
     return scene.requires_grad_(False).to(chosen_device(device))
 
 

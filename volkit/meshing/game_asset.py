@@ -56,7 +56,7 @@ class AssetPlan:
     """Pixels a side of each view of the contact sheet."""
 
 
-PLAN = AssetPlan()
+DEFAULT_PLAN = AssetPlan()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class GameAsset:
 
 def make_game_asset(
     scene: Representation,
-    plan: AssetPlan = PLAN,
+    plan: AssetPlan = DEFAULT_PLAN,
     *,
     seed: int | torch.Generator = 0,
     progress: Progress | None = None,
@@ -93,22 +93,22 @@ def make_game_asset(
         raise ParameterError(f"height {plan.height}: give a positive number of metres")
     progress, generator, steps = progress or Progress(), make_generator(seed), []
     with progress.phase("clean"):
-        scene = _cleaned(scene, plan.clean, generator, steps.append)
-    scene = edit(_upright(scene, plan.up, steps.append), [Ground(), Move.rotate("z", plan.turn)], seed=generator)
+        scene = _clean(scene, plan.clean, generator, steps.append)
+    scene = edit(_set_upright(scene, plan.up, steps.append), [Ground(), Move.rotate("z", plan.turn)], seed=generator)
     if plan.turn:
         steps.append(f"turned by {plan.turn:g} degrees")
     lower, upper = robust_box(scene)
-    tall = float(upper[2] - lower[2])
-    if plan.height is not None and tall > 0.0:
-        scene = edit(scene, [Move.scale(plan.height / tall)], seed=generator)
+    scan_height = float(upper[2] - lower[2])
+    if plan.height is not None and scan_height > 0.0:
+        scene = edit(scene, [Move.scale(plan.height / scan_height)], seed=generator)
     options = replace(plan.mesh, pivot="source")
     asset = extract_mesh(scene, options, size=plan.size, seed=generator, progress=progress)
-    scene, asset = _on_ground(scene, asset, plan.height)
-    size = _extent(asset.mesh)
-    factor = size[2] / tall if tall > 0.0 else 1.0
+    scene, asset = _move_to_ground(scene, asset, plan.height)
+    size = _measure_extent(asset.mesh)
+    factor = size[2] / scan_height if scan_height > 0.0 else 1.0
     scaled = f"scaled by {factor:.4g}" if plan.height is not None else "in the scan's own size"
     steps.append(f"set on the ground, {scaled}: {' x '.join(f'{side:.3g}' for side in size)} m")
-    steps.append(_mesh_in_words(asset))
+    steps.append(_describe(asset))
     with progress.phase("preview"):
         rows = [contact_sheet(each, plan.preview) for each in (scene, asset.mesh)]
     return GameAsset(scene, asset, torch.cat(rows), tuple(steps), size)
@@ -120,8 +120,8 @@ def contact_sheet(scene: Representation, size: int) -> Float[Tensor, "height wid
     return torch.cat([render_over(scene, cameras[[index]], WHITE) for index in range(len(cameras))], 1)
 
 
-def _cleaned(
-    scene: Representation, cleaning: Cleaning, generator: torch.Generator, tell: Callable[[str], None]
+def _clean(
+    scene: Representation, cleaning: Cleaning, generator: torch.Generator, note: Callable[[str], None]
 ) -> Representation:
     """Splats without those that nobody wants; other kinds as they are."""
     if not isinstance(scene, Splats) or cleaning == "none":
@@ -129,23 +129,23 @@ def _cleaned(
     before = len(scene)
     cleaned = edit(scene, CLEANING[cleaning], seed=generator)
     assert isinstance(cleaned, Splats)
-    tell(f"cleaned ({cleaning}): {before - len(cleaned)} of {before} splats left out")
+    note(f"cleaned ({cleaning}): {before - len(cleaned)} of {before} splats left out")
     return cleaned
 
 
-def _upright(scene: Representation, up: UpAxis, tell: Callable[[str], None]) -> Representation:
+def _set_upright(scene: Representation, up: UpAxis, note: Callable[[str], None]) -> Representation:
     """The scene with its frame as it was said, or as its file has it."""
     if up == "auto":
-        tell(f"up is {UP_AXIS[scene.frame]}, as the file has it")
+        note(f"up is {UP_AXIS[scene.frame]}, as the file has it")
         return scene
-    tell(f"up is {up}, as it was said")
+    note(f"up is {up}, as it was said")
     if up in UP_FRAMES:
         return scene.view(placement=Placement(scene.world_from_local, UP_FRAMES[up]))
     upside_down = Move.rotate("x", 180.0).new_from_old
     return edit(scene.view(placement=Placement(scene.world_from_local, "zup")), [Move(upside_down)])
 
 
-def _on_ground(scene: Representation, asset: Asset, height: float | None) -> tuple[Representation, Asset]:
+def _move_to_ground(scene: Representation, asset: Asset, height: float | None) -> tuple[Representation, Asset]:
     """Both moved alike: the mesh stands on the origin, and is exactly as high as asked for."""
     place = asset.mesh.world_from_local
     world = place.points(asset.mesh.vertices.double())
@@ -159,13 +159,13 @@ def _on_ground(scene: Representation, asset: Asset, height: float | None) -> tup
     return moved, replace(asset, levels=levels)
 
 
-def _extent(mesh: Mesh) -> tuple[float, float, float]:
+def _measure_extent(mesh: Mesh) -> tuple[float, float, float]:
     world = mesh.world_from_local.points(mesh.vertices.double())
     x, y, z = (world.amax(0) - world.amin(0)).tolist()
     return x, y, z
 
 
-def _mesh_in_words(asset: Asset) -> str:
+def _describe(asset: Asset) -> str:
     counts = ", ".join(str(len(level.faces)) for level in asset.levels)
     levels = "level" if len(asset.levels) == 1 else "levels"
     texture = asset.mesh.config.texture[0]

@@ -27,7 +27,7 @@ from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations import Mesh, Placement, Representation
-from volkit.sampling.occupancy_grid import marked
+from volkit.sampling.occupancy_grid import occupancy_filled
 from volkit.typing import Tensor, UInt8
 
 __all__ = ["MeshStages", "extract_mesh", "free_memory", "missing_libraries", "move_to_ground"]
@@ -40,7 +40,7 @@ F_SCORE_SHARE = 0.01  # of the diagonal, of an F-score
 MAX_TEXTURE_SIZE = 16384  # texels a side
 BYTES_PER_TEXEL = 200  # bytes that one takes while a texture is made
 LIGHTMAP_SIZE = 1024  # texels a side of a lightmap, for which gutters are kept
-PLAIN = MeshOptions()
+DEFAULT_OPTIONS = MeshOptions()
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class MeshStages:
 
 def extract_mesh(
     scene: Representation,
-    options: MeshOptions = PLAIN,
+    options: MeshOptions = DEFAULT_OPTIONS,
     *,
     cameras: Cameras | None = None,
     size: int | None = None,
@@ -105,7 +105,7 @@ def extract_mesh(
     if isinstance(scene, Mesh) and not options.rebuild:
         asset = _passthrough(scene, options, progress)
     else:
-        with marked(scene):
+        with occupancy_filled(scene):
             asset = _rebuild(scene, options, _cameras(scene, cameras, size, generator), generator, progress)
     asset = move_to_ground(asset) if options.pivot == "ground" else asset
     assert asset.figures is not None
@@ -115,7 +115,7 @@ def extract_mesh(
 def _cameras(scene: Representation, cameras: Cameras | None, size: int | None, generator: torch.Generator) -> Cameras:
     if cameras is None:
         return distillation_cameras(scene, VISIBILITY_VIEWS, size, generator)
-    return cameras if size is None else cameras.resized(size)
+    return cameras if size is None else cameras.resize(size)
 
 
 def _rebuild(
@@ -137,64 +137,70 @@ def _rebuild(
     return replace(stages.asset, figures=replace(stages.asset.figures, stages=seconds))
 
 
-def extract_surface(made: MeshStages, progress: Progress) -> MeshStages:
+def extract_surface(stages: MeshStages, progress: Progress) -> MeshStages:
     """The dense surface: what is seen of it, without small components, closed where that is asked for."""
-    dense = dense_surface(made.source, made.cameras, made.views, made.options.cells, made.generator)
-    return replace(made, dense=make_watertight(dense) if made.options.watertight else dense)
+    dense = dense_surface(stages.source, stages.cameras, stages.views, stages.options.cells, stages.generator)
+    return replace(stages, dense=make_watertight(dense) if stages.options.watertight else dense)
 
 
-def simplify_levels(made: MeshStages, progress: Progress) -> MeshStages:
+def simplify_levels(stages: MeshStages, progress: Progress) -> MeshStages:
     """Surfaces of the levels of detail."""
-    assert made.dense is not None
-    surfaces = make_levels(made.dense, made.options.faces, made.options.lods)
-    if made.options.watertight:  # fewer faces may leave gaps
+    assert stages.dense is not None
+    surfaces = make_levels(stages.dense, stages.options.faces, stages.options.lods)
+    if stages.options.watertight:  # fewer faces may leave gaps
         surfaces = tuple(make_watertight(surface) for surface in surfaces)
-    return replace(made, levels=surfaces)
+    return replace(stages, levels=surfaces)
 
 
-def unwrap_levels(made: MeshStages, progress: Progress) -> MeshStages:
+def unwrap_levels(stages: MeshStages, progress: Progress) -> MeshStages:
     """Charts of all levels, on one texture."""
-    return replace(made, atlases=tuple(unwrap(made.levels, made.options.texture)))
+    return replace(stages, atlases=tuple(unwrap(stages.levels, stages.options.texture)))
 
 
-def bake_colours(made: MeshStages, progress: Progress) -> MeshStages:
+def bake_colours(stages: MeshStages, progress: Progress) -> MeshStages:
     """Base colour, and the roughness and metalness of a source that has them."""
-    options, scene = made.options, made.source
-    texture = bake_texture(scene, made.atlases, made.views, options.texture, lit=options.lit)
+    options, scene = stages.options, stages.source
+    texture = bake_texture(scene, stages.atlases, stages.views, options.texture, lit=options.lit)
     material = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
     if material is None:
-        return replace(made, texture=texture)
-    baked = bake_texture(material, made.atlases, made.views, options.texture)
-    return replace(made, texture=texture, metallic_roughness=baked[..., :3])
+        return replace(stages, texture=texture)
+    baked = bake_texture(material, stages.atlases, stages.views, options.texture)
+    return replace(stages, texture=texture, metallic_roughness=baked[..., :3])
 
 
-def refine_finest(made: MeshStages, progress: Progress) -> MeshStages:
+def refine_finest(stages: MeshStages, progress: Progress) -> MeshStages:
     """The finest level and the texture, after they have learnt from the source's pictures."""
-    assert made.texture is not None
+    assert stages.texture is not None
     better = refine_mesh(
-        made.source, made.atlases[0], made.texture, made.cameras, made.options.refine, made.generator, progress.advance
+        stages.source,
+        stages.atlases[0],
+        stages.texture,
+        stages.cameras,
+        stages.options.refine,
+        stages.generator,
+        progress.advance,
     )
     figures = RefineFigures(better.psnr_before, better.psnr_after, better.steps, better.views)
     return replace(
-        made,
-        levels=(better.atlas.surface, *made.levels[1:]),
-        atlases=(better.atlas, *made.atlases[1:]),
+        stages,
+        levels=(better.atlas.surface, *stages.levels[1:]),
+        atlases=(better.atlas, *stages.atlases[1:]),
         texture=better.texture,
         refined=figures,
     )
 
 
-def assemble_asset(made: MeshStages, progress: Progress) -> MeshStages:
+def assemble_asset(stages: MeshStages, progress: Progress) -> MeshStages:
     """Levels, colliders and the maps of what the levels have lost."""
-    options, dense, texture = made.options, made.dense, made.texture
+    options, dense, texture = stages.options, stages.dense, stages.texture
     assert dense is not None and texture is not None
-    surfaces = made.levels
+    surfaces = stages.levels
     asset = Asset(
-        levels=tuple(_textured(made.source, atlas, texture) for atlas in made.atlases),
+        levels=tuple(_textured(stages.source, atlas, texture) for atlas in stages.atlases),
         colliders=() if options.collider == "none" else build_colliders(surfaces[0], options.collider),
-        metallic_roughness=made.metallic_roughness,
-        normal_map=None if options.maps == "colour" else bake_normals(made.atlases, dense, options.texture),
-        occlusion=bake_occlusion(made.atlases, dense, options.texture, made.generator)
+        metallic_roughness=stages.metallic_roughness,
+        normal_map=None if options.maps == "colour" else bake_normals(stages.atlases, dense, options.texture),
+        occlusion=bake_occlusion(stages.atlases, dense, options.texture, stages.generator)
         if options.maps == "all"
         else None,
         unlit=options.lit,
@@ -208,10 +214,10 @@ def assemble_asset(made: MeshStages, progress: Progress) -> MeshStages:
         dense_triangles=len(dense),
         texture=options.texture,
         colliders=len(asset.colliders),
-        levels=tuple(_measure_level(atlas, dense, options.texture, made.generator) for atlas in made.atlases),
-        refined=made.refined,
+        levels=tuple(_measure_level(atlas, dense, options.texture, stages.generator) for atlas in stages.atlases),
+        refined=stages.refined,
     )
-    return replace(made, asset=replace(asset, figures=figures))
+    return replace(stages, asset=replace(asset, figures=figures))
 
 
 STAGES: tuple[tuple[str, Callable[[MeshStages, Progress], MeshStages]], ...] = (
@@ -239,7 +245,7 @@ def _passthrough(mesh: Mesh, options: MeshOptions, progress: Progress) -> Asset:
 
 def move_to_ground(asset: Asset) -> Asset:
     """The asset, +Z up, moved so that the middle of its box, at its lowest point, is the world's origin."""
-    levels = tuple(level.turned_view("zup") for level in asset.levels)
+    levels = tuple(level.view_in_frame("zup") for level in asset.levels)
     place = levels[0].world_from_local
     world = place.points(levels[0].vertices.double())
     low, high = world.amin(0), world.amax(0)
@@ -262,9 +268,9 @@ def _check(options: MeshOptions) -> None:
         raise ParameterError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
     if options.texture > MAX_TEXTURE_SIZE:
         raise ParameterError(f"texture {options.texture}: at most {MAX_TEXTURE_SIZE}, which most graphics cards take")
-    needed, there = (count / 2**30 for count in (BYTES_PER_TEXEL * options.texture**2, free_memory()))
-    if needed > there:
-        raise ParameterError(f"texture {options.texture}: needs some {needed:.1f} GiB of memory, {there:.1f} are free; "
+    needed, free = (count / 2**30 for count in (BYTES_PER_TEXEL * options.texture**2, free_memory()))
+    if needed > free:
+        raise ParameterError(f"texture {options.texture}: needs some {needed:.1f} GiB of memory, {free:.1f} are free; "
                          "give half as many texels a side")  # fmt: skip
 
 
@@ -281,8 +287,8 @@ def _measure_level(atlas: Atlas, dense: Triangles, size: int, generator: torch.G
     surface = atlas.surface
     whole = trimesh.Trimesh(surface.vertices.numpy(), surface.faces.numpy(), process=False)
     diagonal = float((dense.vertices.amax(0) - dense.vertices.amin(0)).norm())
-    mine, theirs = (s.sampled(COMPARED_POINTS, generator) for s in (surface, dense))
-    found = surface_distances(mine, theirs, F_SCORE_SHARE * diagonal)
+    own, reference = (s.sample(COMPARED_POINTS, generator) for s in (surface, dense))
+    found = surface_distances(own, reference, F_SCORE_SHARE * diagonal)
     return LevelFigures(
         triangles=len(surface),
         texels_per_unit=round(atlas.density(size), 1),

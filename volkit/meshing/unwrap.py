@@ -13,8 +13,8 @@ from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Atlas", "unwrap"]
 
-GUTTER = 4  # texels between charts, and as many about the atlas
-FINER = 2.0  # texels along a length of a level, by those of the next: coarse levels are seen from afar
+GUTTER_TEXELS = 4  # texels between charts, and as many about the atlas
+LEVEL_DENSITY_RATIO = 2.0  # texels along a length of a level, by those of the next: coarse levels are seen from afar
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Atlas:
         flat = torch.cat([self.corner_uv, torch.zeros(len(self.corner_uv), 3, 1)], -1).reshape(-1, 3) * size
         faces = torch.arange(len(flat)).view(-1, 3)
         x, y = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="xy")
-        above = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
-        face, where, _ = first_hits(flat, faces, Rays(above, above.new_tensor([0.0, 0.0, -1.0]).expand_as(above)))
+        origins = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+        face, where, _ = first_hits(flat, faces, Rays(origins, origins.new_tensor([0.0, 0.0, -1.0]).expand_as(origins)))
         texel = (face >= 0).nonzero()[:, 0]
         return texel, face[texel].long(), where[texel]
 
@@ -47,16 +47,16 @@ def unwrap(levels: Sequence[Triangles], size: int) -> tuple[Atlas, ...]:
 
     atlas = xatlas.Atlas()
     for number, level in enumerate(levels):
-        atlas.add_mesh((level.vertices / FINER**number).numpy(), level.faces.numpy().astype(np.uint32))
+        atlas.add_mesh((level.vertices / LEVEL_DENSITY_RATIO**number).numpy(), level.faces.numpy().astype(np.uint32))
     packing = xatlas.PackOptions()
-    packing.resolution, packing.padding, packing.bilinear = size, GUTTER, True
+    packing.resolution, packing.padding, packing.bilinear = size, GUTTER_TEXELS, True
     atlas.generate(pack_options=packing)
-    return tuple(_laid_out(level, *atlas.get_mesh(number)) for number, level in enumerate(levels))
+    return tuple(_to_atlas(level, *atlas.get_mesh(number)) for number, level in enumerate(levels))
 
 
-def _laid_out(level: Triangles, rows: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Atlas:
+def _to_atlas(level: Triangles, rows: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Atlas:
     """xatlas splits vertices at seams: its faces by the rows that they came from. Its v runs up: pictures are not
     mirrored."""
-    origin, named = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
+    origin, corners = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
     down = torch.from_numpy(uv * [1.0, -1.0] + [0.0, 1.0]).float()
-    return Atlas(Triangles(level.vertices, origin[named]), down[named])
+    return Atlas(Triangles(level.vertices, origin[corners]), down[corners])

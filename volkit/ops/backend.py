@@ -55,7 +55,7 @@ _LIBRARIES = {"gsplat": "splat rasterisation"}
 @contextmanager
 def use(choice: Choice) -> Iterator[None]:
     """Force an implementation for the ops called inside; the innermost wins, before VOLKIT_BACKEND."""
-    _forced.append(_checked(choice, "backend.use"))
+    _forced.append(_check_choice(choice, "backend.use"))
     try:
         yield
     finally:
@@ -167,12 +167,12 @@ def describe() -> dict[str, object]:
     devices = int(_native.device_count()) if _native is not None else 0
     return {
         "choice": _choice(),
-        "native": native_missing() or _tried("cpu", f"isa {isa()}, {_count(torch.get_num_threads(), 'thread')}"),
+        "native": native_missing() or _try("cpu", f"isa {isa()}, {_counted(torch.get_num_threads(), 'thread')}"),
         "isa": isa(),
         "isas": list(_native.isas()) if _native is not None else [],
         "bfloat16_products": "bfloat16" if isa() in ("avx512_bf16", "amx_bf16") else "float32 (no AVX-512 BF16)",
         "threads": torch.get_num_threads(),
-        "cuda": _cuda_missing() or _tried("cuda", _count(devices, "device")),
+        "cuda": _cuda_missing() or _try("cuda", _counted(devices, "device")),
         "cuda_compiled": _native is not None and bool(_native.has_cuda),
         "cuda_devices": devices,
         "torch": torch.__version__,
@@ -180,7 +180,7 @@ def describe() -> dict[str, object]:
     }
 
 
-def _tried(device: str, what: str) -> str:
+def _try(device: str, what: str) -> str:
     """Run one step of Adam whose result is known: 3 - 2 / sqrt(2 * 2)."""
     try:
         param, grad, first, second = (torch.full((8,), value, device=device) for value in (3.0, 2.0, 0.0, 0.0))
@@ -193,7 +193,7 @@ def _tried(device: str, what: str) -> str:
     return f"works ({what})" if found == [2.0] * 8 else f"fails ({what}): wrong numbers"
 
 
-def _count(number: int, noun: str) -> str:
+def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -208,10 +208,10 @@ def _cuda_missing() -> str:
 
 
 def _choice() -> Choice:
-    return _forced[-1] if _forced else _checked(os.environ.get("VOLKIT_BACKEND") or "auto", "VOLKIT_BACKEND")
+    return _forced[-1] if _forced else _check_choice(os.environ.get("VOLKIT_BACKEND") or "auto", "VOLKIT_BACKEND")
 
 
-def _checked(choice: str, source: str) -> Choice:
+def _check_choice(choice: str, source: str) -> Choice:
     if choice not in get_args(Choice):
         raise ValueError(f"{source}: unknown backend '{choice}'; choose one of {', '.join(get_args(Choice))}")
     return choice  # pyright: ignore[reportReturnType]

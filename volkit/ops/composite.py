@@ -89,9 +89,9 @@ def _composite(
     sums = density.new_empty(rays, channels.shape[1])
     results = (sums, density.new_empty(rays), density.new_empty(rays), torch.empty_like(t0.contiguous()))
     if rays:
-        given = _fields(density, channels, t0, t1, offsets, stop)
+        fields = _fields(density, channels, t0, t1, offsets, stop)
         names = ("sums", "opacity", "depth", "weights")
-        backend.run("composite", channels, **given, **dict(zip(names, results, strict=True)), **_strides(None))
+        backend.run("composite", channels, **fields, **dict(zip(names, results, strict=True)), **_strides(None))
     return results
 
 
@@ -135,22 +135,22 @@ def _composite_grad(
     weights: Tensor,
     stop: float,
 ) -> tuple[Tensor, Tensor]:
-    arrived = [None if grad is None else grad.contiguous() for grad in grads]
+    grads_out = [None if grad is None else grad.contiguous() for grad in grads]
     density_grad = torch.empty_like(weights)
-    channels_grad = channels.new_empty(0) if arrived[0] is None else torch.empty_like(channels)
+    channels_grad = channels.new_empty(0) if grads_out[0] is None else torch.empty_like(channels)
     if offsets.shape[0] > 1:
-        wanted = None if arrived[0] is None else channels_grad
+        needed_grad = None if grads_out[0] is None else channels_grad
         names = ("sums_grad", "opacity_grad", "depth_grad", "weights_grad")
         backend.run(
             "composite_grad",
             channels,
             **_fields(density, channels, t0, t1, offsets, stop),
-            **dict(zip(names, arrived, strict=True)),
+            **dict(zip(names, grads_out, strict=True)),
             weights=weights,
             scratch=torch.empty_like(density_grad),
             density_grad=density_grad,
-            channels_grad=wanted,
-            **_strides(wanted),
+            channels_grad=needed_grad,
+            **_strides(needed_grad),
         )
     return density_grad, channels_grad
 
@@ -204,7 +204,7 @@ def _reference(density, channels, t0, t1, offsets, stop: float) -> tuple[Tensor,
     rows = tau.new_zeros(rays, width + 1).index_put((ray, place + 1), tau).cumsum(1)
     transmittance = torch.exp(-rows[ray, place])
     weights = torch.where(transmittance < stop, 0, transmittance * -torch.expm1(-tau))
-    summed = channels.new_zeros(rays, channels.shape[1]).index_add(0, ray, weights[:, None] * channels)
+    sums = channels.new_zeros(rays, channels.shape[1]).index_add(0, ray, weights[:, None] * channels)
     opacity = weights.new_zeros(rays).index_add(0, ray, weights)
     depth = weights.new_zeros(rays).index_add(0, ray, weights * 0.5 * (t0 + t1))
-    return summed, opacity, depth, weights
+    return sums, opacity, depth, weights

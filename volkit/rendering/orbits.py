@@ -23,9 +23,9 @@ class ViewPath:
     cameras: Cameras
     held_out: tuple[str, ...] = ()
 
-    def chosen(self, kept: list[int]) -> "ViewPath":
+    def select(self, indices: list[int]) -> "ViewPath":
         """The views at these positions."""
-        return ViewPath(tuple(self.names[i] for i in kept), self.cameras[torch.tensor(kept)], self.held_out)
+        return ViewPath(tuple(self.names[i] for i in indices), self.cameras[torch.tensor(indices)], self.held_out)
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ def cameras_around(
     cameras = Cameras.looking_at(middle + outward, middle, up, focal, size)
     extent = corners.amax(0) - corners.amin(0)
     if viewpoint.distance is not None:
-        away = viewpoint.distance * float(extent.max())
+        distance = viewpoint.distance * float(extent.max())
     else:
         # A corner c is in the picture where |c.x| <= share tan (away + c.z): of all corners and cameras the farthest.
-        seen = (corners - middle) @ cameras.world_from_camera[:, :, :3]
-        reach = seen.new_tensor([tangent * width / height, tangent]) * FRAMED_SHARE
-        away = float((seen[..., :2].abs() / reach - seen[..., 2:]).max())
-    return Cameras.looking_at(middle + away * outward, middle, up, focal, size)
+        from_camera = (corners - middle) @ cameras.world_from_camera[:, :, :3]
+        reach = from_camera.new_tensor([tangent * width / height, tangent]) * FRAMED_SHARE
+        distance = float((from_camera[..., :2].abs() / reach - from_camera[..., 2:]).max())
+    return Cameras.looking_at(middle + distance * outward, middle, up, focal, size)
 
 
 def orbit_path(
@@ -98,12 +98,12 @@ def orbit_path(
     azimuth = torch.deg2rad(torch.tensor(degrees))
     circle = level.vectors(torch.stack([azimuth.sin(), -azimuth.cos(), torch.zeros(count)], -1))
     up = level.vectors(torch.tensor([0.0, 0.0, 1.0]))
-    cameras = scene.capture.cameras.resized(max(size) if isinstance(size, tuple) else size)
+    cameras = scene.capture.cameras.resize(max(size) if isinstance(size, tuple) else size)
     focus, _ = cameras.focus()
     offset = cameras.centres - focus
     height = offset @ up
-    away = (offset - height[:, None] * up).norm(dim=-1).mean()
-    centres = focus + away * circle + height.mean() * up
+    distance = (offset - height[:, None] * up).norm(dim=-1).mean()
+    centres = focus + distance * circle + height.mean() * up
     width, height = cameras.size[0].tolist()
     # Video encoders want even sides.
     even = (max(width - width % 2, 2), max(height - height % 2, 2))

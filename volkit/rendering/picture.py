@@ -47,7 +47,7 @@ class Picture:
         """Colour over a background: `rgb + (1 - opacity) background`."""
         return self.rgb + (1.0 - self.opacity)[..., None] * background
 
-    def mapped(self, change) -> Self:
+    def map(self, change) -> Self:
         """Apply a function to every tensor (reshape, slice, move)."""
         members = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "channels"}
         new = {name: None if member is None else change(member) for name, member in members.items()}

@@ -19,13 +19,13 @@ from volkit.representations.splats import Splats
 __all__ = ["Renderer", "render", "renderer_for"]
 
 
-Subject = TypeVar("Subject", bound=Representation, contravariant=True)
+Scene = TypeVar("Scene", bound=Representation, contravariant=True)
 
 
-class Renderer(Protocol[Subject]):
+class Renderer(Protocol[Scene]):
     """Draws representations of one kind as cameras of the world see them."""
 
-    def __call__(self, subject: Subject, cameras: Cameras) -> Picture:
+    def __call__(self, scene: Scene, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]`, world frame and unit; `Picture.over` lays them over a background."""
         ...
 

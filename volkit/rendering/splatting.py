@@ -23,7 +23,7 @@ def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
     if cameras.lens != PINHOLE:
         raise ValueError(f"splats are drawn by pinhole cameras, not through a {cameras.lens.model} lens")
     place = splats.world_from_local.inverse()
-    pose = cameras[[index]].moved(place).world_from_camera[0]
+    pose = cameras[[index]].transform(place).world_from_camera[0]
     rotation = pose[:, :3].T
     camera_from_local = torch.cat([rotation, -(rotation @ pose[:, 3:])], 1)
     fx, fy, cx, cy = cameras.intrinsics[index].tolist()
@@ -47,20 +47,20 @@ class SplatRenderer:
 
     normals: bool = False
 
-    def __call__(self, subject: Splats, cameras: Cameras) -> Picture:
+    def __call__(self, scene: Splats, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]` of cameras that share one size."""
         one_size(cameras)
-        return Picture.cat([self._view(subject, cameras, index) for index in range(len(cameras))])
+        return Picture.cat([self._view(scene, cameras, index) for index in range(len(cameras))])
 
-    def _view(self, subject: Splats, cameras: Cameras, index: int) -> Picture:
+    def _view(self, scene: Splats, cameras: Cameras, index: int) -> Picture:
         if cameras.lens == PINHOLE:
-            return self._pinhole(subject, cameras, index)
+            return self._pinhole(scene, cameras, index)
         lens = lens_map(cameras, index)
-        return lens.seen(self._pinhole(subject, lens.camera, 0))
+        return lens.warp(self._pinhole(scene, lens.camera, 0))
 
-    def painted(
+    def render_features(
         self,
-        subject: Splats,
+        scene: Splats,
         cameras: Cameras,
         index: int,
         feature: Float[Tensor, "splat channel"],
@@ -73,28 +73,28 @@ class SplatRenderer:
         if cameras.lens != PINHOLE:
             lens = lens or lens_map(cameras, index)
             cameras, index = lens.camera, 0
-        view = splat_view(subject, cameras, index)
-        flat = project(*subject.columns, view=view)
+        view = splat_view(scene, cameras, index)
+        flat = project(*scene.columns, view=view)
         channels = torch.cat([flat.colours, feature], 1)
-        seen = blend(flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size)
+        blended = blend(flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size)
         if lens is None:
-            return seen.channels, seen.opacity, flat
-        return lens.read(seen.channels[None])[0], lens.read(seen.opacity[None])[0], flat
+            return blended.channels, blended.opacity, flat
+        return lens.resample(blended.channels[None])[0], lens.resample(blended.opacity[None])[0], flat
 
-    def _pinhole(self, subject: Splats, cameras: Cameras, index: int) -> Picture:
-        view = splat_view(subject, cameras, index)
-        flat = project(*subject.columns, view=view)
-        channels = torch.cat([flat.colours, _normals(subject, view)], 1) if self.normals else flat.colours
-        seen = blend(
+    def _pinhole(self, scene: Splats, cameras: Cameras, index: int) -> Picture:
+        view = splat_view(scene, cameras, index)
+        flat = project(*scene.columns, view=view)
+        channels = torch.cat([flat.colours, _normals(scene, view)], 1) if self.normals else flat.colours
+        blended = blend(
             flat.means, flat.shapes, flat.opacities, flat.depths, channels, flat.extents, view.size, depth=True
         )
-        assert seen.median is not None
-        rgb, *rest, depth = seen.channels.split([3, 3, 1] if self.normals else [3, 1], -1)
-        slant = _slant(view, depth) * subject.world_from_local.scale
-        expected = depth[..., 0] / seen.opacity.clamp_min(1e-6) * slant
-        normal = functional.normalize(subject.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
-        median = torch.where(seen.opacity >= 0.5, seen.median * slant, torch.inf)
-        return Picture({"rgb": rgb[None]}, seen.opacity[None], expected[None], median[None], normal)
+        assert blended.median is not None
+        rgb, *rest, depth = blended.channels.split([3, 3, 1] if self.normals else [3, 1], -1)
+        slant = _slant(view, depth) * scene.world_from_local.scale
+        expected = depth[..., 0] / blended.opacity.clamp_min(1e-6) * slant
+        normal = functional.normalize(scene.world_from_local.vectors(rest[0]), dim=-1)[None] if rest else None
+        median = torch.where(blended.opacity >= 0.5, blended.median * slant, torch.inf)
+        return Picture({"rgb": rgb[None]}, blended.opacity[None], expected[None], median[None], normal)
 
 
 def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:

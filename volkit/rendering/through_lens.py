@@ -22,17 +22,17 @@ class LensMap:
     camera: Cameras
     at: Float[Tensor, "height width 2"]  # pixels of the pinhole's picture
 
-    def seen(self, picture: Picture) -> Picture:
+    def warp(self, picture: Picture) -> Picture:
         """The picture `[1, height, width]` through the lens: colours between pixels, depths of the nearest one."""
         return Picture(
-            {name: self.read(value) for name, value in picture.channels.items()},
-            self.read(picture.opacity),
-            self.read(picture.depth, "nearest"),
-            None if picture.median is None else self.read(picture.median, "nearest"),
-            None if picture.normal is None else self.read(picture.normal, "nearest"),
+            {name: self.resample(value) for name, value in picture.channels.items()},
+            self.resample(picture.opacity),
+            self.resample(picture.depth, "nearest"),
+            None if picture.median is None else self.resample(picture.median, "nearest"),
+            None if picture.normal is None else self.resample(picture.normal, "nearest"),
         )
 
-    def read(
+    def resample(
         self, values: Float[Tensor, "1 height width *channel"], mode: str = "bilinear"
     ) -> Float[Tensor, "1 height width *channel"]:
         """Values of the pinhole's pixels where the lens's pixels look: between them, or of the nearest one."""
@@ -53,11 +53,11 @@ def lens_map(cameras: Cameras, index: int) -> LensMap:
     pixels = torch.stack([x, y], -1).view(-1, 2).to(one.intrinsics)
     focal, centre = one.intrinsics.split(2, -1)
     coefficients = None if one.coefficients is None else one.coefficients.expand(len(pixels), -1)
-    looks = one.lens.directions((pixels - centre) / focal, coefficients)
-    at = looks[:, :2] / looks[:, 2:].clamp_min(1e-6) * focal + centre
+    directions = one.lens.directions((pixels - centre) / focal, coefficients)
+    at = directions[:, :2] / directions[:, 2:].clamp_min(1e-6) * focal + centre
     low, high = at.amin(0).floor() - 1.0, at.amax(0).ceil() + 1.0
     size = (high - low).long()
-    if bool((looks[:, 2] <= 0).any()) or bool((size > MAX_LENS_WIDENING * one.size[0]).any()):
+    if bool((directions[:, 2] <= 0).any()) or bool((size > MAX_LENS_WIDENING * one.size[0]).any()):
         raise ValueError(
             f"render: camera {index} sees too far to the side through its {one.lens.model} lens for a flat picture; "
             "use views of a narrower lens"

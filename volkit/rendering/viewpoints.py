@@ -17,15 +17,15 @@ __all__ = [
     "distillation_cameras",
     "occupied_sphere",
     "orbit_cameras",
+    "random_windows",
     "vary_cameras",
     "visible_box",
     "visible_corners",
-    "windows",
 ]
 
-NEIGHBOURS = 4  # a new camera stands between one of the teacher's and one of this many nearest to it
+NEIGHBOUR_COUNT = 4  # a new camera stands between one of the teacher's and one of this many nearest to it
 STRAY_SHARE = 0.001  # of the occupied cells, at each face of the box: single cells of fog would make it twice as wide
-FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
+ORBIT_FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
 
 
 def distillation_cameras(teacher: Representation, count: int, size: int | None, generator: torch.Generator) -> Cameras:
@@ -40,10 +40,10 @@ def distillation_cameras(teacher: Representation, count: int, size: int | None, 
     if capture is None:
         return orbit_cameras(teacher, count, size or 400, generator)
     held_out = set(capture.held_out)
-    kept = [i for i, name in enumerate(capture.names) if name not in held_out]
-    cameras = capture.cameras[kept]
+    trained = [i for i, name in enumerate(capture.names) if name not in held_out]
+    cameras = capture.cameras[trained]
     if size is not None:
-        cameras = cameras.resized(size)
+        cameras = cameras.resize(size)
     more = count - len(cameras)
     return cameras if more <= 0 else Cameras.cat([cameras, vary_cameras(cameras, more, generator)])
 
@@ -58,7 +58,7 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
     away = cameras.centres - cameras.centres.mean(0)
     spread = away.norm(dim=-1).mean().clamp_min(torch.finfo(away.dtype).tiny)
     pose = torch.cat([away / spread, cameras.forward], -1)
-    near = torch.cdist(pose[base], pose).topk(min(NEIGHBOURS + 1, total), largest=False).indices[:, 1:]
+    near = torch.cdist(pose[base], pose).topk(min(NEIGHBOUR_COUNT + 1, total), largest=False).indices[:, 1:]
     pick = torch.randint(near.shape[1], (count, 1), generator=generator, device=device)
     other = near.gather(1, pick).squeeze(1)
     u = 0.5 * torch.rand(count, 1, 1, generator=generator, device=device)
@@ -68,7 +68,7 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
     return replace(cameras[base], world_from_camera=varied)
 
 
-def windows(cameras: Cameras, count: int, side: int, generator: torch.Generator) -> Cameras:
+def random_windows(cameras: Cameras, count: int, side: int, generator: torch.Generator) -> Cameras:
     """`count` cameras that see a piece each, at most `side` pixels wide and high, of pictures in random order.
 
     Every picture has had a piece before one has a second; pieces lie anywhere, so that the middle is seen most.
@@ -143,7 +143,7 @@ def orbit_cameras(scene: Representation, count: int, size: int, generator: torch
         turn = turn + 0.5 * torch.rand(count, generator=generator, device=turn.device)
     ring = (1.0 - height**2).clamp_min(0.0).sqrt()
     shell = torch.stack([ring * turn.cos(), ring * turn.sin(), height], -1)
-    distance = 1.05 * radius / math.sin(FIELD_OF_VIEW / 2)
-    focal = 0.5 * size / math.tan(FIELD_OF_VIEW / 2)
+    distance = 1.05 * radius / math.sin(ORBIT_FIELD_OF_VIEW / 2)
+    focal = 0.5 * size / math.tan(ORBIT_FIELD_OF_VIEW / 2)
     centre = centre.to(shell)
     return Cameras.looking_at(centre + distance * shell, centre, shell.new_tensor([0.0, 0.0, 1.0]), focal, (size, size))

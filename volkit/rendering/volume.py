@@ -15,14 +15,14 @@ from volkit.ops.composite import composite, median_depth
 from volkit.ops.march import march
 from volkit.rendering.picture import Picture, one_size
 from volkit.representations.field import Field, FieldSample
-from volkit.sampling.occupancy import lattice_of, stride_for
+from volkit.sampling.occupancy import march_grid, stride_for
 from volkit.typing import Float, Tensor
 
 __all__ = ["Integral", "VolumeRenderer", "density_normals", "integrate", "render_rays"]
 
-STOP = 1e-4  # transmittance below which nothing more is seen: instant-ngp's bound
+MIN_TRANSMITTANCE = 1e-4  # transmittance below which nothing more is seen: instant-ngp's bound
 MIN_GRADIENT_WEIGHT = 1e-4  # weight below which a sample's normal is not worth its gradient
-QUESTIONS = 1 << 16  # points that a field is asked at once
+POINTS_AT_ONCE = 1 << 16  # points that a field is asked at once
 
 
 class Integral(NamedTuple):
@@ -75,17 +75,17 @@ def integrate(
         median: whether the median of depth is wanted.
     """
     points = samples.points(rays)
-    integral = _composited(samples, field.query(points))
+    integral = _composite(samples, field.query(points))
     return integral._replace(picture=_surface(field, points, samples, integral, normals, median))
 
 
-def _composited(samples: RaySamples, sample: FieldSample) -> Integral:
+def _composite(samples: RaySamples, sample: FieldSample) -> Integral:
     stacked = torch.cat([channel.t() for channel in sample.channels.values()]).t()
-    seen = composite(sample.density, stacked, samples.t0, samples.t1, samples.offsets, stop=STOP)
+    composited = composite(sample.density, stacked, samples.t0, samples.t1, samples.offsets, stop=MIN_TRANSMITTANCE)
     widths = [channel.shape[1] for channel in sample.channels.values()]
-    channels = dict(zip(sample.channels, seen.channels.split(widths, -1), strict=True))
-    depth = seen.depth / seen.opacity.clamp_min(torch.finfo(seen.opacity.dtype).tiny)
-    return Integral(Picture(channels, seen.opacity, depth), seen.weights, sample)
+    channels = dict(zip(sample.channels, composited.channels.split(widths, -1), strict=True))
+    depth = composited.depth / composited.opacity.clamp_min(torch.finfo(composited.opacity.dtype).tiny)
+    return Integral(Picture(channels, composited.opacity, depth), composited.weights, sample)
 
 
 def _surface(
@@ -99,11 +99,11 @@ def _surface(
 
 def _normals(field: Field, points: Points, samples: RaySamples, weights: Tensor) -> Float[Tensor, "ray 3"]:
     weights = weights.detach()
-    chosen = (weights > MIN_GRADIENT_WEIGHT).nonzero()[:, 0]
-    normal = density_normals(field, points.positions[chosen])
-    ray = samples.ray[chosen].long()
-    total = normal.new_zeros(len(samples.offsets) - 1, 3).index_add_(0, ray, normal * weights[chosen, None])
-    direction = total.new_zeros(total.shape).index_copy_(0, ray, points.directions[chosen].detach())
+    visible = (weights > MIN_GRADIENT_WEIGHT).nonzero()[:, 0]
+    normal = density_normals(field, points.positions[visible])
+    ray = samples.ray[visible].long()
+    total = normal.new_zeros(len(samples.offsets) - 1, 3).index_add_(0, ray, normal * weights[visible, None])
+    direction = total.new_zeros(total.shape).index_copy_(0, ray, points.directions[visible].detach())
     total = torch.where((total * direction).sum(-1, keepdim=True) > 0, -total, total)
     return functional.normalize(total, dim=-1)
 
@@ -113,7 +113,7 @@ def density_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[
 
     Not differentiable. Works also where gradients are switched off, and leaves the field's parameters without any.
     """
-    with torch.enable_grad(), _frozen(field):
+    with torch.enable_grad(), _frozen_parameters(field):
         positions = positions.detach().requires_grad_()
         density = field.density(positions)
         if not density.requires_grad:
@@ -123,7 +123,7 @@ def density_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[
 
 
 @contextmanager
-def _frozen(field: Field) -> Iterator[None]:
+def _frozen_parameters(field: Field) -> Iterator[None]:
     """Let gradients reach positions only: parameters may be adding theirs up in place."""
     trainable = [parameter for parameter in field.parameters() if parameter.requires_grad]
     for parameter in trainable:
@@ -156,24 +156,24 @@ class VolumeRenderer:
     graph_chunk: int = 1 << 13  # rays at once where a graph is kept, some hundred times as much a ray
     reach: int = 8  # of the first round, doubled up to 64: most rays end at the first surface they meet
 
-    def __call__(self, subject: Field, cameras: Cameras) -> Picture:
+    def __call__(self, scene: Field, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]` of cameras that share one size."""
         width, height = one_size(cameras)
-        parts = [self.rays(subject, cameras.picture_rays(index)) for index in range(len(cameras))]
-        return Picture.cat([p.mapped(lambda t: t.reshape(1, height, width, *t.shape[1:])) for p in parts])
+        parts = [self.rays(scene, cameras.picture_rays(index)) for index in range(len(cameras))]
+        return Picture.cat([p.map(lambda t: t.reshape(1, height, width, *t.shape[1:])) for p in parts])
 
-    def rays(self, subject: Field, rays: Rays) -> Picture:
+    def rays(self, scene: Field, rays: Rays) -> Picture:
         """A flat picture of any rays of the world frame."""
-        rays = rays.to(subject.device)
-        if not _wants_graph(subject, rays):
+        rays = rays.to(scene.device)
+        if not _wants_graph(scene, rays):
             with torch.no_grad():
-                return Picture.cat([self._part(subject, part)[0] for part in _pieces(rays, self.chunk)])
+                return Picture.cat([self._part(scene, part)[0] for part in _pieces(rays, self.chunk)])
         parts = []
         for part in _pieces(rays, self.graph_chunk):
             with torch.no_grad():
-                plain, samples = self._part(subject, part)
+                plain, samples = self._part(scene, part)
             # Where samples lie is found once; what the field answers there is asked again, and again on the way back.
-            drawn = checkpoint(self._integrated, subject, part, samples, use_reentrant=False)
+            drawn = checkpoint(self._integrate, scene, part, samples, use_reentrant=False)
             parts.append(replace(drawn, median=plain.median, normal=plain.normal))
         return Picture.cat(parts)
 
@@ -181,14 +181,14 @@ class VolumeRenderer:
         local = field.world_from_local.inverse().rays(rays)
         near = self.near if self.near is not None else (field.capture.near if field.capture else 0.0)
         samples, answers = _walk(field, local, near / field.world_from_local.scale, self.step_scale, self.reach)
-        points, integral = samples.points(local), _composited(samples, answers)
-        return _in_world(field, _surface(field, points, samples, integral, self.normals, True)), samples
+        points, integral = samples.points(local), _composite(samples, answers)
+        return _to_world(field, _surface(field, points, samples, integral, self.normals, True)), samples
 
-    def _integrated(self, field: Field, rays: Rays, samples: RaySamples) -> Picture:
-        return _in_world(field, integrate(field, field.world_from_local.inverse().rays(rays), samples).picture)
+    def _integrate(self, field: Field, rays: Rays, samples: RaySamples) -> Picture:
+        return _to_world(field, integrate(field, field.world_from_local.inverse().rays(rays), samples).picture)
 
 
-def _in_world(field: Field, picture: Picture) -> Picture:
+def _to_world(field: Field, picture: Picture) -> Picture:
     world = field.world_from_local
     normal = None if picture.normal is None else world.vectors(picture.normal)
     median = None if picture.median is None else picture.median * world.scale
@@ -217,36 +217,36 @@ def _wants_graph(field: Field, rays: Rays) -> bool:
 def _walk(field: Field, rays: Rays, near: float, step_scale: float, reach: int) -> tuple[RaySamples, FieldSample]:
     """Front to back in rounds: samples that can be seen, with the field's answers."""
     start, leave = field.domain.span(rays.origins, rays.directions, near)
-    lattice, stride = lattice_of(field.domain), replace(stride_for(field.domain, step_scale), limit=reach)
+    grid, stride = march_grid(field.domain), replace(stride_for(field.domain, step_scale), limit=reach)
     alive = torch.arange(len(rays), device=start.device)
     thickness = torch.zeros_like(start)
     rounds: list[tuple[RaySamples, FieldSample]] = []
     while len(alive) or not rounds:
-        some = rays[alive]
-        marched = march(some.origins, some.directions, start[alive], leave[alive], field.occupancy, lattice, stride)
+        active = rays[alive]
+        marched = march(active.origins, active.directions, start[alive], leave[alive], field.occupancy, grid, stride)
         samples = RaySamples(*marched)
-        answers = _asked(field, samples.points(some))
+        answers = _query(field, samples.points(active))
         ray = alive[samples.ray.long()]
         rounds.append((replace(samples, ray=ray), answers))
         thickness.index_add_(0, ray, answers.density * samples.lengths)
         full = samples.offsets.diff() == reach
         start[alive[full]] = samples.t1[samples.offsets[1:][full] - 1]
-        alive = alive[full & (thickness[alive] < -math.log(STOP))]
+        alive = alive[full & (thickness[alive] < -math.log(MIN_TRANSMITTANCE))]
         reach = min(2 * reach, 64)
         stride = replace(stride, limit=reach)
-    return _merged(rounds, len(rays))
+    return _merge(rounds, len(rays))
 
 
-def _asked(field: Field, points: Points) -> FieldSample:
+def _query(field: Field, points: Points) -> FieldSample:
     """Answers to any number of questions, so many at once that what a field computes on the way stays in the cache."""
-    parts = [field.query(points[at : at + QUESTIONS]) for at in range(0, max(len(points), 1), QUESTIONS)]
+    parts = [field.query(points[at : at + POINTS_AT_ONCE]) for at in range(0, max(len(points), 1), POINTS_AT_ONCE)]
     if len(parts) == 1:
         return parts[0]
     channels = {name: torch.cat([part.channels[name] for part in parts]) for name in parts[0].channels}
     return FieldSample(torch.cat([part.density for part in parts]), channels)
 
 
-def _merged(rounds: list[tuple[RaySamples, FieldSample]], rays: int) -> tuple[RaySamples, FieldSample]:
+def _merge(rounds: list[tuple[RaySamples, FieldSample]], rays: int) -> tuple[RaySamples, FieldSample]:
     """Samples of all rounds, sorted by ray; each round is sorted already and lies behind the one before."""
     ray = torch.cat([samples.ray for samples, _ in rounds])
     order = torch.argsort(ray, stable=True)

@@ -58,7 +58,7 @@ class Field(Representation):
     """
 
     occupancy: UInt8[Tensor, " byte"]
-    occupancy_questions: ClassVar[int] = 1 << 19  # densities that a refresh of the occupancy may cost
+    occupancy_evaluations: ClassVar[int] = 1 << 19  # densities that a refresh of the occupancy may cost
 
     def __init__(
         self,

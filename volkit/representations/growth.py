@@ -17,8 +17,8 @@ __all__ = [
     "refined_resolution",
     "replace_tensor",
     "resample",
-    "sum_of",
-    "variation",
+    "sum_terms",
+    "total_variation",
 ]
 
 
@@ -65,8 +65,8 @@ def gradients_in_place(parameters: Sequence[Tensor]) -> list[Tensor] | None:
     grads = [parameter.grad for parameter in parameters if parameter.requires_grad]
     if not torch.is_grad_enabled() or len(grads) < len(parameters):
         return None
-    kept = [grad for grad in grads if grad is not None]
-    return kept if len(kept) == len(parameters) else None
+    present = [grad for grad in grads if grad is not None]
+    return present if len(present) == len(parameters) else None
 
 
 def grid_size(domain: Domain, resolution: int) -> tuple[int, int, int]:
@@ -83,12 +83,12 @@ def refined_resolution(start: int, end: int, times: tuple[float, ...], fraction:
     return end if done == len(times) else round(start * (end / start) ** (done / max(1, len(times))))
 
 
-def variation(part: Float[Tensor, "1 channel _ _"]) -> Tensor:
+def total_variation(part: Float[Tensor, "1 channel _ _"]) -> Tensor:
     """Mean squared difference of neighbouring texels (TensoRF's TVLoss)."""
     total = (part[:, :, 1:] - part[:, :, :-1]).square().mean()
     return total + (part[..., 1:] - part[..., :-1]).square().mean() if part.shape[3] > 1 else total
 
 
-def sum_of(terms: Iterable[Tensor]) -> Tensor:
+def sum_terms(terms: Iterable[Tensor]) -> Tensor:
     """Sum of scalar tensors."""
     return torch.stack(list(terms)).sum()

@@ -86,7 +86,7 @@ class HashGridConfig(RepresentationConfig):
 
     def build(self, domain: Domain, generator: torch.Generator) -> "HashGrid":
         """An untrained field; the domain grows to a cube about its centre, as instant-ngp's grids need."""
-        return HashGrid(self, domain.cubed(), generator)
+        return HashGrid(self, domain.to_cube(), generator)
 
 
 class HashGrid(Field):
@@ -141,8 +141,8 @@ class HashGrid(Field):
         unit = self.domain.unit_from_local(positions)
         inside = ((unit >= 0) & (unit <= 1)).all(-1)
         # A gradient that is already there is added to: 49 MB need not be allocated and cleared at every step.
-        kept = self.table.grad if self.table.requires_grad and torch.is_grad_enabled() else None
-        features = hash_encode(unit.clamp(0.0, 1.0), self.table, self.config.encoding, table_grad=kept)
+        table_grad = self.table.grad if self.table.requires_grad and torch.is_grad_enabled() else None
+        features = hash_encode(unit.clamp(0.0, 1.0), self.table, self.config.encoding, table_grad=table_grad)
         if self.config.bias:
             features = self._with_bias(features.t())
         shape, products = self.config.density_shape, self.config.products

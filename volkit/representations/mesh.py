@@ -92,8 +92,8 @@ class Mesh(Representation):
         return []
 
     def _sizes(self) -> list[str]:
-        look = "texture {1} x {0}".format(*self.config.texture) if self.config.texture[0] else "vertex colours"
-        return [f"{len(self.faces)} faces", f"{len(self.vertices)} vertices", look]
+        colours = "texture {1} x {0}".format(*self.config.texture) if self.config.texture[0] else "vertex colours"
+        return [f"{len(self.faces)} faces", f"{len(self.vertices)} vertices", colours]
 
     def check(self) -> None:
         """Raise ValueError where a face names a vertex that is not there."""
@@ -106,22 +106,22 @@ class Mesh(Representation):
         """Its vertices and faces, local frame."""
         return Triangles(self.vertices, self.faces.long())
 
-    def with_faces(self, wanted: Bool[Tensor, " face"]) -> "Mesh":
+    def with_faces(self, mask: Bool[Tensor, " face"]) -> "Mesh":
         """The same with fewer faces."""
-        return self._changed(self.vertices, wanted)
+        return self._with_geometry(self.vertices, mask)
 
     def with_vertices(self, vertices: Float[Tensor, "vertex 3"]) -> "Mesh":
         """The same with its vertices elsewhere."""
-        return self._changed(vertices, slice(None))
+        return self._with_geometry(vertices, slice(None))
 
-    def _changed(self, vertices: Tensor, wanted: Tensor | slice) -> "Mesh":
+    def _with_geometry(self, vertices: Tensor, mask: Tensor | slice) -> "Mesh":
         if not self.config.texture[0]:
-            return self._placed(Mesh.of(vertices, self.faces[wanted], colours=self.colours))
+            return self._place(Mesh.of(vertices, self.faces[mask], colours=self.colours))
         mesh = Mesh.of(
-            vertices, self.faces[wanted], corner_uv=self.corner_uv[wanted], texture=self.texture,
+            vertices, self.faces[mask], corner_uv=self.corner_uv[mask], texture=self.texture,
             metallic_roughness=self.metallic_roughness,
         )  # fmt: skip
-        return self._placed(mesh)
+        return self._place(mesh)
 
     def as_metallic_roughness(self) -> "Mesh | None":
         """The same with roughness and metalness for colours, None where there are none."""
@@ -129,10 +129,10 @@ class Mesh(Representation):
             return None
         full = torch.full_like(self.metallic_roughness[..., :1], 255)
         picture = torch.cat([self.metallic_roughness, full], -1)
-        return self._placed(Mesh.of(self.vertices, self.faces, corner_uv=self.corner_uv, texture=picture))
+        return self._place(Mesh.of(self.vertices, self.faces, corner_uv=self.corner_uv, texture=picture))
 
-    def _placed(self, made: "Mesh") -> "Mesh":
-        return made.view(placement=self.placement, capture=self.capture)
+    def _place(self, mesh: "Mesh") -> "Mesh":
+        return mesh.view(placement=self.placement, capture=self.capture)
 
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]

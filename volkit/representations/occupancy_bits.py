@@ -5,7 +5,7 @@ import torch
 from volkit.geometry import morton_cells, morton_codes
 from volkit.typing import Bool, Float, Tensor, UInt8
 
-__all__ = ["OCCUPANCY_RESOLUTION", "dilated", "occupied_at", "pack_bits", "unpack_bits"]
+__all__ = ["OCCUPANCY_RESOLUTION", "dilate", "occupied_at", "pack_bits", "unpack_bits"]
 
 OCCUPANCY_RESOLUTION = 128  # instant-ngp's density grid
 
@@ -30,7 +30,7 @@ def occupied_at(bits: UInt8[Tensor, " byte"], unit: Float[Tensor, "point 3"]) ->
     return inside & ((bits[code >> 3] >> (code & 7).to(torch.uint8)) & 1).bool()
 
 
-def dilated(occupied: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
+def dilate(occupied: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
     """Cells (Morton order) that are marked or have a marked neighbour, corners included."""
     cells = morton_cells(torch.arange(len(occupied), device=occupied.device))
     linear = (cells[:, 0] * OCCUPANCY_RESOLUTION + cells[:, 1]) * OCCUPANCY_RESOLUTION + cells[:, 2]

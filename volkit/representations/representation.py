@@ -18,14 +18,14 @@ from volkit.typing import Tensor
 __all__ = ["Capture", "Placement", "Representation"]
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-HERE = Similarity()
+IDENTITY = Similarity()
 
 
 @dataclass(frozen=True)
 class Placement:
     """Where a scene stands: `x_world = world_from_local x_local`, and which axis of that world points up."""
 
-    world_from_local: Similarity = HERE
+    world_from_local: Similarity = IDENTITY
     frame: Frame = "zup"  # of the world; another where it is a file's own
 
 
@@ -42,13 +42,13 @@ class Capture:
     near: float = 0.0  # no matter closer to a camera than this, world units
     background: tuple[float, float, float] | None = None  # behind transparent pixels; None: opaque photographs
 
-    def moved(self, change: Similarity) -> Self:
+    def transform(self, change: Similarity) -> Self:
         """The capture of a scene that was moved, turned or scaled in the world."""
-        return replace(self, cameras=self.cameras.moved(change), near=self.near * change.scale)
+        return replace(self, cameras=self.cameras.transform(change), near=self.near * change.scale)
 
 
 # What is given once, and which argument of `with_` gives it anew.
-GIVEN = {
+ARGUMENT_OF = {
     "domain": "domain",
     "placement": "placement",
     "world_from_local": "placement",
@@ -82,9 +82,9 @@ class Representation(nn.Module, ABC):
         self._domain, self._placement, self._capture, self._provenance = domain, placement, capture, dict(provenance)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in GIVEN:
+        if name in ARGUMENT_OF:
             raise AttributeError(
-                f"the {name} of a scene cannot be assigned: with_({GIVEN[name]}=...) makes a copy that has another"
+                f"the {name} of a scene cannot be assigned: with_({ARGUMENT_OF[name]}=...) makes a changed copy"
             )
         super().__setattr__(name, value)
 
@@ -163,7 +163,7 @@ class Representation(nn.Module, ABC):
         for tensor in chain(self.parameters(), self.buffers()):
             own = tensor.detach().clone()  # a deep copy refuses tensors that have a graph
             memo[id(tensor)] = nn.Parameter(own, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else own
-        return deepcopy(self, memo)._say(domain, placement, deepcopy(capture), deepcopy(provenance))
+        return deepcopy(self, memo)._assign(domain, placement, deepcopy(capture), deepcopy(provenance))
 
     def view(
         self,
@@ -179,28 +179,28 @@ class Representation(nn.Module, ABC):
 
         For writers, and for scenes that were only just made: it costs no memory, whatever the size.
         """
-        return _shell(self, {id(part): part for part in self.parts})._say(domain, placement, capture, provenance)
+        return _shell(self, {id(part): part for part in self.parts})._assign(domain, placement, capture, provenance)
 
     def placed_like(self, other: "Representation") -> Self:
         """A copy (`with_`) with placement and capture of another representation of the same scene."""
         return self.with_(placement=other.placement, capture=other.capture)
 
-    def turned(self, frame: Frame) -> Self:
+    def in_frame(self, frame: Frame) -> Self:
         """A copy (`with_`) in another frame; `world` in its provenance is the one that the scene had."""
-        return self.turned_view(frame).with_()
+        return self.view_in_frame(frame).with_()
 
-    def turned_view(self, frame: Frame) -> Self:
-        """As `turned`, with the tensors of this scene (`view`)."""
+    def view_in_frame(self, frame: Frame) -> Self:
+        """As `in_frame`, with the tensors of this scene (`view`)."""
         change = turn(frame, self.frame)
         if change.is_identity:
             return self.view()
         return self.view(
             placement=Placement(change @ self.world_from_local, frame),
-            capture=None if self.capture is None else self.capture.moved(change),
+            capture=None if self.capture is None else self.capture.transform(change),
             provenance={"world": self.frame} | dict(self.provenance),
         )
 
-    def _say(
+    def _assign(
         self,
         domain: Domain | None,
         placement: Placement | Similarity | None,
@@ -228,8 +228,8 @@ def _shell(module: AnyModule, done: dict[int, nn.Module]) -> AnyModule:
     """A module with dictionaries of its own for the same tensors, its children likewise."""
     if id(module) not in done:
         done[id(module)] = twin = copy(module)
-        for held in ("_parameters", "_buffers", "_modules"):
-            twin.__dict__[held] = copy(module.__dict__[held])
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = copy(module.__dict__[table])
         for name, child in module.__dict__["_modules"].items():
             twin.__dict__["_modules"][name] = None if child is None else _shell(child, done)
     return done[id(module)]  # pyright: ignore[reportReturnType]

@@ -97,7 +97,7 @@ class Splats(Representation):
 
     def bounds(self) -> Domain:
         """The box of all splats that can be drawn, out to three standard deviations."""
-        good = ~self.bad
+        good = ~self.invalid
         if not bool(good.any()):
             return self.domain
         means, reach = self.means.detach()[good], BOUND_DEVIATIONS * self.scales.detach()[good].amax(-1, keepdim=True)
@@ -112,7 +112,7 @@ class Splats(Representation):
         return [ParamGroup(n, (p,), lr, sparse=True) for n, p, lr in columns if isinstance(p, nn.Parameter)]
 
     @property
-    def bad(self) -> Bool[Tensor, " splat"]:
+    def invalid(self) -> Bool[Tensor, " splat"]:
         """Splats that cannot be drawn: a value that is not finite, or a quaternion that is zero."""
         finite = [torch.isfinite(column).flatten(1).all(1) for column in (t.view(len(self), -1) for t in self.columns)]
         return ~torch.stack(finite).all(0) | (self.quaternions.norm(dim=-1) == 0)
@@ -140,7 +140,7 @@ class Splats(Representation):
         if len(set(lengths.values())) > 1:
             raise ValueError(f"splats: columns of different lengths: {lengths}")
 
-    def replaced(self, columns: dict[str, Tensor], copied: bool = True) -> None:
+    def replace_columns(self, columns: dict[str, Tensor], copied: bool = True) -> None:
         """Take other values for all columns, and so perhaps another number of splats.
 
         Not `copied`, tensors that nobody else will use become its own.
@@ -151,8 +151,8 @@ class Splats(Representation):
             setattr(self, name, nn.Parameter(own, requires_grad=getattr(self, name).requires_grad))
         self.config = replace(self.config, count=len(self), surfels=self.log_scales.shape[1] == 2)
 
-    def kept(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:
+    def keep(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:
         """Keep some splats, or some several times, with all their columns."""
-        self.replaced({name: getattr(self, name)[rows] for name in PARAMETERS})
+        self.replace_columns({name: getattr(self, name)[rows] for name in PARAMETERS})
         for name in self.config.extras:
             self.register_buffer(f"extra_{name}", getattr(self, f"extra_{name}")[rows])

@@ -84,8 +84,8 @@ class VoxelFeatures(Field):
         if self.rgbnet is None:
             raw = features
         else:
-            seen = features if self.config.direct else features[:, 3:]
-            raw = self.rgbnet(torch.cat([seen, points.directions, self._encoded(points.directions)], -1))
+            view_features = features if self.config.direct else features[:, 3:]
+            raw = self.rgbnet(torch.cat([view_features, points.directions, self._encode(points.directions)], -1))
             raw = raw if self.config.direct else raw + features[:, :3]
         return FieldSample(self.density(points.positions), {"rgb": torch.sigmoid(raw)})
 
@@ -96,7 +96,7 @@ class VoxelFeatures(Field):
             groups.append(ParamGroup("network", tuple(self.rgbnet.parameters()), self.config.lr_network))
         return groups
 
-    def _encoded(self, directions: Tensor) -> Tensor:
+    def _encode(self, directions: Tensor) -> Tensor:
         return sin_cos(directions, self.config.view_bands)
 
 

@@ -103,8 +103,8 @@ class Voxels(Field):
             ("tv_density", self.density_data, self.config.tv_density * edge),
             ("tv_sh", self.sh_data, self.config.tv_sh),
         ):
-            here, *near = self._read(corners, data).view(4, len(rows), -1).unbind(0)
-            squares = torch.stack([other - here for other in near]).square().sum(0)
+            centre, *neighbours = self._read(corners, data).view(4, len(rows), -1).unbind(0)
+            squares = torch.stack([other - centre for other in neighbours]).square().sum(0)
             losses[name] = weight * squares.add(1e-9).sqrt().mean(0).sum()
         return losses
 
@@ -124,8 +124,8 @@ class Voxels(Field):
         edge = max(self.domain.extent) / max(self.links.shape)
         dense = torch.zeros(self.links.shape, device=self.device)
         dense[tuple(self._voxels().unbind(-1))] = self.density_data[:, 0] * edge
-        near = functional.max_pool3d(dense[None, None], 3, 1, 1)[0, 0]
-        self.keep(near > thickness)
+        neighbours = functional.max_pool3d(dense[None, None], 3, 1, 1)[0, 0]
+        self.keep(neighbours > thickness)
 
     @torch.no_grad()
     def keep(self, mask: Bool[Tensor, "x y z"]) -> None:
@@ -142,8 +142,8 @@ class Voxels(Field):
     def upsample(self, resolution: int) -> None:
         """Interpolate to another resolution; voxels whose whole surroundings were empty stay empty."""
         shape = _cells(self.domain, resolution)
-        held = (self.links >= 0).float()[None, None]
-        mask = functional.interpolate(held, shape, mode="trilinear", align_corners=False)[0, 0] > 0
+        present = (self.links >= 0).float()[None, None]
+        mask = functional.interpolate(present, shape, mode="trilinear", align_corners=False)[0, 0] > 0
         ratio = torch.tensor(self.links.shape, device=self.device) / torch.tensor(shape, device=self.device)
         grid = (mask.nonzero() + 0.5) * ratio - 0.5
         for name in ("density_data", "sh_data"):
@@ -165,15 +165,15 @@ class Voxels(Field):
     def check(self) -> None:
         """Raise ValueError unless every link is -1 or a row of its own."""
         rows = len(self.density_data)
-        held = self.links[self.links >= 0].long()
+        present = self.links[self.links >= 0].long()
         if (
             len(self.sh_data) != rows
-            or len(held) != rows
+            or len(present) != rows
             or int(self.links.min()) < -1
             or int(self.links.max()) >= rows
         ):
-            raise ValueError(f"voxels: {len(held)} links for {rows} densities and {len(self.sh_data)} colours")
-        if not bool((torch.bincount(held, minlength=rows) == 1).all()):
+            raise ValueError(f"voxels: {len(present)} links for {rows} densities and {len(self.sh_data)} colours")
+        if not bool((torch.bincount(present, minlength=rows) == 1).all()):
             raise ValueError("voxels: two links name the same row")
 
     def _voxels(self) -> Tensor:

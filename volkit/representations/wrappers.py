@@ -74,22 +74,22 @@ class Edited(Field):
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """The field's density, zero where cut."""
-        return self.field.density(positions) * self._kept(positions)
+        return self.field.density(positions) * self._survives(positions)
 
     def query(self, points: Points) -> FieldSample:
         """The field's answer, density zero where cut."""
         answer = self.field.query(points)
-        return FieldSample(answer.density * self._kept(points.positions), answer.channels)
+        return FieldSample(answer.density * self._survives(points.positions), answer.channels)
 
     def param_groups(self) -> list[ParamGroup]:
         """The field's own."""
         return self.field.param_groups()
 
-    def _kept(self, positions: Tensor) -> Tensor:
-        kept = torch.ones_like(positions[:, 0], dtype=torch.bool)
+    def _survives(self, positions: Tensor) -> Tensor:
+        survives = torch.ones_like(positions[:, 0], dtype=torch.bool)
         for cut in self.config.cuts:
-            kept &= cut.keeps(positions)
-        return kept
+            survives &= cut.keeps(positions)
+        return survives
 
     def _sizes(self) -> list[str]:
         return [f"{len(self.config.cuts)} cuts of {self.field}"]
@@ -116,7 +116,7 @@ class Placed(Field):
     """
 
     def __init__(self, field: Field, local_from_field: Similarity) -> None:
-        super().__init__(_moved(field.domain, local_from_field), Placement(frame=field.frame), field.capture)
+        super().__init__(_transform_domain(field.domain, local_from_field), Placement(frame=field.frame), field.capture)
         self.config = PlacedConfig(local_from_field)
         self.field = field
         self.field_from_local = local_from_field.inverse()
@@ -132,7 +132,7 @@ class Placed(Field):
 
     def query(self, points: Points) -> FieldSample:
         """Density and all channels of the inner field."""
-        sample = self.field.query(_seen_from(points, self.field_from_local))
+        sample = self.field.query(_transform_points(points, self.field_from_local))
         return FieldSample(sample.density / self.config.local_from_field.scale, sample.channels)
 
     def param_groups(self) -> list[ParamGroup]:
@@ -226,11 +226,11 @@ def _fields(kind: str, parts: Sequence[Representation], count: int | None = None
     return fields
 
 
-def _seen_from(points: Points, frame: Similarity) -> Points:
+def _transform_points(points: Points, frame: Similarity) -> Points:
     return Points(frame.points(points.positions), frame.vectors(points.directions), points.time, points.appearance)
 
 
-def _moved(domain: Domain, frame: Similarity) -> Domain:
+def _transform_domain(domain: Domain, frame: Similarity) -> Domain:
     ends = torch.tensor([domain.lower, domain.upper], dtype=torch.float64, device="cpu")
     x, y, z = torch.meshgrid(*ends.unbind(-1), indexing="ij")
     corners = frame.points(torch.stack([x, y, z], -1).reshape(-1, 3))

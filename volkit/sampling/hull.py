@@ -28,21 +28,21 @@ def visible_cells(
     Whether something hides a cell is not considered. With the opacities of the cameras' pictures, cells whose whole
     footprint is transparent in one of them are not visible either: what is left is the visual hull.
     """
-    seen = torch.zeros(COARSE_RESOLUTION**3, dtype=torch.bool, device=field.device)
-    every = torch.arange(COARSE_RESOLUTION**3, device=field.device)
-    world = _centres(field, every, COARSE_RESOLUTION)
+    visible = torch.zeros(COARSE_RESOLUTION**3, dtype=torch.bool, device=field.device)
+    all_cells = torch.arange(COARSE_RESOLUTION**3, device=field.device)
+    world = _centres(field, all_cells, COARSE_RESOLUTION)
     for index in range(len(cameras)):
-        seen |= _inside(*cameras.project(index, world), cameras.size[index], near)
+        visible |= _inside(*cameras.project(index, world), cameras.size[index], near)
     # The eight children of a coarse cell follow each other in Morton order.
-    marked = _grown(seen).repeat_interleave(8)
+    visible_fine = _dilate(visible).repeat_interleave(8)
     if opacities is None or field.domain.contracted:  # far cells are long: their footprint is not a disc
-        return marked
-    hull = every[_unclear(field, every, COARSE_RESOLUTION, cameras, opacities, near)]
+        return visible_fine
+    hull = all_cells[_not_transparent(field, all_cells, COARSE_RESOLUTION, cameras, opacities, near)]
     children = (hull[:, None] * 8 + torch.arange(8, device=hull.device)).flatten()
-    children = children[marked[children]]
-    kept = torch.zeros_like(marked)
-    kept[children] = _unclear(field, children, OCCUPANCY_RESOLUTION, cameras, opacities, near)
-    return kept
+    children = children[visible_fine[children]]
+    remaining = torch.zeros_like(visible_fine)
+    remaining[children] = _not_transparent(field, children, OCCUPANCY_RESOLUTION, cameras, opacities, near)
+    return remaining
 
 
 def _centres(field: Field, codes: Int[Tensor, " cell"], resolution: int) -> Float[Tensor, "cell 3"]:
@@ -54,7 +54,7 @@ def _inside(pixels: Tensor, depth: Tensor, size: Tensor, near: float) -> Bool[Te
     return ((pixels >= 0) & (pixels < size.to(pixels))).all(-1) & (depth > near)
 
 
-def _unclear(
+def _not_transparent(
     field: Field,
     codes: Int[Tensor, " cell"],
     resolution: int,
@@ -64,28 +64,28 @@ def _unclear(
 ) -> Bool[Tensor, " cell"]:
     """Cells that no picture shows to be empty; a ball around each cell stands for it."""
     radius = 0.5 * field.domain.diagonal / resolution * field.world_from_local.scale
-    kept = torch.arange(len(codes), device=codes.device)
+    remaining = torch.arange(len(codes), device=codes.device)
     world = _centres(field, codes, resolution)
     for index, opacity in enumerate(opacities):
-        pixels, depth = cameras.project(index, world[kept])
+        pixels, depth = cameras.project(index, world[remaining])
         inside = _inside(pixels, depth, cameras.size[index], near)
         if not inside.any():
             continue
         # One radius for all cells of a picture, that of the nearest; 2 pixels more for rounding and for lenses.
         reach = int(radius * cameras.intrinsics[index, :2].max() / depth[inside].min()) + 2
-        solid = (opacity > 0).float()[None, None].to(codes.device)
-        grown = functional.max_pool2d(solid, 2 * reach + 1, 1, reach)[0, 0]
+        opaque = (opacity > 0).float()[None, None].to(codes.device)
+        dilated = functional.max_pool2d(opaque, 2 * reach + 1, 1, reach)[0, 0]
         column, row = pixels[inside].long().unbind(-1)
         clear = torch.zeros_like(inside)
-        clear[inside] = grown[row, column] == 0
-        kept = kept[~clear]
-    return torch.zeros(len(codes), dtype=torch.bool, device=codes.device).index_fill_(0, kept, True)
+        clear[inside] = dilated[row, column] == 0
+        remaining = remaining[~clear]
+    return torch.zeros(len(codes), dtype=torch.bool, device=codes.device).index_fill_(0, remaining, True)
 
 
-def _grown(marked: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
+def _dilate(visible_fine: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
     """Marked coarse cells and their neighbours, Morton order."""
-    cells = morton_cells(torch.arange(COARSE_RESOLUTION**3, device=marked.device))
-    dense = torch.zeros(1, 1, COARSE_RESOLUTION, COARSE_RESOLUTION, COARSE_RESOLUTION, device=marked.device)
-    dense[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = marked.float()
-    grown = functional.max_pool3d(dense, 3, 1, 1)[0, 0] > 0
-    return grown[cells[:, 0], cells[:, 1], cells[:, 2]]
+    cells = morton_cells(torch.arange(COARSE_RESOLUTION**3, device=visible_fine.device))
+    dense = torch.zeros(1, 1, COARSE_RESOLUTION, COARSE_RESOLUTION, COARSE_RESOLUTION, device=visible_fine.device)
+    dense[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = visible_fine.float()
+    dilated = functional.max_pool3d(dense, 3, 1, 1)[0, 0] > 0
+    return dilated[cells[:, 0], cells[:, 1], cells[:, 2]]

@@ -8,39 +8,40 @@ from volkit.geometry import Cameras, Domain, Rays, RaySamples, Similarity
 from volkit.ops.march import MarchGrid, Stride, march
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 
-__all__ = ["OccupancySampler", "lattice_of", "learning_stride", "pixel_width", "stride_for"]
+__all__ = ["OccupancySampler", "learning_stride", "march_grid", "pixel_width", "stride_for"]
 
 STEPS_PER_CUBE = 1024  # instant-ngp: sqrt(3) / 1024 of the unit cube
-CONE = 1.0 / 256.0  # instant-ngp's growth of steps with distance in scenes larger than one cube
+CONE_RATE = 1.0 / 256.0  # instant-ngp's growth of steps with distance in scenes larger than one cube
 # instant-ngp's steps put 500 samples on a ray through a photograph; two cores then see too few rays. Measured on
 # photographs of a room at 480 pixels, squared error of rays after 25 s: 0.044 with 1, 0.030 with 4, 0.005 with 10.
-UNBOUNDED = 10.0
-MAX_STRIDE = 4.0  # of learning steps, for pictures of few pixels: matter thinner than this would be stepped over
+UNBOUNDED_STEP_SCALE = 10.0
+MAX_STRIDE_SCALE = 4.0  # of learning steps, for pictures of few pixels: matter thinner than this would be stepped over
 
 
 def stride_for(domain: Domain, step_scale: float = 1.0) -> Stride:
     """Steps for a domain: `step_scale * sqrt(3) / 1024` of its longest edge, growing with distance when contracted.
 
-    Larger ones are faster and coarser. Units: the domain's own. Contracted domains take `UNBOUNDED` times as much.
+    Larger ones are faster and coarser. Lengths are in the domain's unit. On contracted domains steps are
+    `UNBOUNDED_STEP_SCALE` times as long.
     """
     if domain.contracted:
-        step_scale *= UNBOUNDED
+        step_scale *= UNBOUNDED_STEP_SCALE
     step = step_scale * 3.0**0.5 / STEPS_PER_CUBE * max(domain.extent)
-    return Stride(step, CONE * step_scale if domain.contracted else 0.0)
+    return Stride(step, CONE_RATE * step_scale if domain.contracted else 0.0)
 
 
 def learning_stride(field: Field, cameras: Cameras) -> Stride:
     """Steps for learning from pictures: as long as a pixel is wide in the middle of the scene, `|c - o| / f`.
 
     A picture tells nothing about less, and every step that is saved is another ray: photographs of 400 pixels reached
-    31.9 dB instead of 29.9 in the same time. Never shorter than `stride_for`, at most `MAX_STRIDE` times as long;
+    31.9 dB instead of 29.9 in the same time. Never shorter than `stride_for`, at most `MAX_STRIDE_SCALE` times as long;
     contracted domains have steps of their own. `cameras` are in the world frame.
     """
     base = stride_for(field.domain)
     if field.domain.contracted:
         return base
     step_scale = pixel_width(field.domain, field.world_from_local, cameras) / base.step
-    return stride_for(field.domain, min(max(step_scale, 1.0), MAX_STRIDE))
+    return stride_for(field.domain, min(max(step_scale, 1.0), MAX_STRIDE_SCALE))
 
 
 def pixel_width(domain: Domain, place: Similarity, cameras: Cameras) -> float:
@@ -50,7 +51,7 @@ def pixel_width(domain: Domain, place: Similarity, cameras: Cameras) -> float:
     return float(widths.median()) / place.scale
 
 
-def lattice_of(domain: Domain) -> MarchGrid:
+def march_grid(domain: Domain) -> MarchGrid:
     """Where the occupancy bits of a field on this domain live."""
     return MarchGrid(domain.lower, domain.upper, domain.contracted, OCCUPANCY_RESOLUTION)
 
@@ -75,6 +76,6 @@ class OccupancySampler:
         jitter = None
         if self.generator is not None:
             jitter = torch.rand(len(rays), generator=self.generator, device=enter.device, dtype=enter.dtype)
-        lattice = lattice_of(domain)
+        grid = march_grid(domain)
         bits = self.field.occupancy
-        return RaySamples(*march(rays.origins, rays.directions, enter, leave, bits, lattice, self.stride, jitter))
+        return RaySamples(*march(rays.origins, rays.directions, enter, leave, bits, grid, self.stride, jitter))

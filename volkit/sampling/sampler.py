@@ -12,7 +12,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["ImportanceSampler", "Sampler", "UniformSampler"]
 
-FLOOR = 1e-5  # NeRF's: no interval may have probability 0
+WEIGHT_FLOOR = 1e-5  # NeRF's: no interval may have probability 0
 
 
 class Sampler(Protocol):
@@ -40,21 +40,21 @@ class UniformSampler:
     def __call__(self, rays: Rays) -> RaySamples:
         """Intervals of every ray."""
         enter, leave = self.domain.span(rays.origins, rays.directions, self.near)
-        place = torch.linspace(0.0, 1.0, self.count + 1, device=enter.device, dtype=enter.dtype).repeat(len(rays), 1)
+        position = torch.linspace(0.0, 1.0, self.count + 1, device=enter.device, dtype=enter.dtype).repeat(len(rays), 1)
         if self.generator is not None:
             shift = torch.rand(len(rays), self.count - 1, generator=self.generator, device=enter.device)
-            place[:, 1:-1] += (shift.to(place.dtype) - 0.5) / self.count
+            position[:, 1:-1] += (shift.to(position.dtype) - 0.5) / self.count
         if not self.domain.contracted:
-            borders = torch.lerp(enter[:, None], leave[:, None], place)
+            borders = torch.lerp(enter[:, None], leave[:, None], position)
         else:
             unit = 0.5 * max(self.domain.extent)
             first, last = enter[:, None] / unit, leave[:, None] / unit
-            bent = torch.lerp(first / (1.0 + first), last / (1.0 + last), place)
+            bent = torch.lerp(first / (1.0 + first), last / (1.0 + last), position)
             borders = unit * bent / (1.0 - bent)
-        return _packed(borders, leave > enter)
+        return _pack(borders, leave > enter)
 
 
-def _packed(borders: Float[Tensor, "ray border"], hit: Tensor) -> RaySamples:
+def _pack(borders: Float[Tensor, "ray border"], hit: Tensor) -> RaySamples:
     """Intervals between neighbouring borders, of the rays that hit."""
     rays, count = borders.shape[0], borders.shape[1] - 1
     ray = hit.nonzero()[:, 0]
@@ -87,26 +87,26 @@ class ImportanceSampler:
         width = int(lengths.max()) if len(lengths) else 0
         if width == 0:
             return self.samples
-        place = torch.arange(width, device=lengths.device)
+        position = torch.arange(width, device=lengths.device)
         # Short rays repeat their last border: intervals of length 0, dropped in the end.
-        valid = place < lengths[:, None]
-        index = (self.samples.offsets[:-1, None] + place).minimum(self.samples.offsets[1:, None] - 1).clamp_min(0)
+        valid = position < lengths[:, None]
+        index = (self.samples.offsets[:-1, None] + position).minimum(self.samples.offsets[1:, None] - 1).clamp_min(0)
         t0, t1 = self.samples.t0[index], self.samples.t1[index]
-        borders = torch.cat([t0[:, :1], t1, self._places(valid, index, t0, t1)], 1).sort(1).values
-        kept = (borders[:, 1:] > borders[:, :-1]) & (lengths > 0)[:, None]
-        offsets = torch.nn.functional.pad(kept.sum(1).cumsum(0), (1, 0))
-        return RaySamples(borders[:, :-1][kept], borders[:, 1:][kept], kept.nonzero()[:, 0].int(), offsets)
+        borders = torch.cat([t0[:, :1], t1, self._draw_quantiles(valid, index, t0, t1)], 1).sort(1).values
+        nonempty = (borders[:, 1:] > borders[:, :-1]) & (lengths > 0)[:, None]
+        offsets = torch.nn.functional.pad(nonempty.sum(1).cumsum(0), (1, 0))
+        return RaySamples(borders[:, :-1][nonempty], borders[:, 1:][nonempty], nonempty.nonzero()[:, 0].int(), offsets)
 
-    def _places(self, valid: Tensor, index: Tensor, t0: Tensor, t1: Tensor) -> Float[Tensor, "ray place"]:
+    def _draw_quantiles(self, valid: Tensor, index: Tensor, t0: Tensor, t1: Tensor) -> Float[Tensor, "ray place"]:
         """Inverse of the cumulated weights, linear within intervals."""
-        weights = torch.where(valid, self.weights.detach()[index] + FLOOR, 0.0)
-        ends = weights.cumsum(1) / weights.sum(1, keepdim=True).clamp_min(FLOOR)
+        weights = torch.where(valid, self.weights.detach()[index] + WEIGHT_FLOOR, 0.0)
+        ends = weights.cumsum(1) / weights.sum(1, keepdim=True).clamp_min(WEIGHT_FLOOR)
         stratum = torch.arange(self.count, device=t0.device).repeat(len(index), 1)
         shift = torch.full_like(t0[:, :1], 0.5)
         if self.generator is not None:
             shift = torch.rand(stratum.shape, generator=self.generator, device=t0.device, dtype=t0.dtype)
         quantiles = (stratum + shift) / self.count
-        found = torch.searchsorted(ends, quantiles).clamp_max(weights.shape[1] - 1)
-        starts = torch.where(found > 0, ends.gather(1, (found - 1).clamp_min(0)), 0.0)
-        share = (quantiles - starts) / (ends.gather(1, found) - starts).clamp_min(FLOOR**2)
-        return torch.lerp(t0.gather(1, found), t1.gather(1, found), share.clamp(0.0, 1.0))
+        interval = torch.searchsorted(ends, quantiles).clamp_max(weights.shape[1] - 1)
+        starts = torch.where(interval > 0, ends.gather(1, (interval - 1).clamp_min(0)), 0.0)
+        share = (quantiles - starts) / (ends.gather(1, interval) - starts).clamp_min(WEIGHT_FLOOR**2)
+        return torch.lerp(t0.gather(1, interval), t1.gather(1, interval), share.clamp(0.0, 1.0))

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from volkit.guidance.pipeline.folder import library
 from volkit.typing import Float, Tensor
 
-__all__ = ["Additions", "add_image_prompt", "add_lora", "control_network", "look"]
+__all__ = ["Additions", "add_image_prompt", "add_lora", "control_network", "embed_pictures"]
 
 # Who of diffusers knows the dialects in which LoRA files are written (its own, kohya's, ...), by the network's class.
 LORA_READERS = {
@@ -67,7 +67,7 @@ def control_network(path: str | Path, dtype: torch.dtype) -> Any:
 
 
 @torch.no_grad()
-def look(folder: str | Path, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view 1 width"]:
+def embed_pictures(folder: str | Path, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view 1 width"]:
     """What an IP-Adapter is told of pictures: how the CLIP vision model in `folder` embeds them; it is then dropped."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of a CLIP vision model")

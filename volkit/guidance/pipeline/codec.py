@@ -43,7 +43,7 @@ class PixelCodec:
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Resize, centre, fold."""
-        return pixel_unshuffle(2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0, self.block)
+        return pixel_unshuffle(2.0 * _resize(pictures.movedim(-1, 1), self.size) - 1.0, self.block)
 
     def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
         """Back to [0, 1]."""
@@ -63,7 +63,7 @@ class LatentCodec:
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Resize, centre, encode."""
-        centred = 2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0
+        centred = 2.0 * _resize(pictures.movedim(-1, 1), self.size) - 1.0
         centred = centred.to(self.autoencoder.dtype)
         if self.size < CHECKPOINTED_SIZE:
             mean = self._mean(centred).to(pictures.dtype)
@@ -86,7 +86,7 @@ class LatentCodec:
         return self.autoencoder.config.shift_factor or 0.0
 
 
-def _resized(x: Float[Tensor, "view 3 height width"], size: int) -> Tensor:
+def _resize(x: Float[Tensor, "view 3 height width"], size: int) -> Tensor:
     if x.shape[-2:] == torch.Size((size, size)):
         return x
     return interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)

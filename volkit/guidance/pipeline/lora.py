@@ -45,7 +45,7 @@ class LoraPrior:
         network.add_adapter(config, adapter_name=name)
         # Low-rank weights in single precision, whatever the network's: steps of 1e-4 vanish in half.
         own = {n: p for n, p in network.named_parameters() if "lora_" in n and f".{name}." in n}
-        self._weights = [_begun(parameter, n, generator) for n, parameter in own.items()]
+        self._weights = [_initialise(parameter, n, generator) for n, parameter in own.items()]
         network.disable_adapters()
         self.camera = None
         if getattr(network, "class_embedding", None) is None:
@@ -80,17 +80,17 @@ class LoraPrior:
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
         """What the learnt network predicts; the prior stays as it was."""
-        with self._awake(condition.camera):
+        with self._enabled(condition.camera):
             return self.prior.eps(at, condition if self.camera is None else replace(condition, camera=None))
 
     @contextmanager
-    def _awake(self, camera: Tensor | None) -> Iterator[None]:
+    def _enabled(self, camera: Tensor | None) -> Iterator[None]:
         network, hook = self.prior.denoiser.network, None
         network.enable_adapters()
         network.set_adapter(self.name)
         if self.camera is not None and camera is not None:
             embedded = self.camera(camera.to(next(self.camera.parameters())))
-            hook = self._time_embedding.register_forward_hook(lambda module, told, out: out + embedded.to(out))
+            hook = self._time_embedding.register_forward_hook(lambda module, arguments, out: out + embedded.to(out))
         try:
             yield
         finally:
@@ -110,21 +110,21 @@ class LoraPrior:
         )
 
 
-def _begun(parameter: nn.Parameter, name: str, generator: torch.Generator) -> nn.Parameter:
+def _initialise(parameter: nn.Parameter, name: str, generator: torch.Generator) -> nn.Parameter:
     """A from the given generator, as PEFT draws it (Kaiming, a = √5); B zero."""
     parameter.data = parameter.data.float()
     if "lora_A" in name:
         bound = parameter.shape[1] ** -0.5
-        drawn = torch.rand(parameter.shape, generator=generator, device=generator.device)
-        parameter.data.copy_((2.0 * drawn - 1.0) * bound)
+        uniform = torch.rand(parameter.shape, generator=generator, device=generator.device)
+        parameter.data.copy_((2.0 * uniform - 1.0) * bound)
     parameter.requires_grad_()
     return parameter
 
 
 def _camera_network(numbers: int, width: int, generator: torch.Generator) -> nn.Sequential:
     first, last = nn.Linear(numbers, width), nn.Linear(width, width)
-    drawn = torch.rand(width, numbers, generator=generator, device=generator.device)
-    first.weight.data.copy_((2.0 * drawn - 1.0) * numbers**-0.5)
-    for silent in (first.bias, last.weight, last.bias):
-        nn.init.zeros_(silent)
+    uniform = torch.rand(width, numbers, generator=generator, device=generator.device)
+    first.weight.data.copy_((2.0 * uniform - 1.0) * numbers**-0.5)
+    for parameter in (first.bias, last.weight, last.bias):
+        nn.init.zeros_(parameter)
     return nn.Sequential(first, nn.SiLU(), last)

@@ -15,7 +15,7 @@ from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
-from volkit.guidance.pipeline.words import Words
+from volkit.guidance.pipeline.words import TextEmbedder
 from volkit.guidance.prediction import PREDICTIONS
 from volkit.guidance.prior import Noised
 from volkit.typing import Float, Tensor
@@ -34,7 +34,7 @@ class PipelinePrior:
 
     denoiser: Denoiser
     codec: Codec
-    words: Words
+    embed_texts: TextEmbedder
     schedule: NoiseSchedule
     prediction: str = "epsilon"
     views: int = 1
@@ -66,13 +66,13 @@ class PipelinePrior:
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """What the network is told for these texts, a row each."""
-        return self.words(texts)
+        return self.embed_texts(texts)
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
         """The network's prediction, turned into ε."""
         dtype = self.denoiser.network.dtype
-        told = condition.rows(len(at.x)).mapped(lambda member: member.to(at.x.device, dtype))
-        output = self.denoiser(Noised(at.x.to(dtype), at.t), told).to(at.x.dtype)
+        converted = condition.expand(len(at.x)).map(lambda member: member.to(at.x.device, dtype))
+        output = self.denoiser(Noised(at.x.to(dtype), at.t), converted).to(at.x.dtype)
         alpha, sigma = self.schedule.at(at.t, at.x)
         return PREDICTIONS[self.prediction].eps(output, at.x, alpha, sigma)
 
@@ -93,19 +93,19 @@ def open_prior(
     if kind not in DENOISERS:
         raise ValueError(f"{folder.path}: cannot ask a {kind}; known are {', '.join(DENOISERS)}")
     schedule, prediction = _schedule(folder)
-    denoiser = _extended(folder.load(folder.denoiser, dtype), additions or Additions(), dtype)
+    denoiser = _extend(folder.load(folder.denoiser, dtype), additions or Additions(), dtype)
     for network in (denoiser.network, getattr(denoiser, "control", None)):
         if network is not None:
-            _frozen(network, device)
+            _freeze(network, device)
     views = int(folder.config(folder.denoiser).get("views", 1))
     if views > 1:
         attend_jointly(denoiser.network, views)
     codec = _codec(folder, device, dtype, size)
-    words, schedule = Words(folder, device, dtype), schedule.to(device)
-    return PipelinePrior(denoiser, codec, words, schedule, prediction, views, Advice.of(folder.path), str(name))
+    embed_texts, schedule = TextEmbedder(folder, device, dtype), schedule.to(device)
+    return PipelinePrior(denoiser, codec, embed_texts, schedule, prediction, views, Advice.of(folder.path), str(name))
 
 
-def _frozen(network: Any, device: torch.device) -> Any:
+def _freeze(network: Any, device: torch.device) -> Any:
     return network.to(device).eval().requires_grad_(False)
 
 
@@ -122,10 +122,10 @@ def _schedule(folder: Folder) -> tuple[NoiseSchedule, str]:
     if prediction == "flow_prediction":
         return NoiseSchedule.rectified_flow(config["num_train_timesteps"]), prediction
     scheduler = library("diffusers").DDPMScheduler.from_config(config)
-    return NoiseSchedule.of_cumulated(scheduler.alphas_cumprod), prediction
+    return NoiseSchedule.from_alphas_cumprod(scheduler.alphas_cumprod), prediction
 
 
-def _native(config: dict[str, Any]) -> int:
+def _native_size(config: dict[str, Any]) -> int:
     """The side of what the network was trained on; Flux does not say, its pipeline does: 128."""
     return config.get("sample_size") or 128
 
@@ -135,14 +135,14 @@ def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int |
     config = folder.config(folder.denoiser)
     if "vae" not in folder.index:
         block = math.isqrt(config["in_channels"] // 3)
-        return PixelCodec(size or block * _native(config), block)
-    side = size or _native(config) * 2 ** (len(folder.config("vae")["block_out_channels"]) - 1)
+        return PixelCodec(size or block * _native_size(config), block)
+    side = size or _native_size(config) * 2 ** (len(folder.config("vae")["block_out_channels"]) - 1)
     # SDXL's autoencoder overflows in float16, and its configuration says so.
     wide = dtype == torch.float16 and folder.config("vae").get("force_upcast", False)
-    return LatentCodec(_frozen(folder.load("vae", torch.float32 if wide else dtype), device), side)
+    return LatentCodec(_freeze(folder.load("vae", torch.float32 if wide else dtype), device), side)
 
 
-def _extended(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:
+def _extend(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:
     """The network with what is added to it, under its call."""
     kind = type(network).__name__
     if (additions.control or additions.image_prompt) and kind != "UNet2DConditionModel":

@@ -11,7 +11,7 @@ from volkit.files.errors import FormatError
 from volkit.files.provenance import about_scene, frame_in
 from volkit.geometry import Domain, Frame, Similarity, morton_codes, sh_count, turn
 from volkit.representations.representation import Placement, Representation
-from volkit.representations.splat_extent import core
+from volkit.representations.splat_extent import core_box
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Float, Int, Tensor
 
@@ -48,9 +48,9 @@ def splats_of(
     """
     degree = math.isqrt(columns["sh_rest"].shape[1] + 1) - 1
     splats = Splats(SplatsConfig(0, degree, mip, extras=extras), Domain.cube(1.0), torch.Generator())
-    splats.replaced(dict(columns), copied=False)
+    splats.replace_columns(dict(columns), copied=False)
     placement = Placement(place or Similarity(), frame or frame_in(provenance, "frame", "ydown"))
-    return splats.view(domain=core(splats), placement=placement, provenance=about_scene(provenance))
+    return splats.view(domain=core_box(splats), placement=placement, provenance=about_scene(provenance))
 
 
 def splats_in(
@@ -97,7 +97,7 @@ def columns_for(
     columns = {name: column.cpu() for name, column in representation.columns_in(file_from_world).items()}
     # A sum is finite where all values are, but for overflow; to look at each costs ten times as much.
     whole = all(math.isfinite(float(column.sum())) for column in columns.values())
-    if not whole and (count := int(representation.bad.sum())):
+    if not whole and (count := int(representation.invalid.sum())):
         raise FormatError(path, f"cannot hold values that are not finite, as {count} splats have", "drop them")
     if representation.config.surfels:
         columns["log_scales"] = torch.nn.functional.pad(columns["log_scales"], (0, 1), value=FLAT_LOG_SCALE)

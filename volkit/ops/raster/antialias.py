@@ -4,7 +4,7 @@ import torch
 
 from volkit.ops import backend
 from volkit.ops.raster import reference
-from volkit.ops.raster.rasterise import Rastered, check_triangles, run
+from volkit.ops.raster.rasterise import Fragments, check_triangles, run
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["antialias", "opposite_corners"]
@@ -28,7 +28,7 @@ def opposite_corners(faces: Int[Tensor, "face 3"]) -> Int[Tensor, "face 3"]:
 
 def antialias(
     picture: Float[Tensor, "height width channel"],
-    rastered: Rastered,
+    fragments: Fragments,
     points: Float[Tensor, "vertex 3"],
     faces: Int[Tensor, "face 3"],
     opposite: Int[Tensor, "face 3"],
@@ -48,13 +48,13 @@ def antialias(
     check_triangles(points, faces)
     corners = points.index_select(0, faces.flatten())
     if backend.choose("raster", points) == "reference":
-        edges = reference.ending_edges(rastered.face, rastered.depth, corners.detach().view(-1, 3, 3), opposite)
+        edges = reference.ending_edges(fragments.face, fragments.depth, corners.detach().view(-1, 3, 3), opposite)
     else:
-        edges = _edges(rastered.face, rastered.depth, rastered.records, corners.detach(), opposite)
-    away, first, second = _crossings(corners, edges)
+        edges = _edges(fragments.face, fragments.depth, fragments.records, corners.detach(), opposite)
+    offset, first, second = _crossings(corners, edges)
     flat = picture.flatten(0, 1)
     step = flat[first] - flat[second]
-    change = torch.cat([away.clamp(-0.5, 0.0)[:, None] * step, away.clamp(0.0, 0.5)[:, None] * step])
+    change = torch.cat([offset.clamp(-0.5, 0.0)[:, None] * step, offset.clamp(0.0, 0.5)[:, None] * step])
     return flat.index_add(0, torch.cat([first, second]), change).view_as(picture)
 
 
@@ -69,10 +69,10 @@ def _crossings(corners: Tensor, edges: Tensor) -> tuple[Float[Tensor, " crossing
         ends.append(h - centre * h[:, 2:])  # the pixel's centre is the origin: differences keep their digits
     line = torch.linalg.cross(*ends)
     upright = line[:, 0].abs() >= line[:, 1].abs()
-    kept = (upright == (axis == 0)).nonzero()[:, 0]
-    line, axis, first = line[kept], axis[kept], (y * width + x)[kept]
-    away = -line[:, 2] / torch.where(axis == 0, line[:, 0], line[:, 1]) - 0.5
-    return away, first, first + torch.where(axis == 0, 1, width)
+    counted = (upright == (axis == 0)).nonzero()[:, 0]
+    line, axis, first = line[counted], axis[counted], (y * width + x)[counted]
+    offset = -line[:, 2] / torch.where(axis == 0, line[:, 0], line[:, 1]) - 0.5
+    return offset, first, first + torch.where(axis == 0, 1, width)
 
 
 @torch.library.custom_op("volkit::raster_edges", mutates_args=())

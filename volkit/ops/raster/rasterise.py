@@ -8,12 +8,12 @@ from volkit.ops import backend
 from volkit.ops.raster import reference
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["RECORD", "Rastered", "check_triangles", "rasterise", "run"]
+__all__ = ["RECORD", "Fragments", "check_triangles", "rasterise", "run"]
 
 RECORD = 16  # floats that pixels read of a face
 
 
-class Rastered(NamedTuple):
+class Fragments(NamedTuple):
     """What the pixels of a picture show; `records` is what `antialias` reads of the faces."""
 
     face: Int[Tensor, "height width"]  # -1 where there is none
@@ -24,7 +24,7 @@ class Rastered(NamedTuple):
 
 def rasterise(
     points: Float[Tensor, "vertex 3"], faces: Int[Tensor, "face 3"], size: tuple[int, int], *, near: float = 1e-2
-) -> Rastered:
+) -> Fragments:
     """Draw triangles, both sides of them; `size` is (width, height), pixel centres lie at integer + 0.5.
 
     Points are homogeneous pixels h = (w x, w y, w), with depth w along the viewing axis: K (R m + t) of a pinhole
@@ -41,17 +41,17 @@ def rasterise(
     check_triangles(points, faces)
     corners = points.index_select(0, faces.flatten()).view(-1, 3, 3)
     if backend.choose("raster", points) == "reference":
-        return Rastered(*reference.rasterise(corners, size, near))
+        return Fragments(*reference.rasterise(corners, size, near))
     barycentric, depth, face, records = _raster(corners, list(size), near)
-    return Rastered(face, barycentric, depth, records)
+    return Fragments(face, barycentric, depth, records)
 
 
 @torch.library.custom_op("volkit::raster", mutates_args=())
 def _raster(corners: Tensor, size: list[int], near: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     barycentric, depth, face, records = _empty(corners, size)
     keys = depth.new_zeros(depth.shape, dtype=torch.int64) if depth.is_cuda else None
-    known = {"barycentric": barycentric, "depth": depth, "face": face, "keys": keys}
-    run("raster", records, size, near, corners=corners.contiguous(), **known)
+    outputs = {"barycentric": barycentric, "depth": depth, "face": face, "keys": keys}
+    run("raster", records, size, near, corners=corners.contiguous(), **outputs)
     return barycentric, depth, face, records
 
 
@@ -66,9 +66,9 @@ def _(corners, size, near):
 
 
 @torch.library.custom_op("volkit::raster_grad", mutates_args=())
-def _raster_grad(grads: list[Tensor], seen: list[Tensor]) -> Tensor:
-    barycentric, depth, face, records = seen
-    found = records.new_empty(len(records), 3, 3)
+def _raster_grad(grads: list[Tensor], forward: list[Tensor]) -> Tensor:
+    barycentric, depth, face, records = forward
+    corners_grad = records.new_empty(len(records), 3, 3)
     run(
         "raster_grad",
         records,
@@ -79,20 +79,20 @@ def _raster_grad(grads: list[Tensor], seen: list[Tensor]) -> Tensor:
         barycentric_grad=grads[0].contiguous(),
         depth_grad=grads[1].contiguous(),
         sums=records.new_zeros(len(records), 9),
-        corners_grad=found,
+        corners_grad=corners_grad,
     )
-    return found
+    return corners_grad
 
 
 @_raster_grad.register_fake
-def _(grads, seen):
-    return seen[3].new_empty(len(seen[3]), 3, 3)
+def _(grads, forward):
+    return forward[3].new_empty(len(forward[3]), 3, 3)
 
 
-def run(op: str, records: Tensor, size: list[int], near: float = 0.0, **known: Tensor | None) -> None:
+def run(op: str, records: Tensor, size: list[int], near: float = 0.0, **outputs: Tensor | None) -> None:
     """Call a kernel with the fields of RasterTask; `near` is read where faces are drawn."""
     width, height = size
-    backend.run(op, records, records=records, faces=len(records), width=width, height=height, near=near, **known)
+    backend.run(op, records, records=records, faces=len(records), width=width, height=height, near=near, **outputs)
 
 
 def _keep(ctx, inputs, output) -> None:

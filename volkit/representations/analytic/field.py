@@ -9,7 +9,7 @@ import torch
 
 from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
 from volkit.ops.param_group import ParamGroup
-from volkit.representations.analytic.appearance import Light, SurfaceLook, Texture, albedo, shaded
+from volkit.representations.analytic.appearance import Light, SurfacePoints, Texture, albedo, shade
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.kinds import RepresentationConfig
@@ -18,11 +18,11 @@ from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["AnalyticConfig", "AnalyticField", "Hits", "Primitive", "trace"]
 
-CHUNK = 1 << 16  # points; the planes of one chunk stay in the second-level cache
+POINTS_AT_ONCE = 1 << 16  # points; the planes of one chunk stay in the second-level cache
 BLOCK_CELLS = 4  # cells along an edge of the blocks of the occupancy lattice that are looked at first
 SHADOW_STEPS = 10
 OCCLUSION_TAPS = (0.02, 0.06, 0.13)  # of a unit scene
-UPRIGHT, PLAIN, DAYLIGHT = Similarity(), Texture(), Light()
+IN_PLACE, PLAIN_TEXTURE, DAYLIGHT = Similarity(), Texture(), Light()
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Primitive:
 
     shape: str
     size: tuple[float, ...]
-    placed: Similarity = UPRIGHT  # field from primitive; its scale must be 1
-    texture: Texture = PLAIN
+    placed: Similarity = IN_PLACE  # field from primitive; its scale must be 1
+    texture: Texture = PLAIN_TEXTURE
     density: float | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class AnalyticField(Field):
 
     def _distance(self, primitive: Primitive, at: tuple[Tensor, ...]) -> Tensor:
         moved = [a - t for a, t in zip(at, primitive.placed.translation, strict=True)]
-        x, y, z = (_combined(moved, column) for column in zip(*primitive.placed.rotation, strict=True))
+        x, y, z = (_combine(moved, column) for column in zip(*primitive.placed.rotation, strict=True))
         return signed_distance(primitive.shape, primitive.size, (x, y, z))
 
     def _densest(self, positions: Tensor) -> Float[Tensor, "point 2"]:
@@ -163,8 +163,8 @@ class AnalyticField(Field):
         owner: Int[Tensor, " point"],
     ) -> Float[Tensor, "point 3"]:
         """Display-referred colour, under the scene's light, of the owners' surfaces where they are closest."""
-        if len(positions) > CHUNK:
-            parts = zip(*(given.split(CHUNK) for given in (positions, directions, owner)), strict=True)
+        if len(positions) > POINTS_AT_ONCE:
+            parts = zip(*(values.split(POINTS_AT_ONCE) for values in (positions, directions, owner)), strict=True)
             return torch.cat([self.surface_colours(*part) for part in parts])
         distance, normal = self.surface(positions, owner)
         surface = positions - distance[:, None] * normal
@@ -177,7 +177,7 @@ class AnalyticField(Field):
         gloss = surface.new_tensor([t.gloss for t in textures])[owner]
         shininess = surface.new_tensor([t.shininess for t in textures])[owner]
         sunlit, open_sky = self._visibility(surface, normal)
-        return shaded(SurfaceLook(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
+        return shade(SurfacePoints(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
 
     def _visibility(self, surface: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Soft shadow and ambient occlusion from distances along the way (Quilez 2010; Evans 2006)."""
@@ -225,16 +225,16 @@ def _within(at: tuple[Tensor, ...], primitive: Primitive, margin: float) -> Tens
     return torch.nonzero(x * x + y * y + z * z < far * far)[:, 0]
 
 
-def _combined(parts: list[Tensor], row: tuple[float, ...]) -> Tensor:
+def _combine(parts: list[Tensor], row: tuple[float, ...]) -> Tensor:
     """`sum_i row_i part_i`, leaving out what is zero: most primitives stand upright."""
-    kept = [part if weight == 1.0 else part * weight for part, weight in zip(parts, row, strict=True) if weight != 0.0]
-    return sum(kept[1:], start=kept[0])
+    terms = [part if weight == 1.0 else part * weight for part, weight in zip(parts, row, strict=True) if weight != 0.0]
+    return sum(terms[1:], start=terms[0])
 
 
 def _in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    if len(points) <= CHUNK:
+    if len(points) <= POINTS_AT_ONCE:
         return function(points)
-    return torch.cat([function(part) for part in points.split(CHUNK)])
+    return torch.cat([function(part) for part in points.split(POINTS_AT_ONCE)])
 
 
 class Hits(NamedTuple):

@@ -122,7 +122,7 @@ def write(representation: Representation, path: Path, frame: SpzFrame = "rub", v
     """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
     assert isinstance(representation, Splats)
     axes = RDF if frame == "ply" else RUB
-    scene = representation if frame == "ply" else representation.turned_view("ydown")
+    scene = representation if frame == "ply" else representation.view_in_frame("ydown")
     columns = columns_for(scene, path, 4, _ply_from(axes).inverse())
     far = float(columns["means"].abs().max()) if len(columns["means"]) else 0.0
     bits = BITS if far * 2.0**BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
