@@ -19,8 +19,7 @@ from volkit.generation import (
     retexture,
 )
 from volkit.guidance import METHODS, Cfg, Method, NoiseSchedule
-from volkit.guidance.advice import Advice
-from volkit.guidance.prior import as_guiding_prior
+from volkit.guidance.prior import Advice, as_guiding_prior
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.io.meshes.asset import Asset
 from volkit.progress import Progress
@@ -127,7 +126,7 @@ def test_what_cannot_be_is_said_in_parameters(change, says):
 
 
 def test_a_mesh_comes_of_a_field(monkeypatch):
-    monkeypatch.setattr("volkit.generation.run._mesh", lambda *_: sphere())  # a few steps leave no surface
+    monkeypatch.setattr("volkit.generation.run._extract", lambda *_: sphere())  # a few steps leave no surface
     options = GenerateOptions(score=QUICK)
     made = generate("a ball", LEAST_SQUARES, OneColour(), to=MeshTarget(faces=200), options=options, budget=100)
     assert isinstance(made.scene, Mesh) and made.report.steps == 100

@@ -56,7 +56,7 @@ def test_numbers_that_are_not_finite_are_named_by_step_and_part():
         Guidance(prior(Broken), METHODS["sds"]()).step(PICTURES, said(prior()), seeded(), 41, 0.2)
     with pytest.raises(FloatingPointError, match=r"step 7, .*: the second score, Critic, .*96 of 96 numbers"):
         Guidance(prior(), METHODS["vsd"](), BrokenCritic()).step(PICTURES, said(prior()), seeded(), 7)
-    with pytest.raises(FloatingPointError, match=r"step 3, .*: the way back through the encoder is not finite"):
+    with pytest.raises(FloatingPointError, match=r"step 3, .*: the gradient through the encoder is not finite"):
         Guidance(prior(BrokenBack), METHODS["sds"]()).step(PICTURES, said(prior()), seeded(), 3)
 
 
@@ -65,7 +65,7 @@ def test_conditions_and_parts_that_are_missing_are_named():
     for name, words in (("dds", "source_pictures"), ("vsd", "needs a critic"), ("sds_bridge", "conditions.source")):
         with pytest.raises(ValueError, match=words):
             Guidance(prior(), METHODS[name]()).step(PICTURES, told, seeded(), fraction=0.9)
-    with pytest.raises(ValueError, match="jensen_shannon weighs by p_t / q_t"):
+    with pytest.raises(ValueError, match="jensen_shannon weights by p_t / q_t"):
         Guidance(prior(), METHODS["fdiv_sd"](), prior()).step(PICTURES, told, seeded())
     with pytest.raises(ValueError, match="in pairs, and there are 1 views"):
         mirrored = replace(METHODS["sds"](), shaping=(Mirror(),))

@@ -12,9 +12,8 @@ from volkit.guidance.combine import Cfg, Linear, MinNorm, PerpNeg
 from volkit.guidance.condition import Conditions
 from volkit.guidance.guidance import Guidance, Method
 from volkit.guidance.methods import lgvsd, sds, vsd
-from volkit.guidance.noise_schedule import NoiseSchedule
+from volkit.guidance.noise_schedule import PREDICTIONS, NoiseSchedule
 from volkit.guidance.paths import Trajectory
-from volkit.guidance.prediction import PREDICTIONS
 from volkit.guidance.prior import GridPrior, Noised
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import DIVERGENCES

@@ -9,8 +9,8 @@ import small_pipelines
 import torch
 
 from volkit.guidance import METHODS, Condition, Conditions, Guidance, Noised, NoiseSchedule
+from volkit.guidance.noise_schedule import PREDICTIONS
 from volkit.guidance.pipeline import open_prior
-from volkit.guidance.prediction import PREDICTIONS
 
 KINDS = ("latent", "pixels", "wide", "sd3", "flux", "plain")
 WORDLESS = ("sd3", "flux")  # without text encoders here: what they would say is given

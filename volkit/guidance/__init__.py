@@ -1,4 +1,8 @@
-"""What a diffusion prior says about a picture: `g = w(t) h(r) A[ Σ_k c_k ε_k(x_t^k, t_k, cond_k) ]`."""
+"""Score distillation: gradients of pictures under a diffusion prior, `g = w(t) h(r) A[Σ_k c_k ε_k(x_t^k, t_k, y_k)]`.
+
+The sum runs over noise predictions `ε_k` under conditions `y_k`; `w` weights times, `h` density ratios, and `A` shapes
+the direction.
+"""
 
 from volkit.guidance.combine import Bounded, Cfg, Linear, MinNorm, PerpNeg, RandomScale
 from volkit.guidance.condition import Condition, Conditions

@@ -1,4 +1,4 @@
-"""How the predictions of a step become one direction: the third of the five parts."""
+"""Combinations of noise predictions, such as classifier-free guidance: the third of the five parts of a method."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +13,10 @@ __all__ = ["Bounded", "Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "Ran
 
 
 class Combination(Protocol):
-    """From what was asked to a guided prediction."""
+    """Combines the predictions of a step to a guided one."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
-        """Shaped like the noised batch."""
+        """The guided noise, shaped like the noised batch."""
         ...
 
 
@@ -46,10 +46,14 @@ class Cfg:
 
 @dataclass(frozen=True)
 class Bounded:
-    """The prediction of another combination, with `x̂0` kept where pixels lie: in [-limit, limit].
+    """The prediction of another combination with `x̂0` clamped to [-limit, limit], the range of pixels.
 
-    `ε ← (x_t - α clip(x̂0)) / σ`: what guidance adds beyond black and white would only saturate (static thresholding,
-    Saharia et al. 2022, section 2.3). For combinations that predict noise, in pixel space.
+    `ε ← (x_t - α clip(x̂0)) / σ`: guidance beyond black and white would only saturate (static thresholding, Saharia
+    et al. 2022, section 2.3). For combinations that predict noise in pixel space.
+
+    Attributes:
+        combine: the combination whose prediction is clamped.
+        limit: largest magnitude of a number of `x̂0`.
     """
 
     combine: Combination
@@ -78,7 +82,12 @@ def _rescale(predictions: StepPredictions, guided: Tensor, prompt: Tensor, amoun
 
 @dataclass(frozen=True)
 class RandomScale:
-    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI, arXiv 2412.02687)."""
+    """Classifier-free guidance with `s ~ U(low, high)`, drawn anew at every step (PG-SB of SNOOPI, arXiv 2412.02687).
+
+    Attributes:
+        low: smallest scale.
+        high: largest scale.
+    """
 
     low: float
     high: float
@@ -88,13 +97,28 @@ class RandomScale:
         return Cfg(self.draw(predictions))(predictions)
 
     def draw(self, predictions: StepPredictions) -> float:
-        """The scale of this step."""
+        """The scale of this step, from the step's one uniform number."""
         return self.low + (self.high - self.low) * predictions.uniform
 
 
 @dataclass(frozen=True)
 class Linear:
-    """`c_y ε_y + c_neg ε_neg + c_∅ ε_∅ + c_src ε_src + c_ε ε`, each a number or a ramp (after the authors of CSD)."""
+    """`c_y ε_y + c_neg ε_neg + c_∅ ε_∅ + c_src ε_src + c_ε ε`; a prediction whose coefficient is 0 is not evaluated.
+
+    Every coefficient is a number or a ramp over the run. Source: the form of CSD's code (arXiv 2310.19415).
+
+    Attributes:
+        prompt: `c_y`, of the prediction under the prompt.
+        negative: `c_neg`, under the negative prompt.
+        null: `c_∅`, without words.
+        source: `c_src`, under the words for the source.
+        noise: `c_ε`, of the noise that was added.
+
+    Example:
+        >>> rule = Linear(prompt=7.5, null=-6.5)  # classifier-free guidance of scale 7.5
+        >>> rule.prompt + rule.null
+        1.0
+    """
 
     prompt: float | Ramp = 0.0
     negative: float | Ramp = 0.0
@@ -103,7 +127,7 @@ class Linear:
     noise: float | Ramp = 0.0
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
-        """The sum of the terms whose coefficient is not zero now."""
+        """The sum of the terms whose coefficient is not zero at this step."""
         names = ("prompt", "negative", "null", "source")
         now = {name: value(getattr(self, name), predictions.fraction) for name in names}
         wanted = [name for name in names if now[name]]
@@ -117,8 +141,11 @@ class Linear:
 class PerpNeg:
     """`ε_∅ + s (e₊ + Σ_i w_i e_i^⊥)` with `e = ε - ε_∅`, `e_i^⊥ = e_i - ⟨e_i, e₊⟩ / ‖e₊‖² e₊`.
 
-    What other sides of the object would look like is pushed away (w < 0) only where it does not speak against the
-    prompt itself (Perp-Neg, Armandpour et al. 2023).
+    The predictions for the other sides of the object are subtracted (w < 0), without their component along the prompt
+    (Perp-Neg, Armandpour et al. 2023). Weights and conditions are `Conditions.beside_weights` and `.beside`.
+
+    Attributes:
+        scale: `s`, a number or a ramp over the run.
     """
 
     scale: float | Ramp = 7.5
@@ -139,9 +166,12 @@ class PerpNeg:
 
 @dataclass(frozen=True)
 class MinNorm:
-    """The shortest vector between `c = λ (ε_y - ε_∅)` and `d = ε_∅`: a step along it harms neither of the two.
+    """The shortest vector between `c = λ (ε_y - ε_∅)` and `d = ε_∅`: a step along it worsens neither of the two.
 
     `a c + (1 - a) d` with `a = clip(⟨d - c, d⟩ / ‖d - c‖², 0, 1)` (Balanced SD; MGDA, Désidéri 2012).
+
+    Attributes:
+        scale: `λ`.
     """
 
     scale: float = 15.0

@@ -1,4 +1,4 @@
-"""What a critic learns: the noise in renders, so that it comes to know their score."""
+"""Losses of the networks that learn beside a scene: critics, personalised priors, and density ratios."""
 
 import math
 from dataclasses import replace
@@ -20,10 +20,10 @@ __all__ = ["Discriminator", "critic_loss", "denoising_loss"]
 def denoising_loss(
     prior: Prior, learner: Score, x: Tensor, condition: Condition, generator: torch.Generator, anti_prior: float = 0.0
 ) -> Float[Tensor, ""]:
-    """`E ‖ε_φ(α x + σ ε, t) - ε‖² + γ ‖ε_φ - ε_p‖²`, t ~ U{0, ..., T-1}, mean over numbers.
+    """Denoising loss `E ‖ε_φ(α x + σ ε, t) - ε‖² + γ ‖ε_φ - ε_p‖²`, t ~ U{0, ..., T-1}, mean over numbers.
 
-    ProlificDreamer (arXiv 2305.16213); γ is Adversarial SD's. On reference pictures in place of renders
-    it is what personalises a prior (DreamCraft3D, arXiv 2310.16818).
+    ProlificDreamer (arXiv 2305.16213); γ is Adversarial SD's. On reference pictures instead of renders it
+    personalises a prior (DreamCraft3D, arXiv 2310.16818). Differentiable in the learner's parameters.
     """
     views = prior.views
     t = torch.randint(len(prior.schedule), (len(x) // views,), generator=generator, device=generator.device)
@@ -46,9 +46,10 @@ def critic_loss(
     generator: torch.Generator,
     camera_drop: float = 0.1,
 ) -> Float[Tensor, ""]:
-    """What the critic of a guidance learns from pictures, of whichever particle: one critic serves them all.
+    """`denoising_loss` of the critic of a guidance on rendered pictures; all particles share one critic.
 
-    The camera is left out in a tenth of the steps, so that the critic knows the score without it as well.
+    The camera is dropped in a tenth of the steps, so that the critic learns the score without it as well.
+    ValueError where the method has no critic.
     """
     second = guidance.method.second
     if not isinstance(second, Critic) or guidance.critic is None:
@@ -63,7 +64,7 @@ def critic_loss(
 
 
 class Discriminator(nn.Module):
-    """`log r = log p_t(x_t) - log q_t(x_t)` from a small convolutional network that is told the time.
+    """`log r = log p_t(x_t) - log q_t(x_t)` by a small convolutional network that also takes α and σ.
 
     The logistic loss `E_p[log(1 + e^-D)] + E_q[log(1 + e^D)]` is least where D is the log ratio (Goodfellow et al.
     2014; f-distill, arXiv 2502.15681). r is divided by its mean over the batch, as f-distill does: a ratio has mean 1
@@ -87,14 +88,14 @@ class Discriminator(nn.Module):
         return (raw - (raw.logsumexp(0) - math.log(len(raw)))).to(at.x.dtype)
 
     def raw(self, at: Noised) -> Float[Tensor, " view"]:
-        """D itself."""
+        """D before normalisation."""
         weight = self.first.weight
         levels = torch.stack([self.schedule.alpha[at.t], self.schedule.sigma[at.t]], -1).to(weight)
         hidden = torch.nn.functional.silu(self.first(at.x.to(weight)) + self.time(levels)[:, :, None, None])
         return self.last(torch.nn.functional.silu(self.second(hidden)).mean((-2, -1)))[:, 0]
 
     def loss(self, drawn: Tensor, renders: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:
-        """The logistic loss for clean batches of the prior's space: drawn from the prior, and encoded renders."""
+        """The logistic loss of clean batches in the prior's space: samples of the prior, and encoded renders."""
         return softplus(-self._logits(drawn, generator)).mean() + softplus(self._logits(renders, generator)).mean()
 
     def _logits(self, x: Tensor, generator: torch.Generator) -> Float[Tensor, " view"]:

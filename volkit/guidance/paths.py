@@ -1,4 +1,4 @@
-"""How noise comes into a picture: the first of the five parts."""
+"""Noise paths, by which a clean batch is noised: the first of the five parts of a method."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,9 +16,13 @@ __all__ = ["FixedNoise", "InvertedNoise", "NoisePath", "RandomNoise", "SharedNoi
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where a path led: the noised batch, the noise that it calls true, and a second place where a score may be asked.
+    """The result of a noise path.
 
-    `evaluated` are scores of the second place that the path has asked for anyhow, by condition.
+    Attributes:
+        at: the noised batch.
+        noise: `ε` that leads to it from the clean batch.
+        second: a second noised batch, at which a method may evaluate another score.
+        evaluated: predictions at `second` that the path has made on the way, by the name of their condition.
     """
 
     at: Noised
@@ -28,21 +32,23 @@ class Trajectory:
 
 
 class NoisePath(Protocol):
-    """From a clean batch to a noised one."""
+    """Noises a clean batch of the prior's space."""
 
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
-        """Noise `x` up to the times `t`."""
+        """Noise `x` to the times `t`."""
         ...
 
 
 @dataclass(frozen=True)
 class RandomNoise:
-    """`x_t = α x + σ ε`, ε ~ N(0, 1): of its own for every view, or the `same` over all of them.
+    """`x_t = α x + σ ε`, ε ~ N(0, 1).
 
-    With `later` there is a second place: the same x and ε at `t + later (t - t_min)`, t_min = .02 T
-    (Asynchronous SD, ScaleDreamer).
+    Attributes:
+        same: one ε for all views; else one for each.
+        later: not 0: a second point, the same x and ε at `t + later (t - t_min)`, t_min = .02 T (Asynchronous SD,
+            ScaleDreamer).
     """
 
     same: bool = False
@@ -64,28 +70,35 @@ class RandomNoise:
 
 @dataclass(frozen=True)
 class FixedNoise:
-    """The given ε at every step (one noise of a view for all steps keeps what it asks for consistent)."""
+    """`x_t = α x + σ ε` with the same given ε at every step, which keeps the gradients of a view consistent.
+
+    Attributes:
+        noise: ε, shaped like the encoded batch.
+    """
 
     noise: Tensor
 
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
-        """Add it."""
+        """Add the noise."""
         del conditions, generator
         return Trajectory(Noised(prior.schedule.add_noise(x, self.noise, t), t), self.noise)
 
 
 @dataclass(frozen=True)
 class SharedNoise:
-    """The second place is what there was at the start, under the same noise and at the same time (DDS)."""
+    """One ε for the batch and for the source; the noised source is the second point (DDS, arXiv 2304.07090).
+
+    ValueError where `Conditions.source_pictures` is not given.
+    """
 
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
         """Draw the noise."""
         if conditions.source_pictures is None:
-            raise ValueError("this method compares with what there was at the start: give conditions.source_pictures")
+            raise ValueError("this method compares with the source: give conditions.source_pictures")
         noise = _draw_noise(x, generator)
         source = prior.encode(conditions.source_pictures)
         return Trajectory(
@@ -97,12 +110,15 @@ class SharedNoise:
 
 @dataclass(frozen=True)
 class InvertedNoise:
-    """Noise found by running the prior's own flow backwards (DDIM inversion, Song et al. 2021).
+    """Noise found by running the prior's probability flow backwards (DDIM inversion, Song et al. 2021).
 
-    From the clean x in at most `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`, where ε_s is guided by
-    `scale`: 0 is the null words alone (ISM), -6.5 is SDI (its code says -7.5). With `interval` the last
-    stride is that share of all times (ISM's δ_T) and its beginning is the second place. `eta` of the noise is then
-    replaced by a random one, `√(1 - η²) ε + η n` (in the spirit of SDI).
+    From the clean x in `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`.
+
+    Attributes:
+        steps: number of strides.
+        scale: guidance scale of ε_s: 0 is the empty prompt alone (ISM), -6.5 is SDI (its code says -7.5).
+        interval: not 0: length of the last stride as a share of all times (ISM's δ_T); its start is the second point.
+        eta: η, share of random noise: `√(1 - η²) ε + η n` (after SDI).
     """
 
     steps: int = 10
@@ -113,7 +129,7 @@ class InvertedNoise:
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
-        """Walk from x to the times t."""
+        """Invert from x to the times t."""
         schedule = prior.schedule
         start = (t - round(self.interval * len(schedule))).clamp_min(0) if self.interval else t
         current, noise = Noised(x, torch.zeros_like(t)), torch.zeros_like(x)
@@ -147,5 +163,5 @@ def _noise_between(schedule: NoiseSchedule, x: Tensor, at: Noised) -> Tensor:
 
 
 def _draw_noise(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise shaped like x, drawn where the generator lives."""
+    """Standard normal noise shaped like x, drawn on the generator's device."""
     return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)

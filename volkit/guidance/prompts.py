@@ -1,4 +1,4 @@
-"""From words and cameras to what a step asks: sides of an object, their opposites, words that contradict them."""
+"""Conditions of a step from prompts and cameras: view-dependent prompts, Perp-Neg, camera encodings."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +33,13 @@ SIDE_SUFFIX: dict[Side, str] = {
     "overhead": "overhead view",
 }
 SIDES: tuple[Side, Side, Side] = ("front", "side", "back")
-# What NFSD's and SDS-Bridge's authors write for what they do not want (arXiv 2310.17590, 2406.09417).
+# The negative prompt of NFSD, and the source prompt of SDS-Bridge (arXiv 2310.17590, 2406.09417).
 NEGATIVE_PROMPT = (
     "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
 )
 FLAWS_PROMPT = "oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
-# Perp-Neg (arXiv 2304.04968, appendix, as threestudio has it): a, b, c of the weights `a e^(-b r) + c` by which a
-# side is pushed away; r is 1 where a camera looks straight at the first side of its pair, 0 at the second.
+# Perp-Neg (arXiv 2304.04968, appendix, as in threestudio): a, b, c of the negative weights `a e^(-b r) + c` of a side;
+# r is 1 where a camera looks straight at the first side of its pair, 0 at the second.
 FRONT_OF_FRONT_SIDE = SIDE_OF_FRONT_SIDE = (4.0, 0.5, -2.426)
 SIDE_OF_SIDE_BACK, FRONT_OF_SIDE_BACK = (1.0, 0.5, -0.606), (1.0, 0.5, 0.967)
 
@@ -52,11 +52,16 @@ class _Embeds(Protocol):
 
 @dataclass(frozen=True)
 class Prompts:
-    """The words of a run.
+    """The prompts of a run; ValueError for an empty one.
 
-    `sides` adds the side that a camera sees; `perp_neg` asks about the other sides too. `contradicting` words are left
-    out of the prompt on the sides given (prompt debiasing, arXiv 2303.15413, with the words said here
-    where the paper asks a language model).
+    Attributes:
+        text: the prompt.
+        negative: the negative prompt; empty: none.
+        source: words for the source, for methods that compare with it; empty: none.
+        sides: whether the prompt names the side that a camera sees ("front view", ...).
+        perp_neg: whether predictions for the other sides are subtracted (`PerpNeg`).
+        contradicting: words to leave out on the given sides (prompt debiasing, arXiv 2303.15413, with the words given
+            here instead of found by a language model).
     """
 
     text: str
@@ -68,7 +73,7 @@ class Prompts:
 
     def __post_init__(self) -> None:
         if not self.text.strip():
-            raise ValueError('the prompt is empty: say what it shall be, for example "a red ball on a blue box"')
+            raise ValueError('the prompt is empty: describe the object, for example "a red ball on a blue box"')
 
     def for_side(self, side: Side) -> str:
         """The prompt for a side."""
@@ -80,7 +85,7 @@ class Prompts:
 
 
 def conditions_for(prior: _Embeds, prompts: Prompts, cameras: Cameras) -> Conditions:
-    """What a step asks about pictures of an object at the origin."""
+    """The conditions of a step for pictures of an object at the origin."""
     sides = sides_of(cameras)
     prompt = prior.embed([prompts.for_side(side) for side in sides])
     count = len(sides)
@@ -113,13 +118,16 @@ def sides_of(cameras: Cameras) -> list[Side]:
 
 
 def angles(cameras: Cameras) -> tuple[Float[Tensor, " camera"], Float[Tensor, " camera"]]:
-    """Azimuth, 0 at the front, -Y, and growing to the right of who looks at the face; elevation; about the origin."""
+    """Azimuth and elevation of cameras about the origin, in radians.
+
+    Azimuth is 0 at the front, -Y, and grows towards +X, to the right of someone who looks at the front.
+    """
     x, y, z = cameras.centres.unbind(-1)
     return torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))
 
 
 def encode_pose(cameras: Cameras) -> Float[Tensor, "camera 16"]:
-    """The pose as sixteen numbers, world from camera row by row, as ProlificDreamer's critic is told it."""
+    """The pose as sixteen numbers, world from camera row by row: the encoding of ProlificDreamer's critic."""
     last = cameras.world_from_camera.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(cameras), 1, 4)
     return torch.cat([cameras.world_from_camera, last], 1).flatten(1)
 
@@ -127,7 +135,7 @@ def encode_pose(cameras: Cameras) -> Float[Tensor, "camera 16"]:
 def _with_other_sides(
     conditions: Conditions, prior: _Embeds, prompts: Prompts, azimuth: Tensor, overhead: Tensor
 ) -> Conditions:
-    """Embeddings are mixed between neighbouring sides; front and side are pushed away by how little they are seen."""
+    """Perp-Neg: the prompt interpolated between neighbouring sides, and negative weights of the front and the side."""
     front, side, back = (prior.embed([prompts.for_side(s)] * len(azimuth)) for s in SIDES)
     quarter = azimuth.abs() / (0.5 * math.pi)
     ahead = quarter < 1.0
@@ -171,8 +179,7 @@ def encode_circle(
     """`1, 2 b - 1 (3), 4 log₂ w, sin ka, cos ka (k = 1 ... 3), sin e, cos e, sin 2e, cos 2e, cos a cos e`.
 
     Cameras look at the origin with +Z up, from azimuth a and elevation e (`angles`); b is the background's colour; w
-    is half the width that is seen at the origin's distance.
-    All sixteen are zero for a prior that is told nothing.
+    is half the width of the view at the origin's distance. All sixteen are zero where the condition is dropped.
     """
     azimuth, elevation = angles(cameras)
     half = cameras.centres.norm(dim=-1) * 0.5 * cameras.size[:, 0] / cameras.intrinsics[:, 0]
@@ -193,7 +200,7 @@ def _encode_nothing(cameras: Cameras, background: Tensor) -> Float[Tensor, "came
     return cameras.intrinsics.new_zeros(len(cameras), 16)
 
 
-# By the name that a prior's folder gives to the meaning of its numbers.
+# By the names that `Advice.camera` takes.
 CAMERA_ENCODINGS: dict[str, Callable[[Cameras, Tensor], Float[Tensor, "camera 16"]]] = {
     "pose": _encode_pose,
     "circle": encode_circle,

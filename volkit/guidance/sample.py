@@ -1,4 +1,4 @@
-"""Pictures out of a prior by itself: what it would draw, and what it makes of a picture."""
+"""Sampling of a prior by DDIM, from noise or from a noised picture."""
 
 import torch
 
@@ -21,9 +21,9 @@ def denoise(
     combine: Combination | None = None,
     steps: int = 50,
 ) -> Tensor:
-    """Walk from a noised batch to a clean one along the probability flow (DDIM, Song et al. 2021, equation 12, η = 0).
+    """Integrate the probability flow from a noised batch to a clean one (DDIM, Song et al. 2021, equation 12, η = 0).
 
-    `x_s = α_s x̂0 + σ_s ε_s(x_t, t)` in equal strides of time. From the noise of a picture at a middling time it is
+    `x_s = α_s x̂0 + σ_s ε_s(x_t, t)` in equal strides of time. From a picture noised to an intermediate time it is
     SDEdit (Meng et al. 2022).
     """
     combine, clean = combine or Cfg(), at.x
@@ -45,7 +45,7 @@ def sample(
     combine: Combination | None = None,
     steps: int = 50,
 ) -> Tensor:
-    """Draw from a prior, in its own space: from pure noise of that shape, [view, channel, row, column]."""
+    """Sample a prior, in its own space, from noise of the shape [view, channel, row, column]."""
     device = prior.schedule.alpha.device
     noise = torch.randn(shape, generator=generator, device=generator.device).to(device)
     # The last time whose α is not zero: schedules that end in pure noise have no x̂0 there.

@@ -1,4 +1,4 @@
-"""What is subtracted from the guided prediction: the second of the five parts."""
+"""Second scores, which are subtracted from the guided prediction: the second of the five parts of a method."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -21,25 +21,25 @@ __all__ = [
 
 
 class SecondScore(Protocol):
-    """A prediction to compare with."""
+    """The score that is subtracted from the guided prediction."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
-        """Shaped like the noised batch."""
+        """The prediction, shaped like the noised batch."""
         ...
 
 
 @dataclass(frozen=True)
 class SampledNoise:
-    """The noise that was put in: `ε` (SDS), or for an inverted path the noise that was found (SDI)."""
+    """The noise `ε` of the path: drawn (SDS), or found by inversion (SDI)."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
-        """The path's own noise."""
+        """The noise of the path."""
         return predictions.noise
 
 
 @dataclass(frozen=True)
 class NoSecondScore:
-    """Nothing: the combination is already a difference, or a score (LD)."""
+    """Zero, for combinations that are a difference already (CSD), or a plain score (LD)."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
         """Zero."""
@@ -48,11 +48,13 @@ class NoSecondScore:
 
 @dataclass(frozen=True)
 class Critic:
-    """A network that knows what renders look like: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD).
+    """The score of the renders, by a network that is trained on them: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD).
 
-    λ, `view_free`, is the share of the prediction that is not told the camera; 0 is VSD. `scale` guides the critic as
-    the prior is guided (SwiftBrush; PG-SB by the same random scale). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the
-    critic learns (Adversarial SD). `controlled` tells the critic the same control picture as the prior (LG-VSD).
+    Attributes:
+        view_free: λ, the share of the prediction without the camera c; 0 is VSD.
+        scale: guidance scale of the critic (SwiftBrush), or a `RandomScale`, the same as the prior's (PG-SB).
+        anti_prior: γ, weight of `γ ‖ε_φ - ε_p‖²` in the critic's loss (Adversarial SD).
+        controlled: whether the critic takes the prior's control picture (LG-VSD).
     """
 
     view_free: float = 0.0
@@ -77,7 +79,11 @@ class Critic:
 
 @dataclass(frozen=True)
 class NegativePrompt:
-    """`ε_neg` from `since` T on, nothing before: there ε_∅ alone points to the domain (NFSD)."""
+    """`ε_neg` from time `since T` on, zero before, where ε_∅ alone points to the domain (NFSD, arXiv 2310.17590).
+
+    Attributes:
+        since: share of T.
+    """
 
     since: float = 0.2
 
@@ -91,22 +97,30 @@ class NegativePrompt:
 
 @dataclass(frozen=True)
 class PriorAtSecondPoint:
-    """The prior at the path's second place: earlier without words (ISM), later with the prompt (Asynchronous SD)."""
+    """The prior at the path's second point: earlier without words (ISM), or later with the prompt (Asynchronous SD).
+
+    Attributes:
+        words: which condition: `prompt` or `null`.
+    """
 
     words: Literal["prompt", "null"]
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
-        """Its prediction there."""
+        """The prediction at the second point; ValueError where the path has none."""
         return predictions.evaluate_second(self.words)[0]
 
 
 @dataclass(frozen=True)
 class SourceBranch:
-    """The guided prediction for what there was at the start, under its own words (DDS)."""
+    """The guided prediction for the noised source, under the source's words (DDS, arXiv 2304.07090).
+
+    Attributes:
+        scale: of classifier-free guidance, `s`.
+    """
 
     scale: float = 7.5
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
-        """`ε_∅ + s (ε_src - ε_∅)` at the second place."""
+        """`ε_∅ + s (ε_src - ε_∅)` at the second point."""
         source, null = predictions.evaluate_second("source", "null")
         return null + self.scale * (source - null)

@@ -1,4 +1,4 @@
-"""The predictions of one step: each is asked for once, and what is asked together runs as one batch."""
+"""The predictions of one step: each is evaluated once, and those requested together run as one batch."""
 
 from functools import cached_property
 
@@ -13,7 +13,7 @@ __all__ = ["StepPredictions"]
 
 
 class StepPredictions:
-    """What combinations and second scores of one step may know."""
+    """The inputs of combinations and second scores in one step: conditions, noised batches, cached predictions."""
 
     def __init__(
         self,
@@ -32,14 +32,14 @@ class StepPredictions:
 
     @property
     def critic(self) -> Score:
-        """The network that follows the renders."""
+        """The network that is trained on renders; ValueError where the guidance has none."""
         if self._critic is None:
             raise ValueError("this method needs a critic: build Guidance(prior, method, critic)")
         return self._critic
 
     @cached_property
     def uniform(self) -> float:
-        """The one uniform number of this step, for whatever is drawn beside times and noise."""
+        """The one uniform number in [0, 1) of this step, for random guidance scales."""
         return float(torch.rand((), generator=self.generator, device=self.generator.device))
 
     def evaluate(self, *names: str) -> list[Tensor]:
@@ -47,9 +47,9 @@ class StepPredictions:
         return self._evaluate("first", self.at, names)
 
     def evaluate_second(self, *names: str) -> list[Tensor]:
-        """ε of the prior at the path's second place under the named conditions."""
+        """ε of the prior at the path's second point under the named conditions."""
         if self._second is None:
-            raise ValueError("this second score needs a path with a second place: RandomNoise(later=...), SharedNoise")
+            raise ValueError("this second score needs a path with a second point: RandomNoise(later=...), SharedNoise")
         return self._evaluate("second", self._second, names)
 
     def _evaluate(self, place: str, at: Noised, names: tuple[str, ...]) -> list[Tensor]:

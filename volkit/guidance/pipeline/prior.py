@@ -8,16 +8,14 @@ from typing import Any
 
 import torch
 
-from volkit.guidance.advice import Advice
 from volkit.guidance.condition import Condition
-from volkit.guidance.noise_schedule import NoiseSchedule
+from volkit.guidance.noise_schedule import PREDICTIONS, NoiseSchedule
 from volkit.guidance.pipeline.additions import Additions, add_image_prompt, add_lora, control_network
 from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
-from volkit.guidance.pipeline.words import TextEmbedder
-from volkit.guidance.prediction import PREDICTIONS
-from volkit.guidance.prior import Noised
+from volkit.guidance.pipeline.text_embedder import TextEmbedder
+from volkit.guidance.prior import Advice, Noised
 from volkit.typing import Float, Tensor
 
 __all__ = ["JointAttention", "PipelinePrior", "attend_jointly", "open_prior"]
