@@ -307,7 +307,7 @@ def test_modules_among_the_functions_are_part_of_the_field():
     [(lambda x: x, lambda x, d: x), (lambda x: x[:1, 0], lambda x, d: x), (lambda x: x[:, 0], lambda x, d: x[:, :2])],
 )
 def test_answers_of_another_shape_are_named(density, rgb):
-    with pytest.raises(ValueError, match="is wanted"):
+    with pytest.raises(ValueError, match="it must return"):
         FunctionField(density, rgb, Domain.cube(1.0)).query(questions(5))
 
 

@@ -72,7 +72,7 @@ def test_conditions_and_parts_that_are_missing_are_named():
         Guidance(prior(), mirrored).step(PICTURES[:1], told, seeded())
     with pytest.raises(ValueError, match="'camera' is given for 1 of 2"):
         Condition.cat([Condition(camera=torch.zeros(1, 3)), Condition()])
-    with pytest.raises(ValueError, match="nothing called 'bird': it knows cat, dog"):
+    with pytest.raises(ValueError, match="no component 'bird': there are cat, dog"):
         prior().embed(["bird"])
 
 

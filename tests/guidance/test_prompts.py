@@ -65,7 +65,7 @@ def test_contradicting_words_are_left_out():
 
 def test_an_empty_prompt_is_refused():
     for text in ("", "  \n"):
-        with pytest.raises(ValueError, match="the prompt is empty: say what"):
+        with pytest.raises(ValueError, match="the prompt is empty: describe"):
             Prompts(text)
 
 

@@ -1,4 +1,4 @@
-"""Fewer splats: those that show least are left out, neighbours that look alike are joined."""
+"""Decimation of splats: those that contribute least are removed, similar neighbours are merged."""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Decimate", "contributions", "thin_splats"]
 
-CONTRIBUTION_VIEWS, CONTRIBUTION_SIZE = 24, 200  # pictures that say what each splat shows, and pixels a side
+CONTRIBUTION_VIEWS, CONTRIBUTION_SIZE = 24, 200  # pictures that measure contributions, and pixels a side
 MAX_COVERED_TILES = 5e7  # of all pictures together: seconds, where each of many splats fills the pictures
 TILE_PIXELS = 16.0  # pixels
 
@@ -32,10 +32,16 @@ MAX_MERGED_OPACITY = 0.99
 
 @dataclass(frozen=True)
 class Decimate(Action):
-    """Thin splats to a share (at most 1) or a count: `thin_splats`, by what each gives to pictures (`contributions`).
+    """Reduce splats to a share or a number of them, by their contribution to pictures (`thin_splats`).
 
-    Pictures are those of the scene's own cameras, else of some around it. Further columns of a file are left out: they
-    may be labels, and splats that are joined have no common one.
+    Pictures are taken from the scene's capture, else from cameras around it. Further columns of a file are dropped:
+    they may be labels, and merged splats have no common one.
+
+    Attributes:
+        wanted: a share up to 1, or a whole number of splats.
+
+    Raises:
+        ValueError: it is neither.
     """
 
     wanted: float
@@ -46,7 +52,7 @@ class Decimate(Action):
             raise ValueError("give a share above 0 and up to 1, or a whole count")
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """The splats, fewer."""
+        """Fewer splats."""
         assert isinstance(scene, Splats)
         max_splats = max(1, round(self.wanted * len(scene))) if self.wanted <= 1.0 else int(self.wanted)
         if max_splats >= len(scene):
@@ -62,9 +68,9 @@ class Decimate(Action):
 
 
 def contributions(splats: Splats, cameras: Cameras) -> Float[Tensor, " splat"]:
-    """The light that each splat gives to pictures, `sum over pixels and cameras of T alpha`.
+    """The contribution of each splat to pictures, `sum over pixels and cameras of T alpha`.
 
-    It is the gradient of the pictures' sum with respect to a channel that is one everywhere. What gives little can go
+    It is the gradient of the pictures' sum with respect to a channel of ones. Splats that contribute little are removed
     first (LightGaussian, Fan et al. 2024, without its volume term). Cameras that would take too long are left out.
     """
     light, tiles = torch.zeros(len(splats), 1, device=splats.device), 0.0
@@ -88,11 +94,11 @@ def contributions(splats: Splats, cameras: Cameras) -> Float[Tensor, " splat"]:
 
 @torch.no_grad()
 def thin_splats(splats: Splats, light: Float[Tensor, " splat"], max_splats: int, generator: torch.Generator) -> None:
-    """Leave out and join splats until there are at most `max_splats`; `light` is what each gives to pictures.
+    """Remove and merge splats, in place, until there are at most `max_splats`; `light` are their `contributions`.
 
-    Pairs that are joined are neighbours on a Morton curve that starts elsewhere in each round; those that cost least
-    go first, `l_a l_b / (l_a + l_b) (|m_a - m_b|^2 / s^2 + 8 |c_a - c_b|^2)`. The joined splat has the light-weighted
-    mean, covariance (with the spread of the means) and harmonics of both, and their opacity by area.
+    Merged pairs are neighbours on a Morton curve, which is shifted at random in each round; the cheapest go first, by
+    `l_a l_b / (l_a + l_b) (|m_a - m_b|^2 / s^2 + 8 |c_a - c_b|^2)`. The merged splat has the light-weighted mean,
+    covariance (with the spread of the means) and harmonics of both, and their opacity by area.
     """
     if len(splats) > max_splats:
         strongest = light.topk(min(len(splats), math.ceil(JOINED_EXCESS * max_splats))).indices
@@ -147,7 +153,10 @@ def _join(splats: Splats, light: Tensor, first: Tensor, second: Tensor) -> dict[
     area = splats.scales.double().prod(-1).pow(2 / axes) * splats.opacities
     opacity = (area[first] + area[second]) / scales.prod(-1).pow(2 / axes)
     return {
-        "means": mean(splats.means), "quaternions": quaternion_of(turn).to(light), "log_scales": scales.log().to(light),
-        "logits": opacity.clamp(1e-4, MAX_MERGED_OPACITY).logit().to(light), "sh_dc": mean(splats.sh_dc),
+        "means": mean(splats.means),
+        "quaternions": quaternion_of(turn).to(light),
+        "log_scales": scales.log().to(light),
+        "logits": opacity.clamp(1e-4, MAX_MERGED_OPACITY).logit().to(light),
+        "sh_dc": mean(splats.sh_dc),
         "sh_rest": mean(splats.sh_rest),
-    }  # fmt: skip
+    }

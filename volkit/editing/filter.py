@@ -1,4 +1,4 @@
-"""Splats that are left out by what they are, and harmonics by their degree."""
+"""Filters of splats by opacity, size and isolation, and of spherical harmonics by degree."""
 
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -17,7 +17,14 @@ __all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "LimitHarmonics", "find_fl
 
 @dataclass(frozen=True)
 class KeepOpacity(Action):
-    """Keep splats whose opacity is at least `least`, 0 to 1."""
+    """Keep splats whose opacity is at least `least`.
+
+    Attributes:
+        least: 0 to 1.
+
+    Raises:
+        ValueError: it is not.
+    """
 
     least: float
     keeps_appearance = True
@@ -36,7 +43,12 @@ class KeepOpacity(Action):
 
 @dataclass(frozen=True)
 class KeepSize(Action):
-    """Keep splats whose largest standard deviation, world units, lies between `smallest` and `largest`."""
+    """Keep splats whose largest standard deviation lies between two bounds.
+
+    Attributes:
+        largest: upper bound, world units.
+        smallest: lower bound, world units.
+    """
 
     largest: float
     smallest: float = 0.0
@@ -53,7 +65,15 @@ class KeepSize(Action):
 
 @dataclass(frozen=True)
 class DropFloaters(Action):
-    """Leave out splats that hang in the air and touch no other: `find_floaters`, as far as splats are drawn."""
+    """Remove splats that are isolated in space (`find_floaters`), farther from their neighbours than they reach.
+
+    Attributes:
+        neighbours: number of nearest splats whose mean distance counts.
+        ratio: standard deviations of that distance beyond its mean.
+
+    Raises:
+        ValueError: the number of neighbours is not a whole number from 1.
+    """
 
     neighbours: int = 16  # Open3D's own example has 20 and 2
     ratio: float = 2.0
@@ -64,7 +84,7 @@ class DropFloaters(Action):
             raise ValueError("the number of neighbours is a whole one from 1")
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """The splats without the lonely ones."""
+        """The splats without isolated ones."""
         assert isinstance(scene, Splats)
         scene = scene.view()
         reach = BOUND_DEVIATIONS * scene.scales.amax(-1)
@@ -74,7 +94,14 @@ class DropFloaters(Action):
 
 @dataclass(frozen=True)
 class LimitHarmonics(Action):
-    """Keep spherical harmonics to a degree, 0 to 4; bands are orthogonal, so that the rest stays as it is."""
+    """Drop spherical harmonics above a degree; bands are orthogonal, so that the lower ones stay as they are.
+
+    Attributes:
+        degree: 0 to 4.
+
+    Raises:
+        ValueError: it is not.
+    """
 
     degree: int
     keeps_appearance = True
@@ -98,11 +125,11 @@ class LimitHarmonics(Action):
 def find_floaters(
     means: Float[Tensor, "splat 3"], reach: Float[Tensor, " splat"], neighbours: int, ratio: float
 ) -> Bool[Tensor, " splat"]:
-    """Which splats are lonely: their mean distance to the nearest `neighbours` is beyond `mean + ratio deviation`.
+    """Which splats are isolated: their mean distance to the nearest `neighbours` is beyond `mean + ratio deviation`.
 
     Mean and standard deviation are those of all splats' mean distances: statistical outlier removal (Rusu et al. 2008,
-    "Towards 3D point cloud based object maps for household environments"). That alone takes the large splats of plain
-    surfaces: one is lonely only if the distance is also beyond its own `reach`. RuntimeError without scipy.
+    "Towards 3D point cloud based object maps for household environments"). Alone it would also remove the large splats
+    of plain surfaces: the distance must be beyond the splat's own `reach` as well. RuntimeError without scipy.
     """
     if find_spec("scipy") is None:
         raise RuntimeError(f"finding floaters needs scipy; {advice('mesh', 'scipy')}")

@@ -62,7 +62,7 @@ class Similarity:
 
     @property
     def is_identity(self) -> bool:
-        """Whether this changes nothing."""
+        """Whether this is the identity, exactly."""
         return (self.rotation, self.translation, self.scale) == (IDENTITY, (0.0, 0.0, 0.0), 1.0)
 
     def matrix(self) -> Float[Tensor, "4 4"]:
@@ -86,7 +86,7 @@ class Similarity:
         return self.scale * self.vectors(positions) + positions.new_tensor(self.translation)
 
     def vectors(self, vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-        """Rotate directions; lengths are kept."""
+        """Rotate directions, which keep their lengths; differentiable."""
         return vectors @ vectors.new_tensor(self.rotation).T
 
     def rays(self, rays: Rays) -> Rays:
@@ -96,8 +96,8 @@ class Similarity:
         return Rays(self.points(rays.origins), self.vectors(rays.directions), rays.time, rays.appearance)
 
 
-# A quarter turn about x sets glTF upright; from what has -Y up it is half a turn about z away, as LUF and RDF are in
-# SPZ's letters.
+# A quarter turn about x brings glTF's +Y to +Z; frames with -Y up differ from it by a further half turn about z, as LUF
+# and RDF do in SPZ's letters.
 ZUP_FROM: dict[Frame, Similarity] = {
     "zup": Similarity(),
     "yup": Similarity(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))),

@@ -1,4 +1,4 @@
-"""Lens models: the map between the ideal image plane and what a real lens draws there."""
+"""Lens models: the map between the ideal image plane and the distorted one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,10 +14,10 @@ NEWTON_STEPS = 12  # Newton; 3 to 5 are enough for phone lenses, strong wide ang
 
 @dataclass(frozen=True)
 class Lens:
-    """A distortion model by its OpenCV name.
+    """A distortion model, named as in OpenCV.
 
-    `pinhole`: none. `opencv`: k1 k2 p1 p2 k3 k4 k5 k6 (Brown-Conrady with the rational denominator; shorter lists
-    are padded with zeros by readers). `fisheye`: k1 k2 k3 k4 of the equidistant model,
+    `pinhole`: no distortion. `opencv`: k1 k2 p1 p2 k3 k4 k5 k6 (Brown-Conrady with the rational denominator; readers
+    pad shorter lists with zeros). `fisheye`: k1 k2 k3 k4 of the equidistant model,
     `theta_d = theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8)`.
     Formulas: OpenCV, calib3d documentation.
     """
@@ -92,7 +92,7 @@ def _brown_inverse(distorted: Tensor, coefficients: Tensor) -> Tensor:
             ],
             -1,
         )
-        # Past its fold the polynomial has no inverse: stay where the map is still one to one.
+        # Beyond its fold the polynomial has no inverse: stay where the map is still one to one.
         guess = guess - torch.where(determinant[:, None] > 1e-3, delta / determinant[:, None], 0.0)
     return guess.to(distorted.dtype)
 

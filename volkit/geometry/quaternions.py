@@ -17,12 +17,10 @@ def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rot
                 [0., 0., 1.]])
     """
     w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, -1).view(-1, 3, 3)
+    row0 = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]
+    row1 = [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]
+    row2 = [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]
+    return torch.stack([*row0, *row1, *row2], -1).view(-1, 3, 3)
 
 
 def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
@@ -42,7 +40,17 @@ def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batc
 
 
 def quaternion_product(a: Float[Tensor, "... 4"], b: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 4"]:
-    """Hamilton product a b, of one a or of many: first b, then a."""
+    """Hamilton product `a b` of quaternions `(w, x, y, z)`: the rotation b, then a. Differentiable.
+
+    Args:
+        a: one quaternion, or as many as b.
+        b: quaternions, a row each.
+
+    Example:
+        >>> half_turn = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
+        >>> quaternion_product(half_turn, half_turn)  # a full turn
+        tensor([[-1.,  0.,  0.,  0.]])
+    """
     (w, x, y, z), (bw, bx, by, bz) = a.to(b).unbind(-1), b.unbind(-1)
     parts = [
         w * bw - x * bx - y * by - z * bz,

@@ -1,4 +1,4 @@
-"""Bare triangles: what there is to say of them without colours."""
+"""Triangle surfaces without colours: areas, normals, tangents, samples."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from volkit.typing import Bool, Float, Int, Tensor
 __all__ = ["Triangles", "corner_tangents"]
 
 
-CANCELLED_SHARE = 1e-3  # of the area about a vertex: a fold, whose normals point both ways
+CANCELLED_SHARE = 1e-3  # of the area about a vertex, at which its normals cancel: a fold
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Triangles:
 
     @property
     def spans(self) -> Float[Tensor, "face 3"]:
-        """Normals of faces, twice their areas long."""
+        """Normals of faces, as long as twice their areas."""
         a, b, c = self.corners.unbind(1)
         return torch.linalg.cross(b - a, c - a)
 
@@ -41,7 +41,7 @@ class Triangles:
 
     @property
     def normals(self) -> Float[Tensor, "vertex 3"]:
-        """Unit normals of vertices, the mean of their faces' by area; where those cancel, that of one of them."""
+        """Unit normals of vertices: the area-weighted mean over their faces, or one of them where these cancel."""
         at, spans = self.faces.flatten(), self.spans.double().repeat_interleave(3, 0)
         lengths = spans.norm(dim=-1, keepdim=True)
         sums = spans.new_zeros(len(self.vertices), 4).index_add_(0, at, torch.cat([spans, lengths], 1))
@@ -53,7 +53,7 @@ class Triangles:
         return torch.where(cancelled, fallback, functional.normalize(mean, dim=-1, eps=1e-300)).float()
 
     def keep(self, mask: Bool[Tensor, " face"]) -> "Triangles":
-        """Some of the faces, and the vertices that they name."""
+        """The faces of a mask, with the vertices that they use."""
         faces = self.faces[mask]
         used, faces = faces.unique(return_inverse=True)
         return Triangles(self.vertices[used], faces)
@@ -103,6 +103,6 @@ def _in_plane(vectors: Tensor, normals: Tensor) -> Tensor:
 
 
 def _angles(corners: Tensor, normals: Tensor) -> Float[Tensor, "face 3"]:
-    """Angles of corners as seen along the vertices' normals."""
+    """Angles of corners in the plane of the vertices' normals."""
     ahead, behind = (_in_plane(corners.roll(-k, 1) - corners, normals) for k in (1, 2))
     return (ahead * behind).sum(-1).clamp(-1.0, 1.0).acos()

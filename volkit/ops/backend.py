@@ -66,8 +66,8 @@ def choose(op: str, *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.f
     """Decide the implementation of `op` for these tensors.
 
     `dtypes` are the floating types that the kernels of this op take; under `auto` others go to the reference,
-    which every op that calls this must say in its own docstring. Raises RuntimeError where a forced choice is
-    not to be had, ValueError where the tensors are on different devices.
+    which every op that calls this must state in its own docstring. Raises RuntimeError where a forced choice is
+    not available, ValueError where the tensors are on different devices.
     """
     device = tensors[0].device
     for tensor in tensors:
@@ -140,7 +140,7 @@ def use_isa(name: str) -> None:
 
 
 def native_missing() -> str:
-    """Say why there are no native CPU kernels, with the fix; empty if there are."""
+    """Why there are no native CPU kernels, with the fix; empty if there are."""
     if _native is None:
         return f"volkit.ops._native is not importable ({_import_failure}); build it with `pip install .`"
     if not _native.isas():
@@ -149,7 +149,7 @@ def native_missing() -> str:
 
 
 def library_missing(name: str) -> str:
-    """Say why an optional CUDA library cannot be used, with the fix; empty if it can. Does not import it."""
+    """Why an optional CUDA library cannot be used, with the fix; empty if it can. Does not import it."""
     if name not in _LIBRARIES:
         raise ValueError(f"unknown library '{name}'; known: {', '.join(_LIBRARIES)}")
     if find_spec(name) is None:
@@ -162,7 +162,7 @@ def library_missing(name: str) -> str:
 def describe() -> dict[str, object]:
     """Report what runs here, in JSON-able values: for every report and for `volkit doctor`.
 
-    Of `native` and `cuda`, whether they work was found by running a small op; else why they are missing.
+    `native` and `cuda` tell whether a small op works on them, or why they are missing.
     """
     devices = int(_native.device_count()) if _native is not None else 0
     return {

@@ -1,4 +1,4 @@
-"""Emission and absorption along rays: how the answers at samples add up to a pixel."""
+"""Emission and absorption along rays: density and channels at samples composited to pixels."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ __all__ = ["Composited", "composite", "median_depth"]
 
 
 class Composited(NamedTuple):
-    """What a ray sees: the weighted sums of its samples, and the weights themselves."""
+    """The weighted sums of each ray's samples, and the weights `w`; see `composite`."""
 
     channels: Float[Tensor, "ray channel"]
     opacity: Float[Tensor, " ray"]
@@ -28,7 +28,7 @@ def composite(
     *,
     stop: float = 1e-4,
 ) -> Composited:
-    """Add samples up front to back; those of ray r are `offsets[r]` to `offsets[r + 1]`.
+    """Composite samples front to back; those of ray r are `offsets[r]` to `offsets[r + 1]`.
 
     tau_i = density_i (t1_i - t0_i), T_i = exp(-sum_{j<i} tau_j), w_i = T_i (1 - exp(-tau_i)); channels =
     sum w c, opacity = sum w, depth = sum w (t0 + t1) / 2 (expected, not divided by opacity). Samples with
@@ -63,8 +63,7 @@ def median_depth(
     t1: Float[Tensor, " sample"],
     offsets: Int[Tensor, " ends"],
 ) -> Float[Tensor, " ray"]:
-    """Give the distance at which a ray has gathered half of its own opacity, inf where that opacity is
-    below 0.5.
+    """The distance at which a ray has gathered half of its own opacity, inf where that opacity is below 0.5.
 
     With W_i = sum_{j<=i} w_j and O = W_last, the first sample with W_i >= O/2 holds the median, at
     t0_i + (O/2 - W_{i-1}) / w_i (t1_i - t0_i). Not differentiable.
@@ -103,7 +102,7 @@ def _(density, channels, t0, t1, offsets, stop):
 
 
 def _fields(density, channels, t0, t1, offsets, stop: float) -> dict[str, Any]:
-    """What both kernels read of the samples."""
+    """The fields of the samples that both kernels read."""
     return {
         "density": density.contiguous(),
         "channels": channels,

@@ -1,4 +1,4 @@
-"""The walk of a ray through an occupancy bitfield: which intervals of it are worth asking a field about."""
+"""Ray marching through an occupancy bitfield: the intervals of rays at which a field is worth evaluating."""
 
 import math
 from dataclasses import dataclass
@@ -13,18 +13,17 @@ __all__ = ["MarchGrid", "Stride", "march"]
 
 @dataclass(frozen=True)
 class MarchGrid:
-    """Where occupancy bits live: `resolution`^3 cells (a power of two, 8 to 1024) over a box of the local
-    frame.
+    """The lattice of occupancy bits: `resolution`^3 cells (a power of two, 8 to 1024) over a box of the local frame.
 
-    unit = (x - lower) / (upper - lower). With `contracted`, y = (x - centre) / half extent is first drawn
-    into [-2, 2]^3 by c = y where n = max|y| <= 1 and c = (2 - 1/n) y/n beyond, and unit = (c + 2) / 4: the
+    unit = (x - lower) / (upper - lower). With `contracted`, y = (x - centre) / half extent is first contracted
+    to [-2, 2]^3 by c = y where n = max|y| <= 1 and c = (2 - 1/n) y/n beyond, and unit = (c + 2) / 4: the
     box fills the middle half of the cube and infinity is its face (nerfstudio's SceneContraction,
     L-infinity).
 
     Attributes:
         lower: corner of the box with the smallest coordinates, local units.
         upper: corner with the largest.
-        contracted: whether all of space is covered, drawn together outside the box.
+        contracted: whether all of space is covered, contracted outside the box.
         resolution: cells along an edge.
 
     Raises:
@@ -46,12 +45,12 @@ class MarchGrid:
 
 @dataclass(frozen=True)
 class Stride:
-    """How far apart samples lie: dt = max(step, cone t), in local units; at most `limit` samples a ray.
+    """The spacing of samples: dt = max(step, cone t), in local units; at most `limit` samples a ray.
 
     Attributes:
         step: shortest distance between samples.
         cone: growth of that distance with the distance from the origin, as pixels widen.
-        limit: most samples of a ray.
+        limit: largest number of samples of a ray.
 
     Raises:
         ValueError: one of them is not positive; the cone may be 0.
@@ -83,7 +82,7 @@ def march(
     stride: Stride,
     jitter: Float[Tensor, " ray"] | None = None,
 ) -> Samples:
-    """Give the intervals of every ray whose midpoint lies in an occupied cell.
+    """The intervals of every ray whose midpoint lies in an occupied cell.
 
     A ray's intervals are fixed beforehand: t_{k+1} = t_k + dt(t_k) from t_0 = near + jitter dt(near), that
     is t_k = near + (k + jitter) step, and t_m (1 + cone)^(k - m) from the first t_m >= step / cone on;
@@ -255,7 +254,7 @@ def _reference(origins, directions, near, far, bits, grid: MarchGrid, stride: St
 
 
 def _leaving(origins: Tensor, directions: Tensor, grid: MarchGrid) -> Tensor:
-    """Where a ray is surely out of the box (one cell late, so that rounding takes nothing away)."""
+    """The distance at which a ray is out of the box for certain, one cell late because of rounding."""
     lower, upper = origins.new_tensor(grid.lower), origins.new_tensor(grid.upper)
     cell = (upper - lower) / grid.resolution
     ends = torch.where(directions > 0, upper + cell - origins, lower - cell - origins) / directions

@@ -1,4 +1,4 @@
-"""Muon, in place: momentum whose every direction of a weight matrix moves by the same length."""
+"""Muon, in place: momentum, orthogonalised, so that a weight matrix moves equally far in every direction."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,12 @@ UPDATE_RMS = 0.2  # of an update's entries, as Adam's are (Liu et al. 2025, sect
 
 @dataclass(frozen=True)
 class MuonRule:
-    """The constants of Muon."""
+    """The constants of Muon; source: see `muon_`.
+
+    Attributes:
+        lr: learning rate, in the scale of Adam's.
+        momentum: μ, decay of the momentum.
+    """
 
     lr: float
     momentum: float = 0.95
@@ -33,7 +38,7 @@ def muon_(
 
     m = μ m + (1-μ) g,  p = p - 0.2 sqrt(max(out, in)) lr orthogonalised(μ m + (1-μ) g)
 
-    Raises ValueError where the parameter is no matrix or shapes differ.
+    Raises ValueError where the parameter is no matrix or shapes differ. Not differentiable.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the factor is from
     Liu et al. 2025, "Muon is scalable for LLM training", equation 4.
     """

@@ -1,8 +1,8 @@
-"""Analytic scenes as cameras see them: each primitive is met where it is, and shaded once where a ray sees it.
+"""A renderer of analytic scenes: rays find each primitive by sphere tracing, and are shaded once at each surface.
 
-The picture of marching in fine steps: a ray comes to each primitive by its distance (Hart 1996, sphere tracing), the
-density is added up across the soft surface, and the primitives' matter is laid over each other along the ray. Colours,
-whose light costs ten times what a distance costs, are asked once for each stretch of matter.
+The result equals marching in fine steps. A ray reaches each primitive by its signed distance (Hart 1996), density is
+integrated across the soft surface, and the matter of all primitives is composited along the ray. Colours, whose light
+costs ten times as much as a distance, are evaluated once for each stretch of matter.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ __all__ = ["AnalyticRenderer"]
 
 STEPS_ACROSS = 6  # of a soft surface: the sum across is exact to 1e-3 of its optical depth
 MIN_DISTANCE_RATE = 0.2  # change of distance along a ray that steps count on: grazing rays see a surface bend away
-STRETCH_SOFTNESSES = 4.0  # softnesses that are shaded at once: matter as dense as a solid's is opaque in half of it
+STRETCH_SOFTNESSES = 4.0  # softnesses shaded as one: matter as dense as a solid's is opaque within half of it
 MAX_STEPS = 1000  # of a ray along one primitive, which takes some 20, and 200 where it grazes
-OPAQUE_DEPTH = 9.3  # optical depth at which nothing more is seen: -ln(1e-4)
-MIN_SHADED_WEIGHT = 1e-3  # of a pixel: what makes less of it has the colour of the rest
+OPAQUE_DEPTH = 9.3  # optical depth beyond which nothing is visible: -ln(1e-4)
+MIN_SHADED_WEIGHT = 1e-3  # of a pixel: a stretch of less weight gets the colour of the rest
 
 
 class Matter(NamedTuple):
-    """Intervals of rays in one primitive's matter; `stretch` numbers those that are shaded together."""
+    """Intervals of rays in the matter of primitives; `stretch` numbers those that are shaded together."""
 
     ray: Int[Tensor, " sample"]
     t0: Float[Tensor, " sample"]
@@ -42,10 +42,15 @@ class Matter(NamedTuple):
 
 @dataclass(frozen=True)
 class AnalyticRenderer:
-    """Renders analytic scenes, in world frame and unit; the scene has no parameters to be differentiated in.
+    """Renders analytic scenes, in world frame and unit; there are no parameters to differentiate in.
 
-    Where cameras require gradients, or the domain is contracted, the scene is marched as any field is. `step_scale` is
-    for that; `near` is in world units, by default that of the field's capture.
+    Where cameras require gradients, or the domain is contracted, the scene is marched like any other field.
+
+    Attributes:
+        step_scale: of the steps of marching.
+        near: distance in world units from which rays count; None: that of the field's capture.
+        normals: whether pictures have normals.
+        chunk: rays at once, which bounds memory.
     """
 
     step_scale: float = 1.0
@@ -65,7 +70,7 @@ class AnalyticRenderer:
 
     @torch.no_grad()
     def rays(self, scene: AnalyticField, rays: Rays) -> Picture:
-        """A flat picture of any rays of the world frame."""
+        """A flat picture of world-frame rays."""
         rays = rays.to(scene.device)
         return Picture.cat([self._part(scene, rays[at : at + self.chunk]) for at in range(0, len(rays), self.chunk)])
 
@@ -87,7 +92,7 @@ class AnalyticRenderer:
     def _shade(
         self, field: AnalyticField, rays: Rays, matter: Matter, weights: Tensor, middle: Tensor, opacity: Tensor
     ) -> tuple[Float[Tensor, "ray 3"], Float[Tensor, "ray 3"] | None]:
-        """Premultiplied colour, and the normal where it is wanted: of each stretch where its weight lies."""
+        """Premultiplied colour, and normals if requested, of each stretch at the mean position of its weight."""
         stretches, own = matter.stretch.unique(return_inverse=True)
         weight = weights.new_zeros(len(stretches)).index_add_(0, own, weights)
         place = weights.new_zeros(len(stretches)).index_add_(0, own, weights * middle) / weight.clamp_min(1e-12)
@@ -110,7 +115,7 @@ class AnalyticRenderer:
 
 
 def _intersect(field: AnalyticField, index: int, rays: Rays, enter: Tensor, leave: Tensor) -> Matter:
-    """Intervals of every ray in the matter of one primitive, front to back, until the ray is opaque."""
+    """Intervals of every ray in the matter of one primitive, front to back, until nothing more is visible."""
     primitive, softness = field.config.primitives[index], field.config.softness
     full = field.config.density if primitive.density is None else primitive.density
     own = primitive.placed.inverse().rays(rays)
@@ -126,7 +131,7 @@ def _intersect(field: AnalyticField, index: int, rays: Rays, enter: Tensor, leav
     for _ in range(MAX_STEPS):
         if not len(ray):
             break
-        # Farther from the surface than half its softness nothing changes; across it steps are as long in depth.
+        # Density is constant beyond half the softness from the surface; across it steps are even in depth.
         step = torch.maximum(gap.abs() - 0.5 * softness, softness / STEPS_ACROSS / rate)
         step = torch.where(gap < 0.5 * softness, step.clamp_max(STRETCH_SOFTNESSES * softness), step)
         t1 = torch.minimum(t0 + step, end)
@@ -149,7 +154,7 @@ def _intersect(field: AnalyticField, index: int, rays: Rays, enter: Tensor, leav
         return Matter(none, empty, empty, empty, none, none)
     ray, t0, t1, density, entered = (torch.cat(parts) for parts in zip(*pieces, strict=True))
     owner = torch.full_like(ray, index)
-    # A ray may meet a ring twice: what is shaded together began at one place, to a softness.
+    # A ray may enter a torus twice: intervals are shaded together where their entry agrees within a softness.
     crossing = (entered / softness).long().clamp(0, (1 << 20) - 1)
     stretch = ((t0 - entered) / (STRETCH_SOFTNESSES * softness)).long().clamp_max(255)
     number = ((ray * len(field.config.primitives) + owner) << 28) + (crossing << 8) + stretch

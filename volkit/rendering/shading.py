@@ -1,4 +1,4 @@
-"""Surfaces under light, as glTF 2.0 defines its metallic-roughness material (specification, appendix B.3)."""
+"""Shading of glTF's metallic-roughness material (glTF 2.0 specification, appendix B.3)."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["Lights", "Material", "reflect", "sky_reflectance"]
 
 DIELECTRIC = 0.04  # reflected head on by what is no metal
-MIN_ALPHA = 1e-3  # α: a mirror would show a distant light in no pixel at all
+MIN_ALPHA = 1e-3  # α: a perfect mirror would show a distant light in no pixel
 MIN_COSINE = 1e-4
 TABLE_CELLS, TABLE_DRAWS = (
     32,
@@ -37,8 +37,9 @@ class Material:
 
 @dataclass(frozen=True)
 class Lights:
-    """White lights far away, and a white sky all around: a matte white surface that faces a light, or is under the sky
-    alone, is as bright as they are strong.
+    """White directional lights and an even white sky.
+
+    A matte white surface that faces a light, or is lit by the sky alone, is as bright as their strength.
     """
 
     directions: Float[Tensor, "light 3"]  # towards each, unit
@@ -47,7 +48,7 @@ class Lights:
 
     @classmethod
     def random(cls, generator: torch.Generator) -> Self:
-        """Three lights from anywhere and a sky; each of any strength that leaves something to be seen."""
+        """Three lights from random directions and a sky, of random strengths."""
         device = generator.device
         directions = torch.randn(LIGHT_COUNT, 3, generator=generator, device=device)
         share = torch.rand(LIGHT_COUNT + 1, generator=generator, device=device)
@@ -62,9 +63,10 @@ class Lights:
 def reflect(
     material: Material, normal: Float[Tensor, "point 3"], eye: Float[Tensor, "point 3"], lights: Lights
 ) -> Float[Tensor, "point 3"]:
-    """`Σ π E (n·l) f(l, v)` in linear light, and what the sky adds; normals and directions towards the eye are unit.
+    """Reflected light towards the eye, `Σ π E (n·l) f(l, v)` plus that of the sky, in linear light.
 
-    `f = (1 - F) c / π + F D V`: Fresnel by Schlick, GGX with the separable visibility of Smith.
+    `f = (1 - F) c / π + F D V`: Schlick's Fresnel term, GGX with Smith's separable visibility. Normals and directions
+    towards the eye are unit. Differentiable in material, normals and directions.
     """
     colour = material.base * (1.0 - material.metalness)
     head_on = torch.lerp(torch.full_like(material.base, DIELECTRIC), material.base, material.metalness)
@@ -92,8 +94,9 @@ def _smith(alpha: Tensor, cosine: Tensor) -> Tensor:
 def sky_reflectance(
     head_on: Float[Tensor, "point 3"], roughness: Float[Tensor, "point 1"], facing: Float[Tensor, "point 1"]
 ) -> Float[Tensor, "point 3"]:
-    """`∫ F D V (n·l) dl` over the half-space, how much of an even sky the gloss reflects: `f0 A + B` with A and B of
-    roughness and n·v from a table (the split sum of Karis 2013, with nothing left out as the sky is even).
+    """The share of an even sky that the specular lobe reflects, `∫ F D V (n·l) dl` over the half-space.
+
+    `f0 A + B` with A and B of roughness and n·v from a table (the split sum of Karis 2013, exact for an even sky).
     """
     place = torch.cat([facing, roughness], -1).view(1, 1, -1, 2) * 2.0 - 1.0
     table = _table().to(head_on)[None]
@@ -103,7 +106,7 @@ def sky_reflectance(
 
 @lru_cache(maxsize=1)
 def _table() -> Float[Tensor, "2 roughness facing"]:
-    """A and B by half vectors drawn evenly from GGX: `F D V (n·l) dl = F V (n·l) 4 (v·h) / (n·h)` of each."""
+    """A and B by importance sampling of GGX half vectors: `F D V (n·l) dl = F V (n·l) 4 (v·h) / (n·h)` of each."""
     roughness, facing = torch.meshgrid(
         *(torch.linspace(0.0, 1.0, TABLE_CELLS, dtype=torch.float64),) * 2, indexing="ij"
     )

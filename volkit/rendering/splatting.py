@@ -1,4 +1,4 @@
-"""Splats as cameras see them."""
+"""The renderer of splats."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ NEAR_SHARE = 0.003  # of the diagonal of the scene's own box: in a box of edge 2
 
 
 def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
-    """One camera in the splats' own frame: they stay where they are, it moves."""
+    """One camera in the splats' local frame; ValueError for a lens with distortion."""
     if cameras.lens != PINHOLE:
         raise ValueError(f"splats are drawn by pinhole cameras, not through a {cameras.lens.model} lens")
     place = splats.world_from_local.inverse()
@@ -29,20 +29,23 @@ def splat_view(splats: Splats, cameras: Cameras, index: int) -> SplatView:
     fx, fy, cx, cy = cameras.intrinsics[index].tolist()
     width, height = cameras.size[index].tolist()
     near = NEAR_SHARE * splats.domain.diagonal
-    if splats.capture is not None:  # no matter stands closer to its cameras: what is drawn there are floaters
+    if splats.capture is not None:  # no matter is closer to its cameras: splats there are floaters
         near = max(near, 0.5 * splats.capture.near / splats.world_from_local.scale)
     return SplatView(camera_from_local, (fx, fy, cx, cy), (width, height), near, splats.config.mip)
 
 
 @dataclass(frozen=True)
 class SplatRenderer:
-    """Draws splats, in world frame and unit, differentiable in all their parameters and in the cameras' poses.
+    """Renders splats, in world frame and unit.
 
-    Not in intrinsics and lenses, which the projection takes as numbers; nor are the median of depth and, of splats that
-    are no surfels, the choice of the shortest axis.
+    Depth is that of the splats' centres; of surfels, that of the intersection with each pixel's ray. A splat's normal
+    is its shortest axis, a surfel's that of its plane.
 
-    Depth is that of the splats' centres, of surfels that of where each pixel's ray meets them, along that ray. A
-    splat's normal is its shortest axis, a surfel's that of its plane.
+    Differentiable in all parameters and in the cameras' poses; not in intrinsics and lenses, which the projection takes
+    as numbers, nor through the median of depth.
+
+    Attributes:
+        normals: whether pictures have normals.
     """
 
     normals: bool = False
@@ -66,9 +69,9 @@ class SplatRenderer:
         feature: Float[Tensor, "splat channel"],
         lens: LensMap | None = None,
     ) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"], Projected]:
-        """Colours and a feature in further channels, opacity, and the projected splats: what learning needs, no more.
+        """Colours followed by a feature of each splat, opacity, and the projected splats, for training.
 
-        Both are premultiplied; `lens` is `lens_map(cameras, index)`, where it is at hand already.
+        Channels are premultiplied; `lens` is `lens_map(cameras, index)`, if it is known already.
         """
         if cameras.lens != PINHOLE:
             lens = lens or lens_map(cameras, index)
@@ -107,7 +110,7 @@ def _slant(view: SplatView, like: Tensor) -> Float[Tensor, "height width"]:
 
 
 def _normals(splats: Splats, view: SplatView) -> Float[Tensor, "splat 3"]:
-    """Shortest axes, local frame, turned to the camera; of surfels the third, which has no scale."""
+    """Shortest axes, local frame, facing the camera; of surfels the third, which has no scale."""
     turn = rotations_of(splats.quaternions)
     if splats.config.surfels:
         normal = turn[:, :, 2]

@@ -1,5 +1,4 @@
-"""Meshes as cameras see them: rays to the first triangle (embreex), or rasterised where a gradient is asked for; base
-colour without light."""
+"""The renderer of meshes: ray casting (embreex), or rasterisation where gradients are needed; unlit base colour."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,12 +24,15 @@ NEAR_SHARE = 1e-4  # of the mesh's diagonal: what is nearer to a camera is not r
 
 @dataclass(frozen=True)
 class MeshRenderer:
-    """Draws meshes, in world frame and unit; several samples a pixel make edges and textures smooth.
+    """Renders meshes, in world frame and unit, with several samples a pixel for smooth edges and textures.
 
     Depth and normals are means over the samples of a pixel that hit. Differentiable in `vertices`, `corner_uv`, a
     `texture` or `colours` of floats in [0, 1], and in the cameras' poses and intrinsics: where any of them requires a
     gradient the mesh is rasterised, and its outlines move with the vertices (`ops.raster.antialias`); else rays find
-    the same samples. Which face is in front has no gradient where two surfaces cross.
+    the same samples. There is no gradient through which face is in front where two surfaces intersect.
+
+    Attributes:
+        rays_across: samples of a pixel in each direction.
     """
 
     rays_across: int = 3  # of a pixel, in each direction
@@ -69,7 +71,7 @@ class MeshRenderer:
         found = rasterise(points, mesh.faces, (n * width, n * height), near=NEAR_SHARE * diagonal)
         face = found.face.flatten()
         hit = (face >= 0).nonzero()[:, 0]
-        # Sub-pixels lie row by row: not the order of pixels, but that of one larger picture, which antialias reads.
+        # Samples lie in the rows of one larger picture, as `antialias` reads them, not pixel by pixel.
         places = _samples(n * width, n * height, 1)[hit].to(camera.intrinsics) / n
         rays = camera.rays(torch.zeros_like(hit), places)
         along = found.depth.flatten()[hit] / (rays.directions @ pose[:, 2])
@@ -81,7 +83,7 @@ class MeshRenderer:
         return self._average(smooth, width, height)
 
     def _average(self, samples: Tensor, width: int, height: int) -> Picture:
-        """Means over the samples of each pixel of what `_shade_hits` says."""
+        """The picture of the means over each pixel's samples, as `_shade_hits` gives them."""
         n = self.rays_across
         mean = samples.view(height, n, width, n, -1).mean((1, 3))[None]
         rgb, opacity, far, facing = mean.split([3, 1, 1, 3], -1)
@@ -121,7 +123,7 @@ def _neighbours(faces: Tensor) -> Int[Tensor, "face 3"]:
 def first_hits(
     vertices: Float[Tensor, "vertex 3"], faces: Int[Tensor, "face 3"], rays: Rays
 ) -> tuple[Int[Tensor, " ray"], Float[Tensor, "ray 3"], Float[Tensor, " ray"]]:
-    """The first face along each ray (-1: none), where on it, and how far."""
+    """The first face along each ray (-1: none), its barycentric coordinates there, and the distance."""
     found = _tree(vertices, faces).run(rays.origins.float().numpy(), rays.directions.float().numpy(), output=True)
     face = torch.from_numpy(found["primID"]).int()
     u, v = torch.from_numpy(found["u"]), torch.from_numpy(found["v"])

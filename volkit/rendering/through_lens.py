@@ -1,4 +1,4 @@
-"""Pictures that only a pinhole can draw, through a lens: drawn without it, then read where each pixel looks."""
+"""Lens distortion of pictures that are rendered by a pinhole camera, by resampling."""
 
 from dataclasses import dataclass, replace
 
@@ -12,12 +12,12 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["LensMap", "lens_map"]
 
-MAX_LENS_WIDENING = 3.0  # sides of the pinhole's picture to the lens's: beyond, a lens sees nearly sideways
+MAX_LENS_WIDENING = 3.0  # sides of the pinhole's picture to the lens's: beyond it, a lens sees nearly sideways
 
 
 @dataclass(frozen=True)
 class LensMap:
-    """A pinhole camera that sees all that a lens does, and where in its picture each pixel of the lens lies."""
+    """A pinhole camera that covers the view of a lens, and the position in its picture of each pixel of the lens."""
 
     camera: Cameras
     at: Float[Tensor, "height width 2"]  # pixels of the pinhole's picture
@@ -35,7 +35,7 @@ class LensMap:
     def resample(
         self, values: Float[Tensor, "1 height width *channel"], mode: str = "bilinear"
     ) -> Float[Tensor, "1 height width *channel"]:
-        """Values of the pinhole's pixels where the lens's pixels look: between them, or of the nearest one."""
+        """Values of the pinhole's picture at the pixels of the lens, interpolated or of the nearest pixel."""
         height, width = values.shape[1:3]
         grid = (2.0 * self.at / self.at.new_tensor([width, height]) - 1.0)[None]
         flat = values.unsqueeze(-1) if values.dim() == 3 else values
@@ -46,7 +46,7 @@ class LensMap:
 
 
 def lens_map(cameras: Cameras, index: int) -> LensMap:
-    """The map of one camera with a lens; ValueError where the lens sees too far to the side for any pinhole."""
+    """The map of one camera with a lens; ValueError where its view is too wide for any pinhole camera."""
     one = cameras[[index]]
     width, height = one.size[0].tolist()
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")

@@ -1,4 +1,4 @@
-"""Where to look from: the teacher's own cameras varied along their manifold, else a shell around what it holds."""
+"""Training cameras of a scene: those of its capture and variations of them, else a sphere around its content."""
 
 import math
 from dataclasses import replace
@@ -29,12 +29,10 @@ ORBIT_FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
 
 
 def distillation_cameras(teacher: Representation, count: int, size: int | None, generator: torch.Generator) -> Cameras:
-    """World-frame cameras to ask a teacher from; `size` is the longest side in pixels, by default the recorded one.
+    """World-frame cameras to render a teacher from; `size` is the longest side in pixels, by default the recorded one.
 
-    They and the generator are on the CPU, where captures are.
-
-    With a capture: its training cameras and variations of them, so that what no camera saw is not asked.
-    Without: cameras on a sphere around what there is.
+    With a capture: its training cameras and variations of them, so that no view is far from an observed one. Without:
+    cameras on a sphere around the content. Cameras and generator are on the CPU, as captures are.
     """
     capture = teacher.capture
     if capture is None:
@@ -69,9 +67,9 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
 
 
 def random_windows(cameras: Cameras, count: int, side: int, generator: torch.Generator) -> Cameras:
-    """`count` cameras that see a piece each, at most `side` pixels wide and high, of pictures in random order.
+    """`count` cameras of random crops, at most `side` pixels wide and high, of pictures in random order.
 
-    Every picture has had a piece before one has a second; pieces lie anywhere, so that the middle is seen most.
+    Every picture is cropped once before any is cropped again. Crops lie anywhere inside, so that centres occur most.
     """
     rounds = [torch.randperm(len(cameras), generator=generator) for _ in range(-(-count // len(cameras)))]
     chosen = cameras[torch.cat(rounds)[:count]]
@@ -99,9 +97,9 @@ def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
 
 @torch.no_grad()
 def visible_box(scene: Representation) -> Domain:
-    """The box, local frame, about what a picture should show: nearly all occupied cells, splats, or a mesh's vertices.
+    """The box, local frame, that a picture should show: nearly all occupied cells or splats, or a mesh's vertices.
 
-    Of what reaches beyond all bounds it is the middle. Cells and splats that fly alone far out are left outside.
+    Of an unbounded scene it is the inner box. Single cells and splats far away are left out.
     """
     if isinstance(scene, Splats):
         return whole_box(scene)

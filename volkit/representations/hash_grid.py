@@ -19,7 +19,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["HashGrid", "HashGridConfig"]
 
 DENSITY_OUTPUTS = 16  # the first is the logarithm of density; all of them feed the colour network
-CELLS_PER_PIXEL = 4.0  # of the finest level, where pictures say how fine that is worth while
+CELLS_PER_PIXEL = 4.0  # of the finest level, for training on pictures
 PRIOR_CELLS_PER_PIXEL = 2.5  # the same under a prior
 PRIOR_FIRST_CELLS, PRIOR_GROWTH = 4, 1.7  # cells of the first level there, and from level to level
 
@@ -42,19 +42,19 @@ class HashGridConfig(RepresentationConfig):
     sh_degree: int = 3
     density_scale: float = 1.0  # density where h_0 = 0, per edge of the unit cube: instant-ngp's aabb_scale
     lookup: Literal["tcnn", "nerfstudio"] = "tcnn"  # nerfstudio: of its networks in plain torch, without a kernel
-    bias: bool = False  # both networks see a constant 1 after their inputs, as those of other programs do
+    bias: bool = False  # whether both networks take a constant 1 after their inputs, as those of other programs do
     products: Literal["float32", "bfloat16"] = "bfloat16"
     lr: float = 1e-1  # ten times the published rate: 24.6 instead of 23.5 dB in a minute of a room at 480 pixels
     network_lr: float = 1e-2
 
     def with_finest(self, cells: float) -> "HashGridConfig":
-        """The same with a finest level of `cells` a side, never finer than this one's: detail that nothing shows."""
+        """The same with a finest level of `cells` a side, at most this one's."""
         finest = self.base_resolution * self.per_level_scale ** (self.levels - 1)
         ratio = min(max(cells, 2.0 * self.base_resolution), finest) / self.base_resolution
         return replace(self, per_level_scale=ratio ** (1.0 / max(self.levels - 1, 1)))
 
     def for_pictures(self, pixels: float) -> "HashGridConfig":
-        """A finest level of a few cells a pixel: at 200 pixels, 2048 cells cost 1.3 dB in the same minute."""
+        """A finest level of a few cells a pixel; at 200 pixels, 2048 cells cost 1.3 dB in the same minute."""
         return self.with_finest(CELLS_PER_PIXEL * pixels)
 
     @classmethod
@@ -62,10 +62,17 @@ class HashGridConfig(RepresentationConfig):
         """A coarse first level, and as many finer ones as the pictures can show."""
         finest = PRIOR_CELLS_PER_PIXEL * pixels / PRIOR_FIRST_CELLS
         return cls(
-            levels=1 + max(2, math.ceil(math.log(finest) / math.log(PRIOR_GROWTH))), features=4, log2_table=15,
-            base_resolution=PRIOR_FIRST_CELLS, per_level_scale=PRIOR_GROWTH, width=32, sh_degree=0,
-            products="float32", lr=2e-2, network_lr=5e-3,
-        )  # fmt: skip
+            levels=1 + max(2, math.ceil(math.log(finest) / math.log(PRIOR_GROWTH))),
+            features=4,
+            log2_table=15,
+            base_resolution=PRIOR_FIRST_CELLS,
+            per_level_scale=PRIOR_GROWTH,
+            width=32,
+            sh_degree=0,
+            products="float32",
+            lr=2e-2,
+            network_lr=5e-3,
+        )
 
     @property
     def encoding(self) -> HashLevels:
@@ -90,7 +97,9 @@ class HashGridConfig(RepresentationConfig):
 
 
 class HashGrid(Field):
-    """`h = D(encode(u))`, density `density_scale exp(h_0)` per edge of the unit cube, colour `sigmoid(C(h, SH(d)))`.
+    """A hash grid and two networks: `h = D(encode(u))`, density `density_scale exp(h_0)`, rgb `sigmoid(C(h, SH(d)))`.
+
+    Density is per edge of the unit cube. Differentiable in parameters and positions.
 
     Parameters are instant-ngp's, in its order: `density_network`, `rgb_network` (row-major matrices, outputs padded
     to 16), `table` (levels one after the other, features fastest). Layout: NVlabs/instant-ngp `nerf_network.h`,
@@ -115,7 +124,7 @@ class HashGrid(Field):
         return self.query_hidden(points)[0]
 
     def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
-        """As `query`, and the density network's 16 outputs; without `colour` no channel is answered."""
+        """As `query`, with the density network's 16 outputs; without `colour` there are no channels."""
         hidden, inside = self._hidden(points.positions)
         channels = {"rgb": self._rgb(hidden, points.directions)} if colour else {}
         return FieldSample(self._activate(hidden, inside), channels), hidden
@@ -140,7 +149,7 @@ class HashGrid(Field):
     def _hidden(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         unit = self.domain.unit_from_local(positions)
         inside = ((unit >= 0) & (unit <= 1)).all(-1)
-        # A gradient that is already there is added to: 49 MB need not be allocated and cleared at every step.
+        # Gradients are added to an existing buffer: 49 MB need not be allocated and cleared at every step.
         table_grad = self.table.grad if self.table.requires_grad and torch.is_grad_enabled() else None
         features = hash_encode(unit.clamp(0.0, 1.0), self.table, self.config.encoding, table_grad=table_grad)
         if self.config.bias:

@@ -16,16 +16,16 @@ from volkit.typing import Float, Tensor
 __all__ = ["Mlp", "MlpConfig"]
 
 DENSITY_RATE = 10.0  # of the density layer's learning rate to the others'
-POINTS_AT_ONCE = 1 << 13  # points at once where no gradient is wanted: their activations stay in the cache
-MIN_MATRIX_SIZE = 16  # rows and columns of what Muon trains: directions are only worth equalising where there are many
+POINTS_AT_ONCE = 1 << 13  # without gradients: their activations stay in the cache
+MIN_MATRIX_SIZE = 16  # rows and columns of matrices that Muon trains: smaller ones have few directions to equalise
 
 
 @dataclass(frozen=True)
 class MlpConfig(RepresentationConfig):
     """8 layers of 256, encoding with 10 and 4 octaves: the paper's network.
 
-    `coordinates`: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that a scene of any
-    size is met at the same frequencies; `local` encodes positions as they are, which foreign checkpoints need.
+    `coordinates`: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that frequencies are
+    relative to the size of the scene; `local` encodes positions as they are, as checkpoints of other programs do.
     `products` bfloat16 rounds the factors of matrix products: twice as fast on a CPU that has them.
     """
 

@@ -1,4 +1,4 @@
-"""The bits that say which cells of a field may hold matter: instant-ngp's density grid bitfield."""
+"""Occupancy bits of a field's cells: instant-ngp's density grid bitfield."""
 
 import torch
 

@@ -20,7 +20,7 @@ from volkit.typing import Float, Tensor
 __all__ = ["Planes", "PlanesConfig"]
 
 AXES = ((0, 1), (0, 2), (1, 2))  # combinations of axes; a plane's last axis is its first coordinate
-GEOMETRY_FEATURES = 15  # values that the density network hands to the colour network
+GEOMETRY_FEATURES = 15  # outputs of the density network that are inputs of the colour network
 SH_DEGREE = 3
 
 
@@ -39,7 +39,9 @@ class PlanesConfig(RepresentationConfig):
     products: Literal["float32", "bfloat16"] = "bfloat16"
     tv: float = 1e-4
     lr: float = 4e-2  # four times the published rate: 35 instead of 33 dB in the same minute
-    network_lr: float = 3e-3  # a third of the published one, at which colours of a pale mesh saturated: 21, not 41 dB
+    network_lr: float = (
+        3e-3  # a third of the published rate, at which the colours of a pale mesh saturate: 21, not 41 dB
+    )
 
     @property
     def sigma_shape(self) -> MlpShape:

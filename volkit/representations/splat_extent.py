@@ -1,4 +1,4 @@
-"""Where a scene of splats is, though some of them fly far away."""
+"""Boxes and spheres about scenes of splats, robust to splats far away."""
 
 from dataclasses import replace
 
@@ -10,18 +10,18 @@ from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["core_box", "core_sphere", "whole_box"]
 
-FENCE_RATIO = 1.4  # times the distance within which three quarters of the opacity lie: a ball or a rod ends before
-TRIMMED_LIGHT = 0.005  # of the light, at each face of the box: tails that are hardly seen would make it twice as wide
+FENCE_RATIO = 1.4  # times the distance within which three quarters of the opacity lie: balls and rods end before it
+TRIMMED_LIGHT = 0.005  # of the light, at each face of the box: faint tails would make it twice as wide
 EXTENT_DEVIATIONS = 2.0  # standard deviations
 FAR_LIGHT_SHARE = 0.1  # share of the light beyond the fence that makes a scene unbounded
 WHOLE_FENCE_RATIO = 2.0  # times the core's radius: the head of a guitar lies beyond the core, a floater beyond this
 STRAY_SHARE = 0.001  # of the opacity within that fence, at each face of the box
-MAX_QUANTILE_SPLATS = 1 << 15  # splats, evenly taken from those of the file, tell the quantiles of all
+MAX_QUANTILE_SPLATS = 1 << 15  # evenly spaced splats, from which quantiles are estimated
 
 
 @torch.no_grad()
 def core_sphere(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
-    """Centre and radius, local frame, of a sphere about the means of all splats but those that fly far away.
+    """Centre and radius, local frame, of a sphere about the means of all splats but those far away.
 
     The centre is the median weighted by opacity.
     """
@@ -55,11 +55,11 @@ def core_box(splats: Splats) -> Domain:
         torch.stack([_quantile(axis, light[near], share) for axis in ends[near].unbind(-1)])
         for ends, share in ((means - reach, TRIMMED_LIGHT), (means + reach, 1.0 - TRIMMED_LIGHT))
     )
-    # Flat splats, too, have a box, and those far out one that float32 can tell from a point.
+    # The box of flat splats is not empty, and that of splats far from the origin is one in float32.
     margin = 1e-3 * float((upper - lower).max()) + 1e-6 * float(torch.cat([lower, upper]).abs().max())
     margin = margin if margin > 1e-30 else 1e-6  # a point without extent at the origin
     if not bool(torch.isfinite(torch.cat([lower - margin, upper + margin])).all()):
-        return Domain.cube(1.0)  # numbers so large that float32 cannot tell how far apart they are
+        return Domain.cube(1.0)  # numbers too large for differences in float32
     far = bool(light[~near].sum() > FAR_LIGHT_SHARE * light.sum())
     return Domain(tuple((lower - margin).tolist()), tuple((upper + margin).tolist()), far)
 
@@ -81,7 +81,7 @@ def whole_box(splats: Splats) -> Domain:
         torch.stack([_quantile(axis, opacity, share) for axis in means.unbind(-1)])
         for share in (STRAY_SHARE, 1.0 - STRAY_SHARE)
     )
-    # A flat or tiny cloud has a box, too: splats are about as thick as their smaller axes.
+    # The box of a flat or tiny cloud is not empty: splats are about as thick as their smaller axes.
     margin = valid.scales.double().amax(-1)[near].median().to(lower) + 1e-6 * float(
         torch.cat([lower, upper]).abs().max()
     )
@@ -89,7 +89,7 @@ def whole_box(splats: Splats) -> Domain:
 
 
 def _valid(splats: Splats) -> Splats:
-    """Enough of the splats, evenly taken, but for those that cannot be drawn."""
+    """At most `MAX_QUANTILE_SPLATS` splats, evenly spaced in their order, without invalid ones."""
     if (step := len(splats) // MAX_QUANTILE_SPLATS) > 1:
         splats = _rows(splats, slice(None, None, step))
     invalid = splats.invalid if len(splats) else torch.zeros(0, dtype=torch.bool)

@@ -21,17 +21,19 @@ BOUND_DEVIATIONS = 3.0  # standard deviations that bounds reach: gsplat's larges
 
 @dataclass(frozen=True)
 class SplatsConfig(RepresentationConfig):
-    """How many splats, and of which degree their colour is; rates are about ten times 3DGS's, for budgets of
-    a thousand steps instead of thirty thousand, but that of means, in diagonals of the domain: half of it costs 0.7 dB
-    in half a minute."""
+    """Number and kind of splats, and their learning rates.
+
+    Rates are about ten times those of 3DGS, for budgets of a thousand steps instead of thirty thousand; that of means
+    is in diagonals of the domain: half of it costs 0.7 dB in half a minute.
+    """
 
     kind: ClassVar[str] = "splats"
     activation_bytes: ClassVar[int] = 200
     count: int = 20_000
     degree: int = 3  # of the spherical harmonics, 0 to 4
-    mip: bool = False  # drawn without dilation but with their energy (Mip-Splatting), not `classic`
+    mip: bool = False  # rendered without dilation but with their energy (Mip-Splatting), not `classic`
     surfels: bool = False  # flat: two scales, along the first two axes (2DGS), not three
-    extras: tuple[str, ...] = ()  # further columns of the file that they come from, kept but not understood
+    extras: tuple[str, ...] = ()  # further columns of the file that they come from, kept without interpretation
     lr_means: float = 4e-4
     lr_scales: float = 4e-2
     lr_quaternions: float = 1e-2
@@ -49,12 +51,19 @@ class SplatsConfig(RepresentationConfig):
 
 
 class Splats(Representation):
-    """Gaussians, their parameters before activation as columns of an INRIA `.ply`.
+    """Gaussian splats, with the parameters of an INRIA `.ply`, before activation.
 
-    Standard deviations `exp(log_scales)` along the axes of the quaternion (w, x, y, z), three or, of surfels, the first
-    two; opacity `sigmoid(logits)`, colour `max(0, 0.5 + SH(direction))` with `sh_dc` [splat, 1, 3] and `sh_rest`
-    [splat, basis, 3].
+    Standard deviations are `exp(log_scales)` along the axes of the quaternion (w, x, y, z), three or, of surfels, the
+    first two; opacity is `sigmoid(logits)`, colour `max(0, 0.5 + SH(direction))`.
     Layout: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`.
+
+    Attributes:
+        means: `[splat, 3]`, local frame.
+        quaternions: `[splat, 4]`, of any length but 0.
+        log_scales: `[splat, 3]`, of surfels `[splat, 2]`, logarithms of local units.
+        logits: `[splat]`.
+        sh_dc: `[splat, 1, 3]`, the constant harmonic.
+        sh_rest: `[splat, (degree + 1)^2 - 1, 3]`.
     """
 
     def __init__(self, config: SplatsConfig, domain: Domain, generator: torch.Generator) -> None:
@@ -82,7 +91,7 @@ class Splats(Representation):
 
     @property
     def opacities(self) -> Float[Tensor, " splat"]:
-        """What a splat hides of what is behind its centre."""
+        """Opacity at the centre of each splat, 0 to 1."""
         return torch.sigmoid(self.logits)
 
     @property
@@ -96,7 +105,7 @@ class Splats(Representation):
         return rotations_of(self.quaternions)[..., : self.log_scales.shape[1]] * self.scales[:, None]
 
     def bounds(self) -> Domain:
-        """The box of all splats that can be drawn, out to three standard deviations."""
+        """The box of all valid splats, out to three standard deviations."""
         good = ~self.invalid
         if not bool(good.any()):
             return self.domain
@@ -105,7 +114,7 @@ class Splats(Representation):
         return Domain(tuple(lower.tolist()), tuple(upper.tolist()))
 
     def param_groups(self) -> list[ParamGroup]:
-        """Every parameter at its rate; rows of splats that no picture showed are skipped."""
+        """Every parameter at its rate; rows of splats that were not in a picture are skipped."""
         c = self.config
         rates = (c.lr_means * self.domain.diagonal, c.lr_quaternions, c.lr_scales, c.lr_logits, c.lr_sh, c.lr_sh / 20)
         columns = zip(PARAMETERS, self.columns, rates, strict=True)
@@ -113,12 +122,12 @@ class Splats(Representation):
 
     @property
     def invalid(self) -> Bool[Tensor, " splat"]:
-        """Splats that cannot be drawn: a value that is not finite, or a quaternion that is zero."""
+        """Splats that cannot be rendered: a value that is not finite, or a quaternion that is zero."""
         finite = [torch.isfinite(column).flatten(1).all(1) for column in (t.view(len(self), -1) for t in self.columns)]
         return ~torch.stack(finite).all(0) | (self.quaternions.norm(dim=-1) == 0)
 
     def columns_in(self, frame_from_world: Similarity | None = None, rows: slice = slice(None)) -> dict[str, Tensor]:
-        """The columns, or some rows, in the world's frame, or another: moved, turned and scaled, harmonics and all."""
+        """The columns, or some rows, transformed to the world's frame or another one, spherical harmonics included."""
         columns = {name: getattr(self, name).detach()[rows] for name in PARAMETERS}
         place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
         if place.is_identity:
@@ -141,9 +150,9 @@ class Splats(Representation):
             raise ValueError(f"splats: columns of different lengths: {lengths}")
 
     def replace_columns(self, columns: dict[str, Tensor], copied: bool = True) -> None:
-        """Take other values for all columns, and so perhaps another number of splats.
+        """Replace all columns, in place; the number of splats may change.
 
-        Not `copied`, tensors that nobody else will use become its own.
+        Without `copied` the tensors themselves become parameters, for callers that do not use them again.
         """
         for name, values in columns.items():
             own = values.detach().contiguous()
@@ -152,7 +161,7 @@ class Splats(Representation):
         self.config = replace(self.config, count=len(self), surfels=self.log_scales.shape[1] == 2)
 
     def keep(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:
-        """Keep some splats, or some several times, with all their columns."""
+        """Keep the splats of a mask or of row numbers, which may repeat, in place, with all their columns."""
         self.replace_columns({name: getattr(self, name)[rows] for name in PARAMETERS})
         for name in self.config.extras:
             self.register_buffer(f"extra_{name}", getattr(self, f"extra_{name}")[rows])

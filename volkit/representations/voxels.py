@@ -35,7 +35,7 @@ class VoxelsConfig(RepresentationConfig):
     tv_density: float = 1e-5
     tv_sh: float = 1e-3
     tv_cells: int = 1 << 14
-    lr_density: float = 0.05  # times 1 / voxel edge: what is opaque grows with resolution
+    lr_density: float = 0.05  # times 1 / voxel edge: opaque densities grow with resolution
     lr_sh: float = 1e-2
 
     @classmethod
@@ -96,7 +96,7 @@ class Voxels(Field):
         rows = torch.randint(len(self.density_data), (self.config.tv_cells,), generator=generator, device=self.device)
         cell = self._voxels()[rows].float()
         corners = torch.cat([cell, *(cell + step for step in torch.eye(3, device=self.device))])
-        # Reading at voxel centres reaches the in-place gradients; indexing would make a dense one at every step.
+        # Sampling at voxel centres adds to gradients in place; indexing would allocate a dense one at every step.
         edge = max(self.domain.extent) / max(self.links.shape)
         losses = {}
         for name, data, weight in (
@@ -109,7 +109,7 @@ class Voxels(Field):
         return losses
 
     def refine(self, fraction: float) -> bool:
-        """Drop empty voxels and double the resolution when its time has come."""
+        """Drop empty voxels and double the resolution when due."""
         due = sum(fraction >= time for time in self.config.doublings)
         target = min(self.config.start * 2**due, self.config.resolution)
         if max(self.links.shape) >= target:

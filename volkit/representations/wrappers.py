@@ -1,4 +1,4 @@
-"""Fields made of other fields: with parts cut off, in another frame, several at once. Each is a kind of its own."""
+"""Fields made of other fields: cut, in another frame, or several at once. Each is a kind of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,12 @@ __all__ = ["Ball", "Composed", "ComposedConfig", "Cut", "Edited", "EditedConfig"
 
 @dataclass(frozen=True)
 class Ball:
-    """A solid ball."""
+    """A solid ball, for `Crop` and `Erase`.
+
+    Attributes:
+        centre: in the frame in which it is used.
+        radius: in the unit of that frame.
+    """
 
     centre: tuple[float, float, float]
     radius: float
@@ -31,20 +36,26 @@ class Ball:
 
 @dataclass(frozen=True)
 class Cut:
-    """Keep only the inside of a region (crop), or only its outside (erase); `region_from_local` says where it is."""
+    """A cut of a field: the inside of a region (crop), or its outside (erase), is kept.
+
+    Attributes:
+        region: a box or a ball, in a frame of its own.
+        keep_inside: whether the inside is kept.
+        region_from_local: from the field's local frame to that of the region.
+    """
 
     region: Domain | Ball
     keep_inside: bool
     region_from_local: Similarity
 
     def keeps(self, positions: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
-        """Which positions survive."""
+        """Which local positions are kept."""
         return self.region.contains(self.region_from_local.points(positions)) == self.keep_inside
 
 
 @dataclass(frozen=True)
 class EditedConfig(WrapperConfig):
-    """What is cut off one field."""
+    """The cuts of one field."""
 
     kind: ClassVar[str] = "edited"
     cuts: tuple[Cut, ...]
@@ -56,7 +67,7 @@ class EditedConfig(WrapperConfig):
 
 
 class Edited(Field):
-    """A field with cuts: density is zero wherever a cut says so, whatever the field answers there.
+    """A field with cuts: density is zero in the parts that are cut off.
 
     Its domain, placement, capture and provenance are the field's. Density is not differentiable across a cut.
     """
@@ -97,7 +108,7 @@ class Edited(Field):
 
 @dataclass(frozen=True)
 class PlacedConfig(WrapperConfig):
-    """In which frame one field is seen: `x_local = local_from_field(x_field)`."""
+    """The frame of a placed field: `x_local = local_from_field(x_field)`."""
 
     kind: ClassVar[str] = "placed"
     local_from_field: Similarity
@@ -109,7 +120,7 @@ class PlacedConfig(WrapperConfig):
 
 
 class Placed(Field):
-    """Another field's answers in another frame: `x_local = local_from_field(x_field)`.
+    """A field in another local frame: `x_local = local_from_field(x_field)`.
 
     Density is per local unit, so `density_local = density_field / scale`; directions are turned with the frame. The
     domain is the axis-aligned box about the turned one, and density is 0 between the two.
@@ -145,7 +156,7 @@ class Placed(Field):
 
 @dataclass(frozen=True)
 class ComposedConfig(WrapperConfig):
-    """Several fields at once; which ones is all that there is to say."""
+    """The configuration of several fields at once, which has no members."""
 
     kind: ClassVar[str] = "composed"
 
@@ -185,7 +196,7 @@ class Composed(Field):
         samples = [part.query(points) for part in self._fields()]
         densities = torch.stack([sample.density for sample in samples])
         total = densities.sum(0)
-        # Where nothing is, any share will do: equal ones keep the gradient finite.
+        # In empty space equal shares keep the gradient finite.
         tiny = torch.finfo(total.dtype).tiny
         shares = torch.where(total > tiny, densities / total.clamp_min(tiny), 1.0 / len(samples))
         names = [name for name in samples[0].channels if all(name in sample.channels for sample in samples)]
@@ -198,7 +209,7 @@ class Composed(Field):
         return FieldSample(total, mixed)
 
     def param_groups(self) -> list[ParamGroup]:
-        """Those of all parts, numbered; of a part that stands there twice, once."""
+        """The groups of all parts, numbered; a part that occurs twice counts once."""
         return [
             replace(group, name=f"{index}.{group.name}")
             for index, part in enumerate(dict.fromkeys(self._fields()))
@@ -213,7 +224,7 @@ class Composed(Field):
 
 
 def innermost(scene: Representation) -> Representation:
-    """What a scene is under its wrappers; of several parts the first."""
+    """The scene inside all wrappers; of several parts the first."""
     while scene.parts:
         scene = scene.parts[0]
     return scene

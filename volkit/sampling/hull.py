@@ -1,4 +1,4 @@
-"""The cells that photographs speak of: seen by some camera, and transparent in none (the visual hull)."""
+"""Cells that photographs determine: seen by some camera, and transparent in none (the visual hull)."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["visible_cells"]
 
-COARSE_RESOLUTION = OCCUPANCY_RESOLUTION // 2  # asked first: an eighth of the cells, each of which decides over eight
+COARSE_RESOLUTION = OCCUPANCY_RESOLUTION // 2  # of a first test, each cell of which decides for eight
 
 
 @torch.no_grad()
@@ -23,10 +23,19 @@ def visible_cells(
     near: float = 0.0,
     opacities: Sequence[UInt8[Tensor, "height width"]] | None = None,
 ) -> Bool[Tensor, " cell"]:
-    """Cells (Morton order) that at least one camera sees beyond `near` (world units), with a margin of two cells.
+    """Cells that at least one camera has in view beyond `near`, with a margin of two cells.
 
-    Whether something hides a cell is not considered. With the opacities of the cameras' pictures, cells whose whole
-    footprint is transparent in one of them are not visible either: what is left is the visual hull.
+    Occlusion is not considered. With the opacities of the cameras' pictures, cells whose whole footprint is
+    transparent in one of them are left out as well, which gives the visual hull.
+
+    Args:
+        field: whose domain the cells divide.
+        cameras: world frame.
+        near: distance in world units from which a cell counts as in view.
+        opacities: alpha of each camera's picture, 0 to 255; not used on contracted domains.
+
+    Returns:
+        A mask of `OCCUPANCY_RESOLUTION`^3 cells in Morton order.
     """
     visible = torch.zeros(COARSE_RESOLUTION**3, dtype=torch.bool, device=field.device)
     all_cells = torch.arange(COARSE_RESOLUTION**3, device=field.device)
@@ -62,7 +71,7 @@ def _not_transparent(
     opacities: Sequence[UInt8[Tensor, "height width"]],
     near: float,
 ) -> Bool[Tensor, " cell"]:
-    """Cells that no picture shows to be empty; a ball around each cell stands for it."""
+    """Cells that no picture shows to be empty, by the footprint of a ball around each cell."""
     radius = 0.5 * field.domain.diagonal / resolution * field.world_from_local.scale
     remaining = torch.arange(len(codes), device=codes.device)
     world = _centres(field, codes, resolution)

@@ -1,4 +1,4 @@
-"""Sampling by an occupancy grid: intervals are cut only where matter may be (instant-ngp, appendix E.1)."""
+"""Sampling by an occupancy grid: intervals in cells that may hold matter alone (instant-ngp, appendix E.1)."""
 
 from dataclasses import dataclass
 
@@ -31,9 +31,9 @@ def stride_for(domain: Domain, step_scale: float = 1.0) -> Stride:
 
 
 def learning_stride(field: Field, cameras: Cameras) -> Stride:
-    """Steps for learning from pictures: as long as a pixel is wide in the middle of the scene, `|c - o| / f`.
+    """Steps for learning from pictures: as long as a pixel is wide at the centre of the scene, `|c - o| / f`.
 
-    A picture tells nothing about less, and every step that is saved is another ray: photographs of 400 pixels reached
+    Pictures do not resolve less, and shorter steps would leave time for fewer rays: photographs of 400 pixels reached
     31.9 dB instead of 29.9 in the same time. Never shorter than `stride_for`, at most `MAX_STRIDE_SCALE` times as long;
     contracted domains have steps of their own. `cameras` are in the world frame.
     """
@@ -45,23 +45,35 @@ def learning_stride(field: Field, cameras: Cameras) -> Stride:
 
 
 def pixel_width(domain: Domain, place: Similarity, cameras: Cameras) -> float:
-    """How wide a pixel is in the middle of a domain, `|c - o| / f`: median over world-frame cameras, local units."""
+    """Width of a pixel at the centre of a domain, `|c - o| / f`.
+
+    Args:
+        domain: whose centre c counts.
+        place: world from the domain's frame.
+        cameras: world frame, with centres o and focal lengths f.
+
+    Returns:
+        The median over the cameras, in local units.
+    """
     middle = place.points(cameras.centres.new_tensor([domain.centre]))
     widths = (cameras.centres - middle).norm(dim=-1) / cameras.intrinsics[:, 0]
     return float(widths.median()) / place.scale
 
 
 def march_grid(domain: Domain) -> MarchGrid:
-    """Where the occupancy bits of a field on this domain live."""
+    """The lattice of the occupancy bits of a field on this domain."""
     return MarchGrid(domain.lower, domain.upper, domain.contracted, OCCUPANCY_RESOLUTION)
 
 
 @dataclass(frozen=True)
 class OccupancySampler:
-    """Intervals of `stride` in the occupied cells of a field; rays in the field's local frame.
+    """A sampler of intervals of `stride` in the occupied cells of a field (`ops.march`).
 
-    `near` is in local units. With a generator every ray's lattice of samples is shifted by its own random part of a
-    step; without one the same ray gives the same samples.
+    Attributes:
+        field: whose occupancy counts.
+        stride: lengths of the intervals, local units.
+        near: distance at which rays begin, local units.
+        generator: shifts the samples of every ray by a random part of a step; None: no shift.
     """
 
     field: Field
@@ -70,7 +82,7 @@ class OccupancySampler:
     generator: torch.Generator | None = None
 
     def __call__(self, rays: Rays) -> RaySamples:
-        """Intervals of every ray that meets occupied cells."""
+        """Intervals of rays in the field's local frame."""
         domain = self.field.domain
         enter, leave = domain.span(rays.origins, rays.directions, self.near)
         jitter = None

@@ -1,4 +1,4 @@
-"""Which cells of a field hold matter: a running maximum of its density on a lattice (instant-ngp, appendix E.2)."""
+"""Occupancy grids: a running maximum of a field's density in the cells of a lattice (instant-ngp, appendix E.2)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,16 +21,16 @@ CELL_COUNT = OCCUPANCY_RESOLUTION**3
 MIN_THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
 CELLS_AT_ONCE = 1 << 18  # cells asked at once: their features stay in the cache
 REFRESH_INTERVAL = 16  # steps between refreshes
-WARM_UP_STEPS = 256  # steps during which twice as many cells are asked
-WARM_DECAY = 0.8  # in the warm-up: an untrained field's fog must not be remembered for hundreds of steps
+WARM_UP_STEPS = 256  # steps during which twice as many cells are evaluated
+WARM_DECAY = 0.8  # in the warm-up: the fog of an untrained field must be forgotten within some hundred steps
 
 
 class OccupancyGrid:
     """Keeps `field.occupancy` up to date while the field learns.
 
-    A cell's value is `max(decay * value, density at a random point of it)` whenever it is asked, and it is occupied
-    where the optical thickness of one step exceeds `min(0.01, half the mean)`. Cells that were never asked are
-    occupied, cells outside `visible` never are. Half of the questions go anywhere, half to occupied cells.
+    At each evaluation a cell's value becomes `max(decay * value, density at a random point of it)`. The cell is
+    occupied where the optical thickness of one step exceeds `min(0.01, half the mean)`. Cells without an evaluation
+    count as occupied, cells outside `visible` as empty. Half of the evaluations go to all cells, half to occupied ones.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class OccupancyGrid:
         self.write(field)
 
     def refresh(self, field: Field, step: int, generator: torch.Generator) -> None:
-        """Look again, at every 16th step: at `field.occupancy_evaluations` cells, twice as many in the beginning."""
+        """Every 16th step evaluate `field.occupancy_evaluations` cells, twice as many during the warm-up."""
         if step % REFRESH_INTERVAL:
             return
         evaluations = field.occupancy_evaluations * (2 if step <= WARM_UP_STEPS else 1)
@@ -60,21 +60,21 @@ class OccupancyGrid:
 
     @property
     def incomplete(self) -> bool:
-        """Whether there are cells that were never asked."""
+        """Whether there are cells that were never evaluated."""
         return bool(self.thickness.isinf().any())
 
     def write(self, field: Field) -> None:
-        """Turn values into the field's bits."""
+        """Write the occupied cells to the field's bits."""
         occupancy_filled = torch.zeros(CELL_COUNT, dtype=torch.bool, device=self.cells.device)
         occupancy_filled[self.cells] = self._occupied()
         field.occupancy.copy_(pack_bits(occupancy_filled))
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """The values of the cells, for a resumed run."""
         return {"thickness": self.thickness}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up `state()`."""
+        """Restore the values from `state()`."""
         self.thickness.copy_(state["thickness"])
 
     def _evaluate(self, field: Field, chosen: Tensor, decay: float, generator: torch.Generator) -> None:
@@ -95,10 +95,17 @@ def fill_occupancy(
     samples: int = 4,
     visible: Bool[Tensor, " cell"] | None = None,
 ) -> None:
-    """Fill `field.occupancy` once, for a field that does not change: trained, foreign or analytic.
+    """Fill `field.occupancy` once, for a field that does not change: trained, loaded from a file, or analytic.
 
-    The largest of `samples` random densities a cell decides, against a tenth of the bound that holds in training: what
-    is cut off here is lost. The result grows by one cell in every direction, for matter between the questions.
+    A cell is occupied where the largest of `samples` random densities in it exceeds a tenth of the threshold of
+    training, since matter that is missed here is lost. The result is dilated by one cell, for matter between samples.
+
+    Args:
+        field: whose buffer is written.
+        stride: step whose optical thickness counts.
+        generator: on the field's device.
+        samples: densities for each cell.
+        visible: cells that may be occupied, in Morton order; None: all.
     """
     cells = torch.arange(CELL_COUNT, device=field.device) if visible is None else visible.nonzero()[:, 0]
     largest = torch.zeros(len(cells), device=field.device)
@@ -112,9 +119,9 @@ def fill_occupancy(
 
 @torch.no_grad()
 def copy_occupancy(source: Field, target: Field) -> None:
-    """Mark the cells of one field where another of the same local frame is marked; they may differ in domain.
+    """Copy the occupancy of one field to another of the same local frame, whose domain may differ.
 
-    Eight points of every cell are looked up; where domains differ the result grows by one cell.
+    Where domains differ, eight points of every cell are looked up, and the result is dilated by one cell.
     """
     if source.domain == target.domain:
         target.occupancy.copy_(source.occupancy)
@@ -149,7 +156,7 @@ def _threshold(thickness: Tensor) -> float:
 
 
 def _stratified(total: int, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """At most `count` of `total` places in rising order, one at random in each of equal stretches."""
+    """At most `count` of `total` indices in rising order, a random one of each of `count` equal strata."""
     count = min(count, total)
     place = torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)
     return (place.double() * (total / max(count, 1))).long().clamp_max(max(total - 1, 0))
@@ -157,7 +164,7 @@ def _stratified(total: int, count: int, generator: torch.Generator, device: torc
 
 @contextmanager
 def occupancy_filled(scene: Representation) -> Iterator[None]:
-    """While a field is asked that never said where it is empty, its occupancy is filled; then it is as it was."""
+    """A context in which the occupancy of a field that marks all cells is filled; it is restored at the end."""
     if not isinstance(scene, Field) or not bool((scene.occupancy == 255).all()):
         yield
         return

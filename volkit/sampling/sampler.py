@@ -1,6 +1,4 @@
-"""Which points of a ray to ask: the interface, even intervals (stratified sampling), and more of them where earlier
-ones had weight (hierarchical sampling, NeRF, section 5.2).
-"""
+"""Samplers of rays: the interface, stratified sampling, and hierarchical sampling (NeRF, section 5.2)."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +14,7 @@ WEIGHT_FLOOR = 1e-5  # NeRF's: no interval may have probability 0
 
 
 class Sampler(Protocol):
-    """Cuts rays of a field's local frame into the intervals worth asking."""
+    """Cuts rays of a field's local frame into intervals at whose midpoints the field is evaluated."""
 
     def __call__(self, rays: Rays) -> RaySamples:
         """Intervals of every ray, packed, sorted by ray then distance."""
@@ -25,11 +23,21 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class UniformSampler:
-    """`count` intervals between entering and leaving a domain, of equal length on each ray; local frame.
+    """A sampler of `count` intervals of equal length between entering and leaving a domain; local frame.
 
-    With a generator the inner borders are shifted at random inside their strata (NeRF, equation 2). Contracted
-    domains are cut evenly in `t / (1 + t)` of distance in half extents, so that far intervals are longer. Rays that
-    miss have no samples.
+    Contracted domains are cut evenly in `t / (1 + t)`, t being distance in half extents, so that far intervals are
+    longer. Rays that miss the domain have no samples.
+
+    Attributes:
+        domain: where rays are cut.
+        count: intervals of each ray.
+        near: distance at which rays begin, local units.
+        generator: shifts the inner borders at random within their strata (NeRF, equation 2); None: no shift.
+
+    Example:
+        >>> rays = Rays(torch.tensor([[0.0, 0.0, -2.0]]), torch.tensor([[0.0, 0.0, 1.0]]))
+        >>> UniformSampler(Domain.cube(1.0), count=2)(rays).t0.tolist()
+        [1.0, 2.0]
     """
 
     domain: Domain
@@ -67,11 +75,17 @@ def _pack(borders: Float[Tensor, "ray border"], hit: Tensor) -> RaySamples:
 
 @dataclass(frozen=True)
 class ImportanceSampler:
-    """`samples`, cut at `count` more places that are drawn from the distribution which `weights` give to them.
+    """A sampler that cuts `samples` at `count` further places, drawn from the distribution given by `weights`.
 
-    The places are quantiles, evenly spaced or, with a generator, stratified at random; rays without samples get none.
-    Intervals must follow each other without gaps, as `UniformSampler` cuts them. Answers for the rays that `samples`
-    were cut from, and only for them.
+    The places are quantiles of the distribution; rays without samples get none. Intervals must follow each other
+    without gaps, as those of `UniformSampler` do. It takes the rays that `samples` were cut from, and raises ValueError
+    for another number of rays.
+
+    Attributes:
+        samples: intervals of a first pass.
+        weights: of each of them, such as `Integral.weights`.
+        count: further places on each ray.
+        generator: stratifies the quantiles at random; None: evenly spaced.
     """
 
     samples: RaySamples

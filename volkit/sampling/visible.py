@@ -1,4 +1,4 @@
-"""Sampling by visibility: of a sampler's intervals, those that light still reaches (instant-ngp, appendix E.3)."""
+"""Sampling by visibility: intervals without those behind opaque matter (instant-ngp, appendix E.3)."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FIRST_SAMPLES = 16  # samples of every ray asked at once, doubled from round to 
 
 
 class VisibleSamples(NamedTuple):
-    """Samples that light reaches, with the density that was found there and the light that arrives."""
+    """Visible samples, with their density and the transmittance up to them."""
 
     samples: RaySamples
     density: Float[Tensor, " sample"]
@@ -27,9 +27,9 @@ class VisibleSamples(NamedTuple):
 
 @torch.no_grad()
 def cull_occluded(field: Field, rays: Rays, samples: RaySamples, stop: float = MIN_TRANSMITTANCE) -> VisibleSamples:
-    """Ask a field's density front to back, in rounds, and leave a ray when `T = exp(-sum density * length) < stop`.
+    """Evaluate density front to back, in rounds, and end a ray where `T = exp(-sum density * length) < stop`.
 
-    Training on what is kept costs a fraction: behind the first surface of a solid nothing is asked at all.
+    Training on the visible samples costs a fraction: behind the first surface of a solid nothing is evaluated.
     """
     ray = samples.ray.long()
     lengths = samples.lengths
@@ -56,7 +56,7 @@ def cull_occluded(field: Field, rays: Rays, samples: RaySamples, stop: float = M
 
 @dataclass(frozen=True)
 class VisibleSampler:
-    """The samples of another sampler that light reaches through the field as it is now."""
+    """The samples of another sampler that are visible in the current field (`cull_occluded`)."""
 
     sampler: Sampler
     field: Field

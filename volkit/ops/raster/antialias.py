@@ -1,4 +1,4 @@
-"""Silhouettes that are smooth in where they lie: what gives the outline of a shape a gradient."""
+"""Antialiased silhouettes, through which the outline of a shape gets a gradient."""
 
 import torch
 

@@ -14,7 +14,7 @@ RECORD = 16  # floats that pixels read of a face
 
 
 class Fragments(NamedTuple):
-    """What the pixels of a picture show; `records` is what `antialias` reads of the faces."""
+    """The visible face of each pixel, and where on it; `records` is input of `antialias`."""
 
     face: Int[Tensor, "height width"]  # -1 where there is none
     barycentric: Float[Tensor, "height width 3"]  # perspective-correct; 0 where there is no face

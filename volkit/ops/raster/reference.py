@@ -1,4 +1,4 @@
-"""Triangles in plain torch: the truth of the kernels, in float64 for gradcheck."""
+"""Rasterisation in plain torch: the reference of the kernels, in float64 for gradcheck."""
 
 import torch
 

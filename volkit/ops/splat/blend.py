@@ -1,4 +1,4 @@
-"""Projected splats to a picture: ordered by depth once, listed by tile, blended near to far."""
+"""Projected splats to a picture: sorted by depth once, listed by tile, blended near to far."""
 
 import importlib
 from typing import NamedTuple
@@ -260,7 +260,7 @@ def blend_with_gsplat(
 ) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"]]:
     """Channels and opacity as `blend` gives them for ellipses, but that alpha reaches 0.999 (gsplat 1.5).
 
-    The yardstick of our own kernel (Ye et al. 2024), behind its door.
+    The library of Ye et al. 2024, against which our kernel is measured.
     """
     gsplat = importlib.import_module("gsplat")
     width, height = size

@@ -1,4 +1,4 @@
-"""Splats in plain torch: the truth of the kernels, in float64 for gradcheck."""
+"""Splatting in plain torch: the reference of the kernels, in float64 for gradcheck."""
 
 import math
 from typing import TYPE_CHECKING

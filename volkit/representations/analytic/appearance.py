@@ -1,4 +1,4 @@
-"""What a primitive looks like: procedural textures and one fixed light, written in plain formulas."""
+"""The appearance of primitives: procedural textures and one fixed light, in closed form."""
 
 import math
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def albedo(texture: Texture, at: Float[Tensor, "point 3"]) -> Float[Tensor, "poi
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """What shading needs to know of surface points: colour, normal, view direction, visible light."""
+    """The inputs of shading at surface points: colour, normal, view direction, visible light."""
 
     colour: Float[Tensor, "point 3"]  # linear
     normal: Float[Tensor, "point 3"]
@@ -85,7 +85,7 @@ class SurfacePoints:
 
 
 def shade(surface: SurfacePoints, light: Light) -> Float[Tensor, "point 3"]:
-    """Display-referred colour: `srgb(albedo (sky + sun max(0, n.l)) + gloss (sun (n.h)^s + fresnel sky))`.
+    """Display-referred colours: `srgb(albedo (sky + sun max(0, n.l)) + gloss (sun (n.h)^s + fresnel sky))`.
 
     Lambert for the sun and a hemisphere sky `(1 + n_z) / 2`; the gloss lobe is Blinn-Phong's half vector, the
     reflected sky grows at grazing angles as Schlick's `(1 - n.v)^5`.
