@@ -102,7 +102,7 @@ def test_what_cannot_be_added_is_named(folder, tmp_path):
     with pytest.raises(ValueError, match=r"other.safetensors: 'other.weight' belongs to no IP-Adapter"):
         open_prior(folder, additions=Additions(image_prompt=tmp_path / "other.safetensors"))
     flux = small_pipelines.flux(tmp_path / "flux")
-    with pytest.raises(ValueError, match="goes on a UNet2DConditionModel, and this is a FluxTransformer2DModel"):
+    with pytest.raises(ValueError, match="needs a UNet2DConditionModel, and this is a FluxTransformer2DModel"):
         open_prior(flux, additions=Additions(control=nowhere))
     with pytest.raises(FileNotFoundError, match="no such folder of a CLIP vision model"):
         embed_pictures(nowhere, torch.rand(1, 8, 8, 3))

@@ -116,7 +116,7 @@ def test_what_a_pipeline_cannot_be_asked_is_named(folder):
 
     with pytest.raises(ValueError, match="prediction type 'velocity' is unknown; known are epsilon, v_prediction"):
         open_prior(changed(folder, "scheduler/scheduler_config.json", prediction_type="velocity"))
-    with pytest.raises(ValueError, match="cannot ask a UNet3DConditionModel; known are UNet2DModel"):
+    with pytest.raises(ValueError, match="cannot use a UNet3DConditionModel; known are UNet2DModel"):
         open_prior(changed(folder, "model_index.json", unet=["diffusers", "UNet3DConditionModel"]))
     with pytest.raises(FileNotFoundError, match="names neither 'unet' nor 'transformer'"):
         open_prior(changed(folder, "model_index.json", unet=[None, None]))
@@ -168,7 +168,7 @@ def test_words_that_a_prior_never_saw_are_named(folder):
     changed(folder, "model_index.json", tokenizer=["transformers", "PreTrainedTokenizerFast"])
     prior = open_prior(folder)
     assert prior.embed(["a red ball", ""]).text.shape == (2, 8, 32)
-    with pytest.raises(ValueError, match="'a blue cube' has words that this prior never saw: blue, cube"):
+    with pytest.raises(ValueError, match="'a blue cube' has words unknown to this prior: blue, cube"):
         prior.embed(["a blue cube"])
 
 

@@ -56,7 +56,7 @@ def test_folders_are_priors(folders, name):
 
 def test_words_that_it_never_saw_are_named(folders):
     prior = open_prior(folders / "pixels32")
-    with pytest.raises(ValueError, match="never saw: corgi, reading"):
+    with pytest.raises(ValueError, match="words unknown to this prior: corgi, reading"):
         prior.embed(["a red corgi reading"])
     prior.embed(["A red ball on a box, front view", ""])
 

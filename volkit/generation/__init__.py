@@ -1,4 +1,4 @@
-"""Scenes learn from a diffusion prior: generated from words, refined, painted, edited."""
+"""Scenes trained by a diffusion prior: generated from words, refined, retextured, edited."""
 
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle

@@ -1,4 +1,4 @@
-"""Fields that learn from a prior: all rays of a step's pictures at once, on samples less than a pixel apart."""
+"""Fields trained by a prior: all rays of a step's pictures at once, on samples less than a pixel apart."""
 
 from typing import Any
 
@@ -28,19 +28,19 @@ from volkit.typing import Tensor
 __all__ = ["UNKNOWN_OCCUPANCY", "FieldParticle"]
 
 MIN_SAMPLES = 24  # samples along the domain's longest edge
-OCCUPANCY_INTERVAL = 64  # steps between looks at where nothing is
-UNKNOWN_OCCUPANCY = 0.3  # of the run, in which matter may begin anywhere; then only where there is some
+OCCUPANCY_INTERVAL = 64  # steps between updates of the occupancy
+UNKNOWN_OCCUPANCY = 0.3  # of the run, during which matter may appear anywhere; afterwards in occupied cells alone
 
 
 class FieldParticle:
-    """A field, its occupancy and its regularisers; `samples` lie on a ray for a pixel's width."""
+    """A field with its occupancy and regularisers; rays have `samples` samples for each pixel's width."""
 
     def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
         self.scene, self.penalties, self.generator, self.samples = scene, penalties, generator, samples
         self.grid = OccupancyGrid(scene, Stride(max(scene.domain.extent) / MIN_SAMPLES))
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
-        """Pictures by one pass over the rays of all cameras."""
+        """Pictures in one pass over the rays of all cameras."""
         width, height = cameras.size[0].tolist()
         rays = Rays.cat([cameras.picture_rays(index) for index in range(len(cameras))])
         local = self.scene.world_from_local.inverse().rays(rays)
@@ -57,7 +57,7 @@ class FieldParticle:
         return Stride(min(wide / self.samples, max(self.scene.domain.extent) / MIN_SAMPLES))
 
     def _penalties(self, rays: Rays, samples: RaySamples, integral: Integral, fraction: float) -> dict[str, Tensor]:
-        """The penalties whose weight is not zero now, summed over rays."""
+        """The penalties whose weight is not zero at this step, summed over rays."""
         p, length = self.penalties, max(self.scene.domain.extent)
         weights_now = {name: value(getattr(p, name), fraction) for name in p.__dataclass_fields__}
         opacity, terms = integral.picture.opacity, {}
@@ -79,11 +79,11 @@ class FieldParticle:
         return {name: weights_now[name] * term for name, term in terms.items()}
 
     def groups(self) -> list[ParamGroup]:
-        """The field's own."""
+        """The field's parameters."""
         return self.scene.param_groups()
 
     def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
-        """Grow, then look where nothing is, once it is settled where the object is."""
+        """Refine the field, then update its occupancy, once the place of the object is settled."""
         grown = self.scene.refine(moment.fraction)
         if moment.fraction >= UNKNOWN_OCCUPANCY and (moment.step % OCCUPANCY_INTERVAL == 0 or self.grid.incomplete):
             self.grid.refresh(self.scene, moment.step, generator)

@@ -1,4 +1,4 @@
-"""From words and settings to a guidance: which prior, which rule, what learns beside it, what a step asks."""
+"""From prompts and settings to a training rung: prior, method, learners, cameras and conditions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,7 @@ __all__ = [
     "sample_cameras",
 ]
 
-MethodChoice = str | Method | Callable[..., Method]  # a name of METHODS, a composition of one's own, or what makes one
+MethodChoice = str | Method | Callable[..., Method]  # a name of METHODS, a method, or a function that returns one
 TOY_PRIOR = "toy_prior/pixels32"
 CRITIC_RATE = 1e-3  # ten times ProlificDreamer's: runs have a thousand steps, not 25 thousand
 CRITIC_RANK = 16
@@ -47,28 +47,28 @@ RATIO_PICTURES, RATIO_STRIDES = (
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """How a prior is asked and how its answer is used; None is what the method or the prior itself advises."""
+    """How a prior is used; None is the default of the method, or the recommendation of the prior."""
 
     scale: float | None = None
     """Guidance scale `s` of `ε_∅ + s (ε_y - ε_∅)`."""
     weight: str | None = None
     """Weight w(t) of the diffusion's times, by its name in `WEIGHTS`."""
     negative: str = ""
-    """What it shall not be, for methods that ask about that."""
+    """Negative prompt, for methods that use one."""
     sides: Sides = "auto"
-    """How words tell the side that is seen: `words` (front view, ...), `perp_neg`, `none`."""
+    """How prompts name the visible side: `words` (front view, ...), `perp_neg`, `none`."""
     grid: bool = False
-    """Show the prior four views as one picture."""
+    """Lay four views out as one picture for the prior."""
     views: int | None = None
-    """Pictures of a step, of each particle."""
+    """Pictures of a step, for each particle."""
     size: int | None = None
-    """Pixels a side of the pictures at the end."""
+    """Pixels a side of the pictures at the end of the run."""
     front: float | None = None
     """Share of views about the front; 0: evenly around."""
     penalties: Penalties = field(default_factory=Penalties)
     """Regularisers beside the prior."""
     image: Float[Tensor, "1 token width"] | None = None
-    """An embedded picture of what it shall look like (IP-Adapter)."""
+    """An embedded picture that the scene should resemble (IP-Adapter)."""
 
     def __post_init__(self) -> None:
         if self.weight is not None and self.weight not in WEIGHTS:
@@ -83,9 +83,14 @@ def open_guiding_prior(
     precision: Precision = "float32",
     additions: Additions | None = None,
 ) -> GuidingPrior:
-    """A prior by the name of a folder, a toy prior (`toy_prior/pixels64`) or a hub repository, or one's own object.
+    """Open a prior for generation; FileNotFoundError or ValueError where it cannot be used.
 
-    None is the toy prior that comes along.
+    Args:
+        prior: a folder, a toy prior (`toy_prior/pixels64`), a hub repository, or a user's object; None: the bundled
+            toy prior.
+        device: of the network.
+        precision: of its weights.
+        additions: LoRA weights, ControlNet, IP-Adapter.
     """
     if prior is not None and not isinstance(prior, str | Path):
         return as_guiding_prior(prior)
@@ -96,7 +101,7 @@ def open_guiding_prior(
 
 
 def method_name(method: MethodChoice) -> str:
-    """What a method is called in reports; ValueError where there is none of that name."""
+    """The name of a method in reports; ValueError for an unknown one."""
     if isinstance(method, Method):
         return "own"
     name = method if isinstance(method, str) else getattr(method, "__name__", "own")
@@ -106,7 +111,7 @@ def method_name(method: MethodChoice) -> str:
 
 
 def sample_cameras(prior: GuidingPrior, settings: ScoreSettings) -> CameraSampler:
-    """The prior's own cameras; the pictures grow to their size in half of the run."""
+    """The cameras that the prior recommends; pictures grow to their size during the first half of the run."""
     advice = prior.advice
     size = settings.size or advice.size
     ramp = size if size <= advice.size else Ramp(((0.0, advice.size), (0.5, size)))
@@ -123,7 +128,7 @@ def build_rung(
     generator: torch.Generator,
     start: StartAsset | None = None,
 ) -> ScoreRung:
-    """All that a step asks of a prior; ValueError for what cannot be asked, or words that the prior never saw."""
+    """The training rung of a prompt under a prior; ValueError for settings or words that do not suit them."""
     asked = _build_conditions(prompt, method_name(method), prior, settings, start)
     guidance, learners = _build_guidance(prompt, method, prior, settings, generator)
     views = settings.views or prior.advice.views
@@ -132,11 +137,11 @@ def build_rung(
 
 
 def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior) -> Method:
-    """A method no stronger than its prior stands; ValueError where a setting does not apply to it."""
+    """The method with the settings applied; ValueError where one does not apply to it."""
     name, advice = method_name(method), prior.advice
     composed = method if isinstance(method, Method) else _call_method(method, name, settings.scale, advice.scale)
     if isinstance(method, Method) and settings.scale is not None:
-        raise ParameterError("scale: a composition of one's own has its scale in it; leave it out")
+        raise ParameterError("scale: a Method includes its guidance scale; leave it out")
     is_sds = name == "sds"  # every other name stands for what was published under it
     weight = settings.weight or (advice.weight if is_sds else None)
     composed = composed if weight is None else replace(composed, weight=WEIGHTS[weight])
@@ -167,11 +172,11 @@ def _call_method(method: str | Callable[..., Method], name: str, scale: float | 
 def _build_guidance(
     prompt: str, method: MethodChoice, prior: GuidingPrior, settings: ScoreSettings, generator: torch.Generator
 ) -> tuple[Guidance, list[Learner]]:
-    """The guidance, and what learns beside the scene: a critic, a prior of its own, a density ratio."""
+    """The guidance, and the learners beside the scene: a critic, a personalised prior, a density ratio."""
     composed, name = _compose(method, settings, prior), method_name(method)
     if settings.grid:
         if isinstance(composed.second, Critic):
-            raise ParameterError(f"grid: {name} has a critic, which sees one view at a time; leave it out")
+            raise ParameterError(f"grid: {name} has a critic, which takes one view at a time; leave it out")
         return Guidance(GridPrior(prior), composed), []
     learners: list[Learner] = []
     asked: Prior = prior
@@ -202,7 +207,7 @@ def _learnable(prior: GuidingPrior, method: str, generator: torch.Generator, nam
 def _build_conditions(
     prompt: str, method: str, prior: GuidingPrior, settings: ScoreSettings, start: StartAsset | None
 ) -> ConditionBuilder:
-    """Words by sides, cameras in the prior's language, and what there was at the start."""
+    """Prompts by sides, cameras in the prior's encoding, and the source asset."""
     sides, advised = settings.sides, prior.advice.sides
     names_sides = sides in ("words", "perp_neg") or (sides == "auto" and advised)
     negative = settings.negative or (NEGATIVE_PROMPT if method in ("nfsd", "csd") and advised else "")
@@ -224,7 +229,7 @@ def _build_conditions(
 
 
 def _sample_prior(prior: GuidingPrior, prompt: str, generator: torch.Generator) -> Tensor:
-    """Pictures that the prior draws by itself of the prompt."""
+    """Samples of the prior under the prompt, in its own space."""
     words = prior.embed([prompt]).expand(RATIO_PICTURES), prior.embed([""]).expand(RATIO_PICTURES)
     blank = prior.encode(torch.zeros(1, prior.size, prior.size, 3, device=prior.schedule.alpha.device))
     return sample(prior, (RATIO_PICTURES, *blank.shape[1:]), Conditions(*words), generator, Cfg(1.0), RATIO_STRIDES)

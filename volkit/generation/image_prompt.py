@@ -1,4 +1,4 @@
-"""A picture beside the words: what an IP-Adapter is told of it."""
+"""Picture prompts of IP-Adapters."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["image_prompt"]
 
-IMAGE_ENCODER = "image_encoder"  # where the published IP-Adapters have the CLIP vision model that they see with
+IMAGE_ENCODER = "image_encoder"  # folder of the CLIP vision model beside the published IP-Adapters
 
 
 def image_prompt(adapter: Path, picture: Path, device: torch.device) -> Float[Tensor, "1 1 width"]:
-    """A picture over white, as the CLIP vision model beside an IP-Adapter embeds it.
+    """The embedding of a picture, over white, by the CLIP vision model beside an IP-Adapter.
 
-    FileNotFoundError where there is no such model, FormatError for what is no picture.
+    FileNotFoundError where there is no such model, FormatError where the file is no picture.
     """
     pixels = composite_over(read_picture(picture, size_of_picture(picture)), WHITE)
     return embed_pictures(adapter.parent / IMAGE_ENCODER, pixels[None].to(device))

@@ -1,4 +1,4 @@
-"""What learns beside the scene: critics, priors made the asset's own, density ratios."""
+"""Networks that are trained beside the scene: critics, personalised priors, density ratios."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,19 +18,19 @@ PictureBatch = Float[Tensor, "view height width 3"]
 
 
 class Learner(Protocol):
-    """A network that follows the renders; `name` is that of its loss and of its parameters."""
+    """A network that is trained on the renders; `name` is that of its loss and its parameter group."""
 
     name: str
     rate: float
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """What learns."""
+        """The trainable parameters."""
         ...
 
     def loss(
         self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
-        """From the pictures of one step, of all particles."""
+        """The loss on the pictures of one step, of all particles."""
         ...
 
 
@@ -39,7 +39,7 @@ class _LearnableScore(Score, Protocol):
 
 
 class CriticLearner:
-    """The critic of VSD and what came of it: it learns the noise in renders."""
+    """The critic of VSD and its variants, which learns to denoise renders (`critic_loss`)."""
 
     name = "critic"
 
@@ -58,7 +58,7 @@ class CriticLearner:
 
 
 class PersonalLearner:
-    """The prior of Bootstrapped SD: it learns what this asset looks like, under the prompt (DreamCraft3D)."""
+    """The prior of Bootstrapped SD, which is personalised to this asset under the prompt (DreamCraft3D)."""
 
     name = "personal"
 
@@ -79,7 +79,7 @@ class PersonalLearner:
 
 
 class RatioLearner:
-    """The discriminator of f-distillation, between what the prior draws by itself and renders."""
+    """The discriminator of f-distillation, between samples of the prior and renders."""
 
     name = "ratio"
 
@@ -87,13 +87,13 @@ class RatioLearner:
         self.ratio, self.samples, self.rate = ratio, samples, rate
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """The network's."""
+        """Those of the discriminator."""
         return list(self.ratio.parameters())
 
     def loss(
         self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
-        """The logistic loss of as many drawn pictures as there are renders."""
+        """The logistic loss of the renders and as many samples."""
         with torch.no_grad():
             renders = guidance.prior.encode(pictures.detach())
         chosen = torch.randint(len(self.samples), (len(renders),), generator=generator, device=generator.device)

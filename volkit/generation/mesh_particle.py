@@ -1,4 +1,4 @@
-"""Meshes that learn from a prior: rasterised, outlines antialiased; vertices take large steps, faces and uv stay."""
+"""Meshes trained by a prior: rasterised with antialiased outlines; vertices take large steps, faces and uv stay."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +26,16 @@ from volkit.typing import Float, Int, Tensor, UInt8
 __all__ = ["MIN_ROUGHNESS", "LitSurface", "MeshParticle", "metallic_roughness_texels", "metallic_roughness_texture"]
 
 
-START_MATERIAL = (0.6, 0.0)  # roughness and metalness of what says nothing of them
-MIN_ROUGHNESS = 0.1  # the least roughness that learns: highlights of less fall between pixels
+START_MATERIAL = (0.6, 0.0)  # roughness and metalness of meshes without any
+MIN_ROUGHNESS = 0.1  # smallest trained roughness: highlights of smoother surfaces fall between pixels
 
 TEXEL_LEARNING_RATE = 1e-2
 VERTEX_STEP = 0.05  # mean edges: the first step's length before it is spread
-FINE_STEP_SHARE = 0.4  # of that for a shape that is nearly right: more of it dents flat sides
+FINE_STEP_SHARE = 0.4  # of that for a nearly finished shape: larger steps dent flat sides
 
 
 def metallic_roughness_texels(mesh: Mesh) -> Float[Tensor, "texel 2"]:
-    """Roughness and metalness where the texture has its texels."""
+    """Roughness and metalness at the texels of the texture."""
     size = mesh.texture.shape[:2]
     if mesh.metallic_roughness is None:
         return mesh.vertices.new_tensor(START_MATERIAL).repeat(size[0] * size[1], 1)
@@ -47,7 +47,7 @@ def metallic_roughness_texels(mesh: Mesh) -> Float[Tensor, "texel 2"]:
 def metallic_roughness_texture(
     start_mesh: Mesh, material: Float[Tensor, "texel 2"], own: Int[Tensor, " texel"]
 ) -> UInt8[Tensor, "height width 3"]:
-    """Roughness in green and metalness in blue; what is no texel of the surface stays as it was at the start."""
+    """Roughness in green and metalness in blue; texels that are not of the surface keep their values."""
     one = material.new_ones(len(material), 1)
     start = torch.cat([one, metallic_roughness_texels(start_mesh), one], 1).view(*start_mesh.texture.shape[:2], 4)
     picture = (start * 255.0).round().to(torch.uint8)
@@ -56,7 +56,7 @@ def metallic_roughness_texture(
 
 @dataclass(frozen=True)
 class LitSurface:
-    """The colours of a surface's samples as an eye sees them under lights: display-referred, at most white."""
+    """Shades samples of a surface under lights, to display-referred colours clamped to white."""
 
     vertices: Float[Tensor, "vertex 3"]
     normals: Float[Tensor, "vertex 3"]
@@ -67,7 +67,7 @@ class LitSurface:
     def __call__(
         self, values: Float[Tensor, "sample 5"], face: Int[Tensor, " sample"], where: Float[Tensor, "sample 3"]
     ) -> Float[Tensor, "sample 3"]:
-        """From base colour, roughness and metalness; a face that looks away is seen from behind."""
+        """Colours from base colour, roughness and metalness; faces are two-sided."""
         corners, weight = self.faces[face], where[..., None]
         normal = functional.normalize((self.normals[corners] * weight).sum(1), dim=-1)
         eye = functional.normalize(self.eye - (self.vertices[corners] * weight).sum(1), dim=-1)
@@ -78,12 +78,18 @@ class LitSurface:
 
 
 class MeshParticle:
-    """A textured mesh; from the fraction `shape_share` of the run on its colours alone learn, at 0 its shape is locked.
+    """A textured mesh whose texels and vertices learn; topology and uv stay.
 
-    Its topology and its uv stay as they are. `v = v_0 + (I + λ L)^-1 o`, offsets o learn (Nicolet et al. 2021).
-    `fine` is for a shape that is nearly right already. Of the penalties `smoothness` applies, to the angles between
-    neighbouring faces. With a generator of `lights` roughness and metalness learn as well: every step sees it lit by
-    others, and its texture is the colour of its surface without any.
+    Vertices are `v = v_0 + (I + λ L)^-1 o` with trained offsets o (Nicolet et al. 2021). Of the penalties `smoothness`
+    applies, to the angles between neighbouring faces.
+
+    Args:
+        mesh: the start.
+        penalties: weights of the regularisers.
+        shape_share: fraction of the run after which vertices stay; at 0 the shape is locked.
+        lights: with a generator, roughness and metalness learn as well, under new random lights in every step, and the
+            texture is the unlit base colour.
+        fine: smaller steps, for a nearly finished shape.
     """
 
     def __init__(
@@ -109,13 +115,13 @@ class MeshParticle:
 
     @property
     def vertices(self) -> Tensor:
-        """Where they are now, local frame."""
+        """The current vertices, local frame."""
         start = self.atlas.surface.vertices
         return start if self.spread is None else start + self.spread(self.offsets)
 
     @property
     def scene(self) -> Mesh:
-        """The mesh as it is now; no face is left turned over."""
+        """The current mesh, without flipped faces."""
         with torch.no_grad():
             vertices = undo_flips(self.atlas.surface, self.vertices).vertices
             own = self.atlas.texels(self.surface.size[0])[0]
@@ -149,7 +155,7 @@ class MeshParticle:
         return Drawing(rgba[..., :3], rgba[..., 3], penalties)
 
     def _shaders(self, vertices: Tensor, cameras: Cameras) -> list[Shade | None]:
-        """How each camera sees texels: as they are, or under the lights of this step."""
+        """The shading of each camera: none, or by the lights of this step."""
         if self.lights is None:
             return [None] * len(cameras)
         lights, faces = Lights.random(self.lights), self.surface.faces
@@ -157,7 +163,7 @@ class MeshParticle:
         return [LitSurface(vertices, normals, faces, eye, lights) for eye in cameras.centres]
 
     def _bending(self, vertices: Tensor) -> Tensor:
-        """`Σ 1 - n·n'` over edges."""
+        """`Σ 1 - n·n'` over edges, n and n' being the normals of their faces."""
         corners = vertices[self.surface.faces]
         normals = nn.functional.normalize(
             torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), dim=-1
@@ -174,13 +180,13 @@ class MeshParticle:
         return [*texels, ParamGroup("offsets", (self.offsets,), self.rate * self.spread.edge)]
 
     def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
-        """Keep colours displayable, and gloss where pixels can see it."""
+        """Clamp colours to [0, 1], and roughness to `MIN_ROUGHNESS`."""
         self.texels.data.clamp_(0.0, 1.0)
         self.texels.data[:, 3:4].clamp_min_(MIN_ROUGHNESS)
         return None
 
     def state(self) -> dict[str, Any]:
-        """What learns."""
+        """Texels and offsets."""
         return {"texels": self.texels.detach(), "offsets": self.offsets.detach()}
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What generating, refining, painting and editing give back."""
+"""Results and reports of generation."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """What was done, in figures."""
+    """The figures of a run: what was generated, by which method and prior, in how many steps."""
 
     prompt: str
     kind: str
@@ -49,26 +49,33 @@ class GenerationReport:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """The scenes that came about, how the loss went, and what was done."""
+    """The result of generating, refining, retexturing or editing.
 
-    scenes: tuple[Representation, ...]  # one for each particle
+    Attributes:
+        scenes: one for each particle.
+        history: losses over the run, a row for each point of the curve.
+        report: figures of the run.
+        rung: with its cameras and guidance.
+    """
+
+    scenes: tuple[Representation, ...]
     history: list[dict[str, float]]
     report: GenerationReport
     rung: ScoreRung = field(repr=False)
 
     @property
     def scene(self) -> Representation:
-        """The first of them."""
+        """The first scene."""
         return self.scenes[0]
 
     def turntable(self, count: int, size: int) -> Cameras:
-        """World-frame cameras around it as the prior saw it, from the front on."""
+        """World-frame cameras around the scene, as under the prior, from the front on."""
         return self.rung.sampler.turntable(count, size).transform(self.rung.place)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: words, a rule, the prior by the name that reports give it, and settings."""
+    """The request of a run: prompt, method, name of the prior, and settings."""
 
     prompt: str
     method: MethodChoice
@@ -78,7 +85,7 @@ class Request:
     def result(
         self, outcome: RunResult, rung: ScoreRung, measures: dict[str, float | None] | None = None
     ) -> GenerationResult:
-        """A run's outcome with its report; scenes are frozen and know where they come from."""
+        """The result of a run with its report; scenes are frozen and carry their provenance."""
         name = method_name(self.method)
         provenance = {"prompt": self.prompt, "prior": self.prior, "method": name}
         scenes = tuple(scene.requires_grad_(False).view(provenance=provenance) for scene in outcome.scenes)
@@ -98,7 +105,7 @@ class Request:
 
 
 def prior_name(prior: Any) -> str:
-    """What reports call a prior: its folder or name, `toy`, or the class of one's own object."""
+    """The name of a prior in reports: its folder or name, `toy`, or the class of a user's object."""
     if prior is None:
         return "toy"
     if isinstance(prior, str | Path):
@@ -107,19 +114,19 @@ def prior_name(prior: Any) -> str:
 
 
 def training_run(budget: str | int | Budget | TrainingRun) -> TrainingRun:
-    """A budget as a run that stores nothing; a `TrainingRun` says itself where unfinished work is kept."""
+    """A budget as a run that stores no unfinished work; a `TrainingRun` as it is."""
     if isinstance(budget, TrainingRun):
         return budget
     return TrainingRun(None, budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
 
 
 def progress_of(callback: Callback | Progress | None) -> Progress:
-    """Who hears of the work: a progress itself, or one that calls a function after every step."""
+    """A progress as it is, or one that calls a function after every step."""
     return callback if isinstance(callback, Progress) else CallbackProgress(callback)
 
 
 def guidance_scale(method: Method) -> float | None:
-    """The guidance scale that a method ends with, None where it has none."""
+    """The guidance scale of a method at the end of a run; None where it has none."""
     combine = method.combine.combine if isinstance(method.combine, Bounded) else method.combine
     scale = getattr(combine, "scale", None)
     return scale.corners[-1][1] if isinstance(scale, Ramp) else scale

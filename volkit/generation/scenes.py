@@ -1,4 +1,4 @@
-"""What learns from a prior: a representation of the kind that was asked for, as fine as the prior can see."""
+"""Untrained scenes for a prior: of a kind or a config, as fine as the prior's pictures, initialised as fog."""
 
 import math
 from dataclasses import dataclass, replace
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 
-FOG_THICKNESS = 2.0  # optical, of a ray through the middle: enough to be seen, not enough to hide
-FOG_WIDTH = 0.2  # standard deviation in longest edges: at a face 4 % of the middle are left
-FOG_STEPS, FOG_POINTS = 200, 1 << 13  # in which a network learns to be fog
-MIN_RELATIVE_DENSITY = 1e-2  # of the middle: less than that is nothing
+FOG_THICKNESS = 2.0  # optical, of a ray through the centre: visible, but not opaque
+FOG_WIDTH = 0.2  # standard deviation in longest edges: at a face 4 % of the central density are left
+FOG_STEPS, FOG_POINTS = 200, 1 << 13  # of the training of a network to be fog
+MIN_RELATIVE_DENSITY = 1e-2  # of the central density: an offset of the logarithm
 
 LEARNABLE = tuple(kind for kind, config in REPRESENTATIONS.items() if config.trainable)
 MAX_SPLATS = 20_000
@@ -54,7 +54,7 @@ def initial_density(scene: Field, positions: Float[Tensor, "point 3"]) -> Float[
 
 
 def initialise(scene: Field | Splats, generator: torch.Generator) -> None:
-    """Make an untrained scene fog: splats lie in it, voxels are filled, all other fields learn it."""
+    """Initialise an untrained scene as fog: splats are drawn from it, voxels set to it, other fields trained on it."""
     if isinstance(scene, Splats):
         offsets = torch.randn(scene.config.count, 3, generator=generator, device=generator.device)
         middle, width = offsets.new_tensor(scene.domain.centre), FOG_WIDTH * max(scene.domain.extent)
@@ -93,14 +93,14 @@ class _FogTrainee:
 
 
 def pixels_across(sampler: CameraSampler, domain: Domain) -> float:
-    """How many pixels the domain's longest edge is wide in the last pictures, in the middle of the ranges."""
+    """Width in pixels of the domain's longest edge in the final pictures, at the mean of the camera ranges."""
     size = value(sampler.size, 1.0)
     half_view = math.radians(0.25 * sum(sampler.field_of_view))
     return max(domain.extent) * 0.5 * size / math.tan(half_view) / (0.5 * sum(sampler.distance))
 
 
 def coarse_first(sampler: CameraSampler) -> CameraSampler:
-    """Half of many pixels a side while matter of a field may begin anywhere: until then its rays pass every cell."""
+    """The sampler with half the picture size while matter may appear anywhere: rays then march through every cell."""
     first = value(sampler.size, 0.0)
     if first < LARGE_PICTURE:
         return sampler
@@ -120,9 +120,9 @@ def build_scene(
     generator: torch.Generator,
     max_splats: int = MAX_SPLATS,
 ) -> Field | Splats:
-    """An untrained scene of a kind or a config, on the CPU, in the cube of that half edge; `max_splats` splats.
+    """An untrained scene of a kind or a config, on the CPU, in the cube of that half edge, of at most `max_splats`.
 
-    ValueError for a kind that cannot learn from a prior.
+    ValueError for a kind that a prior cannot train.
     """
     domain = Domain.cube(half)
     if isinstance(to, str) and to not in LEARNABLE:
@@ -138,7 +138,7 @@ def build_scene(
 def build_particle(
     scene: Field | Splats, penalties: Penalties, generator: torch.Generator, max_splats: int = MAX_SPLATS
 ) -> Particle:
-    """An untrained scene as a grey fog that learns, where it is; of splats there will be `max_splats`."""
+    """A particle of an untrained scene, initialised in place as grey fog; splats grow to `max_splats`."""
     initialise(scene, generator)
     if isinstance(scene, Splats):
         return SplatParticle(scene, penalties, MCMCStrategy(max_splats))

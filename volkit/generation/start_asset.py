@@ -1,4 +1,4 @@
-"""What there was before a prior changed it, as methods that hold on to it are shown it, and ControlNets told."""
+"""The source asset of refinement and editing, and its control pictures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,29 +16,37 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["PRIOR_STEP_SCALE", "StartAsset", "control_picture"]
 
-PRIOR_STEP_SCALE = 6.0  # of the steps through a field, for pictures as small as those that a prior sees
-CONTROL_STEP_SCALE = 4.0  # of the steps through a field: normals of what is solid change little with them
+PRIOR_STEP_SCALE = 6.0  # of the steps through a field, for pictures as small as a prior's
+CONTROL_STEP_SCALE = 4.0  # of the steps through a field: normals of solid matter depend little on them
 DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
 IDENTITY = Similarity()
 
 
 @dataclass(frozen=True)
 class StartAsset:
-    """An asset before it learns: its words, itself, and where the prior finds it."""
+    """An asset before training, and its placement in the prior's frame.
+
+    Attributes:
+        scene: the asset, frozen.
+        words: a description of it; empty where the method does not use one.
+        place: world from the prior's frame.
+        preserve: weight of the difference from it in pixels that should not change.
+        control: the kind of control pictures.
+    """
 
     scene: Representation
-    words: str = ""  # what it is; empty where the method does not ask
-    place: Similarity = IDENTITY  # world from the prior's frame
-    preserve: float = 0.0  # weight with which it is held where the prior does not ask for a change
+    words: str = ""
+    place: Similarity = IDENTITY
+    preserve: float = 0.0
     control: ControlKind = "normal"
 
     def pictures(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view h w 3"]:
-        """The scene by cameras of the prior's frame, over one colour a view, no finer than a trainee is drawn."""
+        """Pictures from cameras of the prior's frame, over a colour for each view, with the steps of a trainee."""
         picture = renderer_for(self.scene, step_scale=PRIOR_STEP_SCALE)(self.scene, cameras.transform(self.place))
         return picture.over(background[:, None, None])
 
     def control_picture(self, cameras: Cameras, size: int) -> Float[Tensor, "view 3 height width"]:
-        """The scene by cameras of the prior's frame, as a ControlNet is told it."""
+        """Control pictures from cameras of the prior's frame."""
         return control_picture(self.scene, cameras.transform(self.place), size, self.control)
 
 
@@ -46,11 +54,11 @@ class StartAsset:
 def control_picture(
     scene: Representation, cameras: Cameras, size: int, kind: ControlKind = "normal"
 ) -> Float[Tensor, "view 3 height width"]:
-    """What a ControlNet of a kind was taught to read (Zhang et al. 2023), `size` pixels a side, in [0, 1].
+    """Control pictures of a scene for a ControlNet (Zhang et al. 2023), `size` pixels a side, in [0, 1].
 
-    `normal`: `(1 - n) / 2` in the camera's frame, red to the left, green to the top, blue to the front, grey where
-    nothing is (Normal 1.1). `depth`: `1 / depth` from 0 at the farthest pixel to 1 at the nearest, 0 where nothing is
-    (MiDaS). `canny`: 1 where the colours have edges (Canny 1986), else 0.
+    `normal`: `(1 - n) / 2` in the camera's frame, red to the left, green to the top, blue to the front, grey in empty
+    pixels (Normal 1.1). `depth`: `1 / depth` from 0 at the farthest pixel to 1 at the nearest, 0 in empty pixels
+    (MiDaS). `canny`: 1 at edges of colour (Canny 1986), else 0.
     """
     scale = size / cameras.size[0, 0]
     resized = replace(cameras, intrinsics=cameras.intrinsics * scale, size=torch.full_like(cameras.size, size))

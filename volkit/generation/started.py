@@ -1,4 +1,4 @@
-"""Assets before they learn: where the prior is to find them, what of them is made ready, and how they learn."""
+"""Preparation of assets for a prior: their placement, textures and particles."""
 
 import torch
 
@@ -19,12 +19,12 @@ from volkit.representations.splat_extent import core_box
 
 __all__ = ["asset_particle", "denoise_if_noisy", "ensure_uv", "place_of"]
 
-MIN_FILL_SHARE = 0.4  # of the prior's cube: an asset between this and all of it is as large as the prior expects things
-FILL_SHARE = 0.95  # of the prior's cube that any other asset is brought to fill
+MIN_FILL_SHARE = 0.4  # of the prior's cube: an asset between this and all of it keeps its size
+FILL_SHARE = 0.95  # of the prior's cube, to which any other asset is scaled
 
 
 def place_of(scene: Representation, half: float) -> Similarity:
-    """World from the prior's frame: the identity for what fits the prior's cube, else what makes it fit."""
+    """World from the prior's frame: the identity for a scene that fits the prior's cube, else one that fits it."""
     box = core_box(scene) if isinstance(scene, Splats) else _box(scene)
     low, high = (scene.world_from_local.points(torch.tensor([corner]).float())[0] for corner in (box.lower, box.upper))
     low, high = torch.minimum(low, high), torch.maximum(low, high)
@@ -64,7 +64,7 @@ def asset_particle(
 
 
 def ensure_uv(mesh: Mesh, size: int) -> Mesh:
-    """A mesh with uv and a texture: its own, or charts of its own and what it shows baked on them."""
+    """A mesh with uv and a texture: itself, or unwrapped with its colours baked."""
     if mesh.config.texture[0]:
         return mesh
     (atlas,) = unwrap([mesh.triangles], size)
@@ -74,7 +74,7 @@ def ensure_uv(mesh: Mesh, size: int) -> Mesh:
 
 
 def denoise_if_noisy(mesh: Mesh, progress: Progress) -> Mesh:
-    """A mesh without the noise of its vertices, if it has much: pictures as coarse as a prior's cannot tell it."""
+    """A mesh smoothed if its vertices are noisy, as pictures as coarse as a prior's do not resolve such noise."""
     surface, rounds = denoise(mesh.triangles)
     if not rounds:
         return mesh

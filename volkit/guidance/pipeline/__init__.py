@@ -1,4 +1,4 @@
-"""Real priors: folders in the format of diffusers, local or from the hub."""
+"""Priors from pipelines in the format of diffusers, local folders or from the hub."""
 
 from volkit.guidance.pipeline.additions import Additions, embed_pictures
 from volkit.guidance.pipeline.lora import LoraPrior

@@ -1,4 +1,4 @@
-"""The networks of diffusers under one call: a noised batch, its times, a condition; out comes what they predict."""
+"""The networks of diffusers under one call: from a noised batch with its times and a condition to a prediction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["DENOISERS", "Denoiser", "FluxDenoiser", "PlainDenoiser", "Sd3Denoise
 
 
 class Denoiser(Protocol):
-    """A network and what it wants to be told."""
+    """A network with the inputs that it takes."""
 
     @property
     def network(self) -> Any:
@@ -22,7 +22,7 @@ class Denoiser(Protocol):
         ...
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
-        """Its prediction, in its own language and precision; `at.x` has its precision."""
+        """The prediction, in the network's own parametrisation and precision, which `at.x` must have."""
         ...
 
 
@@ -42,8 +42,8 @@ class PlainDenoiser:
 class UnetDenoiser:
     """`UNet2DConditionModel`: SD 1 and 2, SDXL, IF, ControlNet, IP-Adapter, cameras as class embeddings.
 
-    What a network takes and is not told is zero, which is what training with dropped conditions made of it. SDXL is
-    told that the picture was of its own size and not cropped. Of IF's two outputs the variance is left out.
+    Inputs without a condition are zero, as in training with dropped conditions. SDXL is given its own size as the
+    original size, without cropping. Of IF's two outputs the variance is dropped.
     """
 
     network: Any
@@ -86,7 +86,7 @@ class UnetDenoiser:
 
 @dataclass(frozen=True)
 class Sd3Denoiser:
-    """`SD3Transformer2DModel`: told τ in thousandths (Esser et al. 2024)."""
+    """`SD3Transformer2DModel`: takes τ in thousandths (Esser et al. 2024)."""
 
     network: Any
 
@@ -98,7 +98,7 @@ class Sd3Denoiser:
 
 @dataclass(frozen=True)
 class FluxDenoiser:
-    """`FluxTransformer2DModel`: told τ; 2x2 latents are one token. Distilled guidance is 1, none."""
+    """`FluxTransformer2DModel`: takes τ; 2x2 latents are one token. Distilled guidance is 1, that is, none."""
 
     network: Any
 

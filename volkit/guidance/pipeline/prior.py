@@ -1,4 +1,4 @@
-"""A pipeline of diffusers as a prior: whatever its network predicts, what comes out is ε."""
+"""A pipeline of diffusers as a prior: whatever its network predicts, `eps` is ε."""
 
 import math
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ ADVICE = Advice()
 
 @dataclass(frozen=True)
 class PipelinePrior:
-    """A frozen network with its words, its space of pictures and its noise schedule.
+    """A frozen network with its text encoders, codec and noise schedule.
 
-    The network runs in its own precision; what comes in and goes out keeps that of the pictures.
+    The network runs in its own precision; inputs and outputs have that of the pictures.
     """
 
     denoiser: Denoiser
@@ -41,33 +41,33 @@ class PipelinePrior:
 
     @property
     def controlled(self) -> bool:
-        """Whether it hears a control picture: a ControlNet was put on it."""
+        """Whether it takes a control picture: a ControlNet was added."""
         return getattr(self.denoiser, "control", None) is not None
 
     @property
     def size(self) -> int:
-        """Pixels a side of the pictures that it was taught."""
+        """Pixels a side of the pictures that it was trained on."""
         return self.codec.size
 
     @property
     def bounded(self) -> bool:
-        """Whether x̂0 is to be kept in [-1, 1], where pixels lie."""
+        """Whether x̂0 is clamped to [-1, 1], the range of pixels."""
         return self.advice.bounded and isinstance(self.codec, PixelCodec)
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
-        """Into the space of the network."""
+        """Pictures to the space of the network."""
         return self.codec.encode(pictures)
 
     def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
-        """Back to pictures."""
+        """The space of the network to pictures."""
         return self.codec.decode(x)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """What the network is told for these texts, a row each."""
+        """The condition of these texts, a row for each."""
         return self.embed_texts(texts)
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
-        """The network's prediction, turned into ε."""
+        """The network's prediction, converted to ε."""
         dtype = self.denoiser.network.dtype
         converted = condition.expand(len(at.x)).map(lambda member: member.to(at.x.device, dtype))
         output = self.denoiser(Noised(at.x.to(dtype), at.t), converted).to(at.x.dtype)
@@ -82,14 +82,25 @@ def open_prior(
     additions: Additions | None = None,
     size: int | None = None,
 ) -> PipelinePrior:
-    """Load a pipeline from a local folder or by hub name; `size` is that of its pictures if not the network's own.
+    """Load a pipeline from a local folder or by its name on the hub.
 
-    A network whose configuration says `"views": n` sees n neighbouring views jointly.
+    A network whose configuration has `"views": n` attends to n neighbouring views jointly.
+
+    Args:
+        name: folder or hub name.
+        device: of the network.
+        dtype: of the network's weights.
+        additions: LoRA weights, ControlNet, IP-Adapter.
+        size: pixels a side of its pictures; None: the network's own.
+
+    Raises:
+        FileNotFoundError: there is no such pipeline, or a part of it is missing.
+        ValueError: an unknown network, scheduler or addition.
     """
     folder, device = open_folder(name), torch.device(device)
     kind = folder.index[folder.denoiser][1]
     if kind not in DENOISERS:
-        raise ValueError(f"{folder.path}: cannot ask a {kind}; known are {', '.join(DENOISERS)}")
+        raise ValueError(f"{folder.path}: cannot use a {kind}; known are {', '.join(DENOISERS)}")
     schedule, prediction = _schedule(folder)
     denoiser = _extend(folder.load(folder.denoiser, dtype), additions or Additions(), dtype)
     for network in (denoiser.network, getattr(denoiser, "control", None)):
@@ -108,7 +119,7 @@ def _freeze(network: Any, device: torch.device) -> Any:
 
 
 def _schedule(folder: Folder) -> tuple[NoiseSchedule, str]:
-    """α, σ and the language of the predictions, from the scheduler's configuration."""
+    """The noise schedule and the kind of prediction, from the scheduler's configuration."""
     config = folder.config("scheduler")
     if "FlowMatch" in folder.index["scheduler"][1]:
         return NoiseSchedule.rectified_flow(config["num_train_timesteps"]), "flow_prediction"
@@ -124,12 +135,12 @@ def _schedule(folder: Folder) -> tuple[NoiseSchedule, str]:
 
 
 def _native_size(config: dict[str, Any]) -> int:
-    """The side of what the network was trained on; Flux does not say, its pipeline does: 128."""
+    """The side of the network's training inputs; 128 for Flux, whose configuration lacks it."""
     return config.get("sample_size") or 128
 
 
 def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int | None) -> Codec:
-    """An autoencoder where there is one; else pixels, folded where a network takes a multiple of their channels."""
+    """The autoencoder if there is one; else pixels, in blocks where the network takes a multiple of 3 channels."""
     config = folder.config(folder.denoiser)
     if "vae" not in folder.index:
         block = math.isqrt(config["in_channels"] // 3)
@@ -141,10 +152,10 @@ def _codec(folder: Folder, device: torch.device, dtype: torch.dtype, size: int |
 
 
 def _extend(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:
-    """The network with what is added to it, under its call."""
+    """The network with its additions, as a denoiser."""
     kind = type(network).__name__
     if (additions.control or additions.image_prompt) and kind != "UNet2DConditionModel":
-        raise ValueError(f"a ControlNet or an IP-Adapter goes on a UNet2DConditionModel, and this is a {kind}")
+        raise ValueError(f"a ControlNet or an IP-Adapter needs a UNet2DConditionModel, and this is a {kind}")
     if additions.lora:
         add_lora(network, additions.lora)
     if additions.image_prompt:
@@ -157,9 +168,7 @@ def _extend(network: Any, additions: Additions, dtype: torch.dtype) -> Denoiser:
 
 @dataclass
 class JointAttention:
-    """Self-attention over several views at once (MVDream, arXiv 2308.16512): its tokens are those of `views`
-    neighbouring rows of the batch, with the weights of one.
-    """
+    """Self-attention over the tokens of `views` neighbouring rows of a batch (MVDream, arXiv 2308.16512)."""
 
     views: int
     within: Any  # the processor for a single picture
@@ -171,14 +180,14 @@ class JointAttention:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """Lay the views end to end, attend, cut them apart."""
+        """Concatenate the tokens of views, attend, and split them again."""
         rows, tokens, width = hidden_states.shape
         joined = hidden_states.reshape(rows // self.views, self.views * tokens, width)
         return self.within(attn, joined, encoder_hidden_states, attention_mask).reshape(rows, tokens, width)
 
 
 def attend_jointly(network: Any, views: int) -> None:
-    """Make every self-attention of a UNet see `views` views."""
+    """Make every self-attention of a UNet attend to `views` views jointly."""
     processors = {
         name: JointAttention(views, processor) if ".attn1." in name else processor
         for name, processor in network.attn_processors.items()

@@ -1,4 +1,4 @@
-"""From words to what a network is told: each text is embedded once, and the encoders are dropped after."""
+"""Text conditions of a pipeline: each text is embedded once, and the encoders are dropped afterwards."""
 
 import gc
 import warnings
@@ -17,7 +17,7 @@ __all__ = ["TextEmbedder"]
 
 @dataclass(frozen=True)
 class TextEmbedder:
-    """The words of a pipeline; its text encoders are in memory only while new texts are embedded."""
+    """The text encoders of a pipeline, which are in memory only while new texts are embedded."""
 
     folder: Folder
     device: torch.device
@@ -25,7 +25,7 @@ class TextEmbedder:
     cache: dict[str, Condition] = field(default_factory=dict)
 
     def __call__(self, texts: Sequence[str]) -> Condition:
-        """A row a text."""
+        """The condition of these texts, a row for each."""
         new = [text for text in dict.fromkeys(texts) if text not in self.cache]
         if new and "text_encoder" in self.folder.index:
             several = "text_encoder_2" in self.folder.index
@@ -49,7 +49,7 @@ class TextEmbedder:
 
     @torch.no_grad()
     def _by_pipeline(self, texts: list[str]) -> list[Condition]:
-        """Several encoders: joined as the pipeline itself joins them (SDXL, SD3, Flux)."""
+        """Several encoders, combined by the pipeline itself (SDXL, SD3, Flux)."""
         kind = getattr(library("diffusers"), self.folder.index["pipeline"][1])
         absent: dict[str, Any] = {part: None for part in (self.folder.denoiser, "vae")}
         pipeline = kind.from_pretrained(self.folder.path, dtype=self.dtype, **absent).to(self.device)
@@ -64,14 +64,14 @@ class TextEmbedder:
 
 
 def _check_prompt(tokenizer: Any, text: str, length: int) -> None:
-    """Refuse words that the tokenizer never saw; say when a prompt is longer than what is read."""
+    """Refuse words that the tokenizer does not know; warn where a prompt is truncated."""
     unknown = tokenizer.unk_token_id
     if unknown is not None and unknown not in (tokenizer.eos_token_id, tokenizer.pad_token_id):  # CLIP's are one
         unknown_words = [
             word for word in text.split() if unknown in tokenizer(word, add_special_tokens=False).input_ids
         ]
         if unknown_words:
-            raise ValueError(f"the prompt '{text}' has words that this prior never saw: {', '.join(unknown_words)}")
+            raise ValueError(f"the prompt '{text}' has words unknown to this prior: {', '.join(unknown_words)}")
     count = len(tokenizer(text).input_ids)
     if count > length:
         warnings.warn(
@@ -80,5 +80,5 @@ def _check_prompt(tokenizer: Any, text: str, length: int) -> None:
 
 
 def _wants_mask(encoder: Any) -> bool:
-    """Clip attends to its padding, T5 does not."""
+    """Whether padding is masked: CLIP attends to it, T5 does not."""
     return bool(getattr(encoder.config, "use_attention_mask", None)) or encoder.config.model_type == "t5"
