@@ -1,4 +1,4 @@
-"""The colour of each texel, from pictures of the source that see it."""
+"""Baking of textures: the colour of each texel from pictures of the source that show it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,21 +15,19 @@ from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["bake_texture"]
 
-MIN_COSINE = 0.2  # cosine to a surface below which a view says little of its colour
-COSINE_POWER = 2  # power of that cosine in a view's weight
-DEPTH_TOLERANCE = 0.01  # of the box's diagonal, by which a texel may miss the depth that the source shows
-TEXELS_AT_ONCE = 1 << 16  # texels at once: what 64 views tell of them is at most 80 MiB
+MIN_COSINE = 0.2  # cosine to a surface below which a view does not count
+COSINE_POWER = 2  # of that cosine in a view's weight
+DEPTH_TOLERANCE = 0.01  # of the box's diagonal: largest difference of a texel from the depth of the source
+TEXELS_AT_ONCE = 1 << 16  # their observations by 64 views take at most 80 MiB
 MEDIAN_STEPS = 4  # towards the geometric median (Weiszfeld 1937)
-MEDIAN_SOFTENING = 0.02  # in colour: what is nearer to the median than this counts as if it were there
-MAX_TEXELS_PER_PIXEL = (
-    1.5  # texels along a pixel, from which on more tell nothing: of 2 by 2 one is asked; gutters allow no more
-)
-MAX_TREE_POINTS = 200_000  # places that unseen texels take their colour from
+MEDIAN_SOFTENING = 0.02  # added to distances of colours from the median
+MAX_TEXELS_PER_PIXEL = 1.5  # of a useful texture: finer ones are baked at half the size and interpolated
+MAX_TREE_POINTS = 200_000  # texels from which hidden ones take their colour
 
 
 @dataclass(frozen=True)
 class View:
-    """A picture of the source: colour and opacity in half precision, and where its light ends."""
+    """A picture of the source: colour and opacity in half precision, and the median depth."""
 
     camera: Cameras
     rgba: Float[Tensor, "4 height width"]
@@ -40,11 +38,22 @@ class View:
 def bake_texture(
     scene: Representation, atlases: Sequence[Atlas], cameras: Cameras, size: int, *, lit: bool = False
 ) -> UInt8[Tensor, "height width 4"]:
-    """Base colour: the geometric median over the views that see a texel, which sheen and what stands before it do not
-    move; or, `lit`, their mean, which is nearest to what is seen.
+    """Bake the base colour of surfaces from pictures of a scene.
 
-    A view counts by `cos^2 / distance^2` where the source's median depth is the texel's own. Texels that nobody sees
-    take the colour of the nearest that is seen, gutters between charts that of the nearest on the texture.
+    A texel gets the geometric median over the views that show it, which is robust to highlights and occluders; with
+    `lit` the mean, which is closest to the pictures. A view is weighted by `cos^2 / distance^2` where the source's
+    median depth agrees with the texel's. Hidden texels take the colour of the nearest visible one, gutters between
+    charts that of the nearest texel of a chart.
+
+    Args:
+        scene: the source.
+        atlases: surfaces on one texture, in the scene's local frame.
+        cameras: world frame.
+        size: texels a side.
+        lit: whether to keep the light of the capture.
+
+    Raises:
+        ValueError: no camera sees the surface.
     """
     place = scene.world_from_local
     useful = MAX_TEXELS_PER_PIXEL * _pixels(atlases[0], cameras.transform(place.inverse()))
@@ -76,7 +85,7 @@ def _pixels(atlas: Atlas, cameras: Cameras) -> float:
 
 
 def _points(atlas: Atlas, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Texels of a level, where they lie and which way they look, local frame."""
+    """Texels of a level, their positions and normals, local frame."""
     texel, face, where = atlas.texels(size)
     normals = atlas.surface.normals[atlas.surface.faces[face]]
     return texel, (atlas.surface.corners[face] * where[..., None]).sum(1), (normals * where[..., None]).sum(1)
@@ -90,7 +99,7 @@ def _view(scene: Representation, camera: Cameras) -> View:
 
 
 def _colour(views: list[View], world: Tensor, normal: Tensor, tolerance: float, lit: bool) -> tuple[Tensor, Tensor]:
-    """Colours of texels, and whether any view knows them."""
+    """Colours of texels, and which are visible in any view."""
     slants, distances = _cosines_and_distances(torch.cat([view.camera.centres for view in views]), world, normal)
     each = zip(views, slants, distances, strict=True)
     observations = zip(
@@ -107,8 +116,8 @@ def _colour(views: list[View], world: Tensor, normal: Tensor, tolerance: float, 
 def _cosines_and_distances(
     centres: Float[Tensor, "camera 3"], world: Float[Tensor, "texel 3"], normal: Float[Tensor, "texel 3"]
 ) -> tuple[Float[Tensor, "camera texel"], Float[Tensor, "camera texel"]]:
-    """Cosine between the normal and the way to each camera, and how far that is."""
-    middle = world.mean(0)  # products of what is far from the origin would cancel
+    """Cosine between the normal and the direction to each camera, and the distance."""
+    middle = world.mean(0)  # avoids cancellation far from the origin
     centres, world = centres - middle, world - middle
     distance = torch.cdist(centres, world).clamp_min(1e-9)
     return (centres @ normal.T - (world * normal).sum(-1)) / distance, distance
@@ -117,7 +126,7 @@ def _cosines_and_distances(
 def _weighted_means(
     rows: Int[Tensor, " look"], colours: Float[Tensor, "look 3"], weights: Float[Tensor, " look"], count: int
 ) -> tuple[Float[Tensor, "texel 3"], Bool[Tensor, " texel"]]:
-    """Weighted mean of the looks at each texel, and which have any."""
+    """Weighted mean of the observations of each texel, and which have any."""
     weight = weights[:, None]
     sums = torch.zeros(count, 4).index_add_(0, rows, torch.cat([colours * weight, weight], 1))
     return sums[:, :3] / sums[:, 3:].clamp_min(1e-12), sums[:, 3] > 0
@@ -126,7 +135,7 @@ def _weighted_means(
 def _observe(
     view: View, world: Tensor, slant: Float[Tensor, " texel"], distance: Float[Tensor, " texel"], tolerance: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The texels that one view sees, their colours in it, and how much it knows of them."""
+    """The texels that one view shows, their colours in it, and their weights."""
     camera, facing = view.camera, (slant > MIN_COSINE).nonzero()[:, 0]
     pixels, ahead = camera.project(0, world[facing])
     inside = ((pixels >= 0.5) & (pixels < camera.size[0] - 0.5)).all(-1) & (ahead > 0)
@@ -140,14 +149,14 @@ def _observe(
 
 
 def _interpolate(image: Float[Tensor, "channel height width"], pixels: Float[Tensor, "point 2"]) -> Tensor:
-    """An image between its pixels, whose centres are at integer + 0.5."""
+    """Bilinear interpolation of an image, whose pixel centres are at integer + 0.5."""
     size = pixels.new_tensor([image.shape[2], image.shape[1]])
     grid = (2.0 * pixels / size - 1.0)[None, None]
     return functional.grid_sample(image[None].float(), grid, align_corners=False)[0, :, 0].T
 
 
 def _nearest(covered: Float[Tensor, "place 3"], baked: Float[Tensor, "texel 3"]) -> Tensor:
-    """Which of the known places is nearest to each that is asked; of very many, every so manieth."""
+    """The nearest covered texel of each hidden one; of more than `MAX_TREE_POINTS`, evenly spaced ones."""
     from scipy.spatial import KDTree
 
     stride = -(-len(covered) // MAX_TREE_POINTS)

@@ -1,4 +1,4 @@
-"""Solids that engines collide with: closed, convex, few of them."""
+"""Colliders of engines: a few closed, convex solids."""
 
 import numpy as np
 import torch
@@ -15,18 +15,19 @@ __all__ = ["ColliderShape", "build_colliders"]
 MAX_VERTICES = 128
 MAX_PIECE_VERTICES = 64  # PhysX on a GPU (PxConvexMeshDesc, note)
 MAX_PIECES = 32
-# Wei et al. 2022, section 6, keep 0.05 of the unit cube and search 150 times, 3 cuts ahead: 100 s for a chair of 8000
-# faces. By these as many hulls take 21 s and lie 0.0098 of the diagonal off the surface on average, instead of 0.0095.
+# Wei et al. 2022, section 6, allow a concavity of 0.05 and search 150 times, 3 cuts ahead: 100 s for a chair of 8000
+# faces. With these values as many hulls take 21 s, and are 0.0098 of the diagonal off the surface, instead of 0.0095.
 MAX_SEARCHED_FACES, CONCAVITY, SEARCH_COUNT, SEARCH_DEPTH = 3_000, 0.08, 20, 2
-CONVEX_SHARE = 0.98  # of its hull's volume, from which on a surface is its own hull
-MIN_THICKNESS = 1e-3  # of the diagonal: what is flat gets as much body
-MAX_UPRIGHT_VOLUME = 1.1  # volumes of the best box that one along the axes may have: it is the one that people expect
+CONVEX_SHARE = 0.98  # of its hull's volume, from which a surface counts as convex
+MIN_THICKNESS = 1e-3  # of the diagonal, to which flat colliders are thickened
+MAX_UPRIGHT_VOLUME = 1.1  # of the smallest box's, up to which an axis-aligned one is preferred
 
 
 def build_colliders(surface: Triangles, shape: ColliderShape, seed: int = 0) -> tuple[Triangles, ...]:
-    """One convex hull, at most 32 hulls that follow the shape (CoACD, Wei et al. 2022), or the smallest box.
+    """Colliders of a surface: one convex hull, at most 32 hulls (CoACD, Wei et al. 2022), or the smallest box.
 
-    A hull has at most 128 vertices, one of several at most 64; all lie about the surface's frame, faces outward.
+    A single hull has at most 128 vertices, one of several at most 64; all are in the surface's frame, faces outward.
+    ValueError for a surface without faces.
     """
     if not len(surface):
         raise ValueError("collider: the surface has no faces")
@@ -49,15 +50,20 @@ def _pieces(surface: Triangles, seed: int) -> tuple[Triangles, ...]:
     solid = simplify(surface, MAX_SEARCHED_FACES)
     coacd.set_log_level("error")
     parts = coacd.run_coacd(
-        coacd.Mesh(solid.vertices.double().numpy(), solid.faces.numpy()), threshold=CONCAVITY,
-        max_convex_hull=MAX_PIECES, decimate=True, max_ch_vertex=MAX_PIECE_VERTICES, seed=seed,
-        mcts_iterations=SEARCH_COUNT, mcts_max_depth=SEARCH_DEPTH,
-    )  # fmt: skip
+        coacd.Mesh(solid.vertices.double().numpy(), solid.faces.numpy()),
+        threshold=CONCAVITY,
+        max_convex_hull=MAX_PIECES,
+        decimate=True,
+        max_ch_vertex=MAX_PIECE_VERTICES,
+        seed=seed,
+        mcts_iterations=SEARCH_COUNT,
+        mcts_max_depth=SEARCH_DEPTH,
+    )
     return tuple(_hull(torch.from_numpy(np.asarray(points)).float(), MAX_PIECE_VERTICES) for points, _ in parts)
 
 
 def _hull(points: Float[Tensor, "point 3"], max_vertices: int) -> Triangles:
-    """The convex hull of points, or of those of its vertices that, farthest first, matter most to it."""
+    """The convex hull of points, with at most `max_vertices` of its vertices, chosen farthest first."""
     from scipy.spatial import ConvexHull
 
     places, thin = _thicken(points)
@@ -84,7 +90,7 @@ def _hull(points: Float[Tensor, "point 3"], max_vertices: int) -> Triangles:
 
 
 def _add_spanning(places: np.ndarray, chosen: list[int]) -> list[int]:
-    """Points farthest along and across what is chosen, until they are not all in one plane."""
+    """The chosen points and the farthest ones from their line or plane, until they span a volume."""
     middle = places[chosen].mean(0)
     for _ in range(4 - np.linalg.matrix_rank(places[chosen] - middle, tol=1e-6 * np.ptp(places))):
         _, _, axes = np.linalg.svd(places[chosen] - middle)
@@ -94,7 +100,7 @@ def _add_spanning(places: np.ndarray, chosen: list[int]) -> list[int]:
 
 
 def _thicken(points: Float[Tensor, "point 3"]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points in double precision, and where they lie in one plane, half of the thickness that they are given."""
+    """Points in float64, and for those in one plane the offset by which they are thickened to both sides."""
     places = points.double().numpy()
     _, spread, axes = np.linalg.svd(places - places.mean(0), full_matrices=False)
     diagonal = float(np.linalg.norm(np.ptp(places, axis=0)))
@@ -103,11 +109,11 @@ def _thicken(points: Float[Tensor, "point 3"]) -> tuple[np.ndarray, np.ndarray |
 
 
 def _box(surface: Triangles) -> Triangles:
-    """The smallest box in any direction, or the one along the axes where that is hardly larger."""
+    """The smallest box of any rotation, or the axis-aligned one where that is hardly larger."""
     import trimesh
 
     points = surface.vertices[surface.faces.unique()].double()
-    hull = _hull(points.float(), MAX_VERTICES).vertices.double()  # says which way; all points say how far
+    hull = _hull(points.float(), MAX_VERTICES).vertices.double()  # for the rotation alone
     rotation = torch.from_numpy(trimesh.bounds.oriented_bounds(hull.numpy())[0])[:3, :3]
     low, high = points.amin(0), points.amax(0)
     rotated = points @ rotation.T

@@ -1,4 +1,4 @@
-"""The surface of what can only be looked at: depths of many cameras, fused (Curless and Levoy 1996)."""
+"""Surfaces from depth pictures of many cameras, by TSDF fusion (Curless and Levoy 1996)."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["fuse_depths"]
 
-BAND = 4.0  # lattice spacings, in front of a depth and behind it, within which distances are believed
-# Bands behind a depth up to which a point still counts as inside, and how much: at 0 a chair's seat had holes, at 0.3
-# two thirds more pixels lay outside its outline than at 0.15.
+BAND = 4.0  # lattice spacings, the truncation distance in front of a depth and behind it
+# Bands behind a depth up to which a point counts as inside, and its weight: at 0 the seat of a chair had holes, at 0.3
+# two thirds more pixels were outside its outline than at 0.15.
 TRUNCATION_CELLS, HIDDEN_SHARE = 4.0, 0.15
-MIN_CAMERAS = 2.0  # cameras that say something of a point, at least: what one alone sees is as often a floater
-MIN_COSINE = 0.1  # least weight of a view, by the cosine to the surface: depths that slant are wrong by more
-SPREAD_BANDS = 0.5  # bands between the median depth and the mean one at which a view counts half
+MIN_CAMERAS = 2.0  # smallest number of cameras of a point: surfaces seen by one alone are often floaters
+MIN_COSINE = 0.1  # smallest weight of a view, by the cosine to the surface: slanted depths are less accurate
+SPREAD_BANDS = 0.5  # bands between the median and the mean depth at which a view has half its weight
 
 
 @torch.no_grad()
@@ -59,14 +59,14 @@ def fuse_depths(scene: Representation, box: Domain, cameras: Cameras, cells: int
 
 @dataclass(frozen=True)
 class _View:
-    """What one camera sees: median depth, what its slant leaves of its worth, how far its light is lost from there."""
+    """The depth picture of one camera: median depth, weight by its slant, and difference of the mean depth from it."""
 
     depth: Float[Tensor, "height width"]
     cosine: Float[Tensor, "height width"]
     spread: Float[Tensor, "height width"]
 
     def weight(self, band: float) -> Float[Tensor, "height width"]:
-        """The weight of a depth, 1 where nothing is seen."""
+        """The weight of each depth, 1 in empty pixels."""
         sharp = 1.0 / (1.0 + (self.spread / (SPREAD_BANDS * band)).square())
         return torch.where(self.depth.isfinite(), self.cosine * sharp, 1.0)
 
@@ -80,7 +80,7 @@ def _view(scene: Representation, camera: Cameras) -> _View:
 
 
 def _fuse(world: Tensor, cameras: Cameras, number: int, view: _View, band: float, sums: Tensor) -> None:
-    """Add what one camera says of the points."""
+    """Add the truncated distances of one camera to the sums of the points."""
     pixels, ahead = cameras.project(number, world)
     width, height = cameras.size[number].tolist()
     column, row = pixels.unbind(-1)

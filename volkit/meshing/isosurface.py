@@ -1,4 +1,4 @@
-"""The surface of a field: where its density is what it is at the depths that cameras see."""
+"""Isosurfaces of fields, at the density that they have at the depths seen by cameras."""
 
 import torch
 from torch.nn import functional
@@ -14,22 +14,25 @@ from volkit.typing import Bool, Float, Int, Tensor
 __all__ = ["extract_isosurface", "fill_inside", "opaque_density"]
 
 RAY_COUNT = 1 << 14
-SURFACE_OPACITY = 0.9  # opacity of rays that say where a surface is
-SOFT_SHARE = 0.01  # share of the surface that may be less dense than the level: at the median one, cloth had holes
-POINTS_AT_ONCE = 1 << 18  # points asked at once
-MAX_LOG_RATIO = 3.0  # of log(density / level): what is far from the surface must not move it
-TUNNEL_SPACINGS = 2  # lattice spacings: passages less than twice as wide are shut
-BLUR_SPACINGS = (
-    0.8  # lattice spacings, deviation of a Gaussian: density is rough as a grid is fine; 1 thins what is thin
-)
+SURFACE_OPACITY = 0.9  # smallest opacity of rays that measure the density of the surface
+SOFT_SHARE = 0.01  # share of the surface that may be less dense than the level: with the median, cloth had holes
+POINTS_AT_ONCE = 1 << 18
+MAX_LOG_RATIO = 3.0  # of log(density / level): values far from the surface must not move it
+TUNNEL_SPACINGS = 2  # lattice spacings: passages less than twice as wide are closed
+BLUR_SPACINGS = 0.8  # lattice spacings, deviation of the Gaussian that smooths density; 1 erodes thin parts
 
 
 @torch.no_grad()
 def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -> float:
-    """The level of a field's surface: of the densities where rays of world-frame cameras lose half of their light, that
-    below which SOFT of them lie.
+    """The density of a field's surface: the `SOFT_SHARE` quantile of densities at the median depths of rays.
 
-    ValueError where no ray ends in the field.
+    Args:
+        field: the scene.
+        cameras: world frame.
+        generator: draws the rays; on the cameras' device.
+
+    Raises:
+        ValueError: no ray ends in the field.
     """
     rays = cameras.random_rays(RAY_COUNT, generator).to(field.device)
     rendered = VolumeRenderer().rays(field, rays)
@@ -46,8 +49,8 @@ def opaque_density(field: Field, cameras: Cameras, generator: torch.Generator) -
 def extract_isosurface(field: Field, level: float, cells: int) -> Triangles:
     """Marching cubes of log(density / level), smoothed, on a lattice over the blocks that may hold matter; local frame.
 
-    What neither the cameras of its capture nor the outside lead to is taken for full. `cells` counts intervals along
-    the longest side of the occupied part of the field's inner box.
+    Space that can be reached neither from the cameras of its capture nor from outside is filled. `cells` counts
+    intervals along the longest side of the occupied part of the field's inner box. ValueError for an empty field.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -74,7 +77,7 @@ def _log_ratio(field: Field, positions: Float[Tensor, "point 3"], level: float) 
 
 
 def _camera_places(field: Field, lattice: Lattice) -> Int[Tensor, "place 3"]:
-    """The lattice points next to where cameras stood, of those that stood in it."""
+    """The lattice points next to the capture's cameras, of those inside the lattice."""
     if field.capture is None:
         return torch.zeros(0, 3, dtype=torch.long)
     positions = field.world_from_local.inverse().points(field.capture.cameras.centres.cpu())
@@ -83,16 +86,15 @@ def _camera_places(field: Field, lattice: Lattice) -> Int[Tensor, "place 3"]:
 
 
 def _close_borders(lattice: Lattice, index: Tensor, values: Tensor) -> Tensor:
-    """Empty at the faces of the box: what goes on beyond it ends there, closed."""
+    """Values with empty faces of the box, so that surfaces which leave it are closed there."""
     edge = ((index == 0) | (index == torch.tensor(lattice.shape) - 1)).any(-1)
     return torch.where(edge, -MAX_LOG_RATIO, values)
 
 
 def fill_inside(values: Float[Tensor, "x y z"], free: Int[Tensor, "place 3"], full: float) -> Float[Tensor, "x y z"]:
-    """Values, positive in matter, with `full` wherever neither what lies beyond the lattice nor `free` places lead.
+    """Values, positive in matter, set to `full` where a ball cannot come from outside or from `free` places.
 
-    A ball of the tunnel's radius must pass (morphological closing); within that radius of where it comes, nothing is
-    changed.
+    The ball has the radius `TUNNEL_SPACINGS` (morphological closing); values within that radius of its reach stay.
     """
     pad = TUNNEL_SPACINGS + 1
     matter = functional.pad(values > 0, (pad,) * 6)
@@ -107,7 +109,7 @@ def fill_inside(values: Float[Tensor, "x y z"], free: Int[Tensor, "place 3"], fu
 
 
 def _dilate(mask: Bool[Tensor, "x y z"], by: int) -> Bool[Tensor, "x y z"]:
-    """A mask and what is within so many spacings of it, along each axis."""
+    """A mask dilated by so many spacings along each axis."""
     grown = mask[None, None].float()
     for axis in range(3):
         kernel = [1, 1, 1]

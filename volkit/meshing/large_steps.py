@@ -1,4 +1,4 @@
-"""Vertices that descend in large steps without folding: gradients smoothed over the surface (Nicolet et al. 2021)."""
+"""Descent of vertices in large steps without folding, by gradients smoothed over the surface (Nicolet et al. 2021)."""
 
 import math
 
@@ -16,7 +16,7 @@ BETAS = (0.9, 0.99)
 
 
 class Smoothing:
-    """`(I + λ L)^-1` of a surface, L its combinatorial Laplacian: what spreads steps and gradients over vertices."""
+    """`(I + λ L)^-1` of a surface, L being its combinatorial Laplacian: smooths steps and gradients over vertices."""
 
     def __init__(self, surface: Triangles) -> None:
         from scipy.sparse import coo_matrix, diags, identity
@@ -34,7 +34,7 @@ class Smoothing:
         self.edge = float(edges.norm(dim=-1).mean())  # mean length
 
     def __call__(self, value: Float[Tensor, "vertex 3"]) -> Float[Tensor, "vertex 3"]:
-        """Spread values; differentiable, and its own transpose."""
+        """Smooth values; differentiable, and its own transpose."""
         return _Smooth.apply(value, self)  # pyright: ignore[reportReturnType]
 
     def solve(self, value: Float[Tensor, "vertex 3"]) -> Float[Tensor, "vertex 3"]:
@@ -54,8 +54,9 @@ class _Smooth(torch.autograd.Function):
 
 
 class LargeSteps:
-    """Descent in u = (I + lambda L) x, where L is the combinatorial Laplacian and x the vertices (equation 8), by Adam
-    with one second moment, the largest, for all of them (section 3.2), so that no direction is stretched.
+    """Descent in `u = (I + λ L) x`, x being the vertices (equation 8), by Adam with the largest second moment for all.
+
+    One second moment (section 3.2) keeps the directions of steps.
     """
 
     def __init__(self, surface: Triangles) -> None:
@@ -76,7 +77,7 @@ class LargeSteps:
 
 
 def undo_flips(before: Triangles, vertices: Float[Tensor, "vertex 3"]) -> Triangles:
-    """A surface whose vertices were moved: where a face turned over its vertices go back, until none is turned."""
+    """The surface with moved vertices, of which those of flipped faces go back until no face is flipped."""
     vertices = vertices.clone()
     while True:
         after = Triangles(vertices, before.faces)

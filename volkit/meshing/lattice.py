@@ -1,4 +1,4 @@
-"""A lattice over a box, of which only some blocks are asked, and the surface where its values change sign."""
+"""A lattice over a box, evaluated in some of its blocks, and the surface where its values change sign."""
 
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ class Lattice:
     def fill(
         self, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"], empty: float
     ) -> Float[Tensor, "x y z"]:
-        """Values of all points: those that are given, and `empty`."""
+        """Values of all points: the given ones, and `empty` elsewhere."""
         volume = torch.full(self.shape, empty)
         volume[tuple(index.unbind(-1))] = values
         return volume
@@ -67,7 +67,7 @@ def lattice_over(lower: Tensor, upper: Tensor, cells: int) -> Lattice:
 
 
 def extract_known_zero(lattice: Lattice, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"]) -> Triangles:
-    """As `extract_zero`, where only some points were asked; no surface is drawn beside the others."""
+    """As `extract_zero`, with values at some points only; there is no surface next to the others."""
     known = lattice.fill(index, torch.ones(len(index)), 0.0)
     return extract_zero(lattice, lattice.fill(index, values, -1.0), known > 0)
 
@@ -75,14 +75,14 @@ def extract_known_zero(lattice: Lattice, index: Int[Tensor, "point 3"], values: 
 def extract_zero(
     lattice: Lattice, values: Float[Tensor, "x y z"], known: Bool[Tensor, "x y z"] | None = None
 ) -> Triangles:
-    """Marching cubes (Lewiner et al. 2003, scikit-image) where values pass from below zero, outside, to above.
+    """Marching cubes (Lewiner et al. 2003, scikit-image) of the zero set of values, positive inside.
 
-    ValueError where there is none at all.
+    ValueError where there is no surface.
     """
     from skimage.measure import marching_cubes
 
     if known is not None:
-        # whatever corner of a cube the mask is read at, none of the others is unknown
+        # so that all corners of a cube are known, at whichever of them the mask is read
         known = torch.nn.functional.max_pool3d((~known)[None, None].float(), 3, 1, 1)[0, 0] == 0
     evaluated = values if known is None else values[known]
     if not bool((evaluated > 0).any()) or not bool((evaluated < 0).any()):
@@ -95,7 +95,7 @@ def extract_zero(
 
 
 def label_components(mask: Bool[Tensor, "x y z"]) -> Int[Tensor, "x y z"]:
-    """Numbers, from 1, of the pieces of a mask whose points touch along the axes; 0 outside it."""
+    """Labels, from 1, of the connected components of a mask (6-neighbourhood); 0 outside it."""
     from scipy.ndimage import label
 
     numbers = torch.zeros(mask.shape, dtype=torch.int32)

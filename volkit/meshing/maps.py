@@ -1,4 +1,4 @@
-"""What a level lost of the dense surface, kept in pictures: its normals, and how much of the sky it sees."""
+"""Normal and occlusion maps of levels, baked from the dense surface."""
 
 import math
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from volkit.typing import Float, Int, Tensor, UInt8
 
 __all__ = ["bake_normals", "bake_occlusion"]
 
-SEARCH_SHARE = 0.03  # of the dense surface's diagonal, within which it is sought before a level and behind it
+SEARCH_SHARE = 0.03  # of the dense surface's diagonal: largest distance of it from a level, to both sides
 TEXELS_AT_ONCE = 1 << 18  # texels at once
 ROUNDING_OFFSET = 0.51  # of a step of 8 bits: a flat texel is 128, 128, 255, whatever the last bit of a float says
-OCCLUSION_STRIDE = 4  # texels a side that share one look at the sky
-OCCLUSION_RAYS = 64  # rays of it
-OCCLUSION_SHARE = 0.15  # of the diagonal: what is farther shades nothing, else rooms were black
-RAY_OFFSET = 1e-4  # of the diagonal, off the surface that a look starts from
+OCCLUSION_STRIDE = 4  # texels a side that share one evaluation of occlusion
+OCCLUSION_RAYS = 64  # of an evaluation
+OCCLUSION_SHARE = 0.15  # of the diagonal: farther surfaces do not occlude, else rooms would be black
+RAY_OFFSET = 1e-4  # of the diagonal, from the surface to the origin of its rays
 
 Places = tuple[Float[Tensor, "texel 3"], Float[Tensor, "texel 3"]]
 
 
 def bake_normals(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8[Tensor, "height width 3"]:
-    """The dense surface's normals in the tangent space of each texel, as glTF reads them: `2 c / 255 - 1`, +Y up.
+    """Bake the dense surface's normals in the tangent space of each texel, as in glTF: `2 c / 255 - 1`, +Y up.
 
-    `n ~ x T + y w N x T + z N` with tangent and normal as interpolated, not made unit again (Mikkelsen 2008).
+    `n ~ x T + y w N x T + z N` with tangent and normal as interpolated, without normalisation (Mikkelsen 2008).
     """
     picture = torch.tensor([0.0, 0.0, 1.0]).repeat(size * size, 1)
     filled = torch.zeros(size * size, dtype=torch.bool)
@@ -43,11 +43,11 @@ def bake_normals(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8
             t, n = (tangents[on] * share).sum(1), (normals[on] * share).sum(1)
             b = sign[on, 0] * torch.linalg.cross(n, t)
             _, target = _project_to_dense(atlas, dense, on, where[rows])
-            # Cramer's rule: t and n are no longer at right angles between vertices
+            # Cramer's rule: interpolated t and n are not orthogonal between vertices
             inner = [(target * torch.linalg.cross(*pair)).sum(-1) for pair in ((b, n), (n, t), (t, b))]
             volume = (t * torch.linalg.cross(b, n)).sum(-1)
             found = functional.normalize(torch.stack(inner, -1) * volume.sign()[:, None], dim=-1)
-            # where tangent and normal lie in one line there is no frame, and behind the level nothing can be said
+            # there is no frame where tangent and normal are parallel, and no normal to store behind the level
             picture[texel[rows]] = torch.where(found[:, 2:] > 0, found, picture.new_tensor([0.0, 0.0, 1.0]))
     whole = fill_empty(picture.view(size, size, 3), filled.view(size, size))
     return (127.5 * whole + 127.5 + ROUNDING_OFFSET).floor().clamp(0, 255).to(torch.uint8)
@@ -56,9 +56,10 @@ def bake_normals(atlases: Sequence[Atlas], dense: Triangles, size: int) -> UInt8
 def bake_occlusion(
     atlases: Sequence[Atlas], dense: Triangles, size: int, generator: torch.Generator
 ) -> UInt8[Tensor, "height width"]:
-    """The share of the sky over a texel that is free, by the cosine; what shades counts less the farther it is.
+    """Bake ambient occlusion: the cosine-weighted share of the sky over a texel that is free.
 
-    `1 - mean of max(0, 1 - t / far)` over rays; one texel of 4 x 4 is asked, those between are linear.
+    `1 - mean of max(0, 1 - t / far)` over rays, so that farther surfaces occlude less; one texel of 4 x 4 is evaluated,
+    those between are interpolated.
     """
     coarse = max(size // OCCLUSION_STRIDE, 1)
     value, covered = torch.zeros(coarse * coarse), torch.zeros(coarse * coarse, dtype=torch.bool)
@@ -78,9 +79,9 @@ def bake_occlusion(
 def _project_to_dense(
     atlas: Atlas, dense: Triangles, face: Int[Tensor, " texel"], where: Float[Tensor, "texel 3"]
 ) -> Places:
-    """Where the dense surface lies nearest along a level's normals, and its own normal there, interpolated.
+    """The nearest point of the dense surface along a level's normals, and its interpolated normal there.
 
-    Where no ray meets it from the right side: its nearest vertex.
+    Where no ray meets its front, the nearest vertex.
     """
     surface, share = atlas.surface, where[..., None]
     start = (surface.corners[face] * share).sum(1)
@@ -107,7 +108,7 @@ def _project_to_dense(
 
 
 def _sky_visibility(dense: Triangles, places: Places, generator: torch.Generator) -> Float[Tensor, " texel"]:
-    """What is free over places on the dense surface: a spiral of rays by the cosine, turned at random at each."""
+    """The free share of the sky over places on the dense surface, by a randomly rotated spiral of rays."""
     diagonal, k = _diagonal(dense), torch.arange(OCCLUSION_RAYS)
     height, turn = (1.0 - (k + 0.5) / OCCLUSION_RAYS).sqrt(), k * math.pi * (3.0 - math.sqrt(5.0))
     found = []
@@ -125,7 +126,7 @@ def _sky_visibility(dense: Triangles, places: Places, generator: torch.Generator
 
 
 def _farthest_axis(normal: Float[Tensor, "texel 3"]) -> Float[Tensor, "texel 3"]:
-    """The axis that each normal is farthest from."""
+    """The axis farthest from each normal."""
     return functional.one_hot(normal.abs().argmin(-1), 3).to(normal)
 
 

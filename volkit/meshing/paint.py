@@ -1,4 +1,4 @@
-"""Texels that make pictures alike: least squares over all views, a running mean of Gauss-Newton's diagonal steps."""
+"""Least-squares fitting of texels to pictures, by diagonal Gauss-Newton steps averaged over views."""
 
 import torch
 from torch.nn import functional
@@ -10,14 +10,14 @@ from volkit.typing import Bool, Float, Int, Tensor, UInt8
 __all__ = ["Paint", "fill_empty", "nearest_filled", "paint_texels", "upsample"]
 
 
-VIEWS_PER_STEP = 10  # of a step
-PRIOR_SAMPLES = 0.05  # samples that the first texture counts for: what is hardly seen stays as it was
+VIEWS_PER_STEP = 10
+PRIOR_SAMPLES = 0.05  # weight of the first texture, in samples: hardly visible texels stay
 
 
 def fill_empty(
     picture: Float[Tensor, "height width channel"], filled: Bool[Tensor, "height width"]
 ) -> Float[Tensor, "height width channel"]:
-    """Every texel that is empty takes the value of the nearest that is not."""
+    """The picture with every empty texel set to the nearest filled one."""
     rows, columns, _ = nearest_filled(filled)
     return picture[rows, columns]
 
@@ -25,9 +25,9 @@ def fill_empty(
 def upsample(
     coarse: Float[Tensor, "low low channel"], covered: Bool[Tensor, "low low"], size: int
 ) -> Float[Tensor, "size size channel"]:
-    """Between the known texels of a coarser picture linear; what lies beside none of them takes what the nearest has.
+    """A coarse picture interpolated linearly between its covered texels; other texels take the nearest value.
 
-    Texels beside a chart are those within a coarse one: where its gutter is narrower than that, charts mix.
+    Charts mix where their gutter is narrower than a coarse texel.
     """
     touched = covered.to(coarse)[..., None]
     share = torch.cat([coarse * touched, touched], -1).permute(2, 0, 1)[None]
@@ -38,7 +38,7 @@ def upsample(
 def nearest_filled(
     filled: Bool[Tensor, "height width"],
 ) -> tuple[Int[Tensor, "height width"], Int[Tensor, "height width"], Float[Tensor, "height width"]]:
-    """Row and column of the filled texel nearest to each, and how far it is."""
+    """Row and column of the filled texel nearest to each, and its distance."""
     from scipy.ndimage import distance_transform_edt
 
     found = distance_transform_edt(~filled.numpy(), return_indices=True)
@@ -49,10 +49,10 @@ def nearest_filled(
 
 
 class Paint:
-    """Texels in display-referred colour, in which pictures are linear.
+    """Texels in display-referred colour, fitted to pictures, which are linear in them.
 
-    With A from texels to samples and d what pictures lack, a step adds A^T d / A^T 1 (Gilbert 1972, SIRT), both sums
-    over views of the past that fade. Texels that no picture shows stay as they were.
+    With A from texels to samples and residuals d, a step adds A^T d / A^T 1 (Gilbert 1972, SIRT), with decaying sums
+    over past views. Texels that are not in a picture keep their values.
     """
 
     def __init__(self, texture: UInt8[Tensor, "height width 4"]) -> None:
@@ -63,8 +63,7 @@ class Paint:
         self._total, self._views = torch.zeros(len(self.texels)), 0
 
     def observe(self, drawn: TexelPicture, residual: Float[Tensor, "height width 3"], fading: float) -> None:
-        """Take in what a picture lacks; every few of them texels change. `fading` is what the past keeps of its weight
-        then."""
+        """Add a picture's residual; after `VIEWS_PER_STEP` of them texels change, and past weights fade by `fading`."""
         missing = residual.reshape(-1, 3)[drawn.pixel]
         texel, weight = drawn.texel.flatten(), drawn.weight
         self._residual.index_add_(0, texel, (missing[:, None] * weight[..., None]).view(-1, 3))
@@ -94,7 +93,7 @@ class Paint:
 def paint_texels(
     texture: UInt8[Tensor, "height width 4"], texels: Float[Tensor, "texel 3"], surface_texels: Int[Tensor, " texel"]
 ) -> UInt8[Tensor, "height width 4"]:
-    """A texture with other colours at a surface's own texels, and half a gutter about them."""
+    """A texture with new colours at a surface's own texels, and half a gutter about them."""
     height, width = texture.shape[:2]
     filled = torch.zeros(height * width, dtype=torch.bool)
     filled[surface_texels] = True

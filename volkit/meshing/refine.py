@@ -1,4 +1,4 @@
-"""A mesh whose pictures are more like those of its source: vertices and texels learn from them together."""
+"""Refinement of a mesh: vertices and texels trained together on pictures of the source."""
 
 import math
 import time
@@ -21,29 +21,38 @@ from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["Refined", "refine_mesh"]
 
-RENDERING_SHARE = 0.35  # of the time, at most, goes into pictures of the source
-HELD_OUT_STRIDE, MAX_HELD_OUT = 10, 8  # every so-manieth camera is held out, at most so many
-WINDOW_MARGIN = 8  # pixels about the surface that are looked at
+RENDERING_SHARE = 0.35  # of the time, at most, for pictures of the source
+HELD_OUT_STRIDE, MAX_HELD_OUT = 10, 8  # every tenth camera is held out, at most eight
+WINDOW_MARGIN = 8  # pixels about the surface in training pictures
 WARM_UP_STEPS, FINAL_RATE = 20, 0.02  # steps until vertices move at full rate; share of it at the end
-EARLY_DECAY, LATE_DECAY = 0.8, 0.95  # what the past of texels keeps while vertices move, and once they hardly do
-LATE_SHARE = 0.6  # of the way: from here on
+EARLY_DECAY, LATE_DECAY = 0.8, 0.95  # of the past weights of texels while vertices move, and once they hardly do
+LATE_SHARE = 0.6  # of the training, from which the late decay holds
 
 
 @dataclass(frozen=True)
 class Refined:
-    """What came out, and mean PSNR over white to the source from cameras that were not learnt from."""
+    """A refined mesh, and its mean PSNR over white to the source from held-out cameras.
+
+    Attributes:
+        atlas: the refined surface.
+        texture: the refined texture.
+        psnr_before: dB.
+        psnr_after: dB.
+        views: number of training pictures.
+        steps: of training.
+    """
 
     atlas: Atlas
     texture: UInt8[Tensor, "height width 4"]
     psnr_before: float
     psnr_after: float
-    views: int  # pictures that were learnt from
+    views: int
     steps: int
 
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What one camera, in the surface's frame, sees of the source."""
+    """A picture of the source from one camera of the surface's frame."""
 
     camera: Cameras
     rgba: UInt8[Tensor, "height width 4"]  # premultiplied
@@ -58,13 +67,23 @@ def refine_mesh(
     generator: torch.Generator,
     advance: Callable[..., None] = lambda fraction, **values: None,
 ) -> Refined:
-    """Vertices and the texels of one atlas after `seconds` of learning from the source, which world-frame cameras see.
+    """Train the vertices and texels of one atlas on pictures of the source, for `seconds`.
 
-    The loss is the squared difference of pictures over black and over white, so that the source's opacity is held
-    against the surface's coverage, outlines antialiased (Laine et al. 2020). Vertices take large steps (Nicolet et al.
-    2021), and no face is left turned over; texels take those of least squares. uv and faces stay, and so do texels of
-    other atlases on the texture. The time counts pictures of the source and all but the last judgement. `advance` is
-    told the share of time that is spent, and `psnr`. ValueError where no camera sees the surface.
+    The loss is the squared difference of pictures over black and over white, which compares the source's opacity with
+    the surface's coverage, with antialiased outlines (Laine et al. 2020). Vertices take large steps (Nicolet et al.
+    2021) without flipped faces, texels least-squares steps. uv, faces and the texels of other atlases stay.
+
+    Args:
+        scene: the source.
+        atlas: the surface, in the scene's local frame.
+        texture: the start.
+        cameras: world frame; a tenth of them is held out for PSNR.
+        seconds: of rendering and training; the last measurement is not counted.
+        generator: on the CPU.
+        advance: called with the fraction of the time that is spent, and `psnr`.
+
+    Raises:
+        ValueError: no camera sees the surface.
     """
     started = time.perf_counter()
     spent = lambda: (time.perf_counter() - started) / seconds  # noqa: E731
@@ -99,7 +118,7 @@ def refine_mesh(
 def _train_step(
     surface: TexturedSurface, shape: LargeSteps, paint: Paint, view: TrainingView, progress: float, steps: int
 ) -> float:
-    """One step from one picture; its squared error over white before that."""
+    """One training step on one picture; returns its squared error over white before the step."""
     vertices = shape.vertices.detach().requires_grad_()
     drawn = surface.draw(vertices, paint.texels, view.camera)
     residual = view.rgba.float() / 255.0 - drawn.picture
@@ -122,7 +141,7 @@ def _render_view(scene: Representation, camera: Cameras) -> TrainingView:
 
 
 def _window(surface: Triangles, scene: Representation, camera: Cameras) -> Cameras | None:
-    """The part of a camera's picture that a surface may reach; None where it does not reach it at all."""
+    """The camera of the window that a surface may cover; None where it is out of view."""
     local = camera.transform(scene.world_from_local.inverse())
     points = to_homogeneous(surface.vertices, local)
     ahead = points[:, 2] > 0
@@ -145,9 +164,8 @@ def _mean_psnr(surface: TexturedSurface, shape: LargeSteps, paint: Paint, held_o
     """Mean PSNR over white, in dB."""
     found = []
     for view in held_out_views:
-        mine, theirs = (_over_white(p) for p in (surface.draw(shape.vertices, paint.texels, view.camera).picture,
-                                                 view.rgba.float() / 255.0))  # fmt: skip
-        found.append(psnr(mine, theirs) or math.inf)
+        mine = _over_white(surface.draw(shape.vertices, paint.texels, view.camera).picture)
+        found.append(psnr(mine, _over_white(view.rgba.float() / 255.0)) or math.inf)
     return sum(found) / len(found)
 
 

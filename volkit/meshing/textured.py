@@ -1,4 +1,4 @@
-"""A textured surface as a camera sees it: differentiable in its vertices, linear in its texels."""
+"""Pictures of a textured surface, differentiable in its vertices and linear in its texels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from volkit.typing import Float, Int, Tensor
 
 __all__ = ["TexelPicture", "TexturedSurface"]
 
-SAMPLES_ACROSS = 2  # samples of a pixel, in each direction
-NEAR_SHARE = 1e-3  # of the surface's diagonal: what is nearer to a camera is not drawn
+SAMPLES_ACROSS = 2  # of a pixel, in each direction
+NEAR_SHARE = 1e-3  # of the surface's diagonal: distance of the near plane
 
 
-# What samples look like, of what their texels hold, the face that each lies on and where there.
+# Shades samples: from interpolated texels, face and barycentric coordinates to colours.
 Shade = Callable[[Tensor, Int[Tensor, " sample"], Float[Tensor, "sample 3"]], Float[Tensor, "sample 3"]]
 
 
 class TexelPicture(NamedTuple):
-    """A picture, and which texels make which of its pixels."""
+    """A picture, and the texels and bilinear weights of its samples."""
 
-    picture: Float[Tensor, "height width 4"]  # colour premultiplied by opacity, and opacity
+    picture: Float[Tensor, "height width 4"]  # premultiplied colour, and opacity
     pixel: Int[Tensor, " sample"]
     texel: Int[Tensor, "sample 4"]
     weight: Float[Tensor, "sample 4"]
@@ -32,7 +32,7 @@ class TexelPicture(NamedTuple):
 
 @dataclass(frozen=True)
 class TexturedSurface:
-    """All of an unwrapped surface that stays as it is while vertices and texels change."""
+    """The constant part of an unwrapped surface whose vertices and texels change."""
 
     faces: Int[Tensor, "face 3"]
     opposite: Int[Tensor, "face 3"]
@@ -54,9 +54,9 @@ class TexturedSurface:
         camera: Cameras,
         shade: Shade | None = None,
     ) -> TexelPicture:
-        """What one pinhole camera of the surface's frame sees: four samples a pixel, outlines smoothed.
+        """The picture of one pinhole camera of the surface's frame: four samples a pixel, antialiased outlines.
 
-        Texels are colours as they are seen, unless `shade` makes colours of them.
+        Texels are display-referred colours, unless `shade` computes colours from them.
         """
         width, height = camera.size[0].tolist()
         across = (SAMPLES_ACROSS * width, SAMPLES_ACROSS * height)
@@ -91,7 +91,7 @@ class TexturedSurface:
 
 
 def to_homogeneous(points: Float[Tensor, "point 3"], camera: Cameras, across: int = 1) -> Float[Tensor, "point 3"]:
-    """Points (w x, w y, w) of one pinhole camera's picture, `across` samples a pixel in each direction."""
+    """Homogeneous points (w x, w y, w) of one pinhole camera's picture, with `across` samples along a pixel."""
     pose, (fx, fy, cx, cy) = camera.world_from_camera[0], (across * camera.intrinsics[0]).tolist()
     x, y, z = ((points - pose[:, 3]) @ pose[:, :3]).unbind(-1)
     return torch.stack([fx * x + cx * z, fy * y + cy * z, z], -1)

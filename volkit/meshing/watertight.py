@@ -1,4 +1,4 @@
-"""Faces that cannot be drawn go, holes are filled, and what is left holds water."""
+"""Watertight surfaces: degenerate faces are removed, holes filled, and the rest remeshed if necessary."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,16 @@ from volkit.typing import Int, Tensor
 
 __all__ = ["Repairs", "clean_faces", "make_watertight"]
 
-FLAT_AREA_SHARE = 1e-14  # of the squared diagonal: float32 says no more of an area
-MIN_VOLUME_SHARE = 1e-9  # of the cubed diagonal, that a solid holds at least
-GAP_SHARE = 1e-5  # of the diagonal, between vertices of parts that touched: readers join what lies in one place
-SKIN_SPACINGS = 1.0  # lattice spacings, within which a surface stops water
-SAMPLES_PER_SQUARE = (
-    16  # points for a square of the lattice's spacing: none of them is farther from the next than half of it
-)
+FLAT_AREA_SHARE = 1e-14  # of the squared diagonal: the accuracy of areas in float32
+MIN_VOLUME_SHARE = 1e-9  # of the cubed diagonal, smallest volume of a solid
+GAP_SHARE = 1e-5  # of the diagonal, between vertices of parts that touch: readers merge coincident vertices
+SKIN_SPACINGS = 1.0  # lattice spacings from a surface that count as its wall
+SAMPLES_PER_SQUARE = 16  # points for a square of the lattice's spacing, at most half of it from each other
 
 
 @dataclass(frozen=True)
 class Repairs:
-    """Faces that were left out, and why."""
+    """The numbers of removed faces, by reason."""
 
     not_finite: int = 0
     without_area: int = 0
@@ -30,9 +28,9 @@ class Repairs:
 
 
 def clean_faces(surface: Triangles) -> tuple[Triangles, Repairs]:
-    """Faces with finite corners, with an area, each once; vertices in one place are one. ValueError where none is left.
+    """A surface without degenerate and repeated faces, and with coincident vertices merged.
 
-    Both sides of a sheet are two faces.
+    The two sides of a sheet are different faces. ValueError where no face is left.
     """
     finite = surface.vertices.isfinite().all(-1)[surface.faces].all(-1)
     remaining = surface.keep(finite)
@@ -44,7 +42,7 @@ def clean_faces(surface: Triangles) -> tuple[Triangles, Repairs]:
     solid = remaining.areas > FLAT_AREA_SHARE * size * size
     if not bool(solid.any()):
         raise ValueError(f"mesh: no face is left: {len(surface)} faces have no area or no finite corners")
-    # the smallest corner first: turns of one face become the same row, its back does not
+    # the smallest corner first: rotations of one face become the same row, its reverse does not
     faces = remaining.faces[solid]
     turn = (faces.argmin(1, keepdim=True) + torch.arange(3)) % 3
     first = np.unique(faces.gather(1, turn).numpy(), axis=0, return_index=True)[1]
@@ -56,22 +54,22 @@ def clean_faces(surface: Triangles) -> tuple[Triangles, Repairs]:
 
 
 def make_watertight(surface: Triangles, cells: int = 160) -> Triangles:
-    """A surface that holds water: each edge has two faces, and manifold3d takes it for a solid.
+    """A watertight surface: each edge has two faces, and manifold3d accepts it as a solid.
 
-    Holes are filled with fans about their middles. What is no solid even so (faces that look both ways, sheets) is
-    drawn anew: marching cubes of the distance, on a lattice of `cells` along the longest side, of all that water from
-    outside does not reach; it lies half a spacing farther out.
+    Holes are filled with fans about their centres. A surface that is no solid even so (inconsistent faces, sheets) is
+    remeshed: marching cubes of the distance, on a lattice of `cells` along the longest side, around all that a flood
+    from outside does not reach. ValueError where that fails, too.
     """
     clean, _ = clean_faces(surface)
     filled = _fill_holes(clean)
     found = _as_solid(filled) or _as_solid(_remesh(filled, cells))
     if found is None:
-        raise ValueError("mesh: the surface cannot be made to hold water; ask for one that need not be watertight")
+        raise ValueError("mesh: the surface cannot be made watertight; set watertight to False")
     return found
 
 
 def _as_solid(surface: Triangles) -> Triangles | None:
-    """A surface as manifold3d has it, outward; None where it is none of a solid."""
+    """A surface as manifold3d's solid, faces outward; None where it is no solid."""
     from manifold3d import Error, Manifold, Mesh
 
     faces = surface.faces.numpy().astype(np.uint32)
@@ -87,14 +85,14 @@ def _as_solid(surface: Triangles) -> Triangles | None:
 
 
 def _separate(surface: Triangles, gap: float) -> Triangles:
-    """Vertices in one place, where parts touch, each a little farther into its own part."""
+    """The surface with coincident vertices of touching parts moved a little into their own part."""
     _, place, count = surface.vertices.unique(dim=0, return_inverse=True, return_counts=True)
     shared = (count[place] > 1)[:, None]
     return Triangles(torch.where(shared, surface.vertices - gap * surface.normals, surface.vertices), surface.faces)
 
 
 def _fill_holes(surface: Triangles) -> Triangles:
-    """Every loop of edges that have a face on one side alone becomes a fan about its middle."""
+    """The surface with every loop of open edges closed by a fan about its centre."""
     loops = _open_loops(surface.faces)
     centres, fans = [], []
     for loop in loops:
@@ -110,9 +108,9 @@ def _fill_holes(surface: Triangles) -> Triangles:
 
 
 def _open_loops(faces: Int[Tensor, "face 3"]) -> list[Int[Tensor, " vertex"]]:
-    """Rings of vertices along the open edges of faces, in their faces' sense.
+    """Loops of vertices along the open edges of faces, in the orientation of their faces.
 
-    At each vertex as many open edges end as begin, so that a walk along them comes back to where it started.
+    At each vertex as many open edges end as begin, so that a walk along them returns to its start.
     """
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     low, high = edges.amin(1), edges.amax(1)
@@ -145,7 +143,7 @@ def _open_loops(faces: Int[Tensor, "face 3"]) -> list[Int[Tensor, " vertex"]]:
 
 
 def _remesh(surface: Triangles, cells: int) -> Triangles:
-    """The outside of what stops water: marching cubes of the distance to the surface, on its wet side alone."""
+    """The outer boundary of a surface's wall: marching cubes of the distance to it, on the outside alone."""
     from scipy.spatial import KDTree
 
     low, high = surface.vertices.amin(0), surface.vertices.amax(0)
