@@ -13,8 +13,7 @@ from volkit.commands.edit_with_prompt import EditWithPromptJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
 from volkit.generation import change_mask
-from volkit.generation.start_asset import control_picture
-from volkit.generation.started import ensure_uv, place_of
+from volkit.generation.start_asset import control_picture, ensure_uv, place_of
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
 from volkit.meshing.simplify import median_bend

@@ -29,7 +29,7 @@ from volkit.commands.generate import GenerateJob
 from volkit.evaluation.evaluate import write_picture
 from volkit.files.bundled import bundled_folder
 from volkit.generation import CameraSampler
-from volkit.generation.guided import TOY_PRIOR, ScoreSettings, open_guiding_prior, sample_cameras
+from volkit.generation.build import TOY_PRIOR, ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.io import load
 from volkit.progress import Progress
 from volkit.training.loop import Budget

@@ -30,7 +30,7 @@ from volkit.commands.edit_with_prompt import EditWithPromptJob
 from volkit.commands.refine import RefineJob
 from volkit.evaluation.metrics import surface_distances
 from volkit.generation import CameraSampler
-from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
+from volkit.generation.build import ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.geometry import Domain
 from volkit.io import load, save
 from volkit.meshing.options import MeshOptions

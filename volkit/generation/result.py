@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from volkit.generation.guided import MethodChoice, ScoreSettings, method_name
+from volkit.generation.build import MethodChoice, ScoreSettings, method_name
 from volkit.generation.run import RunResult
 from volkit.generation.rung import ScoreRung
 from volkit.geometry import Cameras

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from volkit.choices import ParameterError, Precision, Sides
+from volkit.data.pictures import read_picture, size_of_picture
+from volkit.evaluation.evaluate import WHITE, composite_over
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
@@ -18,7 +20,7 @@ from volkit.generation.start_asset import StartAsset
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
 from volkit.guidance.condition import Conditions
 from volkit.guidance.critic import Discriminator
-from volkit.guidance.pipeline import Additions, LoraPrior, PipelinePrior, open_prior
+from volkit.guidance.pipeline import Additions, LoraPrior, PipelinePrior, embed_pictures, open_prior
 from volkit.guidance.prior import GuidingPrior, Prior, as_guiding_prior
 from volkit.guidance.prompts import CAMERA_ENCODINGS, FLAWS_PROMPT, NEGATIVE_PROMPT, Prompts, conditions_for
 from volkit.guidance.ramps import Ramp
@@ -30,6 +32,7 @@ __all__ = [
     "MethodChoice",
     "ScoreSettings",
     "build_rung",
+    "image_prompt",
     "method_name",
     "open_guiding_prior",
     "sample_cameras",
@@ -37,6 +40,7 @@ __all__ = [
 
 MethodChoice = str | Method | Callable[..., Method]  # a name of METHODS, a method, or a function that returns one
 TOY_PRIOR = "toy_prior/pixels32"
+IMAGE_ENCODER = "image_encoder"  # folder of the CLIP vision model beside the published IP-Adapters
 CRITIC_RATE = 1e-3  # ten times ProlificDreamer's: runs have a thousand steps, not 25 thousand
 CRITIC_RANK = 16
 RATIO_PICTURES, RATIO_STRIDES = (
@@ -98,6 +102,15 @@ def open_guiding_prior(
     place = bundled_folder(name) if name.startswith(TOY_PRIORS) and not Path(name).is_dir() else name
     pipeline = open_prior(place, device, getattr(torch, precision), additions)
     return replace(pipeline, name="toy" if prior is None else name)
+
+
+def image_prompt(adapter: Path, picture: Path, device: torch.device) -> Float[Tensor, "1 1 width"]:
+    """The embedding of a picture, over white, by the CLIP vision model beside an IP-Adapter.
+
+    FileNotFoundError where there is no such model, FormatError where the file is no picture.
+    """
+    pixels = composite_over(read_picture(picture, size_of_picture(picture)), WHITE)
+    return embed_pictures(adapter.parent / IMAGE_ENCODER, pixels[None].to(device))
 
 
 def method_name(method: MethodChoice) -> str:
