@@ -101,7 +101,7 @@ def painted():
 def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatch):
     """The prior knows each picture of the truth under the very lights of the step: SDS is then least squares."""
     rate, steps = 0.06, 240
-    monkeypatch.setattr("volkit.generation.mesh_particle.TEXEL_RATE", rate)
+    monkeypatch.setattr("volkit.generation.mesh_particle.TEXEL_LEARNING_RATE", rate)
     true = MeshParticle(painted(), Penalties(), 0.0, seeded(7))
     learner = MeshParticle(sphere(), Penalties(), 0.0, seeded(7))  # the same lights, step by step
 

@@ -7,10 +7,11 @@ from typing import Literal, Self
 import torch
 
 from volkit.editing.action import ANY, Action
-from volkit.geometry import Frame, Similarity, morton_cells, turn
-from volkit.io.splats.columns import splats_of
+from volkit.geometry import Frame, Similarity, turn
+from volkit.io.splats.scene import columns_of_splats, splats_of
 from volkit.representations import Field, Mesh, Placement, Representation, Splats
 from volkit.representations.field import OCCUPANCY_RESOLUTION
+from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
@@ -108,7 +109,7 @@ def robust_box(scene: Representation) -> tuple[Float[Tensor, "3"], Float[Tensor,
     """
     if isinstance(scene, Splats):
         # In the world's axes, for the box of a turned box would be wider.
-        box = splats_of(scene.columns_in(), provenance={}).domain
+        box = splats_of(columns_of_splats(scene).in_world()).domain
         return torch.tensor(box.lower, dtype=torch.float64), torch.tensor(box.upper, dtype=torch.float64)
     if isinstance(scene, Mesh):
         used = scene.vertices[scene.faces.unique()] if len(scene.faces) else scene.vertices
@@ -134,7 +135,7 @@ def _matter(field: Field) -> tuple[Float[Tensor, "point 3"], Float[Tensor, " poi
     generator = torch.Generator(device=cells.device).manual_seed(0)
     samples_per_cell = max(1, MATTER_SAMPLES // max(len(cells), 1))
     spread = torch.rand(len(cells) * samples_per_cell, 3, generator=generator, device=cells.device)
-    unit = (morton_cells(cells.repeat(samples_per_cell)) + spread) / OCCUPANCY_RESOLUTION
+    unit = (occupancy_cells(cells.device)[cells.repeat(samples_per_cell)] + spread) / OCCUPANCY_RESOLUTION
     local = field.domain.local_from_unit(unit)
     density = torch.cat([field.density(some).double() for some in local.split(1 << 18)]) if len(local) else local[:, 0]
     # Opaque matter counts alike, however dense: only where light ends is visible.

@@ -6,10 +6,16 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import morton_cells
 from volkit.ops.march import Stride
 from volkit.representations.field import Field
-from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilate, occupied_at, pack_bits, unpack_bits
+from volkit.representations.occupancy_bits import (
+    OCCUPANCY_RESOLUTION,
+    dilate,
+    occupancy_cells,
+    occupied_at,
+    pack_bits,
+    unpack_bits,
+)
 from volkit.representations.representation import Representation
 from volkit.sampling.hull import visible_cells
 from volkit.sampling.occupancy import stride_for
@@ -65,9 +71,9 @@ class OccupancyGrid:
 
     def write(self, field: Field) -> None:
         """Write the occupied cells to the field's bits."""
-        occupancy_filled = torch.zeros(CELL_COUNT, dtype=torch.bool, device=self.cells.device)
-        occupancy_filled[self.cells] = self._occupied()
-        field.occupancy.copy_(pack_bits(occupancy_filled))
+        marked = torch.zeros(CELL_COUNT, dtype=torch.bool, device=self.cells.device)
+        marked[self.cells] = self._occupied()
+        field.occupancy.copy_(pack_bits(marked))
 
     def state(self) -> dict[str, Any]:
         """The values of the cells, for a resumed run."""
@@ -111,10 +117,10 @@ def fill_occupancy(
     largest = torch.zeros(len(cells), device=field.device)
     for _ in range(samples):
         largest = torch.maximum(largest, _thickness(field, cells, stride, generator))
-    occupancy_filled = torch.zeros(CELL_COUNT, dtype=torch.bool, device=field.device)
-    occupancy_filled[cells] = largest > 0.1 * _threshold(largest)
-    occupancy_filled = dilate(occupancy_filled)
-    field.occupancy.copy_(pack_bits(occupancy_filled if visible is None else occupancy_filled & visible))
+    marked = torch.zeros(CELL_COUNT, dtype=torch.bool, device=field.device)
+    marked[cells] = largest > 0.1 * _threshold(largest)
+    marked = dilate(marked)
+    field.occupancy.copy_(pack_bits(marked if visible is None else marked & visible))
 
 
 @torch.no_grad()
@@ -126,13 +132,13 @@ def copy_occupancy(source: Field, target: Field) -> None:
     if source.domain == target.domain:
         target.occupancy.copy_(source.occupancy)
         return
-    cells = morton_cells(torch.arange(CELL_COUNT, device=target.device))
-    occupancy_filled = torch.zeros(CELL_COUNT, dtype=torch.bool, device=target.device)
+    cells = occupancy_cells(target.device)
+    marked = torch.zeros(CELL_COUNT, dtype=torch.bool, device=target.device)
     for corner in range(8):
         shift = torch.tensor([corner & 1, corner >> 1 & 1, corner >> 2 & 1], device=target.device) * 0.5 + 0.25
         local = target.domain.local_from_unit((cells + shift) / OCCUPANCY_RESOLUTION)
-        occupancy_filled |= occupied_at(source.occupancy, source.domain.unit_from_local(local))
-    target.occupancy.copy_(pack_bits(dilate(occupancy_filled)))
+        marked |= occupied_at(source.occupancy, source.domain.unit_from_local(local))
+    target.occupancy.copy_(pack_bits(dilate(marked)))
 
 
 @torch.no_grad()
@@ -141,7 +147,7 @@ def _thickness(field: Field, cells: Tensor, stride: Stride, generator: torch.Gen
     parts = [torch.zeros(0, device=cells.device)]
     for some in cells.split(CELLS_AT_ONCE):
         shift = torch.rand(len(some), 3, generator=generator, device=cells.device)
-        local = field.domain.local_from_unit((morton_cells(some) + shift) / OCCUPANCY_RESOLUTION)
+        local = field.domain.local_from_unit((occupancy_cells(some.device)[some] + shift) / OCCUPANCY_RESOLUTION)
         step: float | Tensor = stride.step
         if stride.cone > 0:
             # Steps grow with the distance from the camera, which is about the distance from the middle.
