@@ -47,7 +47,10 @@ def merge(scenes: Sequence[Representation]) -> Representation:
     columns = [columns_of_splats(scene).columns_in() for scene in splats]
     if not all(scene.config.surfels for scene in splats):
         columns = [each | {"log_scales": solid(each["log_scales"])} for each in columns]
-    mip, told = all(scene.config.mip for scene in splats), {"joined": [dict(scene.provenance) for scene in splats]}
-    whole = splats_of(columns_of_file(joined(columns), mip=mip, provenance=told)).to(splats[0].device)
+    mip, provenance = (
+        all(scene.config.mip for scene in splats),
+        {"joined": [dict(scene.provenance) for scene in splats]},
+    )
+    whole = splats_of(columns_of_file(joined(columns), mip=mip, provenance=provenance)).to(splats[0].device)
     capture = next((scene.capture for scene in splats if scene.capture is not None), None)
     return whole.view(capture=capture).requires_grad_(False)

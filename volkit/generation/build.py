@@ -142,10 +142,10 @@ def build_rung(
     start: StartAsset | None = None,
 ) -> ScoreRung:
     """The training rung of a prompt under a prior; ValueError for settings or words that do not suit them."""
-    asked = _build_conditions(prompt, method_name(method), prior, settings, start)
+    conditions = _build_conditions(prompt, method_name(method), prior, settings, start)
     guidance, learners = _build_guidance(prompt, method, prior, settings, generator)
     views = settings.views or prior.advice.views
-    rung = ScoreRung(guidance, asked, sampler, views, generator, learners)
+    rung = ScoreRung(guidance, conditions, sampler, views, generator, learners)
     return rung if start is None else rung.with_place(start.place)
 
 
@@ -192,11 +192,11 @@ def _build_guidance(
             raise ParameterError(f"grid: {name} has a critic, which takes one view at a time; leave it out")
         return Guidance(GridPrior(prior), composed), []
     learners: list[Learner] = []
-    asked: Prior = prior
+    guiding: Prior = prior
     critic, ratio = None, None
     if name == "bootstrapped_sd":
-        asked = _learnable(prior, name, generator, "personal")
-        learners.append(PersonalLearner(asked, prior, CRITIC_RATE))
+        guiding = _learnable(prior, name, generator, "personal")
+        learners.append(PersonalLearner(guiding, prior, CRITIC_RATE))
     if isinstance(composed.second, Critic):
         critic = _learnable(prior, name, generator, "critic")
         learners.append(CriticLearner(critic, CRITIC_RATE))
@@ -204,7 +204,7 @@ def _build_guidance(
         pictures = _sample_prior(prior, prompt, generator)
         ratio = Discriminator(pictures.shape[1], prior.schedule, generator).to(pictures.device)
         learners.append(RatioLearner(ratio, pictures, CRITIC_RATE))
-    return Guidance(asked, composed, critic, ratio), learners
+    return Guidance(guiding, composed, critic, ratio), learners
 
 
 def _learnable(prior: GuidingPrior, method: str, generator: torch.Generator, name: str) -> LoraPrior:

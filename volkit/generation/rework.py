@@ -53,7 +53,7 @@ class RefineOptions:
     pbr: bool = False
     """Learn roughness and metalness of a mesh as well, under random lights."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is asked."""
+    """How the prior is used."""
     preview: Preview | None = None
     """Is given pictures of four sides, now and then."""
 
@@ -71,7 +71,7 @@ class RetextureOptions:
     pbr: bool = False
     """Learn roughness and metalness as well, under random lights."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is asked."""
+    """How the prior is used."""
     preview: Preview | None = None
     """Is given pictures of four sides, now and then."""
 
@@ -91,7 +91,7 @@ class EditOptions:
     control: ControlKind = "normal"
     """What a prior with a ControlNet on it was taught to read."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is asked."""
+    """How the prior is used."""
     preview: Preview | None = None
     """Is given pictures of four sides, now and then."""
 

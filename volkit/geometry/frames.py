@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # files of splats are turned without torch
 
 __all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
 
-UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
+UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # in the words of nerfstudio
 
 Values = TypeVar("Values", "Tensor", np.ndarray)
 

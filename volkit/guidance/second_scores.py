@@ -64,11 +64,11 @@ class Critic:
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
         """The critic's prediction."""
-        told = predictions.conditions.get("critic").expand(len(predictions.at.x))
-        told = told if self.controlled else replace(told, control=None)
-        prediction = predictions.critic.eps(predictions.at, told)
+        condition = predictions.conditions.get("critic").expand(len(predictions.at.x))
+        condition = condition if self.controlled else replace(condition, control=None)
+        prediction = predictions.critic.eps(predictions.at, condition)
         if self.view_free:
-            free = predictions.critic.eps(predictions.at, replace(told, camera=None))
+            free = predictions.critic.eps(predictions.at, replace(condition, camera=None))
             prediction = self.view_free * free + (1.0 - self.view_free) * prediction
         if self.scale != 1.0:
             null = predictions.critic.eps(predictions.at, predictions.conditions.null.expand(len(predictions.at.x)))

@@ -124,7 +124,7 @@ def _cosines_and_distances(
 
 
 def _weighted_means(
-    rows: Int[Tensor, " look"], colours: Float[Tensor, "look 3"], weights: Float[Tensor, " look"], count: int
+    rows: Int[Tensor, " row"], colours: Float[Tensor, "row 3"], weights: Float[Tensor, " row"], count: int
 ) -> tuple[Float[Tensor, "texel 3"], Bool[Tensor, " texel"]]:
     """Weighted mean of the observations of each texel, and which have any."""
     weight = weights[:, None]

@@ -17,7 +17,7 @@ __all__ = ["bake_normals", "bake_occlusion"]
 
 SEARCH_SHARE = 0.03  # of the dense surface's diagonal: largest distance of it from a level, to both sides
 TEXELS_AT_ONCE = 1 << 18  # texels at once
-ROUNDING_OFFSET = 0.51  # of a step of 8 bits: a flat texel is 128, 128, 255, whatever the last bit of a float says
+ROUNDING_OFFSET = 0.51  # of a step of 8 bits: a flat texel is 128, 128, 255 in spite of rounding errors of floats
 OCCLUSION_STRIDE = 4  # texels a side that share one evaluation of occlusion
 OCCLUSION_RAYS = 64  # of an evaluation
 OCCLUSION_SHARE = 0.15  # of the diagonal: farther surfaces do not occlude, else rooms would be black

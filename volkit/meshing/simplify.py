@@ -29,7 +29,7 @@ def make_levels(dense: Triangles, faces: int, count: int) -> tuple[Triangles, ..
 
 
 def check_levels(faces: int, count: int) -> None:
-    """ParameterError where so many levels of detail leave no solid."""
+    """ParameterError where the last level of detail would be no solid."""
     if count < 1 or faces < MIN_FACES * LEVEL_RATIO ** (count - 1):
         raise ParameterError(f"faces {faces}, lods {count}: the last level would have fewer than {MIN_FACES} faces")
 

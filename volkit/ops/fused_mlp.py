@@ -126,7 +126,7 @@ def _reference(inputs: Tensor, weights: Tensor, shape: MlpShape, rounded: bool =
 
 
 class _Product(torch.autograd.Function):
-    """x Wᵀ whose operands, in both directions, are rounded to bfloat16 if asked; sums in the dtype of x."""
+    """x Wᵀ whose operands, in both directions, are rounded to bfloat16 if `rounded`; sums in the dtype of x."""
 
     generate_vmap_rule = False
 

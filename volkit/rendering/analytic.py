@@ -165,7 +165,7 @@ def _sort(parts: list[Matter]) -> Matter:
     """The matter of all primitives, by ray and along it."""
     whole = Matter(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
     longest = float(whole.t1.max()) if len(whole.ray) else 1.0
-    order = ((whole.ray << 24) + (whole.t0 * ((1 << 24) / longest)).long()).argsort()  # float32 tells no more apart
+    order = ((whole.ray << 24) + (whole.t0 * ((1 << 24) / longest)).long()).argsort()  # the resolution of float32
     return Matter(*(column[order] for column in whole))
 
 

@@ -111,7 +111,7 @@ def orbit_path(
     the point closest to their axes; else it frames the whole object (`cameras_around`).
 
     Args:
-        scene: what is looked at.
+        scene: at the centre of the circle.
         count: number of cameras.
         size: pixels on the longest side, or (width, height).
         viewpoint: elevation, angle and distance; None: of the capture, else the default one.

@@ -24,7 +24,7 @@ __all__ = [
     "visible_corners",
 ]
 
-NEIGHBOUR_COUNT = 4  # a new camera stands between one of the teacher's and one of this many nearest to it
+NEIGHBOUR_COUNT = 4  # a new camera lies between a camera of the teacher and one of this many nearest to it
 STRAY_SHARE = 0.001  # of the occupied cells, at each face of the box: single cells of fog would make it twice as wide
 ORBIT_FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
 

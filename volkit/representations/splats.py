@@ -47,7 +47,7 @@ class SplatsConfig(RepresentationConfig):
         return cls(count=1000, degree=0)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Splats":
-        """Faint grey balls, or discs that look up, all over the box, each as wide as the next is away."""
+        """Faint grey balls, or upright discs, uniformly in the box, each as wide as their mean spacing."""
         return Splats(self, domain, generator)
 
 

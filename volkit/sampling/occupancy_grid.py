@@ -25,7 +25,7 @@ __all__ = ["OccupancyGrid", "copy_occupancy", "fill_occupancy", "occupancy_fille
 
 CELL_COUNT = OCCUPANCY_RESOLUTION**3
 MIN_THICKNESS = 0.01  # optical thickness of one step below which a cell counts as empty: instant-ngp's bound
-CELLS_AT_ONCE = 1 << 18  # cells asked at once: their features stay in the cache
+CELLS_AT_ONCE = 1 << 18  # cells evaluated at once: their features stay in the cache
 REFRESH_INTERVAL = 16  # steps between refreshes
 WARM_UP_STEPS = 256  # steps during which twice as many cells are evaluated
 WARM_DECAY = 0.8  # in the warm-up: the fog of an untrained field must be forgotten within some hundred steps

@@ -14,7 +14,7 @@ from volkit.typing import Float, Int, Tensor
 __all__ = ["VisibleSampler", "VisibleSamples", "cull_occluded"]
 
 MIN_TRANSMITTANCE = 1e-4  # transmittance at which a ray ends: instant-ngp's bound
-FIRST_SAMPLES = 16  # samples of every ray asked at once, doubled from round to round: measured on a solid object
+FIRST_SAMPLES = 16  # samples of every ray evaluated at once, doubled from round to round: measured on a solid object
 
 
 class VisibleSamples(NamedTuple):

@@ -38,7 +38,7 @@ def antialias(
     Of two pixels beside or above each other that show different faces, the nearer one's surface is followed towards the
     other, across at most 16 faces, to an edge at which it ends: a border, or one beyond which it turns back. Where that
     edge, as a line on the picture, crosses at t in [0, 1] of the way from the first centre, the pixel that the crossing
-    lies in receives |t - 1/2| of the difference to the other's colour. (The paper asks one face alone, and misses
+    lies in receives |t - 1/2| of the difference to the other's colour. (The paper tests one face alone, and misses
     outlines whose faces are smaller than a pixel.) Upright edges count between pixels beside each other, others between
     pixels above each other, so that an outline counts once.
 

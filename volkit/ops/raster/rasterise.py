@@ -34,9 +34,9 @@ def rasterise(
     as 1e-4 pixels wider than it is, so that no pixel falls between neighbours. Faces without area, or with a corner
     that is not finite, are not drawn.
 
-    Differentiable in points through barycentric and depth, for the faces that are seen: dL/dh_i = -b'_i
-    [h0 h1 h2]^-T dL/db'. Which face is seen has no derivative: `antialias` makes one. The same result at any number of
-    threads; on CUDA last bits of gradients depend on the order of additions. float64 takes the reference.
+    Differentiable in points through barycentric and depth, for the visible faces: dL/dh_i = -b'_i
+    [h0 h1 h2]^-T dL/db'. The choice of the visible face has no derivative: `antialias` adds one. The same result at any
+    number of threads; on CUDA last bits of gradients depend on the order of additions. float64 takes the reference.
     """
     check_triangles(points, faces)
     corners = points.index_select(0, faces.flatten()).view(-1, 3, 3)

@@ -25,7 +25,7 @@ class Blended(NamedTuple):
 
     channels: Float[Tensor, "height width channel"]
     opacity: Float[Tensor, "height width"]
-    # depth of the splat at which half of the light is gone, inf where it never is; None where no depth was asked for
+    # depth of the splat at which transmittance falls to one half, inf where it does not; None without depth
     median: Float[Tensor, "height width"] | None
 
 
@@ -51,7 +51,7 @@ def blend(
     pixel's ray at (u, v) = h / (1 - k . h), h = P^-1 d, which is the intersection of 2DGS (Huang et al. 2024, equations
     8 to 10) for planes through the projected centre, and G = max(exp(-(u^2 + v^2) / 2), exp(-|d|^2)): the object-space
     low-pass filter of equation 11, its variance 1/2 pixel^2 as published. Where the ray meets the plane behind the
-    camera, or the surfel is seen on its edge and thinner than a thousandth of a pixel, only the filter draws.
+    camera, or the surfel is edge-on and thinner than a thousandth of a pixel, only the filter draws.
 
     `depth` appends depth as the last channel: that of an ellipse's centre, and that of where the ray meets a surfel
     (of its centre where the filter draws); the median is of the same depths.
@@ -204,7 +204,7 @@ def _(picture_grad, opacity_grad, picture, opacity, inputs, lists, varies_with_p
 
 
 class Frame(NamedTuple):
-    """The sizes that every kernel of blending is told; the last: whether its last channel is depth."""
+    """The sizes that every kernel of blending takes; the last: whether its last channel is depth."""
 
     splats: int
     columns: int

@@ -72,7 +72,7 @@ def project(
 
     A surfel lies in the plane of its first two axes, p + u a + v b with (a, b) = W R S; its shape is
     d(x, y, ln z) / d(u, v) at its centre, row by row: J (a, b), in pixels, and (a.z, b.z) / p.z. That is the transform
-    of 2DGS (equation 8), divided by the centre's depth. `mip` says nothing of surfels: their filter adds no opacity.
+    of 2DGS (equation 8), divided by the centre's depth. `mip` does not apply to surfels, whose filter adds no opacity.
 
     The extent is where opacity times the Gaussian falls to 1/255 (gsplat's opacity-aware radius):
     sqrt(2 ln(255 opacity) covariance_ii). For a surfel covariance is g^2 J (a, b) (a, b)^T J^T + 0.5 I, which holds

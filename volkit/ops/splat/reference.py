@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["DILATION", "MAX_ALPHA", "MIN_ALPHA", "MIN_TRANSMITTANCE", "SURFEL_FILTER", "blend", "project"]
 
 DILATION = 0.3  # pixel^2 added to the covariance: no splat is thinner than a pixel (3DGS)
-SURFEL_FILTER = 0.5  # pixel^2, variance of the least that a surfel draws (2DGS: "FilterInvSquare = 2", gsplat)
-MIN_SURFEL_WIDTH = 1e-3  # pixels: a surfel that is thinner, seen on its edge, has no face
-MIN_HORIZON = 1e-3  # of the way to the camera's plane: a surfel that comes nearer may be anywhere
+SURFEL_FILTER = 0.5  # pixel^2, variance of the screen-space filter of surfels (2DGS: "FilterInvSquare = 2", gsplat)
+MIN_SURFEL_WIDTH = 1e-3  # pixels: an edge-on surfel that is thinner has no face
+MIN_HORIZON = 1e-3  # of the depth of its centre: a surfel that comes nearer to the camera's plane has no bound
 UNBOUNDED_VARIANCE = 1e12  # pixel^2
-MIN_ALPHA = 1.0 / 255.0  # alpha below this is not drawn (3DGS, gsplat)
-MAX_ALPHA = 0.99  # alpha is never above this: what is behind keeps a gradient (3DGS)
-MIN_TRANSMITTANCE = 1e-4  # a pixel is done before the splat that would leave less light than this (3DGS, gsplat)
-JACOBIAN_MARGIN = 0.3  # of a picture: where the Jacobian of perspective is held (3DGS, gsplat)
+MIN_ALPHA = 1.0 / 255.0  # smaller alpha counts as 0 (3DGS, gsplat)
+MAX_ALPHA = 0.99  # so that splats behind keep a gradient (3DGS)
+MIN_TRANSMITTANCE = 1e-4  # a pixel ends before the splat that would reduce it further (3DGS, gsplat)
+JACOBIAN_MARGIN = 0.3  # of a picture, beyond which the Jacobian of perspective is clamped (3DGS, gsplat)
 PAIRS_AT_ONCE = 1 << 22  # pixels times splats at once
 
 
