@@ -30,7 +30,7 @@ SMALLER = (
     (r"range\(100\)", "range(8)"),
 )
 # Rooms whose examples in docstrings need no file and no training: they are run as they stand.
-SMALL_ROOMS = ("geometry", "guidance", "ops", "rendering", "sampling")
+SMALL_ROOMS = ("editing", "geometry", "guidance", "meshing", "ops", "rendering", "representations", "sampling")
 # Examples that take minutes even at these sizes, by page and number: they are shown and not run.
 SLOW: set[tuple[str, int]] = {("docs/python.md", 11), ("docs/tutorial.md", 1)}
 

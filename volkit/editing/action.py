@@ -33,6 +33,7 @@ class Action(ABC):
         keeps_appearance: whether the scene is meant to look nearly the same, in the same place and size.
 
     Example:
+        >>> from dataclasses import dataclass
         >>> @dataclass(frozen=True)
         ... class Fade(Action):
         ...     by: float

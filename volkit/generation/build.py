@@ -141,7 +141,20 @@ def build_rung(
     generator: torch.Generator,
     start: StartAsset | None = None,
 ) -> ScoreRung:
-    """The training rung of a prompt under a prior; ValueError for settings or words that do not suit them."""
+    """The training rung of a prompt under a prior.
+
+    Args:
+        prompt: the words.
+        method: a name, a function or a `Method`.
+        prior: opened by `open_guiding_prior`.
+        settings: of its use.
+        sampler: cameras of the steps.
+        generator: of cameras, noise and times, on the prior's device.
+        start: the source asset, for refinement and editing.
+
+    Raises:
+        ValueError: settings that do not suit method or prior, or words that the prior does not know.
+    """
     conditions = _build_conditions(prompt, method_name(method), prior, settings, start)
     guidance, learners = _build_guidance(prompt, method, prior, settings, generator)
     views = settings.views or prior.advice.views

@@ -33,7 +33,14 @@ UNKNOWN_OCCUPANCY = 0.3  # of the run, during which matter may appear anywhere; 
 
 
 class FieldParticle:
-    """A field with its occupancy and regularisers; rays have `samples` samples for each pixel's width."""
+    """A field with its occupancy and regularisers, trained by a prior.
+
+    Args:
+        scene: the field.
+        penalties: weights of the regularisers.
+        generator: of samples and penalties, on the field's device.
+        samples: samples of a ray for each pixel's width.
+    """
 
     def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
         self.scene, self.penalties, self.generator, self.samples = scene, penalties, generator, samples

@@ -39,7 +39,12 @@ class _LearnableScore(Score, Protocol):
 
 
 class CriticLearner:
-    """The critic of VSD and its variants, which learns to denoise renders (`critic_loss`)."""
+    """The critic of VSD and its variants, which learns to denoise renders (`critic_loss`).
+
+    Args:
+        critic: the trainable copy of the prior.
+        rate: learning rate.
+    """
 
     name = "critic"
 
@@ -58,7 +63,13 @@ class CriticLearner:
 
 
 class PersonalLearner:
-    """The prior of Bootstrapped SD, which is personalised to this asset under the prompt (DreamCraft3D)."""
+    """The prior of Bootstrapped SD, which is personalised to this asset under the prompt (DreamCraft3D).
+
+    Args:
+        prior: the trainable copy.
+        frozen: the prior itself, which encodes pictures.
+        rate: learning rate.
+    """
 
     name = "personal"
 
@@ -79,7 +90,13 @@ class PersonalLearner:
 
 
 class RatioLearner:
-    """The discriminator of f-distillation, between samples of the prior and renders."""
+    """The discriminator of f-distillation, between samples of the prior and renders.
+
+    Args:
+        ratio: the network.
+        samples: of the prior, in its own space.
+        rate: learning rate.
+    """
 
     name = "ratio"
 

@@ -28,17 +28,29 @@ __all__ = [
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """The figures of a run: what was generated, by which method and prior, in how many steps."""
+    """The figures of a run.
+
+    Attributes:
+        prompt: the words.
+        kind: of the scene.
+        prior: its name.
+        method: its name.
+        scale: guidance scale at the end; None where the method has none.
+        seconds: of optimisation.
+        steps: of optimisation.
+        parameters: number of trainable parameters.
+        measures: by name, dB and shares, in comparison with the source.
+    """
 
     prompt: str
     kind: str
     prior: str
     method: str
-    scale: float | None  # of the guidance, at the end
+    scale: float | None
     seconds: float
     steps: int
     parameters: int
-    measures: dict[str, float | None] = field(default_factory=dict)  # against what there was before, dB and shares
+    measures: dict[str, float | None] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON values, measures beside the rest."""

@@ -76,8 +76,16 @@ class ScoreRung:
     """The loss of score distillation, `L = Σ pictures · sg(g)`, g being the guidance of `views` pictures a particle.
 
     The value of the loss `prior` is `½ Σ |x - x̂|² / views` in the prior's space, its gradient that of the method.
-    Particles are samples of one distribution: learners are trained on the pictures of all of them. `place` is world
-    from the prior's frame, in which cameras are encoded.
+    Particles are samples of one distribution: learners are trained on the pictures of all of them.
+
+    Args:
+        guidance: prior and method.
+        conditions: builds the conditions of a step.
+        sampler: draws the cameras of a step, in the prior's frame.
+        views: pictures of a particle in a step.
+        generator: of cameras, backgrounds, noise and times.
+        learners: networks that are trained beside the particles.
+        place: world from the prior's frame.
     """
 
     def __init__(
@@ -141,7 +149,12 @@ class ScoreRung:
 
 
 class ScoreTrainee:
-    """A trainee (`volkit.training`) of particles and the rung that trains them."""
+    """A trainee (`volkit.training`) of particles and the rung that trains them.
+
+    Args:
+        particles: scenes, trained together.
+        rung: their loss.
+    """
 
     def __init__(self, particles: Sequence[Particle], rung: ScoreRung) -> None:
         self.particles, self.rung = particles, rung

@@ -22,6 +22,11 @@ class SplatParticle:
 
     The strategy must use ranks and shares, not thresholds on gradients, whose size depends on the weight w(t), the
     guidance scale and the prior's space. Penalties of samples along rays do not apply.
+
+    Args:
+        scene: the splats.
+        penalties: weights of the regularisers.
+        strategy: of densification.
     """
 
     def __init__(self, scene: Splats, penalties: Penalties, strategy: Strategy) -> None:

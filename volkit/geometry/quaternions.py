@@ -39,6 +39,11 @@ def quaternion_of(rotation: "Float[Tensor, '*batch 3 3']") -> "Float[Tensor, '*b
 
     The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (2000), which is stable at any angle; a matrix
     that is not quite orthonormal gives the nearest rotation's.
+
+    Example:
+        >>> import torch
+        >>> quaternion_of(torch.eye(3)).abs()
+        tensor([1., 0., 0., 0.], dtype=torch.float64)
     """
     import torch
 

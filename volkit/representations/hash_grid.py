@@ -26,7 +26,29 @@ PRIOR_FIRST_CELLS, PRIOR_GROWTH = 4, 1.7  # cells of the first level there, and 
 
 @dataclass(frozen=True)
 class HashGridConfig(RepresentationConfig):
-    """Sizes of instant-ngp's `base.json` before version 2; 16 levels from 16 to 2048 cells a side."""
+    """Sizes of a hash grid: those of instant-ngp's `base.json` before version 2, 16 levels of 16 to 2048 cells.
+
+    Attributes:
+        levels: number of resolutions.
+        features: numbers in a table entry.
+        log2_table: binary logarithm of the most entries of a level.
+        base_resolution: cells a side of the coarsest level.
+        per_level_scale: resolution of a level over that of the one before it.
+        width: of the hidden layers of both networks.
+        density_layers: hidden layers of the density network.
+        rgb_layers: hidden layers of the colour network.
+        sh_degree: of the encoding of directions; 0: colour does not depend on them.
+        density_scale: density where the network gives 0, per edge of the unit cube.
+        lookup: how entries are found (`HashLevels`).
+        bias: whether both networks take a constant 1 after their inputs.
+        products: precision of the factors of matrix products.
+        lr: learning rate of the table.
+        network_lr: learning rate of the networks.
+
+    Example:
+        >>> HashGridConfig(log2_table=15).with_finest(256.0).encoding.resolutions[-1]
+        256
+    """
 
     kind: ClassVar[str] = "hash_grid"
     batch_samples: ClassVar[int] = 1 << 15  # 1.6 dB more from planes than with twice as many, 0.6 from photographs
@@ -41,8 +63,8 @@ class HashGridConfig(RepresentationConfig):
     rgb_layers: int = 2
     sh_degree: int = 3
     density_scale: float = 1.0  # density where h_0 = 0, per edge of the unit cube: instant-ngp's aabb_scale
-    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"  # nerfstudio: of its networks in plain torch, without a kernel
-    bias: bool = False  # whether both networks take a constant 1 after their inputs, as those of other programs do
+    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"  # nerfstudio: without a kernel
+    bias: bool = False  # for files of programs whose networks have biases
     products: Literal["float32", "bfloat16"] = "bfloat16"
     lr: float = 1e-1  # ten times the published rate: 24.6 instead of 23.5 dB in a minute of a room at 480 pixels
     network_lr: float = 1e-2

@@ -88,10 +88,21 @@ WRAPPERS: dict[str, type[WrapperConfig]] = {}
 
 
 def register_representation(config: type[AnyConfig]) -> type[AnyConfig]:
-    """Add a kind to the table; a decorator of configuration classes. ValueError where the name is taken.
+    """Add a kind to the table; a decorator of configuration classes.
 
     An installed package needs no call: a kind with an entry point `my_kind = my_package:MyConfig` in the group
     `volkit.representations` is found when it is first looked up.
+
+    Raises:
+        ValueError: the name is taken.
+
+    Example:
+        >>> @register_representation  # doctest: +SKIP
+        ... @dataclass(frozen=True)
+        ... class ConstantConfig(RepresentationConfig):
+        ...     kind: ClassVar[str] = "constant"
+        ...     def build(self, domain, generator):
+        ...         return Constant(self, domain)
     """
     table: dict[str, Any] = WRAPPERS if issubclass(config, WrapperConfig) else REPRESENTATIONS
     known = (REPRESENTATIONS | WRAPPERS).get(config.kind, config)
@@ -102,7 +113,15 @@ def register_representation(config: type[AnyConfig]) -> type[AnyConfig]:
 
 
 def config_class(kind: str) -> type[RepresentationConfig] | type[WrapperConfig]:
-    """The configuration class of a kind, of plug-ins too; ValueError for an unknown kind lists the known ones."""
+    """The configuration class of a kind, of plug-ins too.
+
+    Raises:
+        ValueError: an unknown kind; the message lists the known ones.
+
+    Example:
+        >>> config_class("hash_grid")().kind  # doctest: +SKIP
+        'hash_grid'
+    """
     if kind not in REPRESENTATIONS | WRAPPERS:
         for plug_in, found in plug_ins(PLUG_INS, kind):
             if getattr(found, "kind", None) != kind:

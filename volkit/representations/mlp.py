@@ -22,11 +22,24 @@ MIN_MATRIX_SIZE = 16  # rows and columns of matrices that Muon trains: smaller o
 
 @dataclass(frozen=True)
 class MlpConfig(RepresentationConfig):
-    """8 layers of 256, encoding with 10 and 4 octaves: the paper's network.
+    """Sizes of a NeRF network: those of the paper, 8 layers of 256, encodings with 10 and 4 octaves.
 
-    `coordinates`: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that frequencies are
-    relative to the size of the scene; `local` encodes positions as they are, as checkpoints of other programs do.
-    `products` bfloat16 rounds the factors of matrix products: twice as fast on a CPU that has them.
+    Attributes:
+        layers: number of layers before the outputs.
+        width: of these layers.
+        skip: the encoding enters again before hidden layers `skip + 1`, `2 skip + 1`, ...; 0: never.
+        position_bands: octaves of the encoding of positions.
+        direction_bands: octaves of the encoding of directions.
+        position_input: whether the encoding includes the positions themselves.
+        direction_input: the same for directions.
+        log_bands: frequencies 2^k; else evenly spaced up to the same largest one.
+        view_directions: whether colour depends on the direction.
+        coordinates: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that frequencies
+            are relative to the size of the scene; `local` encodes positions as they are, as in checkpoints of other
+            programs.
+        products: precision of the factors of matrix products; bfloat16 is twice as fast on CPUs that support it.
+        lr: learning rate of the output layers.
+        hidden_lr: learning rate of the hidden matrices, for Muon.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -34,12 +47,12 @@ class MlpConfig(RepresentationConfig):
     activation_bytes: ClassVar[int] = 20_000
     layers: int = 8
     width: int = 256
-    skip: int = 4  # the encoding enters again before hidden layer skip + 1, 2 skip + 1, ...; 0: never
+    skip: int = 4
     position_bands: int = 10
     direction_bands: int = 4
-    position_input: bool = True  # whether the encoding keeps its argument
+    position_input: bool = True
     direction_input: bool = True
-    log_bands: bool = True  # frequencies 2^k; otherwise evenly spaced up to the same largest one
+    log_bands: bool = True
     view_directions: bool = True
     coordinates: Literal["domain", "local"] = "domain"
     products: Literal["float32", "bfloat16"] = "bfloat16"

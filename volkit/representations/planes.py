@@ -26,7 +26,20 @@ SH_DEGREE = 3
 
 @dataclass(frozen=True)
 class PlanesConfig(RepresentationConfig):
-    """Planes of `resolution * scale` texels a side for every scale; the hybrid model of the K-Planes paper."""
+    """Sizes of feature planes: those of the hybrid model of the K-Planes paper.
+
+    Attributes:
+        resolution: texels a side of planes of scale 1.
+        scales: factors of the resolution, one set of three planes for each.
+        channels: features of a plane.
+        combine: how the three planes of a scale are combined.
+        density_scale: density per edge of the unit cube, at a network output of 1.
+        width: of the hidden layers of both networks.
+        products: precision of the factors of matrix products.
+        tv: weight of the total variation of planes.
+        lr: learning rate of the planes.
+        network_lr: learning rate of the networks.
+    """
 
     kind: ClassVar[str] = "planes"
     batch_samples: ClassVar[int] = 1 << 14
@@ -40,9 +53,7 @@ class PlanesConfig(RepresentationConfig):
     products: Literal["float32", "bfloat16"] = "bfloat16"
     tv: float = 1e-4
     lr: float = 4e-2  # four times the published rate: 35 instead of 33 dB in the same minute
-    network_lr: float = (
-        3e-3  # a third of the published rate, at which the colours of a pale mesh saturate: 21, not 41 dB
-    )
+    network_lr: float = 3e-3  # at the published rate, three times this, colours of a pale mesh saturate: 21, not 41 dB
 
     @property
     def sigma_shape(self) -> MlpShape:

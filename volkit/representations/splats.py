@@ -24,22 +24,33 @@ BOUND_DEVIATIONS = 3.0  # standard deviations that bounds reach: gsplat's larges
 class SplatsConfig(RepresentationConfig):
     """Number and kind of splats, and their learning rates.
 
-    Rates are about ten times those of 3DGS, for budgets of a thousand steps instead of thirty thousand; that of means
-    is in diagonals of the domain: half of it costs 0.7 dB in half a minute.
+    Rates are about ten times those of 3DGS, for budgets of a thousand steps instead of thirty thousand.
+
+    Attributes:
+        count: number of splats.
+        degree: of the spherical harmonics, 0 to 4.
+        mip: rendered without dilation but with their energy (Mip-Splatting), not `classic`.
+        surfels: flat, with two scales, along the first two axes (2DGS), instead of three.
+        extras: names of further columns of the file that they come from, kept without interpretation.
+        lr_means: learning rate of means, in diagonals of the domain.
+        lr_scales: of logarithms of scales.
+        lr_quaternions: of quaternions.
+        lr_logits: of logits of opacity.
+        lr_sh: of the constant harmonic; a twentieth of it for the others.
     """
 
     kind: ClassVar[str] = "splats"
     activation_bytes: ClassVar[int] = 200
     count: int = 20_000
-    degree: int = 3  # of the spherical harmonics, 0 to 4
-    mip: bool = False  # rendered without dilation but with their energy (Mip-Splatting), not `classic`
-    surfels: bool = False  # flat: two scales, along the first two axes (2DGS), not three
-    extras: tuple[str, ...] = ()  # further columns of the file that they come from, kept without interpretation
-    lr_means: float = 4e-4
+    degree: int = 3
+    mip: bool = False
+    surfels: bool = False
+    extras: tuple[str, ...] = ()
+    lr_means: float = 4e-4  # half of it costs 0.7 dB in half a minute
     lr_scales: float = 4e-2
     lr_quaternions: float = 1e-2
     lr_logits: float = 1e-1
-    lr_sh: float = 2e-2  # of the constant; a twentieth for the rest
+    lr_sh: float = 2e-2
 
     @classmethod
     def for_prior(cls, pixels: float) -> "SplatsConfig":

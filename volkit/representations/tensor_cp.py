@@ -37,7 +37,11 @@ FOG_FEATURE = {
 
 @dataclass(frozen=True)
 class TensorCPConfig(RepresentationConfig):
-    """CP-384 of the paper; `resolution`^3 is the number of voxels at the end, `start`^3 at first."""
+    """Sizes of a canonical decomposition: CP-384 of the paper; members as of `TensorVMConfig`.
+
+    Raises:
+        ValueError: SH shading with another number of appearance values than 27.
+    """
 
     kind: ClassVar[str] = "tensor_cp"
     batch_samples: ClassVar[int] = 1 << 15

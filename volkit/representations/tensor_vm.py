@@ -39,7 +39,30 @@ FOG_FEATURE = {
 
 @dataclass(frozen=True)
 class TensorVMConfig(RepresentationConfig):
-    """VM-192 of the paper; `resolution`^3 is the number of voxels at the end, `start`^3 at first."""
+    """Sizes of a vector-matrix decomposition: VM-192 of the paper.
+
+    Attributes:
+        resolution: cube root of the number of cells at the end.
+        start: the same at the start.
+        upsamplings: fractions of the budget at which the number of cells grows.
+        density_components: factors of density, for each of the three orientations.
+        appearance_components: factors of appearance, likewise.
+        appearance_dim: appearance values of a point.
+        shading: colour by spherical harmonics of degree 2, or by a network.
+        feature_width: of the network's hidden layers.
+        feature_bands: octaves of the encoding of appearance values.
+        view_bands: octaves of the encoding of directions.
+        activation: of density; relu takes the features without the shift.
+        density_shift: added to the features of density before softplus.
+        density_scale: density per edge of the unit cube, at an activation of 1.
+        l1: weight of the mean magnitude of density factors.
+        tv: weight of their total variation.
+        lr: learning rate of the factors.
+        lr_network: learning rate of the networks.
+
+    Raises:
+        ValueError: SH shading with another number of appearance values than 27.
+    """
 
     kind: ClassVar[str] = "tensor_vm"
     activation_bytes: ClassVar[int] = 1_600

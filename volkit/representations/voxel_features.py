@@ -19,9 +19,22 @@ __all__ = ["VoxelFeatures", "VoxelFeaturesConfig"]
 
 @dataclass(frozen=True)
 class VoxelFeaturesConfig(RepresentationConfig):
-    """The fine stage of the paper; without layers its coarse stage, whose 3 features are colour before `sigmoid`.
+    """Sizes of DVGO's fine stage; without layers its coarse stage, whose 3 features are colour before `sigmoid`.
 
-    With `direct` the network reads all features; otherwise the first three are added to what it answers.
+    Attributes:
+        size: voxels along x, y and z.
+        features: colour features of a voxel.
+        layers: of the network; 0: no network.
+        width: of its hidden layers.
+        view_bands: octaves of the encoding of directions.
+        direct: whether the network takes all features; else the first three are added to its output.
+        density_shift: added to density before softplus.
+        density_scale: density per local unit, at a softplus of 1.
+        lr: learning rate of the grids.
+        lr_network: learning rate of the network.
+
+    Raises:
+        ValueError: fewer than 2 voxels along an axis, or features and layers that do not fit each other.
     """
 
     kind: ClassVar[str] = "voxel_features"

@@ -24,18 +24,30 @@ PRIOR_COLOUR_RATE = 3e-2  # from grey to any colour within a hundred steps; phot
 
 @dataclass(frozen=True)
 class VoxelsConfig(RepresentationConfig):
-    """`start` cells along the longest edge at first, `resolution` at the end; doubled at `doublings` of the budget."""
+    """Sizes of a sparse voxel grid, as in the Plenoxels paper.
+
+    Attributes:
+        resolution: cells along the longest edge at the end.
+        start: the same at the start.
+        doublings: fractions of the budget at which the resolution doubles.
+        sh_degree: of colour; 0: it does not depend on the direction.
+        tv_density: weight of the total variation of density.
+        tv_sh: weight of the total variation of colour.
+        tv_cells: random voxels of a step on which total variation is measured.
+        lr_density: learning rate of density, times 1 / voxel edge.
+        lr_sh: learning rate of colour.
+    """
 
     kind: ClassVar[str] = "voxels"
     activation_bytes: ClassVar[int] = 900
     resolution: int = 256
     start: int = 64
     doublings: tuple[float, ...] = (0.1, 0.3)
-    sh_degree: int = 2  # of the paper; 0: matte, the same colour from everywhere
+    sh_degree: int = 2
     tv_density: float = 1e-5
     tv_sh: float = 1e-3
     tv_cells: int = 1 << 14
-    lr_density: float = 0.05  # times 1 / voxel edge: opaque densities grow with resolution
+    lr_density: float = 0.05  # opaque densities grow with resolution
     lr_sh: float = 1e-2
 
     @classmethod

@@ -55,7 +55,11 @@ class Cut:
 
 @dataclass(frozen=True)
 class EditedConfig(WrapperConfig):
-    """The cuts of one field."""
+    """The cuts of one field.
+
+    Attributes:
+        cuts: applied all together.
+    """
 
     kind: ClassVar[str] = "edited"
     cuts: tuple[Cut, ...]
@@ -108,7 +112,11 @@ class Edited(Field):
 
 @dataclass(frozen=True)
 class PlacedConfig(WrapperConfig):
-    """The frame of a placed field: `x_local = local_from_field(x_field)`."""
+    """The frame of a placed field.
+
+    Attributes:
+        local_from_field: `x_local = local_from_field(x_field)`.
+    """
 
     kind: ClassVar[str] = "placed"
     local_from_field: Similarity
@@ -166,7 +174,14 @@ class ComposedConfig(WrapperConfig):
 
 
 class Composed(Field):
-    """Several fields of one local frame at once: densities add, channels are their density-weighted means."""
+    """Several fields of one local frame at once: densities add, channels are density-weighted means.
+
+    It has the channels that all fields have, and the first capture among them. The fields are shared, not copied.
+    Differentiable in whatever they are.
+
+    Raises:
+        ValueError: no field, or boxes among contracted domains.
+    """
 
     def __init__(self, fields: Sequence[Field]) -> None:
         if not fields:
@@ -224,7 +239,7 @@ class Composed(Field):
 
 
 def innermost(scene: Representation) -> Representation:
-    """The scene inside all wrappers; of several parts the first."""
+    """The scene inside all wrappers; of several parts the first. A scene without a wrapper is its own."""
     while scene.parts:
         scene = scene.parts[0]
     return scene

@@ -21,8 +21,18 @@ MAX_STRIDE_SCALE = 4.0  # of learning steps, for pictures of few pixels: matter 
 def stride_for(domain: Domain, step_scale: float = 1.0) -> Stride:
     """Steps for a domain: `step_scale * sqrt(3) / 1024` of its longest edge, growing with distance when contracted.
 
-    Larger ones are faster and coarser. Lengths are in the domain's unit. On contracted domains steps are
-    `UNBOUNDED_STEP_SCALE` times as long.
+    On contracted domains steps are `UNBOUNDED_STEP_SCALE` times as long.
+
+    Args:
+        domain: of the field.
+        step_scale: factor of the steps; larger ones are faster and coarser.
+
+    Returns:
+        Steps in the domain's unit.
+
+    Example:
+        >>> round(stride_for(Domain.cube(1.0)).step, 5)
+        0.00338
     """
     if domain.contracted:
         step_scale *= UNBOUNDED_STEP_SCALE
@@ -35,7 +45,14 @@ def learning_stride(field: Field, cameras: Cameras) -> Stride:
 
     Pictures do not resolve less, and shorter steps would leave time for fewer rays: photographs of 400 pixels reached
     31.9 dB instead of 29.9 in the same time. Never shorter than `stride_for`, at most `MAX_STRIDE_SCALE` times as long;
-    contracted domains have steps of their own. `cameras` are in the world frame.
+    contracted domains have steps of their own.
+
+    Args:
+        field: to be trained.
+        cameras: of the pictures, world frame.
+
+    Returns:
+        Steps in local units.
     """
     base = stride_for(field.domain)
     if field.domain.contracted:

@@ -32,11 +32,17 @@ WARM_DECAY = 0.8  # in the warm-up: the fog of an untrained field must be forgot
 
 
 class OccupancyGrid:
-    """Keeps `field.occupancy` up to date while the field learns.
+    """Keeps `field.occupancy` up to date while a field is trained (instant-ngp, appendix E.2).
 
     At each evaluation a cell's value becomes `max(decay * value, density at a random point of it)`. The cell is
     occupied where the optical thickness of one step exceeds `min(0.01, half the mean)`. Cells without an evaluation
     count as occupied, cells outside `visible` as empty. Half of the evaluations go to all cells, half to occupied ones.
+
+    Args:
+        field: whose occupancy is written.
+        stride: step whose optical thickness counts; local units.
+        decay: of a cell's value at each evaluation.
+        visible: cells that may be occupied, in Morton order; None: all.
     """
 
     def __init__(
@@ -128,6 +134,10 @@ def copy_occupancy(source: Field, target: Field) -> None:
     """Copy the occupancy of one field to another of the same local frame, whose domain may differ.
 
     Where domains differ, eight points of every cell are looked up, and the result is dilated by one cell.
+
+    Args:
+        source: whose occupancy is read.
+        target: whose occupancy is written.
     """
     if source.domain == target.domain:
         target.occupancy.copy_(source.occupancy)
