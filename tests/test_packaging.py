@@ -234,7 +234,7 @@ def test_a_folder_without_wheels_is_told(monkeypatch, tmp_path, capsys):
 
 
 def test_toy_priors_are_asked_by_name(monkeypatch):
-    from volkit.generation import guided
+    from volkit.generation import build
 
     @dataclass
     class Opened:
@@ -242,9 +242,9 @@ def test_toy_priors_are_asked_by_name(monkeypatch):
         name: str = ""
 
     def ask(name):
-        return guided.open_guiding_prior(name).place
+        return build.open_guiding_prior(name).place
 
-    monkeypatch.setattr(guided, "open_prior", lambda place, *rest: Opened(place))
+    monkeypatch.setattr(build, "open_prior", lambda place, *rest: Opened(place))
     assert ask(None) == ask("toy_prior/pixels32") == bundled.bundled_folder("toy_prior/pixels32")
     assert ask("toy_prior/views4") == bundled.bundled_folder("toy_prior/views4")
     assert ask("somebody/some-model") == "somebody/some-model"

@@ -31,7 +31,7 @@ SMALLER = (
     (r"range\(100\)", "range(8)"),
 )
 # Rooms whose examples in docstrings need no file and no training: they are run as they stand.
-SMALL_ROOMS = ("geometry", "guidance", "ops", "rendering", "sampling")
+SMALL_ROOMS = ("editing", "geometry", "guidance", "meshing", "ops", "rendering", "representations", "sampling")
 
 
 def _text(page: str | Path) -> str:
