@@ -36,7 +36,7 @@ def segments(field, tmp_path):
 
 def _segment(file):
     header = np.frombuffer(file.read(16), nvdb_look.HEADER).copy()
-    said = np.frombuffer(file.read(176), nvdb_look.SAID).copy()
+    said = np.frombuffer(file.read(176), nvdb_look.META).copy()
     name, grid = file.read(int(said["name_size"][0])), bytearray(file.read(int(said["size"][0])))
     return header, said, name, grid, np.frombuffer(grid, nvdb_look.GRID, 1)
 
@@ -103,7 +103,7 @@ def test_what_is_no_fog_is_named(segments, tmp_path, changed, fact):
 
 def test_a_box_beyond_the_file_is_refused(segments, tmp_path):
     header, said, name, grid, _ = segments[0]
-    nvdb_look.box_of(grid)[1] = 1000
+    nvdb_look.active_box(grid)[1] = 1000
     with pytest.raises(FormatError, match="1001, 1001, 1001"):
         load(stored(tmp_path, header, said, name, grid))
 

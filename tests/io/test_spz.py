@@ -13,7 +13,7 @@ from splat_scenes import assert_agree, random_splats, smallest_three_error
 
 from volkit.cli import main
 from volkit.io import FormatError, load, save
-from volkit.io.splats import spz
+from volkit.io.splats import niantic_spz as spz
 
 # halves of steps: 2^-12, 1/16, 1/255, 1/255/0.15, and 8 or 16 of 1/128; rotations have sign and 9 bits: 1022 steps
 TOLERANCES = {"means": 0.5 / 4096 + 1e-6, "log_scales": 0.5 / 16 + 1e-6, "quaternions": smallest_three_error(1022),

@@ -95,7 +95,7 @@ class ConvertJob:
         self.check()
         from volkit.commands.batch import batch_report, pair_sources, run_all
         from volkit.reports.convert_report import write_report
-        from volkit.reports.fit_report import check_report
+        from volkit.reports.page import check_report
 
         if self.report is not None:
             self.check_new(self.report)

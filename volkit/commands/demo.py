@@ -16,7 +16,7 @@ from volkit.files.atomic import atomic_write
 from volkit.progress import Progress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and help needs none of it
-    from volkit.reports.fit_report import Gallery, Page
+    from volkit.reports.page import Gallery, Page
     from volkit.typing import Float, Tensor
 
 __all__ = ["DemoJob"]
@@ -78,7 +78,7 @@ class DemoJob:
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render, fit, convert, compare, report."""
         from volkit.io.fields.analytic_scene import bundled
-        from volkit.reports.fit_report import write_page
+        from volkit.reports.page import write_page
 
         started, effort = time.monotonic(), QUICK if self.quick else FULL_EFFORT
         source, pictures = bundled(self.scene), self.out / "pictures"
@@ -152,7 +152,7 @@ class DemoJob:
         return row | {"psnr_to_source": report.get("psnr_to_source")} | cost
 
     def _page(self, result: dict[str, Any], curves: dict, reports: dict[str, Any], pictures: Path) -> "Page":
-        from volkit.reports.fit_report import Page
+        from volkit.reports.page import Page
 
         first = next(iter(reports.values()))
         backend = first["backend"]
@@ -177,7 +177,7 @@ class DemoJob:
         from volkit.data import load_photographs
         from volkit.evaluation.evaluate import WHITE, composite_over, render_over
         from volkit.io.opening import open_scene
-        from volkit.reports.fit_report import Column, Gallery
+        from volkit.reports.page import Column, Gallery
 
         seen = load_photographs(pictures).subset("test")
         scenes = {name: open_scene(self._file(name)) for name in FILES if name in reports}
@@ -192,10 +192,10 @@ class DemoJob:
         """What words became, as the prior's cameras see it all around."""
         from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
         from volkit.io.opening import open_scene
-        from volkit.reports.prior_report import pictures_around
+        from volkit.reports.prior_report import render_around
 
         cameras = sample_cameras(open_guiding_prior(), ScoreSettings()).turntable(SHOWN_AROUND, SHOWN_SIZE)
-        return pictures_around(open_scene(self.out / WORDS_FILE), cameras)
+        return render_around(open_scene(self.out / WORDS_FILE), cameras)
 
 
 def _curve(report: dict[str, Any]) -> list[tuple[float, float]]:

@@ -91,7 +91,7 @@ class PriorOptions:
         from volkit.guidance import METHODS, WEIGHTS
         from volkit.guidance.prompts import Prompts
         from volkit.io import check_target
-        from volkit.reports.fit_report import check_report
+        from volkit.reports.page import check_report
 
         for prompt in prompts:
             _usage("", lambda prompt=prompt: Prompts(prompt))

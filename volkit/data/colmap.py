@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing
+from volkit.data.listing import Listing, Reader, Shot, drop_missing, read_pose
 from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Lens
 from volkit.typing import Float, Tensor
 
-__all__ = ["MODELS", "READER", "CameraRow", "ImageRow", "Model", "lens_of", "read_model"]
+__all__ = ["MODELS", "READER", "CameraRow", "ImageRow", "Model", "convert_lens", "read_model"]
 
 
 # Number, name and count of parameters of every camera model.
@@ -183,7 +183,7 @@ def _points_txt(path: Path) -> Tensor:
     return torch.tensor(points, dtype=torch.float64).view(-1, 3)
 
 
-def lens_of(source, camera: CameraRow) -> tuple[Lens, Numbers, tuple[float, float, float, float], str]:
+def convert_lens(source, camera: CameraRow) -> tuple[Lens, Numbers, tuple[float, float, float, float], str]:
     """Lens, coefficients in its order, intrinsics (fx, fy, cx, cy), and a note where the model is approximated."""
     params = camera.params
     if camera.model in ONE_FOCAL:
@@ -271,7 +271,7 @@ def _read(path: Path) -> Listing:
         shot, note = _shot(place.model, row, camera, pictures)
         shots.append(shot)
         notes += [note] if note and note not in notes else []
-    kept, missing = existing(place.model, shots)
+    kept, missing = drop_missing(place.model, shots)
     points = None if len(model.points) == 0 else model.points
     return Listing(path, kept, up=None, points=points, notes=(*missing, *notes))
 
@@ -285,7 +285,7 @@ def _pictures(place: _Place, model: Model) -> Path:
 
 
 def _shot(source: Path, row: ImageRow, camera: CameraRow, pictures: Path) -> tuple[Shot, str]:
-    lens, coefficients, intrinsics, note = lens_of(source, camera)
+    lens, coefficients, intrinsics, note = convert_lens(source, camera)
     shot = Shot(
         name=row.name,
         image=pictures / row.name,
@@ -313,7 +313,7 @@ def _world_from_camera(source: Path, row: ImageRow) -> Tensor:
         dtype=torch.float64,
     )
     translation = torch.tensor(row.translation, dtype=torch.float64)
-    return checked_pose(source, row.name, torch.cat([rotation.T, -(rotation.T @ translation)[:, None]], -1).tolist())
+    return read_pose(source, row.name, torch.cat([rotation.T, -(rotation.T @ translation)[:, None]], -1).tolist())
 
 
-READER = Reader("colmap", owns=lambda path: _place(path) is not None, read=_read)
+READER = Reader("colmap", matches=lambda path: _place(path) is not None, read=_read)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from volkit.data.listing import cameras_of, opencv_from_opengl
+from volkit.data.listing import build_cameras, opencv_from_opengl
 from volkit.data.load import load_photographs
-from volkit.data.transforms import read_transforms, shots_from
+from volkit.data.transforms import read_shots, read_transforms
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry import Cameras, Domain
 
-__all__ = ["PosedFolder", "listed_cameras"]
+__all__ = ["PosedFolder", "read_cameras"]
 
 MODELS = {"pinhole": "PINHOLE", "opencv": "OPENCV", "fisheye": "OPENCV_FISHEYE"}
 COEFFICIENTS = {"opencv": ("k1", "k2", "p1", "p2", "k3"), "fisheye": ("k1", "k2", "k3", "k4")}
@@ -87,15 +87,15 @@ class PosedFolder:
         return {"aabb_scale": AABB_SCALE if self.domain.contracted else 1, "scale": scale, "offset": offset}
 
 
-def listed_cameras(path: Path) -> tuple[tuple[str, ...], Cameras]:
+def read_cameras(path: Path) -> tuple[tuple[str, ...], Cameras]:
     """Names and cameras of a dataset, world frame; of a transforms.json even where its pictures do not exist."""
     file = path / "transforms.json" if path.is_dir() else path
     if file.suffix.lower() != ".json" or not file.is_file():
         seen = load_photographs(path)
         return seen.names, seen.cameras
-    shots = shots_from(file, read_transforms(file))
+    shots = read_shots(file, read_transforms(file))
     if min(min(shot.size) for shot in shots) < 2:
         raise FormatError(file, "gives no picture size and there are no pictures", "add w and h")
-    cameras = cameras_of(file, shots)
+    cameras = build_cameras(file, shots)
     cameras = replace(cameras, world_from_camera=cameras.world_from_camera.float())
     return tuple(shot.name for shot in shots), cameras

@@ -11,7 +11,7 @@ from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras, Domain, Lens
 from volkit.typing import Float, Tensor
 
-__all__ = ["Listing", "Reader", "Shot", "cameras_of", "checked_pose", "existing", "opencv_from_opengl", "triple"]
+__all__ = ["Listing", "Reader", "Shot", "build_cameras", "drop_missing", "opencv_from_opengl", "read_pose", "triple"]
 
 
 Triple = tuple[float, float, float]
@@ -54,7 +54,7 @@ class Reader:
     """One row of the table of conventions."""
 
     name: str
-    owns: Callable[[Path], bool]  # whether a path follows the convention; looks at names, not at contents
+    matches: Callable[[Path], bool]  # whether a path follows the convention; looks at names, not at contents
     read: Callable[[Path], Listing]
 
 
@@ -69,7 +69,7 @@ def opencv_from_opengl(pose: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
     return pose * pose.new_tensor([1.0, -1.0, -1.0, 1.0])
 
 
-def checked_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"]:
+def read_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"]:
     """The 3x4 part of a pose given as nested lists, its rotation made exactly orthonormal, float64.
 
     A uniform scale in the rotation is dropped. Raises FormatError for shapes, NaN, singular and mirrored matrices.
@@ -94,7 +94,7 @@ def checked_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"
     return torch.cat([u @ vh, pose[:, 3:]], -1)
 
 
-def existing(source: Path, shots: Iterable[Shot]) -> tuple[tuple[Shot, ...], tuple[str, ...]]:
+def drop_missing(source: Path, shots: Iterable[Shot]) -> tuple[tuple[Shot, ...], tuple[str, ...]]:
     """The shots whose picture is there, and a note about the others; none at all raises FormatError."""
     shots = tuple(shots)
     if not shots:
@@ -112,7 +112,7 @@ def existing(source: Path, shots: Iterable[Shot]) -> tuple[tuple[Shot, ...], tup
     return kept, (f"{len(missing)} of {len(shots)} listed pictures do not exist and are skipped: {shown}",)
 
 
-def cameras_of(source: Path, shots: Sequence[Shot], sizes: Sequence[tuple[int, int]] | None = None) -> Cameras:
+def build_cameras(source: Path, shots: Sequence[Shot], sizes: Sequence[tuple[int, int]] | None = None) -> Cameras:
     """Cameras in the file's frame: poses float64, the rest float32; intrinsics follow where true sizes are given.
 
     Pinholes among OpenCV lenses are lenses without distortion; other mixtures raise FormatError.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing
+from volkit.data.listing import Listing, Reader, Shot, drop_missing, read_pose
 from volkit.files.errors import FormatError
 
 __all__ = ["READER"]
@@ -28,7 +28,7 @@ def _read(path: Path) -> Listing:
         raise FormatError(file, f"has shape {list(rows.shape)}, not (views, 17)", "run LLFF's imgs2poses again")
     pictures = _pictures(file, len(rows))
     shots = [_shot(file, row, picture) for row, picture in zip(rows, pictures, strict=True)]
-    kept, notes = existing(file, shots)
+    kept, notes = drop_missing(file, shots)
     bounds = rows[:, 15:]
     if not np.isfinite(bounds).all() or (bounds <= 0).any():
         raise FormatError(file, "has depth bounds that are not positive numbers", "run LLFF's imgs2poses again")
@@ -51,7 +51,7 @@ def _shot(file: Path, row: np.ndarray, picture: Path) -> Shot:
     if not (np.isfinite(matrix).all() and min(height, width) >= 1):
         raise FormatError(file, f"the row of '{picture.name}' contains NaN or no size", "run LLFF's imgs2poses again")
     columns = [sign * matrix[:, axis] for axis, sign in DOWN_RIGHT_BACK]
-    pose = checked_pose(file, picture.name, np.stack([*columns, matrix[:, 3]], -1).tolist())
+    pose = read_pose(file, picture.name, np.stack([*columns, matrix[:, 3]], -1).tolist())
     return Shot(
         name=picture.name,
         image=picture,
@@ -65,4 +65,4 @@ def _owns(path: Path) -> bool:
     return (path.name == "poses_bounds.npy" and path.is_file()) or (path / "poses_bounds.npy").is_file()
 
 
-READER = Reader("llff", owns=_owns, read=_read)
+READER = Reader("llff", matches=_owns, read=_read)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from volkit.data import colmap, llff, nerfstudio, transforms, video
+from volkit.data import colmap, llff, transforms, video
 from volkit.data.extent import Extent, find_extent, parse_domain
-from volkit.data.listing import Listing, Reader, Shot, cameras_of
+from volkit.data.listing import Listing, Reader, Shot, build_cameras
 from volkit.data.photographs import Photographs
-from volkit.data.pictures import Progress, read_mask, read_picture, read_pictures, size_of_picture
+from volkit.data.pictures import Progress, picture_size, read_mask, read_picture, read_pictures
 from volkit.data.video import read_frames
 from volkit.data.world import align
 from volkit.files.errors import FormatError
@@ -21,7 +21,7 @@ from volkit.typing import Tensor
 __all__ = ["READERS", "load_photographs"]
 
 # Tried in this order: a folder of LLFF or a video may hold a COLMAP model or a transforms.json that says more.
-READERS: tuple[Reader, ...] = (video.READER, transforms.BLENDER, nerfstudio.READER, colmap.READER, llff.READER)
+READERS: tuple[Reader, ...] = (video.READER, transforms.BLENDER, transforms.NERFSTUDIO, colmap.READER, llff.READER)
 OTHER_SHAPE = 0.02  # of the ratio of sides: rounding of a shrunken picture stays under it
 
 
@@ -73,7 +73,7 @@ def _reader(path: Path) -> Reader:
     if not path.exists():
         raise FormatError(path, "no such file or folder", "check the path")
     for reader in READERS:
-        if reader.owns(path):
+        if reader.matches(path):
             return reader
     known = ", ".join(reader.name for reader in READERS)
     raise FormatError(path, "is no dataset that is known here", f"give one of: {known}")
@@ -83,7 +83,7 @@ def _cameras(listing: Listing) -> tuple[Cameras, tuple[str, ...]]:
     """Cameras at the pictures' true sizes, file frame; a note counts those that the file listed otherwise."""
     sizes, rescaled = [], Counter()
     for shot in listing.shots:
-        size = shot.size if shot.frame is not None else size_of_picture(shot.image, shot.size)
+        size = shot.size if shot.frame is not None else picture_size(shot.image, shot.size)
         if abs(math.log(size[0] * shot.size[1] / (size[1] * shot.size[0]))) > OTHER_SHAPE:
             fact = f"is {size[0]}x{size[1]} but listed as {shot.size[0]}x{shot.size[1]}: another shape"
             raise FormatError(shot.image, fact, "crop it back or correct the listed size")
@@ -91,7 +91,7 @@ def _cameras(listing: Listing) -> tuple[Cameras, tuple[str, ...]]:
         if size != shot.size:
             rescaled[f"listed {shot.size[0]}x{shot.size[1]}, found {size[0]}x{size[1]}"] += 1
     notes = tuple(f"intrinsics rescaled for {count} pictures: {what}" for what, count in rescaled.items())
-    return cameras_of(listing.source, listing.shots, sizes), notes
+    return build_cameras(listing.source, listing.shots, sizes), notes
 
 
 def _decoded(

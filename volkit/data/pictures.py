@@ -21,12 +21,12 @@ __all__ = [
     "area_average",
     "exr_pixels",
     "exr_size",
+    "picture_size",
     "png16_layout",
     "png16_pixels",
     "read_mask",
     "read_picture",
     "read_pictures",
-    "size_of_picture",
 ]
 
 
@@ -153,7 +153,7 @@ def _opened(path: Path, header_only: bool):
         raise FormatError(path, f"the picture does not decode ({reason})", "replace it, or remove it") from error
 
 
-def size_of_picture(path: Path, listed: Size | None = None) -> Size:
+def picture_size(path: Path, listed: Size | None = None) -> Size:
     """Width and height of the upright picture from its header alone.
 
     EXIF says which side is up, except where only the stored rows agree with the `listed` size: programs that

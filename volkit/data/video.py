@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from volkit.data.listing import Listing, Reader, Shot, existing
+from volkit.data.listing import Listing, Reader, Shot, drop_missing
 from volkit.data.pictures import Progress, area_average
-from volkit.data.transforms import read_transforms, shots_from
+from volkit.data.transforms import read_shots, read_transforms
 from volkit.files.errors import FormatError
 from volkit.typing import Tensor
 
@@ -95,7 +95,7 @@ def _read(path: Path) -> Listing:
     document = {"w": size[0], "h": size[1], **document}
     for frame in document["frames"]:
         frame.setdefault("file_path", path.name)
-    listed = shots_from(poses, document)
+    listed = read_shots(poses, document)
     if any(shot.frame is None for shot in listed):
         count = _count(path)
         if count != len(listed):
@@ -103,7 +103,7 @@ def _read(path: Path) -> Listing:
             raise FormatError(path, fact, f"give every frame of {poses.name} its frame_index")
         listed = [replace(shot, frame=index) for index, shot in enumerate(listed)]
     shots = [_of_video(shot, path, size) for shot in listed]
-    kept, notes = existing(path, shots)
+    kept, notes = drop_missing(path, shots)
     return Listing(path, kept, notes=notes)
 
 
@@ -115,4 +115,4 @@ def _of_video(shot: Shot, path: Path, size: tuple[int, int]) -> Shot:
     return replace(shot, name=f"{path.name}#{shot.frame:06d}", image=path, size=size, intrinsics=intrinsics)
 
 
-READER = Reader("video", owns=_owns, read=_read)
+READER = Reader("video", matches=_owns, read=_read)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from volkit.editing.action import CUTTABLE, Action
-from volkit.io.splats.columns import FLAT_LOG_SCALE, joined, splats_of
+from volkit.io.splats.columns import FLAT_LOG_SCALE, concatenate_columns, splats_from_columns
 from volkit.representations import Composed, Field, Placed, Representation, Splats
 
 __all__ = ["Merge", "merge"]
@@ -46,6 +46,8 @@ def merge(scenes: Sequence[Representation]) -> Representation:
             missing = 3 - each["log_scales"].shape[1]
             each["log_scales"] = functional.pad(each["log_scales"], (0, missing), value=FLAT_LOG_SCALE)
     mip = all(scene.config.mip for scene in splats)
-    whole = splats_of(joined(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]})
+    whole = splats_from_columns(
+        concatenate_columns(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]}
+    )
     capture = next((scene.capture for scene in splats if scene.capture is not None), None)
     return whole.view(capture=capture).requires_grad_(False)

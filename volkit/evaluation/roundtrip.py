@@ -155,7 +155,7 @@ def parameter_differences(made: Representation, written: Representation, target:
     file left out as zeros. Empty where parameters do not correspond: another kind, order or unit of length.
     """
     if isinstance(made, Splats) and isinstance(written, Splats):
-        if len(made) != len(written) or format_for(target, kind="splats").sorts:
+        if len(made) != len(written) or format_for(target, kind="splats").reorders:
             return {}
         ours, theirs = _drawn(made), _drawn(written)
         turns = theirs["quaternions"]

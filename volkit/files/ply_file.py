@@ -10,7 +10,7 @@ from plyfile import PlyData, PlyListProperty, PlyParseError
 
 from volkit.files.errors import FormatError, read_start
 
-__all__ = ["HEADER", "Table", "head_of", "matrix", "read_elements"]
+__all__ = ["HEADER", "Table", "columns_as_matrix", "ply_header", "read_elements"]
 
 HEADER = 1 << 16  # bytes in which a header must end
 
@@ -38,7 +38,7 @@ class Rows:
 Table = Rows | np.ndarray
 
 
-def head_of(path: Path) -> bytes:
+def ply_header(path: Path) -> bytes:
     """The header of a `.ply`, or nothing where the file is none."""
     head = read_start(path, HEADER)
     return head.partition(b"end_header")[0] if head.startswith(b"ply") else b""
@@ -87,7 +87,7 @@ def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, Table]:
     return tables
 
 
-def matrix(table: np.ndarray, names: Sequence[str], kind: str) -> np.ndarray:
+def columns_as_matrix(table: np.ndarray, names: Sequence[str], kind: str) -> np.ndarray:
     """Columns as numbers of one kind, [row, column]; without a copy where they are the whole table as it stands."""
     if table.dtype == np.dtype([(name, kind) for name in names]):
         return table.view(kind).reshape(len(table), len(names))

@@ -10,12 +10,12 @@ from volkit.version import __version__
 
 __all__ = [
     "PROVENANCE_KEY",
-    "about_scene",
-    "comments_of",
-    "frame_in",
-    "object_in",
-    "provenance_in",
-    "provenance_of",
+    "comments_from_record",
+    "frame_from_record",
+    "parse_object",
+    "provenance_record",
+    "record_from_comments",
+    "without_frames",
 ]
 
 PROVENANCE_KEY = "volkit"
@@ -23,20 +23,20 @@ OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that wa
 MAX_COMMENT = 1 << 13  # characters of a comment
 
 
-def provenance_of(scene: Representation) -> dict[str, Any]:
+def provenance_record(scene: Representation) -> dict[str, Any]:
     """Provenance, version, `frame`, that of the file's coordinates, and `world`, that of the scene before it."""
     told = {name: value for name, value in scene.provenance.items() if name not in OF_THE_FILE}
     return {"world": scene.frame} | told | {"volkit": __version__, "frame": scene.frame}
 
 
-def comments_of(record: Mapping[str, Any]) -> list[str]:
+def comments_from_record(record: Mapping[str, Any]) -> list[str]:
     """A record as lines of a text header, with which way is up in words that other programs use."""
     line = f"{PROVENANCE_KEY} {json.dumps(record, separators=(',', ':'), default=str)}"
     upward = UP_AXIS[record["frame"]]
     return [f"Vertical Axis: {upward}", *([line] if len(line) <= MAX_COMMENT else [])]
 
 
-def provenance_in(comments: Iterable[str]) -> dict[str, Any]:
+def record_from_comments(comments: Iterable[str]) -> dict[str, Any]:
     """The record among comments, with `frame` where they say what is up; empty where there is none or it is damaged."""
     found: dict[str, Any] = {}
     for comment in comments:
@@ -45,11 +45,11 @@ def provenance_in(comments: Iterable[str]) -> dict[str, Any]:
             said = comment.partition(":")[2].strip().lower()
             found |= next(({"frame": frame} for frame, name in UP_AXIS.items() if name == said), {})
         elif word == PROVENANCE_KEY and len(rest) <= MAX_COMMENT:
-            found |= object_in(rest)
+            found |= parse_object(rest)
     return found
 
 
-def object_in(text: str) -> dict[str, Any]:
+def parse_object(text: str) -> dict[str, Any]:
     """The JSON object that a text is; empty where it is none."""
     try:
         found = json.loads(text)
@@ -58,12 +58,12 @@ def object_in(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def about_scene(record: Mapping[str, Any]) -> dict[str, Any]:
+def without_frames(record: Mapping[str, Any]) -> dict[str, Any]:
     """What of a record is not about the file's own coordinates."""
     return {name: value for name, value in record.items() if name not in ("frame", "world")}
 
 
-def frame_in(record: Any, name: str, otherwise: Frame) -> Frame:
+def frame_from_record(record: Any, name: str, otherwise: Frame) -> Frame:
     """A frame by name from what a file says, which may be anything."""
     said: Any = record.get(name) if isinstance(record, Mapping) else None
     return said if said in tuple(UP_AXIS) else otherwise

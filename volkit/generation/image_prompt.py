@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from volkit.data.pictures import read_picture, size_of_picture
+from volkit.data.pictures import picture_size, read_picture
 from volkit.evaluation.evaluate import WHITE, composite_over
 from volkit.guidance.pipeline import look
 from volkit.typing import Float, Tensor
@@ -19,5 +19,5 @@ def image_prompt(adapter: Path, picture: Path, device: torch.device) -> Float[Te
 
     FileNotFoundError where there is no such model, FormatError for what is no picture.
     """
-    pixels = composite_over(read_picture(picture, size_of_picture(picture)), WHITE)
+    pixels = composite_over(read_picture(picture, picture_size(picture)), WHITE)
     return look(adapter.parent / IMAGE_ENCODER, pixels[None].to(device))

@@ -1,4 +1,4 @@
-"""The table of file formats, and the two verbs that use it."""
+"""The table of file formats; `load` and `save`, which choose a row of it."""
 
 from dataclasses import replace
 from functools import partial
@@ -8,112 +8,123 @@ from typing import TYPE_CHECKING, Any, Literal
 from volkit.choices import Frame, SpzFrame
 from volkit.files.atomic import check_writable
 from volkit.files.errors import FormatError, TargetError
-from volkit.io.format import Format, doors
+from volkit.io.format import Format, from_module
 from volkit.plug_ins import plug_ins
 
 if TYPE_CHECKING:
     from volkit.representations import Representation
 
 __all__ = [
-    "EVERY_KIND", "FORMATS", "check_target", "describe", "format_for", "load", "plug_in_formats", "register_format",
+    "EVERY_KIND",
+    "FORMATS",
+    "check_target",
+    "describe",
+    "format_for",
+    "load",
+    "plug_in_formats",
+    "register_format",
     "save",
-]  # fmt: skip
+]
 
-EVERY_KIND = (
-    "hash_grid", "voxels", "tensor_vm", "tensor_cp", "planes", "mlp", "splats", "mesh", "analytic", "voxel_features",
-    "edited", "placed", "composed",
-)  # fmt: skip
+FIELDS = ("hash_grid", "voxels", "tensor_vm", "tensor_cp", "planes", "mlp")
+EVERY_KIND = (*FIELDS, "splats", "mesh", "analytic", "voxel_features", "edited", "placed", "composed")
 SPLATS, MESH, VOXELS = ("splats",), ("mesh",), ("voxels",)
-# Name, suffixes, kinds, what is up, where its functions are, what it keeps. Modules are imported when they are used.
+# Name, suffixes, kinds, frame, functions (imported at the first call), what a round trip keeps.
 ROWS = (
-    Format("volkit", (".safetensors",), EVERY_KIND, None, *doors("fields.native"),
+    Format("volkit", (".safetensors",), EVERY_KIND, None, *from_module("fields.native"),
            "every tensor bit for bit, frame, occupancy, cameras, provenance", every_kind=True),
-    Format("nerf-pytorch", (".ckpt",), ("mlp",), "zup", *doors("fields.nerf_checkpoint", write=None),
+    Format("nerf-pytorch", (".ckpt",), ("mlp",), "zup", *from_module("fields.nerf_checkpoint", write=None),
            "fine network exactly; not the coarse one, cameras"),
-    Format("nerfacto", (".ckpt",), ("hash_grid",), "zup", *doors("fields.nerfacto", write=None),
+    Format("nerfacto", (".ckpt",), ("hash_grid",), "zup", *from_module("fields.nerfacto", write=None),
            "table and networks exactly, frame, mean appearance; not proposal networks, cameras"),
-    Format("instant-ngp", (".ingp", ".msgpack"), ("hash_grid",), "zup", *doors("fields.instant_ngp"),
+    Format("instant-ngp", (".ingp", ".msgpack"), ("hash_grid",), "zup", *from_module("fields.instant_ngp"),
            "table and networks in 16 bits, occupancy, frame, cameras, provenance; not the optimiser's state"),
-    Format("dvgo", (".tar",), ("voxel_features",), "zup", *doors("fields.dvgo", write=None),
+    Format("dvgo", (".tar",), ("voxel_features",), "zup", *from_module("fields.dvgo", write=None),
            "grids, network and mask exactly; not cameras"),
-    Format("k-planes", (".pth",), ("planes",), "zup", *doors("fields.kplanes", write=None),
+    Format("k-planes", (".pth",), ("planes",), "zup", *from_module("fields.kplanes", write=None),
            "planes and networks exactly; not proposal networks, cameras"),
-    Format("tensorf", (".th",), ("tensor_vm", "tensor_cp"), "zup", *doors("fields.tensorf"),
+    Format("tensorf", (".th",), ("tensor_vm", "tensor_cp"), "zup", *from_module("fields.tensorf"),
            "factors and network exactly, occupancy, frame, provenance; not cameras"),
-    Format("volume", (".volume.npz",), VOXELS, "zup", *doors("volumes.npz"),
+    Format("volume", (".volume.npz",), VOXELS, "zup", *from_module("volumes.dense"),
            "densities and harmonics exactly, frame, provenance; not cameras, colours of empty cells"),
-    Format("openvdb", (".vdb",), VOXELS, "zup", *doors("volumes.vdb"),
+    Format("openvdb", (".vdb",), VOXELS, "zup", *from_module("volumes.vdb"),
            "densities and harmonics in float32, frame, provenance; not cameras, colours of empty cells",
-           needs=("openvdb", "pyopenvdb"), offer="install python3-openvdb of Debian, or openvdb of conda-forge"),
-    Format("nanovdb", (".nvdb",), VOXELS, "zup", *doors("volumes.nvdb"),
+           needs=("openvdb", "pyopenvdb"),
+           install_hint="install python3-openvdb from Debian, or openvdb from conda-forge"),
+    Format("nanovdb", (".nvdb",), VOXELS, "zup", *from_module("volumes.nvdb"),
            "densities and harmonics in float32, frame; not cameras, colours of empty cells, provenance",
            needs=("warp",), extra="nanovdb"),
-    Format("svox2", (".npz",), VOXELS, "zup", *doors("fields.svox2"),
+    Format("svox2", (".npz",), VOXELS, "zup", *from_module("fields.svox2"),
            "links and densities exactly, harmonics in 16 bits, frame, provenance; not cameras"),
-    Format("analytic scene", (".json",), ("analytic",), "zup", *doors("fields.analytic_scene", write=None),
+    Format("analytic scene", (".json",), ("analytic",), "zup", *from_module("fields.analytic_scene", write=None),
            "shapes, textures, light, cameras"),
-    Format("compressed_ply", (".compressed.ply",), SPLATS, None, *doors("splats.compressed_ply"),
+    Format("compressed_ply", (".compressed.ply",), SPLATS, None, *from_module("splats.compressed_ply"),
            "positions and log scales in 10 or 11 bits of a chunk of 256, the rest in bytes, degree 3, provenance; "
-           "not order, mip mode, surfels", sorts=True),
-    Format("ply", (".ply",), SPLATS, None, *doors("splats.ply"),
-           "every column bit for bit, further ones too, mip mode, surfels, provenance"),
-    Format("spz", (".spz",), SPLATS, "yup", *doors("splats.spz"),
+           "not order, mip mode, surfels", reorders=True),
+    Format("ply", (".ply",), SPLATS, None, *from_module("splats.ply"),
+           "every column bit for bit, unknown ones too, mip mode, surfels, provenance"),
+    Format("spz", (".spz",), SPLATS, "yup", *from_module("splats.niantic_spz"),
            "positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance"),
-    Format("sog", (".sog", "meta.json"), SPLATS, None, *doors("splats.sog"),
+    Format("sog", (".sog", "meta.json"), SPLATS, None, *from_module("splats.sog"),
            "positions in 16 bits, the rest in tables of 256, degree 3 in a palette, mip mode, surfels, provenance; "
-           "not order", sorts=True),
-    Format("splat", (".splat",), SPLATS, None, *doors("splats.antimatter_splat"),
+           "not order", reorders=True),
+    Format("splat", (".splat",), SPLATS, None, *from_module("splats.antimatter_splat"),
            "positions and scales in float32, the rest in bytes; "
-           "not order, harmonics, mip mode, surfels, provenance", sorts=True),
-    Format("ksplat", (".ksplat",), SPLATS, None, *doors("splats.ksplat"),
+           "not order, harmonics, mip mode, surfels, provenance", reorders=True),
+    Format("ksplat", (".ksplat",), SPLATS, None, *from_module("splats.ksplat"),
            "positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
-           "not order, mip mode, surfels, provenance", sorts=True),
-    Format("gltf", (".glb", ".gltf"), MESH, "yup", *doors("meshes.mesh_file", "sniff_gltf", "read_gltf", "write_mesh"),
+           "not order, mip mode, surfels, provenance", reorders=True),
+    Format("gltf", (".glb", ".gltf"), MESH, "yup",
+           *from_module("meshes.mesh_file", "sniff_gltf", "read_gltf", "write_mesh"),
            "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion"),
-    Format("splat_gltf", (".glb", ".gltf"), SPLATS, "yup", *doors("splats.gltf"),
+    Format("splat_gltf", (".glb", ".gltf"), SPLATS, "yup", *from_module("splats.gltf"),
            "every splat in float32, degree 3, provenance; not mip mode, surfels"),
-    Format("csv", (".csv",), SPLATS, None, *doors("splats.csv", None, None),
+    Format("csv", (".csv",), SPLATS, None, *from_module("splats.csv", None, None),
            "every splat in nine digits; not mip mode, provenance"),
-    Format("obj", (".obj",), MESH, "yup", *doors("meshes.mesh_file", "sniff_obj", "read_obj", "write_mesh"),
+    Format("obj", (".obj",), MESH, "yup", *from_module("meshes.mesh_file", "sniff_obj", "read_obj", "write_mesh"),
            "shape, texture or vertex colours, provenance; not roughness, metalness"),
-    Format("mesh_ply", (".ply",), MESH, "zup", *doors("meshes.mesh_file", "sniff_ply", "read_ply", "write_mesh"),
+    Format("mesh_ply", (".ply",), MESH, "zup", *from_module("meshes.mesh_file", "sniff_ply", "read_ply", "write_mesh"),
            "shape, vertex colours, provenance; not textures"),
-    Format("stl", (".stl",), MESH, "zup", *doors("meshes.mesh_file", "sniff_stl", "read_stl", "write_mesh"),
+    Format("stl", (".stl",), MESH, "zup", *from_module("meshes.mesh_file", "sniff_stl", "read_stl", "write_mesh"),
            "shape; not colours, provenance"),
     Format("usd", (".usdz", ".usdc", ".usda", ".usd"), (*MESH, *SPLATS), "yup",
-           *doors("meshes.mesh_file", "sniff_usd", "read_usd", "write_usd"),
+           *from_module("meshes.mesh_file", "sniff_usd", "read_usd", "write_usd"),
            "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
            "not roughness, metalness, mip mode, surfels", needs=("pxr",), extra="usd"),
 )  # fmt: skip
 FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
-PLUG_INS = "volkit.formats"  # entry points: the name of a format, and its row
+ENTRY_POINTS = "volkit.formats"  # the group in which packages register a `Format`
 
 
 def register_format(row: Format) -> Format:
-    """Add a format to the table, after those that are there; ValueError where the name is taken.
+    """Add a format to the end of the table and return it; ValueError where the name is taken.
 
     An installed package needs no call: with the entry point `my_format = my_package:MY_FORMAT` in its group
-    `volkit.formats` the row is found when no other reads, or writes, a file.
+    `volkit.formats` the row is found as soon as no other row fits a file.
     """
     if FORMATS.setdefault(row.name, row) is not row:
-        raise ValueError(f"format '{row.name}': is in the table already; choose another name")
+        raise ValueError(f"format '{row.name}': is registered already; choose another name")
     return row
 
 
 def plug_in_formats() -> list[Format]:
-    """The rows that installed packages add, which join the table."""
+    """Register the formats that installed packages offer, and return them; ValueError where one is no `Format`."""
     found = []
-    for plug_in, row in plug_ins(PLUG_INS):
+    for plug_in, row in plug_ins(ENTRY_POINTS):
         if not isinstance(row, Format):
-            raise ValueError(f"plug-in {plug_in.value}: is no volkit.io.Format, but {type(row).__name__}")
+            raise ValueError(f"plug-in {plug_in.value}: is a {type(row).__name__}, not a volkit.io.Format")
         found.append(FORMATS[row.name] if row.name in FORMATS else register_format(row))
     return found
 
 
 def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
-    """Read a scene file of any format: by content first, by suffix second. FormatError names file, fact and fix.
+    """Read a scene file of any format, recognised by its content first and by its suffix second.
 
-    `spz_frame` says which frame an .spz holds, which the file need not say.
+    The scene comes back in the frame that its file has, with its provenance, and with its cameras where the format
+    stores them. `spz_frame` says which axes an `.spz` uses: `rub` as its specification says, `ply` as some programs
+    write it, `auto` what the file's own record says. Raises FormatError, which names the file, the fact and the fix.
+
+    >>> scene = load("garden.ply")
     """
     path = Path(path)
     if not path.exists():
@@ -122,15 +133,15 @@ def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
         raise FormatError(path, "is a folder, not a scene file", "name a file; datasets are for fit and compare")
     readable = [row for row in FORMATS.values() if row.read is not None]
     named = [row for row in readable if path.name.lower().endswith(row.suffixes)]
-    # A row that the suffix names is asked first, so that the usual case opens the file once; plug-ins when all refused.
+    # Formats that the suffix names go first, so that the usual file is opened once; plug-ins go last.
     for rows in (named, (row for row in readable if row not in named), (row for row in plug_in_formats() if row.read)):
         for row in rows:
             if row.sniff(path):
-                return _read(_framed(row, spz_frame), path)
+                return _read(_with_spz_frame(row, spz_frame), path)
     readable = [row for row in FORMATS.values() if row.read is not None]
     if named := [row for row in readable if path.name.lower().endswith(row.suffixes)]:
-        return _read(_framed(named[0], spz_frame), path)
-    raise FormatError(path, "is in no format that is known here", f"give one of {_suffixes(writable=False)}")
+        return _read(_with_spz_frame(named[0], spz_frame), path)
+    raise FormatError(path, "is in no known format", f"give one of {_suffixes(writable=False)}")
 
 
 def save(
@@ -140,43 +151,47 @@ def save(
     spz_frame: SpzFrame = "rub",
     frame: Frame | Literal["auto"] = "auto",
 ) -> None:
-    """Write a scene; `format` names a row of the table, by default the suffix does. Never leaves half a file.
+    """Write a scene whole or not at all, in the format that `format` or the suffix names.
 
-    `frame` says in which axes the file's coordinates are; auto: in those that the format demands, else in the scene's.
+    `frame` is the frame of the file's coordinates (`zup`, `yup` or `ydown`); `auto` takes the one that the format
+    prescribes, else the scene's own. `spz_frame` is as in `load`. Raises FormatError where the format cannot store this
+    kind of scene, or the file cannot be written. What a format loses is in its `keeps`, and in docs/formats.md.
+
+    >>> save(scene, "garden.spz")
     """
     path = Path(path)
-    raw = frame in ("zup", "ydown")  # an .spz in axes that are not its own holds coordinates as they are
-    row = _framed(_writer(path, representation.config.kind, format), "ply" if raw else spz_frame)
+    raw = frame in ("zup", "ydown")  # .spz has no name for these axes: coordinates are stored as they are
+    row = _with_spz_frame(_writable_format(path, representation.config.kind, format), "ply" if raw else spz_frame)
     assert row.write is not None
     row.write(representation.turned_view((row.frame or representation.frame) if frame == "auto" else frame), path)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:
-    """Raise the FormatError with which `save` would fail, before the work is done: no such format, no such place."""
-    _writer(Path(path), kind, format)
+    """Raise what `save` would raise for a scene of this kind, before the work is done: TargetError or PlaceError."""
+    _writable_format(Path(path), kind, format)
     check_writable(path)
 
 
-def _writer(path: Path, kind: str, format: str | None) -> Format:
+def _writable_format(path: Path, kind: str, format: str | None) -> Format:
     row = format_for(path, format, kind)
     if row.write is None:
-        raise TargetError(path, f"the format {row.name} can only be read", f"write {_writable(kind)}")
+        raise TargetError(path, f"the format {row.name} can only be read", f"write {_writable_suffixes(kind)}")
     if not row.can_hold(kind):
         from volkit.representations.kinds import WRAPPERS, SceneConfig
 
-        fix = f"write {_writable(kind)}"
+        fix = f"write {_writable_suffixes(kind)}"
         if kind == SceneConfig.kind:
             raise TargetError(path, "cannot hold a field of your own", "distil it into a kind such as hash_grid first")
         if kind in WRAPPERS:
-            raise TargetError(path, f"the format {row.name} cannot hold a scene that is {kind} of others",
-                              f"{fix}, or distil it into one of {', '.join(row.holds)} first")  # fmt: skip
+            fact = f"the format {row.name} cannot hold a scene that is {kind} of others"
+            raise TargetError(path, fact, f"{fix}, or distil it into one of {', '.join(row.holds)} first")
         raise TargetError(path, f"the format {row.name} cannot hold {kind}", fix)
     row.check_needs(path)
     return row
 
 
 def format_for(path: Path, name: str | None = None, kind: str | None = None) -> Format:
-    """The format to write by name, or by the path's suffix; of several by one suffix the first that holds the kind."""
+    """The format called `name`, else the first with the path's suffix that can store `kind`; TargetError if none is."""
     if name is not None:
         if name not in FORMATS:
             plug_in_formats()
@@ -188,12 +203,12 @@ def format_for(path: Path, name: str | None = None, kind: str | None = None) -> 
         named += [row for row in plug_in_formats() if path.name.lower().endswith(row.suffixes)]
     if named:
         return next((row for row in named if kind and row.can_hold(kind)), named[0])
-    said = f"the suffix '{path.suffix}' names no format" if path.suffix else "has no suffix to name its format"
-    raise TargetError(path, said, f"use one of {_suffixes(writable=True)}")
+    fact = f"the suffix '{path.suffix}' names no format" if path.suffix else "has no suffix to name its format"
+    raise TargetError(path, fact, f"use one of {_suffixes(writable=True)}")
 
 
 def describe() -> list[dict[str, Any]]:
-    """One row per format: name, suffixes, whether it is read and written, kinds, what survives."""
+    """The table as plain values, one dict per format: name, suffixes, reads, writes, holds, frame, keeps."""
     plug_in_formats()
     return [
         {
@@ -209,11 +224,11 @@ def describe() -> list[dict[str, Any]]:
     ]
 
 
-def _framed(row: Format, spz_frame: SpzFrame) -> Format:
-    """The row; that of .spz with a reader and a writer of these axes."""
+def _with_spz_frame(row: Format, spz_frame: SpzFrame) -> Format:
+    """The row itself; that of .spz with a reader and a writer for these axes."""
     if row.name != "spz":
         return row
-    from volkit.io.splats import spz
+    from volkit.io.splats import niantic_spz as spz
 
     reader, writer = partial(spz.read, frame=spz_frame), partial(spz.write, frame=spz_frame)
     return replace(row, frame=None if spz_frame == "ply" else row.frame, read=reader, write=writer)
@@ -230,6 +245,6 @@ def _read(row: Format, path: Path) -> "Representation":
     return row.read(path)
 
 
-def _writable(kind: str) -> str:
+def _writable_suffixes(kind: str) -> str:
     rows = [row for row in FORMATS.values() if row.write is not None and row.can_hold(kind)]
     return " or ".join(suffix for row in rows for suffix in row.suffixes) or "another kind"

@@ -1,4 +1,4 @@
-"""Telling scene files from datasets, and opening scenes ready to be rendered."""
+"""Scene file or dataset? And opening scenes ready for rendering."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ __all__ = ["capture_size", "is_scene", "open_scene"]
 
 
 def is_scene(path: Path) -> bool:
-    """Whether a path is a scene file; everything else is taken for a dataset. FormatError when it does not exist."""
+    """Whether a path is a scene file; everything else counts as a dataset. FormatError where it does not exist."""
     if not path.exists():
         raise FormatError(path, "no such file or folder", "check the path")
     if not path.is_file():
         return False
-    # A damaged scene file is still one by its name: its own reader says best what is wrong with it.
+    # A damaged scene file still counts by its suffix: its own reader explains best what is wrong.
     named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
     if named or any(row.sniff(path) for row in FORMATS.values()):
         return True
@@ -31,9 +31,9 @@ def is_scene(path: Path) -> bool:
 def open_scene(
     path: Path, device: Device = "cpu", progress: Progress | None = None, spz_frame: SpzFrame = "rub"
 ) -> Representation:
-    """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked.
+    """Load a scene for rendering: parameters frozen, moved to `device`, a field's empty space marked.
 
-    With a progress bad splats are dropped and counted in a note; else they are a FormatError.
+    Splats with values that are not finite are dropped, and noted on `progress`; without one they raise FormatError.
     """
     scene = load(path, spz_frame)
     if isinstance(scene, Field):
@@ -41,7 +41,7 @@ def open_scene(
     if isinstance(scene, Splats) and bool(scene.bad.any()):
         count = int(scene.bad.sum())
         if progress is None:
-            raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
+            raise FormatError(path, f"holds {count} splats with values that are not finite", "remove them first")
         progress.note(f"{path}: {count} splats that are not finite were dropped")
         scene.kept(~scene.bad)
     return scene.requires_grad_(False).to(chosen_device(device))
@@ -57,5 +57,5 @@ def _ready(field: Field, device: Device) -> Field:
 
 
 def capture_size(capture: Capture | None) -> int | None:
-    """Longest side in pixels of the pictures that a scene was made from; None when its file does not say."""
+    """Longest side in pixels of the pictures that a scene was made from; None where they are not recorded."""
     return None if capture is None else int(capture.cameras.size.max())

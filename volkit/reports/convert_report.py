@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from volkit.evaluation.roundtrip import WORST_VIEWS, ComparedViews, Fidelity, decibels
-from volkit.reports.file_size import size_in_words
-from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
+from volkit.reports.file_size import format_size
+from volkit.reports.page import Column, Gallery, Page, format_facts, write_json, write_page
 from volkit.typing import Float, Tensor
 
 __all__ = ["ConversionReport", "result_row", "write_report"]
@@ -61,7 +61,7 @@ def result_row(report: Mapping[str, Any]) -> dict[str, str]:
     row = {"source": ", ".join(Path(name).name for name in report["source"]), "target": Path(report["target"]).name}
     if "bytes" not in report:  # it failed, or was only asked what it would take
         return row | {"bytes": "failed" if "error" in report else "kept" if report.get("status") == "kept" else "-"}
-    row |= {"bytes": size_in_words(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
+    row |= {"bytes": format_size(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
     row |= {"seconds": f"{report['seconds']:.1f}"}
     if "measured" in report:
         row |= {"PSNR": decibels(report["psnr_to_source"]), "SSIM": f"{report['ssim_to_source']:.4f}"}
@@ -93,8 +93,8 @@ def _page(report: dict[str, Any], pictures: ComparedViews | None) -> Page:
         galleries=_galleries(pictures),
         galleries_title="The worst views",
         figures={} if pictures is None else {name: _picture(each) for name, each in pictures.figures.items()},
-        details=[facts_in_words(row) for row in report.get("levels", ())],
-        facts=facts_in_words(facts | lost | {f"note {n}": note for n, note in enumerate(report.get("notes", ()), 1)}),
+        details=[format_facts(row) for row in report.get("levels", ())],
+        facts=format_facts(facts | lost | {f"note {n}": note for n, note in enumerate(report.get("notes", ()), 1)}),
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from volkit.evaluation.evaluate import QUICK_VIEWS
-from volkit.reports.file_size import size_in_words
+from volkit.reports.file_size import format_size
 from volkit.representations.representation import Representation
 from volkit.training.loop import MOMENTS, Budget
 from volkit.training.run import EVALUATIONS
@@ -42,7 +42,7 @@ def estimate(
     looks = min(EVALUATIONS * QUICK_VIEWS, EVALUATIONS * views) + views
     return {
         "memory_bytes": total,
-        "memory": {name: size_in_words(value) for name, value in parts.items() if value}
-        | {"in all": "about " + size_in_words(total)},
+        "memory": {name: format_size(value) for name, value in parts.items() if value}
+        | {"in all": "about " + format_size(total)},
         "time": f"{spent} of optimisation, besides reading, {looks} rendered pictures to judge by, and writing",
     }

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-__all__ = ["size_in_words", "stored_bytes"]
+__all__ = ["format_size", "stored_bytes"]
 
 NAMED = re.compile(rb'[^\s"\'<>|]+\.(?:bin|json|jpe?g|mtl|png|webp)')
 NAMING = (".gltf", ".json", ".mtl", ".obj")
@@ -16,7 +16,7 @@ def stored_bytes(path: Path) -> int:
     return sum(part.stat().st_size for part in _parts(path, path.parent.resolve(), MAX_REFERENCE_DEPTH))
 
 
-def size_in_words(count: float) -> str:
+def format_size(count: float) -> str:
     """Bytes in a unit that leaves few digits."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:

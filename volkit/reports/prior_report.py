@@ -7,11 +7,11 @@ from typing import Any
 from volkit.evaluation.evaluate import WHITE, render_over
 from volkit.geometry import Cameras
 from volkit.rendering.renderer import renderer_for
-from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
+from volkit.reports.page import Column, Gallery, Page, format_facts, write_json, write_page
 from volkit.representations import Mesh, Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["SHOWN_SIZE", "VIEWS", "pictures_around", "write_prior_report"]
+__all__ = ["SHOWN_SIZE", "VIEWS", "render_around", "write_prior_report"]
 
 VIEWS, SHOWN_SIZE = 8, 128  # around the asset, pixels a side of each
 REPORT_STEP_SCALE = 4.0  # of the steps through a field: enough to look at, and fog fills all of them
@@ -20,7 +20,7 @@ SETTINGS = ("method", "scale", "prior", "steps", "seconds")
 Image = Float[Tensor, "height width 3"]
 
 
-def pictures_around(scene: Representation, cameras: Cameras) -> dict[str, Image]:
+def render_around(scene: Representation, cameras: Cameras) -> dict[str, Image]:
     """Pictures over white by cameras that stand evenly around from the front on, by azimuth."""
     seen, draw = cameras.to(scene.device), renderer_for(scene, step_scale=REPORT_STEP_SCALE)
     return {
@@ -43,7 +43,7 @@ def write_prior_report(
     page = Page(
         title=report["prompt"],
         lead=f"{', '.join(report['target'])}: {report['command']} by {report['method']}.",
-        table=[facts_in_words(settings)],
+        table=[format_facts(settings)],
         curves={"loss": curve} if len(curve) > 1 else {},
         curves_title="Loss over time",
         curves_unit="how far the prior wants pictures to go",
@@ -51,14 +51,14 @@ def write_prior_report(
         galleries_title="What has changed",
         figures=_figures(scenes, cameras, alone=before is None),
         figures_title="All around" if before is None else "Material",
-        facts=facts_in_words({name: value for name, value in report.items() if isinstance(value, int | float | str)}),
+        facts=format_facts({name: value for name, value in report.items() if isinstance(value, int | float | str)}),
     )
     write_page(path, page)
 
 
 def _beside(scene: Representation, before: Representation, cameras: Cameras) -> list[Gallery]:
     """Each view of the source, of the result, and where they differ."""
-    old, new = pictures_around(before, cameras), pictures_around(scene, cameras)
+    old, new = render_around(before, cameras), render_around(scene, cameras)
     return [Gallery(angle, old[angle], (Column("result", new[angle]),), "source") for angle in old]
 
 
@@ -68,9 +68,9 @@ def _figures(scenes: Sequence[Representation], cameras: Cameras, *, alone: bool)
     for number, scene in enumerate(scenes, 1):
         name = f"particle {number}, " if len(scenes) > 1 else ""
         if alone:
-            found |= {name + angle: picture for angle, picture in pictures_around(scene, cameras).items()}
+            found |= {name + angle: picture for angle, picture in render_around(scene, cameras).items()}
         finish = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
         if finish is not None:
-            seen = pictures_around(finish, cameras[::4])
+            seen = render_around(finish, cameras[::4])
             found |= {f"{name}roughness and metalness, {angle}": picture for angle, picture in seen.items()}
     return found

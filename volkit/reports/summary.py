@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from volkit.reports.file_size import size_in_words
+from volkit.reports.file_size import format_size
 
-__all__ = ["UP", "kinds_in", "summary"]
+__all__ = ["UP", "format_kinds", "summary"]
 
 UP = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
 
@@ -46,7 +46,7 @@ def summary(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def kinds_in(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+def format_kinds(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     """The kinds that a row of the table of formats may hold, in a few words: `any` where no other holds more."""
     most = max(len(other["holds"]) for other in rows)
     return ", ".join(row["holds"]) if len(row["holds"]) < most else "any"
@@ -60,7 +60,7 @@ def _formats(rows: list[dict[str, Any]]) -> str:
     drawn.add_column("keeps; not what is lost", ratio=1)
     for row in rows:
         doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
-        kinds, upward = kinds_in(row, rows), UP[row["frame"]]
+        kinds, upward = format_kinds(row, rows), UP[row["frame"]]
         drawn.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds, upward, row["keeps"])
     console = Console()
     with console.capture() as captured:
@@ -70,7 +70,7 @@ def _formats(rows: list[dict[str, Any]]) -> str:
 
 def _inspection(report: dict[str, Any]) -> list[str]:
     """A scene in plain words: what it is, how large, what is up, how it was seen, and what comes next."""
-    lines = [f"{report['path']}: {_contents(report)}, {size_in_words(report['bytes'])}", f"size: {_extents(report)}"]
+    lines = [f"{report['path']}: {_contents(report)}, {format_size(report['bytes'])}", f"size: {_extents(report)}"]
     lines += [f"up: {UP[report['frame']]}"]
     if report["contracted"]:
         lines.append("reaches: beyond all bounds around its box")

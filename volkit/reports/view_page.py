@@ -24,8 +24,8 @@ from volkit.evaluation.evaluate import Evaluator
 from volkit.files.atomic import atomic_write
 from volkit.geometry import UP_AXIS, Cameras, Similarity, sh_count
 from volkit.io import save
-from volkit.io.splats import spz
-from volkit.io.splats.columns import columns_for, splats_of
+from volkit.io.splats import niantic_spz as spz
+from volkit.io.splats.columns import columns_to_write, splats_from_columns
 from volkit.progress import Progress
 from volkit.rendering.orbits import orbit_path
 from volkit.representations import Field, Mesh, Placement, Representation, Splats, SplatsConfig
@@ -255,10 +255,10 @@ def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> t
         scene = scene.view(placement=Placement(page_from_world @ scene.world_from_local, "zup"))  # as the page reads it
     else:
         name, write = ("scene.spz", partial(spz.write, version=SPZ)) if compact else ("scene.ply", save)
-        columns = columns_for(scene, Path(name), DEGREE, page_from_world)
+        columns = columns_to_write(scene, Path(name), DEGREE, page_from_world)
         if scene.config.surfels:
             columns["log_scales"][:, 2] = NONE
-        scene = splats_of(columns, mip=scene.config.mip, provenance={})
+        scene = splats_from_columns(columns, mip=scene.config.mip, provenance={})
     with TemporaryDirectory() as folder:
         path = Path(folder, name)
         write(scene, path)

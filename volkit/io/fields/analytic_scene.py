@@ -1,6 +1,6 @@
 """Analytic scenes as JSON: primitives, light and the cameras that look at them.
 
-Frame: the scene's own, +Z up. Rotations are degrees about x, then y, then z of the field's frame; colours are
+Frame: the scene's shape_members, +Z up. Rotations are degrees about x, then y, then z of the field's frame; colours are
 display-referred in [0, 1]. `views` says how its pictures are taken: cameras on a golden spiral around `target` for
 training, and between them the ones that are held out.
 """
@@ -22,7 +22,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["bundled", "bundled_names", "read", "sniff"]
 
-MARK = '"volkit": "analytic"'
+SCENE_MARK = '"volkit": "analytic"'
 MAX_FILE_BYTES = 1 << 20  # bytes; a scene is written by hand
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 
@@ -58,12 +58,12 @@ def sniff(path: Path) -> bool:
     """Whether a file is a small JSON text with the mark of an analytic scene."""
     if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size > MAX_FILE_BYTES:
         return False
-    return MARK in path.read_text(encoding="utf-8", errors="replace")
+    return SCENE_MARK in path.read_text(encoding="utf-8", errors="replace")
 
 
 def _field(scene: dict[str, Any]) -> AnalyticField:
     known = {"volkit", "version", "title", "domain", "density", "softness", "light", "primitives", "views"}
-    _only(scene, known, "scene")
+    _check_members(scene, known, "scene")
     if scene["version"] != 1:
         raise ValueError(f"version {scene['version']}, this volkit reads version 1")
     lower, upper = scene["domain"]
@@ -79,8 +79,8 @@ def _field(scene: dict[str, Any]) -> AnalyticField:
 
 
 def _primitive(entry: dict[str, Any]) -> Primitive:
-    own = {"shape", "size", "position", "rotation", "density"}
-    texture = _record(Texture, {key: value for key, value in entry.items() if key not in own})
+    shape_members = {"shape", "size", "position", "rotation", "density"}
+    texture = _record(Texture, {key: value for key, value in entry.items() if key not in shape_members})
     rotation = _rotation(_triple(entry.get("rotation", (0, 0, 0))))
     placed = Similarity(rotation, _triple(entry.get("position", (0, 0, 0))))
     density = entry.get("density")
@@ -89,12 +89,12 @@ def _primitive(entry: dict[str, Any]) -> Primitive:
 
 
 def _record(kind: type, entry: dict[str, Any]) -> Any:
-    _only(entry, {f.name for f in fields(kind)}, kind.__name__.lower())
+    _check_members(entry, {f.name for f in fields(kind)}, kind.__name__.lower())
     values = {key: _triple(value) if isinstance(value, list) else value for key, value in entry.items()}
     return kind(**values)
 
 
-def _only(entry: dict[str, Any], known: set[str], what: str) -> None:
+def _check_members(entry: dict[str, Any], known: set[str], what: str) -> None:
     if unknown := sorted(set(entry) - known):
         raise ValueError(f"{what} has no member '{unknown[0]}': there are {', '.join(sorted(known))}")
 

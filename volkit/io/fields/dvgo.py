@@ -14,14 +14,14 @@ import torch
 from volkit.files.errors import format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain
-from volkit.io.fields.mask_grid import occupancy_of
+from volkit.io.fields.mask_grid import occupancy_from_mask
 from volkit.representations import Representation, VoxelFeatures, VoxelFeaturesConfig
 from volkit.typing import Tensor
 
 __all__ = ["read", "sniff"]
 
 MARKS = (b"model_kwargs", b"density.grid")
-SHAPED_BY = ("mpi_depth", "bg_len", "contracted_norm")  # arguments of its models for other kinds of scene
+UNSUPPORTED_ARGUMENTS = ("mpi_depth", "bg_len", "contracted_norm")  # arguments of its models for other kinds of scene
 
 
 def sniff(path: Path) -> bool:
@@ -54,14 +54,14 @@ def _field(stored: Any) -> VoxelFeatures:
     if mask is not None:
         if mask.dim() != 3 or min(mask.shape) < 2:
             raise ValueError("its mask is no grid")
-        field.occupancy = occupancy_of(mask.bool().permute(2, 1, 0), torch.tensor([lower, upper]), domain)
+        field.occupancy = occupancy_from_mask(mask.bool().permute(2, 1, 0), torch.tensor([lower, upper]), domain)
     step = stored.get("global_step")
     return field.view(provenance={"source": "DVGO", "steps": step if isinstance(step, int) else None})
 
 
 def _check(arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Only grids that are dense and boxes that are not bent: ValueError names what else there is."""
-    if found := [name for name in SHAPED_BY if name in arguments]:
+    if found := [name for name in UNSUPPORTED_ARGUMENTS if name in arguments]:
         raise ValueError(f"it is a model for forward-facing or unbounded scenes ('{found[0]}'), which is not supported")
     for name in ("density_type", "k0_type"):
         if arguments.get(name, "DenseGrid") != "DenseGrid":
@@ -84,8 +84,8 @@ def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor], domain: D
     if weights:
         width, inputs = state["rgbnet.0.weight"].shape
         direct = bool(arguments.get("rgbnet_direct", False))
-        seen = inputs - k0.shape[1] + (0 if direct else 3) - 3
-        network = {"layers": len(weights), "width": width, "view_bands": seen // 6, "direct": direct}
+        view_inputs = inputs - k0.shape[1] + (0 if direct else 3) - 3
+        network = {"layers": len(weights), "width": width, "view_bands": view_inputs // 6, "direct": direct}
     return VoxelFeaturesConfig(
         size=(x, y, z),
         features=k0.shape[1],

@@ -20,8 +20,8 @@ __all__ = ["read", "sniff"]
 
 MARKS = (b"field.grids.0.0", b"field.sigma_net.params")
 PREFIX = "field."
-PLANES = 3  # of a static scene; one with time has 6
-GEOMETRY_PADDED = 16
+STATIC_PLANES = 3  # of a static scene; one with time has 6
+GEOMETRY_OUTPUTS = 16
 
 
 def sniff(path: Path) -> bool:
@@ -59,7 +59,7 @@ def _field(state: Mapping[str, Tensor]) -> Planes:
     first = scales[0][0]
     channels, resolution = first.shape[1], max(max(plane.shape[2:]) for plane in scales[0])
     features = channels * len(scales)
-    width = len(state["sigma_net.params"]) // (-(-features // 16) * 16 + GEOMETRY_PADDED)
+    width = len(state["sigma_net.params"]) // (-(-features // 16) * 16 + GEOMETRY_OUTPUTS)
     config = PlanesConfig(
         resolution=resolution,
         scales=tuple(max(1, round(max(planes[0].shape[2:]) / resolution)) for planes in scales),
@@ -84,7 +84,7 @@ def _scales(state: Mapping[str, Tensor]) -> list[list[Tensor]]:
     while f"grids.{len(scales)}.0" in state:
         index = len(scales)
         planes = [state[name] for name in sorted(state) if name.startswith(f"grids.{index}.")]
-        if len(planes) != PLANES:
+        if len(planes) != STATIC_PLANES:
             raise ValueError(f"it has {len(planes)} planes a scale; 3 (static scenes) are supported")
         xy, xz, yz = planes
         if any(plane.dim() != 4 or len(plane) != 1 or min(plane.shape[1:]) < 1 for plane in planes):

@@ -13,18 +13,20 @@ from volkit.geometry import Domain, morton_cells
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits, unpack_bits
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
-__all__ = ["mask_of", "occupancy_of"]
+__all__ = ["mask_from_occupancy", "occupancy_from_mask"]
 
 
-def occupancy_of(mask: Bool[Tensor, "z y x"], box: Float[Tensor, "2 3"], domain: Domain) -> UInt8[Tensor, " byte"]:
+def occupancy_from_mask(
+    mask: Bool[Tensor, "z y x"], box: Float[Tensor, "2 3"], domain: Domain
+) -> UInt8[Tensor, " byte"]:
     """Mark every cell that holds a point which counts: sums over boxes of corners, by one integral volume."""
     if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
         raise ValueError("its alpha mask has no box")
     sizes = torch.tensor(mask.shape).flip(0)
     edges = torch.linspace(0.0, 1.0, OCCUPANCY_RESOLUTION + 1)[:, None].expand(-1, 3)
     grid = (domain.local_from_unit(edges) - box[0]) / (box[1] - box[0]) * (sizes - 1)
-    first = [_clamped(grid[:-1, axis].floor(), int(sizes[axis])) for axis in range(3)]
-    last = [_clamped(grid[1:, axis].floor() + 2, int(sizes[axis])) for axis in range(3)]
+    first = [_clamp_index(grid[:-1, axis].floor(), int(sizes[axis])) for axis in range(3)]
+    last = [_clamp_index(grid[1:, axis].floor() + 2, int(sizes[axis])) for axis in range(3)]
     total = mask.permute(2, 1, 0).to(torch.int32)
     for axis in range(3):
         total = total.cumsum(axis, dtype=torch.int32)
@@ -34,7 +36,7 @@ def occupancy_of(mask: Bool[Tensor, "z y x"], box: Float[Tensor, "2 3"], domain:
     return pack_bits((total > 0).flatten()[_morton_order()])
 
 
-def mask_of(
+def mask_from_occupancy(
     occupancy: UInt8[Tensor, " byte"], domain: Domain
 ) -> tuple[tuple[int, ...], np.ndarray, Float[Tensor, "2 3"]]:
     """Shape, packed bits and box of a mask with one corner in the middle of every cell: none that holds is lost."""
@@ -53,5 +55,5 @@ def _morton_order() -> Int[Tensor, " cell"]:
     return (x * OCCUPANCY_RESOLUTION + y) * OCCUPANCY_RESOLUTION + z
 
 
-def _clamped(index: Tensor, size: int) -> Tensor:
+def _clamp_index(index: Tensor, size: int) -> Tensor:
     return index.nan_to_num(0.0).clamp(0, size).long()

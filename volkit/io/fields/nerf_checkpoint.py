@@ -19,7 +19,7 @@ __all__ = ["read", "sniff"]
 
 MODELS = ("model_fine_state_dict", "model_coarse_state_dict")  # the fine one is what is rendered in the end
 MARK = b"model_coarse_state_dict"
-HALF = 1.5  # half edge of the domain: the bounds that the data set was published with
+HALF_EDGE = 1.5  # half edge of the domain: the bounds that the data set was published with
 MAX_WIDTH = 1 << 14
 
 
@@ -29,11 +29,11 @@ def sniff(path: Path) -> bool:
 
 
 def read(path: Path) -> Representation:
-    """The fine network as kind `mlp`, positions encoded as they are, in a cube of half edge 1.5."""
+    """The fine network as kind `mlp`, positions position_inputs as they are, in a cube of half edge 1.5."""
     stored = load_pickled(path)
     tensors = _tensors(path, stored)
-    config = config_of(path, tensors)
-    field = config.build(Domain.cube(HALF), torch.Generator())
+    config = infer_config(path, tensors)
+    field = config.build(Domain.cube(HALF_EDGE), torch.Generator())
     try:
         field.load_state_dict({**tensors, "occupancy": field.occupancy})
     except RuntimeError as error:
@@ -51,19 +51,19 @@ def read(path: Path) -> Representation:
     )
 
 
-def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
+def infer_config(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
     """The network's sizes from the shapes of its tensors; FormatError where they make no such network."""
     layers = 1 + sum(name.startswith("layers_xyz.") and name.endswith(".weight") for name in tensors)
     try:
-        width, encoded = tensors["layer1.weight"].shape
+        width, position_inputs = tensors["layer1.weight"].shape
         wide = [i for i in range(layers - 1) if tensors[f"layers_xyz.{i}.weight"].shape[1] > width]
-        seen = tensors["layers_dir.0.weight"].shape[1] - width if "layers_dir.0.weight" in tensors else None
+        direction_inputs = tensors["layers_dir.0.weight"].shape[1] - width if "layers_dir.0.weight" in tensors else None
     except (KeyError, ValueError) as error:
         raise FormatError(path, "lacks layers of a NeRF", "check where it is from") from error
     if not 1 <= width <= MAX_WIDTH:
         raise FormatError(path, f"has layers {width} wide", "check where it is from")
-    position = _bands(path, "positions", encoded)
-    direction = _bands(path, "directions", seen) if seen is not None else (0, True)
+    position = _bands(path, "positions", position_inputs)
+    direction = _bands(path, "directions", direction_inputs) if direction_inputs is not None else (0, True)
     return MlpConfig(
         layers=layers,
         width=width,
@@ -72,7 +72,7 @@ def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
         position_input=position[1],
         direction_bands=direction[0],
         direction_input=direction[1],
-        view_directions=seen is not None,
+        view_directions=direction_inputs is not None,
         coordinates="local",
         products="float32",
     )

@@ -18,21 +18,21 @@ import torch
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity, sh_basis
-from volkit.io.fields.tcnn import TcnnNetwork, flattened, next_multiple
+from volkit.io.fields.tcnn import TcnnNetwork, flatten_padded, round_up
 from volkit.ops.hash_encode import HashLevels
 from volkit.representations import HashGrid, HashGridConfig, Placement, Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["Networks", "read", "sniff", "tcnn_networks", "torch_networks"]
+__all__ = ["Networks", "read", "read_tcnn_networks", "read_torch_networks", "sniff"]
 
 
-HARMONICS, GEOMETRY = 16, 15
-WIDTHS, MOST_LAYERS, FEATURES = (64, 16, 32, 128), 4, (2, 1, 4, 8)
+SH_VALUES, GEOMETRY_VALUES = 16, 15
+TRIED_WIDTHS, MAX_LAYERS, TRIED_FEATURES = (64, 16, 32, 128), 4, (2, 1, 4, 8)
 
 MARK = b"_model.field.mlp_base"
-FIELD = "_model.field."
-SETTINGS, TRANSFORM = "config.yml", "dataparser_transforms.json"
-TEXT_LIMIT = 1 << 22  # bytes of either
+FIELD_PREFIX = "_model.field."
+SETTINGS_FILE, TRANSFORM_FILE = "config.yml", "dataparser_transforms.json"
+MAX_TEXT_BYTES = 1 << 22  # bytes of either
 NERFSTUDIO_WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -47,65 +47,67 @@ class Networks:
     width: int
 
 
-def tcnn_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
+def read_tcnn_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
     """From flat vectors; widths and depths are those whose numbers of parameters agree."""
-    head = _flat(state, "mlp_head.tcnn_encoding.params")
-    seen = HARMONICS + GEOMETRY + len(appearance)
-    colour = next((shape for shape in _shapes(WIDTHS, seen, 3) if shape.parameters == len(head)), None)
+    head = _get_vector(state, "mlp_head.tcnn_encoding.params")
+    inputs = SH_VALUES + GEOMETRY_VALUES + len(appearance)
+    colour = next(
+        (shape for shape in _candidate_shapes(TRIED_WIDTHS, inputs, 3) if shape.parameters == len(head)), None
+    )
     if colour is None:
         raise ValueError(f"its colour network has {len(head)} parameters, which no known shape has")
     if "mlp_base.model.params" in state or "mlp_base.params" in state:
-        base = _flat(state, "mlp_base.model.params" if "mlp_base.model.params" in state else "mlp_base.params")
+        base = _get_vector(state, "mlp_base.model.params" if "mlp_base.model.params" in state else "mlp_base.params")
     else:  # two modules, once: the network comes first in one vector as well
-        base = torch.cat([_flat(state, f"mlp_base_{part}.tcnn_encoding.params") for part in ("mlp", "grid")])
-    for features in FEATURES:
+        base = torch.cat([_get_vector(state, f"mlp_base_{part}.tcnn_encoding.params") for part in ("mlp", "grid")])
+    for features in TRIED_FEATURES:
         sized = replace(levels, features=features)
         rest = len(base) - sized.entries * features
-        for shape in _shapes((colour.width,), levels.levels * features, 1 + GEOMETRY):
+        for shape in _candidate_shapes((colour.width,), levels.levels * features, 1 + GEOMETRY_VALUES):
             if shape.parameters == rest:
                 density, rgb = shape.split(base[:rest]), colour.split(head)
                 density[0] = density[0][:, : shape.inputs]  # what pads features is 0
-                ones = rgb[0][:, seen:].sum(1)
-                rgb[0] = _colour_inputs(rgb[0][:, :HARMONICS], rgb[0][:, HARMONICS:seen], ones, appearance)
+                ones = rgb[0][:, inputs:].sum(1)
+                rgb[0] = _colour_inputs(rgb[0][:, :SH_VALUES], rgb[0][:, SH_VALUES:inputs], ones, appearance)
                 return Networks(density, rgb, base[rest:].view(-1, features), sized, colour.width)
     raise ValueError(f"its {len(base)} parameters are no network of width {colour.width} and table of known sizes")
 
 
-def torch_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
+def read_torch_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
     """From layers with biases, tables that are hashed on every level, and harmonics of (d + 1) / 2 without signs."""
     name = next((key for key in state if key.endswith(("model.0.hash_table", "mlp_base.0.hash_table"))), None)
     if name is None:
         raise ValueError("it lacks a hash table")
     table = state[name].float()
-    base = _layers(state, name.replace("0.hash_table", "1.layers."))
-    head = _layers(state, "mlp_head.layers.")
+    base = _get_layers(state, name.replace("0.hash_table", "1.layers."))
+    head = _get_layers(state, "mlp_head.layers.")
     levels = replace(levels, features=table.shape[-1], lookup="nerfstudio")
     weight, bias = head[0]
-    if weight.shape[1] != HARMONICS + GEOMETRY + len(appearance):
+    if weight.shape[1] != SH_VALUES + GEOMETRY_VALUES + len(appearance):
         raise ValueError(f"its colour network has {weight.shape[1]} inputs")
-    if base[-1][0].shape[0] != 1 + GEOMETRY:
+    if base[-1][0].shape[0] != 1 + GEOMETRY_VALUES:
         raise ValueError(f"its density network has {base[-1][0].shape[0]} outputs, 16 are known here")
-    directions = weight[:, :HARMONICS] @ _unsigned_from_signed()
-    first = _colour_inputs(directions, weight[:, HARMONICS:], bias, appearance)
+    directions = weight[:, :SH_VALUES] @ _unsigned_from_signed()
+    first = _colour_inputs(directions, weight[:, SH_VALUES:], bias, appearance)
     head[0] = (first[:, :-1], first[:, -1])
-    width = max(next_multiple(len(layers[0][0]) + 1, 16) for layers in (base, head))
-    return Networks(_carried(base, width), _carried(head, width), table, levels, width)
+    width = max(round_up(len(layers[0][0]) + 1, 16) for layers in (base, head))
+    return Networks(_carry_biases(base, width), _carry_biases(head, width), table, levels, width)
 
 
-def _shapes(widths: tuple[int, ...], inputs: int, outputs: int):
+def _candidate_shapes(widths: tuple[int, ...], inputs: int, outputs: int):
     for width in widths:
-        for layers in range(1, MOST_LAYERS + 1):
+        for layers in range(1, MAX_LAYERS + 1):
             yield TcnnNetwork(inputs, outputs, width, layers)
 
 
 def _colour_inputs(directions: Tensor, rest: Tensor, constant: Tensor, appearance: Tensor) -> Tensor:
     """Columns for [log density, 15 values, harmonics, 1]; of log density none are read."""
-    values, looks = rest[:, :GEOMETRY], rest[:, GEOMETRY:]
-    bias = constant + looks @ appearance
+    values, appearance_weights = rest[:, :GEOMETRY_VALUES], rest[:, GEOMETRY_VALUES:]
+    bias = constant + appearance_weights @ appearance
     return torch.cat([torch.zeros_like(values[:, :1]), values, directions, bias[:, None]], 1)
 
 
-def _carried(layers: list[tuple[Tensor, Tensor]], width: int) -> list[Tensor]:
+def _carry_biases(layers: list[tuple[Tensor, Tensor]], width: int) -> list[Tensor]:
     """Matrices of a network whose last hidden unit is always 1, and carries every layer's bias to the next."""
     matrices, inputs = [], layers[0][0].shape[1]
     for index, (weight, bias) in enumerate(layers):
@@ -119,7 +121,7 @@ def _carried(layers: list[tuple[Tensor, Tensor]], width: int) -> list[Tensor]:
     return matrices
 
 
-def _layers(state: dict[str, Tensor], prefix: str) -> list[tuple[Tensor, Tensor]]:
+def _get_layers(state: dict[str, Tensor], prefix: str) -> list[tuple[Tensor, Tensor]]:
     layers = []
     while f"{prefix}{len(layers)}.weight" in state:
         weight = state[f"{prefix}{len(layers)}.weight"].float()
@@ -172,7 +174,7 @@ def _torch_harmonics(at: Float[Tensor, "point 3"]) -> Float[Tensor, "point 16"]:
     )
 
 
-def _flat(state: dict[str, Tensor], name: str) -> Tensor:
+def _get_vector(state: dict[str, Tensor], name: str) -> Tensor:
     if name not in state or state[name].dim() != 1:
         raise ValueError(f"it lacks '{name}'")
     return state[name].float()
@@ -199,22 +201,24 @@ def _field(stored: Any, settings: dict[str, Any]) -> HashGrid:
     state = stored.get("pipeline") if isinstance(stored, dict) else None
     if not isinstance(state, dict):
         raise ValueError("it lacks a pipeline")
-    state = {name.removeprefix(FIELD): tensor for name, tensor in state.items() if str(name).startswith(FIELD)}
+    state = {
+        name.removeprefix(FIELD_PREFIX): tensor for name, tensor in state.items() if str(name).startswith(FIELD_PREFIX)
+    }
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor) or (tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())):
             raise ValueError(f"'{name[:60]}' contains NaN, infinity or no numbers")
     levels = _levels(state, settings)
     appearance = _appearance(state, settings)
     tcnn = any(name.endswith((".params", "tcnn_encoding.params")) for name in state)
-    networks = (tcnn_networks if tcnn else torch_networks)(state, levels, appearance)
+    networks = (read_tcnn_networks if tcnn else read_torch_networks)(state, levels, appearance)
     domain = _domain(state, settings)
     density = float(settings.get("average_init_density", 1.0)) * domain.unit_edge
     if not (math.isfinite(density) and density > 0):
         raise ValueError("its average_init_density is no positive number")
-    return _built(networks, domain, density)
+    return _build_field(networks, domain, density)
 
 
-def _built(networks: Networks, domain: Domain, density_scale: float) -> HashGrid:
+def _build_field(networks: Networks, domain: Domain, density_scale: float) -> HashGrid:
     levels = networks.levels
     config = HashGridConfig(
         levels=levels.levels,
@@ -233,8 +237,8 @@ def _built(networks: Networks, domain: Domain, density_scale: float) -> HashGrid
     field = HashGrid(config, domain, torch.Generator())
     field.load_state_dict(
         {
-            "density_network": flattened(networks.density, config.density_shape),
-            "rgb_network": flattened(networks.rgb, config.rgb_shape),
+            "density_network": flatten_padded(networks.density, config.density_shape),
+            "rgb_network": flatten_padded(networks.rgb, config.rgb_shape),
             "table": networks.table,
             "occupancy": field.occupancy,
         }
@@ -277,10 +281,10 @@ def _domain(state: dict[str, Tensor], settings: dict[str, Any]) -> Domain:
 
 def _settings(path: Path) -> dict[str, Any]:
     """Plain values of the model's settings, by name; its tags, which name code, are passed over."""
-    text = _beside(path, SETTINGS)
+    text = _read_beside(path, SETTINGS_FILE)
     if text is None:
         raise FormatError(
-            path, f"lacks {SETTINGS} beside or above it, which says what unit its density has", "copy it there"
+            path, f"lacks {SETTINGS_FILE} beside or above it, which says what unit its density has", "copy it there"
         )
     found = re.findall(r"^ *([a-z_0-9]+): ([-+.0-9eE]+|true|false|null)$", text, re.MULTILINE)
     # The first mention is the field's own: proposal networks follow it, deeper.
@@ -295,12 +299,12 @@ def _number(path: Path, word: str) -> float | int:
     try:
         return int(word) if re.fullmatch(r"[-+]?\d{1,9}", word) else float(word)
     except ValueError as error:
-        raise FormatError(path, f"has '{word[:20]}' for a number in {SETTINGS}", "copy it again") from error
+        raise FormatError(path, f"has '{word[:20]}' for a number in {SETTINGS_FILE}", "copy it again") from error
 
 
 def _world_from_local(path: Path) -> Similarity:
     """Nerfstudio's unit frame back to the data set's: p = scale (R x + t) there."""
-    text = _beside(path, TRANSFORM)
+    text = _read_beside(path, TRANSFORM_FILE)
     if text is None:
         return Similarity()
     try:
@@ -308,21 +312,21 @@ def _world_from_local(path: Path) -> Similarity:
         matrix = torch.tensor(stored["transform"], dtype=torch.float64)
         scale = float(stored["scale"])
     except (RecursionError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"its {TRANSFORM} is damaged ({type(error).__name__})") from error
+        raise ValueError(f"its {TRANSFORM_FILE} is damaged ({type(error).__name__})") from error
     if matrix.shape != (3, 4) or not bool(torch.isfinite(matrix).all()) or not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"its {TRANSFORM} holds no matrix and scale")
+        raise ValueError(f"its {TRANSFORM_FILE} holds no matrix and scale")
     rotation = tuple(map(tuple, matrix[:, :3].tolist()))
     return Similarity(rotation, tuple((scale * matrix[:, 3]).tolist()), scale).inverse()
 
 
-def _beside(path: Path, name: str) -> str | None:
+def _read_beside(path: Path, name: str) -> str | None:
     """A text file in the checkpoint's folder or the one above, where nerfstudio puts it."""
     for folder in (path.parent, path.absolute().parent.parent):
         place = folder / name
         try:
             if place.is_file():
                 with place.open("rb") as file:
-                    return file.read(TEXT_LIMIT).decode(errors="replace")
+                    return file.read(MAX_TEXT_BYTES).decode(errors="replace")
         except OSError as error:
             raise FormatError(place, f"cannot be read ({error.strerror or error})", "check the path") from error
     return None

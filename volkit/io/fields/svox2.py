@@ -17,17 +17,17 @@ from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
-from volkit.io.fields.mask_grid import occupancy_of
+from volkit.io.fields.mask_grid import occupancy_from_mask
 from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
 __all__ = ["read", "sniff", "write"]
 
 ARRAYS = ("radius", "center", "links", "density_data", "sh_data", "data", "basis_type", "basis_data")
-BACKGROUND = "background_data"
-NOTES, OCCUPANCY = "volkit_notes", "volkit_occupancy"  # our arrays beside those that the project reads
-HARMONICS = 1  # basis_type of spherical harmonics
-HALF_LARGEST = 65504.0
+BACKGROUND_ARRAY = "background_data"
+NOTES_ARRAY, OCCUPANCY_ARRAY = "volkit_notes", "volkit_occupancy"  # our arrays beside those that the project reads
+SH_BASIS = 1  # basis_type of spherical harmonics
+MAX_HALF = 65504.0
 
 
 def sniff(path: Path) -> bool:
@@ -38,9 +38,9 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> Representation:
     """Links, densities and harmonics as kind `voxels`, in the file's own frame; occupancy is where matter is."""
-    if BACKGROUND in array_names(path):
+    if BACKGROUND_ARRAY in array_names(path):
         raise FormatError(path, "has a background of spheres, which is not supported", "train without a background")
-    arrays = read_arrays(path, (*ARRAYS, NOTES, OCCUPANCY))
+    arrays = read_arrays(path, (*ARRAYS, NOTES_ARRAY, OCCUPANCY_ARRAY))
     with format_errors(path, "svox2"):
         return _field(arrays)
 
@@ -51,7 +51,7 @@ def write(representation: Representation, path: Path) -> None:
     field = representation
     if field.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
-    if not bool((field.sh_data.abs() <= HALF_LARGEST).all()):
+    if not bool((field.sh_data.abs() <= MAX_HALF).all()):
         raise FormatError(path, "cannot hold these colours at half precision", "fit them with smaller rates")
     notes = {
         "frame": dataclass_to_json(field.world_from_local),
@@ -64,18 +64,18 @@ def write(representation: Representation, path: Path) -> None:
         "links": field.links.cpu().numpy(),
         "density_data": field.density_data.detach().cpu().numpy(),
         "sh_data": field.sh_data.detach().cpu().numpy().astype(np.float16),
-        "basis_type": np.array(HARMONICS),
-        NOTES: np.frombuffer(json.dumps(notes).encode(), np.uint8),
-        OCCUPANCY: field.occupancy.cpu().numpy(),
+        "basis_type": np.array(SH_BASIS),
+        NOTES_ARRAY: np.frombuffer(json.dumps(notes).encode(), np.uint8),
+        OCCUPANCY_ARRAY: field.occupancy.cpu().numpy(),
     }
     with atomic_write(path) as place, place.open("wb") as file:
         np.savez(file, **arrays)
 
 
 def _field(arrays: dict[str, np.ndarray]) -> Voxels:
-    kind = int(arrays["basis_type"]) if "basis_type" in arrays else HARMONICS
-    if kind != HARMONICS or ("basis_type" not in arrays and "basis_data" in arrays):
-        raise ValueError(f"its colours have basis {kind}; spherical harmonics ({HARMONICS}) are supported")
+    kind = int(arrays["basis_type"]) if "basis_type" in arrays else SH_BASIS
+    if kind != SH_BASIS or ("basis_type" not in arrays and "basis_data" in arrays):
+        raise ValueError(f"its colours have basis {kind}; spherical harmonics ({SH_BASIS}) are supported")
     density, sh = arrays.get("density_data"), arrays.get("sh_data")
     if "data" in arrays:
         density, sh = np.split(arrays["data"], [1], -1)
@@ -92,9 +92,9 @@ def _field(arrays: dict[str, np.ndarray]) -> Voxels:
     field.load_state_dict(tensors)
     field.check()
     field = field.view(provenance={"source": "svox2"})
-    if NOTES in arrays:
-        field = _restored(field, json.loads(arrays[NOTES].tobytes()))
-    field.occupancy = _occupancy(field, arrays.get(OCCUPANCY))
+    if NOTES_ARRAY in arrays:
+        field = _restore_own(field, json.loads(arrays[NOTES_ARRAY].tobytes()))
+    field.occupancy = _occupancy(field, arrays.get(OCCUPANCY_ARRAY))
     return field
 
 
@@ -118,10 +118,10 @@ def _occupancy(field: Voxels, own: np.ndarray | None) -> Tensor:
     full[held] = (field.density_data[:, 0] > 0)[field.links[held].long()]
     sizes = torch.tensor(full.shape)
     ends = torch.stack([0.5 / sizes, 1.0 - 0.5 / sizes])
-    return occupancy_of(full.permute(2, 1, 0), field.domain.local_from_unit(ends), field.domain)
+    return occupancy_from_mask(full.permute(2, 1, 0), field.domain.local_from_unit(ends), field.domain)
 
 
-def _restored(field: Voxels, notes: Any) -> Voxels:
+def _restore_own(field: Voxels, notes: Any) -> Voxels:
     """The field as our writer noted it."""
     if not isinstance(notes, dict):
         raise ValueError("its notes are no table of values")

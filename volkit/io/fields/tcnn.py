@@ -13,10 +13,10 @@ from torch.nn import functional
 from volkit.ops.fused_mlp import MlpShape
 from volkit.typing import Float, Tensor
 
-__all__ = ["TcnnNetwork", "flattened", "next_multiple"]
+__all__ = ["TcnnNetwork", "flatten_padded", "round_up"]
 
 
-def next_multiple(number: int, of: int) -> int:
+def round_up(number: int, of: int) -> int:
     """The smallest multiple that is not below the number."""
     return -(-number // of) * of
 
@@ -34,7 +34,7 @@ class TcnnNetwork:
     @property
     def matrices(self) -> list[tuple[int, int]]:
         """(out, in) of each matrix as it is stored."""
-        ends = [next_multiple(size, self.alignment) for size in (self.inputs, self.outputs)]
+        ends = [round_up(size, self.alignment) for size in (self.inputs, self.outputs)]
         return list((out, into) for into, out in pairwise([ends[0], *[self.width] * self.hidden_layers, ends[1]]))
 
     @property
@@ -48,7 +48,7 @@ class TcnnNetwork:
         return [part.view(size) for part, size in zip(parts, self.matrices, strict=True)]
 
 
-def flattened(matrices: list[Float[Tensor, "out in"]], shape: MlpShape) -> Float[Tensor, " parameter"]:
+def flatten_padded(matrices: list[Float[Tensor, "out in"]], shape: MlpShape) -> Float[Tensor, " parameter"]:
     """Matrices in the sizes of a network of ours: what is missing is zero, padded rows that nobody reads are cut."""
     sized = [
         functional.pad(matrix, (0, into - matrix.shape[1], 0, out - matrix.shape[0]))

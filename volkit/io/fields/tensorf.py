@@ -19,7 +19,7 @@ from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity
-from volkit.io.fields.mask_grid import mask_of, occupancy_of
+from volkit.io.fields.mask_grid import mask_from_occupancy, occupancy_from_mask
 from volkit.representations import Placement, Representation, TensorCP, TensorCPConfig, TensorVM, TensorVMConfig
 from volkit.typing import Tensor
 
@@ -27,7 +27,7 @@ __all__ = ["read", "sniff", "write"]
 
 MARK = b"density_line.0"
 OWN_ENTRY = "volkit"  # our entry beside those that the project reads
-LARGEST_NETWORK = 1 << 12
+MAX_WIDTH = 1 << 12
 NEAR_HALF_EDGES, FAR_HALF_EDGES = 0.05, 100.0  # half edges: between them the project looks for the box
 
 
@@ -38,14 +38,14 @@ def sniff(path: Path) -> bool:
 
 
 def read(path: Path) -> Representation:
-    """Factors, colour network and alpha mask as kind `tensor_vm` or `tensor_cp`, in the file's own frame."""
+    """Factors, colour network and alpha mask as kind `tensor_vm` or `tensor_cp`, in the file's entry frame."""
     stored = load_pickled(path)
     with format_errors(path, "TensoRF"):
         return _field(stored)
 
 
 def write(representation: Representation, path: Path) -> None:
-    """What the project's own renderer loads; frame, provenance and occupancy in an entry of our own."""
+    """What the project's entry renderer loads; frame, provenance and occupancy in an entry of our entry."""
     assert isinstance(representation, TensorVM | TensorCP)
     if representation.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
@@ -54,7 +54,7 @@ def write(representation: Representation, path: Path) -> None:
         for name, tensor in representation.state_dict().items()
         if name != "occupancy"
     }
-    shape, mask, box = mask_of(representation.occupancy, representation.domain)
+    shape, mask, box = mask_from_occupancy(representation.occupancy, representation.domain)
     content = {
         "kwargs": _arguments(representation),
         "state_dict": state,
@@ -73,13 +73,13 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def _field(stored: Any) -> TensorVM | TensorCP:
-    arguments, state = _table(stored, "kwargs"), _table(stored, "state_dict")
+    arguments, state = _get_table(stored, "kwargs"), _get_table(stored, "state_dict")
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             raise ValueError(f"'{str(name)[:60]}' is no tensor of numbers")
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"'{name}' contains NaN or infinity")
-    state = _even({name: tensor.float() for name, tensor in state.items()})
+    state = _pad_components({name: tensor.float() for name, tensor in state.items()})
     box = torch.as_tensor(arguments["aabb"]).double()
     if box.shape != (2, 3) or not bool(torch.isfinite(box).all()):
         raise ValueError("its 'aabb' is no box")
@@ -89,12 +89,12 @@ def _field(stored: Any) -> TensorVM | TensorCP:
     field.load_state_dict({**state, "occupancy": field.occupancy})
     _check_sizes(field)
     if "alphaMask.mask" in stored:
-        mask = _mask(stored["alphaMask.shape"], stored["alphaMask.mask"])
-        field.occupancy = occupancy_of(mask, torch.as_tensor(stored["alphaMask.aabb"]).float(), field.domain)
+        mask = _unpack_mask(stored["alphaMask.shape"], stored["alphaMask.mask"])
+        field.occupancy = occupancy_from_mask(mask, torch.as_tensor(stored["alphaMask.aabb"]).float(), field.domain)
     near_far = arguments.get("near_far")
     near_far = [float(value) for value in near_far] if isinstance(near_far, list | tuple) else None
-    if isinstance(own := stored.get(OWN_ENTRY), dict):
-        return _restored(field, own)
+    if isinstance(entry := stored.get(OWN_ENTRY), dict):
+        return _restore_own(field, entry)
     return field.view(provenance={"source": "TensoRF", "near_far": near_far})
 
 
@@ -109,9 +109,9 @@ def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> Tensor
     network: dict[str, Any] = {}
     if shading != "SH":
         network = {
-            "feature_width": _count(state["renderModule.mlp.0.weight"].shape[0]),
-            "feature_bands": _count(arguments["fea_pe"], 0) if shading == "MLP_Fea" else 0,
-            "view_bands": _count(arguments["view_pe"], 0),
+            "feature_width": _get_size(state["renderModule.mlp.0.weight"].shape[0]),
+            "feature_bands": _get_size(arguments["fea_pe"], 0) if shading == "MLP_Fea" else 0,
+            "view_bands": _get_size(arguments["view_pe"], 0),
         }
     kind = TensorVMConfig if "density_plane.0" in state else TensorCPConfig
     return kind(
@@ -122,19 +122,19 @@ def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> Tensor
         appearance_dim=state["basis_mat.weight"].shape[0],
         shading="SH" if shading == "SH" else "MLP_Fea",
         activation=activation,
-        density_shift=_real(arguments["density_shift"]),
-        distance_scale=_real(arguments["distance_scale"]),
+        density_shift=_finite(arguments["density_shift"]),
+        distance_scale=_finite(arguments["distance_scale"]),
         **network,
     )
 
 
-def _even(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _pad_components(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give every plane as many components as the richest has, new ones zero (forward-facing scenes have 16, 4, 4)."""
     counts = [state[f"app_line.{index}"].shape[1] for index in range(3)]
     for name in ("density", "app"):
         most = max(state[f"{name}_line.{index}"].shape[1] for index in range(3))
         for key in [key for key in state if key.startswith((f"{name}_line.", f"{name}_plane."))]:
-            if state[key].dim() != 4 or most > LARGEST_NETWORK:
+            if state[key].dim() != 4 or most > MAX_WIDTH:
                 raise ValueError(f"'{key}' is no factor")
             state[key] = functional.pad(state[key], (0, 0, 0, 0, 0, most - state[key].shape[1]))
     if "app_plane.0" in state and len(set(counts)) > 1:
@@ -154,24 +154,24 @@ def _check_sizes(field: TensorVM | TensorCP) -> None:
                 raise ValueError(f"'{name}' has a factor of {tuple(factor.shape[2:])} texels among others of {size}")
 
 
-def _mask(shape: Any, packed: Any) -> Tensor:
-    sizes = [_count(size) for size in shape]
+def _unpack_mask(shape: Any, packed: Any) -> Tensor:
+    sizes = [_get_size(size) for size in shape]
     packed = np.asarray(packed)
     if len(sizes) < 3 or packed.dtype != np.uint8 or packed.ndim != 1 or math.prod(sizes) > 8 * packed.size:
         raise ValueError("its alpha mask is no array of bits of its shape")
     return torch.from_numpy(np.unpackbits(packed, count=math.prod(sizes))).view(sizes[-3:]).bool()
 
 
-def _restored(field: TensorVM | TensorCP, own: Mapping[str, Any]) -> TensorVM | TensorCP:
+def _restore_own(field: TensorVM | TensorCP, entry: Mapping[str, Any]) -> TensorVM | TensorCP:
     """The field as our writer noted it."""
-    provenance = json.loads(own["provenance"])
-    occupancy = torch.as_tensor(own["occupancy"])
+    provenance = json.loads(entry["provenance"])
+    occupancy = torch.as_tensor(entry["occupancy"])
     if occupancy.dtype != torch.uint8 or occupancy.shape != field.occupancy.shape:
         raise ValueError("its occupancy has another size")
     field.occupancy = occupancy
     return field.view(
-        domain=dataclass_from_json(Domain, json.loads(own["box"])),
-        placement=Placement(dataclass_from_json(Similarity, json.loads(own["frame"]))),
+        domain=dataclass_from_json(Domain, json.loads(entry["box"])),
+        placement=Placement(dataclass_from_json(Similarity, json.loads(entry["frame"]))),
         provenance=provenance if isinstance(provenance, dict) else {},
     )
 
@@ -203,20 +203,20 @@ def _arguments(field: TensorVM | TensorCP) -> dict[str, Any]:
     }
 
 
-def _table(stored: Any, name: str) -> dict[Any, Any]:
+def _get_table(stored: Any, name: str) -> dict[Any, Any]:
     value = stored.get(name) if isinstance(stored, dict) else None
     if not isinstance(value, dict):
         raise ValueError(f"it lacks '{name}'")
     return value
 
 
-def _count(value: Any, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST_NETWORK:
+def _get_size(value: Any, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_WIDTH:
         raise ValueError(f"{str(value)[:40]} is no size")
     return value
 
 
-def _real(value: Any) -> float:
+def _finite(value: Any) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{str(value)[:40]} is no finite number")
     return float(value)

@@ -1,7 +1,10 @@
 """What a game engine loads: levels of a mesh on one texture, solids to collide with; and how it is written."""
 
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from typing import Any
+
+import numpy as np
 
 from volkit.choices import Engine, TextureFormat
 from volkit.geometry import Frame
@@ -9,7 +12,21 @@ from volkit.geometry.triangles import Triangles
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["Asset", "AssetFigures", "LevelFigures", "RefineFigures", "Style"]
+__all__ = [
+    "Asset",
+    "AssetFigures",
+    "LevelFigures",
+    "RefineFigures",
+    "Style",
+    "TextureFile",
+    "encode_textures",
+    "has_transparency",
+]
+
+
+LOSSY_QUALITY = 92  # of JPEG and WebP, out of 100; 4:4:4 where there is a choice
+LOSSLESS_SLOTS = ("normal", "metallicRoughness")  # are no colours: blocks of JPEG would show, and mix channels
+SUFFIXES: dict[TextureFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
 @dataclass(frozen=True)
@@ -92,3 +109,56 @@ class Style:
     draco: bool = False
     quantize: bool = False
     frame: Frame | None = None
+
+
+@dataclass(frozen=True)
+class TextureFile:
+    """One picture, coded: what it is for, by glTF's name of the slot."""
+
+    slot: str
+    data: bytes
+    format: TextureFormat
+
+    def file_name(self, stem: str) -> str:
+        """The name of its file beside the asset `stem`."""
+        return f"{stem}_{self.slot}.{SUFFIXES[self.format]}"
+
+    @property
+    def mime(self) -> str:
+        """Its media type."""
+        return f"image/{self.format}"
+
+
+def has_transparency(asset: Asset) -> bool:
+    """Whether the texture has texels that are not opaque."""
+    return bool((asset.levels[0].texture[..., 3] < 255).any())
+
+
+def encode_textures(asset: Asset, format: TextureFormat) -> list[TextureFile]:
+    """All that the asset has. What is no colour is coded without loss, as PNG where JPEG is asked for."""
+    maps: dict[str, np.ndarray] = {}
+    if asset.levels[0].config.texture[0]:
+        texture = asset.levels[0].texture.numpy()
+        maps["baseColor"] = texture if has_transparency(asset) else texture[..., :3]
+    if asset.metallic_roughness is not None:
+        maps["metallicRoughness"] = asset.metallic_roughness.numpy()
+    if asset.normal_map is not None:
+        maps["normal"] = asset.normal_map.numpy()
+    if asset.occlusion is not None:
+        maps["occlusion"] = asset.occlusion.numpy()
+    return [_encode_texture(slot, pixels, format) for slot, pixels in maps.items()]
+
+
+def _encode_texture(slot: str, pixels: np.ndarray, format: TextureFormat) -> TextureFile:
+    from PIL import Image
+
+    if slot in LOSSLESS_SLOTS and format == "jpeg":
+        format = "png"
+    file, picture = BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
+    if format == "jpeg":
+        picture.save(file, "JPEG", quality=LOSSY_QUALITY, subsampling=0)
+    elif format == "webp":
+        picture.save(file, "WEBP", quality=LOSSY_QUALITY, lossless=slot in LOSSLESS_SLOTS)
+    else:
+        picture.save(file, "PNG")
+    return TextureFile(slot, file.getvalue(), format)

@@ -18,12 +18,19 @@ from collections.abc import Iterable
 from volkit.choices import Engine
 from volkit.io.meshes.asset import Style
 
-__all__ = ["collider_name", "colliders_in_scene", "level_names", "makes_levels", "unreadable", "unseen"]
+__all__ = [
+    "collider_name",
+    "colliders_in_scene",
+    "generates_levels",
+    "hidden_names",
+    "level_names",
+    "unsupported_options",
+]
 
-COLLIDER = re.compile(r"^(UCX|UBX|UCP|USP)_|[-$_](conv)?colonly$|_collider_\d+$", re.IGNORECASE)
-LEVEL = re.compile(r"^(?P<stem>.*)_LOD(?P<number>\d+)$", re.IGNORECASE)
+COLLIDER_NAME = re.compile(r"^(UCX|UBX|UCP|USP)_|[-$_](conv)?colonly$|_collider_\d+$", re.IGNORECASE)
+LEVEL_NAME = re.compile(r"^(?P<stem>.*)_LOD(?P<number>\d+)$", re.IGNORECASE)
 # Godot refuses files that need what it lacks: godotengine/godot#56613 (Draco), #120205 (quantization, not merged).
-CANNOT: dict[Engine, tuple[str, ...]] = {"godot": ("draco", "quantize")}
+UNSUPPORTED: dict[Engine, tuple[str, ...]] = {"godot": ("draco", "quantize")}
 
 
 def level_names(stem: str, count: int) -> list[str]:
@@ -45,22 +52,22 @@ def colliders_in_scene(engine: Engine) -> bool:
     return engine in ("unreal", "godot")
 
 
-def makes_levels(engine: Engine) -> bool:
+def generates_levels(engine: Engine) -> bool:
     """Whether the engine wants the finest level alone."""
     return engine == "godot"
 
 
-def unreadable(style: Style) -> list[str]:
+def unsupported_options(style: Style) -> list[str]:
     """What of a style its engine cannot read."""
-    return [option for option in CANNOT.get(style.engine, ()) if getattr(style, option)]
+    return [option for option in UNSUPPORTED.get(style.engine, ()) if getattr(style, option)]
 
 
-def unseen(names: Iterable[str]) -> set[str]:
+def hidden_names(names: Iterable[str]) -> set[str]:
     """Of all names in a scene, those of colliders, and of levels beside a finer one."""
-    levels = {name: match for name in names if (match := LEVEL.match(name))}
+    levels = {name: match for name in names if (match := LEVEL_NAME.match(name))}
     finest: dict[str, int] = {}
     for match in levels.values():
         number = int(match["number"])
         finest[match["stem"]] = min(number, finest.get(match["stem"], number))
     coarse = {name for name, match in levels.items() if int(match["number"]) > finest[match["stem"]]}
-    return coarse | {name for name in names if COLLIDER.search(name)}
+    return coarse | {name for name in names if COLLIDER_NAME.search(name)}

@@ -5,48 +5,262 @@ them, and left out otherwise.
 """
 
 import json
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
 
 from volkit.extras import advice
 from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
-from volkit.io.meshes.asset import Asset, Style
-from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
-from volkit.io.meshes.gltf_builder import GltfBuilder, QuantisationGrid, mesh_rows
-from volkit.io.meshes.gltf_container import packed
-from volkit.io.meshes.pictures import PictureFile, picture_files, see_through
+from volkit.geometry import Similarity
+from volkit.geometry.colour import array_linear_from_srgb
+from volkit.geometry.triangles import corner_tangents
+from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures, has_transparency
+from volkit.io.meshes.engines import (
+    collider_name,
+    colliders_in_scene,
+    generates_levels,
+    level_names,
+    unsupported_options,
+)
+from volkit.io.meshes.gltf_reader import pack_glb
 from volkit.representations.mesh import Mesh
+from volkit.typing import Float, Tensor
+from volkit.version import __version__
 
-__all__ = ["check_gltf", "write_gltf"]
+__all__ = ["GltfBuilder", "MeshRows", "QuantisationGrid", "check_gltf", "rows_from_mesh", "write_gltf"]
+
+
+ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # what a buffer view is for
+COMPONENT_TYPES = {"int8": 5120, "uint16": 5123, "uint32": 5125, "float32": 5126}
+ACCESSOR_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+MAX_UINT16_ROWS = 65535  # rows; the index 65535 itself means something else to graphics cards
+# A texel of 4096 across an atlas is a quarter as wide as a step of 14 bits; normals to 0.1 degrees.
+POSITION_BITS, UV_BITS, NORMAL_BITS, DRACO_EFFORT = 14, 14, 11, 7
+DRACO_GENERIC_ATTRIBUTES = {
+    10: "COLOR_0",
+    11: "TEXCOORD_1",
+    12: "TANGENT",
+}  # what Draco has no kind for, by numbers of ours
+
+Attributes = dict[str, tuple[np.ndarray, bool]]  # by glTF's name: values, and whether integers mean shares of 1
 
 SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, over a pyramid
+
+
+@dataclass(frozen=True)
+class MeshRows:
+    """Arrays of one mesh in its file's frame; which of the last four there are depends on the mesh."""
+
+    positions: np.ndarray  # [row 3], float32
+    normals: np.ndarray  # [row 3], float32, unit
+    faces: np.ndarray  # [face 3], int64
+    uv: np.ndarray | None = None  # [row 2], float32, v runs down
+    lightmap_uv: np.ndarray | None = None  # [row 2]
+    colours: np.ndarray | None = None  # [row 4], uint8, display-referred
+    tangents: np.ndarray | None = None  # [row 4], float32, unit, and the sign of the bitangent
+
+
+def rows_from_mesh(
+    mesh: Mesh,
+    file_from_local: Similarity,
+    lightmap_uv: Float[Tensor, "face 3 2"] | None = None,
+    tangents: bool = False,
+) -> MeshRows:
+    """Split vertices where their corners differ in uv or tangent; vertices that no face names are left out."""
+    textured, count = mesh.config.texture[0] > 0, 3 * len(mesh.faces)
+    layers = {"uv": mesh.corner_uv} if textured else {}
+    layers |= {"lightmap_uv": lightmap_uv} if lightmap_uv is not None else {}
+    layers |= {"tangents": corner_tangents(mesh.triangles, mesh.corner_uv)} if tangents else {}
+    flat = {name: layer.reshape(count, -1) for name, layer in layers.items()}
+    corners = torch.cat([mesh.faces.view(count, 1).double(), *flat.values()], 1).numpy()
+    _, first, faces = np.unique(corners, axis=0, return_index=True, return_inverse=True)
+    rows = mesh.faces.view(count).long()[first]
+    corner_data = {name: layer[first].float().numpy() for name, layer in flat.items()}
+    if tangents:
+        turned = file_from_local.vectors(torch.from_numpy(corner_data["tangents"][:, :3]))
+        corner_data["tangents"] = np.concatenate([turned.numpy(), corner_data["tangents"][:, 3:]], 1)
+    return MeshRows(
+        file_from_local.points(mesh.vertices.double())[rows].float().numpy(),
+        file_from_local.vectors(mesh.triangles.normals.double())[rows].float().numpy(),
+        faces.reshape(-1, 3),
+        uv=corner_data.get("uv"),
+        lightmap_uv=corner_data.get("lightmap_uv"),
+        colours=None if textured else mesh.colours[rows].numpy(),
+        tangents=corner_data.get("tangents"),
+    )
+
+
+@dataclass(frozen=True)
+class QuantisationGrid:
+    """Positions as whole numbers (KHR_mesh_quantization): `position = low + step * number`."""
+
+    low: np.ndarray
+    step: float
+
+    @classmethod
+    def over(cls, parts: list[MeshRows]) -> Self:
+        """16 bits corner_data the longest side of all parts."""
+        low = np.min([part.positions.min(0) for part in parts], 0).astype(np.float64)
+        high = np.max([part.positions.max(0) for part in parts], 0).astype(np.float64)
+        return cls(low, max(float((high - low).max()), 1e-12) / 65535)
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """What a node says to undo it."""
+        return {"translation": self.low.tolist(), "scale": [self.step] * 3}
+
+
+class GltfBuilder:
+    """Grows by views, accessors and primitives; `tree` and `blob` are what is written."""
+
+    def __init__(self, extras: dict[str, Any]) -> None:
+        self.tree: dict[str, Any] = {
+            "asset": {"version": "2.0", "generator": f"volkit {__version__}", "extras": extras},
+            "scene": 0,
+        }
+        self.blob = bytearray()
+
+    def add(self, kind: str, item: dict[str, Any]) -> int:
+        """Append to one of the tree's lists; its number there."""
+        self.tree.setdefault(kind, []).append(item)
+        return len(self.tree[kind]) - 1
+
+    def use_extension(self, extension: str, required: bool = False) -> None:
+        """Note an extension; a reader that does not know a required one refuses the file."""
+        for kind in ("extensionsUsed", "extensionsRequired")[: 1 + required]:
+            if extension not in self.tree.setdefault(kind, []):
+                self.tree[kind].append(extension)
+
+    def add_view(self, data: bytes, what: dict[str, int]) -> int:
+        """Bytes in the buffer, at a multiple of four."""
+        self.blob += bytes(-len(self.blob) % 4)
+        number = self.add("bufferViews", {"buffer": 0, "byteOffset": len(self.blob), "byteLength": len(data)} | what)
+        self.blob += data
+        return number
+
+    def add_primitive(self, rows: MeshRows, grid: QuantisationGrid | None, draco: bool) -> dict[str, Any]:
+        """Triangles with all attributes that they have."""
+        attributes = _attributes(rows, grid)
+        if grid is not None:
+            self.use_extension("KHR_mesh_quantization", required=True)
+        if draco:
+            return self._draco(attributes, rows.faces)
+        accessors = {name: self._add_attribute(name, *coded) for name, coded in attributes.items()}
+        return {"attributes": accessors, "indices": self._add_indices(rows)}
+
+    def add_collider(self, rows: MeshRows) -> dict[str, Any]:
+        """Triangles to collide with: positions alone."""
+        position = self._add_attribute("POSITION", rows.positions, False)
+        return {"attributes": {"POSITION": position}, "indices": self._add_indices(rows)}
+
+    def _add_indices(self, rows: MeshRows) -> int:
+        kind = np.uint16 if len(rows.positions) <= MAX_UINT16_ROWS else np.uint32
+        return self._add_array(rows.faces.astype(kind).reshape(-1, 1), {"target": ELEMENT_ARRAY_BUFFER}, {})
+
+    def _add_attribute(self, name: str, values: np.ndarray, shares: bool) -> int:
+        about = _bounds(values) if name == "POSITION" else {}
+        if shares:
+            about["normalized"] = True
+        width = values.shape[1] * values.itemsize
+        if width % 4:  # each row begins at a multiple of four
+            padded = np.zeros((len(values), -(-width // 4) * 4 // values.itemsize), values.dtype)
+            padded[:, : values.shape[1]] = values
+            view = self.add_view(
+                padded.tobytes(), {"target": ARRAY_BUFFER, "byteStride": padded.shape[1] * values.itemsize}
+            )
+            return self._add_accessor(values, about | {"bufferView": view})
+        return self._add_array(values, {"target": ARRAY_BUFFER}, about)
+
+    def _add_array(self, values: np.ndarray, what: dict[str, int], about: dict[str, Any]) -> int:
+        return self._add_accessor(values, about | {"bufferView": self.add_view(values.tobytes(), what)})
+
+    def _add_accessor(self, values: np.ndarray, about: dict[str, Any]) -> int:
+        kind, shape = COMPONENT_TYPES[values.dtype.name], ACCESSOR_TYPES[values.shape[1]]
+        return self.add("accessors", {"componentType": kind, "count": len(values), "type": shape} | about)
+
+    def _draco(self, attributes: Attributes, faces: np.ndarray) -> dict[str, Any]:
+        """KHR_draco_mesh_compression: accessors without data, whose numbers are those of the decoded mesh."""
+        import DracoPy
+
+        self.use_extension("KHR_draco_mesh_compression", required=True)
+        # Floats throughout: DracoPy 2.2 gives 16 bits back as 32.
+        values = {n: (a / 65535.0 if shares else a).astype(np.float32) for n, (a, shares) in attributes.items()}
+        others = {number: values[name] for number, name in DRACO_GENERIC_ATTRIBUTES.items() if name in values}
+        known = {DracoPy.AttributeType.POSITION: "POSITION", DracoPy.AttributeType.NORMAL: "NORMAL",
+                 DracoPy.AttributeType.TEX_COORD: "TEXCOORD_0"}  # fmt: skip
+        uv = values.get("TEXCOORD_0")
+        data = DracoPy.encode(
+            values["POSITION"], faces.astype(np.uint32), POSITION_BITS, DRACO_EFFORT,
+            normals=values["NORMAL"].astype(np.float64), tex_coord=None if uv is None else uv.astype(np.float64),
+            generic_attributes=others or None,
+            tex_coord_quantization_bits=UV_BITS, normal_quantization_bits=NORMAL_BITS,
+        )  # fmt: skip
+        decoded = DracoPy.decode(data)
+        ids = {
+            known.get(a["attribute_type"]) or DRACO_GENERIC_ATTRIBUTES[a["unique_id"]]: a for a in decoded.attributes
+        }
+        accessors = {}
+        for name, attribute in ids.items():
+            accessors[name] = self._add_accessor(
+                attribute["data"], _bounds(attribute["data"]) if name == "POSITION" else {}
+            )
+        indices = np.asarray(decoded.faces, np.uint32).reshape(-1, 1)
+        extension = {"bufferView": self.add_view(data, {}), "attributes": {n: a["unique_id"] for n, a in ids.items()}}
+        return {"attributes": accessors, "indices": self._add_accessor(indices, {}),
+                "extensions": {"KHR_draco_mesh_compression": extension}}  # fmt: skip
+
+
+def _attributes(rows: MeshRows, grid: QuantisationGrid | None) -> Attributes:
+    coded: Attributes = {"POSITION": (rows.positions, False)}
+    if grid is not None:
+        numbers = ((rows.positions - grid.low) / grid.step).round().clip(0, 65535)
+        coded["POSITION"] = (numbers.astype(np.uint16), False)
+    for name, units in (("NORMAL", rows.normals), ("TANGENT", rows.tangents)):
+        if units is not None:
+            coded[name] = (units, False) if grid is None else ((127 * units).round().astype(np.int8), True)
+    for name, uv in (("TEXCOORD_0", rows.uv), ("TEXCOORD_1", rows.lightmap_uv)):
+        if uv is not None:
+            short = grid is not None and float(uv.min()) >= 0.0 and float(uv.max()) <= 1.0
+            coded[name] = ((65535 * uv).round().astype(np.uint16), True) if short else (uv, False)
+    if rows.colours is not None:
+        light = rows.colours / 255.0
+        light[:, :3] = array_linear_from_srgb(
+            light[:, :3]
+        )  # glTF's vertex colours are linear: 8 bits would show in the dark
+        coded["COLOR_0"] = ((65535 * light).round().astype(np.uint16), True)
+    return coded
+
+
+def _bounds(values: np.ndarray) -> dict[str, Any]:
+    return {"min": values.min(0).tolist(), "max": values.max(0).tolist()}
 
 
 def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     """All of the asset in the form that the suffix names; see `engines` for names."""
     check_gltf(path, style)
-    if style.texture_format == "jpeg" and see_through(asset):
+    if style.texture_format == "jpeg" and has_transparency(asset):
         raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
-    built = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
-    binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.texture_format)
-    material = _material(built, asset, path.stem, pictures, binary)
-    _nodes(built, asset, path.stem, style, material)
-    buffer = {"byteLength": len(built.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
-    built.tree["buffers"] = [buffer]
+    builder = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
+    binary, pictures = path.suffix.lower() == ".glb", encode_textures(asset, style.texture_format)
+    material = _material(builder, asset, path.stem, pictures, binary)
+    _nodes(builder, asset, path.stem, style, material)
+    buffer = {"byteLength": len(builder.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
+    builder.tree["buffers"] = [buffer]
     if binary:
-        return write_together(path, packed(built.tree, bytes(built.blob)), {})
-    beside = {picture.named(path.stem): picture.data for picture in pictures}
-    text = json.dumps(built.tree, indent=1).encode()
-    write_together(path, text, beside | {f"{path.stem}.bin": bytes(built.blob)})
+        return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), {})
+    beside = {picture.file_name(path.stem): picture.data for picture in pictures}
+    text = json.dumps(builder.tree, indent=1).encode()
+    write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)})
 
 
 def check_gltf(path: Path, style: Style) -> None:
     """FormatError where the engine reads no such glTF, or none can be made."""
-    if refused := unreadable(style):
+    if refused := unsupported_options(style):
         raise FormatError(path, f"{style.engine} reads no glTF with {' and '.join(refused)}", "leave it out")
     if style.draco and style.quantize:
         raise FormatError(path, "Draco quantizes by itself", "choose one of draco and quantize")
@@ -54,9 +268,9 @@ def check_gltf(path: Path, style: Style) -> None:
         raise FormatError(path, "DracoPy is not installed", advice("mesh", "DracoPy"))
 
 
-def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[PictureFile], binary: bool) -> int:
+def _material(builder: GltfBuilder, asset: Asset, name: str, pictures: list[TextureFile], binary: bool) -> int:
     """Base colour from the texture, or from the vertices; rough and not metallic but where a picture says otherwise."""
-    texture = {p.slot: {"index": _texture(built, p, name, binary)} for p in pictures}
+    texture = {p.slot: {"index": _texture(builder, p, name, binary)} for p in pictures}
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
     material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
     if "baseColor" in texture:
@@ -64,58 +278,61 @@ def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[Pictur
     if "metallicRoughness" in texture:
         surface |= {"metallicRoughnessTexture": texture["metallicRoughness"], "metallicFactor": 1.0}
     material |= {f"{slot}Texture": texture[slot] for slot in ("normal", "occlusion") if slot in texture}
-    if see_through(asset):
+    if has_transparency(asset):
         material["alphaMode"] = "BLEND"
     if asset.unlit:
-        built.uses("KHR_materials_unlit")
+        builder.use_extension("KHR_materials_unlit")
         material["extensions"] = {"KHR_materials_unlit": {}}
-    return built.add("materials", material)
+    return builder.add("materials", material)
 
 
-def _texture(built: GltfBuilder, picture: PictureFile, name: str, binary: bool) -> int:
-    place: dict[str, Any] = {"uri": picture.named(name)}
+def _texture(builder: GltfBuilder, picture: TextureFile, name: str, binary: bool) -> int:
+    place: dict[str, Any] = {"uri": picture.file_name(name)}
     if binary:
-        place = {"bufferView": built.view(picture.data, {}), "mimeType": picture.mime}
-    image = built.add("images", {"name": f"{name}_{picture.slot}"} | place)
-    if not built.tree.get("samplers"):
-        built.add("samplers", SAMPLER)
+        place = {"bufferView": builder.add_view(picture.data, {}), "mimeType": picture.mime}
+    image = builder.add("images", {"name": f"{name}_{picture.slot}"} | place)
+    if not builder.tree.get("samplers"):
+        builder.add("samplers", SAMPLER)
     source: dict[str, Any] = {"source": image}
-    if picture.coding == "webp":
-        built.uses("EXT_texture_webp", required=True)
+    if picture.format == "webp":
+        builder.use_extension("EXT_texture_webp", required=True)
         source = {"extensions": {"EXT_texture_webp": source}}
-    return built.add("textures", {"sampler": 0} | source)
+    return builder.add("textures", {"sampler": 0} | source)
 
 
-def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
-    """The finest level in the scene, the others behind it, solids where the engine looks for them."""
+def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
+    """The finest level in the scene, the others behind it, colliders where the engine looks for them."""
     place = asset.levels[0].world_from_local
-    levels = asset.levels[:1] if makes_levels(style.engine) else asset.levels
+    levels = asset.levels[:1] if generates_levels(style.engine) else asset.levels
     lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
-    bumpy = asset.normal_map is not None
-    parts = [mesh_rows(mesh, place, uv, bumpy) for mesh, uv in zip(levels, lightmaps, strict=True)]
-    lattice = QuantisationGrid.over(parts) if style.quantize else None
+    has_normal_map = asset.normal_map is not None
+    parts = [rows_from_mesh(mesh, place, uv, has_normal_map) for mesh, uv in zip(levels, lightmaps, strict=True)]
+    grid = QuantisationGrid.over(parts) if style.quantize else None
     names, nodes = level_names(stem, len(parts)), []
     for name, rows in zip(names, parts, strict=True):
-        primitive = built.primitive(rows, lattice, style.draco) | {"material": material}
-        mesh = built.add("meshes", {"name": name, "primitives": [primitive]})
-        nodes.append(built.add("nodes", {"name": name, "mesh": mesh} | (lattice.placement if lattice else {})))
-    finest = built.tree["nodes"][nodes[0]]
+        primitive = builder.add_primitive(rows, grid, style.draco) | {"material": material}
+        mesh = builder.add("meshes", {"name": name, "primitives": [primitive]})
+        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | (grid.placement if grid else {})))
+    finest = builder.tree["nodes"][nodes[0]]
     if len(nodes) > 1:
-        built.uses("MSFT_lod")
-        finest |= {"extensions": {"MSFT_lod": {"ids": nodes[1:]}}, "extras": {"MSFT_screencoverage": _coverage(asset)}}
-    solids = []
-    for number, solid in enumerate(asset.colliders):
-        rows = mesh_rows(Mesh.of(solid.vertices, solid.faces), place)
+        builder.use_extension("MSFT_lod")
+        finest |= {
+            "extensions": {"MSFT_lod": {"ids": nodes[1:]}},
+            "extras": {"MSFT_screencoverage": _screen_coverage(asset)},
+        }
+    colliders = []
+    for number, collider in enumerate(asset.colliders):
+        rows = rows_from_mesh(Mesh.of(collider.vertices, collider.faces), place)
         name = collider_name(style.engine, stem, names[0], number)
-        mesh = built.add("meshes", {"name": name, "primitives": [built.solid(rows)]})
-        solids.append(built.add("nodes", {"name": name, "mesh": mesh}))
+        mesh = builder.add("meshes", {"name": name, "primitives": [builder.add_collider(rows)]})
+        colliders.append(builder.add("nodes", {"name": name, "mesh": mesh}))
     together = colliders_in_scene(style.engine)
-    built.add("scenes", {"name": stem, "nodes": [nodes[0], *(solids if together else ())]})
-    if solids and not together:
-        built.add("scenes", {"name": f"{stem}_colliders", "nodes": solids})
+    builder.add("scenes", {"name": stem, "nodes": [nodes[0], *(colliders if together else ())]})
+    if colliders and not together:
+        builder.add("scenes", {"name": f"{stem}_colliders", "nodes": colliders})
 
 
-def _coverage(asset: Asset) -> list[float]:
+def _screen_coverage(asset: Asset) -> list[float]:
     """Shares of the screen down to which each level is shown: as many triangles a pixel as the finest has on all."""
     counts = torch.tensor([float(mesh.config.faces) for mesh in asset.levels])
     return [round(share, 4) for share in (counts[1:] / counts[0]).tolist()] + [0.0]

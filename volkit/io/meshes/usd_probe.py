@@ -1,4 +1,4 @@
-"""Opens a USD stage and looks at all that readers look at; run by itself, to see whether usd-core survives it.
+"""Opens a USD stage and looks at all that readers read at; run by itself, to see whether usd-core survives it.
 
 Values that Python cannot have are no matter, for readers may not ask for them.
 """
@@ -20,17 +20,17 @@ def probe(path: str) -> str | None:
     try:
         stage = Usd.Stage.Open(path)
     except Exception as error:
-        return _said(error)
-    for look in _looks(stage):
+        return _first_line(error)
+    for read in _reads(stage):
         try:
-            look()
+            read()
         except Exception as error:
             if isinstance(error, MemoryError) or "bad_alloc" in str(error):
                 return "needs more memory than the file can justify"
     return None
 
 
-def _looks(stage: Any) -> Iterator[Callable[[], object]]:
+def _reads(stage: Any) -> Iterator[Callable[[], object]]:
     for prim in stage.Traverse(Usd.TraverseInstanceProxies()):
         yield UsdGeom.Imageable(prim).ComputeVisibility
         yield partial(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform, Usd.TimeCode.Default())
@@ -39,7 +39,7 @@ def _looks(stage: Any) -> Iterator[Callable[[], object]]:
         yield UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first complaint, without where in usd-core it was made."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[0].rpartition(" : ")[2].strip("' ") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Meshes of a USD stage as they are first seen, by usd-core: what is visible and for all purposes, with base colour."""
+"""Meshes of a USD stage as they are first visible, by usd-core: what is visible and for all purposes, with base colour."""
 
 # usd-core fills its modules at run time.
 # pyright: reportAttributeAccessIssue=false
@@ -15,13 +15,13 @@ from volkit.files.sandbox import Sandbox
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_srgb_from_linear
 
-__all__ = ["MAX_ARRAY_VALUES", "opened", "usd_frame", "usd_parts", "usd_record"]
+__all__ = ["MAX_ARRAY_VALUES", "open_stage", "read_stage_provenance", "read_usd_parts", "world_from_stage"]
 
 MAX_ARRAY_VALUES = 1 << 26  # values in an array; a damaged file promises any number
 SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_probe.py"), 10.0)  # a first look takes 0.7
 
 
-def usd_frame(stage: Any) -> Similarity:
+def world_from_stage(stage: Any) -> Similarity:
     """The world, +Z up in metres, from the stage's frame and unit."""
     from pxr import UsdGeom
 
@@ -29,29 +29,29 @@ def usd_frame(stage: Any) -> Similarity:
     return Similarity(up.rotation, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
 
 
-def usd_record(stage: Any) -> dict[str, Any]:
+def read_stage_provenance(stage: Any) -> dict[str, Any]:
     """What our writer noted at the stage's root."""
     root = stage.GetDefaultPrim()
-    told = root.GetCustomDataByKey(PROVENANCE_KEY) if root else None
-    plain = told if isinstance(told, dict) else {}
+    record = root.GetCustomDataByKey(PROVENANCE_KEY) if root else None
+    plain = record if isinstance(record, dict) else {}
     return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
 
-def usd_parts(stage: Any) -> list[Any]:
+def read_usd_parts(stage: Any) -> list[Any]:
     """One of trimesh's meshes for each mesh of the stage, in the stage's frame."""
     from pxr import Usd, UsdGeom
 
     meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
-    seen = [
+    visible = [
         mesh
         for mesh in meshes
         if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
     ]
-    return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
+    return [_part(mesh) for mesh in visible if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def open_stage(path: Path) -> Iterator[Any]:
     """The stage, tried in a process of its own first; what usd-core complains of becomes ValueError."""
     from pxr import Tf, Usd
 
@@ -79,7 +79,7 @@ def _part(mesh: Any) -> Any:
         at = at[:, ::-1]
     corners = points[indices[at]].reshape(-1, 3)  # each corner a vertex of its own
     faces = np.arange(len(corners)).reshape(-1, 3)
-    image, colour, name = _look(mesh)
+    image, colour, name = _base_colour(mesh)
     uv = UsdGeom.PrimvarsAPI(mesh).GetPrimvar(name)
     if image is not None and uv.HasValue():
         values = np.array(uv.ComputeFlattened(), np.float64)
@@ -114,7 +114,7 @@ def _fans(counts: np.ndarray) -> np.ndarray:
     return np.stack([start, start + step + 1, start + step + 2], 1)
 
 
-def _look(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:
+def _base_colour(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:
     """The bound surface's picture, its colour where it has none, and the name of the uv that it is met by."""
     from pxr import UsdShade
 

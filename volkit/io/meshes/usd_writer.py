@@ -21,13 +21,12 @@ from volkit.files.errors import FormatError
 from volkit.geometry import Frame
 from volkit.geometry.colour import array_linear_from_srgb
 from volkit.geometry.triangles import Triangles
-from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures
 from volkit.io.meshes.engines import collider_name
-from volkit.io.meshes.pictures import PictureFile, picture_files
 from volkit.representations.mesh import Mesh
 from volkit.version import __version__
 
-__all__ = ["check_usd", "plain", "set_frame", "write_usd"]
+__all__ = ["check_usd", "set_frame", "usd_metadata", "write_usd"]
 
 
 def check_usd(path: Path, style: Style) -> None:
@@ -45,13 +44,13 @@ def write_usd(asset: Asset, path: Path, style: Style) -> None:
     check_usd(path, style)
     from pxr import UsdUtils
 
-    pictures = picture_files(asset, style.texture_format)
+    pictures = encode_textures(asset, style.texture_format)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
         stage = _stage(asset, path.stem, style, pictures)
         stage.GetRootLayer().Export(str(layer))
-        beside = {picture.named(path.stem): picture.data for picture in pictures}
+        beside = {picture.file_name(path.stem): picture.data for picture in pictures}
         if not archive:
             return write_together(path, layer.read_bytes(), beside)
         for file, data in beside.items():
@@ -61,14 +60,14 @@ def write_usd(asset: Asset, path: Path, style: Style) -> None:
                 raise OSError("the archive could not be made")
 
 
-def _stage(asset: Asset, stem: str, style: Style, pictures: list[PictureFile]) -> Any:
+def _stage(asset: Asset, stem: str, style: Style, pictures: list[TextureFile]) -> Any:
     from pxr import Tf, Usd, UsdGeom
 
     stage = Usd.Stage.CreateInMemory()
     set_frame(stage, asset.levels[0].frame)
     root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
     stage.SetDefaultPrim(root)
-    root.SetCustomDataByKey("volkit", {"generator": f"volkit {__version__}"} | plain(asset.extras))
+    root.SetCustomDataByKey("volkit", {"generator": f"volkit {__version__}"} | usd_metadata(asset.extras))
     material = _material(stage, root, stem, pictures, asset.unlit)
     place = asset.levels[0].world_from_local
     variants = root.GetVariantSets().AddVariantSet("LOD") if len(asset.levels) > 1 else None
@@ -80,9 +79,9 @@ def _stage(asset: Asset, stem: str, style: Style, pictures: list[PictureFile]) -
         variants.SetVariantSelection(f"LOD{number}")
         with variants.GetVariantEditContext():
             _mesh(stage, root, level, place, material)
-    for number, solid in enumerate(asset.colliders):
+    for number, collider in enumerate(asset.colliders):
         name = Tf.MakeValidIdentifier(collider_name(style.engine, stem, stem, number))
-        _solid(stage, f"{root.GetPath()}/{name}", solid, place)
+        _collider(stage, f"{root.GetPath()}/{name}", collider, place)
     return stage
 
 
@@ -119,16 +118,16 @@ def _shape(stage: Any, path: str, triangles: Triangles, place: Any) -> Any:
     return shape
 
 
-def _solid(stage: Any, path: str, solid: Triangles, place: Any) -> None:
+def _collider(stage: Any, path: str, collider: Triangles, place: Any) -> None:
     from pxr import UsdGeom, UsdPhysics
 
-    shape = _shape(stage, path, solid, place)
+    shape = _shape(stage, path, collider, place)
     shape.CreatePurposeAttr(UsdGeom.Tokens.guide)
     UsdPhysics.CollisionAPI.Apply(shape.GetPrim())
     UsdPhysics.MeshCollisionAPI.Apply(shape.GetPrim()).CreateApproximationAttr(UsdPhysics.Tokens.convexHull)
 
 
-def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unlit: bool) -> Any:
+def _material(stage: Any, root: Any, stem: str, pictures: list[TextureFile], unlit: bool) -> Any:
     """Diffuse colour from the texture, or from the vertices."""
     from pxr import Gf, Sdf, UsdShade
 
@@ -147,20 +146,20 @@ def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unl
     material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", types.Token))
     reader = node("Reader", "UsdPrimvarReader_float2" if pictures else "UsdPrimvarReader_float3")
     reader.CreateInput("varname", types.String).Set("st" if pictures else "displayColor")
-    found = reader.CreateOutput("result", types.Float2 if pictures else types.Float3)
+    looked_up = reader.CreateOutput("result", types.Float2 if pictures else types.Float3)
     colour = "emissiveColor" if unlit else "diffuseColor"
     if unlit:
         surface.CreateInput("diffuseColor", types.Color3f).Set((0.0, 0.0, 0.0))
     if not pictures:
-        surface.CreateInput(colour, types.Color3f).ConnectToSource(found)
+        surface.CreateInput(colour, types.Color3f).ConnectToSource(looked_up)
     slots = {"baseColor": [(colour, types.Color3f, "rgb")], "normal": [("normal", types.Normal3f, "rgb")],
              "metallicRoughness": [("roughness", types.Float, "g"), ("metallic", types.Float, "b")],
              "occlusion": [("occlusion", types.Float, "r")]}  # fmt: skip
     for picture in pictures:
         texture = node(picture.slot, "UsdUVTexture")
-        texture.CreateInput("file", types.Asset).Set(Sdf.AssetPath(f"./{picture.named(stem)}"))
+        texture.CreateInput("file", types.Asset).Set(Sdf.AssetPath(f"./{picture.file_name(stem)}"))
         texture.CreateInput("sourceColorSpace", types.Token).Set("sRGB" if picture.slot == "baseColor" else "raw")
-        texture.CreateInput("st", types.Float2).ConnectToSource(found)
+        texture.CreateInput("st", types.Float2).ConnectToSource(looked_up)
         for wrap in ("wrapS", "wrapT"):
             texture.CreateInput(wrap, types.Token).Set("repeat")
         if picture.slot == "normal":  # from [0, 1] to [-1, 1]
@@ -180,7 +179,7 @@ def set_frame(stage: Any, frame: Frame) -> None:
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
 
 
-def plain(extras: dict[str, Any]) -> dict[str, Any]:
+def usd_metadata(extras: dict[str, Any]) -> dict[str, Any]:
     """What USD's metadata can hold: numbers and words as they are, the rest as text."""
     return {name: value if isinstance(value, str | int | float | bool) else str(value)
             for name, value in extras.items()}  # fmt: skip

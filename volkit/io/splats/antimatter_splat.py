@@ -11,8 +11,8 @@ import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.io.splats.columns import columns_for, log_of_scales, splats_of
-from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
+from volkit.io.splats.columns import columns_to_write, safe_log, splats_from_columns
+from volkit.io.splats.quantised import colour_from_sh_dc, logits_from_bytes, quantise, sh_dc_from_colour
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
@@ -36,24 +36,24 @@ def read(path: Path) -> Splats:
     columns = {
         "means": torch.from_numpy(rows["position"].astype(np.float32)),
         "quaternions": torch.from_numpy(rows["rotation"].astype(np.float32)).sub_(128).div_(128),
-        "log_scales": log_of_scales(torch.from_numpy(rows["scale"].astype(np.float32))),
-        "logits": logits_of_bytes(rows["rgba"][:, 3]),
-        "sh_dc": constant_of_colour(rgb)[:, None],
+        "log_scales": safe_log(torch.from_numpy(rows["scale"].astype(np.float32))),
+        "logits": logits_from_bytes(rows["rgba"][:, 3]),
+        "sh_dc": sh_dc_from_colour(rgb)[:, None],
         "sh_rest": rgb.new_zeros(len(rows), 0, 3),
     }
-    return splats_of(columns, provenance={"format": "splat"})
+    return splats_from_columns(columns, provenance={"format": "splat"})
 
 
 def write(representation: Representation, path: Path) -> None:
     """Large and opaque splats first, as viewers show them while they load; in the world frame."""
-    columns = columns_for(representation, path, 0)
+    columns = columns_to_write(representation, path, 0)
     opacity = torch.sigmoid(columns["logits"])
     order = (columns["log_scales"].sum(-1).exp() * opacity).argsort(descending=True)
-    light = torch.cat([colour_of_constant(columns["sh_dc"][:, 0]), opacity[:, None]], 1)
+    light = torch.cat([colour_from_sh_dc(columns["sh_dc"][:, 0]), opacity[:, None]], 1)
     unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1)
     rows = np.empty(len(order), ROW)
     rows["position"], rows["scale"] = columns["means"][order].numpy(), columns["log_scales"].exp()[order].numpy()
-    rows["rgba"] = coded(light, 255).byte()[order].numpy()
+    rows["rgba"] = quantise(light, 255).byte()[order].numpy()
     rows["rotation"] = (unit * 128 + 128).round_().clamp_(0, 255).byte()[order].numpy()
     with atomic_write(path) as place:
         rows.tofile(place)

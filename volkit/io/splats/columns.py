@@ -1,14 +1,17 @@
 """What readers of splats end with, and writers begin with: columns before activation, in the file's frame."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from volkit.files.errors import FormatError
-from volkit.files.provenance import about_scene, frame_in
+from volkit.files.provenance import frame_from_record, without_frames
 from volkit.geometry import Domain, Frame, Similarity, morton_codes, sh_count, turn
 from volkit.representations.representation import Placement, Representation
 from volkit.representations.splat_extent import core
@@ -17,23 +20,31 @@ from volkit.typing import Float, Int, Tensor
 
 __all__ = [
     "check_count",
-    "columns_for",
-    "joined",
-    "log_of_scales",
-    "logits_of",
+    "columns_to_write",
+    "concatenate_columns",
+    "map_blocks",
+    "merge_splats",
     "morton_order",
-    "splats_in",
-    "splats_of",
+    "read_columns_in_blocks",
+    "safe_log",
+    "safe_logit",
+    "splats_from_columns",
 ]
+
 
 # The log of a surfel's third scale, where a file needs one; findings/splat_transform_flat_scales.sh has why no smaller.
 FLAT_LOG_SCALE = -20.0
 MIN_SCALE = 1e-30  # of a scale: 0 has no logarithm
 LOGIT_MARGIN = 1e-7  # from 0 and 1, where an opacity has no logit
-FINEST_CELLS = (1 << 21) - 1  # cells a side
+MORTON_CELLS = (1 << 21) - 1  # cells a side
+
+BLOCK_SPLATS = 1 << 14  # splats
+MAX_WAITING_BLOCKS = 4  # blocks a thread that wait to be taken
+
+Block = TypeVar("Block")
 
 
-def splats_of(
+def splats_from_columns(
     columns: Mapping[str, Tensor],
     place: Similarity | None = None,
     *,
@@ -49,47 +60,47 @@ def splats_of(
     degree = math.isqrt(columns["sh_rest"].shape[1] + 1) - 1
     splats = Splats(SplatsConfig(0, degree, mip, extras=extras), Domain.cube(1.0), torch.Generator())
     splats.replaced(dict(columns), copied=False)
-    placement = Placement(place or Similarity(), frame or frame_in(provenance, "frame", "ydown"))
-    return splats.view(domain=core(splats), placement=placement, provenance=about_scene(provenance))
+    placement = Placement(place or Similarity(), frame or frame_from_record(provenance, "frame", "ydown"))
+    return splats.view(domain=core(splats), placement=placement, provenance=without_frames(provenance))
 
 
-def splats_in(
-    found: Sequence[tuple[Mapping[str, Tensor], Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
+def merge_splats(
+    parts: Sequence[tuple[Mapping[str, Tensor], Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
 ) -> Splats:
     """Splats of a file's parts and their places: of one part in its own frame, of several in the file's.
 
     The world is as it was when they were written, where the provenance says so, else -Y up.
     """
-    world = frame_in(provenance, "world", "ydown")
+    world = frame_from_record(provenance, "world", "ydown")
     world_from_file = turn(world, "zup") @ zup_from_file
-    if len(found) == 1:
-        columns, place = found[0]
-        return splats_of(columns, world_from_file @ place, provenance=provenance, frame=world)
-    moved = [splats_of(columns, place, provenance={}).columns_in() for columns, place in found]
-    return splats_of(joined(moved), world_from_file, provenance=provenance, frame=world)
+    if len(parts) == 1:
+        columns, place = parts[0]
+        return splats_from_columns(columns, world_from_file @ place, provenance=provenance, frame=world)
+    moved = [splats_from_columns(columns, place, provenance={}).columns_in() for columns, place in parts]
+    return splats_from_columns(concatenate_columns(moved), world_from_file, provenance=provenance, frame=world)
 
 
-def joined(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def concatenate_columns(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """One table of several; harmonics of lower degrees are filled up by zeros."""
-    basis = max(columns["sh_rest"].shape[1] for columns in found)
-    even = [
+    basis = max(columns["sh_rest"].shape[1] for columns in parts)
+    padded = [
         {**columns, "sh_rest": torch.nn.functional.pad(rest, (0, 0, 0, basis - rest.shape[1]))}
-        for columns, rest in ((columns, columns["sh_rest"]) for columns in found)
+        for columns, rest in ((columns, columns["sh_rest"]) for columns in parts)
     ]
-    return {name: torch.cat([columns[name] for columns in even]) for name in even[0]}
+    return {name: torch.cat([columns[name] for columns in padded]) for name in padded[0]}
 
 
-def log_of_scales(scales: Float[Tensor, "splat axis"]) -> Float[Tensor, "splat axis"]:
+def safe_log(scales: Float[Tensor, "splat axis"]) -> Float[Tensor, "splat axis"]:
     """Finite logarithms."""
     return scales.clamp_min(MIN_SCALE).log()
 
 
-def logits_of(opacities: Float[Tensor, " splat"]) -> Float[Tensor, " splat"]:
+def safe_logit(opacities: Float[Tensor, " splat"]) -> Float[Tensor, " splat"]:
     """Finite logits."""
     return torch.logit(opacities.double().clamp(LOGIT_MARGIN, 1 - LOGIT_MARGIN)).float()
 
 
-def columns_for(
+def columns_to_write(
     representation: Representation, path: Path, degree: int, file_from_world: Similarity | None = None
 ) -> dict[str, Tensor]:
     """The columns in the file's frame, with three scales and harmonics up to a degree; finite, or a FormatError."""
@@ -109,10 +120,36 @@ def morton_order(positions: Float[Tensor, "splat 3"]) -> Int[Tensor, " splat"]:
     """Splats so that neighbours in the file are neighbours in space."""
     low, high = positions.aminmax(dim=0)
     unit = (positions - low).double() / (high - low).double().clamp_min(1e-30)
-    return morton_codes((unit * FINEST_CELLS).long()).argsort()
+    return morton_codes((unit * MORTON_CELLS).long()).argsort()
 
 
 def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:
     """FormatError where a header promises more splats than so many bytes can hold at `each` bytes a splat."""
     if not 0 < count <= held / each:
         raise FormatError(path, f"promises {count} splats in {held} bytes", "copy or write it again")
+
+
+def map_blocks(count: int, make: Callable[[slice], Block]) -> Iterator[Block]:
+    """What is made of each block of so many rows, in order."""
+    threads = torch.get_num_threads()
+    waiting = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, count, BLOCK_SPLATS):
+            waiting.append(pool.submit(make, slice(start, min(start + BLOCK_SPLATS, count))))
+            if len(waiting) > MAX_WAITING_BLOCKS * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def read_columns_in_blocks(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+    """Columns of all rows, of what is made of a block of them."""
+    few = make(slice(0, min(count, 1)))
+    whole = {name: np.empty((count, *part.shape[1:]), part.dtype) for name, part in few.items()}
+
+    def fill(rows: slice) -> None:
+        for name, part in make(rows).items():
+            whole[name][rows] = part
+
+    deque(map_blocks(count, fill), maxlen=0)
+    return {name: torch.from_numpy(values) for name, values in whole.items()}

@@ -11,7 +11,7 @@ from volkit.representations.splats import Splats
 
 __all__ = ["write"]
 
-ROWS = 1 << 12  # that become text at a time
+ROWS_PER_BLOCK = 1 << 12  # that become text at a time
 
 
 def write(representation: Representation, path: Path) -> None:
@@ -34,5 +34,5 @@ def write(representation: Representation, path: Path) -> None:
     line = ",".join(["%.9g"] * table.shape[1]) + "\n"  # nine digits name every float32
     with atomic_write(path) as place, place.open("w", encoding="ascii", newline="\n") as file:
         file.write(",".join(names) + "\n")
-        for rows in table.split(ROWS):
+        for rows in table.split(ROWS_PER_BLOCK):
             file.write(line * len(rows) % tuple(rows.flatten().tolist()))

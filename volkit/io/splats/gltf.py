@@ -16,48 +16,47 @@ import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, format_errors
-from volkit.files.provenance import provenance_of
+from volkit.files.provenance import provenance_record
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_linear_from_srgb
-from volkit.io.meshes.gltf_builder import GltfBuilder
-from volkit.io.meshes.gltf_container import packed, tree_head, unpacked
-from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader
-from volkit.io.splats.columns import check_count, columns_for, log_of_scales, logits_of, splats_in
-from volkit.io.splats.quantised import colour_of_constant
+from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader, gltf_json_head, pack_glb, parse_gltf
+from volkit.io.meshes.gltf_writer import GltfBuilder
+from volkit.io.splats.columns import check_count, columns_to_write, merge_splats, safe_log, safe_logit
+from volkit.io.splats.quantised import colour_from_sh_dc
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["NAME", "read", "sniff", "write"]
+__all__ = ["EXTENSION", "read", "sniff", "write"]
 
-NAME = "KHR_gaussian_splatting"
-POINTS, ARRAY = 0, 34962
-COMPONENTS = {"float32": 5126, "uint16": 5123}
-SHAPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
+EXTENSION = "KHR_gaussian_splatting"
+POINTS, ARRAY_BUFFER = 0, 34962
+COMPONENT_TYPES = {"float32": 5126, "uint16": 5123}
+ACCESSOR_TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 
 
 def sniff(path: Path) -> bool:
     """Whether the file is glTF that names the extension."""
-    return f'"{NAME}"'.encode() in tree_head(path)
+    return f'"{EXTENSION}"'.encode() in gltf_json_head(path)
 
 
 def read(path: Path) -> Splats:
     """All splats of the scene; of one primitive in its own frame, of several in the file's."""
     with format_errors(path, "gltf", "export it again"):
-        tree, buffers = unpacked(path)
-        found, extras = _placed(path, tree, buffers), tree["asset"].get("extras")
+        tree, buffers = parse_gltf(path)
+        found, extras = _read_scene(path, tree, buffers), tree["asset"].get("extras")
         if not found:
             raise FormatError(path, "shows no splats", "export it again")
-        told = dict(extras) if isinstance(extras, dict) else {}
-        return splats_in(found, turn("zup", "yup"), told | {"format": "splat_gltf"})
+        provenance = dict(extras) if isinstance(extras, dict) else {}
+        return merge_splats(found, turn("zup", "yup"), provenance | {"format": "splat_gltf"})
 
 
-def _placed(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tuple[dict[str, Tensor], Similarity]]:
+def _read_scene(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tuple[dict[str, Tensor], Similarity]]:
     reader = GltfReader(path, tree, buffers)
     scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
     found, total = [], 0
     for root in scene.get("nodes", ()):
-        for number, to_file in reader.placed(root, np.eye(4), MAX_NODE_DEPTH):
+        for number, to_file in reader.mesh_nodes(root, np.eye(4), MAX_NODE_DEPTH):
             if np.linalg.det(to_file[:3, :3]) <= 0:
                 raise ValueError("splats are mirrored or flat")
             for primitive in _primitives(tree, tree["nodes"][number]["mesh"]):
@@ -70,7 +69,7 @@ def _placed(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tupl
 
 def _primitives(tree: dict[str, Any], mesh: int) -> Iterator[dict[str, Any]]:
     for primitive in tree["meshes"][mesh]["primitives"]:
-        about = primitive.get("extensions", {}).get(NAME)
+        about = primitive.get("extensions", {}).get(EXTENSION)
         if about is None or primitive.get("mode", 4) != POINTS:
             continue
         if about.get("extensions"):
@@ -82,9 +81,9 @@ def _primitives(tree: dict[str, Any], mesh: int) -> Iterator[dict[str, Any]]:
 
 def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]:
     wanted = {name: number for name, number in primitive["attributes"].items()
-              if name == "POSITION" or name.startswith(f"{NAME}:")}  # fmt: skip
+              if name == "POSITION" or name.startswith(f"{EXTENSION}:")}  # fmt: skip
     arrays = reader.arrays({"attributes": wanted})
-    own = {name.removeprefix(f"{NAME}:"): torch.from_numpy(array) for name, array in arrays.items()}
+    own = {name.removeprefix(f"{EXTENSION}:"): torch.from_numpy(array) for name, array in arrays.items()}
     degree = max(d for d in range(5) if f"SH_DEGREE_{d}_COEF_0" in own)
     basis = [own[f"SH_DEGREE_{d}_COEF_{k}"] for d in range(degree + 1) for k in range(2 * d + 1)]
     count = len(own["POSITION"])
@@ -97,8 +96,8 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]
     columns = {
         "means": own["POSITION"],
         "quaternions": own["ROTATION"].roll(1, -1),
-        "log_scales": scale if bool((scale < 0).any()) else log_of_scales(scale),
-        "logits": logits_of(own["OPACITY"][:, 0]),
+        "log_scales": scale if bool((scale < 0).any()) else safe_log(scale),
+        "logits": safe_logit(own["OPACITY"][:, 0]),
         "sh_dc": basis[0][:, None],
         "sh_rest": torch.stack(basis[1:], 1) if degree else basis[0].new_zeros(count, 0, 3),
     }
@@ -109,7 +108,7 @@ def write(representation: Representation, path: Path) -> None:
     """One primitive of floats, with colours for programs that know nothing of splats."""
     if path.suffix.lower() != ".glb":
         raise FormatError(path, "splats in glTF are written in one file", "name it .glb")
-    columns = columns_for(representation, path, 3)
+    columns = columns_to_write(representation, path, 3)
     if not len(columns["means"]):
         raise FormatError(path, "cannot hold a scene without splats", "write a .ply")
     opacity, constant = torch.sigmoid(columns["logits"])[:, None], columns["sh_dc"][:, 0]
@@ -117,32 +116,35 @@ def write(representation: Representation, path: Path) -> None:
     unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1)
     attributes = {
         "POSITION": columns["means"],
-        f"{NAME}:ROTATION": unit.roll(-1, -1),
-        f"{NAME}:SCALE": columns["log_scales"].exp(),
-        f"{NAME}:OPACITY": opacity,
+        f"{EXTENSION}:ROTATION": unit.roll(-1, -1),
+        f"{EXTENSION}:SCALE": columns["log_scales"].exp(),
+        f"{EXTENSION}:OPACITY": opacity,
     }
     for k, values in enumerate(harmonics.unbind(1)):
         degree = math.isqrt(k)
-        attributes[f"{NAME}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = values
-    built = GltfBuilder({"name": path.stem} | provenance_of(representation))
-    numbers = {name: _stored(built, np.ascontiguousarray(v.float().numpy())) for name, v in attributes.items()}
-    light = np.concatenate([array_linear_from_srgb(colour_of_constant(constant).numpy()), opacity.numpy()], 1)
-    numbers["COLOR_0"] = _stored(built, (65535 * light).round().astype(np.uint16))
+        attributes[f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = values
+    builder = GltfBuilder({"name": path.stem} | provenance_record(representation))
+    numbers = {name: _add_array(builder, np.ascontiguousarray(v.float().numpy())) for name, v in attributes.items()}
+    light = np.concatenate([array_linear_from_srgb(colour_from_sh_dc(constant).numpy()), opacity.numpy()], 1)
+    numbers["COLOR_0"] = _add_array(builder, (65535 * light).round().astype(np.uint16))
     position = columns["means"]
-    built.tree["accessors"][numbers["POSITION"]] |= {"min": position.amin(0).tolist(), "max": position.amax(0).tolist()}
+    builder.tree["accessors"][numbers["POSITION"]] |= {
+        "min": position.amin(0).tolist(),
+        "max": position.amax(0).tolist(),
+    }
     about = {"kernel": "ellipse", "colorSpace": "srgb_rec709_display", "projection": "perspective",
              "sortingMethod": "cameraDistance"}  # fmt: skip
-    built.uses(NAME)
-    primitive = {"mode": POINTS, "attributes": numbers, "extensions": {NAME: about}}
-    mesh = built.add("meshes", {"name": path.stem, "primitives": [primitive]})
-    built.add("scenes", {"name": path.stem, "nodes": [built.add("nodes", {"name": path.stem, "mesh": mesh})]})
-    built.tree["buffers"] = [{"byteLength": len(built.blob)}]
+    builder.use_extension(EXTENSION)
+    primitive = {"mode": POINTS, "attributes": numbers, "extensions": {EXTENSION: about}}
+    mesh = builder.add("meshes", {"name": path.stem, "primitives": [primitive]})
+    builder.add("scenes", {"name": path.stem, "nodes": [builder.add("nodes", {"name": path.stem, "mesh": mesh})]})
+    builder.tree["buffers"] = [{"byteLength": len(builder.blob)}]
     with atomic_write(path) as place:
-        place.write_bytes(packed(built.tree, bytes(built.blob)))
+        place.write_bytes(pack_glb(builder.tree, bytes(builder.blob)))
 
 
-def _stored(built: GltfBuilder, values: np.ndarray) -> int:
-    view = built.view(values.tobytes(), {"target": ARRAY})
-    kind, shares = COMPONENTS[values.dtype.name], {"normalized": True} if values.dtype == np.uint16 else {}
-    about = {"bufferView": view, "componentType": kind, "count": len(values), "type": SHAPES[values.shape[1]]}
-    return built.add("accessors", about | shares)
+def _add_array(builder: GltfBuilder, values: np.ndarray) -> int:
+    view = builder.add_view(values.tobytes(), {"target": ARRAY_BUFFER})
+    kind, shares = COMPONENT_TYPES[values.dtype.name], {"normalized": True} if values.dtype == np.uint16 else {}
+    about = {"bufferView": view, "componentType": kind, "count": len(values), "type": ACCESSOR_TYPES[values.shape[1]]}
+    return builder.add("accessors", about | shares)

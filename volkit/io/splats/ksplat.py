@@ -15,30 +15,34 @@ import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, read_start
-from volkit.io.splats.columns import columns_for, joined, log_of_scales, splats_of
-from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
+from volkit.io.splats.columns import columns_to_write, concatenate_columns, safe_log, splats_from_columns
+from volkit.io.splats.quantised import colour_from_sh_dc, logits_from_bytes, quantise, sh_dc_from_colour
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Tensor
 
 __all__ = ["read", "sniff", "write"]
 
-FILE, SECTION = 4096, 1024  # bytes of the headers
-LEVEL = 1  # that is written unless asked otherwise
-NUMBERS = (("<f4", "<f4", "<f4"), ("<u2", "<f2", "<f2"), ("<u2", "<f2", "u1"))  # positions, scales and rotations, rest
-BASES = ((), (3,), (3, 5), (3, 5, 7))  # functions by degree
-MOST_DEGREE = 2  # that is written; the format has no more
-BUCKET, BLOCK, RANGE = 256, 5.0, 32767  # splats, units, steps from the middle to a side
-SPAN = 1.5  # of harmonics in bytes, where the header names none
+FILE_HEADER_BYTES, SECTION_HEADER_BYTES = 4096, 1024  # bytes of the headers
+DEFAULT_LEVEL = 1  # that is written unless asked otherwise
+NUMBER_TYPES = (
+    ("<f4", "<f4", "<f4"),
+    ("<u2", "<f2", "<f2"),
+    ("<u2", "<f2", "u1"),
+)  # positions, scales and rotations, rest
+BASIS_SIZES = ((), (3,), (3, 5), (3, 5, 7))  # functions by degree
+MAX_DEGREE = 2  # that is written; the format has no more
+BUCKET_SPLATS, BLOCK_EDGE, POSITION_STEPS = 256, 5.0, 32767  # splats, units, steps from the middle to a side
+DEFAULT_HARMONIC_RANGE = 1.5  # of harmonics in bytes, where the header names none
 FIX = "copy or write it again"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One header: so many splats, at most so many, in buckets of such a size."""
+    """One header: so many splats, at capacity so many, in buckets of such a size."""
 
     count: int
-    most: int
+    capacity: int
     bucket: int
     buckets: int
     block: float
@@ -51,32 +55,39 @@ class Section:
     @classmethod
     def at(cls, data: bytes, start: int) -> "Section":
         """As it stands in the file."""
-        count, most, bucket, buckets, block, storage = struct.unpack_from("<IIIIfH", data, start)
+        count, capacity, bucket, buckets, block, storage = struct.unpack_from("<IIIIfH", data, start)
         steps, _, full, partial, degree = struct.unpack_from("<IIIIH", data, start + 24)
-        return cls(count, most, bucket, buckets, block, storage, steps or RANGE, full, partial, degree)
+        return cls(count, capacity, bucket, buckets, block, storage, steps or POSITION_STEPS, full, partial, degree)
 
-    def packed(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """As it stands in the file."""
-        first = struct.pack("<IIIIfHH", self.count, self.most, self.bucket, self.buckets, self.block, self.storage, 0)
+        first = struct.pack(
+            "<IIIIfHH", self.count, self.capacity, self.bucket, self.buckets, self.block, self.storage, 0
+        )
         second = struct.pack("<IIIIH", self.steps, 0, self.full, self.partial, self.degree)
-        return (first + second).ljust(SECTION, b"\0")
+        return (first + second).ljust(SECTION_HEADER_BYTES, b"\0")
 
 
-def row_of(level: int, degree: int) -> np.dtype:
+def row_dtype(level: int, degree: int) -> np.dtype:
     """One splat."""
-    position, part, rest = NUMBERS[level]
+    position, part, rest = NUMBER_TYPES[level]
     return np.dtype([("position", position, 3), ("scale", part, 3), ("rotation", part, 4), ("rgba", "u1", 4),
-                     ("rest", rest, 3 * sum(BASES[degree]))])  # fmt: skip
+                     ("rest", rest, 3 * sum(BASIS_SIZES[degree]))])  # fmt: skip
 
 
 def sniff(path: Path) -> bool:
     """Whether the header says version 0.1 or later, a level that there is, and sections that fit the file."""
-    head = read_start(path, FILE)
-    if len(head) < FILE or head[0] != 0 or head[1] < 1:
+    head = read_start(path, FILE_HEADER_BYTES)
+    if len(head) < FILE_HEADER_BYTES or head[0] != 0 or head[1] < 1:
         return False
     sections, count, level = *struct.unpack_from("<I8xI", head, 4), struct.unpack_from("<H", head, 20)[0]
     size = path.stat().st_size
-    return level <= 2 and sections > 0 and FILE + sections * SECTION <= size and 0 < count <= size
+    return (
+        level <= 2
+        and sections > 0
+        and FILE_HEADER_BYTES + sections * SECTION_HEADER_BYTES <= size
+        and 0 < count <= size
+    )
 
 
 def read(path: Path) -> Splats:
@@ -87,28 +98,28 @@ def read(path: Path) -> Splats:
     sections, count = struct.unpack_from("<I8xI", data, 4)
     level = struct.unpack_from("<H", data, 20)[0]
     low, high = struct.unpack_from("<ff", data, 36)
-    span = (low or -SPAN, high or SPAN)
-    at, found = FILE + sections * SECTION, []
+    span = (low or -DEFAULT_HARMONIC_RANGE, high or DEFAULT_HARMONIC_RANGE)
+    at, sections_read = FILE_HEADER_BYTES + sections * SECTION_HEADER_BYTES, []
     for number in range(sections):
-        section = Section.at(data, FILE + number * SECTION)
+        section = Section.at(data, FILE_HEADER_BYTES + number * SECTION_HEADER_BYTES)
         if section.count:
             rows, means, at = _rows(path, data, at, section, level)
-            found.append((rows, means, section.degree))
-    if sum(len(rows) for rows, _, _ in found) != count:
+            sections_read.append((rows, means, section.degree))
+    if sum(len(rows) for rows, _, _ in sections_read) != count:
         raise FormatError(path, f"promises {count} splats, and its sections hold others", FIX)
-    parts = [_columns(rows, means, degree, span) for rows, means, degree in found]
-    return splats_of(joined(parts), provenance={"format": "ksplat", "level": level})
+    parts = [_columns(rows, means, degree, span) for rows, means, degree in sections_read]
+    return splats_from_columns(concatenate_columns(parts), provenance={"format": "ksplat", "level": level})
 
 
 def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Splats, their positions and where the next section begins."""
-    if section.degree >= len(BASES):
+    if section.degree >= len(BASIS_SIZES):
         raise FormatError(path, f"says degree {section.degree}", FIX)
-    row = row_of(level, section.degree)
+    row = row_dtype(level, section.degree)
     middles = at + 4 * section.partial
     start = middles + section.storage * section.buckets
-    end = start + row.itemsize * section.most
-    if section.count > section.most or start + row.itemsize * section.count > len(data):
+    end = start + row.itemsize * section.capacity
+    if section.count > section.capacity or start + row.itemsize * section.count > len(data):
         raise FormatError(path, f"promises {section.count} splats beyond its end", FIX)
     rows = np.frombuffer(data, row, section.count, start)
     if level == 0:
@@ -132,64 +143,64 @@ def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float
     rest = floats("rest")
     if rows["rest"].dtype == np.uint8:
         rest = rest.mul_((span[1] - span[0]) / 255).add_(span[0])
-    bands = rest.split([3 * size for size in BASES[degree]], 1) if degree else ()
+    bands = rest.split([3 * size for size in BASIS_SIZES[degree]], 1) if degree else ()
     basis = [band.unflatten(1, (3, -1)).transpose(1, 2) for band in bands]
     harmonics = torch.cat([rest.new_zeros(len(rows), 0, 3), *basis], 1)
     return {
         "means": torch.from_numpy(means),
         "quaternions": floats("rotation"),
-        "log_scales": log_of_scales(floats("scale")),
-        "logits": logits_of_bytes(rows["rgba"][:, 3]),
-        "sh_dc": constant_of_colour(torch.from_numpy(rows["rgba"][:, :3].astype(np.float32) / 255))[:, None],
+        "log_scales": safe_log(floats("scale")),
+        "logits": logits_from_bytes(rows["rgba"][:, 3]),
+        "sh_dc": sh_dc_from_colour(torch.from_numpy(rows["rgba"][:, :3].astype(np.float32) / 255))[:, None],
         "sh_rest": harmonics,
     }
 
 
-def write(representation: Representation, path: Path, level: int = LEVEL) -> None:
+def write(representation: Representation, path: Path, level: int = DEFAULT_LEVEL) -> None:
     """One section of a level, in the world frame."""
-    columns = columns_for(representation, path, MOST_DEGREE)
+    columns = columns_to_write(representation, path, MAX_DEGREE)
     assert isinstance(representation, Splats)
-    order, section, lengths, middles = _bucketed(columns["means"], representation.config)
+    order, section, lengths, middles = _fill_buckets(columns["means"], representation.config)
     columns = {name: column[order] for name, column in columns.items()}
-    rows = np.empty(len(order), row_of(level, section.degree))
+    rows = np.empty(len(order), row_dtype(level, section.degree))
     means = columns["means"]
     if level:
-        sizes = torch.cat([torch.full((section.full,), BUCKET), lengths])
-        steps = (means - middles.repeat_interleave(sizes, 0)) * (2 * RANGE / BLOCK)
-        means = (steps + RANGE).round_().clamp_(0, 2 * RANGE)
+        sizes = torch.cat([torch.full((section.full,), BUCKET_SPLATS), lengths])
+        steps = (means - middles.repeat_interleave(sizes, 0)) * (2 * POSITION_STEPS / BLOCK_EDGE)
+        means = (steps + POSITION_STEPS).round_().clamp_(0, 2 * POSITION_STEPS)
     rows["position"], rows["scale"] = means.numpy(), columns["log_scales"].exp().numpy()
     rows["rotation"] = torch.nn.functional.normalize(columns["quaternions"], dim=-1).numpy()
-    light = torch.cat([colour_of_constant(columns["sh_dc"][:, 0]), torch.sigmoid(columns["logits"])[:, None]], 1)
-    rows["rgba"] = coded(light, 255).byte().numpy()
-    bands = columns["sh_rest"].split(list(BASES[section.degree]), 1) if section.degree else ()
+    light = torch.cat([colour_from_sh_dc(columns["sh_dc"][:, 0]), torch.sigmoid(columns["logits"])[:, None]], 1)
+    rows["rgba"] = quantise(light, 255).byte().numpy()
+    bands = columns["sh_rest"].split(list(BASIS_SIZES[section.degree]), 1) if section.degree else ()
     rest = torch.cat([means.new_zeros(len(order), 0), *(band.transpose(1, 2).flatten(1) for band in bands)], 1)
-    span = float(rest.abs().max()) if rest.numel() else SPAN
-    span = span or SPAN
-    rows["rest"] = (coded((rest / span + 1) / 2, 255) if level == 2 else rest).numpy()
-    head = bytearray(FILE)
+    span = float(rest.abs().max()) if rest.numel() else DEFAULT_HARMONIC_RANGE
+    span = span or DEFAULT_HARMONIC_RANGE
+    rows["rest"] = (quantise((rest / span + 1) / 2, 255) if level == 2 else rest).numpy()
+    head = bytearray(FILE_HEADER_BYTES)
     struct.pack_into("<BB2xIIIIH", head, 0, 0, 1, 1, 1, len(order), len(order), level)
     struct.pack_into("<3fff", head, 24, *columns["means"].mean(0).tolist(), -span, span)
     buckets = lengths.numpy().astype("<u4").tobytes() + middles.numpy().astype("<f4").tobytes()
     with atomic_write(path) as place, place.open("wb") as file:
-        file.write(bytes(head) + section.packed() + buckets)
+        file.write(bytes(head) + section.to_bytes() + buckets)
         rows.tofile(file)
 
 
-def _bucketed(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section, Tensor, Tensor]:
+def _fill_buckets(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section, Tensor, Tensor]:
     """Splats block by block, first as many as fill whole buckets; the rest's lengths, and the middles of all."""
     low = means.amin(0)
-    cells = ((means - low) / BLOCK).floor().long()
+    cells = ((means - low) / BLOCK_EDGE).floor().long()
     unique, cell = cells.unique(dim=0, return_inverse=True)
     order = cell.argsort(stable=True)
     counts = torch.bincount(cell, minlength=len(unique))
     starts = counts.cumsum(0) - counts
-    whole = (torch.arange(len(means)) - starts[cell[order]]) < (counts // BUCKET * BUCKET)[cell[order]]
+    whole = (torch.arange(len(means)) - starts[cell[order]]) < (counts // BUCKET_SPLATS * BUCKET_SPLATS)[cell[order]]
     order = torch.cat([order[whole], order[~whole]])
-    middle = low + (unique + 0.5) * BLOCK
-    lengths = (counts % BUCKET)[counts % BUCKET > 0]
-    full = int((counts // BUCKET).sum())
-    middles = torch.cat([middle.repeat_interleave(counts // BUCKET, 0), middle[counts % BUCKET > 0]])
+    middle = low + (unique + 0.5) * BLOCK_EDGE
+    lengths = (counts % BUCKET_SPLATS)[counts % BUCKET_SPLATS > 0]
+    full = int((counts // BUCKET_SPLATS).sum())
+    middles = torch.cat([middle.repeat_interleave(counts // BUCKET_SPLATS, 0), middle[counts % BUCKET_SPLATS > 0]])
     count = len(means)
-    section = Section(count, count, BUCKET, len(middles), BLOCK, 12, RANGE, full, len(lengths),
-                      min(config.degree, MOST_DEGREE))  # fmt: skip
+    section = Section(count, count, BUCKET_SPLATS, len(middles), BLOCK_EDGE, 12, POSITION_STEPS, full, len(lengths),
+                      min(config.degree, MAX_DEGREE))  # fmt: skip
     return order, section, lengths, middles

@@ -3,7 +3,7 @@
 Columns: x y z, nx ny nz (zeros), f_dc_0..2, f_rest_* (channel by channel), opacity, scale_0..2 (logarithms), rot_0..3
 (w x y z), all before activation. Accepted besides: any property types, orders, byte orders and text; fewer or no
 f_rest (degree 0 to 4); no normals; two scales (2DGS); uchar red, green, blue for f_dc (nerfstudio); mode tags in
-comments (`SplatRenderMode: mip|2dgs`, `antialiased 1`); further columns, which are kept with their types.
+comments (`SplatRenderMode: mip|2dgs`, `antialiased 1`); extra_values columns, which are kept with their types.
 Source: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`, save_ply and load_ply.
 """
 
@@ -13,32 +13,33 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from plyfile import PlyData, PlyElement
+import torch
+from plyfile import PlyData, PlyElement, PlyParseError
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.files.ply_file import Table, head_of, matrix, read_elements
-from volkit.files.provenance import comments_of, provenance_in, provenance_of
+from volkit.files.ply_file import Table, columns_as_matrix, ply_header, read_elements
+from volkit.files.provenance import comments_from_record, provenance_record, record_from_comments
 from volkit.geometry import sh_count
 from volkit.geometry.spherical_harmonics import C0
-from volkit.io.splats.chunked import in_blocks, read_columns_chunked
-from volkit.io.splats.columns import splats_of
+from volkit.io.splats.columns import map_blocks, read_columns_in_blocks, splats_from_columns
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.typing import Float, Tensor
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["read", "read_points", "sniff", "write"]
 
-MODES = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
-CONSTANT, BYTES = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
-NORMALS = ("nx", "ny", "nz")
-PLACED = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3", "scale_0", "scale_1")
+
+MODE_TAG = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
+DC_COLUMNS, RGB_COLUMNS = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
+NORMAL_COLUMNS = ("nx", "ny", "nz")
+REQUIRED_COLUMNS = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3", "scale_0", "scale_1")
 
 
 def sniff(path: Path) -> bool:
     """Whether the file is a `.ply` whose header names a splat's columns."""
-    head = head_of(path)
-    return bool(head) and all(f" {name}".encode() in head for name in PLACED)
+    head = ply_header(path)
+    return bool(head) and all(f" {name}".encode() in head for name in REQUIRED_COLUMNS)
 
 
 def read(path: Path) -> Splats:
@@ -52,31 +53,31 @@ def read(path: Path) -> Splats:
     degree = math.isqrt(len(rest) // 3 + 1) - 1
     if 3 * (sh_count(degree) - 1) != len(rest) or degree > 4:
         raise FormatError(path, f"has {len(rest)} columns f_rest, which make no degree", "0, 9, 24, 45 or 72 do")
-    constant = CONSTANT if "red" not in names or "f_dc_0" in names else BYTES
-    missing = [n for n in (*PLACED, *constant, *(f"f_rest_{k}" for k in range(len(rest)))) if n not in names]
+    constant = DC_COLUMNS if "red" not in names or "f_dc_0" in names else RGB_COLUMNS
+    missing = [n for n in (*REQUIRED_COLUMNS, *constant, *(f"f_rest_{k}" for k in range(len(rest)))) if n not in names]
     if missing:
         raise FormatError(path, f"has no column {missing[0]}: not Gaussian splats", "give a .ply of splats")
-    tags = [match.groups() for match in map(MODES.search, comments) if match]
+    tags = [match.groups() for match in map(MODE_TAG.search, comments) if match]
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
-    normals = [name for name in NORMALS if name in names]
+    normals = [name for name in NORMAL_COLUMNS if name in names]
     columns = _columns(table, len(rest) // 3, normals)
-    zeros = {name for name, held in zip(normals, columns.pop("normals").any(0).tolist(), strict=True) if not held}
-    known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES, *zeros}
+    zeros = {name for name, nonzero in zip(normals, columns.pop("normals").any(0).tolist(), strict=True) if not nonzero}
+    known = {*REQUIRED_COLUMNS, *rest, "scale_2", *DC_COLUMNS, *RGB_COLUMNS, *zeros}
     extras = [name for name in names if name not in known]
-    if odd := [name for name in extras if "." in name]:
-        raise FormatError(path, f"has a column '{odd[0]}'", "no name of a column that is kept may hold a dot")
+    if dotted := [name for name in extras if "." in name]:
+        raise FormatError(path, f"has a column '{dotted[0]}'", "no name of a column that is kept may hold a dot")
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
-    told = provenance_in(comments) | {"format": "ply", "comments": list(comments)}
-    splats = splats_of(columns, mip=mip, extras=kinds, provenance=told)
-    further = read_columns_chunked(len(table), partial(_further, table, extras)) if extras else {}
+    element = record_from_comments(comments) | {"format": "ply", "comments": list(comments)}
+    splats = splats_from_columns(columns, mip=mip, extras=kinds, provenance=element)
+    extra_values = read_columns_in_blocks(len(table), partial(_read_extras, table, extras)) if extras else {}
     for kind, name in zip(kinds, extras, strict=True):
-        splats.register_buffer(f"extra_{kind}", further[name])
+        splats.register_buffer(f"extra_{kind}", extra_values[name])
     return splats
 
 
 def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
     names = list(table.dtype.names or ())
-    constant = CONSTANT if "f_dc_0" in names else BYTES
+    constant = DC_COLUMNS if "f_dc_0" in names else RGB_COLUMNS
     wanted = {
         "means": "xyz",
         "normals": normals,
@@ -89,39 +90,39 @@ def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
     }
     places = {name: np.array([names.index(one) for one in some], np.intp) for name, some in wanted.items()}
 
-    def taken(rows: slice) -> dict[str, np.ndarray]:
-        whole = matrix(table[rows], names, "<f4")
+    def read_rows(rows: slice) -> dict[str, np.ndarray]:
+        whole = columns_as_matrix(table[rows], names, "<f4")
         return {name: whole.take(some, 1, mode="clip") for name, some in places.items()}
 
-    columns = read_columns_chunked(len(table), taken)
-    if constant is BYTES:
+    columns = read_columns_in_blocks(len(table), read_rows)
+    if constant is RGB_COLUMNS:
         columns["sh_dc"] = (columns["sh_dc"] / 255.0 - 0.5) / C0
     shaped = {"logits": columns["logits"][:, 0], "sh_dc": columns["sh_dc"][:, None]}
     return columns | shaped | {"sh_rest": columns["sh_rest"].unflatten(1, (basis, 3))}
 
 
-def _further(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarray]:
+def _read_extras(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarray]:
     part = table[rows]
     return {name: part[name].astype(np.float64) for name in names}
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Write INRIA's columns in its order, in the world frame, then further columns as they were."""
+    """Write INRIA's columns in its order, in the world frame, then extra_values columns as they were."""
     assert isinstance(representation, Splats)
     extras, rest, scales = _extras(representation), representation.sh_rest.shape[1], representation.log_scales.shape[1]
     names = [
-        *"xyz", "nx", "ny", "nz", *CONSTANT, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
+        *"xyz", "nx", "ny", "nz", *DC_COLUMNS, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
         *(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)),
     ]  # fmt: skip
     kinds = [(name, "<f4") for name in names]
     kinds += [(name, f"<{values.dtype.str[1:]}") for name, values in extras.items()]
     comments = ["SplatRenderMode: mip"] if representation.config.mip else []
-    comments += comments_of(provenance_of(representation))
+    comments += comments_from_record(provenance_record(representation))
     count = len(representation)
-    told = PlyElement.describe(np.broadcast_to(np.zeros(1, kinds), count), "vertex")
+    element = PlyElement.describe(np.broadcast_to(np.zeros(1, kinds), count), "vertex")
     order = np.arange(3 * rest).reshape(3, rest).T.ravel().argsort()  # basis by basis to channel by channel
 
-    def lines(rows: slice) -> np.ndarray:
+    def encode_rows(rows: slice) -> np.ndarray:
         floats = _floats(representation.columns_in(rows=rows), order)
         if not extras:
             return floats
@@ -132,8 +133,8 @@ def write(representation: Representation, path: Path) -> None:
         return table
 
     with atomic_write(path) as place, place.open("wb") as file:
-        file.write(f"{PlyData([told], byte_order='<', comments=comments).header}\n".encode("ascii"))
-        for part in in_blocks(count, lines):
+        file.write(f"{PlyData([element], byte_order='<', comments=comments).header}\n".encode("ascii"))
+        for part in map_blocks(count, encode_rows):
             file.write(part.data)
 
 
@@ -144,10 +145,26 @@ def _extras(splats: Splats) -> dict[str, np.ndarray]:
 
 
 def _floats(columns: dict[str, Tensor], order: np.ndarray) -> np.ndarray:
-    """Rows of a file but for further columns."""
-    held = {name: column.flatten(1 if column.dim() > 1 else 0).cpu().numpy() for name, column in columns.items()}
+    """Rows of a file but for extra_values columns."""
+    nonzero = {name: column.flatten(1 if column.dim() > 1 else 0).cpu().numpy() for name, column in columns.items()}
     parts = (
-        held["means"], np.zeros_like(held["means"]), held["sh_dc"], held["sh_rest"].take(order, 1, mode="clip"),
-        held["logits"][:, None], held["log_scales"], held["quaternions"],
+        nonzero["means"], np.zeros_like(nonzero["means"]), nonzero["sh_dc"], nonzero["sh_rest"].take(order, 1, mode="clip"),
+        nonzero["logits"][:, None], nonzero["log_scales"], nonzero["quaternions"],
     )  # fmt: skip
     return np.concatenate(parts, 1).astype("<f4", copy=False)
+
+
+def read_points(path: Path) -> Float[Tensor, "point 3"]:
+    """x, y, z of every vertex, the file's frame; those that are not finite are left out. FormatError where none is."""
+    if not path.is_file():
+        raise FormatError(path, "no such file", "name a .ply of points")
+    try:
+        vertex = PlyData.read(path)["vertex"]
+        points = np.stack([np.asarray(vertex[axis], np.float32) for axis in "xyz"], -1)
+    except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise FormatError(path, f"is no .ply of points: {error}", "give one whose vertices have x, y and z") from error
+    points = torch.from_numpy(points)
+    points = points[torch.isfinite(points).all(-1)]
+    if not len(points):
+        raise FormatError(path, "holds no point", "give a .ply with at least one")
+    return points

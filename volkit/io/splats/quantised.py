@@ -9,55 +9,64 @@ import torch
 from volkit.geometry.spherical_harmonics import C0
 from volkit.typing import Float, Int, Tensor, UInt8
 
-__all__ = ["by_blocks", "coded", "colour_of_constant", "constant_of_colour", "from_smallest_three", "logits_of_bytes",
-           "smallest_three"]  # fmt: skip
+__all__ = [
+    "colour_from_sh_dc",
+    "decode_smallest_three",
+    "encode_smallest_three",
+    "logits_from_bytes",
+    "quantise",
+    "quantise_in_blocks",
+    "sh_dc_from_colour",
+]  # fmt: skip
 
-BLOCK = 4096  # splats
-OTHERS = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])  # what is kept when one of four is left out
+BLOCK_SPLATS = 4096  # splats
+REMAINING_THREE = torch.tensor(
+    [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+)  # what is kept when one of four is left out
 
 
-def coded(unit: Float[Tensor, "*shape"], most: int) -> Float[Tensor, "*shape"]:
+def quantise(unit: Float[Tensor, "*shape"], most: int) -> Float[Tensor, "*shape"]:
     """Shares of 1 as the nearest whole numbers of 0 to `most`."""
     return (unit * most).round_().clamp_(0, most)
 
 
-def by_blocks(
+def quantise_in_blocks(
     values: Float[Tensor, " splat *shape"], code: Callable[[Tensor], Tensor]
 ) -> UInt8[np.ndarray, "splat byte"]:
     """What `code` makes of values, as bytes: so many splats at a time as stay in the cache on the way."""
-    parts = [code(part).to(torch.uint8).flatten(1) for part in values.split(BLOCK)]
+    parts = [code(part).to(torch.uint8).flatten(1) for part in values.split(BLOCK_SPLATS)]
     return torch.cat(parts).numpy()
 
 
-def logits_of_bytes(opacities: UInt8[np.ndarray, " splat"]) -> Float[Tensor, " splat"]:
+def logits_from_bytes(opacities: UInt8[np.ndarray, " splat"]) -> Float[Tensor, " splat"]:
     """`logit(byte / 255)`; of 0 and 255, where it is infinite, that of a quarter of a step from the end."""
     shares = torch.arange(256, dtype=torch.float64).clamp_(0.25, 254.75) / 255
     return torch.from_numpy(torch.logit(shares).float().numpy()[opacities])
 
 
-def constant_of_colour(colour: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def sh_dc_from_colour(colour: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The harmonics' constant of a display-referred colour: `(colour - 0.5) / C0`."""
     return (colour - 0.5) / C0
 
 
-def colour_of_constant(constant: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def colour_from_sh_dc(constant: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """`0.5 + C0 constant`."""
     return constant * C0 + 0.5
 
 
-def smallest_three(
+def encode_smallest_three(
     quaternions: Float[Tensor, "splat 4"],
 ) -> tuple[Int[Tensor, " splat"], Float[Tensor, "splat 3"]]:
     """Which of the four is largest, and the others times sqrt(2), in [-1, 1], of the sign that makes it positive."""
     unit = torch.nn.functional.normalize(quaternions, dim=-1)
     largest = unit.abs().argmax(-1)
     sign = torch.where(unit.gather(1, largest[:, None]) < 0, -math.sqrt(2), math.sqrt(2))
-    return largest, unit.gather(1, OTHERS[largest]) * sign
+    return largest, unit.gather(1, REMAINING_THREE[largest]) * sign
 
 
-def from_smallest_three(largest: Int[Tensor, " splat"], three: Float[Tensor, "splat 3"]) -> Float[Tensor, "splat 4"]:
+def decode_smallest_three(largest: Int[Tensor, " splat"], three: Float[Tensor, "splat 3"]) -> Float[Tensor, "splat 4"]:
     """Unit quaternions back."""
     three = three / math.sqrt(2)
     quaternions = three.new_empty(len(three), 4)
-    quaternions.scatter_(1, OTHERS[largest], three)
+    quaternions.scatter_(1, REMAINING_THREE[largest], three)
     return quaternions.scatter_(1, largest[:, None], (1.0 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt())

@@ -16,35 +16,39 @@ import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.files.provenance import PROVENANCE_KEY, provenance_of
+from volkit.files.provenance import PROVENANCE_KEY, provenance_record
 from volkit.geometry import Similarity, sh_count
-from volkit.io.meshes.usd_reader import MAX_ARRAY_VALUES, usd_frame, usd_record
-from volkit.io.meshes.usd_writer import plain, set_frame
-from volkit.io.splats.columns import columns_for, log_of_scales, logits_of, splats_in
+from volkit.io.meshes.usd_reader import MAX_ARRAY_VALUES, read_stage_provenance, world_from_stage
+from volkit.io.meshes.usd_writer import set_frame, usd_metadata
+from volkit.io.splats.columns import columns_to_write, merge_splats, safe_log, safe_logit
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["place_splats", "write_splats"]
+__all__ = ["read_stage_splats", "write_splats"]
 
-KIND = "ParticleField3DGaussianSplat"
-HARMONICS = "radiance:sphericalHarmonics"
+SPLAT_PRIM_TYPE = "ParticleField3DGaussianSplat"
+HARMONICS_NAME = "radiance:sphericalHarmonics"
 
 
-def place_splats(stage: Any) -> Splats | None:
+def read_stage_splats(stage: Any) -> Splats | None:
     """All visible splats of a stage in its frame, of one field in its own; None where it has none.
 
     ValueError where they are damaged.
     """
     from pxr import Usd, UsdGeom
 
-    prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == KIND]
-    seen = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
-    found = [(_columns(prim), _place(prim)) for prim in seen]
-    return splats_in(found, usd_frame(stage), usd_record(stage) | {"format": "usd"}) if found else None
+    prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == SPLAT_PRIM_TYPE]
+    visible = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
+    found = [(_columns(prim), _world_transform(prim)) for prim in visible]
+    return (
+        merge_splats(found, world_from_stage(stage), read_stage_provenance(stage) | {"format": "usd"})
+        if found
+        else None
+    )
 
 
-def _place(prim: Any) -> Similarity:
+def _world_transform(prim: Any) -> Similarity:
     from pxr import Usd, UsdGeom
 
     matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
@@ -54,18 +58,18 @@ def _place(prim: Any) -> Similarity:
 def _columns(prim: Any) -> dict[str, Tensor]:
     means = _array(prim, "positions", 3)
     count = len(means)
-    degree = prim.GetAttribute(f"{HARMONICS}Degree").Get()
+    degree = prim.GetAttribute(f"{HARMONICS_NAME}Degree").Get()
     if not 0 <= degree <= 4:
         raise ValueError(f"{prim.GetPath()} says degree {degree}")
-    harmonics = _array(prim, f"{HARMONICS}Coefficients", 3)
+    harmonics = _array(prim, f"{HARMONICS_NAME}Coefficients", 3)
     if len(harmonics) != count * sh_count(degree):
         raise ValueError(f"{prim.GetPath()} has {len(harmonics)} coefficients for {count} splats of degree {degree}")
     harmonics = harmonics.view(count, -1, 3)
     columns = {
         "means": means,
         "quaternions": _array(prim, "orientations", 4).roll(1, -1),  # x y z w in memory
-        "log_scales": log_of_scales(_array(prim, "scales", 3)),
-        "logits": logits_of(_array(prim, "opacities", 1)[:, 0]),
+        "log_scales": safe_log(_array(prim, "scales", 3)),
+        "logits": safe_logit(_array(prim, "opacities", 1)[:, 0]),
         "sh_dc": harmonics[:, :1],
         "sh_rest": harmonics[:, 1:],
     }
@@ -87,12 +91,12 @@ def write_splats(representation: Representation, path: Path) -> None:
     """One field in a stage that says what is up in the world, in the form that the suffix names."""
     from pxr import UsdUtils
 
-    columns = columns_for(representation, path, 4)
+    columns = columns_to_write(representation, path, 4)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
         # A layer does not keep its stage, nor live without it.
-        stage = _stage(columns, path.stem, provenance_of(representation))
+        stage = _stage(columns, path.stem, provenance_record(representation))
         stage.GetRootLayer().Export(str(layer))
         with atomic_write(path) as place:
             if not archive:
@@ -101,14 +105,14 @@ def write_splats(representation: Representation, path: Path) -> None:
                 raise FormatError(path, "the archive could not be made", "write .usdc")
 
 
-def _stage(columns: dict[str, Tensor], stem: str, told: dict[str, Any]) -> Any:
+def _stage(columns: dict[str, Tensor], stem: str, provenance: dict[str, Any]) -> Any:
     from pxr import Tf, Usd, UsdGeom, UsdVol, Vt
 
     stage = Usd.Stage.CreateInMemory()
-    set_frame(stage, told["frame"])
+    set_frame(stage, provenance["frame"])
     root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
     stage.SetDefaultPrim(root)
-    root.SetCustomDataByKey(PROVENANCE_KEY, plain(told))
+    root.SetCustomDataByKey(PROVENANCE_KEY, usd_metadata(provenance))
     field = UsdVol.ParticleField3DGaussianSplat.Define(stage, f"{root.GetPath()}/Splats")
     points = lambda tensor: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(tensor.float().numpy()))  # noqa: E731
     unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1).roll(-1, -1)

@@ -10,21 +10,21 @@ try:
 except ImportError:  # as it was named before version 11
     import pyopenvdb as openvdb  # pyright: ignore[reportMissingImports]
 
-__all__ = ["dense_grids", "probe"]
+__all__ = ["probe", "read_grids"]
 
 MAX_VOXELS = 1 << 30  # voxels of a dense grid
-SPARSEST = 1 << 12  # cells of the box about all active voxels, for each of them
-KEY = "volkit"
+MAX_CELLS_PER_VOXEL = 1 << 12  # cells of the box about all active voxels, for each of them
+PROVENANCE_KEY = "volkit"
 
-Found = tuple[dict[str, np.ndarray], np.ndarray, str]
+Grids = tuple[dict[str, np.ndarray], np.ndarray, str]
 
 
 def probe(path: str) -> None:
     """Raise what keeps a file from being read."""
-    dense_grids(path)
+    read_grids(path)
 
 
-def dense_grids(path: str) -> Found:
+def read_grids(path: str) -> Grids:
     """Values [x, y, z] and colours [x, y, z, 3] in the box of active density by name; the edges of its first voxel and
     that one's centre, in the world; our record. ValueError where there is no such box.
     """
@@ -35,17 +35,17 @@ def dense_grids(path: str) -> Found:
     low, high = (np.array(end, np.int64) for end in density.evalActiveVoxelBoundingBox())
     shape = tuple((high - low + 1).tolist())
     active = density.activeVoxelCount()
-    if min(shape) < 2 or math.prod(shape) > min(MAX_VOXELS, SPARSEST * active):
+    if min(shape) < 2 or math.prod(shape) > min(MAX_VOXELS, MAX_CELLS_PER_VOXEL * active):
         raise ValueError(f"its density has {shape} cells, {active} of them active")
     colours = [name for name in grids if name == "Cd" or name.startswith("harmonics_")]
-    found = {"density": _dense(density, low, shape)}
-    found |= {name: _dense(grids[name], low, (*shape, 3)) for name in colours}
+    values = {"density": _read_values(density, low, shape)}
+    values |= {name: _read_values(grids[name], low, (*shape, 3)) for name in colours}
     *ends, centre = (np.array(density.transform.indexToWorld(tuple(at))) for at in low + np.eye(4, 3))
-    told = density[KEY] if KEY in density.metadata else ""
-    return found, np.stack([*(end - centre for end in ends), centre]), told if isinstance(told, str) else ""
+    record = density[PROVENANCE_KEY] if PROVENANCE_KEY in density.metadata else ""
+    return values, np.stack([*(end - centre for end in ends), centre]), record if isinstance(record, str) else ""
 
 
-def _dense(grid: Any, low: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _read_values(grid: Any, low: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     values = np.zeros(shape, np.float32)
     grid.copyToArray(values, ijk=tuple(low.tolist()))
     return values

@@ -1,21 +1,114 @@
 """The columns of one SOG, of version 1 or 2, from its page and pictures."""
 
-from typing import Any
+import json
+import zipfile
+from contextlib import ExitStack
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 import numpy as np
 import torch
+from PIL import Image, UnidentifiedImageError
 
-from volkit.files.errors import FormatError
+from volkit.files.errors import UNZIP_ERRORS, FormatError
 from volkit.geometry import sh_count
-from volkit.io.splats.quantised import from_smallest_three, logits_of_bytes
-from volkit.io.splats.sog.container import FIX, Parts
+from volkit.io.splats.quantised import decode_smallest_three, logits_from_bytes
 from volkit.typing import Tensor
 
-__all__ = ["columns_of", "is_flat", "is_mip"]
+__all__ = ["FIX", "MAX_WEBP_SIDE", "META", "Parts", "decode_columns", "is_mip", "is_surfels", "webp"]
 
-LARGEST_FIRST = 252  # the alpha of a rotation whose w is largest
-ABREAST = 64  # rows of the palette side by side
+
+META = "meta.json"
+MAX_JSON_BYTES = 16 << 20  # bytes of JSON; a tree of a hundred thousand nodes
+MAX_WEBP_SIDE = 16383  # pixels of a WebP
+MAX_PIXELS_PER_BYTE, FREE_PIXELS = (
+    64,
+    1 << 22,
+)  # pixels a byte of all files: a picture of one colour is small, but not all are
+FIX = "copy or write it again"
+
+LARGEST_BASE = 252  # the alpha of a rotation whose w is largest
+PALETTE_LINE_ROWS = 64  # rows of the palette side by side
 MAX_PALETTE = 1 << 16  # rows of a palette
+
+
+class Parts:
+    """The files of a SOG by name; FormatError for those that are not there, are too large or lie elsewhere."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile | None) -> None:
+        self.path, self.archive = path, archive
+        files = path.parent.glob("*.webp") if archive is None else [path]
+        self.size = sum(file.stat().st_size for file in files)
+
+    @classmethod
+    def open(cls, path: Path, stack: ExitStack) -> Self:
+        """Of an archive, or of the folder that the named JSON lies in."""
+        with path.open("rb") as file:
+            if file.read(4) != b"PK\x03\x04":
+                return cls(path, None)
+        try:
+            return cls(path, stack.enter_context(zipfile.ZipFile(path)))
+        except UNZIP_ERRORS as error:
+            raise FormatError(path, f"is a damaged archive: {error}", FIX) from error
+
+    def meta(self) -> dict[str, Any]:
+        """The page that describes all."""
+        text = self._bytes(META if self.archive else self.path.name)
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(self.path, f"holds JSON that cannot be read: {error}", FIX) from error
+        if not isinstance(found, dict):
+            raise FormatError(self.path, "is no description of a SOG", FIX)
+        return found
+
+    def picture(self, name: Any) -> np.ndarray:
+        """RGBA, uint8 [height, width, 4]."""
+        data = self._bytes(name)
+        try:
+            with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as image:
+                if (
+                    max(image.size) > MAX_WEBP_SIDE
+                    or image.width * image.height > MAX_PIXELS_PER_BYTE * self.size + FREE_PIXELS
+                ):
+                    raise FormatError(self.path, f"holds {name} of {image.size} pixels in {len(data)} bytes", FIX)
+                return np.asarray(image.convert("RGBA"))
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(self.path, f"holds {name}, no picture that can be read: {error}", FIX) from error
+
+    def beside(self, name: Any) -> Path:
+        """A file that the page names, below its own folder."""
+        pure = PurePosixPath(str(name))
+        if not isinstance(name, str) or pure.is_absolute() or ".." in pure.parts or not pure.parts:
+            raise FormatError(self.path, f"names {str(name)[:80]!r}, no file of its own folder", FIX)
+        return self.path.parent.joinpath(*pure.parts)
+
+    def _bytes(self, name: Any) -> bytes:
+        if self.archive is None:
+            place = self.path if name == self.path.name else self.beside(name)
+            if not place.is_file():
+                raise FormatError(self.path, f"names {name}, which is not there", "keep the files of a SOG together")
+            return place.read_bytes()
+        try:
+            member = self.archive.getinfo(str(name))
+            if member.file_size > max(MAX_JSON_BYTES if name == META else 0, 2 * self.path.stat().st_size):
+                raise FormatError(self.path, f"holds {name} of {member.file_size} bytes", FIX)
+            return self.archive.read(member)
+        except (KeyError, *UNZIP_ERRORS) as error:
+            if isinstance(error, FormatError):
+                raise
+            reason = " ".join(str(error).split())
+            raise FormatError(self.path, f"holds no {str(name)[:80]} that can be read: {reason}", FIX) from error
+
+
+def webp(pixels: np.ndarray, effort: int) -> bytes:
+    """A lossless picture, also of the colours that are transparent; `effort` of 0 to 100 for its size."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True, quality=effort, method=4)
+    return file.getvalue()
 
 
 def is_mip(meta: dict[str, Any]) -> bool:
@@ -23,32 +116,35 @@ def is_mip(meta: dict[str, Any]) -> bool:
     return meta.get("model") == "antialiased"
 
 
-def is_flat(meta: dict[str, Any]) -> bool:
+def is_surfels(meta: dict[str, Any]) -> bool:
     """Whether the page tells of surfels."""
     return meta.get("model") == "2dgs"
 
 
-def columns_of(parts: Parts, meta: dict[str, Any]) -> dict[str, Tensor]:
+def decode_columns(parts: Parts, meta: dict[str, Any]) -> dict[str, Tensor]:
     """All splats of one page; FormatError where page and pictures do not agree."""
     page = _Page(parts, meta)
     low, high = page.picture("means", 0), page.picture("means", 1)
     steps = low[:, :3].astype(np.float32) + high[:, :3].astype(np.float32) * 256
-    logs = page.between("means", torch.from_numpy(steps).div_(65535), 3)
+    logs = page.interpolate("means", torch.from_numpy(steps).div_(65535), 3)
     turns = page.picture("quats", 0)
-    known = turns[:, 3] >= LARGEST_FIRST
-    largest = torch.from_numpy(np.where(known, turns[:, 3], LARGEST_FIRST).astype(np.int64) - LARGEST_FIRST)
+    known = turns[:, 3] >= LARGEST_BASE
+    largest = torch.from_numpy(np.where(known, turns[:, 3], LARGEST_BASE).astype(np.int64) - LARGEST_BASE)
     three = torch.from_numpy(np.where(known[:, None], turns[:, :3].astype(np.float32) * np.float32(2 / 255) - 1, 0))
     scales, light = page.picture("scales", 0), page.picture("sh0", 0)
     if page.version == 1:
         share = lambda texels: torch.from_numpy(texels.astype(np.float32)).div_(255)  # noqa: E731
-        log_scales, light4 = page.between("scales", share(scales[:, :3]), 3), page.between("sh0", share(light), 4)
+        log_scales, light4 = (
+            page.interpolate("scales", share(scales[:, :3]), 3),
+            page.interpolate("sh0", share(light), 4),
+        )
         constant, logits = light4[:, :3], light4[:, 3]
     else:
-        log_scales, constant = (page.looked_up(key, rows[:, :3]) for key, rows in (("scales", scales), ("sh0", light)))
-        logits = logits_of_bytes(light[:, 3])
+        log_scales, constant = (page.look_up(key, rows[:, :3]) for key, rows in (("scales", scales), ("sh0", light)))
+        logits = logits_from_bytes(light[:, 3])
     return {
         "means": logs.sign() * logs.abs().expm1(),
-        "quaternions": from_smallest_three(largest, three),
+        "quaternions": decode_smallest_three(largest, three),
         "log_scales": log_scales,
         "logits": logits,
         "sh_dc": constant[:, None],
@@ -62,71 +158,71 @@ class _Page:
     def __init__(self, parts: Parts, meta: dict[str, Any]) -> None:
         self.parts, self.meta, self.version = parts, meta, meta.get("version", 1)
         if self.version not in (1, 2):
-            raise self.wrong(f"says version {str(self.version)[:20]}")
-        shape = self.part("means").get("shape")
+            raise self.error(f"says version {str(self.version)[:20]}")
+        shape = self.section("means").get("shape")
         count = meta.get("count", shape[0] if isinstance(shape, list) and shape else None)
         if type(count) is not int or count < 1:
-            raise self.wrong("says no count of splats")
+            raise self.error("says no count of splats")
         self.count = count
 
-    def wrong(self, fact: str) -> FormatError:
+    def error(self, fact: str) -> FormatError:
         return FormatError(self.parts.path, fact, FIX)
 
-    def part(self, key: str) -> dict[str, Any]:
+    def section(self, key: str) -> dict[str, Any]:
         found = self.meta.get(key)
         if not isinstance(found, dict):
-            raise self.wrong(f"says nothing of {key}")
+            raise self.error(f"says nothing of {key}")
         return found
 
-    def whole(self, key: str, number: int) -> np.ndarray:
-        files = self.part(key).get("files")
+    def image(self, key: str, number: int) -> np.ndarray:
+        files = self.section(key).get("files")
         if not isinstance(files, list) or len(files) <= number:
-            raise self.wrong(f"names no picture {number} of {key}")
+            raise self.error(f"names no picture {number} of {key}")
         return self.parts.picture(files[number])
 
     def picture(self, key: str, number: int) -> np.ndarray:
         """A texel a splat, uint8 [splat, 4]."""
-        texels = self.whole(key, number).reshape(-1, 4)
+        texels = self.image(key, number).reshape(-1, 4)
         if len(texels) < self.count:
-            raise self.wrong(f"promises {self.count} splats, and {key} holds {len(texels)}")
+            raise self.error(f"promises {self.count} splats, and {key} holds {len(texels)}")
         return texels[: self.count]
 
-    def numbers(self, key: str, name: str, least: int) -> np.ndarray:
+    def number_list(self, key: str, name: str, least: int) -> np.ndarray:
         """A list of the page as float32, [number] or [number, ...]; one number stands for all."""
-        values = self.part(key).get(name)
+        values = self.section(key).get(name)
         try:
             found = np.array(values, np.float32).reshape(-1)
         except (TypeError, ValueError, OverflowError):
             found = np.zeros(0, np.float32)
         if len(found) < least or not np.isfinite(found).all():
-            raise self.wrong(f"has a {name} of {key} that is no list of {least} numbers")
+            raise self.error(f"has a {name} of {key} that is no list of {least} numbers")
         return found
 
-    def between(self, key: str, shares: Tensor, width: int) -> Tensor:
-        low, high = (torch.from_numpy(self.numbers(key, name, width)[:width]) for name in ("mins", "maxs"))
+    def interpolate(self, key: str, shares: Tensor, width: int) -> Tensor:
+        low, high = (torch.from_numpy(self.number_list(key, name, width)[:width]) for name in ("mins", "maxs"))
         return shares.mul_(high - low).add_(low)
 
-    def looked_up(self, key: str, numbers: np.ndarray) -> Tensor:
+    def look_up(self, key: str, numbers: np.ndarray) -> Tensor:
         table = np.zeros(256, np.float32)
-        given = self.numbers(key, "codebook", 1)[:256]
+        given = self.number_list(key, "codebook", 1)[:256]
         table[: len(given)] = given
         return torch.from_numpy(np.take(table, numbers))
 
     def harmonics(self) -> Tensor:
         """[splat, basis, 3]."""
-        texels = self.whole("shN", 0)
+        texels = self.image("shN", 0)
         height, width, _ = texels.shape
-        basis = width // ABREAST
-        if width % ABREAST or basis not in [sh_count(degree) - 1 for degree in (1, 2, 3)]:
-            raise self.wrong(f"has a palette {width} texels wide")
-        rows = texels[..., :3].reshape(height * ABREAST, basis, 3)[:MAX_PALETTE]
+        basis = width // PALETTE_LINE_ROWS
+        if width % PALETTE_LINE_ROWS or basis not in [sh_count(degree) - 1 for degree in (1, 2, 3)]:
+            raise self.error(f"has a palette {width} texels wide")
+        rows = texels[..., :3].reshape(height * PALETTE_LINE_ROWS, basis, 3)[:MAX_PALETTE]
         if self.version == 1:
             steps = torch.from_numpy(rows.astype(np.float32)).div_(255)
-            palette = self.between("shN", steps, 1)
+            palette = self.interpolate("shN", steps, 1)
         else:
-            palette = self.looked_up("shN", rows)
+            palette = self.look_up("shN", rows)
         labels = self.picture("shN", 1)
         labels = torch.from_numpy(labels[:, 0].astype(np.int64) | labels[:, 1].astype(np.int64) << 8)
         if int(labels.max()) >= len(palette):
-            raise self.wrong(f"names row {int(labels.max())} of a palette of {len(palette)}")
+            raise self.error(f"names row {int(labels.max())} of a palette of {len(palette)}")
         return palette[labels]

@@ -10,22 +10,135 @@ import torch
 
 from volkit.files.errors import FormatError
 from volkit.io.splats.columns import morton_order
-from volkit.io.splats.quantised import coded, smallest_three
-from volkit.io.splats.sog.codebook import palette, table
-from volkit.io.splats.sog.container import MAX_WEBP_SIDE, webp
-from volkit.io.splats.sog.decode import ABREAST, LARGEST_FIRST
+from volkit.io.splats.quantised import encode_smallest_three, quantise
+from volkit.io.splats.sog.decode import LARGEST_BASE, MAX_WEBP_SIDE, PALETTE_LINE_ROWS, webp
 from volkit.representations.splats import SplatsConfig
-from volkit.typing import Tensor
+from volkit.typing import Float, Int, Tensor
 from volkit.version import __version__
 
-__all__ = ["encoded"]
+__all__ = ["build_codebook", "build_palette", "encode"]
 
-EFFORT = 60  # of WebP
+
+CODEBOOK_SIZE = 256  # of a table
+MAX_SAMPLE = 1 << 18  # values that a table is learnt from
+CODEBOOK_ROUNDS = 50  # each looks at 255 places, not at all values
+START_CELLS, FINE_CELLS = 64, 1024  # cells that a start is made from
+GROUP_ROUNDS, WITHIN_ROUNDS = 8, 10
+ROWS_PER_BLOCK = 1 << 15  # whose distances to all centres are held at a time
+
+WEBP_EFFORT = 60  # of WebP
 MAX_PALETTE = 1 << 16  # rows of a palette
-SHARE = 2  # splats to a row of it, at least
+SPLATS_PER_PALETTE_ROW = 2  # splats to a row of it, at least
 
 
-def encoded(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tuple[dict[str, Any], dict[str, bytes]]:
+def build_codebook(values: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, "256"], Int[Tensor, "*shape"]]:
+    """256 numbers, ascending, that stand for all with a small mean square; which one stands for each (Lloyd 1982)."""
+    flat = values.flatten()
+    sample = flat[:: max(1, len(flat) // MAX_SAMPLE)].double().sort().values
+    sums = torch.cat([sample.new_zeros(1), sample.cumsum(0)])
+    found = [_lloyd_sorted(sample, sums, _initial_codebook(edges)) for edges in _histograms(sample)]
+    best = min(found, key=lambda centres: _squared_error(sample, centres)).to(values.dtype)
+    return best, torch.bucketize(values, 0.5 * (best[1:] + best[:-1]))
+
+
+def _histograms(sample: Float[Tensor, " value"]) -> list[tuple[Float[Tensor, " edge"], Float[Tensor, " cell"]]]:
+    """Cells of equal width, and such of equal counts, with how many values each holds: for long tails and for short."""
+    low, high = float(sample[0]), float(sample[-1])
+    even = torch.linspace(low, high, START_CELLS + 1, dtype=torch.float64)
+    ranked = sample[torch.linspace(0, len(sample) - 1, FINE_CELLS + 1).long()]
+    return [
+        (even, torch.histc(sample, START_CELLS, low, high)),
+        (ranked, torch.full((FINE_CELLS,), len(sample) / FINE_CELLS, dtype=torch.float64)),
+    ]
+
+
+def _initial_codebook(cells: tuple[Float[Tensor, " edge"], Float[Tensor, " cell"]]) -> Float[Tensor, "256"]:
+    """Numbers as dense as the cube root of the values' density: best for many numbers (Panter and Dite 1951)."""
+    edges, counts = cells
+    weight = counts ** (1 / 3) * edges.diff() ** (2 / 3)  # (count / width)^(1/3) width
+    share = torch.cat([weight.new_zeros(1), weight.cumsum(0)]) / weight.sum().clamp_min(1e-300)
+    wanted = (torch.arange(CODEBOOK_SIZE, dtype=torch.float64) + 0.5) / CODEBOOK_SIZE
+    cell = (torch.searchsorted(share, wanted) - 1).clamp(0, len(counts) - 1)
+    within = (wanted - share[cell]) / share.diff()[cell].clamp_min(1e-300)
+    return edges[cell] + within.clamp(0, 1) * edges.diff()[cell]
+
+
+def _lloyd_sorted(
+    sample: Float[Tensor, " value"], sums: Float[Tensor, " end"], centres: Float[Tensor, "256"]
+) -> Float[Tensor, "256"]:
+    for _ in range(CODEBOOK_ROUNDS):
+        edges = torch.searchsorted(sample, 0.5 * (centres[1:] + centres[:-1]))
+        ends = torch.cat([edges.new_zeros(1), edges, edges.new_full((1,), len(sample))])
+        counts = ends.diff()
+        means = (sums[ends[1:]] - sums[ends[:-1]]) / counts.clamp_min(1)
+        centres = torch.where(counts > 0, means, centres).sort().values
+    return centres
+
+
+def _squared_error(sample: Float[Tensor, " value"], centres: Float[Tensor, "256"]) -> float:
+    nearest = centres[torch.bucketize(sample, 0.5 * (centres[1:] + centres[:-1]))]
+    return float((sample - nearest).square().sum())
+
+
+def build_palette(
+    rows: Float[Tensor, "row value"], size: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "size value"], Int[Tensor, " row"]]:
+    """Rows that stand for all, and which one stands for each: groups by k-means, then k-means within each group.
+
+    A group has a share of the size that goes with its rows and their spread. sqrt(size) / 2 groups cost
+    `2.5 rows sqrt(size)` distances a round where one k-means costs `rows size`.
+    """
+    if len(rows) <= size:
+        return rows, torch.arange(len(rows))
+    groups = max(1, round(0.5 * size**0.5))
+    centres, group = _lloyd(rows, groups, GROUP_ROUNDS, generator)
+    counts = torch.bincount(group, minlength=groups)
+    # High-rate theory (Zador 1982) gives shares of n^(1/(1+2/d)) spread; in 9 to 45 dimensions nearly those of n.
+    spread = (rows - centres[group]).square().sum(1).sqrt()
+    weight = torch.zeros(groups).index_add_(0, group, spread)
+    shares = _allot(weight, counts, size)
+    order, labels, found, first = group.argsort(), torch.empty_like(group), [], 0
+    for members, share in zip(order.split(counts.tolist()), shares.tolist(), strict=True):
+        if not share:
+            continue
+        own, which = _lloyd(rows[members], share, WITHIN_ROUNDS, generator)
+        labels[members] = which + first
+        found.append(own)
+        first += share
+    return torch.cat(found), labels
+
+
+def _allot(weight: Float[Tensor, " group"], counts: Int[Tensor, " group"], size: int) -> Int[Tensor, " group"]:
+    """Whole numbers that go with a weight, at least 1 and at most a count, where there are any; in sum at most size."""
+    some = (counts > 0).long()
+    free = size - int(some.sum())
+    shares = (free * weight / weight.sum().clamp_min(1e-30)).floor().long()
+    return torch.minimum(some + shares, counts)
+
+
+def _lloyd(
+    rows: Float[Tensor, "row value"], size: int, rounds: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "size value"], Int[Tensor, " row"]]:
+    """k-means from random rows; a centre that stands for nothing stays where it is."""
+    centres = rows[torch.randperm(len(rows), generator=generator)[:size]]
+    if size == len(rows):
+        return rows, torch.arange(size)
+    for _ in range(rounds):
+        nearest = _nearest(rows, centres)
+        counts = torch.bincount(nearest, minlength=size)[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, nearest, rows)
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+    return centres, _nearest(rows, centres)
+
+
+def _nearest(rows: Float[Tensor, "row value"], centres: Float[Tensor, "size value"]) -> Int[Tensor, " row"]:
+    half = 0.5 * centres.square().sum(1)
+    return torch.cat(
+        [torch.addmm(half, part, centres.t(), alpha=-1.0).argmin(1) for part in rows.split(ROWS_PER_BLOCK)]
+    )
+
+
+def encode(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The page, and pictures by name; splats in Morton order, so that neighbours are alike."""
     count = len(columns["means"])
     width = math.ceil(math.sqrt(count) / 4) * 4
@@ -35,15 +148,15 @@ def encoded(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tup
     columns = {name: column[order] for name, column in columns.items()}
     logs = columns["means"].sign() * columns["means"].abs().log1p()
     low, high = logs.aminmax(dim=0)
-    steps = coded((logs - low) / (high - low).clamp_min(1e-12), 65535).int()
-    scales, scale_numbers = table(columns["log_scales"])
-    colours, colour_numbers = table(columns["sh_dc"][:, 0])
-    opacity = coded(torch.sigmoid(columns["logits"]), 255)
-    largest, three = smallest_three(columns["quaternions"])
+    steps = quantise((logs - low) / (high - low).clamp_min(1e-12), 65535).int()
+    scales, scale_numbers = build_codebook(columns["log_scales"])
+    colours, colour_numbers = build_codebook(columns["sh_dc"][:, 0])
+    opacity = quantise(torch.sigmoid(columns["logits"]), 255)
+    largest, three = encode_smallest_three(columns["quaternions"])
     texels = {
         "means_l": steps & 255,
         "means_u": steps >> 8,
-        "quats": torch.cat([coded(three * 0.5 + 0.5, 255), largest[:, None] + float(LARGEST_FIRST)], 1),
+        "quats": torch.cat([quantise(three * 0.5 + 0.5, 255), largest[:, None] + float(LARGEST_BASE)], 1),
         "scales": scale_numbers,
         "sh0": torch.cat([colour_numbers, opacity[:, None]], 1),
     }
@@ -61,26 +174,31 @@ def encoded(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tup
         meta["shN"], more = _harmonics(columns["sh_rest"], width)
         pictures |= more
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        files = pool.map(lambda pixels: webp(pixels, EFFORT), pictures.values())
+        files = pool.map(lambda pixels: webp(pixels, WEBP_EFFORT), pictures.values())
         return meta, {f"{name}.webp": data for name, data in zip(pictures, files, strict=True)}
 
 
 def _harmonics(rest: Tensor, width: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A palette of rows, in numbers of one table, and the number of its row for each splat."""
     count, basis, _ = rest.shape
-    size = min(MAX_PALETTE, max(ABREAST, count // SHARE // ABREAST * ABREAST))
-    rows, labels = palette(rest.flatten(1), size, torch.Generator().manual_seed(0))
+    size = min(
+        MAX_PALETTE, max(PALETTE_LINE_ROWS, count // SPLATS_PER_PALETTE_ROW // PALETTE_LINE_ROWS * PALETTE_LINE_ROWS)
+    )
+    rows, labels = build_palette(rest.flatten(1), size, torch.Generator().manual_seed(0))
     # Rows that are alike stand together: their pictures are smaller.
     order = rows.norm(dim=1).argsort()
     rows, labels = rows[order], order.argsort()[labels]
-    numbers, texels = table(rows)
-    filled = -(-len(rows) // ABREAST) * ABREAST
+    numbers, texels = build_codebook(rows)
+    filled = -(-len(rows) // PALETTE_LINE_ROWS) * PALETTE_LINE_ROWS
     grid = torch.zeros(filled, basis, 3, dtype=torch.long)
     grid[: len(rows)] = texels.view(-1, basis, 3)
     split = torch.stack([labels & 255, labels >> 8, torch.zeros_like(labels)], 1)
     about = {"count": len(rows), "bands": math.isqrt(basis + 1) - 1, "codebook": numbers.tolist(),
              "files": _files("shN_centroids", "shN_labels")}  # fmt: skip
-    return about, {"shN_centroids": _picture(grid.view(-1, 3), ABREAST * basis), "shN_labels": _picture(split, width)}
+    return about, {
+        "shN_centroids": _picture(grid.view(-1, 3), PALETTE_LINE_ROWS * basis),
+        "shN_labels": _picture(split, width),
+    }
 
 
 def _files(*names: str) -> list[str]:

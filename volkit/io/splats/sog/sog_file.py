@@ -18,25 +18,24 @@ import torch
 
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import UNZIP_ERRORS, FormatError
-from volkit.files.provenance import PROVENANCE_KEY, provenance_of
-from volkit.io.splats.columns import columns_for, joined, splats_of
-from volkit.io.splats.sog.container import FIX, META, Parts
-from volkit.io.splats.sog.decode import columns_of, is_flat, is_mip
-from volkit.io.splats.sog.encode import encoded
+from volkit.files.provenance import PROVENANCE_KEY, provenance_record
+from volkit.io.splats.columns import columns_to_write, concatenate_columns, splats_from_columns
+from volkit.io.splats.sog.decode import FIX, META, Parts, decode_columns, is_mip, is_surfels
+from volkit.io.splats.sog.encode import encode
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
-__all__ = ["finest", "read", "sniff", "write"]
+__all__ = ["read", "read_streamed", "sniff", "write"]
 
 
 MAX_TREE_DEPTH = 64
 
-LEVELS = b'"lodLevels"'
-STREAMED = "lod-meta.json"
+LEVELS_KEY = b'"lodLevels"'
+STREAMED_NAME = "lod-meta.json"
 
 
-def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def read_streamed(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """The columns of every leaf's finest level, and of the surroundings; the pages of the files that they are in."""
     names = meta.get("filenames")
     if not isinstance(names, list):
@@ -47,32 +46,32 @@ def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[
         if not all(isinstance(v, int) and v >= 0 for v in (file, offset, count)) or file >= len(names):  # type: ignore[operator]
             raise FormatError(parts.path, f"has a leaf of {leaf}", FIX)
         runs.setdefault(file, []).append((offset, count))  # type: ignore[arg-type]
-    found, metas = [], []
+    tables, metas = [], []
     environment = [meta["environment"]] if meta.get("environment") else []
     wanted = [(names[file], sorted(run)) for file, run in sorted(runs.items())]
     for name, run in [*wanted, *((name, None) for name in environment)]:
-        columns, page = _file(parts, name)
+        columns, page = _read_part(parts, name)
         count = len(columns["means"])
         if run is not None:
             if run[-1][0] + run[-1][1] > count or any(a + n > b for (a, n), (b, _) in pairwise(run)):
                 raise FormatError(parts.path, f"names splats twice, or more than the {count} of {name}", FIX)
             rows = torch.cat([torch.arange(offset, offset + length) for offset, length in run])
             columns = {key: column[rows] for key, column in columns.items()}
-        found.append(columns)
+        tables.append(columns)
         metas.append(page)
-    if not found:
+    if not tables:
         raise FormatError(parts.path, "names no splats", FIX)
-    return joined(found), metas
+    return concatenate_columns(tables), metas
 
 
-def _file(parts: Parts, name: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_part(parts: Parts, name: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     place = parts.beside(name)
     if not place.is_file():
         raise FormatError(parts.path, f"names {name}, which is not there", "keep the files of a SOG together")
     with ExitStack() as stack:
-        own = Parts.opened(place, stack)
+        own = Parts.open(place, stack)
         page = own.meta()
-        return columns_of(own, page), page
+        return decode_columns(own, page), page
 
 
 def _leaves(parts: Parts, node: Any, depth: int) -> Iterator[dict[str, Any]]:
@@ -102,40 +101,40 @@ def sniff(path: Path) -> bool:
                 return META in archive.namelist()
     except UNZIP_ERRORS:
         return False
-    return head.lstrip()[:1] == b"{" and (LEVELS in head or all(key in head for key in (b'"means"', b'"mins"')))
+    return head.lstrip()[:1] == b"{" and (LEVELS_KEY in head or all(key in head for key in (b'"means"', b'"mins"')))
 
 
 def read(path: Path) -> Splats:
     """All splats in their order; of a streamed scene the finest level."""
     with ExitStack() as stack:
-        parts = Parts.opened(path, stack)
+        parts = Parts.open(path, stack)
         meta = parts.meta()
         if "lodLevels" in meta:
-            columns, metas = finest(parts, meta)
+            columns, metas = read_streamed(parts, meta)
         else:
-            columns, metas = columns_of(parts, meta), [meta]
-    if all(map(is_flat, metas)):
+            columns, metas = decode_columns(parts, meta), [meta]
+    if all(map(is_surfels, metas)):
         columns["log_scales"] = columns["log_scales"][:, :2]
-    told = _told(metas[0]) | {"format": "sog", "version": metas[0].get("version", 1)}
+    provenance = _provenance(metas[0]) | {"format": "sog", "version": metas[0].get("version", 1)}
     if "lodLevels" in meta:
-        told |= {"levels": meta["lodLevels"], "level": 0}
-    return splats_of(columns, mip=all(map(is_mip, metas)), provenance=told)
+        provenance |= {"levels": meta["lodLevels"], "level": 0}
+    return splats_from_columns(columns, mip=all(map(is_mip, metas)), provenance=provenance)
 
 
-def _told(meta: dict[str, Any]) -> dict[str, Any]:
+def _provenance(meta: dict[str, Any]) -> dict[str, Any]:
     asset = meta.get("asset")
-    found = asset.get(PROVENANCE_KEY) if isinstance(asset, dict) else None
-    return found if isinstance(found, dict) else {}
+    tables = asset.get(PROVENANCE_KEY) if isinstance(asset, dict) else None
+    return tables if isinstance(tables, dict) else {}
 
 
 def write(representation: Representation, path: Path) -> None:
     """Version 2: an archive, or beside a `meta.json`; splats in Morton order, in the world frame."""
-    if path.name.lower() == STREAMED:
+    if path.name.lower() == STREAMED_NAME:
         raise FormatError(path, "streamed SOG is only read", f"write {META} or .sog")
-    columns = columns_for(representation, path, 3)
+    columns = columns_to_write(representation, path, 3)
     assert isinstance(representation, Splats)
-    meta, pictures = encoded(path, columns, representation.config)
-    meta["asset"][PROVENANCE_KEY] = provenance_of(representation)
+    meta, pictures = encode(path, columns, representation.config)
+    meta["asset"][PROVENANCE_KEY] = provenance_record(representation)
     text = json.dumps(meta, separators=(",", ":")).encode()
     if path.suffix.lower() == ".json":
         return write_together(path, text, pictures)

@@ -25,7 +25,7 @@ __all__ = [
     "check_report",
     "curves",
     "error_map",
-    "facts_in_words",
+    "format_facts",
     "write_json",
     "write_page",
 ]
@@ -171,7 +171,7 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
         place.write_text(json.dumps(report, indent=1, allow_nan=False, default=str), encoding="utf-8")
 
 
-def facts_in_words(row: dict[str, Any]) -> dict[str, str]:
+def format_facts(row: dict[str, Any]) -> dict[str, str]:
     """Names and values as words."""
     words = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
     return {name.replace("_", " "): value for name, value in words.items()}

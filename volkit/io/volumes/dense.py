@@ -18,16 +18,29 @@ from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
-from volkit.io.fields.mask_grid import occupancy_of
+from volkit.io.fields.mask_grid import occupancy_from_mask
 from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
-__all__ = ["CONSTANT", "MOST_VOXELS", "dense_arrays", "field_of", "read", "sniff", "write"]
+__all__ = [
+    "C0",
+    "MAX_VOXELS",
+    "arrays_from_voxels",
+    "grids_from_voxels",
+    "read",
+    "sniff",
+    "voxels_from_arrays",
+    "voxels_from_grids",
+    "write",
+]
+
 
 ARRAYS = ("density", "rgb", "harmonics")
-CONSTANT = 0.28209479177387814  # the harmonic of degree 0
-JSON_LIMIT = 1 << 20
-MOST_VOXELS = 1 << 30
+C0 = 0.28209479177387814  # the harmonic of degree 0
+MAX_JSON_BYTES = 1 << 20
+MAX_VOXELS = 1 << 30
+
+MAX_SKEW = 1e-4  # of a voxel's edge: how far axes may be from square to each other
 
 
 def sniff(path: Path) -> bool:
@@ -38,16 +51,16 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> Representation:
     """Cells with density as kind `voxels`; a grid without colour is grey."""
-    arrays, about = read_arrays(path, ARRAYS), _about(path)
+    arrays, about = read_arrays(path, ARRAYS), _read_sidecar(path)
     with format_errors(path, "a volume", "see volkit/io/volumes/npz.py for what it holds"):
-        return field_of(arrays, about)
+        return voxels_from_arrays(arrays, about)
 
 
 def write(representation: Representation, path: Path) -> None:
     """Densities and harmonics of every cell, empty ones 0, and the JSON that places them."""
     assert isinstance(representation, Voxels)
     field = representation
-    density, harmonics = dense_arrays(field, path)
+    density, harmonics = arrays_from_voxels(field, path)
     archive = io.BytesIO()
     np.savez_compressed(archive, density=density, harmonics=harmonics)
     about = {
@@ -63,22 +76,22 @@ def write(representation: Representation, path: Path) -> None:
     write_together(path, archive.getvalue(), {_sidecar(path).name: json.dumps(about, indent=2).encode()})
 
 
-def dense_arrays(field: Voxels, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def arrays_from_voxels(field: Voxels, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Densities [x, y, z] and harmonics [x, y, z, 3, n]; FormatError for a field without a box, or a large one."""
     if field.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
-    if field.links.numel() > MOST_VOXELS:
+    if field.links.numel() > MAX_VOXELS:
         raise FormatError(path, f"would hold {field.links.numel()} cells", "convert it at a lower resolution")
-    harmonics = _dense(field, field.sh_data).reshape(*field.links.shape, 3, -1)
-    return _dense(field, field.density_data)[..., 0], harmonics
+    harmonics = _scatter(field, field.sh_data).reshape(*field.links.shape, 3, -1)
+    return _scatter(field, field.density_data)[..., 0], harmonics
 
 
-def field_of(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
+def voxels_from_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
     """Voxels of dense arrays, and of what is said about them; ValueError where they do not belong together."""
-    density = _finite(arrays["density"], 3)
+    density = _finite_tensor(arrays["density"], 3)
     lower, upper = (tuple(map(float, about[name])) for name in ("lower", "upper"))
     domain = Domain(_triple(lower), _triple(upper))
-    if min(density.shape) < 2 or density.numel() > MOST_VOXELS:
+    if min(density.shape) < 2 or density.numel() > MAX_VOXELS:
         raise ValueError(f"its density has {tuple(density.shape)} cells")
     harmonics = _harmonics(arrays, tuple(density.shape))
     degree = math.isqrt(harmonics.shape[-1]) - 1
@@ -98,18 +111,22 @@ def field_of(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
     )
     sizes = torch.tensor(density.shape)
     ends = domain.local_from_unit(torch.stack([0.5 / sizes, 1.0 - 0.5 / sizes]))
-    field.occupancy = occupancy_of((density > 0).permute(2, 1, 0), ends, domain)
-    place = dataclass_from_json(Similarity, about["world_from_local"]) if "world_from_local" in about else Similarity()
+    field.occupancy = occupancy_from_mask((density > 0).permute(2, 1, 0), ends, domain)
+    world_from_voxel = (
+        dataclass_from_json(Similarity, about["world_from_local"]) if "world_from_local" in about else Similarity()
+    )
     provenance = about.get("provenance")
-    return field.view(placement=Placement(place), provenance=provenance if isinstance(provenance, dict) else {})
+    return field.view(
+        placement=Placement(world_from_voxel), provenance=provenance if isinstance(provenance, dict) else {}
+    )
 
 
 def _harmonics(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> Tensor:
     """[x, y, z, 3, n] of whatever colours there are."""
     if "harmonics" in arrays:
-        harmonics = _finite(arrays["harmonics"], 5)
+        harmonics = _finite_tensor(arrays["harmonics"], 5)
     elif "rgb" in arrays:
-        harmonics = ((_finite(arrays["rgb"], 4) - 0.5) / CONSTANT)[..., None]
+        harmonics = ((_finite_tensor(arrays["rgb"], 4) - 0.5) / C0)[..., None]
     else:
         harmonics = torch.zeros(*shape, 3, 1)
     if tuple(harmonics.shape[:4]) != (*shape, 3):
@@ -117,7 +134,7 @@ def _harmonics(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> Tensor:
     return harmonics
 
 
-def _dense(field: Voxels, data: Tensor) -> np.ndarray:
+def _scatter(field: Voxels, data: Tensor) -> np.ndarray:
     """Rows at the places of their voxels [x, y, z, channel]."""
     held = field.links >= 0
     dense = data.new_zeros(*field.links.shape, data.shape[1])
@@ -125,17 +142,19 @@ def _dense(field: Voxels, data: Tensor) -> np.ndarray:
     return dense.cpu().numpy()
 
 
-def _about(path: Path) -> dict[str, Any]:
-    place = _sidecar(path)
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    world_from_voxel = _sidecar(path)
     try:
-        with place.open("rb") as file:
-            about = json.loads(file.read(JSON_LIMIT))
+        with world_from_voxel.open("rb") as file:
+            about = json.loads(file.read(MAX_JSON_BYTES))
     except OSError as error:
-        raise FormatError(place, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}") from error
+        raise FormatError(
+            world_from_voxel, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(place, f"is no JSON ({type(error).__name__})", "write it again") from error
+        raise FormatError(world_from_voxel, f"is no JSON ({type(error).__name__})", "write it again") from error
     if not isinstance(about, dict):
-        raise FormatError(place, "is no table of values", "write it again")
+        raise FormatError(world_from_voxel, "is no table of values", "write it again")
     return about
 
 
@@ -143,7 +162,7 @@ def _sidecar(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _finite(array: np.ndarray, axes: int) -> Tensor:
+def _finite_tensor(array: np.ndarray, axes: int) -> Tensor:
     with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused
         values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     if values.dim() != axes or not bool(torch.isfinite(values).all()):
@@ -154,3 +173,40 @@ def _finite(array: np.ndarray, axes: int) -> Tensor:
 def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
     x, y, z = values
     return x, y, z
+
+
+def grids_from_voxels(field: Voxels, path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Values [x, y, z] and [x, y, z, 3] by name, float32, empty cells 0; and the transform [4, 3] of their voxels.
+
+    The transform's rows: the edges of a voxel, and the centre of the first, in the world.
+    """
+    density, harmonics = arrays_from_voxels(field, path)
+    lower, upper = torch.tensor([field.domain.lower, field.domain.upper]).double()
+    edges, world = (upper - lower) / torch.tensor(density.shape), field.world_from_local
+    centre = world.points((lower + 0.5 * edges)[None])
+    world_from_voxel = torch.cat([world.scale * world.vectors(torch.diag(edges)), centre]).numpy()
+    held = (density != 0)[..., None]
+    grids = {"density": density / world.scale, "Cd": (harmonics[..., 0] * C0 + 0.5) * held}
+    grids |= {f"harmonics_{k}": harmonics[..., k] * held for k in range(1, harmonics.shape[-1])}
+    return {name: np.ascontiguousarray(values, np.float32) for name, values in grids.items()}, world_from_voxel
+
+
+def voxels_from_grids(grids: dict[str, np.ndarray], world_from_voxel: np.ndarray, provenance: dict[str, Any]) -> Voxels:
+    """The field of such grids, grey where there is no `Cd`; ValueError where the transform's axes are not square."""
+    edges = world_from_voxel[:3]
+    lengths = np.linalg.norm(edges, axis=1)
+    axes = edges / lengths[:, None]
+    if not np.isfinite(axes).all() or abs(axes @ axes.T - np.eye(3)).max() > MAX_SKEW or np.linalg.det(axes) < 0:
+        raise ValueError("its voxels are sheared or mirrored")
+    arrays = {"density": grids["density"]}
+    if "Cd" in grids:
+        rest = [grids[name] for name in sorted(grids, key=len) if name.startswith("harmonics_")]
+        arrays["harmonics"] = np.stack([(grids["Cd"] - 0.5) / C0, *rest], -1)
+    lower = axes @ (world_from_voxel[3] - 0.5 * edges.sum(0))
+    about = {
+        "lower": lower.tolist(),
+        "upper": (lower + lengths * arrays["density"].shape).tolist(),
+        "world_from_local": dataclass_to_json(Similarity(tuple(map(tuple, axes.T.tolist())))),
+        "provenance": provenance,
+    }
+    return voxels_from_arrays(arrays, about)

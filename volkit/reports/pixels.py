@@ -1,6 +1,7 @@
 """Pictures as the pixels of a file: colour, depth, normals, opacity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -8,18 +9,24 @@ import torch
 
 from volkit.choices import Channel
 from volkit.evaluation.metrics import quantised
+from volkit.files.atomic import atomic_write
+from volkit.files.errors import FormatError
 from volkit.rendering.picture import Picture
 from volkit.typing import Tensor
 
-__all__ = ["CHANNELS", "DEPTH_UNIT", "Channel", "drawn"]
+__all__ = ["CHANNELS", "DEPTH_UNIT", "Channel", "channel_pixels", "write_video"]
+
 
 DEPTH_UNIT = 1e-3  # of a world unit in a 16-bit picture: millimetres where the unit is a metre, as nerfstudio reads it
 DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
 
 Background = tuple[float, float, float] | None
 
+MUXERS = {".mp4": "mp4", ".webm": "webm", ".mkv": "matroska"}
+CODECS = {".mp4": "libx264", ".webm": "libvpx-vp9", ".mkv": "libx264"}
 
-def drawn(picture: Picture, channel: Channel, background: Background, *, video: bool = False) -> np.ndarray:
+
+def channel_pixels(picture: Picture, channel: Channel, background: Background, *, video: bool = False) -> np.ndarray:
     """Pixels `[height, width, channel]` of one picture; without a background colours keep their alpha, straight.
 
     Depth is 16-bit thousandths of a unit (0: nothing there), in videos grey from far to near. Normals are
@@ -64,3 +71,46 @@ def _opacity(picture: Picture, background: Background, video: bool) -> np.ndarra
 CHANNELS: dict[Channel, Callable[[Picture, Background, bool], np.ndarray]] = dict(
     zip(get_args(Channel), (_rgb, _depth, _normal, _opacity), strict=True)
 )
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
+    """Encode 8-bit RGB frames as they come; FormatError where there is no encoder."""
+    with atomic_write(path) as place:
+        if path.suffix.lower() == ".gif":
+            import imageio.v3 as imageio
+
+            imageio.imwrite(place, list(frames), extension=".gif", duration=1000.0 / fps, loop=0)
+        else:
+            _encode(path, place, iter(frames), fps)
+
+
+def _encode(path: Path, place: Path, frames: Iterable[np.ndarray], fps: int) -> None:
+    write_frames, suffix = _encoder(path), path.suffix.lower()
+    stream = None
+    try:
+        for frame in frames:
+            if stream is None:
+                height, width = frame.shape[:2]
+                # The file's own name ends with .part until it is whole, so the container must be named.
+                container = ["-f", MUXERS[suffix]]
+                stream = write_frames(
+                    str(place), (width, height), fps=fps, codec=CODECS[suffix], quality=8, macro_block_size=2,
+                    output_params=container,
+                )  # fmt: skip
+                stream.send(None)
+            stream.send(np.ascontiguousarray(frame))
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+def _encoder(path: Path):
+    try:
+        import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        raise FormatError(
+            path, f"no video encoder ({error})", "pip install imageio-ffmpeg, or write a folder"
+        ) from error
+    return imageio_ffmpeg.write_frames

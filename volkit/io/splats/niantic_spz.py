@@ -1,0 +1,322 @@
+"""Niantic's `.spz`: positions in 24 bits, scales, colours, opacities and harmonics in bytes, rotations in four.
+
+Positions: whole steps of `2^-bits`; log scale `u / 16 - 10`; constant `(u / 255 - 0.5) / 0.15`; harmonics
+`(u - 128) / 128`, basis by basis; rotations x y z w: which is largest, then sign and 9 bits of `|q| sqrt(2)` of the
+others. Source: nianticlabs/spz `src/cc/load-spz.cc` and `splat-utils.h`.
+
+A file holds right, up, back (RUB) by its documents, while a `.ply` holds right, down, front (RDF); other programs store
+the `.ply`'s own axes (findings/splat_transform_spz_axes.sh). `rub` and `ply` name the two, `auto` follows the file's
+record of its axes, RUB without one.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import zstandard
+
+from volkit.choices import SpzFrame
+from volkit.files.atomic import atomic_write
+from volkit.files.errors import FormatError
+from volkit.geometry import Similarity
+from volkit.io.splats.columns import check_count, columns_to_write, splats_from_columns
+from volkit.io.splats.quantised import (
+    decode_smallest_three,
+    encode_smallest_three,
+    logits_from_bytes,
+    quantise,
+    quantise_in_blocks,
+)
+from volkit.representations.representation import Representation
+from volkit.representations.splats import Splats
+from volkit.typing import Tensor
+
+__all__ = ["MAGIC", "Header", "Part", "pack", "read", "sniff", "unpack", "write"]
+
+
+MAGIC, GZIP = b"NGSP", b"\x1f\x8b"
+LEGACY_STRUCT, PLAIN_STRUCT = struct.Struct("<4sIIBBBB"), struct.Struct("<4sIIBBBBI12x")
+RECORD_STRUCT, STREAM_STRUCT = struct.Struct("<II"), struct.Struct("<QQ")
+ANTIALIASED_FLAG, EXTENDED_FLAG = 1, 2  # flags
+NEWEST_VERSION = 4
+ZSTD_LEVEL = 12  # of zstd, as the format's own writer has it
+DEFLATE_BLOCK, DEFLATE_WINDOW = 1 << 20, 1 << 15  # bytes that are deflate at a time, and that deflate looks back
+MIN_BYTES_PER_SPLAT = 0.25  # bytes a splat: positions alone do not compress to less
+DAMAGE_FIX = "copy or write it again"
+
+Part = bytes | bytearray | memoryview
+
+AXES_RECORD = 0xADBE0003  # the record that names the file's axes
+RDF, RUB = 6, 4  # names of axes in that record: 1 to 8 are right, down and front, or not, by bits; then y and z change
+DEFAULT_VERSION = 4  # that is written unless asked otherwise
+FRACTION_BITS = 12  # of a position's fraction
+MAX_FIXED_POINT = (1 << 23) - 1  # steps
+SH_DC_SCALE = 0.15
+STEPS = {1: 8}  # of harmonics of degree 1; 16 of the others: 5 bits and 4
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the file says of its parts."""
+
+    version: int
+    count: int
+    degree: int
+    fraction_bits: int
+    antialiased: bool = False
+    extensions: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Bytes of positions, alphas, colours, scales, rotations and harmonics."""
+        each = (6 if self.version == 1 else 9, 1, 3, 3, 3 if self.version < 3 else 4, 3 * (self.degree + 1) ** 2 - 3)
+        return tuple(self.count * size for size in each)
+
+
+def unpack(path: Path) -> tuple[Header, list[Part]]:
+    """Header and parts, as long as the header says; FormatError for damage, lies and bombs."""
+    data = path.read_bytes()
+    try:
+        plain = data.startswith(MAGIC) and LEGACY_STRUCT.unpack_from(data)[1] >= NEWEST_VERSION
+        return _unpack_plain(path, data) if plain else _unpack_legacy(path, data)
+    except (struct.error, zlib.error, zstandard.ZstdError, MemoryError) as error:
+        raise FormatError(path, f"is no .spz that can be read: {error}", DAMAGE_FIX) from error
+
+
+def _unpack_legacy(path: Path, data: bytes) -> tuple[Header, list[Part]]:
+    """Gzip, or what it would hold: some programs leave it to the transport to compress."""
+    stream = zlib.decompressobj(31) if data.startswith(GZIP) else None
+    head = stream.decompress(data, LEGACY_STRUCT.size) if stream else data[: LEGACY_STRUCT.size]
+    magic, version, count, degree, bits, flags, _ = LEGACY_STRUCT.unpack(head)
+    if magic != MAGIC or not 1 <= version < NEWEST_VERSION:
+        raise FormatError(path, f"says version {version}", f"1 to {NEWEST_VERSION} are read")
+    header = Header(version, count, degree, bits, bool(flags & ANTIALIASED_FLAG))
+    _check(path, header, len(data))
+    size = sum(header.sizes)
+    body = (
+        stream.decompress(stream.unconsumed_tail, size)
+        if stream
+        else data[LEGACY_STRUCT.size : LEGACY_STRUCT.size + size]
+    )
+    if len(body) != size:
+        raise FormatError(path, f"promises {count} splats, {size} bytes, and holds {len(body)}", DAMAGE_FIX)
+    rest = b""
+    if flags & EXTENDED_FLAG:
+        rest = stream.decompress(stream.unconsumed_tail, len(data)) if stream else data[LEGACY_STRUCT.size + size :]
+    ends = [0, *accumulate(header.sizes)]
+    parts: list[Part] = [memoryview(body)[start:end] for start, end in pairwise(ends)]
+    return replace(header, extensions=_records(rest)), parts
+
+
+def _unpack_plain(path: Path, data: bytes) -> tuple[Header, list[Part]]:
+    _, version, count, degree, bits, flags, streams, table = PLAIN_STRUCT.unpack_from(data)
+    if version != NEWEST_VERSION:
+        raise FormatError(path, f"says version {version}", f"1 to {NEWEST_VERSION} are read")
+    records = _records(data[PLAIN_STRUCT.size : table]) if flags & EXTENDED_FLAG else ()
+    header = Header(version, count, degree, bits, bool(flags & ANTIALIASED_FLAG), records)
+    _check(path, header, len(data))
+    wanted = [size for size in header.sizes if size]
+    if streams != len(wanted) or table < PLAIN_STRUCT.size:
+        raise FormatError(path, f"holds {streams} streams at {table}", DAMAGE_FIX)
+    entries = [STREAM_STRUCT.unpack_from(data, table + number * STREAM_STRUCT.size) for number in range(streams)]
+    at, packed = table + streams * STREAM_STRUCT.size, []
+    for (size, whole), promised in zip(entries, wanted, strict=True):
+        if whole != promised or at + size > len(data):
+            raise FormatError(path, f"holds a stream of {whole} bytes in {size}, not {promised}", DAMAGE_FIX)
+        packed.append(memoryview(data)[at : at + size])
+        at += size
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        found = iter(list(pool.map(partial(_inflate, path), packed, wanted)))
+    return header, [next(found) if size else b"" for size in header.sizes]
+
+
+def _inflate(path: Path, part: memoryview, size: int) -> bytes:
+    # The library trusts the size that a frame states, whatever it is provenance to stop at.
+    stated = zstandard.frame_content_size(part)
+    if stated not in (size, -1):
+        raise FormatError(path, f"holds a frame of {stated} bytes where {size} belong", DAMAGE_FIX)
+    whole = zstandard.ZstdDecompressor().decompress(part, max_output_size=size)
+    if len(whole) != size:
+        raise FormatError(path, f"holds a frame of {len(whole)} bytes where {size} belong", DAMAGE_FIX)
+    return whole
+
+
+def _check(path: Path, header: Header, size: int) -> None:
+    check_count(path, header.count, size, MIN_BYTES_PER_SPLAT)
+    if header.degree > 4 or header.fraction_bits > 23:
+        raise FormatError(path, f"says degree {header.degree}, {header.fraction_bits} bits of fraction", DAMAGE_FIX)
+
+
+def _records(data: bytes) -> tuple[tuple[int, bytes], ...]:
+    """Extensions by number; a record that is cut off ends them, as in the format's own reader."""
+    found, at = [], 0
+    while at + RECORD_STRUCT.size <= len(data):
+        kind, size = RECORD_STRUCT.unpack_from(data, at)
+        at += RECORD_STRUCT.size + size
+        if at > len(data):
+            break
+        found.append((kind, data[at - size : at]))
+    return tuple(found)
+
+
+def pack(header: Header, parts: Sequence[Part]) -> bytes:
+    """A file of version 3 or 4."""
+    records = b"".join(RECORD_STRUCT.pack(kind, len(data)) + data for kind, data in header.extensions)
+    flags = ANTIALIASED_FLAG * header.antialiased | EXTENDED_FLAG * bool(records)
+    about = (MAGIC, header.version, header.count, header.degree, header.fraction_bits, flags)
+    if header.version < NEWEST_VERSION:
+        return _gzip(b"".join((LEGACY_STRUCT.pack(*about, 0), *parts, records)))
+    held = [part for part in parts if len(part)]
+    threads = torch.get_num_threads()
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=threads if threads > 1 else 0)
+    streams = [compressor.compress(part) for part in held]
+    table = b"".join(STREAM_STRUCT.pack(len(s), len(part)) for s, part in zip(streams, held, strict=True))
+    return b"".join((PLAIN_STRUCT.pack(*about, len(held), PLAIN_STRUCT.size + len(records)), records, table, *streams))
+
+
+def _gzip(data: bytes) -> bytes:
+    """One gzip member, its blocks deflate side by side, each looking back into the one before (as pigz does)."""
+
+    def deflate(start: int) -> bytes:
+        dictionary = data[max(0, start - DEFLATE_WINDOW) : start]
+        compressor = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+        last = start + DEFLATE_BLOCK >= len(data)
+        return compressor.compress(data[start : start + DEFLATE_BLOCK]) + compressor.flush(
+            zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
+        )
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        blocks = list(pool.map(deflate, range(0, len(data), DEFLATE_BLOCK)))
+    ends = struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
+    return b"".join((b"\x1f\x8b\x08\0\0\0\0\0\0\xff", *blocks, ends))
+
+
+def sniff(path: Path) -> bool:
+    """Whether the file begins as version 4, or is gzip that begins as an older one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 10)
+        return head.startswith(MAGIC) or (
+            head.startswith(b"\x1f\x8b") and zlib.decompressobj(31).decompress(head, 4) == MAGIC
+        )
+    except (OSError, zlib.error):
+        return False
+
+
+def read(path: Path, frame: SpzFrame = "rub") -> Splats:
+    """Splats in the file's frame; `frame` says how that lies in a `.ply`'s, which is the world's."""
+    header, parts = unpack(path)
+    axes = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
+    positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
+    rows = lambda values: torch.from_numpy(values.astype(np.float32)).view(header.count, -1)  # noqa: E731
+    columns = {
+        "means": _positions(positions, header),
+        "quaternions": _rotations(rotations, header),
+        "log_scales": rows(scales).div_(16).sub_(10),
+        "logits": logits_from_bytes(alphas),
+        "sh_dc": rows(colours).div_(255).sub_(0.5).div_(SH_DC_SCALE)[:, None],
+        "sh_rest": rows(harmonics).sub_(128).div_(128).view(header.count, -1, 3),
+    }
+    provenance = {"format": "spz", "version": header.version, "spz_frame": "ply" if axes == RDF else "rub"}
+    if axes not in (RDF, RUB):
+        provenance["spz_frame"] = f"axes {axes}"
+    place = _ply_from(axes)
+    return splats_from_columns(columns, place, mip=header.antialiased, provenance=provenance)
+
+
+def _axes_of(path: Path, header: Header) -> int:
+    """The record's axes; RUB where there is none, or it says nothing. FormatError for mirrored ones."""
+    named = [data for kind, data in header.extensions if kind == AXES_RECORD and len(data) >= 4]
+    axes = struct.unpack_from("<I", named[-1])[0] if named else RUB
+    axes = axes or RUB
+    if axes > 16 or np.linalg.det(_matrix(axes)) < 0:
+        raise FormatError(
+            path,
+            f"names the axes {axes}, a mirror image of a .ply's",
+            "say which: rub or ply",
+        )
+    return axes
+
+
+def _matrix(axes: int) -> np.ndarray:
+    """RDF from the axes that a number names: bits say right, up, front; above 8 the second is front, the third up."""
+    number = axes - 1
+    right, down = 1.0 if number & 1 else -1.0, -1.0 if number & 2 else 1.0
+    front = 1.0 if bool(number & 4) == (number < 8) else -1.0
+    return np.array([[right, 0, 0], [0, down, 0], [0, 0, front]] if number < 8 else
+                    [[right, 0, 0], [0, 0, down], [0, front, 0]])  # fmt: skip
+
+
+def _ply_from(axes: int) -> Similarity:
+    return Similarity(tuple(map(tuple, _matrix(axes).tolist())))
+
+
+def _positions(data: np.ndarray, header: Header) -> Tensor:
+    if header.version == 1:
+        return torch.from_numpy(data.view("<f2").astype(np.float32)).view(-1, 3)
+    wide = np.zeros((3 * header.count, 4), np.uint8)
+    wide[:, 1:] = data.reshape(-1, 3)  # the high bytes, so that the sign is that of the word
+    return torch.from_numpy(wide.view("<i4") >> 8).view(-1, 3) * 2.0**-header.fraction_bits
+
+
+def _rotations(data: np.ndarray, header: Header) -> Tensor:
+    """w x y z."""
+    if header.version < 3:
+        three = torch.from_numpy(data.reshape(-1, 3).astype(np.float32)).div_(127.5).sub_(1)
+        return torch.cat([(1 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt(), three], 1)
+    words = torch.from_numpy(data.view("<u4").astype(np.int64))
+    turns = torch.stack([words >> shift for shift in (20, 10, 0)], -1)
+    sizes = (turns & 511).float() / 511
+    return decode_smallest_three(words >> 30 & 3, torch.where((turns & 512) != 0, -sizes, sizes)).roll(1, -1)
+
+
+def write(representation: Representation, path: Path, frame: SpzFrame = "rub", version: int = DEFAULT_VERSION) -> None:
+    """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
+    assert isinstance(representation, Splats)
+    axes = RDF if frame == "ply" else RUB
+    scene = representation if frame == "ply" else representation.turned_view("ydown")
+    columns = columns_to_write(scene, path, 4, _ply_from(axes).inverse())
+    far = float(columns["means"].abs().max()) if len(columns["means"]) else 0.0
+    bits = (
+        FRACTION_BITS if far * 2.0**FRACTION_BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
+    )
+    if bits < 0:
+        raise FormatError(path, f"cannot hold positions as far as {far:.3g}", "scale the scene down")
+    records = ((AXES_RECORD, struct.pack("<I", axes)),) if frame == "auto" else ()
+    count, degree = len(representation), representation.config.degree
+    header = Header(version, count, degree, bits, representation.config.mip, records)
+    data = pack(header, _parts(columns, bits))
+    with atomic_write(path) as place:
+        place.write_bytes(data)
+
+
+def _parts(columns: dict[str, Tensor], bits: int) -> Sequence[Part]:
+    """Positions, alphas, colours, scales, rotations, harmonics."""
+    steps = (columns["means"] * 2.0**bits).round_().int().contiguous().numpy().astype("<i4", copy=False)
+    light = columns["sh_dc"] * SH_DC_SCALE + 0.5
+    largest, three = encode_smallest_three(columns["quaternions"].roll(-1, -1))
+    turns = (quantise(three.abs(), 511).int() | (three < 0).int() << 9).numpy().astype(np.uint32)
+    words = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
+    parts = (
+        steps.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3],
+        quantise(torch.sigmoid(columns["logits"]), 255).byte().numpy(),
+        quantise(light, 255).byte().numpy(),
+        ((columns["log_scales"] + 10) * 16).round_().clamp_(0, 255).byte().numpy(),
+        words.astype("<u4", copy=False),
+        _harmonics(columns["sh_rest"]),
+    )
+    return [part.tobytes() for part in parts]
+
+
+def _harmonics(values: Tensor) -> np.ndarray:
+    """Middles of 32 or 16 steps over [-1, 1]."""
+    step = torch.full((values.shape[1], 1), 16.0)
+    step[:3] = STEPS[1]
+    return quantise_in_blocks(values, lambda rest: rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255))
