@@ -11,7 +11,8 @@ from engines.assets import PLACE, STYLES, asset, ball, coloured
 
 from volkit.io import FormatError, load, save
 from volkit.io.meshes.asset import Asset, Style
-from volkit.io.meshes.gltf_reader import pack_glb, parse_gltf
+from volkit.io.meshes.gltf_reader import parse_gltf
+from volkit.io.meshes.gltf_writer import pack_glb
 from volkit.io.meshes.writer import WRITERS, write_asset
 from volkit.representations import Mesh
 
@@ -142,8 +143,8 @@ def test_all_files_or_none(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("style", "suffix", "said"), [
-    (Style("godot", draco=True), ".glb", "godot reads no glTF with draco"),
-    (Style(draco=True, quantize=True), ".glb", "Draco quantizes by itself"),
+    (Style("godot", draco=True), ".glb", "godot cannot read glTF with draco"),
+    (Style(draco=True, quantize=True), ".glb", "Draco quantizes already"),
     (Style(texture_format="webp"), ".usdz", "PNG and JPEG"), (Style(), ".fbx", "not written as '.fbx'"),
     (Style(draco=True), ".obj", "are glTF's"), (Style(quantize=True), ".stl", "are glTF's"),
 ])  # fmt: skip

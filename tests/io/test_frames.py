@@ -100,7 +100,7 @@ def test_a_circle_is_level(tmp_path):
     [
         ("import os; os.abort()", 60.0, "crashes"),
         ("while input(): print('\"crashed\"', flush=True)", 60.0, ": crashed"),
-        ("import time; time.sleep(60)", 0.2, "does not come to an end"),
+        ("import time; time.sleep(60)", 0.2, "does not finish"),
     ],
 )
 def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, seconds, said):
@@ -127,9 +127,9 @@ def test_one_child_tries_many_files_and_survives_bad_ones(tmp_path):
     for name in ("probe.py", "good", "greedy"):
         (tmp_path / name).write_text(PROBE)
     trial = Sandbox("a library", tmp_path / "probe.py", 60.0)
-    trial.ask(tmp_path / "good", 256 << 20)
+    trial.check(tmp_path / "good", 256 << 20)
     child = trial._child
     with pytest.raises(ValueError, match="a library: MemoryError"):
-        trial.ask(tmp_path / "greedy", 256 << 20)
-    trial.ask(tmp_path / "good", 256 << 20)
+        trial.check(tmp_path / "greedy", 256 << 20)
+    trial.check(tmp_path / "good", 256 << 20)
     assert trial._child is child

@@ -113,7 +113,7 @@ def test_other_grids_alone_are_named(segments, tmp_path):
     for said in parts[1::4]:
         said["name_size"] = 7
     parts[2] = b"another"
-    with pytest.raises(FormatError, match="holds the grids another, other, and no density"):
+    with pytest.raises(FormatError, match="holds the grids another, other, but no density"):
         load(stored(tmp_path, *parts))
 
 
@@ -121,7 +121,7 @@ def test_two_grids_without_a_name_are_not_one(segments, tmp_path):
     parts = [part for header, said, _, grid, _ in segments for part in (header, said, b"\0", grid)]
     for said in parts[1::4]:
         said["name_size"] = 1
-    with pytest.raises(FormatError, match="and no density"):
+    with pytest.raises(FormatError, match="but no density"):
         load(stored(tmp_path, *parts))
 
 

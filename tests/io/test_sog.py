@@ -174,7 +174,7 @@ def test_names_do_not_lead_elsewhere(tmp_path, name):
     meta = json.loads((tmp_path / "meta.json").read_text())
     meta["quats"]["files"] = [name]
     (tmp_path / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(FormatError, match=r"no file of its own folder"):
+    with pytest.raises(FormatError, match=r"which is not in its folder"):
         load(tmp_path / "meta.json")
 
 

@@ -149,7 +149,7 @@ def test_the_command_line_names_the_frame(tmp_path, capsys):
 def test_bombs_are_refused_before_they_unpack(tmp_path):
     head = struct.pack("<4sIIBBBB", b"NGSP", 3, 1 << 24, 0, 12, 0, 0)
     (tmp_path / "a.spz").write_bytes(gzip.compress(head + bytes(1 << 24)))
-    with pytest.raises(FormatError, match="promises 16777216 splats"):
+    with pytest.raises(FormatError, match="claims 16777216 splats"):
         load(tmp_path / "a.spz")
     data = bytearray(_plain(4))
     start = 32 + 12 + 5 * 16

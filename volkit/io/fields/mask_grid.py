@@ -1,7 +1,7 @@
-"""Masks at the corners of a grid as the occupancy bits of a field, and back.
+"""Masks at the corners of a grid, to and from the occupancy bits of a field.
 
-TensoRF's alpha mask is one, svox2's links and DVGO's mask are others: bits [z, y, x] at corners that span a box of
-their own, beyond which the outermost count; a point counts where any of the 8 corners about it is set.
+Such are TensoRF's alpha mask, svox2's links and DVGO's mask: bits [z, y, x] at corners that span a box of their own,
+extended beyond it by the outermost ones. A point is occupied where any of the 8 corners around it is set.
 """
 
 from functools import lru_cache
@@ -19,7 +19,7 @@ __all__ = ["mask_from_occupancy", "occupancy_from_mask"]
 def occupancy_from_mask(
     mask: Bool[Tensor, "z y x"], box: Float[Tensor, "2 3"], domain: Domain
 ) -> UInt8[Tensor, " byte"]:
-    """Mark every cell that holds a point which counts: sums over boxes of corners, by one integral volume."""
+    """Set every cell with an occupied point, by sums over boxes of corners in an integral volume."""
     if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
         raise ValueError("its alpha mask has no box")
     sizes = torch.tensor(mask.shape).flip(0)
@@ -39,7 +39,7 @@ def occupancy_from_mask(
 def mask_from_occupancy(
     occupancy: UInt8[Tensor, " byte"], domain: Domain
 ) -> tuple[tuple[int, ...], np.ndarray, Float[Tensor, "2 3"]]:
-    """Shape, packed bits and box of a mask with one corner in the middle of every cell: none that holds is lost."""
+    """Shape, packed bits and box of a mask with a corner at the centre of every cell, so that no cell is lost."""
     side = OCCUPANCY_RESOLUTION
     dense = torch.zeros(side**3, dtype=torch.bool)
     dense[_morton_order()] = unpack_bits(occupancy.cpu())
@@ -50,7 +50,7 @@ def mask_from_occupancy(
 
 @lru_cache
 def _morton_order() -> Int[Tensor, " cell"]:
-    """Index into a flat [x, y, z] grid of every cell in Morton order."""
+    """Index into a flat [x, y, z] grid, for every cell in Morton order."""
     x, y, z = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3)).unbind(-1)
     return (x * OCCUPANCY_RESOLUTION + y) * OCCUPANCY_RESOLUTION + z
 

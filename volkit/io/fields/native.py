@@ -1,4 +1,4 @@
-"""Our own file: safetensors with every tensor in its published layout and one JSON header."""
+"""volkit's own format: safetensors with every tensor in its published layout, and one JSON header."""
 
 import math
 from dataclasses import is_dataclass
@@ -20,12 +20,12 @@ __all__ = ["read", "sniff", "write"]
 
 HEADER_KEY = "volkit"
 SCHEMA = 1
-CAPTURE_PREFIX = "capture/"  # names of camera tensors; no parameter name holds a slash
+CAPTURE_PREFIX = "capture/"  # of the names of camera tensors; names of parameters have no slash
 CAMERA_TENSORS = ("world_from_camera", "intrinsics", "size", "coefficients", "time")
-SAFETENSORS_START = b'{"'  # of the header, which follows its length in 8 bytes
-MAX_NEW_VALUES = 1 << 28  # what a config may build beyond what its file holds (1 GB of float32)
-MAX_SCENES = 1 << 10  # that one point may be asked of
-MAX_DEPTH = 32  # of wrappers around wrappers
+SAFETENSORS_START = b'{"'  # of the header, after its length in 8 bytes
+MAX_NEW_VALUES = 1 << 28  # that a config may allocate beyond what its file holds: 1 GiB of float32
+MAX_SCENES = 1 << 10  # that one query may reach
+MAX_DEPTH = 32  # of nested wrappers
 DISTIL_FIX = "distil it into a kind that has a configuration, such as hash_grid"
 
 
@@ -40,7 +40,7 @@ def sniff(path: Path) -> bool:
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Write every tensor, placement, domain, capture and provenance; of a wrapper its parts too, each once."""
+    """Write every tensor, placement, domain, capture and provenance; the parts of a wrapper too, each once."""
     parts = _collect_parts(representation)
     numbers = {id(part): index for index, part in enumerate(parts)}
     rows = [_describe(path, scene, numbers) for scene in (*parts, representation)]
@@ -50,7 +50,7 @@ def write(representation: Representation, path: Path) -> None:
         try:
             _check_parts(rows)
         except ValueError as error:
-            raise FormatError(path, f"cannot hold it: {error}", DISTIL_FIX) from error
+            raise FormatError(path, f"cannot hold this scene: {error}", DISTIL_FIX) from error
         header["scenes"] = rows[:-1]
     for index, part in enumerate(parts):
         tensors |= {f"{index}/{name}": tensor for name, tensor in _tensors(part).items()}
@@ -58,15 +58,17 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def read(path: Path) -> Representation:
-    """Rebuild what was written, bit for bit; FormatError for damaged, hostile, newer and foreign files."""
+    """Read what was written, bit for bit; FormatError for damaged, hostile, newer and foreign files."""
     header = read_header(path, HEADER_KEY)
     if not isinstance(header, dict):
-        raise FormatError(path, "is no file of ours: it has no 'volkit' header", "convert it with the tool it is from")
+        raise FormatError(path, "has no 'volkit' header", "export it from the program that wrote it")
     if header.get("schema") != SCHEMA:
-        raise FormatError(path, f"has schema {header.get('schema')!r}, known is {SCHEMA}", "use the version that wrote")
+        raise FormatError(
+            path, f"has schema {header.get('schema')!r}, only {SCHEMA} is supported", "use the version that wrote it"
+        )
     described = header.get("scenes", [])
     if not isinstance(described, list) or not all(isinstance(row, dict) for row in described):
-        raise FormatError(path, "is damaged or hostile: its scenes are no table", "write or copy it again")
+        raise FormatError(path, "is damaged or hostile: its scenes are not a table", "write or copy it again")
     rows = [*described, header]
     classes = [_class_of(path, row.get("kind")) for row in rows]
     try:
@@ -83,7 +85,7 @@ def read(path: Path) -> Representation:
 
 
 def _collect_parts(scene: Representation) -> list[Representation]:
-    """All parts of a wrapper and of its parts, each once, after the parts that it is made of."""
+    """All parts of a wrapper, recursively, each once and after its own parts."""
     found: dict[int, Representation] = {}
     for part in scene.parts:
         for inner in (*_collect_parts(part), part):
@@ -120,28 +122,30 @@ def _class_of(path: Path, kind: Any) -> Any:
         return config_class(str(kind))
     except ValueError as error:
         raise FormatError(
-            path, f"holds the unknown kind {str(kind)[:40]!r}", f"known: {', '.join(kinds())}; or install what wrote it"
+            path,
+            f"holds the unknown kind {str(kind)[:40]!r}",
+            f"known: {', '.join(kinds())}; or install the package that wrote it",
         ) from error
 
 
 def _check_parts(rows: list[dict[str, Any]]) -> None:
-    """ValueError unless scenes are made of scenes before them, and of no more than can be asked."""
+    """Raise ValueError unless every scene consists of scenes before it, and the whole stays within the limits."""
     sizes: list[int] = []
     depths: list[int] = []
     for index, row in enumerate(rows):
         parts = row.get("parts", [])
         if not isinstance(parts, list) or not all(type(part) is int and 0 <= part < index for part in parts):
-            raise ValueError("a scene of it is made of scenes that are not there")
+            raise ValueError("one of its scenes refers to parts that do not exist")
         sizes.append(1 + sum(sizes[part] for part in parts))
         depths.append(1 + max((depths[part] for part in parts), default=0))
-    if sizes[-1] > MAX_SCENES:  # a scene of two, twice, twice again, ... would be asked for ever
-        raise ValueError(f"every point would be asked of {sizes[-1]} scenes, at most {MAX_SCENES} are supported")
+    if sizes[-1] > MAX_SCENES:  # doubling at every level would make a query endless
+        raise ValueError(f"every query would reach {sizes[-1]} scenes, at most {MAX_SCENES} are supported")
     if depths[-1] > MAX_DEPTH:
-        raise ValueError(f"its wrappers are {depths[-1]} deep, at most {MAX_DEPTH} are supported")
+        raise ValueError(f"its wrappers are nested {depths[-1]} deep, at most {MAX_DEPTH} are supported")
 
 
 def _unshare_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of what shares memory with another of them, as views of one scene do: files hold each by itself."""
+    """Copy tensors that share memory with an earlier one, as those of views do: safetensors refuses them."""
     storages: set[int] = set()
     found = {}
     for name, tensor in tensors.items():
@@ -152,13 +156,13 @@ def _unshare_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _split_by_scene(tensors: dict[str, Tensor], parts: int) -> list[dict[str, Tensor]]:
-    """The tensors of each part, then those of the whole; ValueError for those of a part that is not there."""
+    """The tensors of each part, then those of the whole; ValueError where the part does not exist."""
     found: list[dict[str, Tensor]] = [{} for _ in range(parts + 1)]
     for name, tensor in tensors.items():
         number, _, rest = name.partition("/")
         if number.isdecimal() and rest:
             if int(number) >= parts:
-                raise ValueError(f"'{name[:60]}' is of no scene of its table")
+                raise ValueError(f"'{name[:60]}' belongs to a part that does not exist")
             found[int(number)][rest] = tensor
         else:
             found[-1][name] = tensor
@@ -209,7 +213,7 @@ def _build(config: Any, domain: Domain, own: dict[str, Tensor]) -> Representatio
     held = sum(tensor.numel() for tensor in own.values())
     wanted = _count_values(config, domain)
     if wanted > 4 * held + MAX_NEW_VALUES:
-        raise ValueError(f"its config asks for {wanted} values, the file holds {held}")
+        raise ValueError(f"its config needs {wanted} values, the file holds {held}")
     representation = config.build(domain, torch.Generator())
     expected = representation.state_dict()
     for name, tensor in own.items():
@@ -221,13 +225,13 @@ def _build(config: Any, domain: Domain, own: dict[str, Tensor]) -> Representatio
 
 
 def _count_values(config: Any, domain: Domain) -> int:
-    """How many values a config builds, found without memory: a few bytes of it must not ask for more than fits."""
+    """Number of values that a config allocates, counted without allocating: a tiny file must not exhaust memory."""
     try:
         with torch.device("meta"):
             shadow = config.build(domain, torch.Generator())
     except (RuntimeError, NotImplementedError) as error:
         if "meta" in str(error):
-            return 0  # analytic scenes read values while they are built; they have no parameters
+            return 0  # analytic scenes read values while building, and have no parameters
         raise
     return sum(tensor.numel() for tensor in shadow.state_dict().values())
 
@@ -251,7 +255,7 @@ def _capture(header: Any, tensors: dict[str, Tensor]) -> Capture | None:
     if header is None:
         return None
     if not isinstance(header, dict):
-        raise ValueError("its capture is not a table of values")
+        raise ValueError("its capture is not a JSON object")
     members = {name: tensors.get(CAPTURE_PREFIX + name) for name in CAMERA_TENSORS}
     pose, intrinsics, size = (members[name] for name in CAMERA_TENSORS[:3])
     if pose is None or intrinsics is None or size is None:

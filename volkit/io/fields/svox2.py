@@ -1,7 +1,7 @@
 """Grids of sxyu/svox2 (Plenoxels, `.npz`), read and written.
 
-Facts: `svox2/svox2.py` of that project, `SparseGrid.save`, `load`, `world2grid` and `sample`. Negative links are empty
-voxels; grids that were on a GPU hold distances to the next full one there.
+Source: that project's `svox2/svox2.py`, `SparseGrid.save`, `load`, `world2grid` and `sample`. Negative links are empty
+voxels; after training on a GPU they encode the distance to the next full one.
 """
 
 import json
@@ -25,28 +25,28 @@ __all__ = ["read", "sniff", "write"]
 
 ARRAYS = ("radius", "center", "links", "density_data", "sh_data", "data", "basis_type", "basis_data")
 BACKGROUND_ARRAY = "background_data"
-NOTES_ARRAY, OCCUPANCY_ARRAY = "volkit_notes", "volkit_occupancy"  # our arrays beside those that the project reads
+NOTES_ARRAY, OCCUPANCY_ARRAY = "volkit_notes", "volkit_occupancy"  # our arrays, which svox2 ignores
 SH_BASIS = 1  # basis_type of spherical harmonics
 MAX_HALF = 65504.0
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is an archive with links and the data that they lead to."""
+    """Whether the file is an archive with links and voxel data."""
     names = array_names(path)
     return "links" in names and bool(names & {"density_data", "data"})
 
 
 def read(path: Path) -> Representation:
-    """Links, densities and harmonics as kind `voxels`, in the file's own frame; occupancy is where matter is."""
+    """Links, densities and harmonics as kind `voxels`, in the file's own frame."""
     if BACKGROUND_ARRAY in array_names(path):
-        raise FormatError(path, "has a background of spheres, which is not supported", "train without a background")
+        raise FormatError(path, "has a background model, which is not supported", "train without a background")
     arrays = read_arrays(path, (*ARRAYS, NOTES_ARRAY, OCCUPANCY_ARRAY))
     with format_errors(path, "svox2"):
         return _field(arrays)
 
 
 def write(representation: Representation, path: Path) -> None:
-    """What `SparseGrid.load` reads: harmonics at half precision, as the project stores them."""
+    """Write what `SparseGrid.load` reads, with harmonics at half precision as svox2 stores them."""
     assert isinstance(representation, Voxels)
     field = representation
     if field.domain.contracted:
@@ -55,7 +55,7 @@ def write(representation: Representation, path: Path) -> None:
         raise FormatError(path, "cannot hold these colours at half precision", "fit them with smaller rates")
     notes = {
         "frame": dataclass_to_json(field.world_from_local),
-        "box": dataclass_to_json(field.domain),  # which the project keeps as float32
+        "box": dataclass_to_json(field.domain),  # svox2 rounds it to float32
         "provenance": dict(field.provenance),
     }
     arrays = {
@@ -75,7 +75,7 @@ def write(representation: Representation, path: Path) -> None:
 def _field(arrays: dict[str, np.ndarray]) -> Voxels:
     kind = int(arrays["basis_type"]) if "basis_type" in arrays else SH_BASIS
     if kind != SH_BASIS or ("basis_type" not in arrays and "basis_data" in arrays):
-        raise ValueError(f"its colours have basis {kind}; spherical harmonics ({SH_BASIS}) are supported")
+        raise ValueError(f"its colours have basis {kind}; only spherical harmonics ({SH_BASIS}) are supported")
     density, sh = arrays.get("density_data"), arrays.get("sh_data")
     if "data" in arrays:
         density, sh = np.split(arrays["data"], [1], -1)
@@ -87,7 +87,7 @@ def _field(arrays: dict[str, np.ndarray]) -> Voxels:
     config = VoxelsConfig(resolution=max(links.shape), start=2, doublings=(), sh_degree=degree)
     field = Voxels(config, _box(arrays))
     if sh.shape[1] != field.sh_data.shape[1] or density.shape[1] != 1:
-        raise ValueError(f"its colours have {sh.shape[1]} values, which are no harmonics of three channels")
+        raise ValueError(f"its colours have {sh.shape[1]} values, which fit no degree of harmonics in three channels")
     tensors = {"links": links, "density_data": density, "sh_data": sh, "occupancy": field.occupancy}
     field.load_state_dict(tensors)
     field.check()
@@ -108,10 +108,10 @@ def _box(arrays: dict[str, np.ndarray]) -> Domain:
 
 
 def _occupancy(field: Voxels, own: np.ndarray | None) -> Tensor:
-    """Our bits where the file has them, else every cell that a voxel with density reaches into."""
+    """Our bits where the file has them, else all cells within reach of a voxel with density."""
     if own is not None:
         if own.dtype != np.uint8 or own.shape != tuple(field.occupancy.shape):
-            raise ValueError("its occupancy has another size")
+            raise ValueError("its occupancy has the wrong size")
         return torch.from_numpy(own.copy())
     full = torch.zeros(field.links.shape, dtype=torch.bool)
     held = field.links >= 0
@@ -122,9 +122,9 @@ def _occupancy(field: Voxels, own: np.ndarray | None) -> Tensor:
 
 
 def _restore_own(field: Voxels, notes: Any) -> Voxels:
-    """The field as our writer noted it."""
+    """Restore what our writer stored beside svox2's arrays."""
     if not isinstance(notes, dict):
-        raise ValueError("its notes are no table of values")
+        raise ValueError("its notes are not a JSON object")
     provenance = notes.get("provenance")
     return field.view(
         domain=dataclass_from_json(Domain, notes.get("box")),
@@ -134,14 +134,14 @@ def _restore_own(field: Voxels, notes: Any) -> Voxels:
 
 
 def _numbers(name: str, array: np.ndarray, axes: int) -> Tensor:
-    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused
+    with np.errstate(over="ignore"):  # what overflows float32 becomes infinite, and is refused below
         values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     if values.dim() != axes or not bool(torch.isfinite(values).all()):
-        raise ValueError(f"its '{name}' is no table of finite numbers")
+        raise ValueError(f"its '{name}' is not a table of finite numbers")
     return values
 
 
 def _integers(array: np.ndarray) -> np.ndarray:
     if array.ndim != 3 or array.dtype.kind not in "iu" or min(array.shape) < 2:
-        raise ValueError("its 'links' are no grid of rows")
+        raise ValueError("its 'links' are not a grid of row numbers")
     return array

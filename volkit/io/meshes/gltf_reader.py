@@ -1,8 +1,8 @@
-"""glTF as it is first seen: the scene's triangles in place, no solids, no coarser levels, with their looks.
+"""glTF files, read as they are drawn: the scene's triangles in place, without colliders and coarser levels.
 
-Read: both forms, data in URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, mesh_nodes
-textures (KHR_texture_transform), second sets of uv, factors, linear vertex colours, roughness and metalness. Lost:
-light, motion, sparse parts.
+Read: `.glb` and `.gltf`, data URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, texture
+transforms (KHR_texture_transform), second uv sets, factors, linear vertex colours, metallic-roughness. Lost: lights,
+animation, sparse accessors.
 """
 
 import base64
@@ -23,7 +23,7 @@ from volkit.files.errors import FormatError, read_start
 from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
 from volkit.io.meshes.engines import hidden_names
 
-__all__ = ["GltfReader", "gltf_json_head", "pack_glb", "parse_gltf", "read_gltf_parts", "read_uri"]
+__all__ = ["GltfReader", "gltf_json_head", "parse_gltf", "read_gltf_parts", "read_uri"]
 
 
 HEAD_BYTES = 1 << 20
@@ -33,19 +33,11 @@ COMPONENT_TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint1
 ACCESSOR_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 DRACO = "KHR_draco_mesh_compression"
 READ_EXTENSIONS = ("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", DRACO, "MSFT_lod")
-MAX_NODE_DEPTH = 64  # nodes in nodes; a file whose nodes go round has no end
-
-
-def pack_glb(tree: dict[str, Any], blob: bytes) -> bytes:
-    """The binary form: header, JSON_CHUNK padded by spaces, buffer padded by zeros."""
-    text = json.dumps(tree, separators=(",", ":")).encode()
-    chunks = [(JSON_CHUNK, text + b" " * (-len(text) % 4)), (BINARY_CHUNK, blob + bytes(-len(blob) % 4))]
-    body = b"".join(struct.pack("<II", len(data), kind) + data for kind, data in chunks)
-    return struct.pack("<III", MAGIC, 2, 12 + len(body)) + body
+MAX_NODE_DEPTH = 64  # nested nodes; a cycle of nodes would never end
 
 
 def parse_gltf(path: Path) -> tuple[dict[str, Any], list[bytes]]:
-    """The tree and its buffers, of either form; ValueError or KeyError where it is damaged."""
+    """The JSON tree and the buffers of a `.glb` or `.gltf`; ValueError or KeyError where it is damaged."""
     data = path.read_bytes()
     text, blob = _chunks(data) if data[:4] == b"glTF" else (data, b"")
     tree = json.loads(text)
@@ -55,7 +47,7 @@ def parse_gltf(path: Path) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def gltf_json_head(path: Path) -> bytes:
-    """The first megabyte of the tree's text, of either form; nothing where the file is no glTF."""
+    """The first megabyte of the JSON of a `.glb` or `.gltf`; empty where the file is not glTF."""
     head = read_start(path, HEAD_BYTES)
     if head[:4] == b"glTF":
         return head[20 : 20 + int.from_bytes(head[12:16], "little")]
@@ -63,7 +55,7 @@ def gltf_json_head(path: Path) -> bytes:
 
 
 def read_uri(path: Path, uri: str) -> bytes:
-    """What a URI of the glTF at `path` names: data in the URI itself, or a file beside it."""
+    """The bytes that a URI in the glTF at `path` names: data in the URI itself, or a file beside it."""
     if uri.startswith("data:"):
         try:
             return base64.b64decode(uri.partition(",")[2], validate=True)
@@ -78,28 +70,28 @@ def read_uri(path: Path, uri: str) -> bytes:
 def _chunks(data: bytes) -> tuple[bytes, bytes]:
     _, version, length = struct.unpack_from("<III", data)
     if version != 2 or length > len(data):
-        raise ValueError(f"version {version}, {length} bytes promised and {len(data)} there")
+        raise ValueError(f"version {version}, {length} bytes announced and {len(data)} present")
     found, at = {}, 12
     while at + 8 <= length:
         size, kind = struct.unpack_from("<II", data, at)
-        found.setdefault(kind, data[at + 8 : at + 8 + size])  # a second chunk of a kind has no meaning
+        found.setdefault(kind, data[at + 8 : at + 8 + size])  # further chunks of a type are ignored
         at += 8 + size
     return found.get(JSON_CHUNK, b""), found.get(BINARY_CHUNK, b"")
 
 
 def read_gltf_parts(path: Path) -> list[Any]:
-    """One of trimesh's meshes for each primitive that is seen, in the file's frame."""
+    """A `trimesh.Trimesh` for each primitive that is drawn, in the file's frame."""
     tree, buffers = parse_gltf(path)
     for needed in tree.get("extensionsRequired", ()):
         if needed not in READ_EXTENSIONS and not needed.startswith("KHR_materials_"):
             raise FormatError(path, f"needs {needed}, which is not read here", "export it without")
     if DRACO in tree.get("extensionsRequired", ()) and find_spec("DracoPy") is None:
-        raise FormatError(path, "is draco by Draco, and DracoPy is not installed", advice("mesh", "DracoPy"))
+        raise FormatError(path, "is compressed by Draco, and DracoPy is not installed", advice("mesh", "DracoPy"))
     return GltfReader(path, tree, buffers).parts()
 
 
 class GltfReader:
-    """Access to a tree and its buffers; ValueError, KeyError or the like where they are damaged."""
+    """Access to the tree and its buffers; ValueError, KeyError or the like where they are damaged."""
 
     def __init__(self, path: Path, tree: dict[str, Any], buffers: list[bytes]) -> None:
         self.path, self.tree, self.buffers = path, tree, buffers
@@ -107,13 +99,11 @@ class GltfReader:
     def parts(self) -> list[Any]:
         tree = self.tree
         scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
-        mesh_nodes = [
-            found for root in scene.get("nodes", ()) for found in self.mesh_nodes(root, np.eye(4), MAX_NODE_DEPTH)
-        ]
-        hidden = hidden_names([tree["nodes"][number].get("name", "") for number, _ in mesh_nodes])
-        shown = [
-            (tree["nodes"][n], to_file) for n, to_file in mesh_nodes if tree["nodes"][n].get("name", "") not in hidden
-        ]
+        roots = scene.get("nodes", ())
+        placed = [node for root in roots for node in self.mesh_nodes(root, np.eye(4), MAX_NODE_DEPTH)]
+        nodes = [(tree["nodes"][number], to_file) for number, to_file in placed]
+        hidden = hidden_names([node.get("name", "") for node, _ in nodes])
+        shown = [(node, to_file) for node, to_file in nodes if node.get("name", "") not in hidden]
         return [
             self._part(primitive, to_file)
             for node, to_file in shown
@@ -122,7 +112,7 @@ class GltfReader:
         ]
 
     def mesh_nodes(self, number: int, to_file: np.ndarray, depth: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Nodes with meshes, and where they are."""
+        """Indices of the nodes with meshes below a node, and their transforms [4, 4]."""
         if not depth:
             raise ValueError(f"nodes are nested more than {MAX_NODE_DEPTH} deep")
         node = self.tree["nodes"][number]
@@ -141,26 +131,20 @@ class GltfReader:
         arrays = self.arrays(primitive)
         corners = arrays["POSITION"] @ to_file[:3, :3].T + to_file[:3, 3]
         faces = _triangles(arrays.get("indices", np.arange(len(corners))).reshape(-1), primitive.get("mode", 4))
-        if np.linalg.det(to_file[:3, :3]) < 0:  # a mirror turns faces inside out
+        if np.linalg.det(to_file[:3, :3]) < 0:  # a mirror image turns faces inside out
             faces = faces[:, ::-1]
         material = self.tree["materials"][primitive["material"]] if "material" in primitive else {}
         specular_glossiness = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
         surface = material.get("pbrMetallicRoughness", {})
         factor = np.array(surface.get("baseColorFactor") or specular_glossiness.get("diffuseFactor") or [1.0] * 4)
-        slot, metallic_roughness = (
-            surface.get("baseColorTexture") or specular_glossiness.get("diffuseTexture"),
-            self._metallic_roughness(surface),
-        )
+        slot = surface.get("baseColorTexture") or specular_glossiness.get("diffuseTexture")
+        metallic_roughness = self._metallic_roughness(surface)
         image = self._image(slot["index"], factor) if slot else None
-        if (
-            slot is None and metallic_roughness is not None and "COLOR_0" not in arrays
-        ):  # one colour, as a picture of one texel
+        # A material of one colour becomes a texture of one texel.
+        if slot is None and metallic_roughness is not None and "COLOR_0" not in arrays:
             slot, image = surface.get("metallicRoughnessTexture", {}), Image.fromarray(_srgb_bytes(factor[None, None]))
-        uv = (
-            arrays.get(f"TEXCOORD_{_texture_transform(slot).get('texCoord', slot.get('texCoord', 0))}")
-            if slot
-            else None
-        )
+        channel = _texture_transform(slot).get("texCoord", slot.get("texCoord", 0)) if slot else None
+        uv = arrays.get(f"TEXCOORD_{channel}")
         if uv is None and slot == {}:
             uv = np.zeros((len(corners), 2))
         if slot is not None and uv is not None:
@@ -171,7 +155,7 @@ class GltfReader:
         return trimesh.Trimesh(corners, faces, vertex_colors=_srgb_bytes(light[:, :4] * factor), process=False)
 
     def arrays(self, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Attributes by name as float64, indices as they are."""
+        """Attributes by name as float64, and `indices` as int64."""
         numbers = dict(primitive["attributes"])
         if "indices" in primitive:
             numbers["indices"] = primitive["indices"]
@@ -193,7 +177,7 @@ class GltfReader:
 
         try:
             mesh = DracoPy.decode(self._view(draco["bufferView"]))
-        except Exception as error:  # DracoPy's own have no common kind
+        except Exception as error:  # DracoPy's errors have no common class
             raise ValueError(f"Draco: {error}") from error
         names = {number: name for name, number in draco["attributes"].items()}
         known = [a for a in mesh.attributes if a["unique_id"] in names]
@@ -217,7 +201,7 @@ class GltfReader:
         return self.buffers[view["buffer"]][start : start + view["byteLength"]]
 
     def _image(self, number: int, factor: np.ndarray) -> Any:
-        """The picture of a texture, times a factor in linear light."""
+        """The image of a texture, times a factor in linear light."""
         from PIL import Image
 
         picture = self._picture(number)
@@ -228,7 +212,7 @@ class GltfReader:
         return Image.fromarray(_srgb_bytes(light * factor))
 
     def _metallic_roughness(self, surface: dict[str, Any]) -> Any:
-        """Roughness in green and metalness in blue, met by the base colour's uv; None where nothing is said."""
+        """Roughness in green and metalness in blue, by the uv of the base colour; None without both."""
         from PIL import Image
 
         if not surface:
@@ -252,13 +236,13 @@ class GltfReader:
 
 
 def _srgb_bytes(light: np.ndarray) -> np.ndarray:
-    """Linear colours and alpha as display-referred bytes."""
+    """Linear colours and alpha as sRGB bytes."""
     coded = np.concatenate([array_srgb_from_linear(light[..., :3]), light[..., 3:].clip(0.0, 1.0)], -1)
     return (255.0 * coded).round().astype(np.uint8)
 
 
 def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
-    """Triangles of a list, a strip (every second one turned) or a fan."""
+    """Triangles [n, 3] of a list (mode 4), a strip (5; every second one flipped) or a fan (6)."""
     if mode == 4:
         return indices.reshape(-1, 3)
     steps = np.arange(len(indices) - 2)
@@ -272,7 +256,7 @@ def _texture_transform(slot: dict[str, Any]) -> dict[str, Any]:
 
 
 def _transform_uv(uv: np.ndarray, transform: dict[str, Any]) -> np.ndarray:
-    """KHR_texture_transform: scaled, then turned, then moved."""
+    """Apply KHR_texture_transform: scale, then rotate, then offset."""
     angle = transform.get("rotation", 0.0)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return uv * transform.get("scale", (1.0, 1.0)) @ turn.T + transform.get("offset", (0.0, 0.0))

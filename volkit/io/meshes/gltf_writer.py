@@ -1,10 +1,11 @@
-"""Assets as `.glb`, and as `.gltf` with its buffer and pictures beside it, in metres.
+"""Assets as `.glb`, or as `.gltf` with its buffer and textures beside it, in metres.
 
-One material and one set of pictures for all levels. Tangents are written with a normal map, which means nothing without
-them, and left out otherwise.
+All levels share one material and one set of textures. Tangents are written where there is a normal map, which is
+undefined without them, and left out otherwise.
 """
 
 import json
+import struct
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,42 +28,39 @@ from volkit.io.meshes.engines import (
     level_names,
     unsupported_options,
 )
-from volkit.io.meshes.gltf_reader import pack_glb
+from volkit.io.meshes.gltf_reader import BINARY_CHUNK, JSON_CHUNK, MAGIC
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor
 from volkit.version import __version__
 
-__all__ = ["GltfBuilder", "MeshRows", "QuantisationGrid", "check_gltf", "rows_from_mesh", "write_gltf"]
+__all__ = ["GltfBuilder", "MeshRows", "QuantisationGrid", "check_gltf", "pack_glb", "rows_from_mesh", "write_gltf"]
 
 
-ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # what a buffer view is for
+ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # targets of buffer views
 COMPONENT_TYPES = {"int8": 5120, "uint16": 5123, "uint32": 5125, "float32": 5126}
 ACCESSOR_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
-MAX_UINT16_ROWS = 65535  # rows; the index 65535 itself means something else to graphics cards
-# A texel of 4096 across an atlas is a quarter as wide as a step of 14 bits; normals to 0.1 degrees.
+MAX_UINT16_ROWS = 65535  # rows; graphics APIs reserve the index 65535
+# 14 bits of uv are four steps for each texel of a 4096-wide atlas; 11 bits of normals are 0.1 degrees.
 POSITION_BITS, UV_BITS, NORMAL_BITS, DRACO_EFFORT = 14, 14, 11, 7
-DRACO_GENERIC_ATTRIBUTES = {
-    10: "COLOR_0",
-    11: "TEXCOORD_1",
-    12: "TANGENT",
-}  # what Draco has no kind for, by numbers of ours
+# Attributes that Draco has no type for, by ids of our choice.
+DRACO_GENERIC_ATTRIBUTES = {10: "COLOR_0", 11: "TEXCOORD_1", 12: "TANGENT"}
 
-Attributes = dict[str, tuple[np.ndarray, bool]]  # by glTF's name: values, and whether integers mean shares of 1
+Attributes = dict[str, tuple[np.ndarray, bool]]  # by glTF's name: values, and whether they are normalized integers
 
-SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, over a pyramid
+SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, with linear mipmaps
 
 
 @dataclass(frozen=True)
 class MeshRows:
-    """Arrays of one mesh in its file's frame; which of the last four there are depends on the mesh."""
+    """Vertex arrays and faces of one mesh in the file's frame; the last four are None where the mesh has none."""
 
-    positions: np.ndarray  # [row 3], float32
-    normals: np.ndarray  # [row 3], float32, unit
-    faces: np.ndarray  # [face 3], int64
-    uv: np.ndarray | None = None  # [row 2], float32, v runs down
-    lightmap_uv: np.ndarray | None = None  # [row 2]
-    colours: np.ndarray | None = None  # [row 4], uint8, display-referred
-    tangents: np.ndarray | None = None  # [row 4], float32, unit, and the sign of the bitangent
+    positions: np.ndarray  # [row, 3], float32
+    normals: np.ndarray  # [row, 3], float32, unit
+    faces: np.ndarray  # [face, 3], int64
+    uv: np.ndarray | None = None  # [row, 2], float32, v runs down
+    lightmap_uv: np.ndarray | None = None  # [row, 2]
+    colours: np.ndarray | None = None  # [row, 4], uint8, display-referred
+    tangents: np.ndarray | None = None  # [row, 4], float32: unit tangent, and the sign of the bitangent
 
 
 def rows_from_mesh(
@@ -71,7 +69,7 @@ def rows_from_mesh(
     lightmap_uv: Float[Tensor, "face 3 2"] | None = None,
     tangents: bool = False,
 ) -> MeshRows:
-    """Split vertices where their corners differ in uv or tangent; vertices that no face names are left out."""
+    """Split vertices whose corners differ in uv or tangent; vertices that no face uses are left out."""
     textured, count = mesh.config.texture[0] > 0, 3 * len(mesh.faces)
     layers = {"uv": mesh.corner_uv} if textured else {}
     layers |= {"lightmap_uv": lightmap_uv} if lightmap_uv is not None else {}
@@ -97,26 +95,26 @@ def rows_from_mesh(
 
 @dataclass(frozen=True)
 class QuantisationGrid:
-    """Positions as whole numbers (KHR_mesh_quantization): `position = low + step * number`."""
+    """Positions as integers (KHR_mesh_quantization): `position = low + step * integer`."""
 
     low: np.ndarray
     step: float
 
     @classmethod
     def over(cls, parts: list[MeshRows]) -> Self:
-        """16 bits corner_data the longest side of all parts."""
+        """16 bits along the longest side of the box around all parts."""
         low = np.min([part.positions.min(0) for part in parts], 0).astype(np.float64)
         high = np.max([part.positions.max(0) for part in parts], 0).astype(np.float64)
         return cls(low, max(float((high - low).max()), 1e-12) / 65535)
 
     @property
     def placement(self) -> dict[str, Any]:
-        """What a node says to undo it."""
+        """The node transform that undoes the quantisation."""
         return {"translation": self.low.tolist(), "scale": [self.step] * 3}
 
 
 class GltfBuilder:
-    """Grows by views, accessors and primitives; `tree` and `blob` are what is written."""
+    """A glTF under construction: the JSON `tree`, and the buffer `blob`."""
 
     def __init__(self, extras: dict[str, Any]) -> None:
         self.tree: dict[str, Any] = {
@@ -126,25 +124,25 @@ class GltfBuilder:
         self.blob = bytearray()
 
     def add(self, kind: str, item: dict[str, Any]) -> int:
-        """Append to one of the tree's lists; its number there."""
+        """Append an item to one of the tree's lists and return its index."""
         self.tree.setdefault(kind, []).append(item)
         return len(self.tree[kind]) - 1
 
     def use_extension(self, extension: str, required: bool = False) -> None:
-        """Note an extension; a reader that does not know a required one refuses the file."""
+        """List an extension; readers that do not know a required one refuse the file."""
         for kind in ("extensionsUsed", "extensionsRequired")[: 1 + required]:
             if extension not in self.tree.setdefault(kind, []):
                 self.tree[kind].append(extension)
 
     def add_view(self, data: bytes, what: dict[str, int]) -> int:
-        """Bytes in the buffer, at a multiple of four."""
+        """Append bytes to the buffer, aligned to 4, and return the index of their view."""
         self.blob += bytes(-len(self.blob) % 4)
         number = self.add("bufferViews", {"buffer": 0, "byteOffset": len(self.blob), "byteLength": len(data)} | what)
         self.blob += data
         return number
 
     def add_primitive(self, rows: MeshRows, grid: QuantisationGrid | None, draco: bool) -> dict[str, Any]:
-        """Triangles with all attributes that they have."""
+        """Add triangles with all their attributes; the primitive, for a mesh."""
         attributes = _attributes(rows, grid)
         if grid is not None:
             self.use_extension("KHR_mesh_quantization", required=True)
@@ -154,7 +152,7 @@ class GltfBuilder:
         return {"attributes": accessors, "indices": self._add_indices(rows)}
 
     def add_collider(self, rows: MeshRows) -> dict[str, Any]:
-        """Triangles to collide with: positions alone."""
+        """Add the triangles of a collider, which has positions only; the primitive, for a mesh."""
         position = self._add_attribute("POSITION", rows.positions, False)
         return {"attributes": {"POSITION": position}, "indices": self._add_indices(rows)}
 
@@ -167,7 +165,7 @@ class GltfBuilder:
         if shares:
             about["normalized"] = True
         width = values.shape[1] * values.itemsize
-        if width % 4:  # each row begins at a multiple of four
+        if width % 4:  # rows are aligned to 4 bytes
             padded = np.zeros((len(values), -(-width // 4) * 4 // values.itemsize), values.dtype)
             padded[:, : values.shape[1]] = values
             view = self.add_view(
@@ -184,35 +182,42 @@ class GltfBuilder:
         return self.add("accessors", {"componentType": kind, "count": len(values), "type": shape} | about)
 
     def _draco(self, attributes: Attributes, faces: np.ndarray) -> dict[str, Any]:
-        """KHR_draco_mesh_compression: accessors without data, whose numbers are those of the decoded mesh."""
+        """KHR_draco_mesh_compression: accessors without data, with the counts of the decoded mesh."""
         import DracoPy
 
         self.use_extension("KHR_draco_mesh_compression", required=True)
-        # Floats throughout: DracoPy 2.2 gives 16 bits back as 32.
+        # Floats throughout: DracoPy 2.2 returns 16-bit integers as 32-bit ones.
         values = {n: (a / 65535.0 if shares else a).astype(np.float32) for n, (a, shares) in attributes.items()}
         others = {number: values[name] for number, name in DRACO_GENERIC_ATTRIBUTES.items() if name in values}
-        known = {DracoPy.AttributeType.POSITION: "POSITION", DracoPy.AttributeType.NORMAL: "NORMAL",
-                 DracoPy.AttributeType.TEX_COORD: "TEXCOORD_0"}  # fmt: skip
+        types = DracoPy.AttributeType
+        known = {types.POSITION: "POSITION", types.NORMAL: "NORMAL", types.TEX_COORD: "TEXCOORD_0"}
         uv = values.get("TEXCOORD_0")
         data = DracoPy.encode(
-            values["POSITION"], faces.astype(np.uint32), POSITION_BITS, DRACO_EFFORT,
-            normals=values["NORMAL"].astype(np.float64), tex_coord=None if uv is None else uv.astype(np.float64),
+            values["POSITION"],
+            faces.astype(np.uint32),
+            POSITION_BITS,
+            DRACO_EFFORT,
+            normals=values["NORMAL"].astype(np.float64),
+            tex_coord=None if uv is None else uv.astype(np.float64),
             generic_attributes=others or None,
-            tex_coord_quantization_bits=UV_BITS, normal_quantization_bits=NORMAL_BITS,
-        )  # fmt: skip
+            tex_coord_quantization_bits=UV_BITS,
+            normal_quantization_bits=NORMAL_BITS,
+        )
         decoded = DracoPy.decode(data)
         ids = {
             known.get(a["attribute_type"]) or DRACO_GENERIC_ATTRIBUTES[a["unique_id"]]: a for a in decoded.attributes
         }
         accessors = {}
         for name, attribute in ids.items():
-            accessors[name] = self._add_accessor(
-                attribute["data"], _bounds(attribute["data"]) if name == "POSITION" else {}
-            )
+            about = _bounds(attribute["data"]) if name == "POSITION" else {}
+            accessors[name] = self._add_accessor(attribute["data"], about)
         indices = np.asarray(decoded.faces, np.uint32).reshape(-1, 1)
         extension = {"bufferView": self.add_view(data, {}), "attributes": {n: a["unique_id"] for n, a in ids.items()}}
-        return {"attributes": accessors, "indices": self._add_accessor(indices, {}),
-                "extensions": {"KHR_draco_mesh_compression": extension}}  # fmt: skip
+        return {
+            "attributes": accessors,
+            "indices": self._add_accessor(indices, {}),
+            "extensions": {"KHR_draco_mesh_compression": extension},
+        }
 
 
 def _attributes(rows: MeshRows, grid: QuantisationGrid | None) -> Attributes:
@@ -229,9 +234,7 @@ def _attributes(rows: MeshRows, grid: QuantisationGrid | None) -> Attributes:
             coded[name] = ((65535 * uv).round().astype(np.uint16), True) if short else (uv, False)
     if rows.colours is not None:
         light = rows.colours / 255.0
-        light[:, :3] = array_linear_from_srgb(
-            light[:, :3]
-        )  # glTF's vertex colours are linear: 8 bits would show in the dark
+        light[:, :3] = array_linear_from_srgb(light[:, :3])  # linear colours: 8 bits would band in the dark
         coded["COLOR_0"] = ((65535 * light).round().astype(np.uint16), True)
     return coded
 
@@ -240,37 +243,45 @@ def _bounds(values: np.ndarray) -> dict[str, Any]:
     return {"min": values.min(0).tolist(), "max": values.max(0).tolist()}
 
 
+def pack_glb(tree: dict[str, Any], blob: bytes) -> bytes:
+    """The bytes of a `.glb`: header, JSON padded by spaces, buffer padded by zeros (glTF 2.0, section 4.4)."""
+    text = json.dumps(tree, separators=(",", ":")).encode()
+    chunks = [(JSON_CHUNK, text + b" " * (-len(text) % 4)), (BINARY_CHUNK, blob + bytes(-len(blob) % 4))]
+    body = b"".join(struct.pack("<II", len(data), kind) + data for kind, data in chunks)
+    return struct.pack("<III", MAGIC, 2, 12 + len(body)) + body
+
+
 def write_gltf(asset: Asset, path: Path, style: Style) -> None:
-    """All of the asset in the form that the suffix names; see `engines` for names."""
+    """Write all of an asset, as `.glb` or `.gltf` by the suffix; `engines.py` explains the names."""
     check_gltf(path, style)
     if style.texture_format == "jpeg" and has_transparency(asset):
         raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
     builder = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
-    binary, pictures = path.suffix.lower() == ".glb", encode_textures(asset, style.texture_format)
-    material = _material(builder, asset, path.stem, pictures, binary)
+    binary, textures = path.suffix.lower() == ".glb", encode_textures(asset, style.texture_format)
+    material = _material(builder, asset, path.stem, textures, binary)
     _nodes(builder, asset, path.stem, style, material)
     buffer = {"byteLength": len(builder.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
     builder.tree["buffers"] = [buffer]
     if binary:
         return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), {})
-    beside = {picture.file_name(path.stem): picture.data for picture in pictures}
+    beside = {texture.file_name(path.stem): texture.data for texture in textures}
     text = json.dumps(builder.tree, indent=1).encode()
     write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)})
 
 
 def check_gltf(path: Path, style: Style) -> None:
-    """FormatError where the engine reads no such glTF, or none can be made."""
+    """Raise FormatError where the engine cannot read such a glTF, or it cannot be written."""
     if refused := unsupported_options(style):
-        raise FormatError(path, f"{style.engine} reads no glTF with {' and '.join(refused)}", "leave it out")
+        raise FormatError(path, f"{style.engine} cannot read glTF with {' and '.join(refused)}", "leave it out")
     if style.draco and style.quantize:
-        raise FormatError(path, "Draco quantizes by itself", "choose one of draco and quantize")
+        raise FormatError(path, "Draco quantizes already", "choose one of draco and quantize")
     if style.draco and find_spec("DracoPy") is None:
         raise FormatError(path, "DracoPy is not installed", advice("mesh", "DracoPy"))
 
 
-def _material(builder: GltfBuilder, asset: Asset, name: str, pictures: list[TextureFile], binary: bool) -> int:
-    """Base colour from the texture, or from the vertices; rough and not metallic but where a picture says otherwise."""
-    texture = {p.slot: {"index": _texture(builder, p, name, binary)} for p in pictures}
+def _material(builder: GltfBuilder, asset: Asset, name: str, textures: list[TextureFile], binary: bool) -> int:
+    """Base colour from the texture, else from the vertices; rough and not metallic unless a texture says otherwise."""
+    texture = {p.slot: {"index": _texture(builder, p, name, binary)} for p in textures}
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
     material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
     if "baseColor" in texture:
@@ -286,22 +297,22 @@ def _material(builder: GltfBuilder, asset: Asset, name: str, pictures: list[Text
     return builder.add("materials", material)
 
 
-def _texture(builder: GltfBuilder, picture: TextureFile, name: str, binary: bool) -> int:
-    place: dict[str, Any] = {"uri": picture.file_name(name)}
+def _texture(builder: GltfBuilder, texture: TextureFile, name: str, binary: bool) -> int:
+    place: dict[str, Any] = {"uri": texture.file_name(name)}
     if binary:
-        place = {"bufferView": builder.add_view(picture.data, {}), "mimeType": picture.mime}
-    image = builder.add("images", {"name": f"{name}_{picture.slot}"} | place)
+        place = {"bufferView": builder.add_view(texture.data, {}), "mimeType": texture.mime}
+    image = builder.add("images", {"name": f"{name}_{texture.slot}"} | place)
     if not builder.tree.get("samplers"):
         builder.add("samplers", SAMPLER)
     source: dict[str, Any] = {"source": image}
-    if picture.format == "webp":
+    if texture.format == "webp":
         builder.use_extension("EXT_texture_webp", required=True)
         source = {"extensions": {"EXT_texture_webp": source}}
     return builder.add("textures", {"sampler": 0} | source)
 
 
 def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
-    """The finest level in the scene, the others behind it, colliders where the engine looks for them."""
+    """The finest level in the scene, coarser ones attached to it, colliders where the engine looks for them."""
     place = asset.levels[0].world_from_local
     levels = asset.levels[:1] if generates_levels(style.engine) else asset.levels
     lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
@@ -333,6 +344,6 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
 
 
 def _screen_coverage(asset: Asset) -> list[float]:
-    """Shares of the screen down to which each level is shown: as many triangles a pixel as the finest has on all."""
+    """Share of the screen below which each level gives way: equal triangles per pixel, full screen for the finest."""
     counts = torch.tensor([float(mesh.config.faces) for mesh in asset.levels])
     return [round(share, 4) for share in (counts[1:] / counts[0]).tolist()] + [0.0]

@@ -1,4 +1,4 @@
-"""Meshes in files: `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD, read as what they look like without light."""
+"""Mesh files, `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD: geometry and base colour, without lighting."""
 
 import json
 from collections.abc import Callable
@@ -24,35 +24,45 @@ from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
 __all__ = [
-    "read_gltf", "read_obj", "read_ply", "read_stl", "read_usd", "sniff_gltf", "sniff_obj", "sniff_ply", "sniff_stl",
-    "sniff_usd", "write_mesh", "write_usd",
-]  # fmt: skip
+    "read_gltf",
+    "read_obj",
+    "read_ply",
+    "read_stl",
+    "read_usd",
+    "sniff_gltf",
+    "sniff_obj",
+    "sniff_ply",
+    "sniff_stl",
+    "sniff_usd",
+    "write_mesh",
+    "write_usd",
+]
 
-MAX_FILE_BYTES = 1 << 31  # bytes
-HEAD_BYTES = 1 << 16  # bytes that tell what a file is
+MAX_FILE_BYTES = 1 << 31
+HEAD_BYTES = 1 << 16  # bytes by which a format is recognised
 EXPORT_FIX = "export it again"
 
 
 def sniff_gltf(path: Path) -> bool:
-    """Whether the file is glTF, and not of splats."""
+    """Whether the file is glTF without splats."""
     head = gltf_json_head(path)
     return bool(head) and b'"KHR_gaussian_splatting"' not in head
 
 
 def sniff_obj(path: Path) -> bool:
-    """Whether a file by that name has vertex lines."""
+    """Whether a file named `.obj` has lines of vertices."""
     head = read_start(path, HEAD_BYTES)
     return path.suffix.lower() == ".obj" and any(line.startswith(b"v ") for line in head.splitlines())
 
 
 def sniff_ply(path: Path) -> bool:
-    """Whether the header names faces: splats and clouds have none."""
+    """Whether the header has an element `face`, which splats and point clouds lack."""
     head = read_start(path, HEAD_BYTES)
     return head.startswith(b"ply") and b"element face" in head.partition(b"end_header")[0]
 
 
 def sniff_stl(path: Path) -> bool:
-    """Whether the file is as long as its count of faces says, or begins as text."""
+    """Whether the file has the length that its count of faces implies, or is a text STL."""
     head = read_start(path, HEAD_BYTES)
     if head.lstrip().startswith(b"solid") and b"facet" in head:
         return True
@@ -60,7 +70,7 @@ def sniff_stl(path: Path) -> bool:
 
 
 def sniff_usd(path: Path) -> bool:
-    """Whether the file begins as a crate or as text, or is an archive by that name."""
+    """Whether the file begins as a USD crate or as USD text, or is an archive named `.usdz`."""
     head = read_start(path, HEAD_BYTES)
     return head.startswith((b"PXR-USDC", b"#usda")) or (path.suffix.lower() == ".usdz" and head.startswith(b"PK"))
 
@@ -71,30 +81,30 @@ def read_gltf(path: Path) -> Mesh:
 
 
 def read_obj(path: Path) -> Mesh:
-    """A mesh in the file's own frame, which says nothing of what is up: taken for +Y, as most are."""
+    """A mesh in the file's own frame; the format has no up axis, +Y is assumed, as most programs write it."""
     with format_errors(path, "obj", EXPORT_FIX):
         _check_pictures(path)
     return _read(path, "obj", _trimesh_reader("obj"), turn("zup", "yup"))
 
 
 def read_ply(path: Path) -> Mesh:
-    """A mesh in the file's own frame, which says nothing of what is up: taken for +Z, as scanners have it."""
+    """A mesh in the file's own frame; the format has no up axis, +Z is assumed, as scanners write it."""
     return _read(path, "ply", _trimesh_reader("ply"), Similarity())
 
 
 def read_stl(path: Path) -> Mesh:
-    """A mesh in the file's own frame, +Z up as printers have it; corners at one place become one vertex."""
+    """A mesh in the file's own frame, +Z up as for 3D printers; coincident corners are merged."""
     return _read(path, "stl", _trimesh_reader("stl"), Similarity())
 
 
 def read_usd(path: Path) -> Mesh | Splats:
-    """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
+    """The splats of a stage, else its meshes as one, in the stage's frame; the stage gives up axis and unit."""
     with format_errors(path, "usd", EXPORT_FIX):
         found = _read_stage(path)
     if isinstance(found, Splats):
         return found
-    parts, world_from_stage, record = found
-    return _read(path, "usd", lambda _: parts, world_from_stage, record)
+    parts, zup_from_stage, record = found
+    return _read(path, "usd", lambda _: parts, zup_from_stage, record)
 
 
 def _read_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any]]:
@@ -107,14 +117,14 @@ def _read_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, A
 
 
 def write_usd(scene: Representation, path: Path) -> None:
-    """Splats, or a mesh as it is."""
+    """Write splats, or a mesh, in the scene's frame."""
     if not isinstance(scene, Splats):
         return write_mesh(scene, path)
     write_splats(scene, path)
 
 
 def _check_pictures(path: Path) -> None:
-    """FormatError where a material or a picture of colours that an .obj names is not there: it would be grey."""
+    """Raise FormatError where a material or colour texture of an .obj is missing, rather than read a grey mesh."""
     materials = [_find_beside(path, path, name) for name in _names_after(path, b"mtllib")]
     for material in materials:
         for name in _names_after(material, b"map_Kd"):
@@ -122,14 +132,14 @@ def _check_pictures(path: Path) -> None:
 
 
 def _names_after(path: Path, key: bytes) -> list[str]:
-    """What lines of a text file that begin with a word name after it."""
+    """What follows a keyword on the lines of a text file that begin with it."""
     with path.open("rb") as file:
         lines = [line.split(None, 1) for line in file if line.lstrip().startswith(key)]
     return [line[1].decode(errors="replace").strip() for line in lines if len(line) == 2]
 
 
 def _find_beside(path: Path, where: Path, name: str) -> Path:
-    """A file by its name, which may have options before it."""
+    """The file that a line names, with or without options before the name."""
     for words in (name, name.split()[-1]):
         found = where.parent / words.replace("\\", "/")
         if found.is_file():
@@ -157,9 +167,9 @@ def _check_mesh(path: Path) -> None:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """The record in a glTF's tree, or among the comments of a text header."""
+    """Our provenance record, from the tree of a glTF or the comments of a text header."""
     if tree := gltf_json_head(path):
-        with suppress(ValueError, RecursionError, KeyError, TypeError):  # a tree may be longer than its head
+        with suppress(ValueError, RecursionError, KeyError, TypeError):  # the JSON may exceed its head
             return dict(json.loads(tree)["asset"]["extras"])
         return {}
     lines = read_start(path, HEAD_BYTES).partition(b"end_header")[0].decode("latin-1").splitlines()
@@ -187,12 +197,12 @@ def _read(
     try:
         mesh.check()
     except ValueError as error:
-        raise FormatError(path, str(error), "export it again") from error
+        raise FormatError(path, str(error), EXPORT_FIX) from error
     return mesh
 
 
 def _merge_parts(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """All parts as one, their textures on one picture; textures and corner uv, or vertex colours."""
+    """Vertices, faces, and texture with corner uv or vertex colours, of all parts merged into one texture."""
     import trimesh
 
     if not parts:
@@ -208,13 +218,11 @@ def _merge_parts(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
             uv[:, 1] = 1.0 - uv[:, 1]  # trimesh's v runs up
             appearance = {"corner_uv": uv[faces], "texture": torch.from_numpy(np.array(image.convert("RGBA")))}
             metallic_roughness = getattr(material, "metallicRoughnessTexture", None)
-            if metallic_roughness is not None and metallic_roughness.getextrema()[1:3] != (
-                (255, 255),
-                (0, 0),
-            ):  # rough and not metallic
+            rough = ((255, 255), (0, 0))  # roughness 1 and metalness 0 everywhere: the default
+            if metallic_roughness is not None and metallic_roughness.getextrema()[1:3] != rough:
                 appearance["metallic_roughness"] = torch.from_numpy(np.array(metallic_roughness.convert("RGB")))
             return vertices, faces, appearance
-    if visual.kind == "texture":  # without a picture, or without uv: one colour
+    if visual.kind == "texture":  # without an image or without uv: one colour
         colours = np.tile(visual.material.main_color, (len(vertices), 1))
     else:
         colours = visual.vertex_colors

@@ -1,6 +1,6 @@
-"""Opens a USD stage and looks at all that readers read at; run by itself, to see whether usd-core survives it.
+"""Opens a USD stage and reads all that our readers read; the sandbox runs it first, in case usd-core crashes.
 
-Values that Python cannot have are no matter, for readers may not ask for them.
+Values that usd-core cannot convert to Python are not errors here, since the readers may never need them.
 """
 
 # usd-core fills its modules at run time.
@@ -16,7 +16,7 @@ __all__ = ["probe"]
 
 
 def probe(path: str) -> str | None:
-    """What keeps a stage from being opened, or takes more memory than there may be."""
+    """Why a stage cannot be opened, or needs more memory than allowed; None where it is fine."""
     try:
         stage = Usd.Stage.Open(path)
     except Exception as error:
@@ -26,7 +26,7 @@ def probe(path: str) -> str | None:
             read()
         except Exception as error:
             if isinstance(error, MemoryError) or "bad_alloc" in str(error):
-                return "needs more memory than the file can justify"
+                return "needs far more memory than its size"
     return None
 
 
@@ -40,6 +40,6 @@ def _reads(stage: Any) -> Iterator[Callable[[], object]]:
 
 
 def _first_line(error: Exception) -> str:
-    """The first complaint, without where in usd-core it was made."""
+    """The first line of a message, without the place in usd-core's source."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[0].rpartition(" : ")[2].strip("' ") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Assets written in the format that a path's suffix names; a mesh alone is an asset of one level."""
+"""Write assets in the format that the suffix names; a single mesh is an asset of one level."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,11 +22,11 @@ from volkit.typing import Tensor, UInt8
 __all__ = ["check_style", "write_asset", "write_mesh", "write_obj", "write_ply", "write_stl"]
 
 
-ZUP_SUFFIXES = (".ply", ".stl")  # +Z up, as scanners and printers have it; the others +Y
+ZUP_SUFFIXES = (".ply", ".stl")  # +Z up, as for scanners and 3D printers; the others are +Y up
 
 
 def write_ply(asset: Asset, path: Path, style: Style) -> None:
-    """The finest level: positions, normals, colours (of a texture, what it has at the vertices), faces; binary."""
+    """Write the finest level: positions, normals, vertex colours (sampled from a texture), faces; binary."""
     mesh = asset.levels[0]
     place = mesh.world_from_local
     columns = torch.cat([place.points(mesh.vertices.double()), place.vectors(mesh.triangles.normals.double())], 1)
@@ -44,7 +44,7 @@ def write_ply(asset: Asset, path: Path, style: Style) -> None:
 
 
 def write_stl(asset: Asset, path: Path, style: Style) -> None:
-    """The finest level, binary: 80 bytes of title, the count, and for each face normal, corners, and no attribute."""
+    """Write the finest level, binary: an 80-byte title, the count, then normal, corners and 2 unused bytes per face."""
     mesh = asset.levels[0]
     corners = mesh.world_from_local.points(mesh.vertices.double())[mesh.faces.long()].float()
     normals = torch.nn.functional.normalize(
@@ -58,7 +58,7 @@ def write_stl(asset: Asset, path: Path, style: Style) -> None:
 
 
 def _vertex_colours(mesh: Mesh) -> UInt8[Tensor, "vertex 4"]:
-    """A texture's colours at the vertices, at seams the mean of both sides."""
+    """Vertex colours; of a texture its samples at the vertices, averaged across seams."""
     if not mesh.config.texture[0]:
         return mesh.colours
     count = len(mesh.faces)
@@ -75,14 +75,14 @@ def _check_uncompressed(path: Path, style: Style) -> None:
 
 
 def check_style(path: Path, style: Style) -> None:
-    """Raise the FormatError with which `write_asset` would fail whatever the asset, before the work is done."""
+    """Raise what `write_asset` would raise for any asset, before the work is done."""
     if path.suffix.lower() not in WRITERS:
         raise FormatError(path, f"meshes are not written as '{path.suffix}'", f"use one of {', '.join(WRITERS)}")
     WRITERS[path.suffix.lower()][1](path, style)
 
 
 def write_asset(asset: Asset, path: Path, style: Style) -> None:
-    """An asset as its suffix says, turned to its axes; glTF and USD hold all of it, the others the finest level."""
+    """Write an asset, turned to the format's axes; glTF and USD store all of it, other formats the finest level."""
     check_style(path, style)
     suffix = path.suffix.lower()
     finest = asset.levels[0].turned_view(style.frame or ("zup" if suffix in ZUP_SUFFIXES else "yup"))
@@ -91,13 +91,13 @@ def write_asset(asset: Asset, path: Path, style: Style) -> None:
 
 
 def write_mesh(mesh: Representation, path: Path) -> None:
-    """A mesh as it is and lies, without asking for anything."""
+    """Write a mesh in its own frame with the default style."""
     assert isinstance(mesh, Mesh)
     write_asset(Asset((mesh,), metallic_roughness=mesh.metallic_roughness), path, Style(frame=mesh.frame))
 
 
 def write_obj(asset: Asset, path: Path, style: Style) -> None:
-    """Positions, normals, uv or colours; maps of base colour and normals."""
+    """Write the finest level: positions, normals, uv or vertex colours; base colour and normal maps beside it."""
     mesh = asset.levels[0]
     place = mesh.world_from_local
     positions = place.points(mesh.vertices.double())
@@ -125,19 +125,16 @@ def _rows(key: str, values: Tensor) -> list[str]:
 
 
 def _material(stem: str, pictures: list[TextureFile]) -> bytes:
-    """White, times the picture; without highlights."""
+    """An .mtl: white times the texture, no specular highlights."""
     slots = {"baseColor": "map_Kd", "normal": "norm"}
     maps = [f"{slots[p.slot]} {p.file_name(stem)}" for p in pictures if p.slot in slots]
     return "\n".join([f"newmtl {stem}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", *maps, ""]).encode()
 
 
-GLTF, OBJ, PLY, STL, USD = (
-    (write_gltf, check_gltf), (write_obj, _check_uncompressed), (write_ply, _check_uncompressed), (write_stl, _check_uncompressed),
-    (write_usd, check_usd),
-)  # fmt: skip
-
-
 WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, Style], None]]] = {
-    ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
-    ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
-}  # fmt: skip
+    **dict.fromkeys((".glb", ".gltf"), (write_gltf, check_gltf)),
+    ".obj": (write_obj, _check_uncompressed),
+    ".ply": (write_ply, _check_uncompressed),
+    ".stl": (write_stl, _check_uncompressed),
+    **dict.fromkeys((".usdz", ".usdc", ".usda", ".usd"), (write_usd, check_usd)),
+}

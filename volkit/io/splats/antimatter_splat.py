@@ -1,4 +1,4 @@
-"""antimatter15's `.splat`: 32 bytes a splat and nothing else, colours without harmonics.
+"""antimatter15's `.splat`: 32 bytes per splat without a header; colours without harmonics.
 
 float32 position and scale (not its logarithm), uint8 red, green, blue, opacity, uint8 quaternion w x y z as
 `128 + 128 q`. Source: antimatter15/splat `convert.py`.
@@ -22,15 +22,15 @@ ROW = np.dtype([("position", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), 
 
 
 def sniff(path: Path) -> bool:
-    """Whether a file by that name is whole rows long: nothing in it says what it is."""
+    """Whether a file named `.splat` has a whole number of rows; its content has no mark."""
     return path.suffix.lower() == ".splat" and path.stat().st_size > 0 and path.stat().st_size % ROW.itemsize == 0
 
 
 def read(path: Path) -> Splats:
-    """Splats in the file's order; FormatError where it holds no whole number of them."""
+    """Splats in the file's order; FormatError where its length is no whole number of rows."""
     data = path.read_bytes()
     if not data or len(data) % ROW.itemsize:
-        raise FormatError(path, f"is {len(data)} bytes, no multiple of {ROW.itemsize}", "copy it again")
+        raise FormatError(path, f"has {len(data)} bytes, which is no multiple of {ROW.itemsize}", "copy it again")
     rows = np.frombuffer(data, ROW)
     rgb = torch.from_numpy(rows["rgba"][:, :3].astype(np.float32) / 255)
     columns = {
@@ -45,7 +45,7 @@ def read(path: Path) -> Splats:
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Large and opaque splats first, as viewers show them while they load; in the world frame."""
+    """Write splats in the world frame, large and opaque ones first: viewers draw them while they load."""
     columns = columns_to_write(representation, path, 0)
     opacity = torch.sigmoid(columns["logits"])
     order = (columns["log_scales"].sum(-1).exp() * opacity).argsort(descending=True)

@@ -1,4 +1,4 @@
-"""What readers of splats end with, and writers begin with: columns before activation, in the file's frame."""
+"""Splats from the columns of a file, and back: values before activation, in the file's frame."""
 
 import math
 from collections import deque
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 
-# The log of a surfel's third scale, where a file needs one; findings/splat_transform_flat_scales.sh has why no smaller.
+# The third log scale of a surfel where a file needs one; findings/splat_transform_flat_scales.sh says why no smaller.
 FLAT_LOG_SCALE = -20.0
-MIN_SCALE = 1e-30  # of a scale: 0 has no logarithm
-LOGIT_MARGIN = 1e-7  # from 0 and 1, where an opacity has no logit
-MORTON_CELLS = (1 << 21) - 1  # cells a side
+MIN_SCALE = 1e-30  # so that the logarithm is finite
+LOGIT_MARGIN = 1e-7  # from 0 and 1, so that the logit is finite
+MORTON_CELLS = (1 << 21) - 1  # per axis: 21 bits
 
-BLOCK_SPLATS = 1 << 14  # splats
-MAX_WAITING_BLOCKS = 4  # blocks a thread that wait to be taken
+BLOCK_SPLATS = 1 << 14  # processed at a time: their columns stay in the cache
+MAX_WAITING_BLOCKS = 4  # finished blocks per thread that wait to be taken
 
 Block = TypeVar("Block")
 
@@ -53,9 +53,10 @@ def splats_from_columns(
     provenance: Mapping[str, Any],
     frame: Frame | None = None,
 ) -> Splats:
-    """Splats of a file's columns; the degree is that of `sh_rest` [splat, basis, 3], two scales make surfels.
+    """Splats of a file's columns; `sh_rest` [splat, basis, 3] gives the degree, two scales make surfels.
 
-    `frame` is the world's; by default the one that the provenance names, else -Y up, as captures have it.
+    `place` is world_from_file. `frame` is the world frame, by default the one that the provenance names, else -Y up, as
+    in captures.
     """
     degree = math.isqrt(columns["sh_rest"].shape[1] + 1) - 1
     splats = Splats(SplatsConfig(0, degree, mip, extras=extras), Domain.cube(1.0), torch.Generator())
@@ -67,9 +68,9 @@ def splats_from_columns(
 def merge_splats(
     parts: Sequence[tuple[Mapping[str, Tensor], Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
 ) -> Splats:
-    """Splats of a file's parts and their places: of one part in its own frame, of several in the file's.
+    """Splats of a file's parts, each with its transform: a single part keeps its own frame, several get the file's.
 
-    The world is as it was when they were written, where the provenance says so, else -Y up.
+    The world frame is the one that the provenance names, else -Y up.
     """
     world = frame_from_record(provenance, "world", "ydown")
     world_from_file = turn(world, "zup") @ zup_from_file
@@ -81,7 +82,7 @@ def merge_splats(
 
 
 def concatenate_columns(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """One table of several; harmonics of lower degrees are filled up by zeros."""
+    """Concatenate tables of columns; harmonics of lower degrees are padded with zeros."""
     basis = max(columns["sh_rest"].shape[1] for columns in parts)
     padded = [
         {**columns, "sh_rest": torch.nn.functional.pad(rest, (0, 0, 0, basis - rest.shape[1]))}
@@ -91,25 +92,25 @@ def concatenate_columns(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tens
 
 
 def safe_log(scales: Float[Tensor, "splat axis"]) -> Float[Tensor, "splat axis"]:
-    """Finite logarithms."""
+    """Logarithms of scales, finite also for 0."""
     return scales.clamp_min(MIN_SCALE).log()
 
 
 def safe_logit(opacities: Float[Tensor, " splat"]) -> Float[Tensor, " splat"]:
-    """Finite logits."""
+    """Logits of opacities, finite also for 0 and 1."""
     return torch.logit(opacities.double().clamp(LOGIT_MARGIN, 1 - LOGIT_MARGIN)).float()
 
 
 def columns_to_write(
     representation: Representation, path: Path, degree: int, file_from_world: Similarity | None = None
 ) -> dict[str, Tensor]:
-    """The columns in the file's frame, with three scales and harmonics up to a degree; finite, or a FormatError."""
+    """The columns in the file's frame, with three scales and harmonics up to `degree`; FormatError if not finite."""
     assert isinstance(representation, Splats)
     columns = {name: column.cpu() for name, column in representation.columns_in(file_from_world).items()}
-    # A sum is finite where all values are, but for overflow; to look at each costs ten times as much.
+    # A sum is finite where all values are, unless it overflows; checking each value costs ten times as much.
     whole = all(math.isfinite(float(column.sum())) for column in columns.values())
     if not whole and (count := int(representation.bad.sum())):
-        raise FormatError(path, f"cannot hold values that are not finite, as {count} splats have", "drop them")
+        raise FormatError(path, f"cannot hold the values of {count} splats, which are not finite", "drop them")
     if representation.config.surfels:
         columns["log_scales"] = torch.nn.functional.pad(columns["log_scales"], (0, 1), value=FLAT_LOG_SCALE)
     columns["sh_rest"] = columns["sh_rest"][:, : sh_count(degree) - 1]
@@ -117,20 +118,20 @@ def columns_to_write(
 
 
 def morton_order(positions: Float[Tensor, "splat 3"]) -> Int[Tensor, " splat"]:
-    """Splats so that neighbours in the file are neighbours in space."""
+    """The order along a Morton curve: neighbours in the file are neighbours in space."""
     low, high = positions.aminmax(dim=0)
     unit = (positions - low).double() / (high - low).double().clamp_min(1e-30)
     return morton_codes((unit * MORTON_CELLS).long()).argsort()
 
 
 def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:
-    """FormatError where a header promises more splats than so many bytes can hold at `each` bytes a splat."""
+    """Raise FormatError where a header claims more splats than `held` bytes can store at `each` bytes per splat."""
     if not 0 < count <= held / each:
-        raise FormatError(path, f"promises {count} splats in {held} bytes", "copy or write it again")
+        raise FormatError(path, f"claims {count} splats in {held} bytes", "copy or write it again")
 
 
 def map_blocks(count: int, make: Callable[[slice], Block]) -> Iterator[Block]:
-    """What is made of each block of so many rows, in order."""
+    """Yield `make(rows)` for each block of rows in order; blocks run in threads."""
     threads = torch.get_num_threads()
     waiting = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -143,7 +144,7 @@ def map_blocks(count: int, make: Callable[[slice], Block]) -> Iterator[Block]:
 
 
 def read_columns_in_blocks(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
-    """Columns of all rows, of what is made of a block of them."""
+    """All columns, read block by block: `make(rows)` returns the columns of a block."""
     few = make(slice(0, min(count, 1)))
     whole = {name: np.empty((count, *part.shape[1:]), part.dtype) for name, part in few.items()}
 

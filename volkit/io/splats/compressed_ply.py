@@ -1,8 +1,8 @@
-"""PlayCanvas' `.compressed.ply`: 16 bytes a splat, within the bounds of the 256 neighbours that it shares a chunk with.
+"""PlayCanvas' `.compressed.ply`: 16 bytes per splat, quantised within the bounds of its chunk of 256 neighbours.
 
-Elements: `chunk`, lowest and highest position, log scale and (newer files) colour; `vertex`, four words: position and
-log scale as 11, 10 and 11 bits, rotation as the number of the largest of w, x, y, z and the other three in 10 bits,
-colour and opacity as four bytes; `sh`, a byte for each f_rest, [-4, 4], channel by channel.
+Elements: `chunk`, minimum and maximum of position, log scale and, in newer files, colour; `vertex`, four words:
+position and log scale in 11, 10 and 11 bits, rotation as the index of the largest of w, x, y, z and the others in
+10 bits each, colour and opacity in four bytes; `sh`, a byte for each f_rest over [-4, 4], channel by channel.
 Source: playcanvas/splat-transform `decompress-ply.ts` and `compressed-chunk.ts`.
 """
 
@@ -40,24 +40,24 @@ BOUND_COLUMNS = tuple(
     for end in ("min", "max")
     for name in names
 )
-LEGACY_BOUNDS = 12  # bounds in files whose colours span [0, 1]
+LEGACY_BOUNDS = 12  # columns of bounds in older files, whose colours span [0, 1]
 DEGREES = {0: 0, 9: 1, 24: 2, 45: 3}
-HARMONIC_RANGE = 4.0  # of the harmonics
+HARMONIC_RANGE = 4.0  # harmonics are clamped to +-4
 MIN_LOG_SCALE, MAX_LOG_SCALE = -20.0, 20.0  # log scales
-# Of a byte: the middle of its step, and the ends themselves.
+# The value of each byte: the centre of its step, and the ends for 0 and 255.
 HARMONIC_VALUES = ((np.concatenate([[0.0], (np.arange(1, 255) + 0.5) / 256, [1.0]]) - 0.5) * 2 * HARMONIC_RANGE).astype(
     np.float32
 )
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a `.ply` whose header names packed columns."""
+    """Whether the file is a `.ply` whose header has chunks and packed columns."""
     head = ply_header(path)
     return b"element chunk " in head and all(word.encode() in head for word in PACKED_COLUMNS)
 
 
 def read(path: Path) -> Splats:
-    """Splats as they are packed; FormatError for damaged files and those that lie about their size."""
+    """The splats in the file's order; FormatError where it is damaged or shorter than its header says."""
     elements, comments = read_elements(path)
     bounds, words, harmonics = _check_elements(path, elements)
     columns = read_columns_in_blocks(len(words), lambda rows: _unpack(bounds, words, harmonics, rows))
@@ -67,8 +67,8 @@ def read(path: Path) -> Splats:
 
 
 def _unpack(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: slice) -> dict[str, np.ndarray]:
-    """Columns of some rows, which begin with a chunk."""
-    order = np.arange(harmonics.shape[1]).reshape(3, -1).T.ravel()  # channel by channel to basis by basis
+    """Columns of a slice of rows, which starts at a chunk."""
+    order = np.arange(harmonics.shape[1]).reshape(3, -1).T.ravel()  # from channel by channel to basis by basis
     position, rotation, scale, colour = (np.ascontiguousarray(words[rows, k]) for k in range(4))
     shares = (
         _split_words(position),
@@ -95,7 +95,7 @@ def _check_elements(path: Path, elements: dict[str, Table]) -> tuple[np.ndarray,
     """Bounds [chunk, 18], words [splat, 4] and bytes of harmonics [splat, f_rest]."""
     fix = "copy or write it again"
     if not {"chunk", "vertex"} <= set(elements) <= {"chunk", "vertex", "sh"}:
-        raise FormatError(path, f"holds the elements {', '.join(elements)}", "chunk, vertex and perhaps sh are packed")
+        raise FormatError(path, f"holds the elements {', '.join(elements)}", "write chunk, vertex and optionally sh")
     chunks, vertices = elements["chunk"], elements["vertex"]
     count = len(vertices)
     if len(chunks) != -(-count // CHUNK_SPLATS):
@@ -103,7 +103,7 @@ def _check_elements(path: Path, elements: dict[str, Table]) -> tuple[np.ndarray,
     named = set(chunks.dtype.names or ())
     wanted = BOUND_COLUMNS if set(BOUND_COLUMNS) <= named else BOUND_COLUMNS[:LEGACY_BOUNDS]
     if not set(wanted) <= named or not set(PACKED_COLUMNS) <= set(vertices.dtype.names or ()):
-        raise FormatError(path, "lacks columns of packed splats", fix)
+        raise FormatError(path, "lacks packed columns", fix)
     bounds = columns_as_matrix(chunks[:], wanted, "<f4")
     if len(wanted) == LEGACY_BOUNDS:
         bounds = np.concatenate([bounds, np.tile(np.array([0, 0, 0, 1, 1, 1], np.float32), (len(bounds), 1))], 1)
@@ -113,24 +113,24 @@ def _check_elements(path: Path, elements: dict[str, Table]) -> tuple[np.ndarray,
     if len(rest) != count or len(names) not in DEGREES or set(names) != set(rest.dtype.names or ()):
         raise FormatError(path, f"holds {len(names)} harmonics of {len(rest)} splats", fix)
     if any(rest.dtype[name] != np.uint8 for name in names):
-        raise FormatError(path, "holds harmonics that are no bytes", fix)
+        raise FormatError(path, "holds harmonics that are not bytes", fix)
     return bounds, words, columns_as_matrix(rest[:], names, "u1")
 
 
 def _dequantise(shares: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Of the interval of each splat's chunk; lowest and highest [chunk, 2, 3]."""
+    """Values from shares of the range of each splat's chunk; `ends` are minimum and maximum [chunk, 2, 3]."""
     low, span = (part.repeat(CHUNK_SPLATS, 0)[: len(shares)] for part in (ends[:, 0], ends[:, 1] - ends[:, 0]))
     return shares * span + low
 
 
 def _split_words(words: np.ndarray) -> np.ndarray:
-    """11, 10 and 11 bits as shares of 1, float32 [splat, 3]."""
+    """Words of 11, 10 and 11 bits as shares in [0, 1], float32 [splat, 3]."""
     parts = words >> 21, words >> 11 & 1023, words & 2047
     return np.stack([part.astype(np.float32) / most for part, most in zip(parts, (2047, 1023, 2047), strict=True)], -1)
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Pack splats in Morton order, in the world frame."""
+    """Write splats in Morton order, in the world frame, up to degree 3."""
     columns = columns_to_write(representation, path, 3)
     order = morton_order(columns["means"])
     harmonics = quantise_in_blocks(columns.pop("sh_rest"), lambda rest: _harmonic_bytes(rest).transpose(1, 2))
@@ -155,16 +155,16 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def _harmonic_bytes(values: Tensor) -> Tensor:
-    """Steps of 256 over [-4, 4]."""
+    """Harmonics in 256 steps over [-4, 4]."""
     return values.mul(128 / HARMONIC_RANGE).add_(128).clamp_(0, 255)
 
 
 def _chunk_bounds(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Lowest and highest of each chunk [chunk, 6], and all values as shares of what lies between."""
+    """Minimum and maximum of each chunk [chunk, 6], and the values as shares of that range [splat, 3]."""
     count = len(values)
     filled = torch.cat([values, values[-1:].expand(-count % CHUNK_SPLATS, 3)]).view(-1, CHUNK_SPLATS, 3)
     low, high = filled.amin(1, keepdim=True), filled.amax(1, keepdim=True)
-    # A chunk that is flat along an axis has no shares: 0.
+    # Where a chunk is flat along an axis, shares are 0.
     shares = (filled - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)
     return torch.cat([low[:, 0], high[:, 0]], 1), shares.view(-1, 3)[:count]
 
@@ -176,10 +176,16 @@ def _join_words(shares: Tensor) -> np.ndarray:
 
 
 def _header(count: int, rest: int, comments: list[str]) -> bytes:
-    lines = ["ply", "format binary_little_endian 1.0", f"comment Generated by volkit {__version__}",
-             *(f"comment {comment}" for comment in comments),
-             f"element chunk {-(-count // CHUNK_SPLATS)}", *(f"property float {name}" for name in BOUND_COLUMNS),
-             f"element vertex {count}", *(f"property uint {word}" for word in PACKED_COLUMNS)]  # fmt: skip
+    lines = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"comment Generated by volkit {__version__}",
+        *(f"comment {comment}" for comment in comments),
+        f"element chunk {-(-count // CHUNK_SPLATS)}",
+        *(f"property float {name}" for name in BOUND_COLUMNS),
+        f"element vertex {count}",
+        *(f"property uint {word}" for word in PACKED_COLUMNS),
+    ]
     if rest:
         lines += [f"element sh {count}", *(f"property uchar f_rest_{k}" for k in range(rest))]
     return "\n".join([*lines, "end_header", ""]).encode()

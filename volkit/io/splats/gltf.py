@@ -1,8 +1,8 @@
 """Splats in glTF, KHR_gaussian_splatting (release candidate of 2026-07), `.glb` or `.gltf`.
 
-Points with rotation x y z w, scale, opacity and harmonics, one attribute each; drafts before February 2026 had the
-logarithm of the scale, which is known by its negative values. The file is left, up, front (LUF) where a `.ply` is
-right, down, front, as SPZ's documents say and splat-transform does: a half turn about z.
+Points with rotation x y z w, scale, opacity and harmonics, one attribute each. Drafts before February 2026 stored the
+logarithm of the scale, which shows in negative values. The axes are left, up, front where a `.ply` has right, down,
+front, as SPZ's documentation says and splat-transform does: half a turn about z.
 Source: KhronosGroup/glTF `extensions/2.0/Khronos/KHR_gaussian_splatting`.
 """
 
@@ -19,8 +19,8 @@ from volkit.files.errors import FormatError, format_errors
 from volkit.files.provenance import provenance_record
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_linear_from_srgb
-from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader, gltf_json_head, pack_glb, parse_gltf
-from volkit.io.meshes.gltf_writer import GltfBuilder
+from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader, gltf_json_head, parse_gltf
+from volkit.io.meshes.gltf_writer import GltfBuilder, pack_glb
 from volkit.io.splats.columns import check_count, columns_to_write, merge_splats, safe_log, safe_logit
 from volkit.io.splats.quantised import colour_from_sh_dc
 from volkit.representations.representation import Representation
@@ -36,17 +36,17 @@ ACCESSOR_TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is glTF that names the extension."""
+    """Whether the file is glTF with the extension."""
     return f'"{EXTENSION}"'.encode() in gltf_json_head(path)
 
 
 def read(path: Path) -> Splats:
-    """All splats of the scene; of one primitive in its own frame, of several in the file's."""
+    """All splats of the scene: of a single primitive in its own frame, of several in the file's frame."""
     with format_errors(path, "gltf", "export it again"):
         tree, buffers = parse_gltf(path)
         found, extras = _read_scene(path, tree, buffers), tree["asset"].get("extras")
         if not found:
-            raise FormatError(path, "shows no splats", "export it again")
+            raise FormatError(path, "has no splats in its scene", "export it again")
         provenance = dict(extras) if isinstance(extras, dict) else {}
         return merge_splats(found, turn("zup", "yup"), provenance | {"format": "splat_gltf"})
 
@@ -58,10 +58,10 @@ def _read_scene(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[
     for root in scene.get("nodes", ()):
         for number, to_file in reader.mesh_nodes(root, np.eye(4), MAX_NODE_DEPTH):
             if np.linalg.det(to_file[:3, :3]) <= 0:
-                raise ValueError("splats are mirrored or flat")
+                raise ValueError("splats are mirrored or flattened")
             for primitive in _primitives(tree, tree["nodes"][number]["mesh"]):
                 columns = _columns(reader, primitive)
-                total += len(columns["means"])  # nodes may show the same splats again and again
+                total += len(columns["means"])  # nodes may repeat the same splats
                 check_count(path, total, sum(map(len, buffers)))
                 found.append((columns, Similarity.from_matrix(torch.from_numpy(to_file))))
     return found
@@ -73,15 +73,15 @@ def _primitives(tree: dict[str, Any], mesh: int) -> Iterator[dict[str, Any]]:
         if about is None or primitive.get("mode", 4) != POINTS:
             continue
         if about.get("extensions"):
-            raise ValueError(f"splats are packed by {', '.join(about['extensions'])}, which is not read here")
+            raise ValueError(f"splats are compressed by {', '.join(about['extensions'])}, which is not supported")
         if about.get("colorSpace", "srgb_rec709_display") != "srgb_rec709_display":
             raise ValueError(f"colours are of {about['colorSpace']}, not display-referred sRGB")
         yield primitive
 
 
 def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]:
-    wanted = {name: number for name, number in primitive["attributes"].items()
-              if name == "POSITION" or name.startswith(f"{EXTENSION}:")}  # fmt: skip
+    attributes = primitive["attributes"].items()
+    wanted = {name: number for name, number in attributes if name == "POSITION" or name.startswith(f"{EXTENSION}:")}
     arrays = reader.arrays({"attributes": wanted})
     own = {name.removeprefix(f"{EXTENSION}:"): torch.from_numpy(array) for name, array in arrays.items()}
     degree = max(d for d in range(5) if f"SH_DEGREE_{d}_COEF_0" in own)
@@ -89,9 +89,9 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]
     count = len(own["POSITION"])
     shapes = {"POSITION": 3, "ROTATION": 4, "SCALE": 3, "OPACITY": 1}
     if any(own[name].shape != (count, width) for name, width in shapes.items()):
-        raise ValueError("attributes of splats are of different lengths")
+        raise ValueError("attributes of splats have different lengths")
     if any(values.shape != (count, 3) for values in basis):
-        raise ValueError("harmonics are of different lengths")
+        raise ValueError("harmonics have different lengths")
     scale = own["SCALE"]
     columns = {
         "means": own["POSITION"],
@@ -105,9 +105,9 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]
 
 
 def write(representation: Representation, path: Path) -> None:
-    """One primitive of floats, with colours for programs that know nothing of splats."""
+    """Write one primitive of floats, with `COLOR_0` for programs that draw it as plain points."""
     if path.suffix.lower() != ".glb":
-        raise FormatError(path, "splats in glTF are written in one file", "name it .glb")
+        raise FormatError(path, "splats in glTF are written as one binary file", "name it .glb")
     columns = columns_to_write(representation, path, 3)
     if not len(columns["means"]):
         raise FormatError(path, "cannot hold a scene without splats", "write a .ply")
@@ -132,8 +132,12 @@ def write(representation: Representation, path: Path) -> None:
         "min": position.amin(0).tolist(),
         "max": position.amax(0).tolist(),
     }
-    about = {"kernel": "ellipse", "colorSpace": "srgb_rec709_display", "projection": "perspective",
-             "sortingMethod": "cameraDistance"}  # fmt: skip
+    about = {
+        "kernel": "ellipse",
+        "colorSpace": "srgb_rec709_display",
+        "projection": "perspective",
+        "sortingMethod": "cameraDistance",
+    }
     builder.use_extension(EXTENSION)
     primitive = {"mode": POINTS, "attributes": numbers, "extensions": {EXTENSION: about}}
     mesh = builder.add("meshes", {"name": path.stem, "primitives": [primitive]})

@@ -1,8 +1,9 @@
-"""mkkellogg's `.ksplat`, levels 0 to 2: sections of splats whose positions count from the middle of their buckets.
+"""mkkellogg's `.ksplat`, levels 0 to 2: sections of splats, with positions relative to the centre of their bucket.
 
-Level 0 holds float32; level 1 positions in 16 bits about a bucket's middle, scales, rotations (w x y z) and harmonics
-as float16; level 2 harmonics in bytes. Scales are no logarithms, colour and opacity bytes; harmonics go degree by
-degree and within one channel by channel, to degree 2. Full buckets stand first, then those with a length of their own.
+Level 0 is float32; level 1 has positions in 16 bits about the bucket's centre, and scales, rotations (w x y z) and
+harmonics in float16; level 2 has harmonics in bytes. Scales are linear, colour and opacity are bytes; harmonics go
+degree by degree, within a degree channel by channel, up to degree 2. Full buckets come first, then partial ones, whose
+lengths are listed.
 Source: mkkellogg/GaussianSplats3D `src/loaders/SplatBuffer.js`.
 """
 
@@ -24,22 +25,19 @@ from volkit.typing import Tensor
 __all__ = ["read", "sniff", "write"]
 
 FILE_HEADER_BYTES, SECTION_HEADER_BYTES = 4096, 1024  # bytes of the headers
-DEFAULT_LEVEL = 1  # that is written unless asked otherwise
-NUMBER_TYPES = (
-    ("<f4", "<f4", "<f4"),
-    ("<u2", "<f2", "<f2"),
-    ("<u2", "<f2", "u1"),
-)  # positions, scales and rotations, rest
-BASIS_SIZES = ((), (3,), (3, 5), (3, 5, 7))  # functions by degree
-MAX_DEGREE = 2  # that is written; the format has no more
-BUCKET_SPLATS, BLOCK_EDGE, POSITION_STEPS = 256, 5.0, 32767  # splats, units, steps from the middle to a side
-DEFAULT_HARMONIC_RANGE = 1.5  # of harmonics in bytes, where the header names none
+DEFAULT_LEVEL = 1  # compression level that is written by default
+# By level: types of positions, of scales and rotations, of harmonics.
+NUMBER_TYPES = (("<f4", "<f4", "<f4"), ("<u2", "<f2", "<f2"), ("<u2", "<f2", "u1"))
+BASIS_SIZES = ((), (3,), (3, 5), (3, 5, 7))  # functions of each band, by degree
+MAX_DEGREE = 2  # of the format
+BUCKET_SPLATS, BLOCK_EDGE, POSITION_STEPS = 256, 5.0, 32767  # splats; world units; steps from centre to face
+DEFAULT_HARMONIC_RANGE = 1.5  # harmonics in bytes span +-1.5 where the header gives no range
 FIX = "copy or write it again"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One header: so many splats, at capacity so many, in buckets of such a size."""
+    """The header of a section: its splats, its capacity, its buckets."""
 
     count: int
     capacity: int
@@ -54,13 +52,13 @@ class Section:
 
     @classmethod
     def at(cls, data: bytes, start: int) -> "Section":
-        """As it stands in the file."""
+        """Unpack a header at a byte offset."""
         count, capacity, bucket, buckets, block, storage = struct.unpack_from("<IIIIfH", data, start)
         steps, _, full, partial, degree = struct.unpack_from("<IIIIH", data, start + 24)
         return cls(count, capacity, bucket, buckets, block, storage, steps or POSITION_STEPS, full, partial, degree)
 
     def to_bytes(self) -> bytes:
-        """As it stands in the file."""
+        """Pack the header."""
         first = struct.pack(
             "<IIIIfHH", self.count, self.capacity, self.bucket, self.buckets, self.block, self.storage, 0
         )
@@ -69,14 +67,14 @@ class Section:
 
 
 def row_dtype(level: int, degree: int) -> np.dtype:
-    """One splat."""
+    """The record of one splat."""
     position, part, rest = NUMBER_TYPES[level]
-    return np.dtype([("position", position, 3), ("scale", part, 3), ("rotation", part, 4), ("rgba", "u1", 4),
-                     ("rest", rest, 3 * sum(BASIS_SIZES[degree]))])  # fmt: skip
+    columns = [("position", position, 3), ("scale", part, 3), ("rotation", part, 4), ("rgba", "u1", 4)]
+    return np.dtype([*columns, ("rest", rest, 3 * sum(BASIS_SIZES[degree]))])
 
 
 def sniff(path: Path) -> bool:
-    """Whether the header says version 0.1 or later, a level that there is, and sections that fit the file."""
+    """Whether the header has version 0.1 or later, a known level, and sections that fit into the file."""
     head = read_start(path, FILE_HEADER_BYTES)
     if len(head) < FILE_HEADER_BYTES or head[0] != 0 or head[1] < 1:
         return False
@@ -91,10 +89,10 @@ def sniff(path: Path) -> bool:
 
 
 def read(path: Path) -> Splats:
-    """All sections as one; FormatError for damaged files and those that lie about their size."""
+    """The splats of all sections; FormatError where the file is damaged or shorter than its headers say."""
     data = path.read_bytes()
     if not sniff(path):
-        raise FormatError(path, "has no header of a .ksplat", FIX)
+        raise FormatError(path, "has no .ksplat header", FIX)
     sections, count = struct.unpack_from("<I8xI", data, 4)
     level = struct.unpack_from("<H", data, 20)[0]
     low, high = struct.unpack_from("<ff", data, 36)
@@ -106,30 +104,30 @@ def read(path: Path) -> Splats:
             rows, means, at = _rows(path, data, at, section, level)
             sections_read.append((rows, means, section.degree))
     if sum(len(rows) for rows, _, _ in sections_read) != count:
-        raise FormatError(path, f"promises {count} splats, and its sections hold others", FIX)
+        raise FormatError(path, f"claims {count} splats, which its sections do not add up to", FIX)
     parts = [_columns(rows, means, degree, span) for rows, means, degree in sections_read]
     return splats_from_columns(concatenate_columns(parts), provenance={"format": "ksplat", "level": level})
 
 
 def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Splats, their positions and where the next section begins."""
+    """Records of a section's splats, their positions, and the offset of the next section."""
     if section.degree >= len(BASIS_SIZES):
-        raise FormatError(path, f"says degree {section.degree}", FIX)
+        raise FormatError(path, f"claims degree {section.degree}", FIX)
     row = row_dtype(level, section.degree)
     middles = at + 4 * section.partial
     start = middles + section.storage * section.buckets
     end = start + row.itemsize * section.capacity
     if section.count > section.capacity or start + row.itemsize * section.count > len(data):
-        raise FormatError(path, f"promises {section.count} splats beyond its end", FIX)
+        raise FormatError(path, f"claims {section.count} splats, which lie beyond its end", FIX)
     rows = np.frombuffer(data, row, section.count, start)
     if level == 0:
         return rows, rows["position"].astype(np.float32), end
     if section.storage < 12 or section.full * section.bucket > section.count:
-        raise FormatError(path, "has buckets that hold other splats than there are", FIX)
+        raise FormatError(path, "has buckets that do not add up to its splats", FIX)
     lengths = np.frombuffer(data, "<u4", section.partial, at).astype(np.int64)
     left = section.count - section.full * section.bucket
     if lengths.sum() != left or section.full + section.partial > section.buckets:
-        raise FormatError(path, "has buckets that hold other splats than there are", FIX)
+        raise FormatError(path, "has buckets that do not add up to its splats", FIX)
     sizes = np.concatenate([np.full(section.full, section.bucket), lengths])
     stored = np.frombuffer(data, np.uint8, section.storage * section.buckets, middles).reshape(section.buckets, -1)
     middle = np.ascontiguousarray(stored[: len(sizes), :12]).view("<f4")
@@ -157,7 +155,7 @@ def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float
 
 
 def write(representation: Representation, path: Path, level: int = DEFAULT_LEVEL) -> None:
-    """One section of a level, in the world frame."""
+    """Write one section at a compression level, in the world frame."""
     columns = columns_to_write(representation, path, MAX_DEGREE)
     assert isinstance(representation, Splats)
     order, section, lengths, middles = _fill_buckets(columns["means"], representation.config)
@@ -187,7 +185,7 @@ def write(representation: Representation, path: Path, level: int = DEFAULT_LEVEL
 
 
 def _fill_buckets(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section, Tensor, Tensor]:
-    """Splats block by block, first as many as fill whole buckets; the rest's lengths, and the middles of all."""
+    """Order of splats by block, full buckets first; the section; lengths of partial buckets; centres of all."""
     low = means.amin(0)
     cells = ((means - low) / BLOCK_EDGE).floor().long()
     unique, cell = cells.unique(dim=0, return_inverse=True)
@@ -201,6 +199,7 @@ def _fill_buckets(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section,
     full = int((counts // BUCKET_SPLATS).sum())
     middles = torch.cat([middle.repeat_interleave(counts // BUCKET_SPLATS, 0), middle[counts % BUCKET_SPLATS > 0]])
     count = len(means)
-    section = Section(count, count, BUCKET_SPLATS, len(middles), BLOCK_EDGE, 12, POSITION_STEPS, full, len(lengths),
-                      min(config.degree, MAX_DEGREE))  # fmt: skip
+    degree, partial = min(config.degree, MAX_DEGREE), len(lengths)
+    buckets = (BUCKET_SPLATS, len(middles), BLOCK_EDGE, 12, POSITION_STEPS, full, partial)
+    section = Section(count, count, *buckets, degree)
     return order, section, lengths, middles

@@ -1,12 +1,15 @@
 """Niantic's `.spz`: positions in 24 bits, scales, colours, opacities and harmonics in bytes, rotations in four.
 
-Positions: whole steps of `2^-bits`; log scale `u / 16 - 10`; constant `(u / 255 - 0.5) / 0.15`; harmonics
-`(u - 128) / 128`, basis by basis; rotations x y z w: which is largest, then sign and 9 bits of `|q| sqrt(2)` of the
-others. Source: nianticlabs/spz `src/cc/load-spz.cc` and `splat-utils.h`.
+Positions are integer multiples of `2^-bits`; log scales `u / 16 - 10`; degree-0 harmonics `(u / 255 - 0.5) / 0.15`,
+the others `(u - 128) / 128`, basis by basis; rotations x y z w: the index of the largest, then sign and 9 bits of
+`|q| sqrt(2)` of the others. Source: nianticlabs/spz `src/cc/load-spz.cc` and `splat-utils.h`.
 
-A file holds right, up, back (RUB) by its documents, while a `.ply` holds right, down, front (RDF); other programs store
-the `.ply`'s own axes (findings/splat_transform_spz_axes.sh). `rub` and `ply` name the two, `auto` follows the file's
-record of its axes, RUB without one.
+Versions 1 to 3 are one gzip stream: 16 bytes of header, six parts back to back, records of extensions. Version 4 has 32
+bytes of plain header, the records, a table of (compressed, whole) lengths, and six zstd streams.
+
+By its documentation a file has the axes right, up, back (RUB), while a `.ply` has right, down, front (RDF); some
+programs store the axes of the `.ply` (findings/splat_transform_spz_axes.sh). `rub` and `ply` name the two; `auto`
+follows the file's own record of its axes, and takes RUB where there is none.
 """
 
 import struct
@@ -46,25 +49,25 @@ LEGACY_STRUCT, PLAIN_STRUCT = struct.Struct("<4sIIBBBB"), struct.Struct("<4sIIBB
 RECORD_STRUCT, STREAM_STRUCT = struct.Struct("<II"), struct.Struct("<QQ")
 ANTIALIASED_FLAG, EXTENDED_FLAG = 1, 2  # flags
 NEWEST_VERSION = 4
-ZSTD_LEVEL = 12  # of zstd, as the format's own writer has it
-DEFLATE_BLOCK, DEFLATE_WINDOW = 1 << 20, 1 << 15  # bytes that are deflate at a time, and that deflate looks back
-MIN_BYTES_PER_SPLAT = 0.25  # bytes a splat: positions alone do not compress to less
+ZSTD_LEVEL = 12  # as in the format's own writer
+DEFLATE_BLOCK, DEFLATE_WINDOW = 1 << 20, 1 << 15  # bytes compressed at a time, and the window of deflate
+MIN_BYTES_PER_SPLAT = 0.25  # even equal positions take more: a smaller file is a bomb
 DAMAGE_FIX = "copy or write it again"
 
 Part = bytes | bytearray | memoryview
 
 AXES_RECORD = 0xADBE0003  # the record that names the file's axes
-RDF, RUB = 6, 4  # names of axes in that record: 1 to 8 are right, down and front, or not, by bits; then y and z change
-DEFAULT_VERSION = 4  # that is written unless asked otherwise
-FRACTION_BITS = 12  # of a position's fraction
+RDF, RUB = 6, 4  # values of that record: bits of (value - 1) say right, up, front; above 8, y and z are swapped
+DEFAULT_VERSION = 4  # written by default
+FRACTION_BITS = 12  # of positions: steps of 1/4096
 MAX_FIXED_POINT = (1 << 23) - 1  # steps
-SH_DC_SCALE = 0.15
-STEPS = {1: 8}  # of harmonics of degree 1; 16 of the others: 5 bits and 4
+SH_DC_SCALE = 0.15  # of the degree-0 harmonic in a byte
+STEPS = {1: 8}  # of harmonics of degree 1; 16 for higher degrees: 5 bits and 4
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the file says of its parts."""
+    """Version, number of splats, and the layout of the parts."""
 
     version: int
     count: int
@@ -81,22 +84,22 @@ class Header:
 
 
 def unpack(path: Path) -> tuple[Header, list[Part]]:
-    """Header and parts, as long as the header says; FormatError for damage, lies and bombs."""
+    """Header and parts; FormatError where the file is damaged, or unpacks to more than its size can justify."""
     data = path.read_bytes()
     try:
         plain = data.startswith(MAGIC) and LEGACY_STRUCT.unpack_from(data)[1] >= NEWEST_VERSION
         return _unpack_plain(path, data) if plain else _unpack_legacy(path, data)
     except (struct.error, zlib.error, zstandard.ZstdError, MemoryError) as error:
-        raise FormatError(path, f"is no .spz that can be read: {error}", DAMAGE_FIX) from error
+        raise FormatError(path, f"is not a readable .spz: {error}", DAMAGE_FIX) from error
 
 
 def _unpack_legacy(path: Path, data: bytes) -> tuple[Header, list[Part]]:
-    """Gzip, or what it would hold: some programs leave it to the transport to compress."""
+    """Versions 1 to 3, gzipped or not: some programs leave compression to the transport."""
     stream = zlib.decompressobj(31) if data.startswith(GZIP) else None
     head = stream.decompress(data, LEGACY_STRUCT.size) if stream else data[: LEGACY_STRUCT.size]
     magic, version, count, degree, bits, flags, _ = LEGACY_STRUCT.unpack(head)
     if magic != MAGIC or not 1 <= version < NEWEST_VERSION:
-        raise FormatError(path, f"says version {version}", f"1 to {NEWEST_VERSION} are read")
+        raise FormatError(path, f"has version {version}", f"1 to {NEWEST_VERSION} are read")
     header = Header(version, count, degree, bits, bool(flags & ANTIALIASED_FLAG))
     _check(path, header, len(data))
     size = sum(header.sizes)
@@ -106,7 +109,7 @@ def _unpack_legacy(path: Path, data: bytes) -> tuple[Header, list[Part]]:
         else data[LEGACY_STRUCT.size : LEGACY_STRUCT.size + size]
     )
     if len(body) != size:
-        raise FormatError(path, f"promises {count} splats, {size} bytes, and holds {len(body)}", DAMAGE_FIX)
+        raise FormatError(path, f"claims {count} splats in {size} bytes, and holds {len(body)}", DAMAGE_FIX)
     rest = b""
     if flags & EXTENDED_FLAG:
         rest = stream.decompress(stream.unconsumed_tail, len(data)) if stream else data[LEGACY_STRUCT.size + size :]
@@ -118,18 +121,18 @@ def _unpack_legacy(path: Path, data: bytes) -> tuple[Header, list[Part]]:
 def _unpack_plain(path: Path, data: bytes) -> tuple[Header, list[Part]]:
     _, version, count, degree, bits, flags, streams, table = PLAIN_STRUCT.unpack_from(data)
     if version != NEWEST_VERSION:
-        raise FormatError(path, f"says version {version}", f"1 to {NEWEST_VERSION} are read")
+        raise FormatError(path, f"has version {version}", f"1 to {NEWEST_VERSION} are read")
     records = _records(data[PLAIN_STRUCT.size : table]) if flags & EXTENDED_FLAG else ()
     header = Header(version, count, degree, bits, bool(flags & ANTIALIASED_FLAG), records)
     _check(path, header, len(data))
     wanted = [size for size in header.sizes if size]
     if streams != len(wanted) or table < PLAIN_STRUCT.size:
-        raise FormatError(path, f"holds {streams} streams at {table}", DAMAGE_FIX)
+        raise FormatError(path, f"lists {streams} streams at byte {table}", DAMAGE_FIX)
     entries = [STREAM_STRUCT.unpack_from(data, table + number * STREAM_STRUCT.size) for number in range(streams)]
     at, packed = table + streams * STREAM_STRUCT.size, []
     for (size, whole), promised in zip(entries, wanted, strict=True):
         if whole != promised or at + size > len(data):
-            raise FormatError(path, f"holds a stream of {whole} bytes in {size}, not {promised}", DAMAGE_FIX)
+            raise FormatError(path, f"holds a stream of {whole} bytes in {size}, not of {promised}", DAMAGE_FIX)
         packed.append(memoryview(data)[at : at + size])
         at += size
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -138,7 +141,7 @@ def _unpack_plain(path: Path, data: bytes) -> tuple[Header, list[Part]]:
 
 
 def _inflate(path: Path, part: memoryview, size: int) -> bytes:
-    # The library trusts the size that a frame states, whatever it is provenance to stop at.
+    # The library allocates the size that a frame states, whatever its output limit.
     stated = zstandard.frame_content_size(part)
     if stated not in (size, -1):
         raise FormatError(path, f"holds a frame of {stated} bytes where {size} belong", DAMAGE_FIX)
@@ -151,11 +154,11 @@ def _inflate(path: Path, part: memoryview, size: int) -> bytes:
 def _check(path: Path, header: Header, size: int) -> None:
     check_count(path, header.count, size, MIN_BYTES_PER_SPLAT)
     if header.degree > 4 or header.fraction_bits > 23:
-        raise FormatError(path, f"says degree {header.degree}, {header.fraction_bits} bits of fraction", DAMAGE_FIX)
+        raise FormatError(path, f"claims degree {header.degree} and {header.fraction_bits} fraction bits", DAMAGE_FIX)
 
 
 def _records(data: bytes) -> tuple[tuple[int, bytes], ...]:
-    """Extensions by number; a record that is cut off ends them, as in the format's own reader."""
+    """Records of extensions by number; a truncated record ends them, as in the format's own reader."""
     found, at = [], 0
     while at + RECORD_STRUCT.size <= len(data):
         kind, size = RECORD_STRUCT.unpack_from(data, at)
@@ -167,7 +170,7 @@ def _records(data: bytes) -> tuple[tuple[int, bytes], ...]:
 
 
 def pack(header: Header, parts: Sequence[Part]) -> bytes:
-    """A file of version 3 or 4."""
+    """The bytes of a file of version 3 or 4."""
     records = b"".join(RECORD_STRUCT.pack(kind, len(data)) + data for kind, data in header.extensions)
     flags = ANTIALIASED_FLAG * header.antialiased | EXTENDED_FLAG * bool(records)
     about = (MAGIC, header.version, header.count, header.degree, header.fraction_bits, flags)
@@ -182,7 +185,7 @@ def pack(header: Header, parts: Sequence[Part]) -> bytes:
 
 
 def _gzip(data: bytes) -> bytes:
-    """One gzip member, its blocks deflate side by side, each looking back into the one before (as pigz does)."""
+    """One gzip member; blocks are compressed in parallel, each with the previous one as its dictionary (like pigz)."""
 
     def deflate(start: int) -> bytes:
         dictionary = data[max(0, start - DEFLATE_WINDOW) : start]
@@ -199,7 +202,7 @@ def _gzip(data: bytes) -> bytes:
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file begins as version 4, or is gzip that begins as an older one."""
+    """Whether the file begins with the magic bytes, plain or within gzip."""
     try:
         with path.open("rb") as file:
             head = file.read(1 << 10)
@@ -211,7 +214,7 @@ def sniff(path: Path) -> bool:
 
 
 def read(path: Path, frame: SpzFrame = "rub") -> Splats:
-    """Splats in the file's frame; `frame` says how that lies in a `.ply`'s, which is the world's."""
+    """Splats in the file's axes, placed in the world by `frame`: `rub`, `ply`, or `auto` (the file's own record)."""
     header, parts = unpack(path)
     axes = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
     positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
@@ -232,26 +235,27 @@ def read(path: Path, frame: SpzFrame = "rub") -> Splats:
 
 
 def _axes_of(path: Path, header: Header) -> int:
-    """The record's axes; RUB where there is none, or it says nothing. FormatError for mirrored ones."""
+    """The axes in the file's record, RUB without one; FormatError where they are a mirror image."""
     named = [data for kind, data in header.extensions if kind == AXES_RECORD and len(data) >= 4]
     axes = struct.unpack_from("<I", named[-1])[0] if named else RUB
     axes = axes or RUB
     if axes > 16 or np.linalg.det(_matrix(axes)) < 0:
         raise FormatError(
             path,
-            f"names the axes {axes}, a mirror image of a .ply's",
-            "say which: rub or ply",
+            f"names the axes {axes}, which mirror those of a .ply",
+            "read it as rub or ply",
         )
     return axes
 
 
 def _matrix(axes: int) -> np.ndarray:
-    """RDF from the axes that a number names: bits say right, up, front; above 8 the second is front, the third up."""
+    """RDF from the axes that a number names, [3, 3]; see `RDF` and `RUB` for the coding."""
     number = axes - 1
     right, down = 1.0 if number & 1 else -1.0, -1.0 if number & 2 else 1.0
     front = 1.0 if bool(number & 4) == (number < 8) else -1.0
-    return np.array([[right, 0, 0], [0, down, 0], [0, 0, front]] if number < 8 else
-                    [[right, 0, 0], [0, 0, down], [0, front, 0]])  # fmt: skip
+    if number < 8:
+        return np.array([[right, 0, 0], [0, down, 0], [0, 0, front]])
+    return np.array([[right, 0, 0], [0, 0, down], [0, front, 0]])
 
 
 def _ply_from(axes: int) -> Similarity:
@@ -262,12 +266,12 @@ def _positions(data: np.ndarray, header: Header) -> Tensor:
     if header.version == 1:
         return torch.from_numpy(data.view("<f2").astype(np.float32)).view(-1, 3)
     wide = np.zeros((3 * header.count, 4), np.uint8)
-    wide[:, 1:] = data.reshape(-1, 3)  # the high bytes, so that the sign is that of the word
+    wide[:, 1:] = data.reshape(-1, 3)  # shifted to the high bytes, which keeps the sign
     return torch.from_numpy(wide.view("<i4") >> 8).view(-1, 3) * 2.0**-header.fraction_bits
 
 
 def _rotations(data: np.ndarray, header: Header) -> Tensor:
-    """w x y z."""
+    """Quaternions w x y z, not normalised."""
     if header.version < 3:
         three = torch.from_numpy(data.reshape(-1, 3).astype(np.float32)).div_(127.5).sub_(1)
         return torch.cat([(1 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt(), three], 1)
@@ -278,7 +282,7 @@ def _rotations(data: np.ndarray, header: Header) -> Tensor:
 
 
 def write(representation: Representation, path: Path, frame: SpzFrame = "rub", version: int = DEFAULT_VERSION) -> None:
-    """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
+    """Write version 3 or 4 in the axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
     assert isinstance(representation, Splats)
     axes = RDF if frame == "ply" else RUB
     scene = representation if frame == "ply" else representation.turned_view("ydown")
@@ -288,7 +292,7 @@ def write(representation: Representation, path: Path, frame: SpzFrame = "rub", v
         FRACTION_BITS if far * 2.0**FRACTION_BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
     )
     if bits < 0:
-        raise FormatError(path, f"cannot hold positions as far as {far:.3g}", "scale the scene down")
+        raise FormatError(path, f"cannot hold positions {far:.3g} from the origin", "scale the scene down")
     records = ((AXES_RECORD, struct.pack("<I", axes)),) if frame == "auto" else ()
     count, degree = len(representation), representation.config.degree
     header = Header(version, count, degree, bits, representation.config.mip, records)
@@ -298,7 +302,7 @@ def write(representation: Representation, path: Path, frame: SpzFrame = "rub", v
 
 
 def _parts(columns: dict[str, Tensor], bits: int) -> Sequence[Part]:
-    """Positions, alphas, colours, scales, rotations, harmonics."""
+    """The six parts: positions, alphas, colours, scales, rotations, harmonics."""
     steps = (columns["means"] * 2.0**bits).round_().int().contiguous().numpy().astype("<i4", copy=False)
     light = columns["sh_dc"] * SH_DC_SCALE + 0.5
     largest, three = encode_smallest_three(columns["quaternions"].roll(-1, -1))
@@ -316,7 +320,7 @@ def _parts(columns: dict[str, Tensor], bits: int) -> Sequence[Part]:
 
 
 def _harmonics(values: Tensor) -> np.ndarray:
-    """Middles of 32 or 16 steps over [-1, 1]."""
+    """Harmonics in 32 (degree 1) or 16 steps over [-1, 1]."""
     step = torch.full((values.shape[1], 1), 16.0)
     step[:3] = STEPS[1]
     return quantise_in_blocks(values, lambda rest: rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255))

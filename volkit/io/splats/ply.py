@@ -1,9 +1,9 @@
-"""INRIA's `.ply` of Gaussian splats, and what its descendants made of it; the file itself is read by plyfile.
+"""INRIA's `.ply` of Gaussian splats and its dialects, by plyfile; and the points of any other `.ply`.
 
 Columns: x y z, nx ny nz (zeros), f_dc_0..2, f_rest_* (channel by channel), opacity, scale_0..2 (logarithms), rot_0..3
-(w x y z), all before activation. Accepted besides: any property types, orders, byte orders and text; fewer or no
+(w x y z), all before activation. Also read: any types and order of properties, either byte order, text; fewer or no
 f_rest (degree 0 to 4); no normals; two scales (2DGS); uchar red, green, blue for f_dc (nerfstudio); mode tags in
-comments (`SplatRenderMode: mip|2dgs`, `antialiased 1`); extra_values columns, which are kept with their types.
+comments (`SplatRenderMode: mip|2dgs`, `antialiased 1`); further columns, which are kept with their types.
 Source: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`, save_ply and load_ply.
 """
 
@@ -37,13 +37,13 @@ REQUIRED_COLUMNS = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3"
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a `.ply` whose header names a splat's columns."""
+    """Whether the file is a `.ply` whose header has the columns of splats."""
     head = ply_header(path)
     return bool(head) and all(f" {name}".encode() in head for name in REQUIRED_COLUMNS)
 
 
 def read(path: Path) -> Splats:
-    """Splats with every column of the file; FormatError for damaged files and those that lie about their size."""
+    """Splats with every column of the file; FormatError where it is damaged or shorter than its header says."""
     elements, comments = read_elements(path)
     if list(elements) != ["vertex"]:
         raise FormatError(path, f"holds the elements {', '.join(elements)}", "splats are one element, vertex")
@@ -52,7 +52,11 @@ def read(path: Path) -> Splats:
     rest = [name for name in names if name.startswith("f_rest_")]
     degree = math.isqrt(len(rest) // 3 + 1) - 1
     if 3 * (sh_count(degree) - 1) != len(rest) or degree > 4:
-        raise FormatError(path, f"has {len(rest)} columns f_rest, which make no degree", "0, 9, 24, 45 or 72 do")
+        raise FormatError(
+            path,
+            f"has {len(rest)} columns f_rest, which fit no degree of harmonics",
+            "write 0, 9, 24, 45 or 72 of them",
+        )
     constant = DC_COLUMNS if "red" not in names or "f_dc_0" in names else RGB_COLUMNS
     missing = [n for n in (*REQUIRED_COLUMNS, *constant, *(f"f_rest_{k}" for k in range(len(rest)))) if n not in names]
     if missing:
@@ -65,10 +69,10 @@ def read(path: Path) -> Splats:
     known = {*REQUIRED_COLUMNS, *rest, "scale_2", *DC_COLUMNS, *RGB_COLUMNS, *zeros}
     extras = [name for name in names if name not in known]
     if dotted := [name for name in extras if "." in name]:
-        raise FormatError(path, f"has a column '{dotted[0]}'", "no name of a column that is kept may hold a dot")
+        raise FormatError(path, f"has a column '{dotted[0]}'", "rename it without dots")
     kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
-    element = record_from_comments(comments) | {"format": "ply", "comments": list(comments)}
-    splats = splats_from_columns(columns, mip=mip, extras=kinds, provenance=element)
+    provenance = record_from_comments(comments) | {"format": "ply", "comments": list(comments)}
+    splats = splats_from_columns(columns, mip=mip, extras=kinds, provenance=provenance)
     extra_values = read_columns_in_blocks(len(table), partial(_read_extras, table, extras)) if extras else {}
     for kind, name in zip(kinds, extras, strict=True):
         splats.register_buffer(f"extra_{kind}", extra_values[name])
@@ -85,7 +89,7 @@ def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
         "log_scales": [name for name in ("scale_0", "scale_1", "scale_2") if name in names],
         "logits": ("opacity",),
         "sh_dc": constant,
-        # f_rest_{channel * basis + k}: channel by channel, ours basis by basis.
+        # The file goes channel by channel, f_rest_{channel * basis + k}; we go basis by basis.
         "sh_rest": [f"f_rest_{channel * basis + k}" for k in range(basis) for channel in range(3)],
     }
     places = {name: np.array([names.index(one) for one in some], np.intp) for name, some in wanted.items()}
@@ -107,13 +111,12 @@ def _read_extras(table: Table, names: list[str], rows: slice) -> dict[str, np.nd
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Write INRIA's columns in its order, in the world frame, then extra_values columns as they were."""
+    """Write INRIA's columns in INRIA's order, in the world frame, then further columns as they were read."""
     assert isinstance(representation, Splats)
     extras, rest, scales = _extras(representation), representation.sh_rest.shape[1], representation.log_scales.shape[1]
-    names = [
-        *"xyz", "nx", "ny", "nz", *DC_COLUMNS, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
-        *(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)),
-    ]  # fmt: skip
+    harmonics = (f"f_rest_{k}" for k in range(3 * rest))
+    shape = (*(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)))
+    names = [*"xyz", *NORMAL_COLUMNS, *DC_COLUMNS, *harmonics, "opacity", *shape]
     kinds = [(name, "<f4") for name in names]
     kinds += [(name, f"<{values.dtype.str[1:]}") for name, values in extras.items()]
     comments = ["SplatRenderMode: mip"] if representation.config.mip else []
@@ -139,32 +142,33 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def _extras(splats: Splats) -> dict[str, np.ndarray]:
-    """Further columns with their types, by name."""
+    """Further columns by name, in the types they had."""
     named = {extra: extra.rsplit(":", 1) for extra in splats.config.extras}
     return {name: getattr(splats, f"extra_{extra}").cpu().numpy().astype(kind) for extra, (name, kind) in named.items()}
 
 
 def _floats(columns: dict[str, Tensor], order: np.ndarray) -> np.ndarray:
-    """Rows of a file but for extra_values columns."""
-    nonzero = {name: column.flatten(1 if column.dim() > 1 else 0).cpu().numpy() for name, column in columns.items()}
-    parts = (
-        nonzero["means"], np.zeros_like(nonzero["means"]), nonzero["sh_dc"], nonzero["sh_rest"].take(order, 1, mode="clip"),
-        nonzero["logits"][:, None], nonzero["log_scales"], nonzero["quaternions"],
-    )  # fmt: skip
+    """Rows of a file without further columns, float32 [splat, column]."""
+    arrays = {name: column.flatten(1 if column.dim() > 1 else 0).cpu().numpy() for name, column in columns.items()}
+    rest = arrays["sh_rest"].take(order, 1, mode="clip")
+    shape, turns = (arrays["logits"][:, None], arrays["log_scales"]), arrays["quaternions"]
+    parts = (arrays["means"], np.zeros_like(arrays["means"]), arrays["sh_dc"], rest, *shape, turns)
     return np.concatenate(parts, 1).astype("<f4", copy=False)
 
 
 def read_points(path: Path) -> Float[Tensor, "point 3"]:
-    """x, y, z of every vertex, the file's frame; those that are not finite are left out. FormatError where none is."""
+    """The finite positions of a `.ply` in the file's frame, whatever else it holds; FormatError where there is none."""
     if not path.is_file():
         raise FormatError(path, "no such file", "name a .ply of points")
     try:
         vertex = PlyData.read(path)["vertex"]
         points = np.stack([np.asarray(vertex[axis], np.float32) for axis in "xyz"], -1)
     except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise FormatError(path, f"is no .ply of points: {error}", "give one whose vertices have x, y and z") from error
-    points = torch.from_numpy(points)
-    points = points[torch.isfinite(points).all(-1)]
-    if not len(points):
-        raise FormatError(path, "holds no point", "give a .ply with at least one")
-    return points
+        raise FormatError(
+            path, f"is not a .ply of points: {error}", "name a .ply whose vertices have x, y and z"
+        ) from error
+    finite = torch.from_numpy(points)
+    finite = finite[torch.isfinite(finite).all(-1)]
+    if not len(finite):
+        raise FormatError(path, "holds no finite point", "name a .ply with at least one")
+    return finite

@@ -1,10 +1,10 @@
 """Splats in USD, ParticleField3DGaussianSplat of OpenUSD 26.03 and later, by usd-core.
 
-Positions, orientations, scales (no logarithms), opacities, harmonics splat by splat; float or half.
+Positions, orientations, linear scales, opacities, harmonics splat by splat; float or half.
 Source: PixarAnimationStudios/OpenUSD `pxr/usd/usdVol/schema.usda`.
 """
 
-# usd-core fills its modules at run time.
+# usd-core defines its modules' members at run time.
 # pyright: reportAttributeAccessIssue=false
 
 from pathlib import Path
@@ -32,9 +32,9 @@ HARMONICS_NAME = "radiance:sphericalHarmonics"
 
 
 def read_stage_splats(stage: Any) -> Splats | None:
-    """All visible splats of a stage in its frame, of one field in its own; None where it has none.
+    """All visible splats of a stage, or None: of a single prim in its own frame, of several in the stage's.
 
-    ValueError where they are damaged.
+    Raises ValueError where they are damaged.
     """
     from pxr import Usd, UsdGeom
 
@@ -60,7 +60,7 @@ def _columns(prim: Any) -> dict[str, Tensor]:
     count = len(means)
     degree = prim.GetAttribute(f"{HARMONICS_NAME}Degree").Get()
     if not 0 <= degree <= 4:
-        raise ValueError(f"{prim.GetPath()} says degree {degree}")
+        raise ValueError(f"{prim.GetPath()} claims degree {degree}")
     harmonics = _array(prim, f"{HARMONICS_NAME}Coefficients", 3)
     if len(harmonics) != count * sh_count(degree):
         raise ValueError(f"{prim.GetPath()} has {len(harmonics)} coefficients for {count} splats of degree {degree}")
@@ -79,7 +79,7 @@ def _columns(prim: Any) -> dict[str, Tensor]:
 
 
 def _array(prim: Any, name: str, width: int) -> Tensor:
-    """An attribute in float32 [row, width], of half where there are no floats."""
+    """An attribute as float32 [row, width], from its half-precision variant where that is what the file has."""
     attributes = [prim.GetAttribute(name), prim.GetAttribute(f"{name}h")]
     values = next((a.Get() for a in attributes if a and a.HasAuthoredValue()), None)
     if values is None or not 0 < len(values) * width < MAX_ARRAY_VALUES:
@@ -88,14 +88,14 @@ def _array(prim: Any, name: str, width: int) -> Tensor:
 
 
 def write_splats(representation: Representation, path: Path) -> None:
-    """One field in a stage that says what is up in the world, in the form that the suffix names."""
+    """Write one prim, in a stage with the world's up axis, in the form that the suffix names."""
     from pxr import UsdUtils
 
     columns = columns_to_write(representation, path, 4)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
-        # A layer does not keep its stage, nor live without it.
+        # A layer does not keep its stage alive, but needs it.
         stage = _stage(columns, path.stem, provenance_record(representation))
         stage.GetRootLayer().Export(str(layer))
         with atomic_write(path) as place:
@@ -117,7 +117,7 @@ def _stage(columns: dict[str, Tensor], stem: str, provenance: dict[str, Any]) ->
     points = lambda tensor: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(tensor.float().numpy()))  # noqa: E731
     unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1).roll(-1, -1)
     scales, harmonics = columns["log_scales"].exp(), torch.cat([columns["sh_dc"], columns["sh_rest"]], 1)
-    reach = 3.0 * scales.amax(-1, keepdim=True)  # the schema's support is three standard deviations
+    reach = 3.0 * scales.amax(-1, keepdim=True)  # the schema cuts a splat at three standard deviations
     field.CreatePositionsAttr(points(columns["means"]))
     field.CreateOrientationsAttr(Vt.QuatfArray.FromNumpy(np.ascontiguousarray(unit.numpy())))
     field.CreateScalesAttr(points(scales))

@@ -1,7 +1,12 @@
-"""Plain volumes (`.volume.npz` with `.volume.json` beside it): dense grids for programs that know nothing of fields.
+"""Voxel fields as dense arrays: the plain volume (`.volume.npz`), and the named grids of OpenVDB and NanoVDB.
 
-The archive holds `density` [x, y, z], values at cell centres in 1 / length, and perhaps `rgb` [x, y, z, 3] in 0 to 1 or
-`harmonics` [x, y, z, 3, n], coefficients of `colour - 1/2`. The JSON says where the grid lies: `lower`, `upper`.
+A plain volume is an archive with a `.volume.json` beside it, for programs that know nothing of radiance fields. The
+archive holds `density` [x, y, z], values at cell centres in 1 / length, and optionally `rgb` [x, y, z, 3] in [0, 1] or
+`harmonics` [x, y, z, 3, n], coefficients of `colour - 1/2`. The JSON gives the box of the grid, `lower` and `upper`.
+
+The grids of the VDB formats share one box of voxels and one transform: `density`, a fog volume in 1 / world unit; `Cd`,
+the colour in [0, 1] without its dependence on direction; `harmonics_1`, `harmonics_2`, ..., three channels of each
+further coefficient. The transform takes voxel (i, j, k) to the centre of its cell.
 """
 
 import io
@@ -18,12 +23,12 @@ from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.npz import array_names, read_arrays
 from volkit.geometry import Domain, Similarity
+from volkit.geometry.spherical_harmonics import C0
 from volkit.io.fields.mask_grid import occupancy_from_mask
 from volkit.representations import Placement, Representation, Voxels, VoxelsConfig
 from volkit.typing import Tensor
 
 __all__ = [
-    "C0",
     "MAX_VOXELS",
     "arrays_from_voxels",
     "grids_from_voxels",
@@ -36,28 +41,26 @@ __all__ = [
 
 
 ARRAYS = ("density", "rgb", "harmonics")
-C0 = 0.28209479177387814  # the harmonic of degree 0
 MAX_JSON_BYTES = 1 << 20
-MAX_VOXELS = 1 << 30
-
-MAX_SKEW = 1e-4  # of a voxel's edge: how far axes may be from square to each other
+MAX_VOXELS = 1 << 30  # 4 GiB of densities
+MAX_SKEW = 1e-4  # cosine between axes of a transform; more is a shear
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is an archive with a density and nothing that links to it."""
+    """Whether the file is an archive with a `density` but without the `links` of svox2."""
     names = array_names(path)
     return "density" in names and "links" not in names
 
 
 def read(path: Path) -> Representation:
-    """Cells with density as kind `voxels`; a grid without colour is grey."""
+    """The cells whose density is not 0, as kind `voxels`; grey where the file has no colours."""
     arrays, about = read_arrays(path, ARRAYS), _read_sidecar(path)
-    with format_errors(path, "a volume", "see volkit/io/volumes/npz.py for what it holds"):
+    with format_errors(path, "a volume", "docs/formats.md says what it holds"):
         return voxels_from_arrays(arrays, about)
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Densities and harmonics of every cell, empty ones 0, and the JSON that places them."""
+    """Write densities and harmonics of every cell, 0 where it is empty, and the JSON with the grid's box."""
     assert isinstance(representation, Voxels)
     field = representation
     density, harmonics = arrays_from_voxels(field, path)
@@ -77,7 +80,7 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def arrays_from_voxels(field: Voxels, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Densities [x, y, z] and harmonics [x, y, z, 3, n]; FormatError for a field without a box, or a large one."""
+    """Densities [x, y, z] and harmonics [x, y, z, 3, n]; FormatError for contracted fields and beyond 2^30 cells."""
     if field.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
     if field.links.numel() > MAX_VOXELS:
@@ -87,7 +90,7 @@ def arrays_from_voxels(field: Voxels, path: Path) -> tuple[np.ndarray, np.ndarra
 
 
 def voxels_from_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Voxels:
-    """Voxels of dense arrays, and of what is said about them; ValueError where they do not belong together."""
+    """The field of dense arrays and their description; ValueError where shapes or values do not fit."""
     density = _finite_tensor(arrays["density"], 3)
     lower, upper = (tuple(map(float, about[name])) for name in ("lower", "upper"))
     domain = Domain(_triple(lower), _triple(upper))
@@ -112,17 +115,17 @@ def voxels_from_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> 
     sizes = torch.tensor(density.shape)
     ends = domain.local_from_unit(torch.stack([0.5 / sizes, 1.0 - 0.5 / sizes]))
     field.occupancy = occupancy_from_mask((density > 0).permute(2, 1, 0), ends, domain)
-    world_from_voxel = (
+    world_from_local = (
         dataclass_from_json(Similarity, about["world_from_local"]) if "world_from_local" in about else Similarity()
     )
     provenance = about.get("provenance")
     return field.view(
-        placement=Placement(world_from_voxel), provenance=provenance if isinstance(provenance, dict) else {}
+        placement=Placement(world_from_local), provenance=provenance if isinstance(provenance, dict) else {}
     )
 
 
 def _harmonics(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> Tensor:
-    """[x, y, z, 3, n] of whatever colours there are."""
+    """Coefficients [x, y, z, 3, n], from harmonics, else from rgb, else zeros: grey."""
     if "harmonics" in arrays:
         harmonics = _finite_tensor(arrays["harmonics"], 5)
     elif "rgb" in arrays:
@@ -135,7 +138,7 @@ def _harmonics(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> Tensor:
 
 
 def _scatter(field: Voxels, data: Tensor) -> np.ndarray:
-    """Rows at the places of their voxels [x, y, z, channel]."""
+    """Rows of `data` scattered into the dense grid [x, y, z, channel]."""
     held = field.links >= 0
     dense = data.new_zeros(*field.links.shape, data.shape[1])
     dense[held] = data.detach()[field.links[held].long()]
@@ -143,18 +146,18 @@ def _scatter(field: Voxels, data: Tensor) -> np.ndarray:
 
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
-    world_from_voxel = _sidecar(path)
+    sidecar = _sidecar(path)
     try:
-        with world_from_voxel.open("rb") as file:
+        with sidecar.open("rb") as file:
             about = json.loads(file.read(MAX_JSON_BYTES))
     except OSError as error:
         raise FormatError(
-            world_from_voxel, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}"
+            sidecar, f"cannot be read ({error.strerror or error})", f"put it beside {path.name}"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(world_from_voxel, f"is no JSON ({type(error).__name__})", "write it again") from error
+        raise FormatError(sidecar, f"is not JSON ({type(error).__name__})", "write it again") from error
     if not isinstance(about, dict):
-        raise FormatError(world_from_voxel, "is no table of values", "write it again")
+        raise FormatError(sidecar, "is not a JSON object", "write it again")
     return about
 
 
@@ -163,10 +166,10 @@ def _sidecar(path: Path) -> Path:
 
 
 def _finite_tensor(array: np.ndarray, axes: int) -> Tensor:
-    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused
+    with np.errstate(over="ignore"):  # what overflows float32 becomes infinite, and is refused below
         values = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     if values.dim() != axes or not bool(torch.isfinite(values).all()):
-        raise ValueError(f"an array of {axes} axes and finite numbers is missing")
+        raise ValueError(f"an array is not of {axes} axes, or has values that are not finite")
     return values
 
 
@@ -176,9 +179,9 @@ def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def grids_from_voxels(field: Voxels, path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Values [x, y, z] and [x, y, z, 3] by name, float32, empty cells 0; and the transform [4, 3] of their voxels.
+    """Grids [x, y, z] or [x, y, z, 3] by name, float32, 0 where empty; and the transform [4, 3] of their voxels.
 
-    The transform's rows: the edges of a voxel, and the centre of the first, in the world.
+    Rows of the transform: the three edges of a voxel, then the centre of the first one, in world coordinates.
     """
     density, harmonics = arrays_from_voxels(field, path)
     lower, upper = torch.tensor([field.domain.lower, field.domain.upper]).double()
@@ -192,7 +195,7 @@ def grids_from_voxels(field: Voxels, path: Path) -> tuple[dict[str, np.ndarray],
 
 
 def voxels_from_grids(grids: dict[str, np.ndarray], world_from_voxel: np.ndarray, provenance: dict[str, Any]) -> Voxels:
-    """The field of such grids, grey where there is no `Cd`; ValueError where the transform's axes are not square."""
+    """The field of such grids, grey without a `Cd`; ValueError where the transform shears or mirrors."""
     edges = world_from_voxel[:3]
     lengths = np.linalg.norm(edges, axis=1)
     axes = edges / lengths[:, None]

@@ -1,7 +1,7 @@
-"""NanoVDB's `.nvdb`: sparse volumes that GPUs read as they lie, for instant-ngp and renderers, by NVIDIA's Warp.
+"""NanoVDB's `.nvdb`: sparse volumes that GPUs use without unpacking, for instant-ngp and renderers; by NVIDIA's Warp.
 
-What its grids are says `fog.py`, how a file is build_grid `nvdb_probe.py`. Each grid has a segment of its own and lies raw,
-in 32-bit floats, the density first: as much as every reader of NanoVDB knows.
+`dense.py` defines the grids, `nvdb_probe.py` the layout of a file. Every grid is written as its own segment,
+uncompressed, in 32-bit floats, the density first: the subset that every reader of NanoVDB supports.
 """
 
 from functools import reduce
@@ -18,32 +18,32 @@ from volkit.representations import Representation, Voxels
 __all__ = ["read", "sniff", "write"]
 
 MAGIC = b"NanoVDB"
-VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, of OpenVDB 9 and 10
-SANDBOX = Sandbox("Warp", Path(__file__).with_name("nvdb_probe.py"), 20.0)  # whose kernels are compiled once
+VERSION = 32 << 21 | 3 << 10 | 3  # 32.3.3, as in OpenVDB 9 and 10
+SANDBOX = Sandbox("Warp", Path(__file__).with_name("nvdb_probe.py"), 20.0)  # Warp compiles first
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file begins as NanoVDB's."""
+    """Whether the file begins with NanoVDB's magic bytes."""
     return read_start(path, len(MAGIC)) == MAGIC
 
 
 def read(path: Path) -> Representation:
-    """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
+    """The cells whose density is not 0, as kind `voxels`, in world units; grey where the file has no `Cd`."""
     from volkit.io.volumes.nvdb_probe import read_grids
 
     with format_errors(path, "a NanoVDB file", "write it again with a grid `density` of 32-bit floats"):
-        SANDBOX.ask(path)
+        SANDBOX.check(path)
         return voxels_from_grids(*read_grids(str(path)), {})
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Leaves of 8x8x8 voxels wherever the field is not empty."""
+    """Write leaves of 8x8x8 voxels wherever the field is not empty."""
     assert isinstance(representation, Voxels)
     from volkit.io.volumes import nvdb_probe as nvdb
 
     grids, world_from_voxel = grids_from_voxels(representation, path)
     if not grids["density"].any():
-        raise FormatError(path, "cannot hold a field without matter", "write .volume.npz or .safetensors")
+        raise FormatError(path, "cannot hold a field that is empty everywhere", "write .volume.npz or .safetensors")
     leaves = np.unique(np.argwhere(grids["density"]) // nvdb.LEAF, axis=0) * nvdb.LEAF
     with atomic_write(path) as part, part.open("wb") as file:
         for name, values in grids.items():
@@ -52,7 +52,7 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def _segment(name: str, data: np.ndarray) -> tuple[bytes, ...]:
-    """Header, what is meta of the grid, its name, the grid, which is named too."""
+    """File header, metadata of the grid, its name, and the grid itself, which repeats the name."""
     from volkit.io.volumes import nvdb_probe as nvdb
 
     header, meta = np.zeros((), nvdb.HEADER), np.zeros((), nvdb.META)
@@ -70,5 +70,5 @@ def _segment(name: str, data: np.ndarray) -> tuple[bytes, ...]:
 
 
 def _key(name: str) -> int:
-    """What readers that look for a name compare first: a hash in 64 bits (nanovdb/util/IO.h, stringHash)."""
+    """The 64-bit hash by which readers look a name up (nanovdb/util/IO.h, stringHash)."""
     return reduce(lambda key, letter: (key * 67 + letter + (key >> 56)) % (1 << 64), name.encode(), 0)

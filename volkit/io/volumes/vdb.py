@@ -1,6 +1,6 @@
 """OpenVDB's `.vdb`: sparse volumes for Blender, Houdini and renderers, by OpenVDB's own Python module.
 
-What its grids are says `fog.py`. Source: openvdb.org, "OpenVDB Cookbook" and `FloatGrid.copyFromArray`.
+`dense.py` defines the grids. Source: openvdb.org, "OpenVDB Cookbook" and `FloatGrid.copyFromArray`.
 """
 
 import json
@@ -21,27 +21,27 @@ from volkit.representations import Representation, Voxels
 __all__ = ["read", "sniff", "write"]
 
 MAGIC = b" BDV"
-MODULES = ("openvdb", "pyopenvdb")  # the second as it was named before version 11
+MODULES = ("openvdb", "pyopenvdb")  # the second: its name before version 11
 SANDBOX = Sandbox("OpenVDB", Path(__file__).with_name("vdb_probe.py"), 20.0)
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file begins as OpenVDB's."""
+    """Whether the file begins with OpenVDB's magic bytes."""
     return read_start(path, len(MAGIC)) == MAGIC
 
 
 def read(path: Path) -> Representation:
-    """Cells with density as kind `voxels`, in the world's unit; a file without colour is grey."""
+    """The active cells as kind `voxels`, in world units; grey where the file has no `Cd`."""
     from volkit.io.volumes.vdb_probe import read_grids
 
     with format_errors(path, "an OpenVDB file", "write it again with a grid `density`"):
-        SANDBOX.ask(path)
+        SANDBOX.check(path)
         grids, world_from_voxel, record = read_grids(str(path))
         return voxels_from_grids(grids, world_from_voxel, without_frames(parse_object(record)))
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Active voxels are the field's cells that are not empty."""
+    """Write one grid per quantity; active voxels are the cells that are not empty."""
     assert isinstance(representation, Voxels)
     vdb = import_module(next(filter(find_spec, MODULES)))
     arrays, world_from_voxel = grids_from_voxels(representation, path)

@@ -1,4 +1,4 @@
-"""All that is asked of OpenVDB about a file; run by itself first, to see whether the library survives it."""
+"""Everything that calls OpenVDB to read a file; the sandbox runs it first, in case the library crashes."""
 
 import math
 from typing import Any
@@ -7,30 +7,32 @@ import numpy as np
 
 try:
     import openvdb  # pyright: ignore[reportMissingImports]
-except ImportError:  # as it was named before version 11
+except ImportError:  # its name before version 11
     import pyopenvdb as openvdb  # pyright: ignore[reportMissingImports]
 
 __all__ = ["probe", "read_grids"]
 
-MAX_VOXELS = 1 << 30  # voxels of a dense grid
-MAX_CELLS_PER_VOXEL = 1 << 12  # cells of the box about all active voxels, for each of them
+MAX_VOXELS = 1 << 30  # of a dense grid: 4 GiB
+MAX_CELLS_PER_VOXEL = 1 << 12  # cells of the bounding box for each active voxel: sparser files are refused
 PROVENANCE_KEY = "volkit"
 
 Grids = tuple[dict[str, np.ndarray], np.ndarray, str]
 
 
 def probe(path: str) -> None:
-    """Raise what keeps a file from being read."""
+    """Raise whatever `read_grids` raises."""
     read_grids(path)
 
 
 def read_grids(path: str) -> Grids:
-    """Values [x, y, z] and colours [x, y, z, 3] in the box of active density by name; the edges of its first voxel and
-    that one's centre, in the world; our record. ValueError where there is no such box.
+    """Grids [x, y, z] or [x, y, z, 3] by name, cut to the box of active density; its transform [4, 3]; our record.
+
+    Rows of the transform: the edges of a voxel, then the centre of the box's first one, in world coordinates.
+    ValueError where there is no density.
     """
     grids = {grid.name: grid for grid in openvdb.readAll(path)[0]}
     if "density" not in grids:
-        raise ValueError(f"holds the grids {', '.join(grids) or 'none'}, and no density")
+        raise ValueError(f"holds the grids {', '.join(grids) or 'none'}, but no density")
     density = grids["density"]
     low, high = (np.array(end, np.int64) for end in density.evalActiveVoxelBoundingBox())
     shape = tuple((high - low + 1).tolist())

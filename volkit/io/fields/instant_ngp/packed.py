@@ -1,6 +1,6 @@
-"""The bytes of a snapshot: one msgpack map, compressed where the suffix is `.ingp`.
+"""The bytes of a snapshot: a msgpack map, compressed where the suffix is `.ingp`; and its density grid.
 
-Facts: NVlabs/instant-ngp `testbed.cu`, `save_snapshot` and `load_snapshot`.
+Source: NVlabs/instant-ngp `testbed.cu`, `save_snapshot` and `load_snapshot`.
 """
 
 import zlib
@@ -19,21 +19,21 @@ __all__ = ["density_grid_from_occupancy", "occupancy_from_density_grid", "pack",
 
 
 COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
-ANY_WBITS = 32 + zlib.MAX_WBITS  # zlib or gzip, by its own header
+ANY_WBITS = 32 + zlib.MAX_WBITS  # zlib or gzip, detected from the header
 GZIP_WBITS = 16 + zlib.MAX_WBITS
 MAP_STARTS = (*range(0x80, 0x90), 0xDE, 0xDF)
 MARK = b"snapshot"
-HEAD_BYTES = 1 << 16  # bytes in which the mark must stand: only configuration precedes it
-FREE_UNPACKED_BYTES = 64 << 20  # bytes: 8 empty density grids, which compress to nothing, are 32 MB
-MAX_COMPRESSION = 16  # to which parameters may be compressed
-MAX_ITEMS = 1 << 16  # of one list: there is one of every camera
+HEAD_BYTES = 1 << 16  # only configuration precedes the mark
+FREE_UNPACKED_BYTES = 64 << 20  # 8 empty density grids, which compress to nothing, take 32 MB
+MAX_COMPRESSION = 16  # the ratio that parameters may reach
+MAX_ITEMS = 1 << 16  # of a list: one per camera
 
 CELLS = OCCUPANCY_RESOLUTION**3
-MIN_OPTICAL_THICKNESS = 0.01  # optical thickness over instant-ngp's smallest step
+MIN_OPTICAL_THICKNESS = 0.01  # over instant-ngp's smallest step
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a msgpack map, compressed or not, that has a snapshot in it."""
+    """Whether the file is a msgpack map with a snapshot, compressed or not."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -45,7 +45,7 @@ def sniff(path: Path) -> bool:
 
 
 def unpack(path: Path) -> dict[str, Any]:
-    """The whole map; FormatError for what is damaged or unpacks to more than a snapshot of its size can hold."""
+    """The whole map; FormatError where the file is damaged, or unpacks to more than its size can justify."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -56,14 +56,14 @@ def unpack(path: Path) -> dict[str, Any]:
         root = msgpack.unpackb(data, strict_map_key=False, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS)
     except (ValueError, msgpack.UnpackException, TypeError, RecursionError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:160]
-        raise FormatError(path, f"is no whole msgpack file ({reason})", "copy it again") from error
+        raise FormatError(path, f"is not a complete msgpack file ({reason})", "copy it again") from error
     if not isinstance(root, dict):
-        raise FormatError(path, "holds no map of values", "give a snapshot of instant-ngp")
+        raise FormatError(path, "does not hold a msgpack map", "give a snapshot of instant-ngp")
     return root
 
 
 def pack(root: dict[str, Any], compress: bool) -> bytes:
-    """The bytes of a snapshot."""
+    """The bytes of a snapshot, gzipped on request."""
     data = msgpack.packb(root)
     assert isinstance(data, bytes)
     if not compress:
@@ -82,12 +82,12 @@ def _decompress(path: Path, data: bytes) -> bytes:
     if stream.unconsumed_tail:
         raise FormatError(path, f"unpacks to more than {limit} bytes", "do not trust it")
     if not stream.eof:
-        raise FormatError(path, "ends before its compressed data do", "copy it again")
+        raise FormatError(path, "ends within its compressed data", "copy it again")
     return whole
 
 
 def occupancy_from_density_grid(grid: Float[Tensor, " value"]) -> UInt8[Tensor, " byte"]:
-    """Bits of the outermost cascade, finer ones pooled into it."""
+    """Occupancy bits of the outermost cascade, with finer cascades pooled into it."""
     threshold = grid[:CELLS].clamp_min(0.0).mean().clamp_max(MIN_OPTICAL_THICKNESS)
     inner, *outer = (grid > threshold).view(-1, CELLS)
     for cascade in outer:
@@ -96,7 +96,7 @@ def occupancy_from_density_grid(grid: Float[Tensor, " value"]) -> UInt8[Tensor, 
 
 
 def density_grid_from_occupancy(occupancy: UInt8[Tensor, " byte"], cascades: int) -> Float[Tensor, " value"]:
-    """Cascades that give the same bits, the outermost being ours: thickness 1 or 0, since only the bits are known."""
+    """Cascades that give the same bits, ours the outermost; values are 1 or 0, as only the bits are known."""
     grids = [unpack_bits(occupancy.cpu())]
     middle = morton_codes((morton_cells(torch.arange(CELLS)) >> 1) + OCCUPANCY_RESOLUTION // 4)
     for _ in range(cascades - 1):
@@ -105,7 +105,7 @@ def density_grid_from_occupancy(occupancy: UInt8[Tensor, " byte"], cascades: int
 
 
 def _pool_into_next(inner: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
-    """A cascade in the middle of the next: eight cells become one."""
+    """A cascade within the next, of twice its edge: eight cells become one."""
     pooled = inner.view(-1, 8).any(-1)
     cells = morton_cells(torch.arange(len(pooled))) + OCCUPANCY_RESOLUTION // 4
     return torch.zeros_like(inner).index_put_((morton_codes(cells),), pooled)

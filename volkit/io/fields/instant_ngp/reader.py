@@ -1,6 +1,6 @@
 """Snapshots of NVlabs/instant-ngp as kind `hash_grid`, in the frame of its unit cube.
 
-Facts: `testbed.cu` (`save_snapshot`), `nerf_network.h`, `nerf_device.cuh` of that project.
+Source: that project's `testbed.cu` (`save_snapshot`), `nerf_network.h`, `nerf_device.cuh`.
 """
 
 from collections.abc import Mapping
@@ -33,11 +33,11 @@ from volkit.typing import Tensor
 __all__ = ["read"]
 
 PARAMETER_TYPES = {"__half": "<f2", "float": "<f4"}
-MAX_AABB_SCALE = 128  # of the box: instant-ngp has 8 cascades
+MAX_AABB_SCALE = 128  # instant-ngp has 8 cascades
 
 
 def read(path: Path) -> Representation:
-    """Table, networks, occupancy, frame and cameras; latents of training pictures enter by their mean."""
+    """Table, networks, occupancy, frame and cameras; the mean of per-image latents becomes a bias."""
     root = packed.unpack(path)
     with format_errors(path, "a snapshot", "save it again, or train it anew"):
         return _field(root)
@@ -59,7 +59,7 @@ def _field(root: dict[str, Any]) -> HashGrid:
         raise ValueError(f"its aabb_scale is {aabb_scale}")
     extra = get_integer(dataset, "n_extra_learnable_dims", 0)
     if not 0 <= extra <= 256:
-        raise ValueError(f"it has {extra} latent values a picture")
+        raise ValueError(f"it has {extra} latent values per image")
     layout = read_layout(root, aabb_scale, extra)
     field = _networks(layout, _parameters(snapshot, layout), aabb_scale, _latent(nerf, extra))
     grid = _array(snapshot, "density_grid_binary", "<f2")
@@ -80,7 +80,7 @@ def _networks(layout: Layout, flat: Tensor, aabb_scale: int, latent: Tensor) -> 
     sizes = [layout.density.parameters, layout.rgb.parameters, layout.levels.entries * layout.levels.features]
     density, rgb, grid = flat.split(sizes)
     density = layout.density.split(density)
-    density[0] = density[0][:, : layout.density.inputs]  # the columns beyond see zeros
+    density[0] = density[0][:, : layout.density.inputs]  # padding inputs are 0
     rgb = layout.rgb.split(rgb)
     if layout.extra:
         inputs = 16 + (layout.sh_degree + 1) ** 2
@@ -104,14 +104,14 @@ def _parameters(snapshot: Mapping[str, Any], layout: Layout) -> Tensor:
         raise ValueError(f"its parameters are of type '{kind[:40]}'")
     flat = _array(snapshot, "params_binary", PARAMETER_TYPES[kind])
     if len(flat) != layout.parameters:
-        raise ValueError(f"it has {len(flat)} parameters, its configuration makes {layout.parameters}")
+        raise ValueError(f"it has {len(flat)} parameters, its configuration needs {layout.parameters}")
     return flat
 
 
 def _array(snapshot: Mapping[str, Any], name: str, dtype: str) -> Tensor:
     data = snapshot.get(name)
     if not isinstance(data, bytes) or len(data) % np.dtype(dtype).itemsize:
-        raise ValueError(f"its '{name}' is no array")
+        raise ValueError(f"its '{name}' is not an array")
     values = torch.from_numpy(np.frombuffer(data, dtype).astype(np.float32))
     if not bool(torch.isfinite(values).all()):
         raise ValueError(f"its '{name}' contains NaN or infinity")
@@ -119,7 +119,7 @@ def _array(snapshot: Mapping[str, Any], name: str, dtype: str) -> Tensor:
 
 
 def _latent(nerf: Mapping[str, Any], extra: int) -> Tensor:
-    """The mean of what was learned of every training picture's looks."""
+    """The mean of the latents of all training images."""
     learned = nerf.get("extra_dims_opt")
     if not extra or not isinstance(learned, list) or not learned:
         return torch.zeros(extra)
@@ -128,7 +128,7 @@ def _latent(nerf: Mapping[str, Any], extra: int) -> Tensor:
 
 
 def _restore_own(field: HashGrid, own: dict[str, Any]) -> HashGrid:
-    """The field with the frame, cameras and provenance that our writer noted beside what instant-ngp reads."""
+    """Restore the frame, cameras and provenance that our writer stored beside instant-ngp's entries."""
     place, capture = dataclass_from_json(Similarity, own.get("world_from_local")), field.capture
     about = own.get("capture")
     if capture is not None and isinstance(about, dict):

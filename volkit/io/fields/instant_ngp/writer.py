@@ -1,6 +1,6 @@
 """Fields of kind `hash_grid` as snapshots that instant-ngp opens.
 
-Facts: NVlabs/instant-ngp `testbed.cu`, what `load_snapshot` and `reset_network` demand.
+Source: NVlabs/instant-ngp `testbed.cu`, what `load_snapshot` and `reset_network` require.
 """
 
 from pathlib import Path
@@ -20,10 +20,10 @@ from volkit.typing import Tensor
 
 __all__ = ["OWN_ENTRY", "write"]
 
-OWN_ENTRY = "volkit"  # our entry in the map, which instant-ngp passes over
+OWN_ENTRY = "volkit"  # our entry in the map, which instant-ngp ignores
 FUSED_WIDTHS = (16, 32, 64, 128)
 MAX_HALF = 65504.0
-EDGE_TOLERANCE = 1e-6  # relative difference of edges that rounding makes
+EDGE_TOLERANCE = 1e-6  # relative difference of edges, from rounding
 
 
 def write(representation: Representation, path: Path) -> None:
@@ -36,7 +36,7 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def _check(field: HashGrid, path: Path) -> None:
-    """FormatError for what instant-ngp has no words for."""
+    """Raise FormatError where instant-ngp has no equivalent of the field."""
     config, scale = field.config, field.config.density_scale
     edges = field.domain.extent
     if field.domain.contracted or max(edges) - min(edges) > EDGE_TOLERANCE * max(edges):
@@ -47,7 +47,7 @@ def _check(field: HashGrid, path: Path) -> None:
         raise FormatError(path, "cannot hold these networks", "distil it into a hash grid first")
     first = field.density_network[: config.width * config.density_shape.padded_inputs].view(config.width, -1)
     if bool(first[:, config.density_shape.inputs :].any()):
-        raise FormatError(path, "pads features with 0, not with 1", "choose levels that fill a multiple of 16")
+        raise FormatError(path, "pads inputs with 0, and this field with 1", "choose levels that fill a multiple of 16")
     for name, tensor in field.named_parameters():
         if not bool((tensor.abs() <= MAX_HALF).all()):
             raise FormatError(path, f"cannot hold '{name}' at half precision", "fit it with smaller rates")
@@ -89,7 +89,7 @@ def _network(shape: MlpShape) -> dict[str, Any]:
 
 
 def _optimizer(config: HashGridConfig) -> dict[str, Any]:
-    """Plain Adam at the field's rate: snapshots without one cannot be opened."""
+    """Plain Adam at the field's rate: instant-ngp does not open snapshots without an optimiser."""
     return {
         "otype": "Adam",
         "learning_rate": config.network_lr,
@@ -139,7 +139,7 @@ def _snapshot(field: HashGrid) -> dict[str, Any]:
 
 
 def _world_from_ngp(field: HashGrid) -> Similarity:
-    """Our world inputs from the cube that instant-ngp's box is: [0, 1]^3 grown about its centre by aabb_scale."""
+    """Our world from instant-ngp's cube: its box is [0, 1]^3 grown about the centre by aabb_scale."""
     lower, edge, scale = field.domain.lower, max(field.domain.extent), field.config.density_scale
     ratio, start = edge / scale, 0.5 - 0.5 * scale
     local_from_ngp = Similarity(translation=tuple(low - ratio * start for low in lower), scale=ratio)
@@ -147,7 +147,7 @@ def _world_from_ngp(field: HashGrid) -> Similarity:
 
 
 def _capture(capture: Capture) -> dict[str, Any]:
-    """What instant-ngp keeps no word of."""
+    """The parts of a capture that instant-ngp has no entry for."""
     background = None if capture.background is None else list(capture.background)
     return {"held_out": list(capture.held_out), "near": capture.near, "background": background}
 

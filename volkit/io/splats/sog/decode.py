@@ -1,4 +1,4 @@
-"""The columns of one SOG, of version 1 or 2, from its page and pictures."""
+"""The files of a SOG, in an archive or beside its `meta.json`; and the columns of splats in them, versions 1 and 2."""
 
 import json
 import zipfile
@@ -16,25 +16,23 @@ from volkit.geometry import sh_count
 from volkit.io.splats.quantised import decode_smallest_three, logits_from_bytes
 from volkit.typing import Tensor
 
-__all__ = ["FIX", "MAX_WEBP_SIDE", "META", "Parts", "decode_columns", "is_mip", "is_surfels", "webp"]
+__all__ = ["FIX", "MAX_WEBP_SIDE", "META", "Parts", "decode_columns", "is_mip", "is_surfels"]
 
 
 META = "meta.json"
-MAX_JSON_BYTES = 16 << 20  # bytes of JSON; a tree of a hundred thousand nodes
-MAX_WEBP_SIDE = 16383  # pixels of a WebP
-MAX_PIXELS_PER_BYTE, FREE_PIXELS = (
-    64,
-    1 << 22,
-)  # pixels a byte of all files: a picture of one colour is small, but not all are
+MAX_JSON_BYTES = 16 << 20  # enough for a tree of a hundred thousand nodes
+MAX_WEBP_SIDE = 16383  # pixels, by the format
+# A single image may be of one colour and tiny, but not all of them: more pixels than this is a bomb.
+MAX_PIXELS_PER_BYTE, FREE_PIXELS = 64, 1 << 22
 FIX = "copy or write it again"
 
-LARGEST_BASE = 252  # the alpha of a rotation whose w is largest
-PALETTE_LINE_ROWS = 64  # rows of the palette side by side
+LARGEST_BASE = 252  # alpha of a rotation whose largest component is w; 253 to 255: x, y, z
+PALETTE_LINE_ROWS = 64  # palette rows in one line of its image
 MAX_PALETTE = 1 << 16  # rows of a palette
 
 
 class Parts:
-    """The files of a SOG by name; FormatError for those that are not there, are too large or lie elsewhere."""
+    """The files of a SOG by name; FormatError for those that are missing, too large, or outside its folder."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile | None) -> None:
         self.path, self.archive = path, archive
@@ -43,7 +41,7 @@ class Parts:
 
     @classmethod
     def open(cls, path: Path, stack: ExitStack) -> Self:
-        """Of an archive, or of the folder that the named JSON lies in."""
+        """The members of an archive, or the files beside a JSON."""
         with path.open("rb") as file:
             if file.read(4) != b"PK\x03\x04":
                 return cls(path, None)
@@ -53,18 +51,18 @@ class Parts:
             raise FormatError(path, f"is a damaged archive: {error}", FIX) from error
 
     def meta(self) -> dict[str, Any]:
-        """The page that describes all."""
+        """The JSON that describes the other files."""
         text = self._bytes(META if self.archive else self.path.name)
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise FormatError(self.path, f"holds JSON that cannot be read: {error}", FIX) from error
         if not isinstance(found, dict):
-            raise FormatError(self.path, "is no description of a SOG", FIX)
+            raise FormatError(self.path, "does not describe a SOG", FIX)
         return found
 
     def picture(self, name: Any) -> np.ndarray:
-        """RGBA, uint8 [height, width, 4]."""
+        """An image as RGBA, uint8 [height, width, 4]."""
         data = self._bytes(name)
         try:
             with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as image:
@@ -77,13 +75,13 @@ class Parts:
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             if isinstance(error, FormatError):
                 raise
-            raise FormatError(self.path, f"holds {name}, no picture that can be read: {error}", FIX) from error
+            raise FormatError(self.path, f"holds {name}, which is not a readable image: {error}", FIX) from error
 
     def beside(self, name: Any) -> Path:
-        """A file that the page names, below its own folder."""
+        """The path of a file that the JSON names, within its folder."""
         pure = PurePosixPath(str(name))
         if not isinstance(name, str) or pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise FormatError(self.path, f"names {str(name)[:80]!r}, no file of its own folder", FIX)
+            raise FormatError(self.path, f"names {str(name)[:80]!r}, which is not in its folder", FIX)
         return self.path.parent.joinpath(*pure.parts)
 
     def _bytes(self, name: Any) -> bytes:
@@ -101,28 +99,21 @@ class Parts:
             if isinstance(error, FormatError):
                 raise
             reason = " ".join(str(error).split())
-            raise FormatError(self.path, f"holds no {str(name)[:80]} that can be read: {reason}", FIX) from error
-
-
-def webp(pixels: np.ndarray, effort: int) -> bytes:
-    """A lossless picture, also of the colours that are transparent; `effort` of 0 to 100 for its size."""
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True, quality=effort, method=4)
-    return file.getvalue()
+            raise FormatError(self.path, f"holds no readable {str(name)[:80]}: {reason}", FIX) from error
 
 
 def is_mip(meta: dict[str, Any]) -> bool:
-    """Whether the page tells of splats that were trained for (Mip-Splatting)."""
+    """Whether the splats were trained with the filter of Mip-Splatting."""
     return meta.get("model") == "antialiased"
 
 
 def is_surfels(meta: dict[str, Any]) -> bool:
-    """Whether the page tells of surfels."""
+    """Whether the splats are surfels (2DGS)."""
     return meta.get("model") == "2dgs"
 
 
 def decode_columns(parts: Parts, meta: dict[str, Any]) -> dict[str, Tensor]:
-    """All splats of one page; FormatError where page and pictures do not agree."""
+    """The columns of all splats of one `meta.json`; FormatError where JSON and images do not agree."""
     page = _Page(parts, meta)
     low, high = page.picture("means", 0), page.picture("means", 1)
     steps = low[:, :3].astype(np.float32) + high[:, :3].astype(np.float32) * 256
@@ -153,16 +144,16 @@ def decode_columns(parts: Parts, meta: dict[str, Any]) -> dict[str, Tensor]:
 
 
 class _Page:
-    """Checked access to a page and its pictures."""
+    """Checked access to a `meta.json` and its images."""
 
     def __init__(self, parts: Parts, meta: dict[str, Any]) -> None:
         self.parts, self.meta, self.version = parts, meta, meta.get("version", 1)
         if self.version not in (1, 2):
-            raise self.error(f"says version {str(self.version)[:20]}")
+            raise self.error(f"has version {str(self.version)[:20]}")
         shape = self.section("means").get("shape")
         count = meta.get("count", shape[0] if isinstance(shape, list) and shape else None)
         if type(count) is not int or count < 1:
-            raise self.error("says no count of splats")
+            raise self.error("does not say how many splats it holds")
         self.count = count
 
     def error(self, fact: str) -> FormatError:
@@ -171,31 +162,31 @@ class _Page:
     def section(self, key: str) -> dict[str, Any]:
         found = self.meta.get(key)
         if not isinstance(found, dict):
-            raise self.error(f"says nothing of {key}")
+            raise self.error(f"lacks '{key}'")
         return found
 
     def image(self, key: str, number: int) -> np.ndarray:
         files = self.section(key).get("files")
         if not isinstance(files, list) or len(files) <= number:
-            raise self.error(f"names no picture {number} of {key}")
+            raise self.error(f"names no image {number} of {key}")
         return self.parts.picture(files[number])
 
     def picture(self, key: str, number: int) -> np.ndarray:
-        """A texel a splat, uint8 [splat, 4]."""
+        """One texel per splat, uint8 [splat, 4]."""
         texels = self.image(key, number).reshape(-1, 4)
         if len(texels) < self.count:
-            raise self.error(f"promises {self.count} splats, and {key} holds {len(texels)}")
+            raise self.error(f"claims {self.count} splats, and {key} holds {len(texels)}")
         return texels[: self.count]
 
     def number_list(self, key: str, name: str, least: int) -> np.ndarray:
-        """A list of the page as float32, [number] or [number, ...]; one number stands for all."""
+        """A list of numbers in the JSON as float32; a single number is a list of one."""
         values = self.section(key).get(name)
         try:
             found = np.array(values, np.float32).reshape(-1)
         except (TypeError, ValueError, OverflowError):
             found = np.zeros(0, np.float32)
         if len(found) < least or not np.isfinite(found).all():
-            raise self.error(f"has a {name} of {key} that is no list of {least} numbers")
+            raise self.error(f"has a {name} of {key} that is not a list of {least} numbers")
         return found
 
     def interpolate(self, key: str, shares: Tensor, width: int) -> Tensor:
@@ -209,7 +200,7 @@ class _Page:
         return torch.from_numpy(np.take(table, numbers))
 
     def harmonics(self) -> Tensor:
-        """[splat, basis, 3]."""
+        """Harmonics from degree 1 on, [splat, basis, 3]."""
         texels = self.image("shN", 0)
         height, width, _ = texels.shape
         basis = width // PALETTE_LINE_ROWS

@@ -1,17 +1,19 @@
-"""Page and pictures of version 2."""
+"""`meta.json` and images of a SOG of version 2; codebooks by k-means, in two stages for harmonics."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from volkit.files.errors import FormatError
 from volkit.io.splats.columns import morton_order
 from volkit.io.splats.quantised import encode_smallest_three, quantise
-from volkit.io.splats.sog.decode import LARGEST_BASE, MAX_WEBP_SIDE, PALETTE_LINE_ROWS, webp
+from volkit.io.splats.sog.decode import LARGEST_BASE, MAX_PALETTE, MAX_WEBP_SIDE, PALETTE_LINE_ROWS
 from volkit.representations.splats import SplatsConfig
 from volkit.typing import Float, Int, Tensor
 from volkit.version import __version__
@@ -19,20 +21,19 @@ from volkit.version import __version__
 __all__ = ["build_codebook", "build_palette", "encode"]
 
 
-CODEBOOK_SIZE = 256  # of a table
-MAX_SAMPLE = 1 << 18  # values that a table is learnt from
-CODEBOOK_ROUNDS = 50  # each looks at 255 places, not at all values
-START_CELLS, FINE_CELLS = 64, 1024  # cells that a start is made from
+CODEBOOK_SIZE = 256  # entries
+MAX_SAMPLE = 1 << 18  # values that a codebook is fitted to
+CODEBOOK_ROUNDS = 50  # each costs 255 binary searches in the sorted sample
+START_CELLS, FINE_CELLS = 64, 1024  # histogram cells for the initial codebook
 GROUP_ROUNDS, WITHIN_ROUNDS = 8, 10
-ROWS_PER_BLOCK = 1 << 15  # whose distances to all centres are held at a time
+ROWS_PER_BLOCK = 1 << 15  # rows whose distances to all centres are in memory at a time
 
-WEBP_EFFORT = 60  # of WebP
-MAX_PALETTE = 1 << 16  # rows of a palette
-SPLATS_PER_PALETTE_ROW = 2  # splats to a row of it, at least
+WEBP_EFFORT = 60  # of 100
+SPLATS_PER_PALETTE_ROW = 2  # at least
 
 
 def build_codebook(values: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, "256"], Int[Tensor, "*shape"]]:
-    """256 numbers, ascending, that stand for all with a small mean square; which one stands for each (Lloyd 1982)."""
+    """A codebook of 256 ascending numbers with a small mean square error, and the index of each value (Lloyd 1982)."""
     flat = values.flatten()
     sample = flat[:: max(1, len(flat) // MAX_SAMPLE)].double().sort().values
     sums = torch.cat([sample.new_zeros(1), sample.cumsum(0)])
@@ -42,7 +43,7 @@ def build_codebook(values: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, "256"
 
 
 def _histograms(sample: Float[Tensor, " value"]) -> list[tuple[Float[Tensor, " edge"], Float[Tensor, " cell"]]]:
-    """Cells of equal width, and such of equal counts, with how many values each holds: for long tails and for short."""
+    """Edges and counts of two histograms: cells of equal width suit short tails, of equal counts long ones."""
     low, high = float(sample[0]), float(sample[-1])
     even = torch.linspace(low, high, START_CELLS + 1, dtype=torch.float64)
     ranked = sample[torch.linspace(0, len(sample) - 1, FINE_CELLS + 1).long()]
@@ -53,7 +54,7 @@ def _histograms(sample: Float[Tensor, " value"]) -> list[tuple[Float[Tensor, " e
 
 
 def _initial_codebook(cells: tuple[Float[Tensor, " edge"], Float[Tensor, " cell"]]) -> Float[Tensor, "256"]:
-    """Numbers as dense as the cube root of the values' density: best for many numbers (Panter and Dite 1951)."""
+    """An initial codebook as dense as the cube root of the values' density, the limit's optimum (Panter, Dite 1951)."""
     edges, counts = cells
     weight = counts ** (1 / 3) * edges.diff() ** (2 / 3)  # (count / width)^(1/3) width
     share = torch.cat([weight.new_zeros(1), weight.cumsum(0)]) / weight.sum().clamp_min(1e-300)
@@ -83,10 +84,10 @@ def _squared_error(sample: Float[Tensor, " value"], centres: Float[Tensor, "256"
 def build_palette(
     rows: Float[Tensor, "row value"], size: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "size value"], Int[Tensor, " row"]]:
-    """Rows that stand for all, and which one stands for each: groups by k-means, then k-means within each group.
+    """At most `size` rows that represent all, and the index of each row: k-means into groups, then within each group.
 
-    A group has a share of the size that goes with its rows and their spread. sqrt(size) / 2 groups cost
-    `2.5 rows sqrt(size)` distances a round where one k-means costs `rows size`.
+    Groups get entries in proportion to their rows and spread. With sqrt(size) / 2 groups a round costs
+    `2.5 rows sqrt(size)` distances, where a single k-means costs `rows size`.
     """
     if len(rows) <= size:
         return rows, torch.arange(len(rows))
@@ -109,7 +110,7 @@ def build_palette(
 
 
 def _allot(weight: Float[Tensor, " group"], counts: Int[Tensor, " group"], size: int) -> Int[Tensor, " group"]:
-    """Whole numbers that go with a weight, at least 1 and at most a count, where there are any; in sum at most size."""
+    """Entries per group in proportion to its weight, from 1 to its count; 0 for empty groups; at most size in all."""
     some = (counts > 0).long()
     free = size - int(some.sum())
     shares = (free * weight / weight.sum().clamp_min(1e-30)).floor().long()
@@ -119,7 +120,7 @@ def _allot(weight: Float[Tensor, " group"], counts: Int[Tensor, " group"], size:
 def _lloyd(
     rows: Float[Tensor, "row value"], size: int, rounds: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "size value"], Int[Tensor, " row"]]:
-    """k-means from random rows; a centre that stands for nothing stays where it is."""
+    """k-means from random rows; a centre without members stays where it is."""
     centres = rows[torch.randperm(len(rows), generator=generator)[:size]]
     if size == len(rows):
         return rows, torch.arange(size)
@@ -139,7 +140,7 @@ def _nearest(rows: Float[Tensor, "row value"], centres: Float[Tensor, "size valu
 
 
 def encode(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The page, and pictures by name; splats in Morton order, so that neighbours are alike."""
+    """The JSON, and images by name; splats in Morton order, so that neighbouring texels are alike."""
     count = len(columns["means"])
     width = math.ceil(math.sqrt(count) / 4) * 4
     if not 0 < width <= MAX_WEBP_SIDE:
@@ -174,18 +175,24 @@ def encode(path: Path, columns: dict[str, Tensor], config: SplatsConfig) -> tupl
         meta["shN"], more = _harmonics(columns["sh_rest"], width)
         pictures |= more
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        files = pool.map(lambda pixels: webp(pixels, WEBP_EFFORT), pictures.values())
+        files = pool.map(lambda pixels: _encode_webp(pixels, WEBP_EFFORT), pictures.values())
         return meta, {f"{name}.webp": data for name, data in zip(pictures, files, strict=True)}
 
 
+def _encode_webp(pixels: np.ndarray, effort: int) -> bytes:
+    """A lossless WebP that keeps the colours of transparent pixels; more `effort` (0 to 100) makes it smaller."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True, quality=effort, method=4)
+    return file.getvalue()
+
+
 def _harmonics(rest: Tensor, width: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A palette of rows, in numbers of one table, and the number of its row for each splat."""
+    """A palette of rows, quantised by one codebook, and the index of its row for each splat."""
     count, basis, _ = rest.shape
-    size = min(
-        MAX_PALETTE, max(PALETTE_LINE_ROWS, count // SPLATS_PER_PALETTE_ROW // PALETTE_LINE_ROWS * PALETTE_LINE_ROWS)
-    )
+    lines = max(1, count // SPLATS_PER_PALETTE_ROW // PALETTE_LINE_ROWS)
+    size = min(MAX_PALETTE, lines * PALETTE_LINE_ROWS)
     rows, labels = build_palette(rest.flatten(1), size, torch.Generator().manual_seed(0))
-    # Rows that are alike stand together: their pictures are smaller.
+    # Sorted so that similar rows are neighbours: the image compresses better.
     order = rows.norm(dim=1).argsort()
     rows, labels = rows[order], order.argsort()[labels]
     numbers, texels = build_codebook(rows)
@@ -193,8 +200,12 @@ def _harmonics(rest: Tensor, width: int) -> tuple[dict[str, Any], dict[str, np.n
     grid = torch.zeros(filled, basis, 3, dtype=torch.long)
     grid[: len(rows)] = texels.view(-1, basis, 3)
     split = torch.stack([labels & 255, labels >> 8, torch.zeros_like(labels)], 1)
-    about = {"count": len(rows), "bands": math.isqrt(basis + 1) - 1, "codebook": numbers.tolist(),
-             "files": _files("shN_centroids", "shN_labels")}  # fmt: skip
+    about = {
+        "count": len(rows),
+        "bands": math.isqrt(basis + 1) - 1,
+        "codebook": numbers.tolist(),
+        "files": _files("shN_centroids", "shN_labels"),
+    }
     return about, {
         "shN_centroids": _picture(grid.view(-1, 3), PALETTE_LINE_ROWS * basis),
         "shN_labels": _picture(split, width),
@@ -206,7 +217,7 @@ def _files(*names: str) -> list[str]:
 
 
 def _picture(texels: Tensor, width: int) -> np.ndarray:
-    """Rows of so many texels, RGBA uint8; opaque where they have three numbers."""
+    """Texels as an RGBA image `width` wide, uint8; opaque where a texel has three values."""
     height = -(-len(texels) // width)
     height = -(-height // 4) * 4
     pixels = np.zeros((height * width, 4), np.uint8)

@@ -1,8 +1,8 @@
-"""PlayCanvas' SOG, versions 1 and 2, as an archive `.sog`, a folder with `meta.json`, or a streamed `lod-meta.json`.
+"""PlayCanvas' SOG, versions 1 and 2: an archive `.sog`, a folder with `meta.json`, or a streamed `lod-meta.json`.
 
-Row-major pictures, a texel a splat: positions as 16 bits of `sign(x) ln(1 + |x|)` in two pictures; three smallest of
-w x y z; scales and colours as numbers in tables of 256 (version 1: in steps between two bounds); opacity in bytes
-(version 1: its logit); harmonics as the number of a row in a palette. Source: playcanvas/splat-transform
+Row-major images, one texel per splat: positions as 16 bits of `sign(x) ln(1 + |x|)` in two images; quaternions w x y z
+by their three smallest components; scales and colours as indices into codebooks of 256 (version 1: steps between two
+bounds); opacity in bytes (version 1: its logit); harmonics as rows of a palette. Source: playcanvas/splat-transform
 `read-sog.ts`, `read-sog-v1.ts`, `read-lod.ts`.
 """
 
@@ -36,16 +36,18 @@ STREAMED_NAME = "lod-meta.json"
 
 
 def read_streamed(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """The columns of every leaf's finest level, and of the surroundings; the pages of the files that they are in."""
+    """Columns of the finest level of every leaf and of the environment; and the `meta.json` of the files read."""
     names = meta.get("filenames")
     if not isinstance(names, list):
         raise FormatError(parts.path, "names no files", FIX)
     runs: dict[int, list[tuple[int, int]]] = {}
     for leaf in _leaves(parts, meta.get("tree"), MAX_TREE_DEPTH):
-        file, offset, count = (leaf.get(key) for key in ("file", "offset", "count"))
-        if not all(isinstance(v, int) and v >= 0 for v in (file, offset, count)) or file >= len(names):  # type: ignore[operator]
-            raise FormatError(parts.path, f"has a leaf of {leaf}", FIX)
-        runs.setdefault(file, []).append((offset, count))  # type: ignore[arg-type]
+        values = [leaf.get(key) for key in ("file", "offset", "count")]
+        numbers = [value for value in values if isinstance(value, int) and value >= 0]
+        if len(numbers) < len(values) or numbers[0] >= len(names):
+            raise FormatError(parts.path, f"has a damaged leaf: {str(leaf)[:80]}", FIX)
+        file, offset, count = numbers
+        runs.setdefault(file, []).append((offset, count))
     tables, metas = [], []
     environment = [meta["environment"]] if meta.get("environment") else []
     wanted = [(names[file], sorted(run)) for file, run in sorted(runs.items())]
@@ -54,7 +56,7 @@ def read_streamed(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor]
         count = len(columns["means"])
         if run is not None:
             if run[-1][0] + run[-1][1] > count or any(a + n > b for (a, n), (b, _) in pairwise(run)):
-                raise FormatError(parts.path, f"names splats twice, or more than the {count} of {name}", FIX)
+                raise FormatError(parts.path, f"uses splats twice, or more than the {count} of {name}", FIX)
             rows = torch.cat([torch.arange(offset, offset + length) for offset, length in run])
             columns = {key: column[rows] for key, column in columns.items()}
         tables.append(columns)
@@ -75,24 +77,24 @@ def _read_part(parts: Parts, name: Any) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def _leaves(parts: Parts, node: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """The finest run of each node that has some."""
+    """The finest level of each node that has any."""
     if not isinstance(node, dict) or not depth:
-        raise FormatError(parts.path, f"has a tree that is no tree, or deeper than {MAX_TREE_DEPTH}", FIX)
+        raise FormatError(parts.path, f"has a damaged tree, or one deeper than {MAX_TREE_DEPTH}", FIX)
     levels, children = node.get("lods") or {}, node.get("children") or []
     if not isinstance(levels, dict) or not isinstance(children, list):
-        raise FormatError(parts.path, "has a node that is none", FIX)
+        raise FormatError(parts.path, "has a damaged node", FIX)
     numbered = {int(key): run for key, run in levels.items() if key.isdecimal()}
     if numbered:
         run = numbered[min(numbered)]
         if not isinstance(run, dict):
-            raise FormatError(parts.path, "has a node that is none", FIX)
+            raise FormatError(parts.path, "has a damaged node", FIX)
         yield run
     for child in children:
         yield from _leaves(parts, child, depth - 1)
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is an archive with a page of ours, or such a page."""
+    """Whether the file is an archive with a `meta.json`, or such a JSON."""
     try:
         with path.open("rb") as file:
             head = file.read(1 << 16)
@@ -105,7 +107,7 @@ def sniff(path: Path) -> bool:
 
 
 def read(path: Path) -> Splats:
-    """All splats in their order; of a streamed scene the finest level."""
+    """All splats in the file's order; of a streamed scene those of the finest level."""
     with ExitStack() as stack:
         parts = Parts.open(path, stack)
         meta = parts.meta()
@@ -128,9 +130,9 @@ def _provenance(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Version 2: an archive, or beside a `meta.json`; splats in Morton order, in the world frame."""
+    """Write version 2, an archive or a `meta.json` with its images; splats in Morton order, in the world frame."""
     if path.name.lower() == STREAMED_NAME:
-        raise FormatError(path, "streamed SOG is only read", f"write {META} or .sog")
+        raise FormatError(path, "streamed SOG can only be read", f"write {META} or .sog")
     columns = columns_to_write(representation, path, 3)
     assert isinstance(representation, Splats)
     meta, pictures = encode(path, columns, representation.config)
@@ -140,4 +142,4 @@ def write(representation: Representation, path: Path) -> None:
         return write_together(path, text, pictures)
     with atomic_write(path) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name, data in {META: text, **pictures}.items():
-            archive.writestr(zipfile.ZipInfo(name), data)  # without the time: equal scenes are equal files
+            archive.writestr(zipfile.ZipInfo(name), data)  # without a time stamp: equal scenes give equal files
