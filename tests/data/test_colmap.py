@@ -8,11 +8,11 @@ import torch
 from scenery import ball, ring, save_pictures
 
 from volkit.data import load_photographs
-from volkit.data.colmap import MODELS, CameraRow, convert_lens
+from volkit.data.colmap import CAMERA_MODELS, CameraRow, convert_lens
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE
 from volkit.io import FormatError
 
-NUMBERS = {name: number for number, (name, _) in MODELS.items()}
+NUMBERS = {name: number for number, (name, _) in CAMERA_MODELS.items()}
 POINTS = torch.randn(150, 3, generator=torch.Generator().manual_seed(0)) * 0.3
 
 

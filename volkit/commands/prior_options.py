@@ -176,7 +176,7 @@ class PriorOptions:
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,
         }  # fmt: skip
         if self.report is not None:
-            cameras = made.turntable(prior_report.VIEWS, prior_report.SHOWN_SIZE)
+            cameras = made.turntable(prior_report.VIEWS, prior_report.VIEW_SIZE)
             prior_report.write_prior_report(self.report, report, made.scenes, cameras, before)
         return report
 

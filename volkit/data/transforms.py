@@ -1,4 +1,8 @@
-"""The frames of a `transforms*.json`: the file that Blender NeRF scenes, nerfstudio and instant-ngp share."""
+"""`transforms*.json`, the convention of Blender NeRF scenes, nerfstudio and instant-ngp.
+
+Source: nerfstudio's page on data conventions and its dataparser; instant-ngp's `nerf_loader.h` for scale, offset and
+aabb_scale; NeRF-Synthetic (Mildenhall 2020) for one file per split.
+"""
 
 import json
 import math
@@ -15,12 +19,11 @@ __all__ = ["BLENDER", "NERFSTUDIO", "get_number", "picture_name", "read_shots", 
 
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".exr", ".PNG", ".JPG", ".JPEG")
-PERSPECTIVE = (None, "OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+PERSPECTIVE_MODELS = (None, "OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE_MODELS")
 
 
-# NeRF-Synthetic scenes: `transforms_train.json`, `transforms_val.json`, `transforms_test.json` (Mildenhall 2020).
 SPLITS = ("train", "val", "test")
-NGP_SCALE, NGP_OFFSET = 0.33, 0.5  # instant-ngp's defaults: ngp = scale * file + offset
+NGP_SCALE, NGP_OFFSET = 0.33, 0.5  # instant-ngp's defaults of ngp = scale * file + offset
 
 
 def read_transforms(path: Path) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def read_transforms(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise FormatError(path, f"cannot be read ({error.strerror})", "check the path") from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(path, f"is not valid JSON ({error}): truncated?", "write or copy it again") from error
+        raise FormatError(path, f"is not valid JSON ({error}); perhaps truncated", "write or copy it again") from error
     frames = document.get("frames") if isinstance(document, dict) else None
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise FormatError(path, "has no list of frames", "give a NeRF transforms.json")
@@ -55,12 +58,9 @@ def picture_name(file_path: str) -> str:
 
 
 def read_shots(path: Path, document: dict[str, Any], split: str = "train") -> list[Shot]:
-    """Every frame as a shot, the picture being there or not; values of a frame go before those of the file."""
-    return [_shot(path, index, {**_shared(document), **frame}, split) for index, frame in enumerate(document["frames"])]
-
-
-def _shared(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != "frames"}
+    """Every frame as a shot, whether or not its picture exists; values of a frame override those of the file."""
+    shared = {key: value for key, value in document.items() if key != "frames"}
+    return [_shot(path, index, {**shared, **frame}, split) for index, frame in enumerate(document["frames"])]
 
 
 def _shot(path: Path, index: int, values: dict[str, Any], split: str) -> Shot:
@@ -68,7 +68,7 @@ def _shot(path: Path, index: int, values: dict[str, Any], split: str) -> Shot:
     if not isinstance(file_path, str) or not file_path or "\0" in file_path:
         raise FormatError(path, f"frame {index} has no file_path", "repair or remove this frame")
     name = picture_name(file_path)
-    image = _found(path.parent, name)
+    image = _find_picture(path.parent, name)
     matrix = values.get("transform_matrix")
     if matrix is None:
         raise FormatError(path, f"'{name}' has no transform_matrix", "repair or remove this frame")
@@ -90,7 +90,7 @@ def _shot(path: Path, index: int, values: dict[str, Any], split: str) -> Shot:
     )
 
 
-def _found(folder: Path, name: str) -> Path:
+def _find_picture(folder: Path, name: str) -> Path:
     image = folder / name
     if not image.is_file():
         for suffix in SUFFIXES:
@@ -103,7 +103,7 @@ def _size(path: Path, values: dict[str, Any], image: Path) -> tuple[int, int]:
     width, height = get_number(path, values, "w"), get_number(path, values, "h")
     if width and height and min(width, height) >= 1:
         return round(width), round(height)
-    return picture_size(image) if image.is_file() else (1, 1)  # what is not there is skipped later
+    return picture_size(image) if image.is_file() else (1, 1)  # missing pictures are dropped later
 
 
 def _intrinsics(path: Path, values: dict[str, Any], size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -127,18 +127,18 @@ def _lens(path: Path, values: dict[str, Any]) -> tuple[Lens, tuple[float, ...]]:
     k1, k2, k3, k4, p1, p2 = (get_number(path, values, key, 0.0) or 0.0 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
     if model == "OPENCV_FISHEYE" or values.get("is_fisheye"):
         return FISHEYE, (k1, k2, k3, k4)
-    if model not in PERSPECTIVE:
+    if model not in PERSPECTIVE_MODELS:
         raise FormatError(path, f"camera_model '{model}' is not supported", "use OPENCV, PINHOLE or OPENCV_FISHEYE")
     if k4:
-        # nerfstudio reads a fourth perspective term as r^8, OpenCV as a denominator: guessing would bend the scene.
-        raise FormatError(path, "k4 of a perspective lens has no agreed meaning", "refit with k1 k2 p1 p2 k3")
+        # For nerfstudio k4 is the coefficient of r^8, for OpenCV part of a denominator.
+        raise FormatError(path, "k4 of a perspective lens is ambiguous", "fit the lens again with k1 k2 p1 p2 k3")
     if not any((k1, k2, p1, p2, k3)):
         return PINHOLE, ()
     return OPENCV, (k1, k2, p1, p2, k3)
 
 
 def _split_files(path: Path) -> list[tuple[str, Path]]:
-    """The split files at a path; other names such as `transforms_test_all200.json` are no splits."""
+    """The files of splits at a path; other names, such as `transforms_test_all200.json`, do not count."""
     if path.is_dir():
         files = [(split, path / f"transforms_{split}.json") for split in SPLITS]
         return [(split, file) for split, file in files if file.is_file()]
@@ -160,7 +160,7 @@ def _file(path: Path) -> Path:
     return path / "transforms.json" if path.is_dir() else path
 
 
-def _owns(path: Path) -> bool:
+def _matches(path: Path) -> bool:
     file = _file(path)
     return file.suffix == ".json" and file.is_file()
 
@@ -168,19 +168,19 @@ def _owns(path: Path) -> bool:
 def _read(path: Path) -> Listing:
     file = _file(path)
     document = read_transforms(file)
-    shots, split_notes = _with_splits(document, read_shots(file, document))
+    shots, split_notes = _apply_splits(document, read_shots(file, document))
     kept, missing = drop_missing(file, shots)
     notes = [*missing, *split_notes]
     box = _box(file, document)
     if box is not None:
         shown = ", ".join(f"{low:.2f}..{high:.2f}" for low, high in zip(box.lower, box.upper, strict=True))
-        notes.append(f"the file's own aabb_scale means the box {shown}")
+        notes.append(f"the file's aabb_scale gives the box {shown}")
     if "applied_transform" in document:
-        notes.append("the file's applied_transform is kept: poses stay as the file has them")
+        notes.append("applied_transform is not undone: poses are used as the file has them")
     return Listing(file, kept, box=box, notes=tuple(notes))
 
 
-def _with_splits(document: dict[str, Any], shots: list[Shot]) -> tuple[list[Shot], list[str]]:
+def _apply_splits(document: dict[str, Any], shots: list[Shot]) -> tuple[list[Shot], list[str]]:
     split_of = {}
     for split in SPLITS:
         names = document.get(f"{split}_filenames")
@@ -190,11 +190,11 @@ def _with_splits(document: dict[str, Any], shots: list[Shot]) -> tuple[list[Shot
         return shots, []
     kept = [replace(shot, split=split_of[shot.name]) for shot in shots if shot.name in split_of]
     left = len(shots) - len(kept)
-    return kept, [f"{left} frames stand in no split of the file and are skipped"] if left else []
+    return kept, [f"{left} frames belong to no split of the file and are skipped"] if left else []
 
 
 def _box(file: Path, document: dict[str, Any]) -> Domain | None:
-    """The cube of side aabb_scale around 0.5 in instant-ngp's frame, taken back to the file's."""
+    """The cube of edge aabb_scale around 0.5 in instant-ngp's frame, in the file's frame."""
     side = get_number(file, document, "aabb_scale")
     if side is None:
         return None
@@ -202,11 +202,11 @@ def _box(file: Path, document: dict[str, Any]) -> Domain | None:
     offset = document.get("offset", NGP_OFFSET)
     offsets = offset if isinstance(offset, list) else [offset] * 3
     if not scale or scale < 0 or side <= 0 or len(offsets) != 3:
-        raise FormatError(file, "aabb_scale, scale or offset make no box", "repair or remove them")
+        raise FormatError(file, "aabb_scale, scale and offset give no box", "repair or remove them")
     values = [get_number(file, {"offset": value}, "offset") or 0.0 for value in offsets]
     centre = [(0.5 - value) / scale for value in values]
     half = 0.5 * side / scale
     return Domain(triple(c - half for c in centre), triple(c + half for c in centre))
 
 
-NERFSTUDIO = Reader("nerfstudio", matches=_owns, read=_read)
+NERFSTUDIO = Reader("nerfstudio", matches=_matches, read=_read)

@@ -1,4 +1,4 @@
-"""What a file says of where its scene comes from: one JSON object, in whatever room its format has."""
+"""The provenance record that files carry: one JSON object, wherever the format has a place for it."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,38 +19,44 @@ __all__ = [
 ]
 
 PROVENANCE_KEY = "volkit"
-OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that was read, not of the scene
-MAX_COMMENT = 1 << 13  # characters of a comment
+FILE_KEYS = (
+    "comments",
+    "version",
+    "spz_frame",
+    "level",
+    "levels",
+)  # about the file that was read
+MAX_COMMENT = 1 << 13  # characters
 
 
 def provenance_record(scene: Representation) -> dict[str, Any]:
-    """Provenance, version, `frame`, that of the file's coordinates, and `world`, that of the scene before it."""
-    told = {name: value for name, value in scene.provenance.items() if name not in OF_THE_FILE}
-    return {"world": scene.frame} | told | {"volkit": __version__, "frame": scene.frame}
+    """The scene's provenance with volkit's version, `frame` (of the file's coordinates) and `world` (of the scene)."""
+    scene_entries = {name: value for name, value in scene.provenance.items() if name not in FILE_KEYS}
+    return {"world": scene.frame} | scene_entries | {"volkit": __version__, "frame": scene.frame}
 
 
 def comments_from_record(record: Mapping[str, Any]) -> list[str]:
-    """A record as lines of a text header, with which way is up in words that other programs use."""
+    """A record as comments of a text header; the up axis also as `Vertical Axis:`, which other programs write."""
     line = f"{PROVENANCE_KEY} {json.dumps(record, separators=(',', ':'), default=str)}"
     upward = UP_AXIS[record["frame"]]
     return [f"Vertical Axis: {upward}", *([line] if len(line) <= MAX_COMMENT else [])]
 
 
 def record_from_comments(comments: Iterable[str]) -> dict[str, Any]:
-    """The record among comments, with `frame` where they say what is up; empty where there is none or it is damaged."""
+    """The record in comments, with `frame` from `Vertical Axis:`; empty where there is none, or it is damaged."""
     found: dict[str, Any] = {}
     for comment in comments:
         word, _, rest = comment.partition(" ")
         if comment.lower().startswith("vertical axis:"):
-            said = comment.partition(":")[2].strip().lower()
-            found |= next(({"frame": frame} for frame, name in UP_AXIS.items() if name == said), {})
+            value = comment.partition(":")[2].strip().lower()
+            found |= next(({"frame": frame} for frame, name in UP_AXIS.items() if name == value), {})
         elif word == PROVENANCE_KEY and len(rest) <= MAX_COMMENT:
             found |= parse_object(rest)
     return found
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """The JSON object that a text is; empty where it is none."""
+    """A text parsed as a JSON object; empty where it is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -59,11 +65,11 @@ def parse_object(text: str) -> dict[str, Any]:
 
 
 def without_frames(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a record is not about the file's own coordinates."""
+    """A record without `frame` and `world`, which are about the file's coordinates."""
     return {name: value for name, value in record.items() if name not in ("frame", "world")}
 
 
 def frame_from_record(record: Any, name: str, otherwise: Frame) -> Frame:
-    """A frame by name from what a file says, which may be anything."""
-    said: Any = record.get(name) if isinstance(record, Mapping) else None
-    return said if said in tuple(UP_AXIS) else otherwise
+    """The frame under a name in an untrusted record, or `otherwise`."""
+    value: Any = record.get(name) if isinstance(record, Mapping) else None
+    return value if value in tuple(UP_AXIS) else otherwise

@@ -1,4 +1,4 @@
-"""What conversions did and lost: as rows of a table, as a page with pictures, as JSON."""
+"""Reports of conversions: rows of a table, an HTML page with pictures, or JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -20,7 +20,7 @@ Image = Float[Tensor, "height width 3"]
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What one conversion did and lost; `as_dict` is what the command prints as JSON."""
+    """What a conversion did and what it lost; `as_dict` is the command's JSON."""
 
     source: tuple[str, ...]
     target: str
@@ -32,53 +32,53 @@ class ConversionReport:
     seconds: float
     source_bytes: int
     bytes: int
-    steps: int | None = None  # None: a mesh is extracted, not learnt
+    steps: int | None = None  # None: a mesh, which is extracted, not optimised
     method: str | None = None
     parameters: int | None = None
-    history: tuple[dict[str, float], ...] | None = None  # None: nothing was learnt
+    history: tuple[dict[str, float], ...] | None = None  # None: nothing was optimised
     source_splats: int | None = None
     splats: int | None = None
     spz_frame: str | None = None
-    mesh: dict[str, Any] = field(default_factory=dict)  # what was measured of a mesh: triangles, levels, stages, ...
-    fidelity: Fidelity | None = None  # None: nothing was read back
+    mesh: dict[str, Any] = field(default_factory=dict)  # measurements of a mesh: triangles, levels, stages, ...
+    fidelity: Fidelity | None = None  # None: not measured
     notes: tuple[str, ...] = ()
 
     @property
     def psnr_to_source(self) -> float | None:
-        """In dB; None where the pictures are identical, or nothing was measured."""
+        """PSNR in dB; None where all pictures are identical, or nothing was measured."""
         return None if self.fidelity is None else self.fidelity.psnr_to_source
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values under the names of the command line; what does not apply is left out."""
+        """Plain JSON values under the command line's names; what does not apply is left out."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("mesh", "fidelity")}
         own |= {"from": own.pop("source_kind"), "source": list(self.source), "notes": list(self.notes)}
-        told = {name: value for name, value in own.items() if value is not None}
-        return {"command": "convert"} | told | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())
+        values = {name: value for name, value in own.items() if value is not None}
+        return {"command": "convert"} | values | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())
 
 
 def result_row(report: Mapping[str, Any]) -> dict[str, str]:
-    """A conversion in the words of a table: what it made, how large, how long, how like its source."""
+    """A conversion as a row of a table: files, size, duration, and similarity to the source, as text."""
     row = {"source": ", ".join(Path(name).name for name in report["source"]), "target": Path(report["target"]).name}
-    if "bytes" not in report:  # it failed, or was only asked what it would take
+    if "bytes" not in report:  # failed, kept, or only estimated
         return row | {"bytes": "failed" if "error" in report else "kept" if report.get("status") == "kept" else "-"}
     row |= {"bytes": format_size(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
     row |= {"seconds": f"{report['seconds']:.1f}"}
     if "measured" in report:
         row |= {"PSNR": decibels(report["psnr_to_source"]), "SSIM": f"{report['ssim_to_source']:.4f}"}
-        flip, most = report["flip_to_source"], report["max_difference"]
+        flip, largest = report["flip_to_source"], report["max_difference"]
         row |= {
             "FLIP": "-" if flip is None else f"{flip:.4f}",
-            "max difference": "-" if most is None else f"{most:.2g}",
+            "max difference": "-" if largest is None else f"{largest:.2g}",
         }
     return row
 
 
 def write_report(path: Path, report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> None:
-    """Write one report, or one with many `results`, as the suffix says; `pictures` are those of each."""
+    """Write a report of one conversion, or of many `results`, as `.json` or `.html`; `pictures` has one entry each."""
     if path.suffix == ".json":
         write_json(path, report)
     else:
-        write_page(path, _page_of_many(report, pictures) if "results" in report else _page(report, pictures[0]))
+        write_page(path, _batch_page(report, pictures) if "results" in report else _page(report, pictures[0]))
 
 
 def _page(report: dict[str, Any], pictures: ComparedViews | None) -> Page:
@@ -98,7 +98,7 @@ def _page(report: dict[str, Any], pictures: ComparedViews | None) -> Page:
     )
 
 
-def _page_of_many(report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> Page:
+def _batch_page(report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> Page:
     results = report["results"]
     rows = [result_row(result) for result in results]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -118,12 +118,12 @@ def _page_of_many(report: dict[str, Any], pictures: Sequence[ComparedViews | Non
     )
 
 
-def _galleries(pictures: ComparedViews | None, title: str = "", most: int = WORST_VIEWS) -> list[Gallery]:
+def _galleries(pictures: ComparedViews | None, title: str = "", max_count: int = WORST_VIEWS) -> list[Gallery]:
     if pictures is None:
         return []
     return [
         Gallery(f"{title} {caption}".strip(), _picture(truth), (Column("result", _picture(seen)),), "source")
-        for caption, (truth, seen) in list(pictures.views.items())[:most]
+        for caption, (truth, seen) in list(pictures.views.items())[:max_count]
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pictures as the pixels of a file: colour, depth, normals, opacity."""
+"""Rendered pictures as pixels of a file, by channel: colour, depth, normals, opacity; and videos of them."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,8 +17,8 @@ from volkit.typing import Tensor
 __all__ = ["CHANNELS", "DEPTH_UNIT", "Channel", "channel_pixels", "write_video"]
 
 
-DEPTH_UNIT = 1e-3  # of a world unit in a 16-bit picture: millimetres where the unit is a metre, as nerfstudio reads it
-DEPTH_OPACITY = 0.5  # opacity from which a pixel has a depth
+DEPTH_UNIT = 1e-3  # world units per step of a 16-bit depth: millimetres for scenes in metres, as in nerfstudio
+DEPTH_OPACITY = 0.5  # pixels below have no depth
 
 Background = tuple[float, float, float] | None
 
@@ -27,44 +27,44 @@ CODECS = {".mp4": "libx264", ".webm": "libvpx-vp9", ".mkv": "libx264"}
 
 
 def channel_pixels(picture: Picture, channel: Channel, background: Background, *, video: bool = False) -> np.ndarray:
-    """Pixels `[height, width, channel]` of one picture; without a background colours keep their alpha, straight.
+    """Pixels `[height, width, channel]` of one picture; without a background colours keep a straight alpha channel.
 
-    Depth is 16-bit thousandths of a unit (0: nothing there), in videos grey from far to near. Normals are
-    `(n + 1) / 2`, world frame.
+    Depth is in 16-bit thousandths of a world unit, 0 where nothing is opaque; in videos it is grey, bright where near.
+    Normals are `(n + 1) / 2`, world frame.
     """
     return np.ascontiguousarray(CHANNELS[channel](picture, background, video))
 
 
-def _eight_bits(values: Tensor) -> np.ndarray:
+def _to_bytes(values: Tensor) -> np.ndarray:
     return (quantised(values) * 255.0).round().to(torch.uint8).numpy()
 
 
 def _rgb(picture: Picture, background: Background, video: bool) -> np.ndarray:
     if background is not None:
-        return _eight_bits(picture.over(picture.rgb.new_tensor(background)))
+        return _to_bytes(picture.over(picture.rgb.new_tensor(background)))
     straight = picture.rgb / picture.opacity.clamp_min(1e-6)[..., None]
-    return _eight_bits(torch.cat([straight, picture.opacity[..., None]], -1))
+    return _to_bytes(torch.cat([straight, picture.opacity[..., None]], -1))
 
 
 def _depth(picture: Picture, background: Background, video: bool) -> np.ndarray:
-    there = (picture.opacity > DEPTH_OPACITY) & picture.depth.isfinite()
-    depth = torch.where(there, picture.depth, torch.zeros_like(picture.depth))
+    opaque = (picture.opacity > DEPTH_OPACITY) & picture.depth.isfinite()
+    depth = torch.where(opaque, picture.depth, torch.zeros_like(picture.depth))
     if not video:
         return (depth / DEPTH_UNIT).round().clamp(0, 65535).to(torch.int32).numpy().astype(np.uint16)
-    if not there.any():
+    if not opaque.any():
         return np.zeros((*depth.shape, 3), np.uint8)
-    near, far = depth[there].amin(), depth[there].amax()
-    grey = torch.where(there, 0.15 + 0.85 * (far - depth) / (far - near).clamp_min(1e-6), torch.zeros_like(depth))
-    return _eight_bits(grey[..., None].expand(*grey.shape, 3))
+    near, far = depth[opaque].amin(), depth[opaque].amax()
+    grey = torch.where(opaque, 0.15 + 0.85 * (far - depth) / (far - near).clamp_min(1e-6), torch.zeros_like(depth))
+    return _to_bytes(grey[..., None].expand(*grey.shape, 3))
 
 
 def _normal(picture: Picture, background: Background, video: bool) -> np.ndarray:
     assert picture.normal is not None
-    return _eight_bits(0.5 + 0.5 * picture.normal)
+    return _to_bytes(0.5 + 0.5 * picture.normal)
 
 
 def _opacity(picture: Picture, background: Background, video: bool) -> np.ndarray:
-    grey = _eight_bits(picture.opacity)
+    grey = _to_bytes(picture.opacity)
     return np.repeat(grey[..., None], 3, -1) if video else grey
 
 
@@ -74,7 +74,7 @@ CHANNELS: dict[Channel, Callable[[Picture, Background, bool], np.ndarray]] = dic
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
-    """Encode 8-bit RGB frames as they come; FormatError where there is no encoder."""
+    """Encode 8-bit RGB frames [height, width, 3] as they come; FormatError where no encoder is installed."""
     with atomic_write(path) as place:
         if path.suffix.lower() == ".gif":
             import imageio.v3 as imageio
@@ -85,18 +85,23 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
 
 
 def _encode(path: Path, place: Path, frames: Iterable[np.ndarray], fps: int) -> None:
-    write_frames, suffix = _encoder(path), path.suffix.lower()
+    write_frames, suffix = _find_encoder(path), path.suffix.lower()
     stream = None
     try:
         for frame in frames:
             if stream is None:
                 height, width = frame.shape[:2]
-                # The file's own name ends with .part until it is whole, so the container must be named.
+                # The temporary name does not tell ffmpeg which container to use.
                 container = ["-f", MUXERS[suffix]]
                 stream = write_frames(
-                    str(place), (width, height), fps=fps, codec=CODECS[suffix], quality=8, macro_block_size=2,
+                    str(place),
+                    (width, height),
+                    fps=fps,
+                    codec=CODECS[suffix],
+                    quality=8,
+                    macro_block_size=2,
                     output_params=container,
-                )  # fmt: skip
+                )
                 stream.send(None)
             stream.send(np.ascontiguousarray(frame))
     finally:
@@ -104,7 +109,7 @@ def _encode(path: Path, place: Path, frames: Iterable[np.ndarray], fps: int) -> 
             stream.close()
 
 
-def _encoder(path: Path):
+def _find_encoder(path: Path):
     try:
         import imageio_ffmpeg
 
