@@ -193,7 +193,7 @@ def test_what_instant_ngp_reads_of_ours(tmp_path):
         (lambda r: r["snapshot"].update(version=0), "older than version 1"),
         (lambda r: r["snapshot"].update(mode="sdf"), "not a radiance field"),
         (lambda r: r["snapshot"].update(params_binary=b"12"), "parameters"),
-        (lambda r: r["snapshot"].update(params_binary=[1, 2]), "is no array"),
+        (lambda r: r["snapshot"].update(params_binary=[1, 2]), "is not an array"),
         (lambda r: r["snapshot"]["nerf"]["dataset"].update(is_hdr=True), "HDR"),
         (lambda r: r["snapshot"]["nerf"].update(aabb_scale=1 << 20), "aabb_scale"),
         (lambda r: r.pop("rgb_network"), "lacks 'rgb_network'"),

@@ -88,7 +88,7 @@ def test_newer_files_are_read(field, segments, tmp_path):
     ("changed", "fact"),
     [
         ({"class": nvdb_look.LEVEL_SET}, "a level set"),
-        ({"type": 15}, "of type 15, not 32-bit floats"),
+        ({"type": 15}, "of type 15: write 32-bit floats"),
         ({"matrix": np.diag([1.0, 1.0, -1.0])}, "sheared or mirrored"),
         ({"size": 96}, "Warp: .*Invalid NanoVDB grid"),
     ],
@@ -128,6 +128,6 @@ def test_two_grids_without_a_name_are_not_one(segments, tmp_path):
 def test_a_field_without_matter_is_refused(field, tmp_path):
     empty = deepcopy(field)
     empty.keep(torch.zeros_like(empty.links, dtype=torch.bool))
-    with pytest.raises(FormatError, match="without matter"):
+    with pytest.raises(FormatError, match="empty everywhere"):
         save(empty, tmp_path / "a.nvdb")
     assert not (tmp_path / "a.nvdb").exists()
