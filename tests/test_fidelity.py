@@ -10,9 +10,9 @@ from contracts.kinds import small_field
 from volkit.cli import main
 from volkit.commands import conversion, convert
 from volkit.evaluation.evaluate import Evaluator, _apart
-from volkit.evaluation.roundtrip import FileAxes, parameter_differences
+from volkit.evaluation.roundtrip import parameter_differences
 from volkit.geometry import Domain, Similarity
-from volkit.io import PlaceError, load, save
+from volkit.io import FileAxes, PlaceError, load, save
 from volkit.reports.file_size import stored_bytes
 from volkit.representations import Mesh, Splats, SplatsConfig
 
@@ -117,7 +117,9 @@ def test_formats_that_keep_the_order_are_compared(source, tmp_path, name):
     made, target = load(source), tmp_path / name
     save(made, target)
     written = load(target)
-    written = written.view(placement=FileAxes().back(made, written, target) @ written.world_from_local)
+    written = written.view(
+        placement=FileAxes().source_from_read("splats", made.frame, written.frame, target) @ written.world_from_local
+    )
     found = parameter_differences(made, written, target)
     assert len(found) == 6 and found["means"] < 1e-3, "the order was changed"
 

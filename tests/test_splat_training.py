@@ -19,7 +19,7 @@ from volkit.distillation.splats.views import PhotographViews
 from volkit.geometry import Cameras, Domain
 from volkit.io import FormatError, load
 from volkit.io.fields.analytic_scene import bundled
-from volkit.io.splats.ply import read_points
+from volkit.io.splats.point_cloud import read_points
 from volkit.ops.splat import Projected
 from volkit.rendering.splatting import SplatRenderer
 from volkit.representations import Splats, SplatsConfig

@@ -347,7 +347,7 @@ def _photos(photos: "Photographs | Name") -> "Photographs":
 
 
 def _side(side: "Representation | Photographs | Name", size: int | None) -> "Representation | Photographs":
-    from volkit.io.opening import is_scene
+    from volkit.io import is_scene
 
     if not isinstance(side, str | PathLike):
         return side

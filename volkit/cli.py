@@ -56,7 +56,7 @@ environment:
   VOLKIT_ISA         instruction set of the CPU kernels; volkit doctor lists those of this processor
   VOLKIT_THREADS     threads of the CPU kernels and of torch, as --threads; by default one for each core we may use
   OMP_NUM_THREADS    the same, of all libraries that use OpenMP; VOLKIT_THREADS goes before it
-  OMP_WAIT_POLICY    how idle threads wait; by default passive here: they sleep and leave the cores to others
+  OMP_WAIT_POLICY    how idle threads wait: by default passive here, with GOMP_SPINCOUNT=1000: they soon sleep
   COLUMNS            width of help and tables
 
 Exit status: 0 done, 1 failed, 2 the command line itself is wrong, 130 interrupted."""

@@ -11,8 +11,8 @@ from engines.assets import PLACE, STYLES, asset, ball, coloured
 
 from volkit.io import FormatError, load, save
 from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.gltf_builder import pack_glb
 from volkit.io.meshes.gltf_reader import parse_gltf
-from volkit.io.meshes.gltf_writer import pack_glb
 from volkit.io.meshes.writer import WRITERS, write_asset
 from volkit.representations import Mesh
 

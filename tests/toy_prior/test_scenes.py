@@ -32,7 +32,7 @@ VARIED = (
 )
 
 
-def voxels_from_arrays(text):
+def field_of(text):
     return exact_scene(parse(text)).build(Domain.cube(1.0))
 
 
@@ -112,7 +112,7 @@ def test_rays_meet_solids_where_their_distance_is_zero(shape):
 @pytest.mark.parametrize("text", VARIED)
 def test_pictures_are_those_of_the_renderer(text):
     """The field's surface is a hundredth wide, a ninth of a pixel, and is asked once in the middle of a pixel."""
-    field, cameras = voxels_from_arrays(text), even_views(2, 32)
+    field, cameras = field_of(text), even_views(2, 32)
     theirs = renderer_for(field)(field, cameras)
     ours = render([exact_scene(parse(text))] * 2, cameras, 1)
     # Once here too, so that both see the same: silhouettes differ where a ray comes within a hundredth of one, ...

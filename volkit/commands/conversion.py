@@ -19,9 +19,9 @@ from volkit.distillation.students import build_student, splats_config
 from volkit.editing import merge
 from volkit.editing.action import mark_empty
 from volkit.evaluation.evaluate import EVALUATION_VIEWS, Evaluator
-from volkit.evaluation.roundtrip import FileAxes, Written, fidelity_of
+from volkit.evaluation.roundtrip import Written, fidelity_of
 from volkit.files.errors import FormatError, PlaceError
-from volkit.io import check_target, format_for, save
+from volkit.io import FileAxes, check_target, format_for, save
 from volkit.io.meshes.writer import check_style, write_asset
 from volkit.io.opening import open_scene
 from volkit.meshing.pipeline import extract_mesh
@@ -41,7 +41,7 @@ __all__ = ["OpenedSource", "SourceOptions", "convert_files", "convert_scene", "e
 
 MEASURE_SECONDS = 1.0  # that measuring may take in any case
 # Options that do not change what is made.
-FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure"}
+FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure", "pictures"}
 
 
 @dataclass(frozen=True)

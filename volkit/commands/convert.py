@@ -1,5 +1,6 @@
 """`volkit convert`: a scene of any kind into any other, or into a mesh, with no photographs needed."""
 
+import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,11 @@ from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.options import FROM_PYTHON, Shown
 from volkit.commands.usage import UsageError
 
-if TYPE_CHECKING:  # help does not wait for torch
+if TYPE_CHECKING:  # help does not wait for torch, nor for arrays
+    from volkit.evaluation.fidelity import Fidelity
+    from volkit.io.splats.transcode import Transcoded
     from volkit.progress import Progress
+    from volkit.reports.convert_report import ConversionReport
     from volkit.training.loop import Budget
 
 __all__ = ["ConvertJob"]
@@ -20,6 +24,8 @@ __all__ = ["ConvertJob"]
 BUDGET = "60s"
 ANEW = ("budget", "method", "photos", "resume", "preview", "config")  # that ask a field for learning in any case
 OF_SPLATS = ("sh_degree", "surfels")  # that say nothing about other kinds
+# Options that ask for a scene, to be changed, learnt or drawn, where else a file of splats is one of columns.
+OF_SCENES = (*ANEW, *OF_SPLATS, "size", "max_splats", "report", "dry_run", "pictures")
 LEARNING = (*ANEW, "max_splats", *OF_SPLATS, "dry_run")  # that mean nothing for a mesh, which is extracted
 
 
@@ -71,6 +77,8 @@ class ConvertJob:
     """Write what was done and lost as a page with pictures (.html) or as JSON (.json); of several conversions, one."""
     measure: bool = True
     """Do not read what was written to compare it with its source, by eight views and parameter by parameter."""
+    pictures: bool = False
+    """Compare by views, too, a file of splats that is written as another one: else splat by splat alone, exactly."""
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
     seed: int = 0
@@ -94,10 +102,10 @@ class ConvertJob:
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
         self.check()
         from volkit.commands.batch import batch_report, pair_sources, run_all
-        from volkit.reports.convert_report import write_report
-        from volkit.reports.page import check_report
 
         if self.report is not None:
+            from volkit.reports.page import check_report
+
             self.check_new(self.report)
             check_report(self.report)
         suffixes = None if self.format is None else self.format.split(",")
@@ -118,11 +126,15 @@ class ConvertJob:
             results = [name | result for name, result in zip(named, results, strict=True)]
             report = batch_report("convert", results)
         if self.report is not None:
+            from volkit.reports.conversion_page import write_report
+
             write_report(self.report, report, pictures)
         return report
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: "Progress") -> dict[str, Any]:
         """One conversion as plain values; `worst_views` are pictures for a page, where there will be one."""
+        if _is_transcoding(self, sources, target):
+            return _transcoded(self, sources[0], target, progress).as_dict()
         from volkit.commands.conversion import convert_files, estimate_files
 
         if self.dry_run:
@@ -143,9 +155,12 @@ class ConvertJob:
             raise UsageError(f"about splats alone: {_flags(given)}; give them with --to splats")
         if self.wants_mesh:
             self.check_mesh()
+        if self.pictures and not self.measure:
+            raise UsageError("--pictures is a way to measure: leave it or --no-measure out")
         if self.sh_degree is not None and not 0 <= self.sh_degree <= 4:
             raise UsageError(f"--sh-degree {self.sh_degree}: the harmonics of splats have degree 0 to 4")
-        self.parsed_budget()
+        if self.budget is not None:
+            self.parsed_budget()
         if self.edit:
             parse_edits(self.edit)
 
@@ -180,3 +195,66 @@ class ConvertJob:
 
 def _flags(names: Any) -> str:
     return ", ".join("--" + name.replace("_", "-") for name in names)
+
+
+def _is_transcoding(job: ConvertJob, sources: tuple[Path, ...], target: Path) -> bool:
+    """Whether one file of splats shall be another, and no option asks for a scene in between."""
+    if len(sources) != 1 or job.to not in (None, "splats") or job.edit or job.wants_mesh or job.device == "cuda":
+        return False
+    if job.given(*OF_SCENES):
+        return False
+    from volkit.io.splats.transcode import is_splats_to_splats
+
+    return is_splats_to_splats(sources[0], target)
+
+
+def _transcoded(job: ConvertJob, source: Path, target: Path, progress: "Progress") -> "ConversionReport":
+    """Write the target; what it lost is measured splat by splat, which says more than pictures of them."""
+    import numpy as np
+
+    from volkit.io import FileAxes
+    from volkit.io.splats.transcode import transcode
+    from volkit.reports.convert_report import ConversionReport
+    from volkit.reports.file_size import stored_bytes
+    from volkit.threads import thread_count
+
+    job.check_new(target)
+    axes = FileAxes(job.frame, job.spz_frame)
+    made = transcode(source, target, axes=axes, spz_frame=job.spz_frame, drop_bad=job.drop_bad, progress=progress)
+    splats, told = made.splats, made.splats.provenance
+    of_spz = target.suffix.lower() == ".spz" or "spz_frame" in told
+    return ConversionReport(
+        source=(str(source),),
+        target=str(target),
+        source_kind="splats",
+        kind="splats",
+        seed=job.seed,
+        device="cpu",
+        backend={"choice": "numpy", "numpy": np.__version__, "threads": thread_count()},
+        seconds=round(made.seconds, 2),
+        source_bytes=stored_bytes(source),
+        bytes=stored_bytes(target),
+        steps=0,
+        method="volkit",
+        parameters=sum(column.size for column in splats.columns.values()),
+        source_splats=len(splats),
+        splats=len(splats),
+        spz_frame=str(told.get("spz_frame", "ply" if axes.raw else "rub")) if of_spz else None,
+        fidelity=_fidelity(made, progress) if job.measure else None,
+        notes=tuple(progress.notes),
+    )
+
+
+def _fidelity(made: "Transcoded", progress: "Progress") -> "Fidelity | None":
+    from volkit.evaluation.fidelity import Fidelity, splat_differences
+    from volkit.io.splats.transcode import read_back
+
+    started = time.perf_counter()
+    with progress.phase("measure"):
+        written = read_back(made)
+    if written is None:
+        progress.note(f"{made.target}: is not measured, for its format is written and not read")
+        return None
+    differences = splat_differences(made.splats, written, made.order)
+    seconds = round(time.perf_counter() - started, 2)
+    return Fidelity(differences, {"by": "parameters", "splats": len(written), "seconds": seconds})

@@ -152,7 +152,7 @@ class FitJob:
         from volkit.distillation.learn import FitSettings
         from volkit.distillation.splats.adaptive import DefaultStrategy
         from volkit.distillation.splats.mcmc import MCMCStrategy
-        from volkit.io.splats.ply import read_points
+        from volkit.io.splats.point_cloud import read_points
 
         strategy = DefaultStrategy if self.densify == "classic" else MCMCStrategy
         points = None if self.start is None else photos.world_from_file.points(read_points(self.start))

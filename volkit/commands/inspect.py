@@ -26,7 +26,7 @@ class InspectJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Kind, sizes, frame, tensors, capture of a scene; pictures, cameras, domain of a dataset."""
-        from volkit.io.opening import is_scene
+        from volkit.io import is_scene
 
         with progress.phase("read"):
             return self._scene() if is_scene(self.path) else self._dataset(progress)

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from volkit.geometry import UP_AXIS, Frame
-from volkit.representations.representation import Representation
+from volkit.choices import Frame
+from volkit.geometry.frames import UP_AXIS
 from volkit.version import __version__
 
 __all__ = [
@@ -29,7 +29,17 @@ FILE_KEYS = (
 MAX_COMMENT = 1 << 13  # characters
 
 
-def provenance_record(scene: Representation) -> dict[str, Any]:
+class Described(Protocol):
+    """A scene, or the columns of one: anything with a frame and a provenance."""
+
+    @property
+    def frame(self) -> Frame: ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+
+def provenance_record(scene: Described) -> dict[str, Any]:
     """The scene's provenance with volkit's version, `frame` (of the file's coordinates) and `world` (of the scene)."""
     scene_entries = {name: value for name, value in scene.provenance.items() if name not in FILE_KEYS}
     return {"world": scene.frame} | scene_entries | {"volkit": __version__, "frame": scene.frame}

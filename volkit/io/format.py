@@ -12,13 +12,14 @@ from volkit.extras import advice
 from volkit.files.errors import FormatError
 
 if TYPE_CHECKING:  # listing the formats must not import torch, which takes seconds
+    from volkit.io.splats.columns import SplatColumns
     from volkit.representations.representation import Representation
 
 __all__ = ["Format", "FormatFunctions", "Reader", "Sniffer", "Writer", "from_module"]
 
 Sniffer = Callable[[Path], bool]
-Reader = Callable[[Path], "Representation"]
-Writer = Callable[["Representation", Path], None]
+Reader = Callable[[Path], "Representation | SplatColumns"]
+Writer = Callable[[Any, Path], Any]
 FormatFunctions = tuple[Sniffer, Reader | None, Writer | None]
 
 
@@ -27,8 +28,11 @@ class Format:
     """One file format: its name and suffixes, what it stores, and the functions that sniff, read and write it.
 
     `read(path)` returns a representation and raises `FormatError` for a damaged file; `write(representation, path)`
-    leaves either a whole file or none. Either may be None. `frame` is the frame that every file of this format is in:
-    `save` turns a scene to it. None means that files hold the world frame as it is, and need not say which that is.
+    leaves either a whole file or none. Either may be None. With `columns`, both handle splats as `SplatColumns`, arrays
+    that need no torch; the writer returns the order in which it wrote them, None where it kept theirs.
+
+    `frame` is the frame that every file of this format is in: `save` turns a scene to it. None means that files hold
+    the world frame as it is, and need not say which that is.
 
     >>> row = Format("points", (".pts",), ("splats",), None, sniff, read, write, "positions; nothing else")
     >>> register_format(row)
@@ -43,6 +47,7 @@ class Format:
     write: Writer | None
     keeps: str  # one line: what a round trip keeps, and what it loses
     every_kind: bool = False  # also those that plug-ins add
+    columns: bool = False  # whether splats are read and written as SplatColumns
     reorders: bool = False  # whether writing changes the order of splats
     needs: tuple[str, ...] = ()  # modules, one of which must be installed
     extra: str = ""  # volkit's extra that installs it
@@ -66,10 +71,14 @@ class Format:
 def from_module(
     module: str, sniff: str | None = "sniff", read: str | None = "read", write: str | None = "write"
 ) -> FormatFunctions:
-    """`sniff`, `read` and `write` of a module below `volkit.io`, which is imported at the first call."""
+    """`sniff`, `read` and `write` of a module below `volkit.io`, which is imported at the first call.
+
+    A name with dots is that of another module: `meshes.gltf_reader.sniff_gltf`.
+    """
 
     def lazy(name: str) -> Callable[..., Any]:
-        return lambda *arguments: getattr(import_module(f"volkit.io.{module}"), name)(*arguments)
+        place, _, function = name.rpartition(".")
+        return lambda *arguments: getattr(import_module(f"volkit.io.{place or module}"), function)(*arguments)
 
     sniffer: Sniffer = lazy(sniff) if sniff else lambda path: False
     return sniffer, lazy(read) if read else None, lazy(write) if write else None

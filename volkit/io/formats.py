@@ -1,6 +1,7 @@
 """The table of file formats; `load` and `save`, which choose a row of it."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,19 +12,29 @@ from volkit.files.errors import FormatError, TargetError
 from volkit.io.format import Format, from_module
 from volkit.plug_ins import plug_ins
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the table is listed without importing arrays
+    import numpy as np
+
+    from volkit.geometry.frames import Similarity
+    from volkit.io.splats.columns import SplatColumns
     from volkit.representations import Representation
 
 __all__ = [
     "EVERY_KIND",
     "FORMATS",
+    "FileAxes",
     "check_target",
     "describe",
     "format_for",
+    "is_scene",
     "load",
     "plug_in_formats",
+    "read_file",
+    "reader_for",
     "register_format",
     "save",
+    "write_columns",
+    "writer_for",
 ]
 
 FIELDS = ("hash_grid", "voxels", "tensor_vm", "tensor_cp", "planes", "mlp")
@@ -60,27 +71,28 @@ ROWS = (
            "shapes, textures, light, cameras"),
     Format("compressed_ply", (".compressed.ply",), SPLATS, None, *from_module("splats.compressed_ply"),
            "positions and log scales in 10 or 11 bits of a chunk of 256, the rest in bytes, degree 3, provenance; "
-           "not order, mip mode, surfels", reorders=True),
+           "not order, mip mode, surfels", columns=True, reorders=True),
     Format("ply", (".ply",), SPLATS, None, *from_module("splats.ply"),
-           "every column bit for bit, unknown ones too, mip mode, surfels, provenance"),
+           "every column bit for bit, unknown ones too, mip mode, surfels, provenance", columns=True),
     Format("spz", (".spz",), SPLATS, "yup", *from_module("splats.niantic_spz"),
-           "positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance"),
+           "positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance",
+           columns=True),
     Format("sog", (".sog", "meta.json"), SPLATS, None, *from_module("splats.sog"),
            "positions in 16 bits, the rest in tables of 256, degree 3 in a palette, mip mode, surfels, provenance; "
-           "not order", reorders=True),
+           "not order", columns=True, reorders=True),
     Format("splat", (".splat",), SPLATS, None, *from_module("splats.antimatter_splat"),
            "positions and scales in float32, the rest in bytes; "
-           "not order, harmonics, mip mode, surfels, provenance", reorders=True),
+           "not order, harmonics, mip mode, surfels, provenance", columns=True, reorders=True),
     Format("ksplat", (".ksplat",), SPLATS, None, *from_module("splats.ksplat"),
            "positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
-           "not order, mip mode, surfels, provenance", reorders=True),
+           "not order, mip mode, surfels, provenance", columns=True, reorders=True),
     Format("gltf", (".glb", ".gltf"), MESH, "yup",
-           *from_module("meshes.mesh_file", "sniff_gltf", "read_gltf", "write_mesh"),
+           *from_module("meshes.mesh_file", "meshes.gltf_reader.sniff_gltf", "read_gltf", "write_mesh"),
            "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion"),
     Format("splat_gltf", (".glb", ".gltf"), SPLATS, "yup", *from_module("splats.gltf"),
-           "every splat in float32, degree 3, provenance; not mip mode, surfels"),
+           "every splat in float32, degree 3, provenance; not mip mode, surfels", columns=True),
     Format("csv", (".csv",), SPLATS, None, *from_module("splats.csv", None, None),
-           "every splat in nine digits; not mip mode, provenance"),
+           "every splat in nine digits; not mip mode, provenance", columns=True),
     Format("obj", (".obj",), MESH, "yup", *from_module("meshes.mesh_file", "sniff_obj", "read_obj", "write_mesh"),
            "shape, texture or vertex colours, provenance; not roughness, metalness"),
     Format("mesh_ply", (".ply",), MESH, "zup", *from_module("meshes.mesh_file", "sniff_ply", "read_ply", "write_mesh"),
@@ -117,6 +129,19 @@ def plug_in_formats() -> list[Format]:
     return found
 
 
+def is_scene(path: Path) -> bool:
+    """Whether a path is a scene file; everything else counts as a dataset. FormatError where it does not exist."""
+    if not path.exists():
+        raise FormatError(path, "no such file or folder", "check the path")
+    if not path.is_file():
+        return False
+    # A damaged scene file still counts by its suffix: its own reader explains best what is wrong.
+    named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
+    if named or any(row.sniff(path) for row in FORMATS.values()):
+        return True
+    return any(path.name.lower().endswith(row.suffixes) or row.sniff(path) for row in plug_in_formats())
+
+
 def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
     """Read a scene file of any format, recognised by its content first and by its suffix second.
 
@@ -127,21 +152,46 @@ def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
     >>> scene = load("garden.ply")
     """
     path = Path(path)
+    from volkit.io.splats.columns import SplatColumns
+
+    scene = read_file(reader_for(path, spz_frame), path)
+    if isinstance(scene, SplatColumns):
+        from volkit.io.splats.scene import splats_from_columns
+
+        return splats_from_columns(scene)
+    return scene
+
+
+def reader_for(path: Path, spz_frame: SpzFrame = "rub") -> Format:
+    """The format that reads a file, with `spz_frame` applied; FormatError without such a file, or such a format."""
     if not path.exists():
         raise FormatError(path, "no such file", "check the path")
     if path.is_dir():
         raise FormatError(path, "is a folder, not a scene file", "name a file; datasets are for fit and compare")
     readable = [row for row in FORMATS.values() if row.read is not None]
-    named = [row for row in readable if path.name.lower().endswith(row.suffixes)]
+    named = _by_suffix(path, readable)
     # Formats that the suffix names go first, so that the usual file is opened once; plug-ins go last.
     for rows in (named, (row for row in readable if row not in named), (row for row in plug_in_formats() if row.read)):
         for row in rows:
             if row.sniff(path):
-                return _read(_with_spz_frame(row, spz_frame), path)
-    readable = [row for row in FORMATS.values() if row.read is not None]
-    if named := [row for row in readable if path.name.lower().endswith(row.suffixes)]:
-        return _read(_with_spz_frame(named[0], spz_frame), path)
+                return _with_spz_frame(row, spz_frame)
+    if named := _by_suffix(path, [row for row in FORMATS.values() if row.read is not None]):
+        return _with_spz_frame(named[0], spz_frame)
     raise FormatError(path, "is in no known format", f"give one of {_suffixes(writable=False)}")
+
+
+def _by_suffix(path: Path, rows: Sequence[Format]) -> list[Format]:
+    """Formats whose suffix a path has, the longest suffix first: `meta.json` before any other `.json`."""
+    name = path.name.lower()
+    length = {row.name: max((len(s) for s in row.suffixes if name.endswith(s)), default=0) for row in rows}
+    return sorted((row for row in rows if length[row.name]), key=lambda row: -length[row.name])
+
+
+def read_file(row: Format, path: Path) -> "Representation | SplatColumns":
+    """What a format's reader returns; FormatError where a module that it needs is missing."""
+    assert row.read is not None
+    row.check_needs(path)
+    return row.read(path)
 
 
 def save(
@@ -159,20 +209,69 @@ def save(
 
     >>> save(scene, "garden.spz")
     """
-    path = Path(path)
-    raw = frame in ("zup", "ydown")  # .spz has no name for these axes: coordinates are stored as they are
-    row = _with_spz_frame(_writable_format(path, representation.config.kind, format), "ply" if raw else spz_frame)
+    path, axes = Path(path), FileAxes(frame, spz_frame)
+    row = writer_for(path, representation.config.kind, format)
+    if row.columns:
+        from volkit.io.splats.scene import columns_from_splats
+
+        write_columns(columns_from_splats(representation), path, row, axes)  # pyright: ignore[reportArgumentType]
+        return
     assert row.write is not None
-    row.write(representation.turned_view((row.frame or representation.frame) if frame == "auto" else frame), path)
+    row.write(representation.turned_view(axes.frame_for(row) or representation.frame), path)
+
+
+@dataclass(frozen=True)
+class FileAxes:
+    """The axes that a file is written in: `frame`, for an .spz `spz_frame`, by default those of its format."""
+
+    frame: Frame | Literal["auto"] = "auto"
+    spz_frame: SpzFrame = "rub"
+
+    @property
+    def raw(self) -> bool:
+        """Whether an .spz stores coordinates as they are."""
+        return self.spz_frame == "ply" or self.frame in ("zup", "ydown")
+
+    @property
+    def spz(self) -> SpzFrame:
+        """The axes of an .spz; for other frames it has no name, and coordinates are stored as they are."""
+        return "ply" if self.raw else self.spz_frame
+
+    def frame_for(self, row: Format) -> Frame | None:
+        """The frame of a format's coordinates; None: the scene's own."""
+        return self.frame if self.frame != "auto" else _with_spz_frame(row, self.spz).frame
+
+    def source_from_read(self, kind: str, source: Frame, read: Frame, target: Path) -> "Similarity":
+        """From the world frame in which the reader of `target` places it, `read`, to that of the source, `source`.
+
+        `kind` is the source's. The reader may know nothing of the source's frame.
+        """
+        from volkit.geometry.frames import Similarity, turn
+
+        row = format_for(target, kind=kind)
+        assumed = None if row.name == "spz" and self.raw else row.frame
+        if row.name == "usd" and self.frame == "zup":
+            assumed = "zup"  # a stage stores it; its only other up axis is +Y
+        stored = self.frame if self.frame != "auto" else assumed or source
+        file_from_read = Similarity() if assumed is None else turn(assumed, read)
+        return turn(source, stored) @ file_from_read
+
+
+def write_columns(splats: "SplatColumns", path: Path, row: Format, axes: FileAxes) -> "np.ndarray | None":
+    """Write columns in a format that takes them; returns the order of the file's splats, None where it is kept."""
+    write = _with_spz_frame(row, axes.spz).write
+    assert write is not None
+    return write(splats.turned(axes.frame_for(row) or splats.frame), path)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:
     """Raise what `save` would raise for a scene of this kind, before the work is done: TargetError or PlaceError."""
-    _writable_format(Path(path), kind, format)
+    writer_for(Path(path), kind, format)
     check_writable(path)
 
 
-def _writable_format(path: Path, kind: str, format: str | None) -> Format:
+def writer_for(path: Path, kind: str, format: str | None = None) -> Format:
+    """The format that writes a kind to a path; TargetError where there is none, FormatError where it needs more."""
     row = format_for(path, format, kind)
     if row.write is None:
         raise TargetError(path, f"the format {row.name} can only be read", f"write {_writable_suffixes(kind)}")
@@ -237,12 +336,6 @@ def _with_spz_frame(row: Format, spz_frame: SpzFrame) -> Format:
 def _suffixes(*, writable: bool) -> str:
     rows = [row for row in FORMATS.values() if (row.write if writable else row.read) is not None]
     return ", ".join(dict.fromkeys(suffix for row in rows for suffix in row.suffixes))
-
-
-def _read(row: Format, path: Path) -> "Representation":
-    assert row.read is not None
-    row.check_needs(path)
-    return row.read(path)
 
 
 def _writable_suffixes(kind: str) -> str:

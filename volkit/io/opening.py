@@ -1,4 +1,4 @@
-"""Scene file or dataset? And opening scenes ready for rendering."""
+"""Open scenes ready for rendering."""
 
 from pathlib import Path
 
@@ -6,26 +6,14 @@ import torch
 
 from volkit.choices import Device
 from volkit.devices import chosen_device
-from volkit.io import FORMATS, FormatError, SpzFrame, load, plug_in_formats
+from volkit.io import SpzFrame, load
+from volkit.io.splats.columns import check_bad
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
 
-__all__ = ["capture_size", "is_scene", "open_scene"]
-
-
-def is_scene(path: Path) -> bool:
-    """Whether a path is a scene file; everything else counts as a dataset. FormatError where it does not exist."""
-    if not path.exists():
-        raise FormatError(path, "no such file or folder", "check the path")
-    if not path.is_file():
-        return False
-    # A damaged scene file still counts by its suffix: its own reader explains best what is wrong.
-    named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
-    if named or any(row.sniff(path) for row in FORMATS.values()):
-        return True
-    return any(path.name.lower().endswith(row.suffixes) or row.sniff(path) for row in plug_in_formats())
+__all__ = ["capture_size", "open_scene"]
 
 
 def open_scene(
@@ -39,10 +27,7 @@ def open_scene(
     if isinstance(scene, Field):
         return _ready(scene, device)
     if isinstance(scene, Splats) and bool(scene.bad.any()):
-        count = int(scene.bad.sum())
-        if progress is None:
-            raise FormatError(path, f"holds {count} splats with values that are not finite", "remove them first")
-        progress.note(f"{path}: {count} splats that are not finite were dropped")
+        check_bad(path, int(scene.bad.sum()), progress)
         scene.kept(~scene.bad)
     return scene.requires_grad_(False).to(chosen_device(device))
 

@@ -113,7 +113,7 @@ def _describe_size(report: dict[str, Any]) -> str:
 
 def _format_conversions(results: list[dict[str, Any]]) -> str:
     """A table with a row per conversion, then a line for each that failed."""
-    from volkit.reports.convert_report import result_row  # torch comes with it
+    from volkit.reports.convert_report import result_row
 
     rows = [result_row(result) for result in results]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -25,7 +25,9 @@ from volkit.files.atomic import atomic_write
 from volkit.geometry import UP_AXIS, Cameras, Similarity, sh_count
 from volkit.io import save
 from volkit.io.splats import niantic_spz as spz
-from volkit.io.splats.columns import columns_to_write, splats_from_columns
+from volkit.io.splats import ply
+from volkit.io.splats.columns import columns_from_file, columns_to_write
+from volkit.io.splats.scene import columns_from_splats
 from volkit.progress import Progress
 from volkit.rendering.orbits import orbit_path
 from volkit.representations import Field, Mesh, Placement, Representation, Splats, SplatsConfig
@@ -265,15 +267,15 @@ def _script(name: str, kind: str, content: bytes) -> bytes:
 def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> tuple[str, bytes]:
     """A scene in the page's frame as a file: its name and bytes."""
     if isinstance(scene, Mesh):
-        name, write = "scene.glb", save
-        scene = scene.view(placement=Placement(page_from_world @ scene.world_from_local, "zup"))  # its axes
+        placement = Placement(page_from_world @ scene.world_from_local, "zup")  # the viewer's axes
+        name, write = "scene.glb", partial(save, scene.view(placement=placement))
     else:
-        name, write = ("scene.spz", partial(spz.write, version=SPZ_VERSION)) if compact else ("scene.ply", save)
-        columns = columns_to_write(scene, Path(name), MAX_SH_DEGREE, page_from_world)
+        name, writer = ("scene.spz", partial(spz.write, version=SPZ_VERSION)) if compact else ("scene.ply", ply.write)
+        columns = columns_to_write(columns_from_splats(scene), Path(name), MAX_SH_DEGREE, page_from_world)
         if scene.config.surfels:
             columns["log_scales"][:, 2] = SURFEL_LOG_SCALE
-        scene = splats_from_columns(columns, mip=scene.config.mip, provenance={})
+        write = partial(writer, columns_from_file(columns, mip=scene.config.mip, provenance={}))
     with TemporaryDirectory() as folder:
         path = Path(folder, name)
-        write(scene, path)
+        write(path)
         return name, path.read_bytes()

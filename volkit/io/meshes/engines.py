@@ -14,9 +14,12 @@ Colliders are convex meshes without material:
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from volkit.choices import Engine
-from volkit.io.meshes.asset import Style
+
+if TYPE_CHECKING:  # readers need the names, and no torch
+    from volkit.io.meshes.asset import Style
 
 __all__ = [
     "collider_name",
@@ -57,7 +60,7 @@ def generates_levels(engine: Engine) -> bool:
     return engine == "godot"
 
 
-def unsupported_options(style: Style) -> list[str]:
+def unsupported_options(style: "Style") -> list[str]:
     """The options of a style that its engine cannot read."""
     return [option for option in UNSUPPORTED.get(style.engine, ()) if getattr(style, option)]
 

@@ -23,7 +23,7 @@ from volkit.files.errors import FormatError, read_start
 from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
 from volkit.io.meshes.engines import hidden_names
 
-__all__ = ["GltfReader", "gltf_json_head", "parse_gltf", "read_gltf_parts", "read_uri"]
+__all__ = ["GltfReader", "gltf_json_head", "parse_gltf", "read_gltf_parts", "read_uri", "sniff_gltf"]
 
 
 HEAD_BYTES = 1 << 20
@@ -52,6 +52,12 @@ def gltf_json_head(path: Path) -> bytes:
     if head[:4] == b"glTF":
         return head[20 : 20 + int.from_bytes(head[12:16], "little")]
     return head if head.lstrip()[:1] == b"{" and b'"asset"' in head and b'"version"' in head else b""
+
+
+def sniff_gltf(path: Path) -> bool:
+    """Whether the file is glTF without splats."""
+    head = gltf_json_head(path)
+    return bool(head) and b'"KHR_gaussian_splatting"' not in head
 
 
 def read_uri(path: Path, uri: str) -> bytes:

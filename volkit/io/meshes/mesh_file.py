@@ -17,6 +17,8 @@ from volkit.geometry import Similarity, turn
 from volkit.io.meshes.gltf_reader import gltf_json_head, read_gltf_parts
 from volkit.io.meshes.usd_reader import open_stage, read_stage_provenance, read_usd_parts, world_from_stage
 from volkit.io.meshes.writer import write_mesh
+from volkit.io.splats.columns import SplatColumns
+from volkit.io.splats.scene import columns_from_splats
 from volkit.io.splats.usd import read_stage_splats, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Placement, Representation
@@ -29,7 +31,6 @@ __all__ = [
     "read_ply",
     "read_stl",
     "read_usd",
-    "sniff_gltf",
     "sniff_obj",
     "sniff_ply",
     "sniff_stl",
@@ -41,12 +42,6 @@ __all__ = [
 MAX_FILE_BYTES = 1 << 31
 HEAD_BYTES = 1 << 16  # bytes by which a format is recognised
 EXPORT_FIX = "export it again"
-
-
-def sniff_gltf(path: Path) -> bool:
-    """Whether the file is glTF without splats."""
-    head = gltf_json_head(path)
-    return bool(head) and b'"KHR_gaussian_splatting"' not in head
 
 
 def sniff_obj(path: Path) -> bool:
@@ -97,17 +92,17 @@ def read_stl(path: Path) -> Mesh:
     return _read(path, "stl", _trimesh_reader("stl"), Similarity())
 
 
-def read_usd(path: Path) -> Mesh | Splats:
+def read_usd(path: Path) -> Mesh | SplatColumns:
     """The splats of a stage, else its meshes as one, in the stage's frame; the stage gives up axis and unit."""
     with format_errors(path, "usd", EXPORT_FIX):
         found = _read_stage(path)
-    if isinstance(found, Splats):
+    if isinstance(found, SplatColumns):
         return found
     parts, zup_from_stage, record = found
     return _read(path, "usd", lambda _: parts, zup_from_stage, record)
 
 
-def _read_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any]]:
+def _read_stage(path: Path) -> SplatColumns | tuple[list[Any], Similarity, dict[str, Any]]:
     with open_stage(path) as stage:
         splats = read_stage_splats(stage)
         if splats is not None:
@@ -120,7 +115,7 @@ def write_usd(scene: Representation, path: Path) -> None:
     """Write splats, or a mesh, in the scene's frame."""
     if not isinstance(scene, Splats):
         return write_mesh(scene, path)
-    write_splats(scene, path)
+    write_splats(columns_from_splats(scene), path)
 
 
 def _check_pictures(path: Path) -> None:

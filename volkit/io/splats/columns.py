@@ -1,42 +1,59 @@
-"""Splats from the columns of a file, and back: values before activation, in the file's frame."""
+"""`SplatColumns`: splats as arrays before activation, which readers return and writers take; no torch.
+
+One file of splats becomes another by NumPy alone. `scene.py` converts columns to a scene and back.
+"""
 
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
+from volkit.choices import Frame
 from volkit.files.errors import FormatError
 from volkit.files.provenance import frame_from_record, without_frames
-from volkit.geometry import Domain, Frame, Similarity, morton_codes, sh_count, turn
-from volkit.representations.representation import Placement, Representation
-from volkit.representations.splat_extent import core
-from volkit.representations.splats import Splats, SplatsConfig
-from volkit.typing import Float, Int, Tensor
+from volkit.geometry.frames import Similarity, turn
+from volkit.geometry.gaussians import move_gaussians
+from volkit.geometry.morton import morton_codes
+from volkit.progress import Progress
+from volkit.threads import thread_count
+from volkit.typing import Bool, Float, Int
 
 __all__ = [
+    "COLUMNS",
+    "SplatColumns",
+    "add_flat_scale",
+    "check_bad",
     "check_count",
+    "columns_from_file",
+    "columns_from_parts",
     "columns_to_write",
     "concatenate_columns",
+    "exp_scales",
     "map_blocks",
-    "merge_splats",
     "morton_order",
+    "normalise_quaternions",
     "read_columns_in_blocks",
     "safe_log",
     "safe_logit",
-    "splats_from_columns",
+    "sigmoid_opacities",
 ]
 
 
+COLUMNS = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
 # The third log scale of a surfel where a file needs one; findings/splat_transform_flat_scales.sh says why no smaller.
 FLAT_LOG_SCALE = -20.0
 MIN_SCALE = 1e-30  # so that the logarithm is finite
 LOGIT_MARGIN = 1e-7  # from 0 and 1, so that the logit is finite
 MORTON_CELLS = (1 << 21) - 1  # per axis: 21 bits
+
+Arrays = Mapping[str, np.ndarray]
+HERE = Similarity()
 
 BLOCK_SPLATS = 1 << 14  # processed at a time: their columns stay in the cache
 MAX_WAITING_BLOCKS = 4  # finished blocks per thread that wait to be taken
@@ -44,30 +61,113 @@ MAX_WAITING_BLOCKS = 4  # finished blocks per thread that wait to be taken
 Block = TypeVar("Block")
 
 
-def splats_from_columns(
-    columns: Mapping[str, Tensor],
+@dataclass(frozen=True)
+class SplatColumns:
+    """Splats as files store them: float32 arrays before activation, in a local frame that is placed in the world.
+
+    Attributes:
+        means: `[splat, 3]`, local units.
+        quaternions: `[splat, 4]`, w x y z, of any length but 0.
+        log_scales: `[splat, 3]`, of surfels `[splat, 2]`: logarithms of standard deviations.
+        logits: `[splat]`, logits of opacities.
+        sh_dc: `[splat, 1, 3]`, harmonics of degree 0.
+        sh_rest: `[splat, basis, 3]`, harmonics from degree 1 on.
+        mip: whether they were trained with the filter of Mip-Splatting.
+        extras: further columns by name and type (`label:u1`), float64, passed on unchanged.
+        world_from_local: placement of the local frame.
+        frame: the world frame, which says what is up.
+        provenance: origin, as plain JSON values.
+    """
+
+    means: Float[np.ndarray, "splat 3"]
+    quaternions: Float[np.ndarray, "splat 4"]
+    log_scales: Float[np.ndarray, "splat axis"]
+    logits: Float[np.ndarray, " splat"]
+    sh_dc: Float[np.ndarray, "splat 1 3"]
+    sh_rest: Float[np.ndarray, "splat basis 3"]
+    mip: bool = False
+    extras: Arrays = field(default_factory=dict)
+    world_from_local: Similarity = HERE
+    frame: Frame = "ydown"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def degree(self) -> int:
+        """Degree of the harmonics."""
+        return math.isqrt(self.sh_rest.shape[1] + 1) - 1
+
+    @property
+    def surfels(self) -> bool:
+        """Whether splats have two scales (2DGS)."""
+        return self.log_scales.shape[1] == 2
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name, in the local frame."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    @property
+    def bad(self) -> Bool[np.ndarray, " splat"]:
+        """Splats that cannot be drawn: with a value that is not finite, or a zero quaternion."""
+        bad = np.einsum("nk,nk->n", self.quaternions, self.quaternions) == 0
+        for column in self.columns.values():
+            # A sum is finite where all values are, unless it overflows; checking each value costs ten times as much.
+            if not math.isfinite(column.sum(dtype=np.float64)):
+                bad |= ~np.isfinite(column).all(tuple(range(1, column.ndim)))
+        return bad
+
+    def kept(self, rows: Bool[np.ndarray, " splat"] | Int[np.ndarray, " row"]) -> "SplatColumns":
+        """The splats at these rows, with all their columns."""
+        extras = {name: values[rows] for name, values in self.extras.items()}
+        return replace(self, **{name: column[rows] for name, column in self.columns.items()}, extras=extras)
+
+    def turned(self, frame: Frame) -> "SplatColumns":
+        """The same splats in another world frame; `world` in the provenance records the previous one."""
+        change = turn(frame, self.frame)
+        if change.is_identity:
+            return self
+        provenance = {"world": self.frame} | dict(self.provenance)
+        return replace(self, world_from_local=change @ self.world_from_local, frame=frame, provenance=provenance)
+
+    def in_world(self) -> "SplatColumns":
+        """The same splats with the world frame as their local frame."""
+        return replace(self, **self.columns_in(), world_from_local=Similarity())
+
+    def columns_in(
+        self, frame_from_world: Similarity | None = None, rows: slice = slice(None)
+    ) -> dict[str, np.ndarray]:
+        """The columns, or some rows, in the world frame or in `frame_from_world`; harmonics are rotated too."""
+        place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
+        return move_gaussians({name: column[rows] for name, column in self.columns.items()}, place)
+
+
+def columns_from_file(
+    columns: Arrays,
     place: Similarity | None = None,
     *,
     mip: bool = False,
-    extras: tuple[str, ...] = (),
+    extras: Arrays = MappingProxyType({}),
     provenance: Mapping[str, Any],
     frame: Frame | None = None,
-) -> Splats:
-    """Splats of a file's columns; `sh_rest` [splat, basis, 3] gives the degree, two scales make surfels.
+) -> SplatColumns:
+    """Splats of a file's columns, converted to float32; two scales make surfels.
 
     `place` is world_from_file. `frame` is the world frame, by default the one that the provenance names, else -Y up, as
     in captures.
     """
-    degree = math.isqrt(columns["sh_rest"].shape[1] + 1) - 1
-    splats = Splats(SplatsConfig(0, degree, mip, extras=extras), Domain.cube(1.0), torch.Generator())
-    splats.replaced(dict(columns), copied=False)
-    placement = Placement(place or Similarity(), frame or frame_from_record(provenance, "frame", "ydown"))
-    return splats.view(domain=core(splats), placement=placement, provenance=without_frames(provenance))
+    plain = {name: np.ascontiguousarray(columns[name], np.float32) for name in COLUMNS}
+    return SplatColumns(
+        **plain, mip=mip, extras=dict(extras), world_from_local=place or Similarity(),
+        frame=frame or frame_from_record(provenance, "frame", "ydown"), provenance=without_frames(provenance),
+    )  # fmt: skip
 
 
-def merge_splats(
-    parts: Sequence[tuple[Mapping[str, Tensor], Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
-) -> Splats:
+def columns_from_parts(
+    parts: Sequence[tuple[Arrays, Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
+) -> SplatColumns:
     """Splats of a file's parts, each with its transform: a single part keeps its own frame, several get the file's.
 
     The world frame is the one that the provenance names, else -Y up.
@@ -76,52 +176,82 @@ def merge_splats(
     world_from_file = turn(world, "zup") @ zup_from_file
     if len(parts) == 1:
         columns, place = parts[0]
-        return splats_from_columns(columns, world_from_file @ place, provenance=provenance, frame=world)
-    moved = [splats_from_columns(columns, place, provenance={}).columns_in() for columns, place in parts]
-    return splats_from_columns(concatenate_columns(moved), world_from_file, provenance=provenance, frame=world)
+        return columns_from_file(columns, world_from_file @ place, provenance=provenance, frame=world)
+    moved = [move_gaussians(columns, place) for columns, place in parts]
+    return columns_from_file(concatenate_columns(moved), world_from_file, provenance=provenance, frame=world)
 
 
-def concatenate_columns(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def concatenate_columns(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
     """Concatenate tables of columns; harmonics of lower degrees are padded with zeros."""
     basis = max(columns["sh_rest"].shape[1] for columns in parts)
-    padded = [
-        {**columns, "sh_rest": torch.nn.functional.pad(rest, (0, 0, 0, basis - rest.shape[1]))}
-        for columns, rest in ((columns, columns["sh_rest"]) for columns in parts)
-    ]
-    return {name: torch.cat([columns[name] for columns in padded]) for name in padded[0]}
+    rests = [np.pad(c["sh_rest"], ((0, 0), (0, basis - c["sh_rest"].shape[1]), (0, 0))) for c in parts]
+    return {name: np.concatenate([columns[name] for columns in parts]) for name in COLUMNS[:-1]} | {
+        "sh_rest": np.concatenate(rests)
+    }
 
 
-def safe_log(scales: Float[Tensor, "splat axis"]) -> Float[Tensor, "splat axis"]:
-    """Logarithms of scales, finite also for 0."""
-    return scales.clamp_min(MIN_SCALE).log()
+def add_flat_scale(log_scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat 3"]:
+    """Log scales with a third, tiny one where there are two."""
+    return np.pad(log_scales, ((0, 0), (0, 3 - log_scales.shape[1])), constant_values=FLAT_LOG_SCALE)
 
 
-def safe_logit(opacities: Float[Tensor, " splat"]) -> Float[Tensor, " splat"]:
+def safe_log(scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat axis"]:
+    """Logarithms of scales, finite also for 0; NaN stays NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.log(np.maximum(scales, MIN_SCALE, dtype=np.float64)).astype(np.float32)
+
+
+def exp_scales(log_scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat axis"]:
+    """Scales of log scales, correctly rounded to float32."""
+    with np.errstate(over="ignore"):  # overflow is infinite, as stored
+        return np.exp(log_scales.astype(np.float64)).astype(np.float32)
+
+
+def safe_logit(opacities: Float[np.ndarray, " splat"]) -> Float[np.ndarray, " splat"]:
     """Logits of opacities, finite also for 0 and 1."""
-    return torch.logit(opacities.double().clamp(LOGIT_MARGIN, 1 - LOGIT_MARGIN)).float()
+    shares = np.clip(opacities.astype(np.float64), LOGIT_MARGIN, 1 - LOGIT_MARGIN)
+    return (np.log(shares) - np.log1p(-shares)).astype(np.float32)
+
+
+def sigmoid_opacities(logits: Float[np.ndarray, " splat"]) -> Float[np.ndarray, " splat"]:
+    """`1 / (1 + exp(-logit))`, correctly rounded to float32."""
+    with np.errstate(over="ignore"):  # 1 / (1 + inf) is 0
+        return (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+
+
+def normalise_quaternions(quaternions: Float[np.ndarray, "splat 4"]) -> Float[np.ndarray, "splat 4"]:
+    """Quaternions of length 1; zero ones stay zero."""
+    length = np.sqrt(np.einsum("nk,nk->n", quaternions, quaternions))
+    return quaternions / np.maximum(length, np.float32(1e-12))[:, None]
 
 
 def columns_to_write(
-    representation: Representation, path: Path, degree: int, file_from_world: Similarity | None = None
-) -> dict[str, Tensor]:
+    splats: SplatColumns, path: Path, degree: int, file_from_world: Similarity | None = None
+) -> dict[str, np.ndarray]:
     """The columns in the file's frame, with three scales and harmonics up to `degree`; FormatError if not finite."""
-    assert isinstance(representation, Splats)
-    columns = {name: column.cpu() for name, column in representation.columns_in(file_from_world).items()}
-    # A sum is finite where all values are, unless it overflows; checking each value costs ten times as much.
-    whole = all(math.isfinite(float(column.sum())) for column in columns.values())
-    if not whole and (count := int(representation.bad.sum())):
+    columns = splats.columns_in(file_from_world)
+    finite = all(math.isfinite(column.sum(dtype=np.float64)) for column in columns.values())
+    if not finite and (count := int(splats.bad.sum())):
         raise FormatError(path, f"cannot hold the values of {count} splats, which are not finite", "drop them")
-    if representation.config.surfels:
-        columns["log_scales"] = torch.nn.functional.pad(columns["log_scales"], (0, 1), value=FLAT_LOG_SCALE)
-    columns["sh_rest"] = columns["sh_rest"][:, : sh_count(degree) - 1]
+    if splats.surfels:
+        columns["log_scales"] = add_flat_scale(columns["log_scales"])
+    columns["sh_rest"] = columns["sh_rest"][:, : (degree + 1) ** 2 - 1]
     return columns
 
 
-def morton_order(positions: Float[Tensor, "splat 3"]) -> Int[Tensor, " splat"]:
+def morton_order(positions: Float[np.ndarray, "splat 3"]) -> Int[np.ndarray, " splat"]:
     """The order along a Morton curve: neighbours in the file are neighbours in space."""
-    low, high = positions.aminmax(dim=0)
-    unit = (positions - low).double() / (high - low).double().clamp_min(1e-30)
-    return morton_codes((unit * MORTON_CELLS).long()).argsort()
+    low = positions.min(0)
+    span = np.maximum((positions.max(0) - low).astype(np.float64), 1e-30)
+    unit = (positions - low).astype(np.float64) / span
+    return morton_codes((unit * MORTON_CELLS).astype(np.int64)).argsort(kind="stable")
+
+
+def check_bad(path: Path, count: int, progress: Progress | None) -> None:
+    """Note on `progress` that `count` bad splats are dropped; without a progress raise FormatError."""
+    if progress is None:
+        raise FormatError(path, f"holds {count} splats with values that are not finite", "remove them first")
+    progress.note(f"{path}: {count} splats that are not finite were dropped")
 
 
 def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:
@@ -132,7 +262,10 @@ def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:
 
 def map_blocks(count: int, make: Callable[[slice], Block]) -> Iterator[Block]:
     """Yield `make(rows)` for each block of rows in order; blocks run in threads."""
-    threads = torch.get_num_threads()
+    if count <= BLOCK_SPLATS:
+        yield make(slice(0, count))
+        return
+    threads = thread_count()
     waiting = deque()
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, count, BLOCK_SPLATS):
@@ -143,7 +276,7 @@ def map_blocks(count: int, make: Callable[[slice], Block]) -> Iterator[Block]:
             yield waiting.popleft().result()
 
 
-def read_columns_in_blocks(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+def read_columns_in_blocks(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """All columns, read block by block: `make(rows)` returns the columns of a block."""
     few = make(slice(0, min(count, 1)))
     whole = {name: np.empty((count, *part.shape[1:]), part.dtype) for name, part in few.items()}
@@ -153,4 +286,4 @@ def read_columns_in_blocks(count: int, make: Callable[[slice], Mapping[str, np.n
             whole[name][rows] = part
 
     deque(map_blocks(count, fill), maxlen=0)
-    return {name: torch.from_numpy(values) for name, values in whole.items()}
+    return whole

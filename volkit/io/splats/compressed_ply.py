@@ -1,6 +1,6 @@
 """PlayCanvas' `.compressed.ply`: 16 bytes per splat, quantised within the bounds of its chunk of 256 neighbours.
 
-Elements: `chunk`, minimum and maximum of position, log scale and, in newer files, colour; `vertex`, four words:
+Elements: `chunk`, minimum and maximum of position, log scale and (in newer files) colour; `vertex`, four words:
 position and log scale in 11, 10 and 11 bits, rotation as the index of the largest of w, x, y, z and the others in
 10 bits each, colour and opacity in four bytes; `sh`, a byte for each f_rest over [-4, 4], channel by channel.
 Source: playcanvas/splat-transform `decompress-ply.ts` and `compressed-chunk.ts`.
@@ -9,13 +9,19 @@ Source: playcanvas/splat-transform `decompress-ply.ts` and `compressed-chunk.ts`
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, columns_as_matrix, ply_header, read_elements
 from volkit.files.provenance import comments_from_record, provenance_record, record_from_comments
-from volkit.io.splats.columns import columns_to_write, morton_order, read_columns_in_blocks, splats_from_columns
+from volkit.io.splats.columns import (
+    SplatColumns,
+    columns_from_file,
+    columns_to_write,
+    morton_order,
+    read_columns_in_blocks,
+    sigmoid_opacities,
+)
 from volkit.io.splats.quantised import (
     colour_from_sh_dc,
     decode_smallest_three,
@@ -25,9 +31,7 @@ from volkit.io.splats.quantised import (
     quantise_in_blocks,
     sh_dc_from_colour,
 )
-from volkit.representations.representation import Representation
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.typing import Int
 from volkit.version import __version__
 
 __all__ = ["read", "sniff", "write"]
@@ -56,14 +60,13 @@ def sniff(path: Path) -> bool:
     return b"element chunk " in head and all(word.encode() in head for word in PACKED_COLUMNS)
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """The splats in the file's order; FormatError where it is damaged or shorter than its header says."""
     elements, comments = read_elements(path)
     bounds, words, harmonics = _check_elements(path, elements)
     columns = read_columns_in_blocks(len(words), lambda rows: _unpack(bounds, words, harmonics, rows))
-    return splats_from_columns(
-        columns, provenance=record_from_comments(comments) | {"format": "compressed_ply", "comments": list(comments)}
-    )
+    told = record_from_comments(comments) | {"format": "compressed_ply", "comments": list(comments)}
+    return columns_from_file(columns, provenance=told)
 
 
 def _unpack(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: slice) -> dict[str, np.ndarray]:
@@ -78,15 +81,13 @@ def _unpack(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: 
     chunks = bounds[rows.start // CHUNK_SPLATS : -(-rows.stop // CHUNK_SPLATS)].reshape(-1, 3, 2, 3)
     means, log_scales, rgb = (_dequantise(share, chunks[:, k]) for k, share in enumerate(shares))
     three = np.stack([rotation >> 20 & 1023, rotation >> 10 & 1023, rotation & 1023], -1).astype(np.float32)
-    quaternions = decode_smallest_three(
-        torch.from_numpy((rotation >> 30).astype(np.int64)), torch.from_numpy(three).mul_(2 / 1023).sub_(1)
-    )
+    quaternions = decode_smallest_three((rotation >> 30).astype(np.int64), three * np.float32(2 / 1023) - 1)
     return {
         "means": means,
-        "quaternions": quaternions.numpy(),
+        "quaternions": quaternions,
         "log_scales": log_scales,
-        "logits": logits_from_bytes((colour & 255).astype(np.uint8)).numpy(),
-        "sh_dc": sh_dc_from_colour(torch.from_numpy(rgb))[:, None].numpy(),
+        "logits": logits_from_bytes((colour & 255).astype(np.uint8)),
+        "sh_dc": sh_dc_from_colour(rgb)[:, None],
         "sh_rest": HARMONIC_VALUES.take(harmonics[rows].take(order, 1), mode="clip").reshape(len(position), -1, 3),
     }
 
@@ -129,49 +130,49 @@ def _split_words(words: np.ndarray) -> np.ndarray:
     return np.stack([part.astype(np.float32) / most for part, most in zip(parts, (2047, 1023, 2047), strict=True)], -1)
 
 
-def write(representation: Representation, path: Path) -> None:
-    """Write splats in Morton order, in the world frame, up to degree 3."""
-    columns = columns_to_write(representation, path, 3)
+def write(splats: SplatColumns, path: Path) -> Int[np.ndarray, " splat"]:
+    """Write splats in Morton order, which is returned, in the world frame, up to degree 3."""
+    columns = columns_to_write(splats, path, 3)
     order = morton_order(columns["means"])
-    harmonics = quantise_in_blocks(columns.pop("sh_rest"), lambda rest: _harmonic_bytes(rest).transpose(1, 2))
-    columns = {name: column.index_select(0, order) for name, column in columns.items()}
+    harmonics = quantise_in_blocks(columns.pop("sh_rest"), lambda rest: _harmonic_bytes(rest).transpose(0, 2, 1))
+    columns = {name: column[order] for name, column in columns.items()}
     whole = (
         columns["means"],
-        columns["log_scales"].clamp(MIN_LOG_SCALE, MAX_LOG_SCALE),
+        columns["log_scales"].clip(MIN_LOG_SCALE, MAX_LOG_SCALE),
         colour_from_sh_dc(columns["sh_dc"][:, 0]),
     )
     ends, shares = zip(*map(_chunk_bounds, whole), strict=True)
     largest, three = encode_smallest_three(columns["quaternions"])
     words = np.empty((len(order), 4), "<u4")
     words[:, 0], words[:, 2] = _join_words(shares[0]), _join_words(shares[1])
-    turns = quantise(three * 0.5 + 0.5, 1023).int().numpy().astype(np.uint32)
-    words[:, 1] = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
-    light = torch.cat([shares[2], torch.sigmoid(columns["logits"])[:, None]], 1)
-    words[:, 3] = quantise(light, 255).to(torch.uint8).numpy().view(">u4")[:, 0]
+    turns = quantise(three * 0.5 + 0.5, 1023).astype(np.uint32)
+    words[:, 1] = largest.astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
+    light = np.concatenate([shares[2], sigmoid_opacities(columns["logits"])[:, None]], 1)
+    words[:, 3] = quantise(light, 255).astype(np.uint8).view(">u4")[:, 0]
     with atomic_write(path) as place, place.open("wb") as file:
-        file.write(_header(len(order), harmonics.shape[1], comments_from_record(provenance_record(representation))))
-        for part in (torch.cat(ends, 1).numpy().astype("<f4"), words, harmonics[order]):
+        file.write(_header(len(order), harmonics.shape[1], comments_from_record(provenance_record(splats))))
+        for part in (np.concatenate(ends, 1).astype("<f4"), words, harmonics[order]):
             file.write(part.data if part.size else b"")
+    return order
 
 
-def _harmonic_bytes(values: Tensor) -> Tensor:
+def _harmonic_bytes(values: np.ndarray) -> np.ndarray:
     """Harmonics in 256 steps over [-4, 4]."""
-    return values.mul(128 / HARMONIC_RANGE).add_(128).clamp_(0, 255)
+    return (values * (128 / HARMONIC_RANGE) + 128).clip(0, 255)
 
 
-def _chunk_bounds(values: Tensor) -> tuple[Tensor, Tensor]:
+def _chunk_bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Minimum and maximum of each chunk [chunk, 6], and the values as shares of that range [splat, 3]."""
     count = len(values)
-    filled = torch.cat([values, values[-1:].expand(-count % CHUNK_SPLATS, 3)]).view(-1, CHUNK_SPLATS, 3)
-    low, high = filled.amin(1, keepdim=True), filled.amax(1, keepdim=True)
+    filled = np.concatenate([values, values[-1:].repeat(-count % CHUNK_SPLATS, 0)]).reshape(-1, CHUNK_SPLATS, 3)
+    low, high = filled.min(1, keepdims=True), filled.max(1, keepdims=True)
     # Where a chunk is flat along an axis, shares are 0.
-    shares = (filled - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.cat([low[:, 0], high[:, 0]], 1), shares.view(-1, 3)[:count]
+    shares = (filled - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    return np.concatenate([low[:, 0], high[:, 0]], 1), shares.reshape(-1, 3)[:count]
 
 
-def _join_words(shares: Tensor) -> np.ndarray:
-    parts = (shares * torch.tensor([2047.0, 1023.0, 2047.0])).round_()
-    whole = parts.int().numpy().astype(np.uint32)
+def _join_words(shares: np.ndarray) -> np.ndarray:
+    whole = np.rint(shares * np.array([2047, 1023, 2047], np.float32)).astype(np.uint32)
     return whole[:, 0] << 21 | whole[:, 1] << 11 | whole[:, 2]
 
 

@@ -12,20 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.provenance import provenance_record
-from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_linear_from_srgb
+from volkit.geometry.frames import Similarity, turn
+from volkit.io.meshes.gltf_builder import GltfBuilder, pack_glb
 from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader, gltf_json_head, parse_gltf
-from volkit.io.meshes.gltf_writer import GltfBuilder, pack_glb
-from volkit.io.splats.columns import check_count, columns_to_write, merge_splats, safe_log, safe_logit
+from volkit.io.splats.columns import (
+    SplatColumns,
+    check_count,
+    columns_from_parts,
+    columns_to_write,
+    exp_scales,
+    normalise_quaternions,
+    safe_log,
+    safe_logit,
+    sigmoid_opacities,
+)
 from volkit.io.splats.quantised import colour_from_sh_dc
-from volkit.representations.representation import Representation
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
 
 __all__ = ["EXTENSION", "read", "sniff", "write"]
 
@@ -40,7 +46,7 @@ def sniff(path: Path) -> bool:
     return f'"{EXTENSION}"'.encode() in gltf_json_head(path)
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """All splats of the scene: of a single primitive in its own frame, of several in the file's frame."""
     with format_errors(path, "gltf", "export it again"):
         tree, buffers = parse_gltf(path)
@@ -48,10 +54,12 @@ def read(path: Path) -> Splats:
         if not found:
             raise FormatError(path, "has no splats in its scene", "export it again")
         provenance = dict(extras) if isinstance(extras, dict) else {}
-        return merge_splats(found, turn("zup", "yup"), provenance | {"format": "splat_gltf"})
+        return columns_from_parts(found, turn("zup", "yup"), provenance | {"format": "splat_gltf"})
 
 
-def _read_scene(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tuple[dict[str, Tensor], Similarity]]:
+def _read_scene(
+    path: Path, tree: dict[str, Any], buffers: list[bytes]
+) -> list[tuple[dict[str, np.ndarray], Similarity]]:
     reader = GltfReader(path, tree, buffers)
     scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
     found, total = [], 0
@@ -63,7 +71,7 @@ def _read_scene(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[
                 columns = _columns(reader, primitive)
                 total += len(columns["means"])  # nodes may repeat the same splats
                 check_count(path, total, sum(map(len, buffers)))
-                found.append((columns, Similarity.from_matrix(torch.from_numpy(to_file))))
+                found.append((columns, Similarity.from_matrix(to_file)))
     return found
 
 
@@ -79,11 +87,11 @@ def _primitives(tree: dict[str, Any], mesh: int) -> Iterator[dict[str, Any]]:
         yield primitive
 
 
-def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]:
+def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
     attributes = primitive["attributes"].items()
     wanted = {name: number for name, number in attributes if name == "POSITION" or name.startswith(f"{EXTENSION}:")}
     arrays = reader.arrays({"attributes": wanted})
-    own = {name.removeprefix(f"{EXTENSION}:"): torch.from_numpy(array) for name, array in arrays.items()}
+    own = {name.removeprefix(f"{EXTENSION}:"): array for name, array in arrays.items()}
     degree = max(d for d in range(5) if f"SH_DEGREE_{d}_COEF_0" in own)
     basis = [own[f"SH_DEGREE_{d}_COEF_{k}"] for d in range(degree + 1) for k in range(2 * d + 1)]
     count = len(own["POSITION"])
@@ -95,43 +103,40 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]
     scale = own["SCALE"]
     columns = {
         "means": own["POSITION"],
-        "quaternions": own["ROTATION"].roll(1, -1),
-        "log_scales": scale if bool((scale < 0).any()) else safe_log(scale),
+        "quaternions": np.roll(own["ROTATION"], 1, -1),
+        "log_scales": scale if (scale < 0).any() else safe_log(scale),
         "logits": safe_logit(own["OPACITY"][:, 0]),
         "sh_dc": basis[0][:, None],
-        "sh_rest": torch.stack(basis[1:], 1) if degree else basis[0].new_zeros(count, 0, 3),
+        "sh_rest": np.stack(basis[1:], 1) if degree else np.empty((count, 0, 3), np.float32),
     }
-    return {name: column.float() for name, column in columns.items()}
+    return {name: column.astype(np.float32) for name, column in columns.items()}
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(splats: SplatColumns, path: Path) -> None:
     """Write one primitive of floats, with `COLOR_0` for programs that draw it as plain points."""
     if path.suffix.lower() != ".glb":
         raise FormatError(path, "splats in glTF are written as one binary file", "name it .glb")
-    columns = columns_to_write(representation, path, 3)
-    if not len(columns["means"]):
+    columns = columns_to_write(splats, path, 3)
+    position = columns["means"]
+    if not len(position):
         raise FormatError(path, "cannot hold a scene without splats", "write a .ply")
-    opacity, constant = torch.sigmoid(columns["logits"])[:, None], columns["sh_dc"][:, 0]
-    harmonics = torch.cat([columns["sh_dc"], columns["sh_rest"]], 1)
-    unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1)
+    opacity, constant = sigmoid_opacities(columns["logits"])[:, None], columns["sh_dc"][:, 0]
     attributes = {
-        "POSITION": columns["means"],
-        f"{EXTENSION}:ROTATION": unit.roll(-1, -1),
-        f"{EXTENSION}:SCALE": columns["log_scales"].exp(),
+        "POSITION": position,
+        f"{EXTENSION}:ROTATION": np.roll(normalise_quaternions(columns["quaternions"]), -1, -1),
+        f"{EXTENSION}:SCALE": exp_scales(columns["log_scales"]),
         f"{EXTENSION}:OPACITY": opacity,
     }
-    for k, values in enumerate(harmonics.unbind(1)):
+    harmonics = np.concatenate([columns["sh_dc"], columns["sh_rest"]], 1)
+    for k in range(harmonics.shape[1]):
         degree = math.isqrt(k)
-        attributes[f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = values
-    builder = GltfBuilder({"name": path.stem} | provenance_record(representation))
-    numbers = {name: _add_array(builder, np.ascontiguousarray(v.float().numpy())) for name, v in attributes.items()}
-    light = np.concatenate([array_linear_from_srgb(colour_from_sh_dc(constant).numpy()), opacity.numpy()], 1)
+        attributes[f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = harmonics[:, k]
+    builder = GltfBuilder({"name": path.stem} | provenance_record(splats))
+    numbers = {name: _add_array(builder, np.ascontiguousarray(values, "<f4")) for name, values in attributes.items()}
+    light = np.concatenate([array_linear_from_srgb(colour_from_sh_dc(constant)), opacity], 1)
     numbers["COLOR_0"] = _add_array(builder, (65535 * light).round().astype(np.uint16))
-    position = columns["means"]
-    builder.tree["accessors"][numbers["POSITION"]] |= {
-        "min": position.amin(0).tolist(),
-        "max": position.amax(0).tolist(),
-    }
+    about = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
+    builder.tree["accessors"][numbers["POSITION"]] |= about
     about = {
         "kernel": "ellipse",
         "colorSpace": "srgb_rec709_display",

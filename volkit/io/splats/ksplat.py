@@ -12,22 +12,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, read_start
-from volkit.io.splats.columns import columns_to_write, concatenate_columns, safe_log, splats_from_columns
+from volkit.io.splats.columns import (
+    SplatColumns,
+    columns_from_file,
+    columns_to_write,
+    concatenate_columns,
+    exp_scales,
+    normalise_quaternions,
+    safe_log,
+    sigmoid_opacities,
+)
 from volkit.io.splats.quantised import colour_from_sh_dc, logits_from_bytes, quantise, sh_dc_from_colour
-from volkit.representations.representation import Representation
-from volkit.representations.splats import Splats, SplatsConfig
-from volkit.typing import Tensor
+from volkit.typing import Int
 
 __all__ = ["read", "sniff", "write"]
 
 FILE_HEADER_BYTES, SECTION_HEADER_BYTES = 4096, 1024  # bytes of the headers
 DEFAULT_LEVEL = 1  # compression level that is written by default
-# By level: types of positions, of scales and rotations, of harmonics.
-NUMBER_TYPES = (("<f4", "<f4", "<f4"), ("<u2", "<f2", "<f2"), ("<u2", "<f2", "u1"))
+NUMBER_TYPES = (
+    ("<f4", "<f4", "<f4"),
+    ("<u2", "<f2", "<f2"),
+    ("<u2", "<f2", "u1"),
+)  # positions, scales and rotations, rest
 BASIS_SIZES = ((), (3,), (3, 5), (3, 5, 7))  # functions of each band, by degree
 MAX_DEGREE = 2  # of the format
 BUCKET_SPLATS, BLOCK_EDGE, POSITION_STEPS = 256, 5.0, 32767  # splats; world units; steps from centre to face
@@ -88,7 +97,7 @@ def sniff(path: Path) -> bool:
     )
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """The splats of all sections; FormatError where the file is damaged or shorter than its headers say."""
     data = path.read_bytes()
     if not sniff(path):
@@ -106,7 +115,7 @@ def read(path: Path) -> Splats:
     if sum(len(rows) for rows, _, _ in sections_read) != count:
         raise FormatError(path, f"claims {count} splats, which its sections do not add up to", FIX)
     parts = [_columns(rows, means, degree, span) for rows, means, degree in sections_read]
-    return splats_from_columns(concatenate_columns(parts), provenance={"format": "ksplat", "level": level})
+    return columns_from_file(concatenate_columns(parts), provenance={"format": "ksplat", "level": level})
 
 
 def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -136,70 +145,80 @@ def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tup
     return rows, steps * step + np.repeat(middle, sizes, 0), end
 
 
-def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float, float]) -> dict[str, Tensor]:
-    floats = lambda name: torch.from_numpy(rows[name].astype(np.float32))  # noqa: E731
-    rest = floats("rest")
+def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float, float]) -> dict[str, np.ndarray]:
+    rest = rows["rest"].astype(np.float32)
     if rows["rest"].dtype == np.uint8:
-        rest = rest.mul_((span[1] - span[0]) / 255).add_(span[0])
-    bands = rest.split([3 * size for size in BASIS_SIZES[degree]], 1) if degree else ()
-    basis = [band.unflatten(1, (3, -1)).transpose(1, 2) for band in bands]
-    harmonics = torch.cat([rest.new_zeros(len(rows), 0, 3), *basis], 1)
+        rest = rest * np.float32((span[1] - span[0]) / 255) + np.float32(span[0])
+    bands = np.split(rest, np.cumsum([3 * size for size in BASIS_SIZES[degree]])[:-1], 1) if degree else ()
+    basis = [band.reshape(len(rows), 3, -1).transpose(0, 2, 1) for band in bands]
     return {
-        "means": torch.from_numpy(means),
-        "quaternions": floats("rotation"),
-        "log_scales": safe_log(floats("scale")),
+        "means": means,
+        "quaternions": rows["rotation"].astype(np.float32),
+        "log_scales": safe_log(rows["scale"]),
         "logits": logits_from_bytes(rows["rgba"][:, 3]),
-        "sh_dc": sh_dc_from_colour(torch.from_numpy(rows["rgba"][:, :3].astype(np.float32) / 255))[:, None],
-        "sh_rest": harmonics,
+        "sh_dc": sh_dc_from_colour(rows["rgba"][:, :3].astype(np.float32) / 255)[:, None],
+        "sh_rest": np.concatenate([np.empty((len(rows), 0, 3), np.float32), *basis], 1),
     }
 
 
-def write(representation: Representation, path: Path, level: int = DEFAULT_LEVEL) -> None:
-    """Write one section at a compression level, in the world frame."""
-    columns = columns_to_write(representation, path, MAX_DEGREE)
-    assert isinstance(representation, Splats)
-    order, section, lengths, middles = _fill_buckets(columns["means"], representation.config)
+def write(splats: SplatColumns, path: Path, level: int = DEFAULT_LEVEL) -> Int[np.ndarray, " splat"]:
+    """Write one section at a compression level, in the world frame; returns the order, which is by buckets."""
+    columns = columns_to_write(splats, path, MAX_DEGREE)
+    order, section, lengths, middles = _fill_buckets(columns["means"], splats.degree)
     columns = {name: column[order] for name, column in columns.items()}
     rows = np.empty(len(order), row_dtype(level, section.degree))
     means = columns["means"]
     if level:
-        sizes = torch.cat([torch.full((section.full,), BUCKET_SPLATS), lengths])
-        steps = (means - middles.repeat_interleave(sizes, 0)) * (2 * POSITION_STEPS / BLOCK_EDGE)
-        means = (steps + POSITION_STEPS).round_().clamp_(0, 2 * POSITION_STEPS)
-    rows["position"], rows["scale"] = means.numpy(), columns["log_scales"].exp().numpy()
-    rows["rotation"] = torch.nn.functional.normalize(columns["quaternions"], dim=-1).numpy()
-    light = torch.cat([colour_from_sh_dc(columns["sh_dc"][:, 0]), torch.sigmoid(columns["logits"])[:, None]], 1)
-    rows["rgba"] = quantise(light, 255).byte().numpy()
-    bands = columns["sh_rest"].split(list(BASIS_SIZES[section.degree]), 1) if section.degree else ()
-    rest = torch.cat([means.new_zeros(len(order), 0), *(band.transpose(1, 2).flatten(1) for band in bands)], 1)
-    span = float(rest.abs().max()) if rest.numel() else DEFAULT_HARMONIC_RANGE
-    span = span or DEFAULT_HARMONIC_RANGE
-    rows["rest"] = (quantise((rest / span + 1) / 2, 255) if level == 2 else rest).numpy()
+        sizes = np.concatenate([np.full(section.full, BUCKET_SPLATS), lengths])
+        steps = (means - middles.repeat(sizes, 0)) * np.float32(2 * POSITION_STEPS / BLOCK_EDGE)
+        means = np.rint(steps + POSITION_STEPS).clip(0, 2 * POSITION_STEPS)
+    with np.errstate(over="ignore"):  # half floats end at 65504
+        rows["position"], rows["scale"] = means, exp_scales(columns["log_scales"])
+    rows["rotation"] = normalise_quaternions(columns["quaternions"])
+    light = np.concatenate(
+        [colour_from_sh_dc(columns["sh_dc"][:, 0]), sigmoid_opacities(columns["logits"])[:, None]], 1
+    )
+    rows["rgba"] = quantise(light, 255)
+    bands = np.split(columns["sh_rest"], np.cumsum(BASIS_SIZES[section.degree])[:-1], 1) if section.degree else ()
+    flat = [band.transpose(0, 2, 1).reshape(len(order), -1) for band in bands]
+    rest = np.concatenate([np.empty((len(order), 0), np.float32), *flat], 1)
+    span = float(np.abs(rest).max(initial=0.0)) or DEFAULT_HARMONIC_RANGE
+    rows["rest"] = quantise((rest / np.float32(span) + 1) / 2, 255) if level == 2 else rest
     head = bytearray(FILE_HEADER_BYTES)
     struct.pack_into("<BB2xIIIIH", head, 0, 0, 1, 1, 1, len(order), len(order), level)
     struct.pack_into("<3fff", head, 24, *columns["means"].mean(0).tolist(), -span, span)
-    buckets = lengths.numpy().astype("<u4").tobytes() + middles.numpy().astype("<f4").tobytes()
+    buckets = lengths.astype("<u4").tobytes() + middles.astype("<f4").tobytes()
     with atomic_write(path) as place, place.open("wb") as file:
         file.write(bytes(head) + section.to_bytes() + buckets)
         rows.tofile(file)
+    return order
 
 
-def _fill_buckets(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section, Tensor, Tensor]:
+def _fill_buckets(means: np.ndarray, degree: int) -> tuple[np.ndarray, Section, np.ndarray, np.ndarray]:
     """Order of splats by block, full buckets first; the section; lengths of partial buckets; centres of all."""
-    low = means.amin(0)
-    cells = ((means - low) / BLOCK_EDGE).floor().long()
-    unique, cell = cells.unique(dim=0, return_inverse=True)
-    order = cell.argsort(stable=True)
-    counts = torch.bincount(cell, minlength=len(unique))
-    starts = counts.cumsum(0) - counts
-    whole = (torch.arange(len(means)) - starts[cell[order]]) < (counts // BUCKET_SPLATS * BUCKET_SPLATS)[cell[order]]
-    order = torch.cat([order[whole], order[~whole]])
-    middle = low + (unique + 0.5) * BLOCK_EDGE
+    low = means.min(0)
+    cells = np.floor((means - low) / BLOCK_EDGE).astype(np.int64)
+    order = np.lexsort(cells.T[::-1])
+    first = np.concatenate([[True], (np.diff(cells[order], axis=0) != 0).any(1)])
+    starts = np.flatnonzero(first)
+    counts = np.diff(starts, append=len(means))
+    within = np.arange(len(means)) - starts.repeat(counts)
+    whole = within < (counts // BUCKET_SPLATS * BUCKET_SPLATS).repeat(counts)
+    middle = low + (cells[order[starts]] + np.float32(0.5)).astype(np.float32) * np.float32(BLOCK_EDGE)
+    order = np.concatenate([order[whole], order[~whole]])
     lengths = (counts % BUCKET_SPLATS)[counts % BUCKET_SPLATS > 0]
-    full = int((counts // BUCKET_SPLATS).sum())
-    middles = torch.cat([middle.repeat_interleave(counts // BUCKET_SPLATS, 0), middle[counts % BUCKET_SPLATS > 0]])
-    count = len(means)
-    degree, partial = min(config.degree, MAX_DEGREE), len(lengths)
-    buckets = (BUCKET_SPLATS, len(middles), BLOCK_EDGE, 12, POSITION_STEPS, full, partial)
-    section = Section(count, count, *buckets, degree)
+    middles = np.concatenate([middle.repeat(counts // BUCKET_SPLATS, 0), middle[counts % BUCKET_SPLATS > 0]])
+    count, full = len(means), int((counts // BUCKET_SPLATS).sum())
+    section = Section(
+        count,
+        count,
+        BUCKET_SPLATS,
+        len(middles),
+        BLOCK_EDGE,
+        12,
+        POSITION_STEPS,
+        full,
+        len(lengths),
+        min(degree, MAX_DEGREE),
+    )
     return order, section, lengths, middles

@@ -22,14 +22,13 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 import zstandard
 
 from volkit.choices import SpzFrame
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.geometry import Similarity
-from volkit.io.splats.columns import check_count, columns_to_write, splats_from_columns
+from volkit.geometry.frames import Similarity
+from volkit.io.splats.columns import SplatColumns, check_count, columns_from_file, columns_to_write, sigmoid_opacities
 from volkit.io.splats.quantised import (
     decode_smallest_three,
     encode_smallest_three,
@@ -37,9 +36,7 @@ from volkit.io.splats.quantised import (
     quantise,
     quantise_in_blocks,
 )
-from volkit.representations.representation import Representation
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.threads import thread_count
 
 __all__ = ["MAGIC", "Header", "Part", "pack", "read", "sniff", "unpack", "write"]
 
@@ -135,7 +132,7 @@ def _unpack_plain(path: Path, data: bytes) -> tuple[Header, list[Part]]:
             raise FormatError(path, f"holds a stream of {whole} bytes in {size}, not of {promised}", DAMAGE_FIX)
         packed.append(memoryview(data)[at : at + size])
         at += size
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         found = iter(list(pool.map(partial(_inflate, path), packed, wanted)))
     return header, [next(found) if size else b"" for size in header.sizes]
 
@@ -177,7 +174,7 @@ def pack(header: Header, parts: Sequence[Part]) -> bytes:
     if header.version < NEWEST_VERSION:
         return _gzip(b"".join((LEGACY_STRUCT.pack(*about, 0), *parts, records)))
     held = [part for part in parts if len(part)]
-    threads = torch.get_num_threads()
+    threads = thread_count()
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=threads if threads > 1 else 0)
     streams = [compressor.compress(part) for part in held]
     table = b"".join(STREAM_STRUCT.pack(len(s), len(part)) for s, part in zip(streams, held, strict=True))
@@ -191,11 +188,10 @@ def _gzip(data: bytes) -> bytes:
         dictionary = data[max(0, start - DEFLATE_WINDOW) : start]
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
         last = start + DEFLATE_BLOCK >= len(data)
-        return compressor.compress(data[start : start + DEFLATE_BLOCK]) + compressor.flush(
-            zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
-        )
+        body = compressor.compress(data[start : start + DEFLATE_BLOCK])
+        return body + compressor.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         blocks = list(pool.map(deflate, range(0, len(data), DEFLATE_BLOCK)))
     ends = struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
     return b"".join((b"\x1f\x8b\x08\0\0\0\0\0\0\xff", *blocks, ends))
@@ -213,25 +209,25 @@ def sniff(path: Path) -> bool:
         return False
 
 
-def read(path: Path, frame: SpzFrame = "rub") -> Splats:
+def read(path: Path, frame: SpzFrame = "rub") -> SplatColumns:
     """Splats in the file's axes, placed in the world by `frame`: `rub`, `ply`, or `auto` (the file's own record)."""
     header, parts = unpack(path)
-    axes = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
+    used = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
     positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
-    rows = lambda values: torch.from_numpy(values.astype(np.float32)).view(header.count, -1)  # noqa: E731
+    rows = lambda values: values.astype(np.float32).reshape(header.count, -1)  # noqa: E731
     columns = {
         "means": _positions(positions, header),
         "quaternions": _rotations(rotations, header),
-        "log_scales": rows(scales).div_(16).sub_(10),
+        "log_scales": rows(scales) / 16 - 10,
         "logits": logits_from_bytes(alphas),
-        "sh_dc": rows(colours).div_(255).sub_(0.5).div_(SH_DC_SCALE)[:, None],
-        "sh_rest": rows(harmonics).sub_(128).div_(128).view(header.count, -1, 3),
+        "sh_dc": ((rows(colours) / 255 - 0.5) / SH_DC_SCALE)[:, None],
+        "sh_rest": ((rows(harmonics) - 128) / 128).reshape(header.count, -1, 3),
     }
-    provenance = {"format": "spz", "version": header.version, "spz_frame": "ply" if axes == RDF else "rub"}
-    if axes not in (RDF, RUB):
-        provenance["spz_frame"] = f"axes {axes}"
-    place = _ply_from(axes)
-    return splats_from_columns(columns, place, mip=header.antialiased, provenance=provenance)
+    provenance = {"format": "spz", "version": header.version, "spz_frame": "ply" if used == RDF else "rub"}
+    if used not in (RDF, RUB):
+        provenance["spz_frame"] = f"axes {used}"
+    place = _ply_from(used)
+    return columns_from_file(columns, place, mip=header.antialiased, provenance=provenance)
 
 
 def _axes_of(path: Path, header: Header) -> int:
@@ -262,65 +258,61 @@ def _ply_from(axes: int) -> Similarity:
     return Similarity(tuple(map(tuple, _matrix(axes).tolist())))
 
 
-def _positions(data: np.ndarray, header: Header) -> Tensor:
+def _positions(data: np.ndarray, header: Header) -> np.ndarray:
     if header.version == 1:
-        return torch.from_numpy(data.view("<f2").astype(np.float32)).view(-1, 3)
+        return data.view("<f2").astype(np.float32).reshape(-1, 3)
     wide = np.zeros((3 * header.count, 4), np.uint8)
     wide[:, 1:] = data.reshape(-1, 3)  # shifted to the high bytes, which keeps the sign
-    return torch.from_numpy(wide.view("<i4") >> 8).view(-1, 3) * 2.0**-header.fraction_bits
+    return (wide.view("<i4") >> 8).reshape(-1, 3).astype(np.float32) * np.float32(2.0**-header.fraction_bits)
 
 
-def _rotations(data: np.ndarray, header: Header) -> Tensor:
+def _rotations(data: np.ndarray, header: Header) -> np.ndarray:
     """Quaternions w x y z, not normalised."""
     if header.version < 3:
-        three = torch.from_numpy(data.reshape(-1, 3).astype(np.float32)).div_(127.5).sub_(1)
-        return torch.cat([(1 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt(), three], 1)
-    words = torch.from_numpy(data.view("<u4").astype(np.int64))
-    turns = torch.stack([words >> shift for shift in (20, 10, 0)], -1)
-    sizes = (turns & 511).float() / 511
-    return decode_smallest_three(words >> 30 & 3, torch.where((turns & 512) != 0, -sizes, sizes)).roll(1, -1)
+        three = data.reshape(-1, 3).astype(np.float32) / np.float32(127.5) - 1
+        return np.concatenate([np.sqrt(np.maximum(1 - np.square(three).sum(-1, keepdims=True), 0)), three], 1)
+    words = data.view("<u4").astype(np.int64)
+    turns = np.stack([words >> shift for shift in (20, 10, 0)], -1)
+    sizes = (turns & 511).astype(np.float32) / 511
+    return np.roll(decode_smallest_three(words >> 30 & 3, np.where(turns & 512, -sizes, sizes)), 1, -1)
 
 
-def write(representation: Representation, path: Path, frame: SpzFrame = "rub", version: int = DEFAULT_VERSION) -> None:
+def write(splats: SplatColumns, path: Path, frame: SpzFrame = "rub", version: int = DEFAULT_VERSION) -> None:
     """Write version 3 or 4 in the axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
-    assert isinstance(representation, Splats)
     axes = RDF if frame == "ply" else RUB
-    scene = representation if frame == "ply" else representation.turned_view("ydown")
-    columns = columns_to_write(scene, path, 4, _ply_from(axes).inverse())
-    far = float(columns["means"].abs().max()) if len(columns["means"]) else 0.0
+    columns = columns_to_write(splats if frame == "ply" else splats.turned("ydown"), path, 4, _ply_from(axes).inverse())
+    far = float(np.abs(columns["means"]).max(initial=0.0))
     bits = (
         FRACTION_BITS if far * 2.0**FRACTION_BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
     )
     if bits < 0:
         raise FormatError(path, f"cannot hold positions {far:.3g} from the origin", "scale the scene down")
     records = ((AXES_RECORD, struct.pack("<I", axes)),) if frame == "auto" else ()
-    count, degree = len(representation), representation.config.degree
-    header = Header(version, count, degree, bits, representation.config.mip, records)
+    header = Header(version, len(splats), splats.degree, bits, splats.mip, records)
     data = pack(header, _parts(columns, bits))
     with atomic_write(path) as place:
         place.write_bytes(data)
 
 
-def _parts(columns: dict[str, Tensor], bits: int) -> Sequence[Part]:
+def _parts(columns: dict[str, np.ndarray], bits: int) -> Sequence[Part]:
     """The six parts: positions, alphas, colours, scales, rotations, harmonics."""
-    steps = (columns["means"] * 2.0**bits).round_().int().contiguous().numpy().astype("<i4", copy=False)
-    light = columns["sh_dc"] * SH_DC_SCALE + 0.5
-    largest, three = encode_smallest_three(columns["quaternions"].roll(-1, -1))
-    turns = (quantise(three.abs(), 511).int() | (three < 0).int() << 9).numpy().astype(np.uint32)
-    words = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
+    steps = np.rint(columns["means"] * np.float32(2.0**bits)).astype("<i4")
+    largest, three = encode_smallest_three(np.roll(columns["quaternions"], -1, -1))
+    turns = quantise(np.abs(three), 511).astype(np.uint32) | (three < 0).astype(np.uint32) << 9
+    words = largest.astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
     parts = (
         steps.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3],
-        quantise(torch.sigmoid(columns["logits"]), 255).byte().numpy(),
-        quantise(light, 255).byte().numpy(),
-        ((columns["log_scales"] + 10) * 16).round_().clamp_(0, 255).byte().numpy(),
+        quantise(sigmoid_opacities(columns["logits"]), 255).astype(np.uint8),
+        quantise(columns["sh_dc"] * SH_DC_SCALE + 0.5, 255).astype(np.uint8),
+        np.rint((columns["log_scales"] + 10) * 16).clip(0, 255).astype(np.uint8),
         words.astype("<u4", copy=False),
         _harmonics(columns["sh_rest"]),
     )
     return [part.tobytes() for part in parts]
 
 
-def _harmonics(values: Tensor) -> np.ndarray:
+def _harmonics(values: np.ndarray) -> np.ndarray:
     """Harmonics in 32 (degree 1) or 16 steps over [-1, 1]."""
-    step = torch.full((values.shape[1], 1), 16.0)
+    step = np.full((values.shape[1], 1), 16, np.float32)
     step[:3] = STEPS[1]
-    return quantise_in_blocks(values, lambda rest: rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255))
+    return quantise_in_blocks(values, lambda rest: (np.rint(rest / (step / 128)) * step + 128).clip(0, 255))

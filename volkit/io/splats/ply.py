@@ -1,4 +1,4 @@
-"""INRIA's `.ply` of Gaussian splats and its dialects, by plyfile; and the points of any other `.ply`.
+"""INRIA's `.ply` of Gaussian splats and its dialects, by plyfile.
 
 Columns: x y z, nx ny nz (zeros), f_dc_0..2, f_rest_* (channel by channel), opacity, scale_0..2 (logarithms), rot_0..3
 (w x y z), all before activation. Also read: any types and order of properties, either byte order, text; fewer or no
@@ -13,22 +13,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, columns_as_matrix, ply_header, read_elements
 from volkit.files.provenance import comments_from_record, provenance_record, record_from_comments
-from volkit.geometry import sh_count
-from volkit.geometry.spherical_harmonics import C0
-from volkit.io.splats.columns import map_blocks, read_columns_in_blocks, splats_from_columns
-from volkit.representations.representation import Representation
-from volkit.representations.splats import Splats
-from volkit.typing import Float, Tensor
+from volkit.geometry.spherical_harmonics import C0, sh_count
+from volkit.io.splats.columns import SplatColumns, columns_from_file, map_blocks, read_columns_in_blocks
 
-__all__ = ["read", "read_points", "sniff", "write"]
-
+__all__ = ["read", "sniff", "write"]
 
 MODE_TAG = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
 DC_COLUMNS, RGB_COLUMNS = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
@@ -42,7 +36,7 @@ def sniff(path: Path) -> bool:
     return bool(head) and all(f" {name}".encode() in head for name in REQUIRED_COLUMNS)
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """Splats with every column of the file; FormatError where it is damaged or shorter than its header says."""
     elements, comments = read_elements(path)
     if list(elements) != ["vertex"]:
@@ -65,21 +59,19 @@ def read(path: Path) -> Splats:
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
     normals = [name for name in NORMAL_COLUMNS if name in names]
     columns = _columns(table, len(rest) // 3, normals)
-    zeros = {name for name, nonzero in zip(normals, columns.pop("normals").any(0).tolist(), strict=True) if not nonzero}
+    nonzero = np.count_nonzero(columns.pop("normals"), 0).tolist()
+    zeros = {name for name, count in zip(normals, nonzero, strict=True) if not count}
     known = {*REQUIRED_COLUMNS, *rest, "scale_2", *DC_COLUMNS, *RGB_COLUMNS, *zeros}
     extras = [name for name in names if name not in known]
     if dotted := [name for name in extras if "." in name]:
         raise FormatError(path, f"has a column '{dotted[0]}'", "rename it without dots")
-    kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
-    provenance = record_from_comments(comments) | {"format": "ply", "comments": list(comments)}
-    splats = splats_from_columns(columns, mip=mip, extras=kinds, provenance=provenance)
     extra_values = read_columns_in_blocks(len(table), partial(_read_extras, table, extras)) if extras else {}
-    for kind, name in zip(kinds, extras, strict=True):
-        splats.register_buffer(f"extra_{kind}", extra_values[name])
-    return splats
+    typed = {f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}": values for name, values in extra_values.items()}
+    provenance = record_from_comments(comments) | {"format": "ply", "comments": list(comments)}
+    return columns_from_file(columns, mip=mip, extras=typed, provenance=provenance)
 
 
-def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
+def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, np.ndarray]:
     names = list(table.dtype.names or ())
     constant = DC_COLUMNS if "f_dc_0" in names else RGB_COLUMNS
     wanted = {
@@ -102,7 +94,7 @@ def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
     if constant is RGB_COLUMNS:
         columns["sh_dc"] = (columns["sh_dc"] / 255.0 - 0.5) / C0
     shaped = {"logits": columns["logits"][:, 0], "sh_dc": columns["sh_dc"][:, None]}
-    return columns | shaped | {"sh_rest": columns["sh_rest"].unflatten(1, (basis, 3))}
+    return columns | shaped | {"sh_rest": columns["sh_rest"].reshape(len(table), basis, 3)}
 
 
 def _read_extras(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarray]:
@@ -110,23 +102,22 @@ def _read_extras(table: Table, names: list[str], rows: slice) -> dict[str, np.nd
     return {name: part[name].astype(np.float64) for name in names}
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(splats: SplatColumns, path: Path) -> None:
     """Write INRIA's columns in INRIA's order, in the world frame, then further columns as they were read."""
-    assert isinstance(representation, Splats)
-    extras, rest, scales = _extras(representation), representation.sh_rest.shape[1], representation.log_scales.shape[1]
+    extras, rest, scales = _extras(splats), splats.sh_rest.shape[1], splats.log_scales.shape[1]
     harmonics = (f"f_rest_{k}" for k in range(3 * rest))
     shape = (*(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)))
     names = [*"xyz", *NORMAL_COLUMNS, *DC_COLUMNS, *harmonics, "opacity", *shape]
     kinds = [(name, "<f4") for name in names]
     kinds += [(name, f"<{values.dtype.str[1:]}") for name, values in extras.items()]
-    comments = ["SplatRenderMode: mip"] if representation.config.mip else []
-    comments += comments_from_record(provenance_record(representation))
-    count = len(representation)
+    comments = ["SplatRenderMode: mip"] if splats.mip else []
+    comments += comments_from_record(provenance_record(splats))
+    count = len(splats)
     element = PlyElement.describe(np.broadcast_to(np.zeros(1, kinds), count), "vertex")
     order = np.arange(3 * rest).reshape(3, rest).T.ravel().argsort()  # basis by basis to channel by channel
 
     def encode_rows(rows: slice) -> np.ndarray:
-        floats = _floats(representation.columns_in(rows=rows), order)
+        floats = _floats(splats.columns_in(rows=rows), order)
         if not extras:
             return floats
         table = np.empty(len(floats), kinds)
@@ -141,34 +132,18 @@ def write(representation: Representation, path: Path) -> None:
             file.write(part.data)
 
 
-def _extras(splats: Splats) -> dict[str, np.ndarray]:
+def _extras(splats: SplatColumns) -> dict[str, np.ndarray]:
     """Further columns by name, in the types they had."""
-    named = {extra: extra.rsplit(":", 1) for extra in splats.config.extras}
-    return {name: getattr(splats, f"extra_{extra}").cpu().numpy().astype(kind) for extra, (name, kind) in named.items()}
+    named = {extra: extra.rsplit(":", 1) for extra in splats.extras}
+    return {name: splats.extras[extra].astype(kind) for extra, (name, kind) in named.items()}
 
 
-def _floats(columns: dict[str, Tensor], order: np.ndarray) -> np.ndarray:
+def _floats(columns: dict[str, np.ndarray], order: np.ndarray) -> np.ndarray:
     """Rows of a file without further columns, float32 [splat, column]."""
-    arrays = {name: column.flatten(1 if column.dim() > 1 else 0).cpu().numpy() for name, column in columns.items()}
-    rest = arrays["sh_rest"].take(order, 1, mode="clip")
-    shape, turns = (arrays["logits"][:, None], arrays["log_scales"]), arrays["quaternions"]
-    parts = (arrays["means"], np.zeros_like(arrays["means"]), arrays["sh_dc"], rest, *shape, turns)
+    means = columns["means"]
+    rest = columns["sh_rest"].reshape(len(means), len(order))
+    parts = (
+        means, np.zeros_like(means), columns["sh_dc"][:, 0], rest.take(order, 1, mode="clip"),
+        columns["logits"][:, None], columns["log_scales"], columns["quaternions"],
+    )  # fmt: skip
     return np.concatenate(parts, 1).astype("<f4", copy=False)
-
-
-def read_points(path: Path) -> Float[Tensor, "point 3"]:
-    """The finite positions of a `.ply` in the file's frame, whatever else it holds; FormatError where there is none."""
-    if not path.is_file():
-        raise FormatError(path, "no such file", "name a .ply of points")
-    try:
-        vertex = PlyData.read(path)["vertex"]
-        points = np.stack([np.asarray(vertex[axis], np.float32) for axis in "xyz"], -1)
-    except (PlyParseError, UnicodeDecodeError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise FormatError(
-            path, f"is not a .ply of points: {error}", "name a .ply whose vertices have x, y and z"
-        ) from error
-    finite = torch.from_numpy(points)
-    finite = finite[torch.isfinite(finite).all(-1)]
-    if not len(finite):
-        raise FormatError(path, "holds no finite point", "name a .ply with at least one")
-    return finite

@@ -12,18 +12,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.provenance import PROVENANCE_KEY, provenance_record
-from volkit.geometry import Similarity, sh_count
+from volkit.geometry.frames import Similarity
+from volkit.geometry.spherical_harmonics import sh_count
 from volkit.io.meshes.usd_reader import MAX_ARRAY_VALUES, read_stage_provenance, world_from_stage
 from volkit.io.meshes.usd_writer import set_frame, usd_metadata
-from volkit.io.splats.columns import columns_to_write, merge_splats, safe_log, safe_logit
-from volkit.representations.representation import Representation
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.io.splats.columns import (
+    SplatColumns,
+    columns_from_parts,
+    columns_to_write,
+    exp_scales,
+    normalise_quaternions,
+    safe_log,
+    safe_logit,
+    sigmoid_opacities,
+)
 
 __all__ = ["read_stage_splats", "write_splats"]
 
@@ -31,7 +37,7 @@ SPLAT_PRIM_TYPE = "ParticleField3DGaussianSplat"
 HARMONICS_NAME = "radiance:sphericalHarmonics"
 
 
-def read_stage_splats(stage: Any) -> Splats | None:
+def read_stage_splats(stage: Any) -> SplatColumns | None:
     """All visible splats of a stage, or None: of a single prim in its own frame, of several in the stage's.
 
     Raises ValueError where they are damaged.
@@ -42,7 +48,7 @@ def read_stage_splats(stage: Any) -> Splats | None:
     visible = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
     found = [(_columns(prim), _world_transform(prim)) for prim in visible]
     return (
-        merge_splats(found, world_from_stage(stage), read_stage_provenance(stage) | {"format": "usd"})
+        columns_from_parts(found, world_from_stage(stage), read_stage_provenance(stage) | {"format": "usd"})
         if found
         else None
     )
@@ -52,10 +58,10 @@ def _world_transform(prim: Any) -> Similarity:
     from pxr import Usd, UsdGeom
 
     matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
-    return Similarity.from_matrix(torch.from_numpy(matrix))
+    return Similarity.from_matrix(matrix)
 
 
-def _columns(prim: Any) -> dict[str, Tensor]:
+def _columns(prim: Any) -> dict[str, np.ndarray]:
     means = _array(prim, "positions", 3)
     count = len(means)
     degree = prim.GetAttribute(f"{HARMONICS_NAME}Degree").Get()
@@ -64,10 +70,10 @@ def _columns(prim: Any) -> dict[str, Tensor]:
     harmonics = _array(prim, f"{HARMONICS_NAME}Coefficients", 3)
     if len(harmonics) != count * sh_count(degree):
         raise ValueError(f"{prim.GetPath()} has {len(harmonics)} coefficients for {count} splats of degree {degree}")
-    harmonics = harmonics.view(count, -1, 3)
+    harmonics = harmonics.reshape(count, -1, 3)
     columns = {
         "means": means,
-        "quaternions": _array(prim, "orientations", 4).roll(1, -1),  # x y z w in memory
+        "quaternions": np.roll(_array(prim, "orientations", 4), 1, -1),  # x y z w in memory
         "log_scales": safe_log(_array(prim, "scales", 3)),
         "logits": safe_logit(_array(prim, "opacities", 1)[:, 0]),
         "sh_dc": harmonics[:, :1],
@@ -78,25 +84,25 @@ def _columns(prim: Any) -> dict[str, Tensor]:
     return columns
 
 
-def _array(prim: Any, name: str, width: int) -> Tensor:
+def _array(prim: Any, name: str, width: int) -> np.ndarray:
     """An attribute as float32 [row, width], from its half-precision variant where that is what the file has."""
     attributes = [prim.GetAttribute(name), prim.GetAttribute(f"{name}h")]
     values = next((a.Get() for a in attributes if a and a.HasAuthoredValue()), None)
     if values is None or not 0 < len(values) * width < MAX_ARRAY_VALUES:
         raise ValueError(f"{prim.GetPath()} has {0 if values is None else len(values)} {name}")
-    return torch.from_numpy(np.array(values, np.float32)).view(-1, width)
+    return np.array(values, np.float32).reshape(-1, width)
 
 
-def write_splats(representation: Representation, path: Path) -> None:
+def write_splats(splats: SplatColumns, path: Path) -> None:
     """Write one prim, in a stage with the world's up axis, in the form that the suffix names."""
     from pxr import UsdUtils
 
-    columns = columns_to_write(representation, path, 4)
+    columns = columns_to_write(splats, path, 4)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
         # A layer does not keep its stage alive, but needs it.
-        stage = _stage(columns, path.stem, provenance_record(representation))
+        stage = _stage(columns, path.stem, provenance_record(splats))
         stage.GetRootLayer().Export(str(layer))
         with atomic_write(path) as place:
             if not archive:
@@ -105,7 +111,7 @@ def write_splats(representation: Representation, path: Path) -> None:
                 raise FormatError(path, "the archive could not be made", "write .usdc")
 
 
-def _stage(columns: dict[str, Tensor], stem: str, provenance: dict[str, Any]) -> Any:
+def _stage(columns: dict[str, np.ndarray], stem: str, provenance: dict[str, Any]) -> Any:
     from pxr import Tf, Usd, UsdGeom, UsdVol, Vt
 
     stage = Usd.Stage.CreateInMemory()
@@ -114,16 +120,16 @@ def _stage(columns: dict[str, Tensor], stem: str, provenance: dict[str, Any]) ->
     stage.SetDefaultPrim(root)
     root.SetCustomDataByKey(PROVENANCE_KEY, usd_metadata(provenance))
     field = UsdVol.ParticleField3DGaussianSplat.Define(stage, f"{root.GetPath()}/Splats")
-    points = lambda tensor: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(tensor.float().numpy()))  # noqa: E731
-    unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1).roll(-1, -1)
-    scales, harmonics = columns["log_scales"].exp(), torch.cat([columns["sh_dc"], columns["sh_rest"]], 1)
-    reach = 3.0 * scales.amax(-1, keepdim=True)  # the schema cuts a splat at three standard deviations
+    points = lambda array: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(array, np.float32))  # noqa: E731
+    unit = np.roll(normalise_quaternions(columns["quaternions"]), -1, -1)
+    scales, harmonics = exp_scales(columns["log_scales"]), np.concatenate([columns["sh_dc"], columns["sh_rest"]], 1)
+    reach = 3.0 * scales.max(-1, keepdims=True)  # the schema cuts a splat at three standard deviations
     field.CreatePositionsAttr(points(columns["means"]))
-    field.CreateOrientationsAttr(Vt.QuatfArray.FromNumpy(np.ascontiguousarray(unit.numpy())))
+    field.CreateOrientationsAttr(Vt.QuatfArray.FromNumpy(np.ascontiguousarray(unit)))
     field.CreateScalesAttr(points(scales))
-    field.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(torch.sigmoid(columns["logits"]).numpy()))
+    field.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(sigmoid_opacities(columns["logits"])))
     field.CreateRadianceSphericalHarmonicsDegreeAttr(round(harmonics.shape[1] ** 0.5) - 1)
     field.CreateRadianceSphericalHarmonicsCoefficientsAttr(points(harmonics.reshape(-1, 3)))
-    ends = torch.stack([(columns["means"] - reach).amin(0), (columns["means"] + reach).amax(0)])
+    ends = np.stack([(columns["means"] - reach).min(0), (columns["means"] + reach).max(0)])
     field.CreateExtentAttr(points(ends))
     return stage

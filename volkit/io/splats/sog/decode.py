@@ -8,13 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
 
 from volkit.files.errors import UNZIP_ERRORS, FormatError
-from volkit.geometry import sh_count
+from volkit.geometry.spherical_harmonics import sh_count
 from volkit.io.splats.quantised import decode_smallest_three, logits_from_bytes
-from volkit.typing import Tensor
 
 __all__ = ["FIX", "MAX_WEBP_SIDE", "META", "Parts", "decode_columns", "is_mip", "is_surfels"]
 
@@ -112,19 +110,19 @@ def is_surfels(meta: dict[str, Any]) -> bool:
     return meta.get("model") == "2dgs"
 
 
-def decode_columns(parts: Parts, meta: dict[str, Any]) -> dict[str, Tensor]:
+def decode_columns(parts: Parts, meta: dict[str, Any]) -> dict[str, np.ndarray]:
     """The columns of all splats of one `meta.json`; FormatError where JSON and images do not agree."""
     page = _Page(parts, meta)
     low, high = page.picture("means", 0), page.picture("means", 1)
     steps = low[:, :3].astype(np.float32) + high[:, :3].astype(np.float32) * 256
-    logs = page.interpolate("means", torch.from_numpy(steps).div_(65535), 3)
+    logs = page.interpolate("means", steps / 65535, 3)
     turns = page.picture("quats", 0)
     known = turns[:, 3] >= LARGEST_BASE
-    largest = torch.from_numpy(np.where(known, turns[:, 3], LARGEST_BASE).astype(np.int64) - LARGEST_BASE)
-    three = torch.from_numpy(np.where(known[:, None], turns[:, :3].astype(np.float32) * np.float32(2 / 255) - 1, 0))
+    largest = np.where(known, turns[:, 3], LARGEST_BASE).astype(np.int64) - LARGEST_BASE
+    three = np.where(known[:, None], turns[:, :3].astype(np.float32) * np.float32(2 / 255) - 1, np.float32(0))
     scales, light = page.picture("scales", 0), page.picture("sh0", 0)
     if page.version == 1:
-        share = lambda texels: torch.from_numpy(texels.astype(np.float32)).div_(255)  # noqa: E731
+        share = lambda texels: texels.astype(np.float32) / 255  # noqa: E731
         log_scales, light4 = (
             page.interpolate("scales", share(scales[:, :3]), 3),
             page.interpolate("sh0", share(light), 4),
@@ -134,12 +132,12 @@ def decode_columns(parts: Parts, meta: dict[str, Any]) -> dict[str, Tensor]:
         log_scales, constant = (page.look_up(key, rows[:, :3]) for key, rows in (("scales", scales), ("sh0", light)))
         logits = logits_from_bytes(light[:, 3])
     return {
-        "means": logs.sign() * logs.abs().expm1(),
+        "means": np.sign(logs) * np.expm1(np.abs(logs).astype(np.float64)).astype(np.float32),
         "quaternions": decode_smallest_three(largest, three),
         "log_scales": log_scales,
         "logits": logits,
         "sh_dc": constant[:, None],
-        "sh_rest": page.harmonics() if "shN" in meta else logs.new_zeros(page.count, 0, 3),
+        "sh_rest": page.harmonics() if "shN" in meta else np.empty((page.count, 0, 3), np.float32),
     }
 
 
@@ -189,17 +187,17 @@ class _Page:
             raise self.error(f"has a {name} of {key} that is not a list of {least} numbers")
         return found
 
-    def interpolate(self, key: str, shares: Tensor, width: int) -> Tensor:
-        low, high = (torch.from_numpy(self.number_list(key, name, width)[:width]) for name in ("mins", "maxs"))
-        return shares.mul_(high - low).add_(low)
+    def interpolate(self, key: str, shares: np.ndarray, width: int) -> np.ndarray:
+        low, high = (self.number_list(key, name, width)[:width] for name in ("mins", "maxs"))
+        return shares * (high - low) + low
 
-    def look_up(self, key: str, numbers: np.ndarray) -> Tensor:
+    def look_up(self, key: str, numbers: np.ndarray) -> np.ndarray:
         table = np.zeros(256, np.float32)
         given = self.number_list(key, "codebook", 1)[:256]
         table[: len(given)] = given
-        return torch.from_numpy(np.take(table, numbers))
+        return np.take(table, numbers)
 
-    def harmonics(self) -> Tensor:
+    def harmonics(self) -> np.ndarray:
         """Harmonics from degree 1 on, [splat, basis, 3]."""
         texels = self.image("shN", 0)
         height, width, _ = texels.shape
@@ -208,12 +206,11 @@ class _Page:
             raise self.error(f"has a palette {width} texels wide")
         rows = texels[..., :3].reshape(height * PALETTE_LINE_ROWS, basis, 3)[:MAX_PALETTE]
         if self.version == 1:
-            steps = torch.from_numpy(rows.astype(np.float32)).div_(255)
-            palette = self.interpolate("shN", steps, 1)
+            palette = self.interpolate("shN", rows.astype(np.float32) / 255, 1)
         else:
             palette = self.look_up("shN", rows)
         labels = self.picture("shN", 1)
-        labels = torch.from_numpy(labels[:, 0].astype(np.int64) | labels[:, 1].astype(np.int64) << 8)
+        labels = labels[:, 0].astype(np.int64) | labels[:, 1].astype(np.int64) << 8
         if int(labels.max()) >= len(palette):
             raise self.error(f"names row {int(labels.max())} of a palette of {len(palette)}")
         return palette[labels]

@@ -14,17 +14,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import UNZIP_ERRORS, FormatError
 from volkit.files.provenance import PROVENANCE_KEY, provenance_record
-from volkit.io.splats.columns import columns_to_write, concatenate_columns, splats_from_columns
+from volkit.io.splats.columns import SplatColumns, columns_from_file, columns_to_write, concatenate_columns
 from volkit.io.splats.sog.decode import FIX, META, Parts, decode_columns, is_mip, is_surfels
 from volkit.io.splats.sog.encode import encode
-from volkit.representations.representation import Representation
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.typing import Int
 
 __all__ = ["read", "read_streamed", "sniff", "write"]
 
@@ -35,7 +33,7 @@ LEVELS_KEY = b'"lodLevels"'
 STREAMED_NAME = "lod-meta.json"
 
 
-def read_streamed(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def read_streamed(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """Columns of the finest level of every leaf and of the environment; and the `meta.json` of the files read."""
     names = meta.get("filenames")
     if not isinstance(names, list):
@@ -57,7 +55,7 @@ def read_streamed(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor]
         if run is not None:
             if run[-1][0] + run[-1][1] > count or any(a + n > b for (a, n), (b, _) in pairwise(run)):
                 raise FormatError(parts.path, f"uses splats twice, or more than the {count} of {name}", FIX)
-            rows = torch.cat([torch.arange(offset, offset + length) for offset, length in run])
+            rows = np.concatenate([np.arange(offset, offset + length) for offset, length in run])
             columns = {key: column[rows] for key, column in columns.items()}
         tables.append(columns)
         metas.append(page)
@@ -66,7 +64,7 @@ def read_streamed(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor]
     return concatenate_columns(tables), metas
 
 
-def _read_part(parts: Parts, name: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_part(parts: Parts, name: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     place = parts.beside(name)
     if not place.is_file():
         raise FormatError(parts.path, f"names {name}, which is not there", "keep the files of a SOG together")
@@ -106,7 +104,7 @@ def sniff(path: Path) -> bool:
     return head.lstrip()[:1] == b"{" and (LEVELS_KEY in head or all(key in head for key in (b'"means"', b'"mins"')))
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """All splats in the file's order; of a streamed scene those of the finest level."""
     with ExitStack() as stack:
         parts = Parts.open(path, stack)
@@ -120,7 +118,7 @@ def read(path: Path) -> Splats:
     provenance = _provenance(metas[0]) | {"format": "sog", "version": metas[0].get("version", 1)}
     if "lodLevels" in meta:
         provenance |= {"levels": meta["lodLevels"], "level": 0}
-    return splats_from_columns(columns, mip=all(map(is_mip, metas)), provenance=provenance)
+    return columns_from_file(columns, mip=all(map(is_mip, metas)), provenance=provenance)
 
 
 def _provenance(meta: dict[str, Any]) -> dict[str, Any]:
@@ -129,17 +127,19 @@ def _provenance(meta: dict[str, Any]) -> dict[str, Any]:
     return tables if isinstance(tables, dict) else {}
 
 
-def write(representation: Representation, path: Path) -> None:
-    """Write version 2, an archive or a `meta.json` with its images; splats in Morton order, in the world frame."""
+def write(splats: SplatColumns, path: Path) -> Int[np.ndarray, " splat"]:
+    """Write version 2, an archive or a `meta.json`, in the world frame; splats in Morton order, which is returned."""
     if path.name.lower() == STREAMED_NAME:
         raise FormatError(path, "streamed SOG can only be read", f"write {META} or .sog")
-    columns = columns_to_write(representation, path, 3)
-    assert isinstance(representation, Splats)
-    meta, pictures = encode(path, columns, representation.config)
-    meta["asset"][PROVENANCE_KEY] = provenance_record(representation)
+    columns = columns_to_write(splats, path, 3)
+    model = "2dgs" if splats.surfels else "antialiased" if splats.mip else None
+    meta, pictures, order = encode(path, columns, model)
+    meta["asset"][PROVENANCE_KEY] = provenance_record(splats)
     text = json.dumps(meta, separators=(",", ":")).encode()
     if path.suffix.lower() == ".json":
-        return write_together(path, text, pictures)
+        write_together(path, text, pictures)
+        return order
     with atomic_write(path) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name, data in {META: text, **pictures}.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # without a time stamp: equal scenes give equal files
+    return order
