@@ -70,9 +70,15 @@ def job_class(command: str) -> type[Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; returns the exit status. Of the process's own arguments an interruption ends the process."""
     set_wait_policy()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    status = _answered(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and status == INTERRUPTED:
+        _leave(status)
+    return status
+
+
+def _answered(given: list[str]) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         longest = max(map(len, COMMANDS))
         rows = "\n".join(f"  {name:{longest}} {purpose}" for name, purpose in COMMANDS.items())
@@ -177,6 +183,13 @@ def _failed(message: str, kind: str, status: int, command: str, speech: OutputOp
     else:
         print(f"volkit: error: {message}" if status != INTERRUPTED else f"volkit: {message}", file=sys.stderr)
     return status
+
+
+def _leave(status: int) -> None:
+    """End at once, for all is put away and said: to take torch apart takes longer than to stop what it did."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _say(text: str) -> None:

@@ -82,4 +82,4 @@ def test_mutants(tmp_path, level):
     # headers are mostly empty: what is damaged is what holds something
     held = data[:48] + data[4096:4144] + data[5120:]
     spread = lambda part: part[:48].ljust(4096, b"\0") + part[48:96].ljust(1024, b"\0") + part[96:]  # noqa: E731
-    assert survive(path, held, spread) > 30
+    assert survive(path, held, spread) > 0.1

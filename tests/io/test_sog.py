@@ -189,13 +189,13 @@ def _replaced(path, name, data):
 def test_mutants(tmp_path):
     path = tmp_path / "a.sog"
     save(random_splats(20, 1), path)
-    assert survive(path, path.read_bytes()) > 100
+    assert survive(path, path.read_bytes()) > 1 / 3
 
 
 def test_mutants_of_the_page(tmp_path):
     path = tmp_path / "meta.json"
     save(random_splats(20, 1), path)
-    assert survive(path, path.read_bytes()) > 100
+    assert survive(path, path.read_bytes()) > 1 / 3
 
 
 def test_mutants_of_a_tree(tmp_path):
@@ -204,4 +204,4 @@ def test_mutants_of_a_tree(tmp_path):
     leaves = [{"lods": {"0": {"file": 0, "offset": at, "count": 10}}} for at in (0, 10)]
     path.write_text(json.dumps({"lodLevels": 1, "filenames": ["a.sog"], "tree": {"children": leaves}}))
     assert len(load(path)) == 20
-    assert survive(path, path.read_bytes()) > 50
+    assert survive(path, path.read_bytes()) > 1 / 6

@@ -167,6 +167,6 @@ def test_mutants(tmp_path, version):
     path = tmp_path / "a.spz"
     spz.write(columns_from_splats(random_splats(20, 1)), path, version=version)
     data = path.read_bytes()
-    assert survive(path, data) > 100
+    assert survive(path, data) > 1 / 3
     if version == 3:
-        assert survive(path, gzip.decompress(data), gzip.compress) > 30
+        assert survive(path, gzip.decompress(data), gzip.compress) > 0.1

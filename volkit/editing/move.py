@@ -7,10 +7,11 @@ from typing import Literal, Self
 import torch
 
 from volkit.editing.action import ANY, Action
-from volkit.geometry import Frame, Similarity, morton_cells, turn
+from volkit.geometry import Frame, Similarity, turn
 from volkit.io.splats.scene import columns_from_splats, splats_from_columns
 from volkit.representations import Field, Mesh, Placement, Representation, Splats
 from volkit.representations.field import OCCUPANCY_RESOLUTION
+from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
@@ -122,7 +123,7 @@ def _matter(field: Field) -> tuple[Float[Tensor, "point 3"], Float[Tensor, " poi
     generator = torch.Generator(device=cells.device).manual_seed(0)
     each = max(1, MATTER_SAMPLES // max(len(cells), 1))
     spread = torch.rand(len(cells) * each, 3, generator=generator, device=cells.device)
-    unit = (morton_cells(cells.repeat(each)) + spread) / OCCUPANCY_RESOLUTION
+    unit = (occupancy_cells(cells.device)[cells.repeat(each)] + spread) / OCCUPANCY_RESOLUTION
     local = field.domain.local_from_unit(unit)
     density = torch.cat([field.density(some).double() for some in local.split(1 << 18)]) if len(local) else local[:, 0]
     # Opaque matter counts alike, however dense: what is seen is where light ends.

@@ -9,6 +9,7 @@ memory, seconds]`; each gets one line in reply. Each file is probed in a fork; w
 replies once and exits.
 """
 
+import atexit
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -38,6 +40,7 @@ class Sandbox:
         self.library, self.seconds, self._probe = library, seconds, probe
         self._child: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
+        atexit.register(self._close)
 
     def check(self, path: Path, memory: int = MAX_MEMORY) -> None:
         """Raise ValueError where the library rejects the file, crashes, or exceeds its memory or its time."""
@@ -84,6 +87,17 @@ class Sandbox:
             return child.stdout.readline().strip()
         except BrokenPipeError:
             return ""
+
+    def _close(self) -> None:
+        """Kill the child when this program ends, and close the pipes to it."""
+        with self._lock:
+            child = self._child
+            self._stop()
+        if child is not None:
+            assert child.stdin is not None and child.stdout is not None
+            for pipe in (child.stdin, child.stdout):
+                with suppress(OSError):
+                    pipe.close()
 
     def _stop(self) -> None:
         """Kill the child and its forks."""

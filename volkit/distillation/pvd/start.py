@@ -16,10 +16,10 @@ from volkit.distillation.pvd.method import PvdRung, PvdSettings
 from volkit.distillation.rungs.plan import Ladder
 from volkit.distillation.student import FieldStudent, Schedule, Stage
 from volkit.distillation.students import copy_if_alike
-from volkit.geometry import morton_cells
 from volkit.ops.param_group import ParamGroup
 from volkit.representations import Mlp, TensorCP, TensorVM, Voxels
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
+from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.sampling.occupancy import OccupancySampler
 from volkit.training.loop import StepInfo, cosine
 
@@ -106,7 +106,8 @@ def start_density(student: Field) -> None:
             student.fc_out.bias[3] = level
     elif isinstance(student, TensorVM | TensorCP):
         config = student.config
-        feature = math.log(math.expm1(1.0 / (half * config.distance_scale))) - config.density_shift
+        scale = config.density_scale / student.domain.unit_edge
+        feature = math.log(math.expm1(1.0 / (half * scale))) - config.density_shift
         parts = student.factors("density")[:2] if isinstance(student, TensorVM) else list(student.density_line)
         magnitude = abs(feature) ** (1.0 / len(parts))
         for index, part in enumerate(parts):
@@ -121,7 +122,7 @@ def _grow(student: Field) -> None:
         return
     student.upsample(min(128, student.config.resolution))
     device = student.occupancy.device
-    cells = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3, device=device))
+    cells = occupancy_cells(device).long()
     bits = (student.occupancy[:, None] >> torch.arange(8, dtype=torch.uint8, device=device)) & 1
     occupied = torch.zeros(1, 1, *(OCCUPANCY_RESOLUTION,) * 3, device=device)
     occupied[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = bits.flatten().float()

@@ -22,6 +22,7 @@ HEADER_KEY = "volkit"
 SCHEMA = 1
 CAPTURE_PREFIX = "capture/"  # of the names of camera tensors; names of parameters have no slash
 CAMERA_TENSORS = ("world_from_camera", "intrinsics", "size", "coefficients", "time")
+PER_UNIT = {"tensor_vm": 25.0, "tensor_cp": 25.0, "planes": 1.0}  # density scales per local unit of older files
 SAFETENSORS_START = b'{"'  # of the header, after its length in 8 bytes
 MAX_NEW_VALUES = 1 << 28  # that a config may allocate beyond what its file holds: 1 GiB of float32
 MAX_SCENES = 1 << 10  # that one query may reach
@@ -172,8 +173,8 @@ def _split_by_scene(tensors: dict[str, Tensor], parts: int) -> list[dict[str, Te
 def _build_scene(
     row: dict[str, Any], kind: Any, tensors: dict[str, Tensor], before: list[Representation]
 ) -> Representation:
-    config = dataclass_from_json(kind, row.get("config"))
     domain = dataclass_from_json(Domain, row.get("domain"))
+    config = dataclass_from_json(kind, _per_edge(kind, row.get("config"), domain))
     place = dataclass_from_json(Similarity, row.get("world_from_local"))
     capture = _capture(row.get("capture"), tensors)
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(CAPTURE_PREFIX)}
@@ -188,6 +189,16 @@ def _build_scene(
         capture=capture,
         provenance=provenance if isinstance(provenance, dict) else {},
     )
+
+
+def _per_edge(kind: Any, config: Any, domain: Domain) -> Any:
+    """The config with a density scale per edge of the domain; older files have it per local unit, or not at all."""
+    if not isinstance(config, dict) or "density_scale" in config or kind.kind not in PER_UNIT:
+        return config
+    per_unit = float(config.get("distance_scale", PER_UNIT[kind.kind]))
+    return {name: value for name, value in config.items() if name != "distance_scale"} | {
+        "density_scale": per_unit * domain.unit_edge
+    }
 
 
 def _build_wrapper(config: WrapperConfig, parts: tuple[Representation, ...], own: dict[str, Tensor]) -> Representation:

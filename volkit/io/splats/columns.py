@@ -114,8 +114,7 @@ class SplatColumns:
         """Splats that cannot be drawn: with a value that is not finite, or a zero quaternion."""
         bad = np.einsum("nk,nk->n", self.quaternions, self.quaternions) == 0
         for column in self.columns.values():
-            # A sum is finite where all values are, unless it overflows; checking each value costs ten times as much.
-            if not math.isfinite(column.sum(dtype=np.float64)):
+            if not _summable(column):
                 bad |= ~np.isfinite(column).all(tuple(range(1, column.ndim)))
         return bad
 
@@ -230,13 +229,18 @@ def columns_to_write(
 ) -> dict[str, np.ndarray]:
     """The columns in the file's frame, with three scales and harmonics up to `degree`; FormatError if not finite."""
     columns = splats.columns_in(file_from_world)
-    finite = all(math.isfinite(column.sum(dtype=np.float64)) for column in columns.values())
-    if not finite and (count := int(splats.bad.sum())):
+    if not all(map(_summable, columns.values())) and (count := int(splats.bad.sum())):
         raise FormatError(path, f"cannot hold the values of {count} splats, which are not finite", "drop them")
     if splats.surfels:
         columns["log_scales"] = add_flat_scale(columns["log_scales"])
     columns["sh_rest"] = columns["sh_rest"][:, : (degree + 1) ** 2 - 1]
     return columns
+
+
+def _summable(column: np.ndarray) -> bool:
+    """Whether a column's sum is finite: then all values are; checking each of them costs ten times as much."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(column.sum())
 
 
 def morton_order(positions: Float[np.ndarray, "splat 3"]) -> Int[np.ndarray, " splat"]:

@@ -135,7 +135,7 @@ def write(splats: SplatColumns, path: Path) -> Int[np.ndarray, " splat"]:
     columns = columns_to_write(splats, path, 3)
     order = morton_order(columns["means"])
     harmonics = quantise_in_blocks(columns.pop("sh_rest"), lambda rest: _harmonic_bytes(rest).transpose(0, 2, 1))
-    columns = {name: column[order] for name, column in columns.items()}
+    columns = {name: column.take(order, 0) for name, column in columns.items()}
     whole = (
         columns["means"],
         columns["log_scales"].clip(MIN_LOG_SCALE, MAX_LOG_SCALE),
@@ -151,7 +151,7 @@ def write(splats: SplatColumns, path: Path) -> Int[np.ndarray, " splat"]:
     words[:, 3] = quantise(light, 255).astype(np.uint8).view(">u4")[:, 0]
     with atomic_write(path) as place, place.open("wb") as file:
         file.write(_header(len(order), harmonics.shape[1], comments_from_record(provenance_record(splats))))
-        for part in (np.concatenate(ends, 1).astype("<f4"), words, harmonics[order]):
+        for part in (np.concatenate(ends, 1).astype("<f4"), words, harmonics.take(order, 0)):
             file.write(part.data if part.size else b"")
     return order
 

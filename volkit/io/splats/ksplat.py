@@ -165,7 +165,7 @@ def write(splats: SplatColumns, path: Path, level: int = DEFAULT_LEVEL) -> Int[n
     """Write one section at a compression level, in the world frame; returns the order, which is by buckets."""
     columns = columns_to_write(splats, path, MAX_DEGREE)
     order, section, lengths, middles = _fill_buckets(columns["means"], splats.degree)
-    columns = {name: column[order] for name, column in columns.items()}
+    columns = {name: column.take(order, 0) for name, column in columns.items()}
     rows = np.empty(len(order), row_dtype(level, section.degree))
     means = columns["means"]
     if level:

@@ -150,7 +150,7 @@ def encode(
     if not 0 < width <= MAX_WEBP_SIDE:
         raise FormatError(path, f"cannot hold {count} splats", f"1 to {MAX_WEBP_SIDE**2} are held")
     order = morton_order(columns["means"])
-    columns = {name: column[order] for name, column in columns.items()}
+    columns = {name: column.take(order, 0) for name, column in columns.items()}
     means = columns["means"]
     logs = np.sign(means) * np.log1p(np.abs(means).astype(np.float64)).astype(np.float32)
     low, high = logs.min(0), logs.max(0)
