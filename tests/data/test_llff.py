@@ -66,7 +66,7 @@ def test_broken_files(tmp_path):
     with pytest.raises(FormatError, match="has shape"):
         load_photographs(tmp_path)
     np.save(path, whole[:3])
-    with pytest.raises(FormatError, match="3 poses but no folder"):
+    with pytest.raises(FormatError, match="3 poses, and no folder"):
         load_photographs(tmp_path)
     whole[2, 3] = np.nan
     np.save(path, whole)

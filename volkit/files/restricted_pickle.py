@@ -100,5 +100,5 @@ def _check_size(path: Path) -> None:
 def _explain_refusal(message: str) -> str:
     found = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", message)
     if found:
-        return f"asks to load '{found.group(1)}', which is code and not data: refused"
+        return f"would load '{found.group(1)}', which is code and not data: refused"
     return f"is not plain data: {' '.join(message.split())[:160]}"

@@ -159,9 +159,13 @@ def columns_from_file(
     """
     plain = {name: np.ascontiguousarray(columns[name], np.float32) for name in COLUMNS}
     return SplatColumns(
-        **plain, mip=mip, extras=dict(extras), world_from_local=place or Similarity(),
-        frame=frame or frame_from_record(provenance, "frame", "ydown"), provenance=without_frames(provenance),
-    )  # fmt: skip
+        **plain,
+        mip=mip,
+        extras=dict(extras),
+        world_from_local=place or Similarity(),
+        frame=frame or frame_from_record(provenance, "frame", "ydown"),
+        provenance=without_frames(provenance),
+    )
 
 
 def columns_from_parts(

@@ -65,8 +65,8 @@ def read(path: Path) -> SplatColumns:
     elements, comments = read_elements(path)
     bounds, words, harmonics = _check_elements(path, elements)
     columns = read_columns_in_blocks(len(words), lambda rows: _unpack(bounds, words, harmonics, rows))
-    told = record_from_comments(comments) | {"format": "compressed_ply", "comments": list(comments)}
-    return columns_from_file(columns, provenance=told)
+    provenance = record_from_comments(comments) | {"format": "compressed_ply", "comments": list(comments)}
+    return columns_from_file(columns, provenance=provenance)
 
 
 def _unpack(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: slice) -> dict[str, np.ndarray]:

@@ -142,8 +142,7 @@ def _floats(columns: dict[str, np.ndarray], order: np.ndarray) -> np.ndarray:
     """Rows of a file without further columns, float32 [splat, column]."""
     means = columns["means"]
     rest = columns["sh_rest"].reshape(len(means), len(order))
-    parts = (
-        means, np.zeros_like(means), columns["sh_dc"][:, 0], rest.take(order, 1, mode="clip"),
-        columns["logits"][:, None], columns["log_scales"], columns["quaternions"],
-    )  # fmt: skip
+    colour = (columns["sh_dc"][:, 0], rest.take(order, 1, mode="clip"))
+    shape = (columns["logits"][:, None], columns["log_scales"], columns["quaternions"])
+    parts = (means, np.zeros_like(means), *colour, *shape)
     return np.concatenate(parts, 1).astype("<f4", copy=False)

@@ -29,9 +29,13 @@ def columns_from_splats(splats: Splats) -> SplatColumns:
     columns = {name: getattr(splats, name).detach().float().cpu().numpy() for name in COLUMNS}
     extras = {name: getattr(splats, f"extra_{name}").cpu().numpy() for name in splats.config.extras}
     return SplatColumns(
-        **columns, mip=splats.config.mip, extras=extras, world_from_local=splats.world_from_local,
-        frame=splats.frame, provenance=splats.provenance,
-    )  # fmt: skip
+        **columns,
+        mip=splats.config.mip,
+        extras=extras,
+        world_from_local=splats.world_from_local,
+        frame=splats.frame,
+        provenance=splats.provenance,
+    )
 
 
 def _tensor(values: np.ndarray) -> Tensor:
