@@ -16,7 +16,7 @@ from volkit.ops.composite import composite, median_depth
 from volkit.rendering.picture import Picture, one_size
 from volkit.rendering.volume import STOP, VolumeRenderer
 from volkit.representations.analytic import AnalyticField, Primitive
-from volkit.representations.analytic.shapes import hull_span, signed_distance
+from volkit.representations.analytic.shapes import hull_span, reach, signed_distance
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["AnalyticRenderer"]
@@ -74,7 +74,7 @@ class AnalyticRenderer:
         local = world.inverse().rays(rays)
         near = self.near if self.near is not None else (field.capture.near if field.capture else 0.0)
         enter, leave = field.domain.span(local.origins, local.directions, near / world.scale)
-        matter = _sorted([_met(field, index, local, enter, leave) for index in range(len(field.config.primitives))])
+        matter = _matter(field, local, enter, leave)
         offsets = functional.pad(torch.bincount(matter.ray, minlength=len(rays)).cumsum(0), (1, 0))
         middle = 0.5 * (matter.t0 + matter.t1)
         seen = composite(matter.density, middle[:, None], matter.t0, matter.t1, offsets, stop=STOP)
@@ -109,8 +109,23 @@ class AnalyticRenderer:
         )
 
 
-def _met(field: AnalyticField, index: int, rays: Rays, enter: Tensor, leave: Tensor) -> Matter:
-    """Intervals of every ray in the matter of one primitive, front to back, until the ray is opaque."""
+def _matter(field: AnalyticField, rays: Rays, enter: Tensor, leave: Tensor) -> Matter:
+    """Intervals of all rays in all primitives, by ray and along it, as far as anything is seen."""
+    primitives, parts = field.config.primitives, []
+    # Small things stand before and upon large ones, of which so much less is met.
+    for index in sorted(range(len(primitives)), key=lambda i: reach(primitives[i].shape, primitives[i].size)):
+        part, leave = _met(field, index, rays, enter, leave)
+        parts.append(part)
+    return _sorted(parts)
+
+
+def _met(
+    field: AnalyticField, index: int, rays: Rays, enter: Tensor, leave: Tensor
+) -> tuple[Matter, Float[Tensor, " ray"]]:
+    """Intervals of every ray in the matter of one primitive, front to back, until the ray is opaque.
+
+    And where each ray leaves what is seen: where it became opaque, else as before.
+    """
     primitive, softness = field.config.primitives[index], field.config.softness
     full = field.config.density if primitive.density is None else primitive.density
     own = primitive.placed.inverse().rays(rays)
@@ -141,19 +156,21 @@ def _met(field: AnalyticField, index: int, rays: Rays, enter: Tensor, leave: Ten
         t0, gap, before = t1, then, after
         alive = ((t1 < end) & (thickness < OPAQUE)).nonzero()[:, 0]
         if len(alive) < len(ray):
+            opaque = (thickness >= OPAQUE).nonzero()[:, 0]
+            leave = leave.index_put((ray[opaque],), t1[opaque])
             rows = torch.stack([t0, end, gap, before, begun, thickness, rate])[:, alive]
             t0, end, gap, before, begun, thickness, rate = rows.unbind()
             at, ray = at[:, alive], ray[alive]
     if not found:
         empty, none = enter.new_zeros(0), torch.zeros(0, dtype=torch.long, device=enter.device)
-        return Matter(none, empty, empty, empty, none, none)
+        return Matter(none, empty, empty, empty, none, none), leave
     ray, t0, t1, density, begun = (torch.cat(parts) for parts in zip(*found, strict=True))
     owner = torch.full_like(ray, index)
     # A ray may meet a ring twice: what is shaded together began at one place, to a softness.
     crossing = (begun / softness).long().clamp(0, (1 << 20) - 1)
     stretch = ((t0 - begun) / (STRETCH * softness)).long().clamp_max(255)
     number = ((ray * len(field.config.primitives) + owner) << 28) + (crossing << 8) + stretch
-    return Matter(ray, t0, t1, density, number, owner)
+    return Matter(ray, t0, t1, density, number, owner), leave
 
 
 def _sorted(parts: list[Matter]) -> Matter:
