@@ -15,7 +15,7 @@ from volkit.rendering.viewpoints import orbit_cameras
 from volkit.rendering.volume import VolumeRenderer
 from volkit.representations.analytic import AnalyticConfig, Primitive, Texture
 from volkit.representations.hash_grid import HashGridConfig
-from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupancy_cells, occupied_at, pack_bits
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilate, occupancy_cells, occupied_at, pack_bits
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig
@@ -155,7 +155,7 @@ def test_what_is_dilated_reaches_every_neighbour_and_no_wall_leads_through():
     marked = torch.zeros(OCCUPANCY_RESOLUTION**3, dtype=torch.bool)
     marked[morton_codes(torch.tensor([[0, 64, 127]]))] = True
     near = {(x, y, z) for x in (0, 1) for y in (63, 64, 65) for z in (126, 127)}
-    assert {tuple(cell) for cell in occupancy_cells(marked.device)[dilated(marked)].tolist()} == near
+    assert {tuple(cell) for cell in occupancy_cells(marked.device)[dilate(marked)].tolist()} == near
 
 
 def test_occupancy_bits_become_a_lattice():

@@ -1,4 +1,4 @@
-"""The bits that say which cells of a field may hold matter: instant-ngp's density grid bitfield."""
+"""Occupancy bits of a field's cells: instant-ngp's density grid bitfield."""
 
 from functools import lru_cache
 
@@ -7,16 +7,16 @@ import torch
 from volkit.geometry import morton_cells, morton_codes
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
-__all__ = ["OCCUPANCY_RESOLUTION", "dilated", "occupancy_cells", "occupied_at", "pack_bits", "unpack_bits"]
+__all__ = ["OCCUPANCY_RESOLUTION", "dilate", "occupancy_cells", "occupied_at", "pack_bits", "unpack_bits"]
 
 OCCUPANCY_RESOLUTION = 128  # instant-ngp's density grid
 
 
 @lru_cache
 def occupancy_cells(device: torch.device) -> UInt8[Tensor, "cell 3"]:
-    """Where each cell of the lattice is, Morton order: kept, as finding it takes longer than all that follows.
+    """The cells (x, y, z) of the lattice in Morton order, cached, as decoding takes longer than most uses.
 
-    Cells of a lattice 2, 4, ... times as coarse are the first ones.
+    The first ones are the cells of a lattice 2, 4, ... times as coarse.
     """
     octants = morton_cells(torch.arange(8, device=device)).to(torch.uint8)
     cells = torch.zeros(1, 3, dtype=torch.uint8, device=device)
@@ -53,7 +53,7 @@ def occupied_at(bits: UInt8[Tensor, " byte"], unit: Float[Tensor, "point 3"]) ->
     return inside & ((bits[code >> 3] >> (code & 7).to(torch.uint8)) & 1).bool()
 
 
-def dilated(occupied: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
+def dilate(occupied: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
     """Cells (Morton order) that are marked or have a marked neighbour, corners included."""
     cells = occupancy_cells(occupied.device).long()
     linear = (cells[:, 0] * OCCUPANCY_RESOLUTION + cells[:, 1]) * OCCUPANCY_RESOLUTION + cells[:, 2]
