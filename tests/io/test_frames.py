@@ -1,7 +1,5 @@
 """What is up in files: where formats demand it, where --frame overrules them, and what they say of it themselves."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from engines.assets import coloured

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,9 +10,9 @@ from volkit.choices import Device
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
+    from volkit.evaluation.evaluate import Preview
     from volkit.generation.guided import ScoreSettings
     from volkit.generation.result import GenerationResult
-    from volkit.generation.run import Preview
     from volkit.guidance.prior import GuidingPrior
     from volkit.progress import Progress
     from volkit.representations import Representation
@@ -143,17 +144,17 @@ class PriorOptions:
     def training(self, target: Path) -> "TrainingRun":
         """The run on its way to a file."""
         from volkit.training.loop import Budget
-        from volkit.training.run import TrainingRun
+        from volkit.training.run import Checkpoint, TrainingRun
 
         purpose = " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in IGNORED)
         budget = _usage("--", lambda: Budget.parse(self.budget))
-        return TrainingRun(target, budget, purpose, self.resume, self.checkpoint_seconds)
+        return TrainingRun(budget, Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds))
 
     def previewed(self, target: Path) -> "Preview | None":
         """Who writes pictures as the work goes on."""
         from volkit.evaluation.evaluate import write_picture
 
-        return (lambda picture: write_picture(target.with_suffix(".png"), picture)) if self.preview else None
+        return partial(write_picture, target.with_suffix(".png")) if self.preview else None
 
     def written(
         self,
@@ -170,7 +171,8 @@ class PriorOptions:
 
         for target, scene in zip(targets, made.scenes, strict=True):
             save(scene, target)
-        self.training(targets[0]).finish()
+        if (kept := self.training(targets[0]).checkpoint) is not None:
+            kept.finish()
         report = report | made.report.as_dict() | {
             "target": [str(target) for target in targets], "seed": self.seed, "bytes": targets[0].stat().st_size,
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,

@@ -30,7 +30,14 @@ from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["DistillSettings", "Pictures", "answer_bytes", "trainee_from_pictures", "trainee_from_teacher"]
+__all__ = [
+    "DistillSettings",
+    "Pictures",
+    "answer_bytes",
+    "check_method",
+    "trainee_from_pictures",
+    "trainee_from_teacher",
+]
 
 VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usual capture
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
@@ -68,11 +75,21 @@ class DistillSettings:
 
     def check(self, teacher: Representation, student: Representation) -> None:
         """Raise ValueError where the method or photographs do not go with these kinds."""
-        if self.method not in ("volkit", *METHODS):
-            raise ParameterError(f"method {self.method}: there is none; choose one of volkit, {', '.join(METHODS)}")
-        fields = isinstance(teacher, Field) and isinstance(student, Field)
-        if (self.photographs is not None or self.method != "volkit") and not fields:
-            raise ParameterError(f"photographs and methods {', '.join(METHODS)} are for fields that learn from fields")
+        check_method(self.method, self.photographs is not None, teacher, student)
+
+
+def check_method(method: str, photographs: bool, teacher: Representation, student: Representation) -> None:
+    """Raise ValueError where a method, or photographs for a last stage, do not go with these kinds."""
+    if method not in ("volkit", *METHODS):
+        raise ParameterError(f"method {method}: there is none; choose one of volkit, {', '.join(METHODS)}")
+    fields = isinstance(teacher, Field) and isinstance(student, Field)
+    if (photographs or method != "volkit") and not fields:
+        methods = ", ".join(METHODS)
+        raise ParameterError(
+            f"{{photos}} and {{method}} {methods} are for fields that learn from fields; leave them out",
+            "photos",
+            "method",
+        )
 
 
 def trainee_from_pictures(

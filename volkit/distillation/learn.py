@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -18,7 +17,7 @@ from volkit.distillation.splats.strategy import Strategy
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.student import FieldStudent
 from volkit.distillation.students import new_student
-from volkit.evaluation.evaluate import Evaluator, white_background
+from volkit.evaluation.evaluate import Evaluator, Preview, white_background
 from volkit.geometry import Similarity
 from volkit.ops import backend
 from volkit.progress import Progress
@@ -103,7 +102,7 @@ class FitSettings:
     strategy: Strategy = field(default_factory=MCMCStrategy)  # of splats
     exposure: bool = False  # learn exposure and white balance of every photograph; fields alone
     points: Float[Tensor, "point 3"] | None = None  # world frame, where splats start; else the photographs' own
-    preview: Path | None = None  # a held-out view, written as the fit goes on
+    preview: Preview | None = None  # is given a held-out view now and then
 
 
 def fit(
@@ -131,7 +130,7 @@ def fit(
         config = default_config("hash_grid", photos.domain, Similarity(), cameras, SplatsConfig())
     scene = untrained_scene(photos, config, generator)
     settings = FitSettings(strategy or MCMCStrategy(MAX_SPLATS))
-    training = TrainingRun(None, Budget.parse(budget))
+    training = TrainingRun(Budget.parse(budget))
     return fit_scene(scene, photos, training, settings, generator, CallbackProgress(callback))
 
 
@@ -200,7 +199,7 @@ def distill(
         table = None if photos is None else table_of(photos, teacher.device)
         settings = DistillSettings(None, method, table, MAX_SPLATS)
         judge = Evaluator.of_scene(teacher, None, generator)
-        training = TrainingRun(None, Budget.parse(budget))
+        training = TrainingRun(Budget.parse(budget))
         learnt = teach(teacher, student, settings, training, judge, generator, progress)
         psnr = judge.mean_psnr(student, progress)
     report = DistillReport(

@@ -45,17 +45,16 @@ class ComparedViews:
     views: Mapping[str, tuple[np.ndarray, np.ndarray]]
     figures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def beside(self, figures: Mapping[str, Image]) -> "ComparedViews":
+        """The same with further pictures."""
+        return ComparedViews(self.views, {caption: _bytes(picture) for caption, picture in figures.items()})
 
-def worst_views(
-    truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores], figures: Mapping[str, Image]
-) -> ComparedViews:
-    """The worst views, and further pictures."""
+
+def worst_views(truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
+    """The worst views."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
     views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
-    return ComparedViews(
-        {caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()},
-        {caption: _bytes(picture) for caption, picture in figures.items()},
-    )
+    return ComparedViews({caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()})
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ class Written:
     scene: Representation
     judge: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
-    figures: Mapping[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
     return Fidelity(
         mean.psnr, mean.ssim, mean.flip, max(apart.values(), default=None), apart, measured,
-        worst_views(judge.truth, seen, scores, made.figures),
+        worst_views(judge.truth, seen, scores),
     )  # fmt: skip
 
 

@@ -8,9 +8,10 @@ import torch
 
 from volkit.choices import ParameterError
 from volkit.devices import on_device
+from volkit.evaluation.evaluate import Preview
 from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
-from volkit.generation.run import GenerationRun, MeshTarget, Preview, generate_mesh
+from volkit.generation.run import GenerationRun, MeshTarget, generate_mesh
 from volkit.generation.scenes import MAX_SPLATS, build_particle, coarse_first, pixels_across, scene_of
 from volkit.geometry import Domain
 from volkit.guidance.prompts import Prompts

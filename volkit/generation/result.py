@@ -110,7 +110,7 @@ def training_run(budget: str | int | Budget | TrainingRun) -> TrainingRun:
     """A budget as a run that stores nothing; a `TrainingRun` says itself where unfinished work is kept."""
     if isinstance(budget, TrainingRun):
         return budget
-    return TrainingRun(None, budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
+    return TrainingRun(budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
 
 
 def progress_of(callback: Callback | Progress | None) -> Progress:

@@ -9,12 +9,12 @@ from torch.nn import functional
 
 from volkit.choices import ControlKind
 from volkit.devices import on_device
-from volkit.evaluation.evaluate import Evaluator
+from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.metrics import psnr
 from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
-from volkit.generation.run import GenerationRun, Preview
+from volkit.generation.run import GenerationRun
 from volkit.generation.rung import ScoreRung, change_mask
 from volkit.generation.start_asset import StartAsset
 from volkit.generation.started import asset_particle, denoise_if_noisy, ensure_uv, place_of

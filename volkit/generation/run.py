@@ -1,11 +1,12 @@
 """Runs of score distillation, of any particles; and of meshes, which are fields first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from volkit.evaluation.evaluate import Preview
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.particle import Particle
 from volkit.generation.rung import ScoreRung, ScoreTrainee
@@ -21,13 +22,11 @@ from volkit.training.loop import Budget, TrainingLoop
 from volkit.training.run import TrainingRun
 from volkit.typing import Float, Tensor
 
-__all__ = ["GenerationRun", "MeshTarget", "Preview", "RunResult", "at_late_times", "generate_mesh"]
+__all__ = ["GenerationRun", "MeshTarget", "RunResult", "at_late_times", "generate_mesh"]
 
 PREVIEW_VIEWS, PREVIEW_SIZE = 4, 96  # views of a preview, pixels a side of each
 EVALUATIONS = 24  # points on the curve of the loss, and previews
 LATE_TIMES = 0.5  # of the diffusion's times: from there on noise hides shape, which a second stage has already
-
-Preview = Callable[[Float[Tensor, "height width 3"]], None]  # is given pictures side by side as the work goes on
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,9 @@ class GenerationRun:
             return RunResult.of(training.run(trainee, progress, show, evaluations=EVALUATIONS), particles)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
-                kept = "" if training.part is None else f"; {training.part} holds the last good state"
                 raise RuntimeError(
                     f"out of memory: lower views (now {self.rung.views}) or size, open the prior in float16 or take a "
-                    f"smaller one{kept}"
+                    f"smaller one{training.kept}"
                 ) from error
             raise
 
@@ -122,10 +120,10 @@ def generate_mesh(
 
     An interrupted run goes on in the stage where it was.
     """
-    rest, purpose = _part(training.budget, 1.0 - target.field_share), f"{training.purpose} stage=mesh"
-    second = replace(training, purpose=purpose, budget=rest)
-    left = second.left(particles[0].scene.device)
-    second = replace(second, resume=left is not None)
+    kept = training.checkpoint
+    kept = None if kept is None else replace(kept, purpose=f"{kept.purpose} stage=mesh")
+    left = None if kept is None else kept.left(particles[0].scene.device)
+    resume = left is not None
     if left is None:
         first = run.train(particles, replace(training, budget=_part(training.budget, target.field_share)), progress)
         meshes = [_mesh(scene, target.options(across), 4 * round(across), progress) for scene in first.scenes]
@@ -135,7 +133,9 @@ def generate_mesh(
         first = RunResult((), left["steps"], left["seconds"], [])
     lights = run.rung.generator if target.pbr else None
     shaped = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
-    return first.then(run.late().train(shaped, replace(second, beside=left), progress))
+    kept = None if kept is None else replace(kept, resume=resume, beside=left)
+    rest = TrainingRun(_part(training.budget, 1.0 - target.field_share), kept)
+    return first.then(run.late().train(shaped, rest, progress))
 
 
 def at_late_times(rung: ScoreRung) -> ScoreRung:

@@ -1,59 +1,20 @@
 """What conversions did and lost: as rows of a table, as a page with pictures, as JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from volkit.evaluation.roundtrip import WORST_VIEWS, ComparedViews, Fidelity, decibels
-from volkit.reports.file_size import size_in_words
+from volkit.evaluation.roundtrip import WORST_VIEWS, ComparedViews, decibels
+from volkit.files.file_size import size_in_words
 from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
 from volkit.typing import Float, Tensor
 
-__all__ = ["ConversionReport", "result_row", "write_report"]
+__all__ = ["result_row", "write_report"]
 
 Image = Float[Tensor, "height width 3"]
-
-
-@dataclass(frozen=True)
-class ConversionReport:
-    """What one conversion did and lost; `as_dict` is what the command prints as JSON."""
-
-    source: tuple[str, ...]
-    target: str
-    source_kind: str
-    kind: str
-    seed: int
-    device: str
-    backend: dict[str, object]
-    seconds: float
-    source_bytes: int
-    bytes: int
-    steps: int | None = None  # None: a mesh is extracted, not learnt
-    method: str | None = None
-    parameters: int | None = None
-    history: tuple[dict[str, float], ...] | None = None  # None: nothing was learnt
-    source_splats: int | None = None
-    splats: int | None = None
-    spz_frame: str | None = None
-    mesh: dict[str, Any] = field(default_factory=dict)  # what was measured of a mesh: triangles, levels, stages, ...
-    fidelity: Fidelity | None = None  # None: nothing was read back
-    notes: tuple[str, ...] = ()
-
-    @property
-    def psnr_to_source(self) -> float | None:
-        """In dB; None where the pictures are identical, or nothing was measured."""
-        return None if self.fidelity is None else self.fidelity.psnr_to_source
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values under the names of the command line; what does not apply is left out."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("mesh", "fidelity")}
-        own |= {"from": own.pop("source_kind"), "source": list(self.source), "notes": list(self.notes)}
-        told = {name: value for name, value in own.items() if value is not None}
-        return {"command": "convert"} | told | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())
 
 
 def result_row(report: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from volkit.reports.file_size import size_in_words
+from volkit.files.file_size import size_in_words
 
 __all__ = ["UP", "kinds_in", "summary"]
 

@@ -155,7 +155,7 @@ def quick_splats(
         splats = new_student(field, SplatsConfig(), generator)
         judge = Evaluator.of_scene(field, QUICK_SIZE, generator)
         settings = DistillSettings(QUICK_SIZE, max_splats=MAX_SPLATS)
-        training = TrainingRun(None, Budget.parse(budget))
+        training = TrainingRun(Budget.parse(budget))
         learnt = teach(field, splats, settings, training, judge, generator, progress)
         found = judge.mean_psnr(splats, progress)
     assert isinstance(splats, Splats)

@@ -123,6 +123,11 @@ class Representation(nn.Module, ABC):
         """The scenes that a wrapper is made of; none of any other scene."""
         return ()
 
+    @property
+    def splat_count(self) -> int | None:
+        """How many splats it is made of; None of what is made of other things."""
+        return None
+
     @abstractmethod
     def bounds(self) -> Domain:
         """The box that holds everything visible, local frame."""
