@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,39 @@ class Effort:
     texture: int
     cells: int
     words: str
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """What was made, of what, at which cost, and how like held-out pictures and its teacher it is (dB, None: equal)."""
+
+    name: str
+    source: str
+    seconds: float
+    bytes: int
+    scores: dict[str, float | None] = field(default_factory=dict)  # psnr, ssim, flip, psnr_to_source; none of words
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"name": self.name, "from": self.source} | self.scores | {"seconds": self.seconds, "bytes": self.bytes}
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the tour made of a scene, and where its page is."""
+
+    scene: str
+    seconds: float
+    effort: Effort
+    report: Path
+    results: tuple[DemoRow, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "command": "demo", "scene": self.scene, "seconds": self.seconds, "effort": asdict(self.effort),
+            "report": str(self.report), "results": [row.as_dict() for row in self.results],
+        }  # fmt: skip
 
 
 # under 3 minutes on two idle cores, everything included, 5 with words
@@ -98,15 +131,14 @@ class DemoJob:
         if self.all:
             reports[WORDS] = self._generate(effort, progress)
         progress.note("4/4 compare with held-out pictures, write the report")
-        rows = [self._row(name, report, pictures, progress) for name, report in reports.items()]
-        seconds = round(time.monotonic() - started, 1)
-        result = {"command": "demo", "scene": self.scene, "seconds": seconds, "effort": asdict(effort),
-                  "report": str(self.out / "report.html"), "results": rows}  # fmt: skip
+        rows = tuple(self._row(name, report, pictures, progress) for name, report in reports.items())
+        page = self.out / "report.html"
+        result = DemoReport(self.scene, round(time.monotonic() - started, 1), effort, page, rows)
         curves = {name: _curve(report) for name, report in reports.items()}
-        write_page(self.out / "report.html", self._page(result, curves, reports, pictures))
+        write_page(page, self._page(result, curves, reports, pictures))
         with atomic_write(self.out / "report.json") as place:
-            place.write_text(json.dumps(result | {"jobs": reports}, indent=1, default=str), encoding="utf-8")
-        return result
+            place.write_text(json.dumps(result.as_dict() | {"jobs": reports}, indent=1, default=str), encoding="utf-8")
+        return result.as_dict()
 
     def _file(self, name: str) -> Path:
         return self.out / FILES[name]
@@ -142,16 +174,16 @@ class DemoJob:
         target = self.out / WORDS_FILE
         return GenerateJob(PROMPT, target, budget=effort.words, seed=self.seed, force=True).run(progress)
 
-    def _row(self, name: str, report: dict[str, Any], pictures: Path, progress: Progress) -> dict[str, Any]:
-        cost = {"seconds": report["seconds"], "bytes": report["bytes"]}
+    def _row(self, name: str, report: dict[str, Any], pictures: Path, progress: Progress) -> DemoRow:
         if name == WORDS:
-            return {"name": name, "from": f"'{PROMPT}'"} | cost
+            return DemoRow(name, f"'{PROMPT}'", report["seconds"], report["bytes"])
         compared = CompareJob(self._file(name), pictures, split="test").run(progress)
         source = next((source for source, target in (*CONVERSIONS, MESH) if target == name), "pictures")
-        row = {"name": name, "from": source, **{key: compared[key] for key in ("psnr", "ssim", "flip")}}
-        return row | {"psnr_to_source": report.get("psnr_to_source")} | cost
+        scores = {key: compared[key] for key in ("psnr", "ssim", "flip")}
+        scores |= {"psnr_to_source": report.get("psnr_to_source")}
+        return DemoRow(name, source, report["seconds"], report["bytes"], scores)
 
-    def _page(self, result: dict[str, Any], curves: dict, reports: dict[str, Any], pictures: Path) -> "Page":
+    def _page(self, result: DemoReport, curves: dict, reports: dict[str, Any], pictures: Path) -> "Page":
         from volkit.reports.fit_report import Page
 
         first = next(iter(reports.values()))
@@ -159,14 +191,14 @@ class DemoJob:
         return Page(
             title=f"volkit demo: {self.scene.replace('_', ' ')}",
             lead="A hash grid learned from pictures, then handed on without them: to other forms, back, and to a mesh.",
-            table=[_cells(row) for row in result["results"]],
+            table=[_cells(row) for row in result.results],
             curves=curves,
             galleries=self._galleries(pictures, reports),
             figures=self._words() if WORDS in reports else {},
             figures_title=f"Text to 3D: {PROMPT}",
             facts={
-                "took": f"{result['seconds']:.0f} s in all",
-                "pictures": f"{result['effort']['size']} pixels, rendered from the analytic scene",
+                "took": f"{result.seconds:.0f} s in all",
+                "pictures": f"{result.effort.size} pixels, rendered from the analytic scene",
                 "curves": "the fit against held-out pictures, conversions against the teacher's own",
                 "kernels": f"{backend['native']}, {backend['isa']}, {backend['threads']} threads",
                 "torch": str(backend["torch"]),
@@ -202,13 +234,14 @@ def _curve(report: dict[str, Any]) -> list[tuple[float, float]]:
     return [(row["seconds"], row["psnr"]) for row in report.get("history", []) if row.get("psnr") is not None]
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    def number(value: float | None, form: str) -> str:
+def _cells(row: DemoRow) -> dict[str, str]:
+    def number(name: str, form: str) -> str:
+        value = row.scores.get(name)
         return "-" if value is None else format(value, form)
 
     return {
-        "representation": row["name"], "learned from": row["from"],
-        "dB, held-out views": number(row.get("psnr"), ".2f"), "SSIM": number(row.get("ssim"), ".4f"),
-        "FLIP": number(row.get("flip"), ".4f"), "dB to its teacher": number(row.get("psnr_to_source"), ".2f"),
-        "seconds": number(row["seconds"], ".1f"), "megabytes": number(row["bytes"] / 1e6, ".2f"),
+        "representation": row.name, "learned from": row.source, "dB, held-out views": number("psnr", ".2f"),
+        "SSIM": number("ssim", ".4f"), "FLIP": number("flip", ".4f"),
+        "dB to its teacher": number("psnr_to_source", ".2f"), "seconds": f"{row.seconds:.1f}",
+        "megabytes": f"{row.bytes / 1e6:.2f}",
     }  # fmt: skip
