@@ -1,7 +1,7 @@
 """`volkit convert`: a scene of any kind into any other, or into a mesh, with no photographs needed."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from volkit.commands.edits import EDIT_HELP, edited, parse_edits
 from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.options import FROM_PYTHON, Shown
-from volkit.commands.usage import UsageError, flag, in_flags
+from volkit.commands.usage import UsageError, flag, in_flags, taken
 from volkit.conversion.options import BUDGET, LEARNING, ConvertChoices, ConvertOptions, FileChoices
 
 if TYPE_CHECKING:  # help does not wait for torch
@@ -116,7 +116,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         kept = Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds)
         preview = partial(write_picture, target.with_suffix(".png")) if self.preview else None
         work = Work(generator, progress, kept, preview)
-        files = FileOptions(**_taken(self, FileChoices), measure=self.measure, style=self.mesh.style())
+        files = FileOptions(**taken(self, FileChoices), measure=self.measure, style=self.mesh.style())
         with in_flags():
             if target_kind(self.options(), source.scene, target) == "mesh":
                 self.check_mesh()
@@ -162,7 +162,7 @@ class ConvertJob(ConvertChoices, FileChoices):
 
             photos = load_photographs(self.photos, self.size)
         mesh = self.mesh.options() if self.mesh.given else None
-        return ConvertOptions(**_taken(self, ConvertChoices), config=self.config, mesh=mesh, photos=photos)
+        return ConvertOptions(**taken(self, ConvertChoices), config=self.config, mesh=mesh, photos=photos)
 
     def check(self) -> None:
         """UsageError where options contradict each other, whatever the files hold."""
@@ -173,7 +173,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         if self.wants_mesh:
             self.check_mesh()
         with in_flags():
-            ConvertOptions(**_taken(self, ConvertChoices))
+            ConvertOptions(**taken(self, ConvertChoices))
         self.parsed_budget()
         if self.edit:
             parse_edits(self.edit)
@@ -201,11 +201,6 @@ class ConvertJob(ConvertChoices, FileChoices):
     def wants_mesh(self) -> bool:
         """Whether options ask for a mesh."""
         return self.to == "mesh" or (self.to is None and bool(self.mesh.given))
-
-
-def _taken(job: ConvertJob, choices: type) -> dict[str, Any]:
-    """What the job says of these choices, which it inherits."""
-    return {each.name: getattr(job, each.name) for each in fields(choices)}
 
 
 def _flags(names: Iterable[str]) -> str:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # help does not wait for torch
 
 __all__ = ["FitJob"]
 
-MAX_SPLATS = 60_000
 OF_SPLATS = ("max_splats", "sh_degree", "surfels", "densify", "start")  # options that say nothing about fields
 FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}  # options that do not change what is made
 
@@ -140,6 +139,7 @@ class FitJob:
         return budget
 
     def _config(self, photos: "Photographs") -> Any:
+        from volkit.distillation.learn import MAX_SPLATS
         from volkit.distillation.sizes import default_config
         from volkit.geometry import Similarity
         from volkit.representations import SplatsConfig
@@ -150,7 +150,7 @@ class FitJob:
         return self.config or default_config(self.to, photos.domain, Similarity(), cameras, splats)
 
     def _settings(self, photos: "Photographs") -> "FitSettings":
-        from volkit.distillation.learn import FitSettings
+        from volkit.distillation.learn import MAX_SPLATS, FitSettings
         from volkit.distillation.splats.adaptive import DefaultStrategy
         from volkit.distillation.splats.mcmc import MCMCStrategy
         from volkit.evaluation.evaluate import write_picture

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.usage import UsageError
+from volkit.commands.usage import UsageError, taken
+from volkit.generation.options import ScoreChoices
 
 if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
     from volkit.evaluation.evaluate import Preview
@@ -18,15 +19,14 @@ if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
     from volkit.representations import Representation
     from volkit.training.run import TrainingRun
 
-__all__ = ["ControlWord", "PriorOptions", "check_pbr"]
+__all__ = ["PriorOptions", "check_pbr"]
 
-ControlWord = Literal["normal", "depth", "canny"]
 IGNORED = {"resume", "force", "checkpoint_seconds", "preview", "report"}  # what makes no other job
 HOLD_PBR = (".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorOptions:
+class PriorOptions(ScoreChoices):
     """Options of every command that asks a prior."""
 
     prior: str | None = None
@@ -38,23 +38,6 @@ class PriorOptions:
     """120s, 10m, 1h of optimisation, or 2000 for steps."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same asset."""
-    scale: float | None = None
-    """Guidance scale; by default the method's own, or what the prior's folder advises."""
-    weight: str | None = None
-    """Weight of the diffusion's times: sigma_squared, sigma_over_alpha, one, ...; by default the method's own."""
-    negative: str = ""
-    """What it shall not be, for methods that ask about that."""
-    sides: Literal["auto", "words", "perp_neg", "none"] = "auto"
-    """How words tell the side that is seen: words (front view, ...), perp_neg, none; auto: words, where the prior is
-    not told the camera."""
-    grid: bool = False
-    """Show the prior four views as one picture, so that a prior of single pictures makes them agree."""
-    views: int | None = None
-    """Pictures of a step, of each particle; by default 4."""
-    size: int | None = None
-    """Pixels a side of the pictures at the end; by default what the prior's folder advises, else 64."""
-    front: float | None = None
-    """Share of views about the front, as web pictures are taken; 0: evenly around."""
     opacity: float = 0.0
     """Weight of emptiness: fog goes where the prior does not mind."""
     entropy: float = 0.0
@@ -136,10 +119,7 @@ class PriorOptions:
         if self.ip_adapter is not None and self.image_prompt is not None:
             image = image_prompt(self.ip_adapter, self.image_prompt, chosen_device(self.device))
         penalties = Penalties(self.opacity, self.entropy, self.distortion, self.orientation, self.smoothness)
-        return ScoreSettings(
-            self.scale, self.weight, self.negative, self.sides, self.grid, self.views, self.size, self.front, penalties,
-            image,
-        )  # fmt: skip
+        return ScoreSettings(**taken(self, ScoreChoices), penalties=penalties, image=image)
 
     def training(self, target: Path) -> "TrainingRun":
         """The run on its way to a file."""

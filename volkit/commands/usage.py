@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
 
 from volkit.choices import ParameterError
 
-__all__ = ["UsageError", "flag", "in_flags"]
+__all__ = ["UsageError", "flag", "in_flags", "taken"]
 
 
 class UsageError(ParameterError):
@@ -26,3 +28,8 @@ def in_flags() -> Iterator[None]:
         if not error.names:
             raise
         raise UsageError(error.spelled(flag)) from error
+
+
+def taken(job: Any, choices: type[Any]) -> dict[str, Any]:
+    """What a job says of the engine's choices that it inherits, by name."""
+    return {each.name: getattr(job, each.name) for each in fields(choices)}

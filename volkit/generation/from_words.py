@@ -10,9 +10,10 @@ from volkit.choices import ParameterError
 from volkit.devices import on_device
 from volkit.evaluation.evaluate import Preview
 from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
+from volkit.generation.options import GenerateChoices
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
 from volkit.generation.run import GenerationRun, MeshTarget, generate_mesh
-from volkit.generation.scenes import MAX_SPLATS, build_particle, coarse_first, pixels_across, scene_of
+from volkit.generation.scenes import build_particle, coarse_first, pixels_across, scene_of
 from volkit.geometry import Domain
 from volkit.guidance.prompts import Prompts
 from volkit.progress import Progress
@@ -25,14 +26,10 @@ __all__ = ["GenerateOptions", "generate"]
 FIRST_KIND = "hash_grid"  # what a mesh is at first
 
 
-@dataclass(frozen=True)
-class GenerateOptions:
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(GenerateChoices):
     """How words become a scene, beside the rule."""
 
-    particles: int = 1
-    """Scenes that are made together, with one critic."""
-    max_splats: int = MAX_SPLATS
-    """Splats, at most."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is asked."""
     preview: Preview | None = None

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from volkit.choices import ParameterError, Precision, Sides
+from volkit.choices import ParameterError, Precision
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
+from volkit.generation.options import ScoreChoices
 from volkit.generation.penalties import Penalties
 from volkit.generation.rung import ConditionBuilder, ScoreRung
 from volkit.generation.start_asset import StartAsset
@@ -42,26 +43,10 @@ CRITIC_RANK = 16
 DRAWN, STRIDES = 64, 20  # pictures that a prior draws by itself for a density ratio, and the strides of each
 
 
-@dataclass(frozen=True)
-class ScoreSettings:
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings(ScoreChoices):
     """How a prior is asked and how its answer is used; None is what the method or the prior itself advises."""
 
-    scale: float | None = None
-    """Guidance scale `s` of `ε_∅ + s (ε_y - ε_∅)`."""
-    weight: str | None = None
-    """Weight w(t) of the diffusion's times, by its name in `WEIGHTS`."""
-    negative: str = ""
-    """What it shall not be, for methods that ask about that."""
-    sides: Sides = "auto"
-    """How words tell the side that is seen: `words` (front view, ...), `perp_neg`, `none`."""
-    grid: bool = False
-    """Show the prior four views as one picture."""
-    views: int | None = None
-    """Pictures of a step, of each particle."""
-    size: int | None = None
-    """Pixels a side of the pictures at the end."""
-    front: float | None = None
-    """Share of views about the front; 0: evenly around."""
     penalties: Penalties = field(default_factory=Penalties)
     """Regularisers beside the prior."""
     image: Float[Tensor, "1 token width"] | None = None

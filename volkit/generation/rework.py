@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn import functional
 
-from volkit.choices import ControlKind
 from volkit.devices import on_device
 from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.metrics import psnr
 from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
 from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.options import EditChoices, RefineChoices, RetextureChoices
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
 from volkit.generation.run import GenerationRun
 from volkit.generation.rung import ScoreRung, change_mask
@@ -39,58 +39,34 @@ PriorChoice = str | Path | Any
 BudgetChoice = str | int | Budget | TrainingRun
 
 
-@dataclass(frozen=True)
-class RefineOptions:
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions(RefineChoices):
     """How an asset is refined."""
 
-    geometry: Literal["free", "locked"] = "free"
-    """Whether the vertices of a mesh may move; its faces and uv stay."""
     denoise: bool = True
     """Smooth vertices first that are mostly noise, as in a poor scan; those of locked meshes never are."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    control: ControlKind = "normal"
-    """What a prior with a ControlNet on it was taught to read."""
-    pbr: bool = False
-    """Learn roughness and metalness of a mesh as well, under random lights."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is asked."""
     preview: Preview | None = None
     """Is given pictures of four sides, now and then."""
 
 
-@dataclass(frozen=True)
-class RetextureOptions:
+@dataclass(frozen=True, kw_only=True)
+class RetextureOptions(RetextureChoices):
     """How a mesh is painted."""
 
-    keep: bool = False
-    """Begin with the colours that are there, not with grey."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    control: ControlKind = "normal"
-    """What a prior with a ControlNet on it was taught to read."""
-    pbr: bool = False
-    """Learn roughness and metalness as well, under random lights."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is asked."""
     preview: Preview | None = None
     """Is given pictures of four sides, now and then."""
 
 
-@dataclass(frozen=True)
-class EditOptions:
+@dataclass(frozen=True, kw_only=True)
+class EditOptions(EditChoices):
     """How an asset is edited."""
 
     method: MethodChoice = "dds"
     """Rule of score distillation that asks about the words of what there is, too."""
-    preserve: float = 5.0
-    """Weight with which pixels are held where the prior does not ask for a change."""
-    free: bool = False
-    """Let the vertices of a mesh move as well."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    control: ControlKind = "normal"
-    """What a prior with a ControlNet on it was taught to read."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is asked."""
     preview: Preview | None = None
@@ -120,7 +96,8 @@ def refine(
         The refined copy; `report.measures["psnr_to_source"]` says how far it is from the asset, in dB.
 
     Example:
-        >>> better = refine(volkit.load("scan.glb"), "a red ball", options=RefineOptions("locked"))  # doctest: +SKIP
+        >>> locked = RefineOptions(geometry="locked")
+        >>> better = refine(volkit.load("scan.glb"), "a red ball", options=locked)  # doctest: +SKIP
     """
     Prompts(prompt)
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
@@ -133,7 +110,7 @@ def refine(
         scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
-    start = StartAsset(before, place=place, control=options.control)
+    start = StartAsset(before, place=place, control=options.control_kind)
     around = sample_cameras(asked, score)
     rung = build_rung(prompt, method, asked, score, around, generator, start)
     run = GenerationRun(rung, options.preview).late()
@@ -172,7 +149,7 @@ def retexture(
     scene = scene if options.keep else _grey(scene)
     place = place_of(before, asked.advice.half)
     generator = on_device(generator, scene.device)
-    start = StartAsset(before, place=place, control=options.control)
+    start = StartAsset(before, place=place, control=options.control_kind)
     rung = build_rung(prompt, method, asked, score, sample_cameras(asked, score), generator, start)
     with progress.phase("retexture"):
         particle = MeshParticle(scene, score.penalties, 0.0, generator if options.pbr else None)
@@ -208,7 +185,7 @@ def edit_with_prompt(
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
     asked = _opened(prior, progress)
     scene, old = _copies(asset, asked.schedule.alpha.device)
-    start = StartAsset(old, before, place_of(old, asked.advice.half), options.preserve, options.control)
+    start = StartAsset(old, before, place_of(old, asked.advice.half), options.preserve, options.control_kind)
     if isinstance(scene, Mesh):
         scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
