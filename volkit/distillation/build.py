@@ -19,7 +19,7 @@ from volkit.distillation.splats.start import agreeing_places, photo_evidence, st
 from volkit.distillation.splats.strategy import Strategy
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews, TeacherViews
-from volkit.distillation.student import FieldStudent, Schedule, Stage
+from volkit.distillation.student import FieldStudent, FieldTrainee, Schedule, Stage
 from volkit.editing.decimate import contributions, thin_splats
 from volkit.geometry import Cameras, sh_count
 from volkit.rendering.viewpoints import distillation_cameras, windows
@@ -117,7 +117,8 @@ def trainee_from_pictures(
         generator,
         gains,
     )
-    return FieldStudent(scene, [Stage(rung)], generator, OccupancyGrid(scene, stride, visible=visible), gains)
+    trainee = FieldTrainee(scene, OccupancyGrid(scene, stride, visible=visible))
+    return FieldStudent(trainee, [Stage(rung)], generator, gains)
 
 
 def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Generator) -> None:
@@ -175,7 +176,7 @@ def _pictured(
     near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
     sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
     rung = PixelRung(source, sampler, place.inverse().rays, student.config.batch_samples, generator)
-    return FieldStudent(student, [Stage(rung)], generator, grid)
+    return FieldStudent(FieldTrainee(student, grid), [Stage(rung)], generator)
 
 
 def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: torch.Generator) -> FieldStudent:
@@ -187,9 +188,9 @@ def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: t
     if lesson.method != "volkit":
         return pvd_student(ladder, METHODS[lesson.method])
     # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
-    recipe = Schedule(rate=exact(teacher, student, generator), own_penalties=False)
+    schedule = Schedule(rate=exact(teacher, student, generator), own_penalties=False)
     stages = plan_stages(ladder, student.config.batch_samples, lesson.photographs)
-    return FieldStudent(student, stages, generator, recipe=recipe)
+    return FieldStudent(FieldTrainee(student, schedule=schedule), stages, generator)
 
 
 def _splats(

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from volkit.distillation.pvd.method import PvdRung, PvdSettings
 from volkit.distillation.rungs.plan import Ladder
-from volkit.distillation.student import FieldStudent, Schedule, Stage
+from volkit.distillation.student import FieldStudent, FieldTrainee, Schedule, Stage
 from volkit.distillation.students import copy_if_alike
 from volkit.geometry import morton_cells
 from volkit.ops.param_group import ParamGroup
@@ -40,8 +40,8 @@ def pvd_student(ladder: Ladder, settings: PvdSettings) -> FieldStudent:
     share_heads(teacher, student)
     sampler = OccupancySampler(teacher, ladder.stride, ladder.near, generator)
     rung = PvdRung(teacher, ladder.cameras, sampler, ladder.local_rays, settings, generator)
-    recipe = Schedule(pvd_groups, own_penalties=False, own_growth=False)
-    return FieldStudent(student, [Stage(rung)], generator, recipe=recipe)
+    schedule = Schedule(pvd_groups, own_penalties=False, own_growth=False)
+    return FieldStudent(FieldTrainee(student, schedule=schedule), [Stage(rung)], generator)
 
 
 def pvd_schedule(student: Field) -> Callable[[StepInfo], float]:
