@@ -1,6 +1,7 @@
 """Who learns what from whom: fields by rays, splats by whole views; from photographs, from fields, from splats."""
 
 from dataclasses import dataclass
+from functools import singledispatch
 
 import torch
 
@@ -101,11 +102,33 @@ def trainee_from_pictures(
     exposure: bool = False,
 ) -> FieldStudent | SplatStudent:
     """A trainee that learns a scene from posed pictures alone; `strategy` is for splats, `exposure` for fields."""
-    cameras = seen.cameras.to(scene.device)
-    if isinstance(scene, Splats):
-        _begin(scene, cameras, seen, generator)
-        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
-    assert isinstance(scene, Field)
+    return _pictured_trainee(scene, seen, seen.cameras.to(scene.device), generator, strategy, exposure)
+
+
+@singledispatch
+def _pictured_trainee(
+    scene: Representation,
+    seen: Pictures,
+    cameras: Cameras,
+    generator: torch.Generator,
+    strategy: Strategy,
+    exposure: bool,
+) -> FieldStudent | SplatStudent:
+    raise _not_learnt(scene)
+
+
+@_pictured_trainee.register
+def _splats_of_pictures(
+    scene: Splats, seen: Pictures, cameras: Cameras, generator: torch.Generator, strategy: Strategy, exposure: bool
+) -> SplatStudent:
+    _begin(scene, cameras, seen, generator)
+    return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
+
+
+@_pictured_trainee.register
+def _field_of_pictures(
+    scene: Field, seen: Pictures, cameras: Cameras, generator: torch.Generator, strategy: Strategy, exposure: bool
+) -> FieldStudent:
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
     gains = Gains(len(seen.images)).to(scene.device) if exposure else None
@@ -145,24 +168,38 @@ def trainee_from_teacher(
     teacher: Representation, student: Representation, lesson: DistillSettings, generator: torch.Generator
 ) -> FieldStudent | SplatStudent:
     """A trainee that learns what a teacher shows, with no photographs needed."""
-    if isinstance(student, Splats):
-        return _splats(teacher, student, lesson, generator)
-    assert isinstance(student, Field)
-    if isinstance(teacher, Field):
-        return _field(teacher, student, lesson, generator)
-    return _pictured(teacher, student, lesson, generator)
+    return _taught(student, teacher, lesson, generator)
+
+
+@singledispatch
+def _taught(
+    student: Representation, teacher: Representation, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent | SplatStudent:
+    raise _not_learnt(student)
+
+
+@_taught.register
+def _taught_field(
+    student: Field, teacher: Representation, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent:
+    return _field(teacher, student, lesson, generator)
+
+
+def _not_learnt(scene: Representation) -> TypeError:
+    return TypeError(f"a {type(scene).__name__} learns nothing: fields and splats can be students")
 
 
 def answer_bytes(teacher: Representation, student: Representation, size: int | None) -> int:
     """What is kept of a teacher's answers while its student learns: samples, pieces of pictures or whole ones."""
-    if isinstance(student, Splats):
+    if student.splat_count is not None:
         first = distillation_cameras(teacher, 1, size, torch.Generator())[[0]]
         return WHOLE_VIEWS * int(first.size.prod()) * 8  # four channels, 16 bits each
     cache = CacheSize()
     return ANSWER * cache.batches * cache.samples if isinstance(teacher, Field) else 4 * PIECES * PIECE**2
 
 
-def _pictured(
+@singledispatch
+def _field(
     teacher: Representation, student: Field, lesson: DistillSettings, generator: torch.Generator
 ) -> FieldStudent:
     cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator)
@@ -179,7 +216,10 @@ def _pictured(
     return FieldStudent(FieldTrainee(student, grid), [Stage(rung)], generator)
 
 
-def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: torch.Generator) -> FieldStudent:
+@_field.register
+def _field_of_field(
+    teacher: Field, student: Field, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent:
     cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator).to(teacher.device)
     generator = on_device(generator, teacher.device)
     near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
@@ -193,8 +233,9 @@ def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: t
     return FieldStudent(FieldTrainee(student, schedule=schedule), stages, generator)
 
 
-def _splats(
-    teacher: Representation, student: Splats, lesson: DistillSettings, generator: torch.Generator
+@_taught.register
+def _taught_splats(
+    student: Splats, teacher: Representation, lesson: DistillSettings, generator: torch.Generator
 ) -> SplatStudent:
     cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
     cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)

@@ -21,7 +21,7 @@ from volkit.evaluation.evaluate import Evaluator, Preview, white_background
 from volkit.geometry import Similarity
 from volkit.ops import backend
 from volkit.progress import Progress
-from volkit.representations import Capture, Field, Representation, RepresentationConfig, SplatsConfig
+from volkit.representations import Capture, Representation, RepresentationConfig, SplatsConfig
 from volkit.sampling.occupancy_grid import marked
 from volkit.training.loop import Budget
 from volkit.training.run import Callback, CallbackProgress, TrainingRun, count_parameters, make_generator
@@ -223,7 +223,7 @@ def teach(
     with progress.phase(f"convert to {student.config.kind}"):
         started = time.perf_counter()
         trainee = trainee_from_teacher(teacher, student, settings, generator)
-        schedule = None if settings.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
+        schedule = None if settings.method == "volkit" else pvd_schedule(student)
         loop = training.run(trainee, progress, judge.quick_psnr, schedule, time.perf_counter() - started)
     return Learnt(round(loop.seconds, 2), loop.step, tuple(loop.history.rows))
 

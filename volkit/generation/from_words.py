@@ -86,9 +86,8 @@ def generate(
     with progress.phase("prior"):
         asked = open_guiding_prior(prior)
     device, half = asked.schedule.alpha.device, asked.advice.half
-    mesh = MeshTarget() if to == "mesh" else to if isinstance(to, MeshTarget) else None
-    kind = FIRST_KIND if mesh is not None else to
-    assert not isinstance(kind, MeshTarget)
+    to = MeshTarget() if to == "mesh" else to
+    mesh, kind = (to, FIRST_KIND) if isinstance(to, MeshTarget) else (None, to)
     around = sample_cameras(asked, settings)
     around = around if kind == "splats" or isinstance(kind, SplatsConfig) else coarse_first(around)
     most = options.max_splats

@@ -17,7 +17,7 @@ from volkit.generation.result import GenerationResult, Request, prior_name, prog
 from volkit.generation.run import GenerationRun
 from volkit.generation.rung import ScoreRung, change_mask
 from volkit.generation.start_asset import StartAsset
-from volkit.generation.started import asset_particle, denoise_if_noisy, ensure_uv, place_of
+from volkit.generation.started import asset_particle, denoise_if_noisy, ensure_uv, place_of, with_uv
 from volkit.guidance.prior import GuidingPrior
 from volkit.guidance.prompts import Prompts
 from volkit.io.meshes.asset import Asset
@@ -105,9 +105,8 @@ def refine(
     scene, before = _copies(asset, asked.schedule.alpha.device)
     place = place_of(before, asked.advice.half)
     free = FREE_SHARE if options.geometry == "free" else 0.0
-    if isinstance(scene, Mesh):
-        scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
-        scene = ensure_uv(scene, options.texture)
+    scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
+    scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
     start = StartAsset(before, place=place, control=options.control_kind)
@@ -145,7 +144,7 @@ def retexture(
     scene, before = _copies(mesh, asked.schedule.alpha.device)
     if not isinstance(scene, Mesh):
         raise TypeError(f"a {scene.config.kind} is no mesh: only meshes are painted; extract one first")
-    scene = ensure_uv(scene, options.texture)
+    scene = with_uv(scene, options.texture)
     scene = scene if options.keep else _grey(scene)
     place = place_of(before, asked.advice.half)
     generator = on_device(generator, scene.device)
@@ -186,8 +185,7 @@ def edit_with_prompt(
     asked = _opened(prior, progress)
     scene, old = _copies(asset, asked.schedule.alpha.device)
     start = StartAsset(old, before, place_of(old, asked.advice.half), options.preserve, options.control_kind)
-    if isinstance(scene, Mesh):
-        scene = ensure_uv(scene, options.texture)
+    scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
     rung = build_rung(after, options.method, asked, score, sample_cameras(asked, score), generator, start)

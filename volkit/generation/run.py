@@ -17,7 +17,7 @@ from volkit.meshing.options import MeshOptions
 from volkit.meshing.pipeline import extract_mesh
 from volkit.progress import Progress
 from volkit.rendering.renderer import renderer_for
-from volkit.representations import Field, Mesh, Representation
+from volkit.representations import Mesh, Representation
 from volkit.training.loop import Budget, TrainingLoop
 from volkit.training.run import TrainingRun
 from volkit.typing import Float, Tensor
@@ -147,7 +147,6 @@ def at_late_times(rung: ScoreRung) -> ScoreRung:
 
 
 def _mesh(scene: Representation, options: MeshOptions, size: int, progress: Progress) -> Mesh:
-    assert isinstance(scene, Field)
     try:
         return extract_mesh(scene.requires_grad_(False), options, size=size, progress=progress).mesh
     except ValueError as error:  # fog has no surface

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from volkit.choices import ParameterError
 from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.start import start_splats
+from volkit.distillation.splats.strategy import Strategy
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
 from volkit.generation.particle import Particle
@@ -17,12 +19,21 @@ from volkit.generation.splat_particle import SplatParticle
 from volkit.geometry import Domain
 from volkit.guidance.ramps import Ramp, value
 from volkit.ops.param_group import ParamGroup
-from volkit.representations import REPRESENTATIONS, Field, RepresentationConfig, Splats, SplatsConfig
+from volkit.representations import REPRESENTATIONS, Field, Representation, RepresentationConfig, Splats, SplatsConfig
 from volkit.representations.voxels import Voxels
 from volkit.training.loop import Budget, ParameterChange, StepInfo, StepLosses, TrainingLoop
 from volkit.typing import Float, Tensor
 
-__all__ = ["LEARNABLE", "build_particle", "coarse_first", "fog", "initialise", "pixels_across", "scene_of"]
+__all__ = [
+    "LEARNABLE",
+    "build_particle",
+    "coarse_first",
+    "fog",
+    "initialise",
+    "particle_of",
+    "pixels_across",
+    "scene_of",
+]
 
 
 THICKNESS = 2.0  # optical, of a ray through the middle: enough to be seen, not enough to hide
@@ -42,17 +53,28 @@ def fog(scene: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " po
     return THICKNESS / (math.sqrt(2.0 * math.pi) * width) * (-0.5 * away.square()).exp()
 
 
-def initialise(scene: Field | Splats, generator: torch.Generator) -> None:
+@singledispatch
+def initialise(scene: Representation, generator: torch.Generator) -> None:
     """Make an untrained scene fog: splats lie in it, voxels are filled, all other fields learn it."""
-    if isinstance(scene, Splats):
-        drawn = torch.randn(scene.config.count, 3, generator=generator, device=generator.device)
-        middle, width = drawn.new_tensor(scene.domain.centre), WIDTH * max(scene.domain.extent)
-        start_splats(scene, middle + width * drawn, torch.full_like(drawn, 0.5), generator)
-    elif isinstance(scene, Voxels):
-        with torch.no_grad():
-            scene.density_data.copy_(fog(scene, scene.centres)[:, None])
-    else:
-        TrainingLoop(_Fog(scene, generator), Budget(steps=STEPS)).run()
+    raise TypeError(f"a {type(scene).__name__} cannot learn from a prior: fields, splats and meshes can")
+
+
+@initialise.register
+def _lay_splats(scene: Splats, generator: torch.Generator) -> None:
+    drawn = torch.randn(scene.config.count, 3, generator=generator, device=generator.device)
+    middle, width = drawn.new_tensor(scene.domain.centre), WIDTH * max(scene.domain.extent)
+    start_splats(scene, middle + width * drawn, torch.full_like(drawn, 0.5), generator)
+
+
+@initialise.register
+@torch.no_grad()
+def _fill_voxels(scene: Voxels, generator: torch.Generator) -> None:
+    scene.density_data.copy_(fog(scene, scene.centres)[:, None])
+
+
+@initialise.register
+def _learn_fog(scene: Field, generator: torch.Generator) -> None:
+    TrainingLoop(_Fog(scene, generator), Budget(steps=STEPS)).run()
 
 
 @dataclass
@@ -108,7 +130,7 @@ def scene_of(
     half: float,
     generator: torch.Generator,
     most: int = MAX_SPLATS,
-) -> Field | Splats:
+) -> Representation:
     """An untrained scene of a kind or a config, on the CPU, in the cube of that half edge; `most` splats.
 
     ValueError for a kind that cannot learn from a prior.
@@ -119,16 +141,34 @@ def scene_of(
     config = REPRESENTATIONS[to].for_prior(pixels_across(around, domain)) if isinstance(to, str) else to
     if isinstance(config, SplatsConfig):
         config = replace(config, count=min(config.count, most))
-    scene = config.build(domain, generator)
-    assert isinstance(scene, Field | Splats)
-    return scene
+    return config.build(domain, generator)
 
 
 def build_particle(
-    scene: Field | Splats, penalties: Penalties, generator: torch.Generator, most: int = MAX_SPLATS
+    scene: Representation, penalties: Penalties, generator: torch.Generator, most: int = MAX_SPLATS
 ) -> Particle:
     """An untrained scene as a grey fog that learns, where it is; of splats there will be `most`."""
     initialise(scene, generator)
-    if isinstance(scene, Splats):
-        return SplatParticle(scene, penalties, MCMCStrategy(most))
-    return FieldParticle(scene, penalties, generator)
+    return particle_of(scene, penalties, generator, MCMCStrategy(most))
+
+
+@singledispatch
+def particle_of(
+    scene: Representation, penalties: Penalties, generator: torch.Generator, strategy: Strategy, samples: float = 1.5
+) -> Particle:
+    """What learns of a scene: splats by a `strategy`, a field by `samples` on a ray for a pixel's width."""
+    raise TypeError(f"a {type(scene).__name__} cannot learn from a prior: fields, splats and meshes can")
+
+
+@particle_of.register
+def _splat_particle(
+    scene: Splats, penalties: Penalties, generator: torch.Generator, strategy: Strategy, samples: float = 1.5
+) -> Particle:
+    return SplatParticle(scene, penalties, strategy)
+
+
+@particle_of.register
+def _field_particle(
+    scene: Field, penalties: Penalties, generator: torch.Generator, strategy: Strategy, samples: float = 1.5
+) -> Particle:
+    return FieldParticle(scene, penalties, generator, samples)

@@ -18,7 +18,7 @@ __all__ = ["Doors", "Format", "Reader", "Sniffer", "Writer", "doors"]
 
 Sniffer = Callable[[Path], bool]
 Reader = Callable[[Path], "Representation"]
-Writer = Callable[["Representation", Path], None]
+Writer = Callable[[Any, Path], None]  # of a scene of a kind that the row holds
 Doors = tuple[Sniffer, Reader | None, Writer | None]
 
 

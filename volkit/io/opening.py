@@ -1,5 +1,6 @@
 """Telling scene files from datasets, and opening scenes ready to be rendered."""
 
+from functools import singledispatch
 from pathlib import Path
 
 import torch
@@ -36,24 +37,38 @@ def open_scene(
     With a progress bad splats are dropped and counted in a note; else they are a FormatError.
     """
     scene = load(path, spz_frame)
-    if isinstance(scene, Field):
-        return _ready(scene, device)
-    if isinstance(scene, Splats) and bool(scene.bad.any()):
-        count = int(scene.bad.sum())
-        if progress is None:
-            raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
-        progress.note(f"{path}: {count} splats that are not finite were dropped")
-        scene.kept(~scene.bad)
-    return scene.requires_grad_(False).to(chosen_device(device))
+    _check(scene, path, progress)
+    scene.requires_grad_(False).to(chosen_device(device))
+    _mark(scene)
+    return scene
 
 
-def _ready(field: Field, device: Device) -> Field:
-    field.requires_grad_(False)
-    field.to(chosen_device(device))
+@singledispatch
+def _check(scene: Representation, path: Path, progress: Progress | None) -> None:
+    """Raise FormatError where it cannot be drawn, or leave out what cannot; readers have looked at all but splats."""
+
+
+@_check.register
+def _check_splats(scene: Splats, path: Path, progress: Progress | None) -> None:
+    if not bool(scene.bad.any()):
+        return
+    count = int(scene.bad.sum())
+    if progress is None:
+        raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
+    progress.note(f"{path}: {count} splats that are not finite were dropped")
+    scene.kept(~scene.bad)
+
+
+@singledispatch
+def _mark(scene: Representation) -> None:
+    """Fill the occupancy of a field that does not say where it is empty."""
+
+
+@_mark.register
+def _mark_field(field: Field) -> None:
     if bool((field.occupancy == 255).all()):
         generator = torch.Generator(device=field.occupancy.device).manual_seed(0)
         fill_occupancy(field, stride_for(field.domain), generator)
-    return field
 
 
 def capture_size(capture: Capture | None) -> int | None:

@@ -161,7 +161,7 @@ def bake_colours(made: MeshStages, progress: Progress) -> MeshStages:
     """Base colour, and the roughness and metalness of a source that has them."""
     options, scene = made.options, made.source
     texture = bake_texture(scene, made.atlases, made.views, options.texture, lit=options.lit)
-    material = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
+    material = scene.as_metallic_roughness()
     if material is None:
         return replace(made, texture=texture)
     baked = bake_texture(material, made.atlases, made.views, options.texture)

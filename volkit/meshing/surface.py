@@ -1,5 +1,7 @@
 """The dense surface of a scene: what can be seen of it; hollow insides and floaters go."""
 
+from functools import singledispatch
+
 import numpy as np
 import torch
 
@@ -30,16 +32,24 @@ def dense_surface(
     Fields are cut at a level of their density, other kinds fused from the depths of `views`. ValueError where nothing
     has an inside.
     """
-    if isinstance(scene, Field):
-        dense = extract_isosurface(scene, opaque_density(scene, cameras, generator), cells)
-    else:
-        dense = fuse_depths(scene, _search_box(scene), views, cells)
-    dense = smooth(dense)
+    dense = smooth(_dense(scene, cameras, views, cells, generator))
     seen = drop_hidden_faces(dense, visible_faces(dense, scene.world_from_local, cameras))
     if not len(seen):
         raise ValueError("mesh: the scene shows no surface with an inside; a sheet without thickness has none: "
                          "give it some, or keep its triangles as they are")  # fmt: skip
     return drop_small_components(seen)
+
+
+@singledispatch
+def _dense(
+    scene: Representation, cameras: Cameras, views: Cameras, cells: int, generator: torch.Generator
+) -> Triangles:
+    return fuse_depths(scene, _search_box(scene), views, cells)
+
+
+@_dense.register
+def _dense_field(scene: Field, cameras: Cameras, views: Cameras, cells: int, generator: torch.Generator) -> Triangles:
+    return extract_isosurface(scene, opaque_density(scene, cameras, generator), cells)
 
 
 def visible_faces(surface: Triangles, place: Similarity, cameras: Cameras) -> Bool[Tensor, " face"]:
@@ -76,10 +86,14 @@ def drop_small_components(surface: Triangles) -> Triangles:
     return surface.kept((areas > SMALL_COMPONENT_SHARE * areas.sum())[piece])
 
 
+@singledispatch
 def _search_box(scene: Representation) -> Domain:
     """Where a surface is sought, local frame: of splats all of the object, thin ends too, and not what flies beyond."""
-    if not isinstance(scene, Splats):
-        return scene.bounds().grown(BOX_MARGIN)
+    return scene.bounds().grown(BOX_MARGIN)
+
+
+@_search_box.register
+def _box_of_splats(scene: Splats) -> Domain:
     near, whole = core(scene).grown(BOX_MARGIN), whole_box(scene).grown(END_MARGIN)
     lower = tuple(map(min, near.lower, whole.lower))
     upper = tuple(map(max, near.upper, whole.upper))

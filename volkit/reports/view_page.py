@@ -8,7 +8,7 @@ so that the viewer need not know how large a scene is. Splats are a `.ply`, or a
 import base64
 import json
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -250,11 +250,13 @@ def _script(name: str, kind: str, content: bytes) -> bytes:
 
 def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> tuple[str, bytes]:
     """A scene in the page's frame as a file: its name and bytes."""
+    write: Callable[[Any, Path], None] = save
     if isinstance(scene, Mesh):
-        name, write = "scene.glb", save
+        name = "scene.glb"
         scene = scene.view(placement=Placement(page_from_world @ scene.world_from_local, "zup"))  # as the page reads it
     else:
-        name, write = ("scene.spz", partial(spz.write, version=SPZ)) if compact else ("scene.ply", save)
+        name = "scene.spz" if compact else "scene.ply"
+        write = partial(spz.write, version=SPZ) if compact else save
         columns = columns_for(scene, Path(name), DEGREE, page_from_world)
         if scene.config.surfels:
             columns["log_scales"][:, 2] = NONE

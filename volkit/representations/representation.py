@@ -128,6 +128,10 @@ class Representation(nn.Module, ABC):
         """How many splats it is made of; None of what is made of other things."""
         return None
 
+    def as_metallic_roughness(self) -> "Representation | None":
+        """The same with roughness and metalness for colours, None where there are none."""
+        return None
+
     @abstractmethod
     def bounds(self) -> Domain:
         """The box that holds everything visible, local frame."""

@@ -44,9 +44,8 @@ def read(path: Path) -> Representation:
         return _field(stored)
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: TensorVM | TensorCP, path: Path) -> None:
     """What the project's own renderer loads; frame, provenance and occupancy in an entry of our own."""
-    assert isinstance(representation, TensorVM | TensorCP)
     if representation.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
     state = {

@@ -20,7 +20,7 @@ from volkit.io.meshes.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.meshes.writer import write_mesh
 from volkit.io.splats.usd import place_splats, write_splats
 from volkit.representations.mesh import Mesh
-from volkit.representations.representation import Placement, Representation
+from volkit.representations.representation import Placement
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -107,9 +107,9 @@ def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any
         return usd_parts(stage), usd_frame(stage), usd_record(stage)
 
 
-def write_usd(scene: Representation, path: Path) -> None:
+def write_usd(scene: Mesh | Splats, path: Path) -> None:
     """Splats, or a mesh as it is."""
-    if not isinstance(scene, Splats):
+    if isinstance(scene, Mesh):
         return write_mesh(scene, path)
     write_splats(scene, path)
 

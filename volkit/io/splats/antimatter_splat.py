@@ -13,7 +13,6 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.io.splats.columns import columns_for, log_of_scales, splats_of
 from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
 __all__ = ["read", "sniff", "write"]
@@ -44,7 +43,7 @@ def read(path: Path) -> Splats:
     return splats_of(columns, provenance={"format": "splat"})
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Splats, path: Path) -> None:
     """Large and opaque splats first, as viewers show them while they load; in the world frame."""
     columns = columns_for(representation, path, 0)
     opacity = torch.sigmoid(columns["logits"])

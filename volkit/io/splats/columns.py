@@ -10,7 +10,7 @@ import torch
 from volkit.files.errors import FormatError
 from volkit.files.provenance import about_scene, frame_in
 from volkit.geometry import Domain, Frame, Similarity, morton_codes, sh_count, turn
-from volkit.representations.representation import Placement, Representation
+from volkit.representations.representation import Placement
 from volkit.representations.splat_extent import core
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Float, Int, Tensor
@@ -90,10 +90,9 @@ def logits_of(opacities: Float[Tensor, " splat"]) -> Float[Tensor, " splat"]:
 
 
 def columns_for(
-    representation: Representation, path: Path, degree: int, file_from_world: Similarity | None = None
+    representation: Splats, path: Path, degree: int, file_from_world: Similarity | None = None
 ) -> dict[str, Tensor]:
     """The columns in the file's frame, with three scales and harmonics up to a degree; finite, or a FormatError."""
-    assert isinstance(representation, Splats)
     columns = {name: column.cpu() for name, column in representation.columns_in(file_from_world).items()}
     # A sum is finite where all values are, but for overflow; to look at each costs ten times as much.
     whole = all(math.isfinite(float(column.sum())) for column in columns.values())

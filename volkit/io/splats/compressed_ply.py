@@ -26,7 +26,6 @@ from volkit.io.splats.quantised import (
     logits_of_bytes,
     smallest_three,
 )
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 from volkit.version import __version__
@@ -126,7 +125,7 @@ def _split(words: np.ndarray) -> np.ndarray:
     return np.stack([part.astype(np.float32) / most for part, most in zip(parts, (2047, 1023, 2047), strict=True)], -1)
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Splats, path: Path) -> None:
     """Pack splats in Morton order, in the world frame."""
     columns = columns_for(representation, path, 3)
     order = morton_order(columns["means"])

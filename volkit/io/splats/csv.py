@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from volkit.files.atomic import atomic_write
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 
 __all__ = ["write"]
@@ -14,9 +13,8 @@ __all__ = ["write"]
 ROWS = 1 << 12  # that become text at a time
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Splats, path: Path) -> None:
     """A row a splat, in the world frame; further columns are left out."""
-    assert isinstance(representation, Splats)
     columns = representation.columns_in()
     parts = {
         "xyz": columns["means"],

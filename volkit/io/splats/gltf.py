@@ -24,7 +24,6 @@ from volkit.io.meshes.gltf_container import packed, tree_head, unpacked
 from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader
 from volkit.io.splats.columns import check_count, columns_for, log_of_scales, logits_of, splats_in
 from volkit.io.splats.quantised import colour_of_constant
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -105,7 +104,7 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]
     return {name: column.float() for name, column in columns.items()}
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Splats, path: Path) -> None:
     """One primitive of floats, with colours for programs that know nothing of splats."""
     if path.suffix.lower() != ".glb":
         raise FormatError(path, "splats in glTF are written in one file", "name it .glb")

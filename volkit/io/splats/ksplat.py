@@ -17,7 +17,6 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, read_start
 from volkit.io.splats.columns import columns_for, joined, log_of_scales, splats_of
 from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Tensor
 
@@ -145,10 +144,9 @@ def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float
     }
 
 
-def write(representation: Representation, path: Path, level: int = LEVEL) -> None:
+def write(representation: Splats, path: Path, level: int = LEVEL) -> None:
     """One section of a level, in the world frame."""
     columns = columns_for(representation, path, MOST_DEGREE)
-    assert isinstance(representation, Splats)
     order, section, lengths, middles = _bucketed(columns["means"], representation.config)
     columns = {name: column[order] for name, column in columns.items()}
     rows = np.empty(len(order), row_of(level, section.degree))

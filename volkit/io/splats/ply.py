@@ -23,7 +23,6 @@ from volkit.geometry import sh_count
 from volkit.geometry.spherical_harmonics import C0
 from volkit.io.splats.chunked import in_blocks, read_columns_chunked
 from volkit.io.splats.columns import splats_of
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -105,9 +104,8 @@ def _further(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarra
     return {name: part[name].astype(np.float64) for name in names}
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Splats, path: Path) -> None:
     """Write INRIA's columns in its order, in the world frame, then further columns as they were."""
-    assert isinstance(representation, Splats)
     extras, rest, scales = _extras(representation), representation.sh_rest.shape[1], representation.log_scales.shape[1]
     names = [
         *"xyz", "nx", "ny", "nz", *CONSTANT, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",

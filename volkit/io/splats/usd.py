@@ -21,7 +21,6 @@ from volkit.geometry import Similarity, sh_count
 from volkit.io.meshes.usd_reader import MAX_ARRAY_VALUES, usd_frame, usd_record
 from volkit.io.meshes.usd_writer import plain, set_frame
 from volkit.io.splats.columns import columns_for, log_of_scales, logits_of, splats_in
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -83,7 +82,7 @@ def _array(prim: Any, name: str, width: int) -> Tensor:
     return torch.from_numpy(np.array(values, np.float32)).view(-1, width)
 
 
-def write_splats(representation: Representation, path: Path) -> None:
+def write_splats(representation: Splats, path: Path) -> None:
     """One field in a stage that says what is up in the world, in the form that the suffix names."""
     from pxr import UsdUtils
 

@@ -43,9 +43,8 @@ def read(path: Path) -> Representation:
         return field_of(arrays, about)
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Voxels, path: Path) -> None:
     """Densities and harmonics of every cell, empty ones 0, and the JSON that places them."""
-    assert isinstance(representation, Voxels)
     field = representation
     density, harmonics = dense_arrays(field, path)
     archive = io.BytesIO()

@@ -40,9 +40,8 @@ def read(path: Path) -> Representation:
         return field_of_grids(grids, place, about_scene(object_in(told)))
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Voxels, path: Path) -> None:
     """Active voxels are the field's cells that are not empty."""
-    assert isinstance(representation, Voxels)
     vdb = import_module(next(filter(find_spec, MODULES)))
     arrays, place = grids_of(representation, path)
     grids = [_grid(vdb, name, values) for name, values in arrays.items()]

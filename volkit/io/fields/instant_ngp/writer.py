@@ -15,7 +15,7 @@ from volkit.geometry import Similarity
 from volkit.io.fields.instant_ngp.frame import dataset_cameras, dataset_frame
 from volkit.io.fields.instant_ngp.packed import grid_of, pack
 from volkit.ops.fused_mlp import MlpShape
-from volkit.representations import Capture, HashGrid, HashGridConfig, Representation
+from volkit.representations import Capture, HashGrid, HashGridConfig
 from volkit.typing import Tensor
 
 __all__ = ["OWN_ENTRY", "write"]
@@ -26,9 +26,8 @@ HALF_LARGEST = 65504.0
 EQUAL = 1e-6  # relative difference of edges that rounding makes
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: HashGrid, path: Path) -> None:
     """Write parameters at half precision; `.ingp` is compressed, `.msgpack` is not."""
-    assert isinstance(representation, HashGrid)
     _check(representation, path)
     data = pack(_root(representation), compress=path.suffix.lower() == ".ingp")
     with atomic_write(path) as place:

@@ -23,7 +23,6 @@ from volkit.io.splats.columns import columns_for, joined, splats_of
 from volkit.io.splats.sog.container import FIX, META, Parts
 from volkit.io.splats.sog.decode import columns_of, is_flat, is_mip
 from volkit.io.splats.sog.encode import encoded
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -128,12 +127,11 @@ def _told(meta: dict[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Splats, path: Path) -> None:
     """Version 2: an archive, or beside a `meta.json`; splats in Morton order, in the world frame."""
     if path.name.lower() == STREAMED:
         raise FormatError(path, "streamed SOG is only read", f"write {META} or .sog")
     columns = columns_for(representation, path, 3)
-    assert isinstance(representation, Splats)
     meta, pictures = encoded(path, columns, representation.config)
     meta["asset"][PROVENANCE_KEY] = provenance_of(representation)
     text = json.dumps(meta, separators=(",", ":")).encode()

@@ -24,7 +24,6 @@ from volkit.geometry import Similarity
 from volkit.io.splats.columns import columns_for, splats_of
 from volkit.io.splats.quantised import by_blocks, coded, from_smallest_three, logits_of_bytes, smallest_three
 from volkit.io.splats.spz.container import MAGIC, Header, Part, pack, unpack
-from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -118,9 +117,8 @@ def _rotations(data: np.ndarray, header: Header) -> Tensor:
     return from_smallest_three(words >> 30 & 3, torch.where((turns & 512) != 0, -sizes, sizes)).roll(1, -1)
 
 
-def write(representation: Representation, path: Path, frame: SpzFrame = "rub", version: int = VERSION) -> None:
+def write(representation: Splats, path: Path, frame: SpzFrame = "rub", version: int = VERSION) -> None:
     """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
-    assert isinstance(representation, Splats)
     axes = RDF if frame == "ply" else RUB
     scene = representation if frame == "ply" else representation.turned_view("ydown")
     columns = columns_for(scene, path, 4, _ply_from(axes).inverse())
