@@ -69,20 +69,23 @@ def asset_particle(
     return particle_of(scene, penalties, generator, strategy, samples=3.0)
 
 
-@singledispatch
-def ensure_uv(scene: Representation, size: int) -> Representation:
-    """A mesh with uv and a texture: its own, or charts of its own and what it shows baked on them; others as is."""
-    return scene
-
-
-@ensure_uv.register
 def with_uv(mesh: Mesh, size: int) -> Mesh:
+    """A mesh with uv and a texture: its own, or charts of its own and what it shows baked on them."""
     if mesh.config.texture[0]:
         return mesh
     (atlas,) = unwrap([mesh.triangles], size)
     texture = bake_texture(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
     found = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)
     return found.placed_like(mesh)
+
+
+@singledispatch
+def ensure_uv(scene: Representation, size: int) -> Representation:
+    """A mesh `with_uv`, other scenes as they are."""
+    return scene
+
+
+ensure_uv.register(Mesh, with_uv)
 
 
 @singledispatch

@@ -250,13 +250,12 @@ def _script(name: str, kind: str, content: bytes) -> bytes:
 
 def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> tuple[str, bytes]:
     """A scene in the page's frame as a file: its name and bytes."""
-    write: Callable[[Any, Path], None] = save
     if isinstance(scene, Mesh):
-        name = "scene.glb"
+        name, write = "scene.glb", save
         scene = scene.view(placement=Placement(page_from_world @ scene.world_from_local, "zup"))  # as the page reads it
     else:
-        name = "scene.spz" if compact else "scene.ply"
-        write = partial(spz.write, version=SPZ) if compact else save
+        compressed: Callable[[Any, Path], None] = partial(spz.write, version=SPZ)
+        name, write = ("scene.spz", compressed) if compact else ("scene.ply", save)
         columns = columns_for(scene, Path(name), DEGREE, page_from_world)
         if scene.config.surfels:
             columns["log_scales"][:, 2] = NONE
