@@ -1,6 +1,7 @@
 """What every test shares: where real data lies, few threads, and no skip that nobody listed."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data is absent: set VOLKIT_DATA")
     return folder
+
+
+@pytest.fixture
+def small_kinds(monkeypatch) -> None:
+    """Kinds as the command line builds them where nobody says how large: of the usual form, and quick."""
+    from volkit.representations import HashGridConfig, MlpConfig, TensorVMConfig
+
+    for config, changes in (
+        (HashGridConfig, {"levels": 8, "log2_table": 13, "width": 16}),
+        (TensorVMConfig, {"resolution": 32, "start": 24}),
+        (MlpConfig, {"layers": 3, "width": 32, "skip": 0}),
+    ):
+        usual = {field.name: field.default for field in fields(config)}
+        monkeypatch.setattr(config.__init__, "__defaults__", tuple((usual | changes).values()))
 
 
 def listed_reasons() -> list[str]:

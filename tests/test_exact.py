@@ -15,6 +15,7 @@ from volkit.rendering.viewpoints import orbit_cameras
 from volkit.rendering.volume import VolumeRenderer
 from volkit.representations.analytic import AnalyticConfig, Primitive, Texture
 from volkit.representations.hash_grid import HashGridConfig
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupancy_cells
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig
@@ -134,6 +135,18 @@ def test_harmonics_of_a_representable_colour_are_exact():
     teacher.sh_data.data[:] = coefficients
     found = sh_of(teacher, 0.5 * torch.rand(20, 3, generator=seeded()))
     torch.testing.assert_close(found.flatten(1), coefficients.expand(20, 27), atol=1e-5, rtol=0)  # float32 sums of 24
+
+
+def test_cells_of_the_occupancy_lattice_are_those_of_their_codes():
+    codes = morton_codes(occupancy_cells(torch.device("cpu")).long())
+    assert torch.equal(codes, torch.arange(OCCUPANCY_RESOLUTION**3))
+
+
+def test_what_is_dilated_reaches_every_neighbour_and_no_wall_leads_through():
+    marked = torch.zeros(OCCUPANCY_RESOLUTION**3, dtype=torch.bool)
+    marked[morton_codes(torch.tensor([[0, 64, 127]]))] = True
+    near = {(x, y, z) for x in (0, 1) for y in (63, 64, 65) for z in (126, 127)}
+    assert {tuple(cell) for cell in occupancy_cells(marked.device)[dilated(marked)].tolist()} == near
 
 
 def test_occupancy_bits_become_a_lattice():

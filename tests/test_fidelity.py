@@ -10,11 +10,11 @@ from contracts.kinds import small_field
 from volkit.cli import main
 from volkit.conversion import convert as conversion
 from volkit.evaluation.evaluate import Evaluator, _apart
-from volkit.evaluation.roundtrip import FileAxes, parameter_differences
+from volkit.evaluation.roundtrip import parameter_differences
 from volkit.files.file_size import stored_bytes
 from volkit.geometry import Domain, Similarity
-from volkit.io import PlaceError, load, save
-from volkit.representations import Mesh, Splats, SplatsConfig
+from volkit.io import FileAxes, PlaceError, load, save
+from volkit.representations import Field, Mesh, Splats, SplatsConfig
 
 
 def cloud(count: int = 300, degree: int = 2) -> Splats:
@@ -38,10 +38,18 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "a.ply"
 
 
-def converted(capsys, *words) -> dict:
+def converted(capsys, *words, size: int = 48) -> dict:
+    """What is told of a conversion; fields are dense here, and their pictures of 12 pixels as slow as of splats 48."""
     capsys.readouterr()
-    assert main(["convert", *map(str, words), "--size", "48", "--json"]) == 0
+    assert main(["convert", *map(str, words), "--size", str(size), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def known_field(kind: str) -> Field:
+    """A field that says where it is empty, which is not looked for each time that it is opened."""
+    field = small_field(kind)
+    field.occupancy[0] = 0
+    return field
 
 
 @pytest.mark.parametrize("name", ["b.ply", "b.safetensors"])
@@ -59,35 +67,34 @@ def test_what_is_lossless_says_so(source, capsys, name):
 ])  # fmt: skip
 def test_a_field_whose_kind_a_format_holds_is_written_as_it_is(tmp_path, capsys, kind, names):
     source, target = (tmp_path / name for name in names)
-    save(small_field(kind), source)
-    report = converted(capsys, source, target)
+    save(known_field(kind), source)
+    report = converted(capsys, source, target, size=12)
     assert report["steps"] == 0 and report["max_difference"] == 0.0, report["notes"]
     assert report["measured"]["identical_views"] == 8
 
 
 def test_densities_of_another_unit_are_not_compared(tmp_path, capsys):
     """NanoVDB's are per world unit, whatever the field's own is."""
-    field = small_field("voxels")
-    field = field.view(placement=Similarity(scale=2.0))
+    field = known_field("voxels").view(placement=Similarity(scale=2.0))
     save(field, tmp_path / "a.safetensors")
-    report = converted(capsys, tmp_path / "a.safetensors", tmp_path / "b.nvdb")
-    assert report["steps"] == 0 and not report["differences"] and report["psnr_to_source"] > 60.0, report
+    report = converted(capsys, tmp_path / "a.safetensors", tmp_path / "b.nvdb", size=12)
+    assert report["steps"] == 0 and not report["differences"] and (report["psnr_to_source"] or 99.0) > 60.0, report
 
 
 def test_a_field_of_the_kind_is_learnt_anew_where_it_must_be(tmp_path, capsys, monkeypatch):
     """Asked for by an option; cut; too narrow for instant-ngp."""
     monkeypatch.setattr(conversion, "BUDGET", "3")
     source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    save(small_field("hash_grid"), source)
-    assert converted(capsys, source, target, "--budget", "2")["steps"] == 2
-    assert converted(capsys, source, target, "--force", "--edit", "crop:sphere:0,0,0,0.5")["steps"] == 3
-    assert converted(capsys, source, target, "--force", "--edit", "scale:2")["steps"] == 0
-    report = converted(capsys, source, tmp_path / "b.ingp")
+    save(known_field("hash_grid"), source)
+    assert converted(capsys, source, target, "--budget", "2", size=12)["steps"] == 2
+    assert converted(capsys, source, target, "--force", "--edit", "crop:sphere:0,0,0,0.5", size=12)["steps"] == 3
+    assert converted(capsys, source, target, "--force", "--edit", "scale:2", size=12)["steps"] == 0
+    report = converted(capsys, source, tmp_path / "b.ingp", size=12)
     assert report["steps"] == 3 and "learnt anew" in report["notes"][0]
 
 
 def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
-    save(small_field("voxels"), tmp_path / "a.safetensors")
+    save(known_field("voxels"), tmp_path / "a.safetensors")
 
     def full(*_, **__):
         raise PlaceError("b.safetensors", "cannot be written (No space left on device)", "free some space")
@@ -117,7 +124,9 @@ def test_formats_that_keep_the_order_are_compared(source, tmp_path, name):
     made, target = load(source), tmp_path / name
     save(made, target)
     written = load(target)
-    written = written.view(placement=FileAxes().back(made, written, target) @ written.world_from_local)
+    written = written.view(
+        placement=FileAxes().back("splats", made.frame, written.frame, target) @ written.world_from_local
+    )
     found = parameter_differences(made, written, target)
     assert len(found) == 6 and found["means"] < 1e-3, "the order was changed"
 

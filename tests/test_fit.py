@@ -45,6 +45,18 @@ def test_descends_to_the_minimum():
     assert (trainee.x - 1.0).abs().max() < 0.05  # noise 0.1 a step, averaged by Adam over about 10 steps and decay
 
 
+def test_weight_decay_is_that_of_adamw():
+    trainee, twin = Parabola(), Parabola()
+    trainee.groups = lambda: [ParamGroup("x", (trainee.x,), lr=0.1, weight_decay=0.5)]
+    TrainingLoop(trainee, Budget(steps=20), schedule=lambda moment: 1.0).run()
+    rule = torch.optim.AdamW([twin.x], lr=0.1, weight_decay=0.5, betas=(0.9, 0.99), eps=1e-15)
+    for step in range(20):
+        rule.zero_grad()
+        sum(twin.losses(StepInfo(step, 0.0, step / 20)).values.values()).backward()
+        rule.step()
+    assert torch.allclose(trainee.x, twin.x, rtol=1e-5)  # float32, twenty steps
+
+
 def test_a_resumed_run_ends_where_an_unbroken_one_does():
     whole = Parabola()
     TrainingLoop(whole, Budget(steps=60)).run()

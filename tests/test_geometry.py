@@ -1,9 +1,12 @@
 """Values without parameters: cameras and lenses, domains, frames, spherical harmonics."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import sph_harm_y
 
 from volkit.geometry import FISHEYE, OPENCV, Cameras, Domain, Similarity, sh_basis, sh_count
 
@@ -111,8 +114,6 @@ def test_similarities_compose_and_invert():
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_spherical_harmonics_are_orthonormal(degree):
     # Gauss-Legendre in cos(theta) and a uniform rule in phi integrate products of degree 6 exactly.
-    import numpy as np
-
     nodes, weights = np.polynomial.legendre.leggauss(8)
     phi = torch.arange(16, dtype=torch.float64) * (2 * torch.pi / 16)
     z = torch.tensor(nodes).repeat_interleave(16)
@@ -123,3 +124,15 @@ def test_spherical_harmonics_are_orthonormal(degree):
     basis = sh_basis(directions, degree)
     gram = (basis * weight[:, None]).T @ basis
     assert torch.allclose(gram, torch.eye(sh_count(degree), dtype=torch.float64), atol=1e-12)  # exact quadrature
+
+
+def test_spherical_harmonics_have_the_signs_of_condon_and_shortley():
+    """Against scipy's complex ones: sqrt(2) Re Y_lm for m > 0, sqrt(2) Im Y_l|m| for m < 0."""
+    directions = torch.nn.functional.normalize(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double())
+    x, y, z = directions.T.numpy()
+    polar, azimuth = np.arccos(z), np.arctan2(y, x)
+    for place, (degree, order) in enumerate((l, m) for l in range(5) for m in range(-l, l + 1)):  # noqa: E741
+        whole = math.sqrt(2.0 if order else 1.0) * sph_harm_y(degree, abs(order), polar, azimuth)
+        wanted = whole.imag if order < 0 else whole.real
+        found = sh_basis(directions, 4)[:, place].numpy()
+        assert np.allclose(found, wanted, atol=1e-12), (degree, order)  # float64, polynomials of degree 4

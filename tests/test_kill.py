@@ -53,7 +53,7 @@ def killed_until_done(job, target: Path, seed: int) -> int:
     moments = random.Random(seed)
     # Children of a server that has imported everything start at once, and no thread pool is forked.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["volkit.commands.convert", "volkit.commands.fit"])
+    context.set_forkserver_preload(["volkit.commands.convert", "volkit.commands.fit", "torch._dynamo"])
     kills = 0
     while not target.exists():
         child = context.Process(target=run, args=(job,))

@@ -82,6 +82,8 @@ def test_assets_are_made_worse_refined_and_edited(prior, tools, monkeypatch, cap
 
     monkeypatch.setattr(generation_figures, "CAPTIONS", 50)  # to be quick
     monkeypatch.setattr(measure_rework, "MESH", replace(measure_rework.MESH, faces=300, texture=64, cells=24))
+    meshed = measure_rework.extract_mesh
+    monkeypatch.setattr(measure_rework, "extract_mesh", lambda field, options, size: meshed(field, options, size=48))
     monkeypatch.setattr("volkit.generation.rework.UNTOUCHED_DRAWS", 2)
     monkeypatch.setattr(sys, "argv", ["measure", "--first", "1", "--budget", "2", "--work", str(tools / "work")])
     measure_rework.main()

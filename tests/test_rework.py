@@ -19,6 +19,7 @@ from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
 from volkit.meshing.simplify import bend
 from volkit.progress import Progress
+from volkit.rendering.viewpoints import orbit_cameras
 from volkit.representations import Mesh, SplatsConfig
 from volkit.representations.voxels import VoxelsConfig
 from volkit.training.loop import Budget, StepInfo, TrainingLoop
@@ -74,7 +75,8 @@ def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path): 
         assert torch.equal(after.metallic_roughness, finish)
 
 
-def test_a_noisy_mesh_is_smoothed_first_unless_told_otherwise(prior, tmp_path):  # noqa: F811
+def test_a_noisy_mesh_is_smoothed_first_unless_told_otherwise(prior, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("volkit.generation.started.orbit_cameras", lambda mesh, *_: orbit_cameras(mesh, 6, 32))
     trimesh = pytest.importorskip("trimesh")
     made = trimesh.creation.icosphere(3, 0.5)
     noise = 0.06 * torch.randn(made.vertices.shape, generator=seeded()).numpy()

@@ -75,7 +75,7 @@ def test_fewer_harmonics(fitted, capsys, tmp_path):
     assert "0 to 4" in capsys.readouterr().err
 
 
-def test_splats_to_a_field_and_back(fitted, capsys):
+def test_splats_to_a_field_and_back(fitted, capsys, small_kinds):
     grid, again = fitted / "grid.safetensors", fitted / "again.ply"
     report = _report(capsys, "convert", str(fitted / "splats.safetensors"), str(grid), "--to", "hash_grid",
                      "--budget", "150", "--force")  # fmt: skip

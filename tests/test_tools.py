@@ -1,5 +1,6 @@
 """Every script says what it does and starts; the documentation's tables are those of the kept results."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +29,23 @@ SCRIPTS = (
 )
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_scripts_explain_themselves(script):
+def test_a_script_is_a_program():
     done = subprocess.run(
-        [sys.executable, TOOLS / f"{script}.py", "--help"], capture_output=True, text=True, timeout=120
+        [sys.executable, TOOLS / "bench_ops.py", "--help"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_explain_themselves(script, monkeypatch, capsys):
+    """As programs, but in this process, which has imported torch."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(TOOLS / f"{script}.py"), run_name="__main__")
+    assert not ended.value.code
+    assert "usage:" in capsys.readouterr().out
 
 
 def test_the_pages_show_the_kept_results(monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
 from kept import Row, number, results, table
 
-__all__ = ["WAITED", "ops", "throughput"]
+__all__ = ["WAITED", "ops", "threads", "throughput"]
 
 WAITED = ", waited for"
 
@@ -36,6 +36,18 @@ def throughput() -> str:
             rows.append([case, number(ours["median_ms"] / 1e3), f"{ours['million_per_s']:.2g}",
                          number(ours["bytes"] / 1e6, 1), beside, size])  # fmt: skip
     return table(["what", "seconds", "M splats/s", "MB", "beside it", "its file, of ours"], rows)
+
+
+def threads() -> str:
+    """Wall and CPU seconds by how OpenMP's threads wait: idle, and beside busy loops."""
+    loads = {name: row for name, row in results().get("threads", {}).items() if isinstance(row, dict)}
+    idle, busy = sorted(loads, key=lambda name: int(name.split()[0]))
+    found = {name: {(row["case"], row["policy"]): row for row in loads[name]["rows"]} for name in loads}
+    rows = []
+    for case, policy in found[busy]:
+        each = [found[name].get((case, policy), {}) for name in (idle, busy)]
+        rows.append([case, policy, *(number(one.get(key)) for one in each for key in ("wall", "cpu"))])
+    return table(["work", "how threads wait", "idle: s", "CPU s", f"{busy}: s", "CPU s"], rows)
 
 
 def _beside(name: str, milliseconds: float, ours: Row) -> str:

@@ -19,7 +19,7 @@ from kept import keep, results
 POLICIES = {
     "default": {},
     "passive": {"OMP_WAIT_POLICY": "passive"},
-    "spin 1000": {"GOMP_SPINCOUNT": "1000"},
+    "spin 1000": {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"},  # what volkit's processes have
     "spin 10000": {"GOMP_SPINCOUNT": "10000"},
     "spin 100000": {"GOMP_SPINCOUNT": "100000"},
 }
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--busy", type=int, default=0, help="busy loops beside the work")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=list(POLICIES))
     parser.add_argument("--one", choices=CASES, help="run a case here and print its seconds")
     options = parser.parse_args()
     if options.one:
@@ -39,7 +40,7 @@ def main() -> None:
         return
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
     try:
-        rows = table(options.rounds)
+        rows = table(options.rounds, options.policies)
     finally:
         for loop in loops:
             loop.kill()
@@ -48,14 +49,15 @@ def main() -> None:
     keep("threads", known)
 
 
-def table(rounds: int) -> list[dict[str, float | str]]:
+def table(rounds: int, policies: list[str]) -> list[dict[str, float | str]]:
     """Medians of each case under each policy."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for _ in range(rounds):
         for case in CASES:
-            for policy, words in POLICIES.items():
+            for policy in policies:
                 line = [sys.executable, __file__, "--one", case]
-                done = subprocess.run(line, env=os.environ | words, capture_output=True, text=True, check=True)
+                env = os.environ | POLICIES[policy]
+                done = subprocess.run(line, env=env, capture_output=True, text=True, check=True)
                 found.setdefault((case, policy), []).append(json.loads(done.stdout.splitlines()[-1]))
     rows = []
     for (case, policy), each in found.items():

@@ -23,8 +23,9 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     import torch
 
     from volkit import ops
+    from volkit.conversion.convert import Conversion
     from volkit.conversion.options import ConvertOptions, FileOptions
-    from volkit.conversion.result import Conversion, ConversionReport
+    from volkit.conversion.report import ConversionReport
     from volkit.data import Photographs
     from volkit.distillation.learn import DistillReport, FitReport, Result
     from volkit.distillation.splats.adaptive import DefaultStrategy
@@ -94,8 +95,9 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
 
 # Where each name lives that is imported when it is first used.
 PLACES = {
+    "volkit.conversion.convert": ("Conversion",),
     "volkit.conversion.options": ("ConvertOptions", "FileOptions"),
-    "volkit.conversion.result": ("Conversion", "ConversionReport"),
+    "volkit.conversion.report": ("ConversionReport",),
     "volkit.data": ("Photographs",),
     "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
     "volkit.distillation.splats.adaptive": ("DefaultStrategy",),
@@ -345,7 +347,7 @@ def _photos(photos: "Photographs | Name") -> "Photographs":
 
 
 def _side(side: "Representation | Photographs | Name", size: int | None) -> "Representation | Photographs":
-    from volkit.io.opening import is_scene
+    from volkit.io import is_scene
 
     if not isinstance(side, str | PathLike):
         return side

@@ -56,7 +56,7 @@ environment:
   VOLKIT_ISA         instruction set of the CPU kernels; volkit doctor lists those of this processor
   VOLKIT_THREADS     threads of the CPU kernels and of torch, as --threads; by default one for each core we may use
   OMP_NUM_THREADS    the same, of all libraries that use OpenMP; VOLKIT_THREADS goes before it
-  OMP_WAIT_POLICY    how idle threads wait; by default passive here: they sleep and leave the cores to others
+  OMP_WAIT_POLICY    how idle threads wait: by default passive here, with GOMP_SPINCOUNT=1000: they soon sleep
   COLUMNS            width of help and tables
 
 Exit status: 0 done, 1 failed, 2 the command line itself is wrong, 130 interrupted."""
@@ -70,9 +70,15 @@ def job_class(command: str) -> type[Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; returns the exit status. Of the process's own arguments an interruption ends the process."""
     set_wait_policy()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    status = _answered(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and status == INTERRUPTED:
+        _leave(status)
+    return status
+
+
+def _answered(given: list[str]) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         longest = max(map(len, COMMANDS))
         rows = "\n".join(f"  {name:{longest}} {purpose}" for name, purpose in COMMANDS.items())
@@ -177,6 +183,13 @@ def _failed(message: str, kind: str, status: int, command: str, speech: OutputOp
     else:
         print(f"volkit: error: {message}" if status != INTERRUPTED else f"volkit: {message}", file=sys.stderr)
     return status
+
+
+def _leave(status: int) -> None:
+    """End at once, for all is put away and said: to take torch apart takes longer than to stop what it did."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _say(text: str) -> None:

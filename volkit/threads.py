@@ -10,9 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["apply_threads", "available_cores", "keep_memory", "set_wait_policy"]
+__all__ = ["apply_threads", "available_cores", "keep_memory", "set_wait_policy", "thread_count"]
 
-WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+# How idle threads wait, in OpenMP's own words and in GNU's: asleep, after looking a thousand times for work.
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+WAIT_SETTINGS = (*WAITING, "KMP_BLOCKTIME")
 # mallopt's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in bytes. 32 MiB is the most that the first accepts.
 MALLOC_SETTINGS = {-3: 32 << 20, -1: 1 << 30, -2: 64 << 20}
 CGROUP = Path("/sys/fs/cgroup")
@@ -22,10 +24,12 @@ def set_wait_policy() -> None:
     """Let OpenMP's idle threads sleep instead of spin, unless the user has set how they wait.
 
     A spinning thread takes the core from the one it waits for as soon as anything else runs on the machine: beside
-    four busy loops on two cores the same work takes many times as long (`tools/bench_threads.py`). Before torch.
+    four busy loops on two cores the same work takes two to four times as long under OpenMP's default. Where nothing
+    else runs, the thousand looks (some ten microseconds) are as fast as that default, and threads that sleep at once
+    lose a twentieth (`tools/bench_threads.py`). To be called before torch is loaded.
     """
     if not any(name in os.environ for name in WAIT_SETTINGS):
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.update(WAITING)
 
 
 def available_cores(root: Path = CGROUP, memberships: Path = Path("/proc/self/cgroup")) -> int:
@@ -57,6 +61,14 @@ def apply_threads(count: int | None = None) -> int | None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
     return count
+
+
+def thread_count() -> int:
+    """Threads over which work outside of kernels is spread: torch's number where it is loaded, else as set above."""
+    if torch := sys.modules.get("torch"):
+        return torch.get_num_threads()
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(text) if text.isdecimal() and int(text) else available_cores()
 
 
 def keep_memory() -> None:

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from volkit.geometry import Domain
-from volkit.io import FORMATS, FormatError, check_target, describe, format_for, load, register_format, save
-from volkit.io.opening import is_scene
+from volkit.io import FORMATS, FormatError, check_target, describe, format_for, is_scene, load, register_format, save
 from volkit.representations import (
     REPRESENTATIONS,
     HashGridConfig,

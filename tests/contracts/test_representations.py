@@ -6,7 +6,7 @@ import pytest
 import torch
 from kinds import BOX, SMALL, missing_kinds, questions, small_field
 
-from volkit.geometry import Points
+from volkit.geometry import Domain, Points
 from volkit.ops import backend
 from volkit.representations import REPRESENTATIONS
 
@@ -47,6 +47,22 @@ def test_nothing_is_outside_the_domain(name):
         assert (field.query(points).density[outside] == 0).all()
     far = points.at(points.positions + 10.0)
     assert (field.query(far).density == 0).all() and (field.density(far.positions) == 0).all()
+
+
+# A NeRF in local coordinates and DVGO's voxels are read from files alone, which say their densities per local unit.
+OF_NO_SCALE = [name for name in SMALL if name != "mlp local" and not name.startswith("voxel_features")]
+
+
+@pytest.mark.parametrize("contracted", [False, True])
+@pytest.mark.parametrize("name", OF_NO_SCALE)
+def test_an_untrained_field_in_other_units_has_the_same_optical_depth(name, contracted):
+    small = Domain(BOX.lower, BOX.upper, contracted)
+    large = Domain(tuple(256.0 * x for x in BOX.lower), tuple(256.0 * x for x in BOX.upper), contracted)
+    here, there = (SMALL[name].build(box, torch.Generator().manual_seed(0)) for box in (small, large))
+    points = questions(100).positions
+    with torch.no_grad():
+        # A power of two scales coordinates without rounding; 1e-6 is left for what divides by edges.
+        torch.testing.assert_close(256.0 * there.density(256.0 * points), here.density(points), rtol=1e-6, atol=1e-9)
 
 
 @KINDS

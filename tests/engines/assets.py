@@ -57,7 +57,7 @@ def coloured(subdivisions: int) -> Mesh:
 
 def asset(lit: bool = True) -> Asset:
     """Three levels, two solids, roughness and metalness, normal map, occlusion, uv for lightmaps."""
-    levels = (ball(4), ball(3), ball(2))
+    levels = (ball(3), ball(2), ball(1))
     flat = torch.tensor([128, 128, 255], dtype=torch.uint8).expand(64, 64, 3).contiguous()
     free = torch.full((64, 64), 200, dtype=torch.uint8)
     finish = torch.tensor([255, 150, 60], dtype=torch.uint8).expand(32, 32, 3).contiguous()

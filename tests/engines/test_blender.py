@@ -16,6 +16,8 @@ from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.writer import write_asset
 from volkit.rendering import renderer_for
 
+WHOLE = asset()
+FINEST = WHOLE.levels[0]
 SIZE, FOCAL = 160, 260.0
 OTHERS = (".obj", ".ply", ".stl", ".usdz", ".usdc")
 
@@ -29,7 +31,7 @@ def _camera() -> Cameras:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> dict:
     """All files, opened in one process; each engine's plain one and each packing drawn."""
-    folder, whole, camera = tmp_path_factory.mktemp("blender"), asset(), _camera()
+    folder, whole, camera = tmp_path_factory.mktemp("blender"), WHOLE, _camera()
     jobs = []
     for number, style in enumerate(STYLES):
         path = folder / f"{number}.glb"
@@ -56,7 +58,7 @@ def test_parts_have_their_names(seen: dict, number: int) -> None:
     name = str(number) if engine == "godot" else f"{number}_LOD0"
     assert shown == {name} | solids
     finest = told["meshes"][name]
-    assert finest["faces"] == 5120 and finest["materials"] == [str(number)] and finest["uv"] == 2
+    assert finest["faces"] == 1280 and finest["materials"] == [str(number)] and finest["uv"] == 2
     assert sorted(told["images"].values()) == [[32, 32], [64, 64], [64, 64], [192, 192]]
     _same_box(finest)
 
@@ -64,7 +66,7 @@ def test_parts_have_their_names(seen: dict, number: int) -> None:
 @pytest.mark.parametrize("suffix", OTHERS)
 def test_other_formats(seen: dict, suffix: str) -> None:
     told = next(t for p, (_, t) in seen.items() if p.endswith(f"ball{suffix}"))
-    (finest,) = [m for m in told["meshes"].values() if m["faces"] == 5120]
+    (finest,) = [m for m in told["meshes"].values() if m["faces"] == 1280]
     assert finest["materials"] or suffix in (".ply", ".stl")
     assert finest["uv"] or finest["colours"] or suffix == ".stl"
     _same_box(finest)
@@ -72,7 +74,7 @@ def test_other_formats(seen: dict, suffix: str) -> None:
 
 def _same_box(told: dict) -> None:
     """Blender's world is ours: +Z up, metres."""
-    mesh = asset().levels[0]
+    mesh = FINEST
     world = mesh.world_from_local.points(mesh.vertices)
     for side, wanted in (("low", world.amin(0)), ("high", world.amax(0))):
         assert told[side] == pytest.approx(wanted.tolist(), abs=1e-3)  # a step of Draco's 14 bits over 3 metres
@@ -94,7 +96,7 @@ def test_tangents_are_mikktspace(tmp_path: Path) -> None:
 
 
 def test_pictures_are_ours(seen: dict) -> None:
-    mesh, camera = asset().levels[0], _camera()
+    mesh, camera = FINEST, _camera()
     ours = renderer_for(mesh)(mesh, camera)
     wanted = ours.rgb[0] + (1.0 - ours.opacity[0, ..., None])
     drawn = {path: job["picture"] for path, (job, _) in seen.items() if "picture" in job}

@@ -22,7 +22,7 @@ def test_assets_are_imported(tmp_path: Path) -> None:
     for name, parts in seen.items():
         assert parts, f"{name} was not imported"
         (shown,) = [part for part in parts if part["class"] == "MeshInstance"]
-        assert shown["faces"] == 5120 and shown["texture"] == 192
+        assert shown["faces"] == 1280 and shown["texture"] == 192
         for side, wanted in (("low", place.amin(0)), ("high", place.amax(0))):
             assert shown[side] == pytest.approx(wanted.tolist(), abs=1e-3)  # Godot 3 packs positions
         assert len([part for part in parts if part["class"] == "StaticBody"]) == 2

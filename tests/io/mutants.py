@@ -11,7 +11,7 @@ import numpy as np
 
 from volkit.io import FormatError, load
 
-COUNT, SEED = (int(os.environ.get(f"VOLKIT_FUZZ_{name}", usual)) for name, usual in (("COUNT", 300), ("SEED", 0)))
+COUNT, SEED = (int(os.environ.get(f"VOLKIT_FUZZ_{name}", usual)) for name, usual in (("COUNT", 120), ("SEED", 0)))
 SECONDS = 5.0  # a file
 GROWTH = 512 << 20  # bytes of memory by all of them; the files are a few kilobytes
 EXTREMES = (0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
@@ -44,8 +44,8 @@ def mutants(data: bytes, count: int = COUNT) -> Iterator[bytes]:
         yield bytes(changed)
 
 
-def survive(path: Path, data: bytes, wrapped: Callable[[bytes], bytes] = bytes, share: float = 1.0) -> int:
-    """How many damaged copies were refused; each either is, by a FormatError that names the file, or is read."""
+def survive(path: Path, data: bytes, wrapped: Callable[[bytes], bytes] = bytes, share: float = 1.0) -> float:
+    """Which part of damaged copies was refused; each either is, by a FormatError that names the file, or is read."""
     before, refused, slowest, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0, 0.0, time.perf_counter()
     for changed in mutants(data, count := round(share * COUNT)):
         path.write_bytes(wrapped(changed))
@@ -60,7 +60,7 @@ def survive(path: Path, data: bytes, wrapped: Callable[[bytes], bytes] = bytes, 
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
     assert grown < GROWTH, f"{grown >> 20} MB for files of {len(data)} bytes"
     _log(path, mutants=count, refused=refused, seconds=time.perf_counter() - begun, slowest=slowest, mb=grown / 2**20)
-    return refused
+    return refused / count
 
 
 def _log(path: Path, **figures: float) -> None:

@@ -45,4 +45,4 @@ def test_a_file_of_half_a_splat_is_refused_by_name(tmp_path):
 def test_mutants(tmp_path):
     path = tmp_path / "a.splat"
     save(random_splats(20), path)
-    assert survive(path, path.read_bytes()) > 100
+    assert survive(path, path.read_bytes()) > 1 / 3

@@ -109,4 +109,4 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
 def test_mutants(tmp_path):
     path = tmp_path / "a.compressed.ply"
     save(random_splats(20, 1), path)
-    assert survive(path, path.read_bytes()) > 100
+    assert survive(path, path.read_bytes()) > 1 / 3

@@ -1,5 +1,9 @@
 """What is up in files: where formats demand it, where --frame overrules them, and what they say of it themselves."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from engines.assets import coloured
@@ -133,3 +137,17 @@ def test_one_child_tries_many_files_and_survives_bad_ones(tmp_path):
         trial.ask(tmp_path / "greedy", 256 << 20)
     trial.ask(tmp_path / "good", 256 << 20)
     assert trial._child is child
+
+
+def test_no_child_is_left_behind(tmp_path):
+    """Of a program that ends: it says nothing, and who it asked is gone."""
+    (tmp_path / "probe.py").write_text("def probe(path):\n    pass\n")
+    program = (
+        "import sys; from pathlib import Path; from volkit.files.sandbox import Sandbox; probe = Path(sys.argv[1]); "
+        "trial = Sandbox('a library', probe, 60.0); trial.ask(probe); print(trial._child.pid)"
+    )
+    command = [sys.executable, "-W", "always", "-c", program, str(tmp_path / "probe.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)

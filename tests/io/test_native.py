@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -11,8 +11,23 @@ from safetensors.torch import save_file
 from volkit.geometry import OPENCV, Cameras, Domain, Similarity
 from volkit.io import FormatError, load, save
 from volkit.io.fields.analytic_scene import bundled
-from volkit.representations import REPRESENTATIONS, Capture, Composed, Edited, Field, HashGridConfig
+from volkit.representations import (
+    REPRESENTATIONS,
+    Capture,
+    Composed,
+    Edited,
+    Field,
+    HashGridConfig,
+    PlanesConfig,
+    TensorCPConfig,
+    TensorVMConfig,
+)
 
+CONFIGS = {
+    "tensor_vm": TensorVMConfig(resolution=8, start=8, density_components=2, appearance_components=2),
+    "tensor_cp": TensorCPConfig(resolution=8, start=8, density_components=2, appearance_components=2),
+    "planes": PlanesConfig(resolution=4, scales=(1, 2), channels=4, width=16, products="float32"),
+}
 SMALL = HashGridConfig(levels=4, log2_table=8, per_level_scale=1.5, width=16)
 
 
@@ -107,6 +122,25 @@ def test_files_of_the_first_version_open(tmp_path):
     again = load(tmp_path / "a.safetensors")
     assert again.frame == "yup" and again.world_from_local.scale == 0.5 and again.provenance == {"steps": 7}
     assert torch.equal(again.table, field.table) and again.domain == field.domain
+
+
+@pytest.mark.parametrize("kind", ["tensor_vm", "tensor_cp", "planes"])
+def test_densities_of_older_files_are_per_unit(tmp_path, kind):
+    """They said 25 (tensors) or nothing (planes, which meant 1); the factor is now one per edge of the box."""
+    config = replace(CONFIGS[kind], density_scale=3.0 * (1.0 if kind == "planes" else 25.0))
+    field = config.build(Domain((-1.5, -1.0, -1.5), (1.5, 1.0, 1.5)), torch.Generator().manual_seed(0))
+    path = tmp_path / "a.safetensors"
+    save(field, path)
+
+    def older(header):
+        del header["config"]["density_scale"]
+        if kind != "planes":
+            header["config"]["distance_scale"] = 25.0
+
+    rewritten(path, older)
+    again, points = load(path), torch.rand(50, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert again.config == config and (field.density(points) > 0).any()
+    assert torch.equal(again.density(points), field.density(points))
 
 
 PARTS = {

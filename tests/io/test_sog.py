@@ -130,23 +130,23 @@ def test_version_1(tmp_path):
 
 
 def test_a_table_is_better_than_even_steps():
-    values = torch.randn(20000, generator=torch.Generator().manual_seed(0))
+    values = np.random.default_rng(0).standard_normal(20000).astype(np.float32)
     centres, which = table(values)
-    error = float((centres[which] - values).square().mean())
+    error = float(np.square(centres[which] - values).mean())
     # Panter and Dite (1951): sqrt(3) pi / (2 n^2) for normal values and a perfect table
-    assert error < 1.3 * math.sqrt(3) * math.pi / 2 / 256**2 and bool((centres.diff() >= 0).all())
+    assert error < 1.3 * math.sqrt(3) * math.pi / 2 / 256**2 and (np.diff(centres) >= 0).all()
 
 
 def test_a_palette_in_two_stages_is_nearly_as_good_as_in_one():
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(4000, 9, generator=generator) * torch.linspace(1, 0.1, 9)
+    generator = np.random.default_rng(0)
+    rows = generator.standard_normal((4000, 9)).astype(np.float32) * np.linspace(1, 0.1, 9, dtype=np.float32)
     found, which = palette(rows, 256, generator)
     assert len(found) <= 256 and int(which.max()) < len(found)
-    error = float((found[which] - rows).square().sum(1).mean())
+    error = float(np.square(found[which] - rows).sum(1).mean())
     from scipy.cluster.vq import kmeans2
 
-    centres, nearest = kmeans2(rows.numpy(), 256, seed=0, minit="++", iter=20)
-    best = float(((centres[nearest] - rows.numpy()) ** 2).sum(1).mean())
+    centres, nearest = kmeans2(rows, 256, seed=0, minit="++", iter=20)
+    best = float(((centres[nearest] - rows) ** 2).sum(1).mean())
     assert error < 1.12 * best  # rows do not cross the borders of groups: measured 1.05 to 1.1
 
 
@@ -189,13 +189,13 @@ def _replaced(path, name, data):
 def test_mutants(tmp_path):
     path = tmp_path / "a.sog"
     save(random_splats(20, 1), path)
-    assert survive(path, path.read_bytes()) > 100
+    assert survive(path, path.read_bytes()) > 1 / 3
 
 
 def test_mutants_of_the_page(tmp_path):
     path = tmp_path / "meta.json"
     save(random_splats(20, 1), path)
-    assert survive(path, path.read_bytes()) > 100
+    assert survive(path, path.read_bytes()) > 1 / 3
 
 
 def test_mutants_of_a_tree(tmp_path):
@@ -204,4 +204,4 @@ def test_mutants_of_a_tree(tmp_path):
     leaves = [{"lods": {"0": {"file": 0, "offset": at, "count": 10}}} for at in (0, 10)]
     path.write_text(json.dumps({"lodLevels": 1, "filenames": ["a.sog"], "tree": {"children": leaves}}))
     assert len(load(path)) == 20
-    assert survive(path, path.read_bytes()) > 50
+    assert survive(path, path.read_bytes()) > 1 / 6

@@ -147,13 +147,13 @@ def test_mutants(tmp_path):
     path = tmp_path / "a.glb"
     save(random_splats(20, 1), path)
     tree, (blob,) = unpacked(path)
-    assert survive(path, path.read_bytes()) > 50
+    assert survive(path, path.read_bytes()) > 1 / 6
     text = json.dumps(tree).encode()
 
     def whole(changed):
         return _glb(changed, blob)
 
-    assert survive(path, text, whole) > 100
+    assert survive(path, text, whole) > 1 / 3
 
 
 def _glb(text, blob):

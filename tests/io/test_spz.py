@@ -14,6 +14,7 @@ from splat_scenes import assert_agree, random_splats, smallest_three_error
 from volkit.cli import main
 from volkit.io import FormatError, load, save
 from volkit.io.splats import spz
+from volkit.io.splats.scene import columns_of_splats
 
 # halves of steps: 2^-12, 1/16, 1/255, 1/255/0.15, and 8 or 16 of 1/128; rotations have sign and 9 bits: 1022 steps
 TOLERANCES = {"means": 0.5 / 4096 + 1e-6, "log_scales": 0.5 / 16 + 1e-6, "quaternions": smallest_three_error(1022),
@@ -25,7 +26,7 @@ OLD = TOLERANCES | {"quaternions": 3**0.5 * 0.5 / 127.5 / 0.1}  # bytes of x, y,
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
 def test_written_and_read_again(tmp_path, version, degree):
     splats = random_splats(500, degree, mip=degree == 2)
-    spz.write(splats, tmp_path / "a.spz", version=version)
+    spz.write(columns_of_splats(splats), tmp_path / "a.spz", version=version)
     again = load(tmp_path / "a.spz")
     assert again.config.degree == degree and again.config.mip == splats.config.mip
     assert again.provenance["version"] == version and again.provenance["spz_frame"] == "rub"
@@ -36,9 +37,9 @@ def test_written_and_read_again(tmp_path, version, degree):
 @pytest.mark.parametrize("frame", ["rub", "ply", "auto"])
 def test_frames_come_back(tmp_path, frame):
     splats = random_splats(100, 1)
-    spz.write(splats, tmp_path / "a.spz", frame)
-    assert_agree(splats, spz.read(tmp_path / "a.spz", frame), TOLERANCES, ordered=True)
-    raw = spz.read(tmp_path / "a.spz", "ply").means
+    spz.write(columns_of_splats(splats), tmp_path / "a.spz", frame)
+    assert_agree(splats, load(tmp_path / "a.spz", frame), TOLERANCES, ordered=True)
+    raw = load(tmp_path / "a.spz", "ply").means
     signs = torch.tensor([1.0, 1.0, 1.0] if frame == "ply" else [1.0, -1.0, -1.0])
     assert (raw - splats.means * signs).abs().max() <= TOLERANCES["means"]
 
@@ -47,16 +48,16 @@ def test_the_files_record_of_its_axes_is_followed(tmp_path):
     """Axes 7 are left, up, front: x and y of a .ply the other way; 2 is a mirror image."""
     for axes, signs in ((6, (1, 1, 1)), (4, (1, -1, -1)), (7, (-1, -1, 1)), (0, (1, -1, -1))):
         (tmp_path / "a.spz").write_bytes(_plain(axes))
-        splats = spz.read(tmp_path / "a.spz", "auto")
+        splats = load(tmp_path / "a.spz", "auto")
         assert splats.columns_in()["means"][0].tolist() == pytest.approx(
             [s * p for s, p in zip(signs, (1, 2, 3), strict=True)]
         )
     (tmp_path / "a.spz").write_bytes(_plain(12))  # right, front, up: a quarter turn
-    x, y, z = spz.read(tmp_path / "a.spz", "auto").columns_in()["means"][0].tolist()
+    x, y, z = load(tmp_path / "a.spz", "auto").columns_in()["means"][0].tolist()
     assert (x, y, z) == pytest.approx((1, -3, 2))
     (tmp_path / "a.spz").write_bytes(_plain(2))
     with pytest.raises(FormatError, match="mirror"):
-        spz.read(tmp_path / "a.spz", "auto")
+        load(tmp_path / "a.spz", "auto")
 
 
 def _plain(axes):
@@ -88,7 +89,7 @@ def test_old_versions(tmp_path, version):
              byte(splats.sh_rest * 128 + 128)]  # fmt: skip
     head = struct.pack("<4sIIBBBB", b"NGSP", version, count, 1, 12, 1, 0)
     (tmp_path / "a.spz").write_bytes(gzip.compress(head + b"".join(parts)))
-    again = spz.read(tmp_path / "a.spz", "ply")
+    again = load(tmp_path / "a.spz", "ply")
     assert again.config.mip
     loose = OLD | {"means": 2e-3} if version == 1 else OLD  # eleven bits of numbers up to 4
     found = unit.square().sum(-1) < 0.99  # w > 0.1: as the root of almost nothing it has a large error
@@ -140,7 +141,7 @@ def test_the_command_line_names_the_frame(tmp_path, capsys):
     save(splats, tmp_path / "a.ply")
     line = ["convert", str(tmp_path / "a.ply"), str(tmp_path / "b.spz"), "--spz-frame", "ply", "--json"]
     assert main(line) == 0 and json.loads(capsys.readouterr().out)["spz_frame"] == "ply"
-    assert_agree(splats, spz.read(tmp_path / "b.spz", "ply"), TOLERANCES, ordered=True)
+    assert_agree(splats, load(tmp_path / "b.spz", "ply"), TOLERANCES, ordered=True)
     back = ["convert", str(tmp_path / "b.spz"), str(tmp_path / "c.ply"), "--spz-frame", "ply", "--json"]
     assert main(back) == 0 and json.loads(capsys.readouterr().out)["spz_frame"] == "ply"
     assert_agree(splats, load(tmp_path / "c.ply"), TOLERANCES, ordered=True)
@@ -164,8 +165,8 @@ def test_bombs_are_refused_before_they_unpack(tmp_path):
 @pytest.mark.parametrize("version", [3, 4])
 def test_mutants(tmp_path, version):
     path = tmp_path / "a.spz"
-    spz.write(random_splats(20, 1), path, version=version)
+    spz.write(columns_of_splats(random_splats(20, 1)), path, version=version)
     data = path.read_bytes()
-    assert survive(path, data) > 100
+    assert survive(path, data) > 1 / 3
     if version == 3:
-        assert survive(path, gzip.decompress(data), gzip.compress) > 30
+        assert survive(path, gzip.decompress(data), gzip.compress) > 0.1

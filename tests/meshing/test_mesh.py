@@ -133,7 +133,7 @@ def test_vertices_that_are_not_finite_are_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("kind", ["splats", "hash_grid"])
-def test_a_mesh_teaches(tmp_path, capsys, kind):
+def test_a_mesh_teaches(tmp_path, capsys, small_kinds, kind):
     import trimesh
 
     ball = trimesh.creation.icosphere(subdivisions=3)

@@ -120,7 +120,7 @@ def _told(capsys) -> dict:
 
 def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
     scene, target = bundled("primitives"), tmp_path / "scene.glb"
-    line = ["convert", str(scene), str(target), "--faces", "4000", "--texture", "256", "--cells", "96", "--size", "96"]
+    line = ["convert", str(scene), str(target), "--faces", "4000", "--texture", "256", "--cells", "96", "--size", "64"]
     page = tmp_path / "scene.html"
     assert cli.main([*line, "--lods", "2", "--report", str(page), "--json"]) == 0
     report = _told(capsys)
@@ -142,7 +142,7 @@ def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
 def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
     target = tmp_path / "scene.obj"
     line = ["convert", str(bundled("primitives")), str(target), "--faces", "500", "--texture", "64", "--cells", "48"]
-    assert cli.main([*line, "--size", "64", "--watertight", "--json"]) == 0
+    assert cli.main([*line, "--size", "32", "--watertight", "--json"]) == 0
     report = _told(capsys)
     assert report["levels"][0]["watertight"] and report["triangles"] <= 500
     mesh = load(target)

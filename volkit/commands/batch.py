@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from volkit.commands.usage import UsageError
-from volkit.io import FORMATS
+from volkit.io import FORMATS, is_scene
 from volkit.progress import Progress
 from volkit.threads import apply_threads, available_cores, keep_memory, set_wait_policy
 
@@ -242,8 +242,6 @@ def _in_folder(sources: Sequence[Path], folder: Path, suffix: str) -> list[Pair]
 
 def _opens(path: Path) -> bool:
     """Whether a file is a scene, and of a format that is not for writing alone."""
-    from volkit.io.opening import is_scene  # with torch, which a child of a batch must not load before it is set up
-
     named = [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]
     return is_scene(path) and (not named or any(row.read is not None for row in named))
 

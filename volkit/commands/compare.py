@@ -57,7 +57,8 @@ class CompareJob:
     def _sides(self, progress: "Progress") -> "list[Representation | Photographs]":
         """Scenes first: they know how large the photographs of the other side should be."""
         from volkit.data import load_photographs
-        from volkit.io.opening import capture_size, is_scene, open_scene
+        from volkit.io import is_scene
+        from volkit.io.opening import capture_size, open_scene
 
         dropping = progress if self.drop_bad else None
         paths = (self.a, self.b)

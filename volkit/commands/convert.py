@@ -10,9 +10,9 @@ from volkit.commands.edits import EDIT_HELP, edited, parse_edits
 from volkit.commands.mesh_flags import MeshFlags
 from volkit.commands.options import FROM_PYTHON, Shown
 from volkit.commands.usage import UsageError, flag, in_flags, taken
-from volkit.conversion.options import BUDGET, LEARNING, ConvertChoices, ConvertOptions, FileChoices
+from volkit.conversion.options import BUDGET, LEARNING, ConvertChoices, ConvertOptions, FileChoices, FileOptions
 
-if TYPE_CHECKING:  # help does not wait for torch
+if TYPE_CHECKING:  # help does not wait for torch, nor for arrays
     from volkit.conversion.convert import Work
     from volkit.conversion.source import Source
     from volkit.progress import Progress
@@ -21,8 +21,10 @@ if TYPE_CHECKING:  # help does not wait for torch
 
 __all__ = ["ConvertJob"]
 
+# Options that ask for a scene, to be changed, learnt or drawn, where else a file of splats is one of columns.
+OF_SCENES = (*LEARNING, "resume", "preview", "dry_run", "size", "report", "pictures")
 # Options that do not change what is made.
-FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure"}
+FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure", "pictures"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class ConvertJob(ConvertChoices, FileChoices):
     """Write what was done and lost as a page with pictures (.html) or as JSON (.json); of several conversions, one."""
     measure: bool = True
     """Do not read what was written to compare it with its source, by eight views and parameter by parameter."""
+    pictures: bool = False
+    """Compare by views, too, a file of splats that is written as another one: else splat by splat alone, exactly."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same result."""
     checkpoint_seconds: float = 20.0
@@ -72,10 +76,10 @@ class ConvertJob(ConvertChoices, FileChoices):
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
         self.check()
         from volkit.commands.batch import batch_report, pair_sources, run_all
-        from volkit.reports.convert_report import write_report
-        from volkit.reports.fit_report import check_report
 
         if self.report is not None:
+            from volkit.reports.fit_report import check_report
+
             self.check_new(self.report)
             check_report(self.report)
         suffixes = None if self.format is None else self.format.split(",")
@@ -96,16 +100,24 @@ class ConvertJob(ConvertChoices, FileChoices):
             results = [name | result for name, result in zip(named, results, strict=True)]
             report = batch_report("convert", results)
         if self.report is not None:
+            from volkit.reports.conversion_page import write_report
+
             write_report(self.report, report, pictures)
         return report
 
     def _one(self, sources: tuple[Path, ...], target: Path, progress: "Progress") -> dict[str, Any]:
         """One conversion as plain values; `worst_views` are pictures for a page, where there will be one."""
+        files = FileOptions(**taken(self, FileChoices), measure=self.measure)
+        if self._is_transcoding(sources, target):
+            from volkit.conversion.splats import convert_columns
+
+            self.check_new(target)
+            return {"command": "convert"} | convert_columns(sources[0], target, files, self.seed, progress).as_dict()
         from volkit.conversion.convert import Work, convert, target_kind
-        from volkit.conversion.options import FileOptions
         from volkit.conversion.source import Source
         from volkit.devices import chosen_device
         from volkit.evaluation.evaluate import write_picture
+        from volkit.evaluation.roundtrip import with_figures
         from volkit.training.run import Checkpoint, make_generator
 
         self.check_new(target)
@@ -116,7 +128,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         kept = Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds)
         preview = partial(write_picture, target.with_suffix(".png")) if self.preview else None
         work = Work(generator, progress, kept, preview)
-        files = FileOptions(**taken(self, FileChoices), measure=self.measure, style=self.mesh.style())
+        files = replace(files, style=self.mesh.style())
         with in_flags():
             if target_kind(self.options(), source.scene, target) == "mesh":
                 self.check_mesh()
@@ -127,8 +139,18 @@ class ConvertJob(ConvertChoices, FileChoices):
         if views and self.report is not None and made.asset is not None and made.cameras is not None:
             from volkit.reports.mesh_figures import mesh_figures
 
-            views = views.beside(mesh_figures(made.asset, made.cameras[[0]]))
+            views = with_figures(views, mesh_figures(made.asset, made.cameras[[0]]))
         return {"command": "convert"} | made.report.as_dict() | {"worst_views": views}
+
+    def _is_transcoding(self, sources: tuple[Path, ...], target: Path) -> bool:
+        """Whether one file of splats shall be another, and no option asks for a scene in between."""
+        if len(sources) != 1 or self.to not in (None, "splats") or self.edit or self.wants_mesh:
+            return False
+        if self.device == "cuda" or self.given(*OF_SCENES):
+            return False
+        from volkit.io.splats.transcode import between_columns
+
+        return between_columns(sources[0], target)
 
     def _estimate(self, source: "Source", target: Path, work: "Work") -> dict[str, Any]:
         """What the conversion would take: parameters, memory, time."""
@@ -174,7 +196,10 @@ class ConvertJob(ConvertChoices, FileChoices):
             self.check_mesh()
         with in_flags():
             ConvertOptions(**taken(self, ConvertChoices))
-        self.parsed_budget()
+        if self.pictures and not self.measure:
+            raise UsageError("--pictures is a way to measure: leave it or --no-measure out")
+        if self.budget is not None:
+            self.parsed_budget()
         if self.edit:
             parse_edits(self.edit)
 

@@ -31,7 +31,7 @@ GROUPS = {
     "Prior": ("prior", "lora", "ip_adapter", "image_prompt", "control", "control_kind", "precision"),
     "Files": ("format", "frame", "spz_frame", "up", "unit_scale", "holdout", "drop_bad", "allow_outside"),
     "Run": ("device", "threads", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
-    "Output": ("force", "report", "preview", "measure", "save", "json", "debug"),
+    "Output": ("force", "report", "preview", "measure", "pictures", "save", "json", "debug"),
 }  # fmt: skip
 MAX_VALUE_NAME = 56  # letters; where choices take more, the help lists them
 FROM_PYTHON = {"hidden": True}  # metadata of a field that is no option; its type need not be there at run time

@@ -7,18 +7,19 @@ from pathlib import Path
 import torch
 
 from volkit.conversion.options import BUDGET, ConvertOptions, FileOptions
-from volkit.conversion.result import Conversion, ConversionReport
+from volkit.conversion.report import ConversionReport
 from volkit.conversion.source import Source
 from volkit.devices import chosen_device
 from volkit.distillation.build import DistillSettings, check_method
-from volkit.distillation.learn import MAX_SPLATS, table_of, teach
+from volkit.distillation.learn import MAX_SPLATS, Result, table_of, teach
 from volkit.distillation.students import build_student, splats_config
 from volkit.evaluation.evaluate import Evaluator, Preview
-from volkit.evaluation.roundtrip import Fidelity, FileAxes, Written, fidelity_of
+from volkit.evaluation.fidelity import Fidelity
+from volkit.evaluation.roundtrip import Written, fidelity_of
 from volkit.files.errors import FormatError, PlaceError
 from volkit.files.file_size import stored_bytes
-from volkit.geometry import Similarity
-from volkit.io import check_target, format_for, save
+from volkit.geometry import Cameras, Similarity
+from volkit.io import FileAxes, check_target, format_for, save
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.writer import check_style, write_asset
 from volkit.meshing.options import MeshOptions
@@ -29,7 +30,7 @@ from volkit.representations import Field, Representation, innermost
 from volkit.training.loop import Budget
 from volkit.training.run import Checkpoint, TrainingRun, count_parameters
 
-__all__ = ["Work", "convert", "plan_student", "target_kind"]
+__all__ = ["Conversion", "Work", "convert", "plan_student", "target_kind"]
 
 MEASURE_SECONDS = 1.0  # that measuring may take in any case
 KEPT_SURFACE = MeshOptions(rebuild=False)
@@ -52,6 +53,18 @@ class Work:
     def learns(self) -> bool:
         """Whether it asks for learning, also where the source is of the kind already."""
         return self.preview is not None or (self.checkpoint is not None and self.checkpoint.resume)
+
+
+@dataclass(frozen=True)
+class Conversion(Result[ConversionReport]):
+    """A scene that was made of another, what was measured while it learnt, and the report.
+
+    Of a mesh `scene` is the finest level and `asset` all of it: levels, maps and colliders. `cameras` are those by
+    which it was measured, world frame.
+    """
+
+    asset: Asset | None = None
+    cameras: Cameras | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

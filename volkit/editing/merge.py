@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
 from volkit.editing.action import CUTTABLE, Action
-from volkit.io.splats.columns import FLAT_LOG_SCALE, joined, splats_of
+from volkit.io.splats.columns import columns_of_file, joined, solid
+from volkit.io.splats.scene import columns_of_splats, splats_of
 from volkit.representations import Composed, Field, Placed, Representation, Splats
 
 __all__ = ["Merge", "merge"]
@@ -40,12 +40,10 @@ def merge(scenes: Sequence[Representation]) -> Representation:
     if len(splats) < len(scenes):
         kinds = ", ".join(dict.fromkeys(scene.config.kind for scene in scenes))
         raise ValueError(f"merging joins fields, or splats, and not {kinds}; convert them to one kind first")
-    columns = [scene.columns_in() for scene in splats]
+    columns = [columns_of_splats(scene).columns_in() for scene in splats]
     if not all(scene.config.surfels for scene in splats):
-        for each in columns:
-            missing = 3 - each["log_scales"].shape[1]
-            each["log_scales"] = functional.pad(each["log_scales"], (0, missing), value=FLAT_LOG_SCALE)
-    mip = all(scene.config.mip for scene in splats)
-    whole = splats_of(joined(columns), mip=mip, provenance={"joined": [dict(scene.provenance) for scene in splats]})
+        columns = [each | {"log_scales": solid(each["log_scales"])} for each in columns]
+    mip, told = all(scene.config.mip for scene in splats), {"joined": [dict(scene.provenance) for scene in splats]}
+    whole = splats_of(columns_of_file(joined(columns), mip=mip, provenance=told)).to(splats[0].device)
     capture = next((scene.capture for scene in splats if scene.capture is not None), None)
     return whole.view(capture=capture).requires_grad_(False)

@@ -8,10 +8,11 @@ from typing import Literal, Self
 import torch
 
 from volkit.editing.action import ANY, Action
-from volkit.geometry import Frame, Similarity, morton_cells, turn
-from volkit.io.splats.columns import splats_of
+from volkit.geometry import Frame, Similarity, turn
+from volkit.io.splats.scene import columns_of_splats, splats_of
 from volkit.representations import Field, Mesh, Placement, Representation, Splats
 from volkit.representations.field import OCCUPANCY_RESOLUTION
+from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.typing import Float, Tensor
 
@@ -109,7 +110,7 @@ def _box(scene: Representation) -> Corners:
 @_box.register
 def _box_of_splats(scene: Splats) -> Corners:
     # In the world's axes, for the box of a turned box would be wider.
-    box = splats_of(scene.columns_in(), provenance={}).domain
+    box = splats_of(columns_of_splats(scene).in_world()).domain
     return torch.tensor(box.lower, dtype=torch.float64), torch.tensor(box.upper, dtype=torch.float64)
 
 
@@ -141,7 +142,7 @@ def _matter(field: Field) -> tuple[Float[Tensor, "point 3"], Float[Tensor, " poi
     generator = torch.Generator(device=cells.device).manual_seed(0)
     each = max(1, MATTER_SAMPLES // max(len(cells), 1))
     spread = torch.rand(len(cells) * each, 3, generator=generator, device=cells.device)
-    unit = (morton_cells(cells.repeat(each)) + spread) / OCCUPANCY_RESOLUTION
+    unit = (occupancy_cells(cells.device)[cells.repeat(each)] + spread) / OCCUPANCY_RESOLUTION
     local = field.domain.local_from_unit(unit)
     density = torch.cat([field.density(some).double() for some in local.split(1 << 18)]) if len(local) else local[:, 0]
     # Opaque matter counts alike, however dense: what is seen is where light ends.

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from volkit.geometry import UP_AXIS, Frame
-from volkit.representations.representation import Representation
+from volkit.choices import Frame
+from volkit.geometry.frames import UP_AXIS
 from volkit.version import __version__
 
 __all__ = [
@@ -23,7 +23,17 @@ OF_THE_FILE = ("comments", "version", "spz_frame", "level", "levels")  # that wa
 MAX_COMMENT = 1 << 13  # characters of a comment
 
 
-def provenance_of(scene: Representation) -> dict[str, Any]:
+class Told(Protocol):
+    """A scene, or the columns of one."""
+
+    @property
+    def frame(self) -> Frame: ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+
+def provenance_of(scene: Told) -> dict[str, Any]:
     """Provenance, version, `frame`, that of the file's coordinates, and `world`, that of the scene before it."""
     told = {name: value for name, value in scene.provenance.items() if name not in OF_THE_FILE}
     return {"world": scene.frame} | told | {"volkit": __version__, "frame": scene.frame}

@@ -6,6 +6,7 @@ seconds]`, the program answers each by another line. Each file is probed in a fo
 answers once and ends. What matters is a crash, memory without end, or no end at all.
 """
 
+import atexit
 import json
 import os
 import runpy
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -35,6 +37,7 @@ class Sandbox:
         self.library, self.seconds, self._probe = library, seconds, probe
         self._child: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
+        atexit.register(self._close)
 
     def ask(self, path: Path, memory: int = MEMORY) -> None:
         """ValueError where the library cannot open a file, crashes, or takes more bytes or more time than it may."""
@@ -81,6 +84,17 @@ class Sandbox:
             return child.stdout.readline().strip()
         except BrokenPipeError:
             return ""
+
+    def _close(self) -> None:
+        """When this program ends, no child is left behind, and no pipe to it."""
+        with self._lock:
+            child = self._child
+            self._end()
+        if child is not None:
+            assert child.stdin is not None and child.stdout is not None
+            for pipe in (child.stdin, child.stdout):
+                with suppress(OSError):
+                    pipe.close()
 
     def _end(self) -> None:
         """The child and what it forked."""

@@ -1,21 +1,29 @@
 """Display-referred sRGB and linear light (IEC 61966-2-1), as tensors and as arrays."""
 
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
-from volkit.typing import Float, Tensor
+import numpy as np
+
+from volkit.typing import Float
+
+if TYPE_CHECKING:  # arrays need no torch
+    from volkit.typing import Tensor
 
 __all__ = ["array_linear_from_srgb", "array_srgb_from_linear", "linear_from_srgb", "srgb_from_linear"]
 
 
-def linear_from_srgb(coded: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+def linear_from_srgb(coded: "Float[Tensor, '*any']") -> "Float[Tensor, '*any']":
     """Linear light of display-referred sRGB; differentiable everywhere."""
+    import torch
+
     low = coded / 12.92
     return torch.where(coded <= 0.04045, low, ((coded.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
 
 
-def srgb_from_linear(linear: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+def srgb_from_linear(linear: "Float[Tensor, '*any']") -> "Float[Tensor, '*any']":
     """Display-referred sRGB of linear light; differentiable everywhere."""
+    import torch
+
     low = linear * 12.92
     return torch.where(linear <= 0.0031308, low, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
 

@@ -1,17 +1,22 @@
 """Similarities between frames, read as `a_from_b`, and the three frames that scene files have."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
-import torch
+import numpy as np
 
 from volkit.choices import Frame
-from volkit.geometry.rays import Rays
-from volkit.typing import Float, Tensor
+from volkit.typing import Float
+
+if TYPE_CHECKING:  # files of splats are turned without torch
+    from volkit.geometry.rays import Rays
+    from volkit.typing import Tensor
 
 __all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
 
 UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
+
+Values = TypeVar("Values", "Tensor", np.ndarray)
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -31,6 +36,7 @@ class Similarity:
         ValueError: the rotation is not orthonormal within 1e-4, or the scale is not positive.
 
     Example:
+        >>> import torch
         >>> world_from_local = Similarity(translation=(0.0, 0.0, 1.0), scale=2.0)
         >>> world_from_local.points(torch.ones(1, 3))
         tensor([[2., 2., 3.]])
@@ -43,57 +49,67 @@ class Similarity:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        # Named device: a default device set by the caller must not reach plain numbers.
-        rotation = torch.tensor(self.rotation, dtype=torch.float64, device="cpu")
-        if rotation.shape != (3, 3) or not torch.allclose(
-            rotation @ rotation.T, torch.eye(3, dtype=torch.float64, device="cpu"), atol=1e-4
-        ):  # 1e-4: poses stored as float32 text lose about 1e-6 per entry
+        rotation = np.array(self.rotation, np.float64)
+        # 1e-4: poses stored as float32 text lose about 1e-6 per entry
+        if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
             raise ValueError(f"similarity: rotation is not orthonormal: {self.rotation}")
         if not self.scale > 0:
             raise ValueError(f"similarity: scale must be positive, got {self.scale}")
 
     @classmethod
-    def from_matrix(cls, matrix: Float[Tensor, "4 4"] | Float[Tensor, "3 4"]) -> Self:
-        """Split a homogeneous matrix into its parts; ValueError where it is no similarity."""
-        matrix = matrix.double()
-        scale = float(torch.linalg.det(matrix[:3, :3]).abs() ** (1 / 3))
-        rotation = tuple(map(tuple, (matrix[:3, :3] / scale).tolist()))
-        return cls(rotation, tuple(matrix[:3, 3].tolist()), scale)
+    def from_matrix(cls, matrix: "Float[Tensor, '4 4'] | Float[np.ndarray, '3 4']") -> Self:
+        """Split a homogeneous matrix, `[4, 4]` or `[3, 4]`, into its parts; ValueError where it is no similarity."""
+        numbers = np.array(matrix.tolist(), np.float64)
+        scale = float(abs(np.linalg.det(numbers[:3, :3])) ** (1 / 3))
+        rotation = tuple(map(tuple, (numbers[:3, :3] / scale).tolist()))
+        return cls(rotation, tuple(numbers[:3, 3].tolist()), scale)
 
     @property
     def is_identity(self) -> bool:
         """Whether this changes nothing."""
         return (self.rotation, self.translation, self.scale) == (IDENTITY, (0.0, 0.0, 0.0), 1.0)
 
-    def matrix(self) -> Float[Tensor, "4 4"]:
+    def matrix(self) -> "Float[Tensor, '4 4']":
         """Homogeneous matrix, float64."""
-        out = torch.eye(4, dtype=torch.float64, device="cpu")
-        out[:3, :3] = self.scale * out.new_tensor(self.rotation)
-        out[:3, 3] = out.new_tensor(self.translation)
+        import torch
+
+        return torch.from_numpy(self._numbers())
+
+    def _numbers(self) -> Float[np.ndarray, "4 4"]:
+        out = np.eye(4)
+        out[:3, :3] = self.scale * np.array(self.rotation, np.float64)
+        out[:3, 3] = self.translation
         return out
 
     def inverse(self) -> "Similarity":
         """`b_from_a`."""
-        rotation = torch.tensor(self.rotation, dtype=torch.float64, device="cpu").T
-        translation = -(rotation @ rotation.new_tensor(self.translation)) / self.scale
+        rotation = np.array(self.rotation, np.float64).T
+        translation = -(rotation @ np.array(self.translation, np.float64)) / self.scale
         return Similarity(tuple(map(tuple, rotation.tolist())), tuple(translation.tolist()), 1.0 / self.scale)
 
     def __matmul__(self, other: "Similarity") -> "Similarity":
-        return Similarity.from_matrix(self.matrix() @ other.matrix())
+        return Similarity.from_matrix(self._numbers() @ other._numbers())
 
-    def points(self, positions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-        """Transform positions; differentiable in them, in their dtype and on their device."""
-        return self.scale * self.vectors(positions) + positions.new_tensor(self.translation)
+    def points(self, positions: Values) -> Values:
+        """Transform positions `[..., 3]`, a tensor or an array; differentiable, in their dtype and on their device."""
+        return self.scale * self.vectors(positions) + _like(positions, self.translation)
 
-    def vectors(self, vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-        """Rotate directions; lengths are kept."""
-        return vectors @ vectors.new_tensor(self.rotation).T
+    def vectors(self, vectors: Values) -> Values:
+        """Rotate directions `[..., 3]`, a tensor or an array; lengths are kept."""
+        return vectors @ _like(vectors, self.rotation).T
 
-    def rays(self, rays: Rays) -> Rays:
+    def rays(self, rays: "Rays") -> "Rays":
         """Transform rays; directions stay unit, so distances along them scale by `scale`."""
+        from volkit.geometry.rays import Rays
+
         if self.is_identity:
             return rays
         return Rays(self.points(rays.origins), self.vectors(rays.directions), rays.time, rays.appearance)
+
+
+def _like(values: Values, numbers: tuple) -> Values:
+    """Numbers in the dtype of values, and where they are."""
+    return np.asarray(numbers, values.dtype) if isinstance(values, np.ndarray) else values.new_tensor(numbers)
 
 
 # A quarter turn about x sets glTF upright; from what has -Y up it is half a turn about z away, as LUF and RDF are in
@@ -113,6 +129,7 @@ def turn(to: Frame, source: Frame) -> Similarity:
         source: frame of what is turned.
 
     Example:
+        >>> import torch
         >>> turn("zup", "yup").points(torch.tensor([[0.0, 1.0, 0.0]]))
         tensor([[0., 0., 1.]])
     """

@@ -1,8 +1,13 @@
 """Morton order: the one number of a lattice cell that keeps neighbours together."""
 
-import torch
+from typing import TYPE_CHECKING, TypeVar
 
-from volkit.typing import Int, Tensor
+import numpy as np
+
+from volkit.typing import Int
+
+if TYPE_CHECKING:  # files of splats are put in order without torch
+    from volkit.typing import Tensor
 
 __all__ = ["morton_cells", "morton_codes"]
 
@@ -12,23 +17,30 @@ SPREAD = ((32, 0x1F00000000FFFF), (16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F
 GATHER = ((2, 0x10C30C30C30C30C3), (4, 0x100F00F00F00F00F), (8, 0x1F0000FF0000FF), (16, 0x1F00000000FFFF),
           (32, 0x1FFFFF))  # fmt: skip
 
+Cells = TypeVar("Cells", "Tensor", np.ndarray)
 
-def morton_codes(cells: Int[Tensor, "cell 3"]) -> Int[Tensor, " cell"]:
+
+def morton_codes(cells: Cells) -> Cells:
     """Interleave the bits of x, y, z (21 bits each): `x | y << 1 | z << 2`, instant-ngp's order.
 
+    Cells are `[cell, 3]`, a tensor or an array of whole numbers; so are their codes, `[cell]`, in 64 bits.
+
     Example:
+        >>> import torch
         >>> morton_codes(torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [2, 0, 0]]))
         tensor([1, 2, 4, 8])
     """
-    cells = cells.long()
+    cells = cells.astype(np.int64) if isinstance(cells, np.ndarray) else cells.long()
     for shift, mask in SPREAD:
         cells = (cells | cells << shift) & mask
-    x, y, z = cells.unbind(-1)
+    x, y, z = (cells[..., k] for k in range(3))
     return x | y << 1 | z << 2
 
 
-def morton_cells(codes: Int[Tensor, " cell"]) -> Int[Tensor, "cell 3"]:
+def morton_cells(codes: "Int[Tensor, ' cell']") -> "Int[Tensor, 'cell 3']":
     """Inverse of `morton_codes`."""
+    import torch
+
     codes = codes.long()
     cells = torch.stack([codes, codes >> 1, codes >> 2], -1) & SPREAD[-1][1]
     for shift, mask in GATHER:

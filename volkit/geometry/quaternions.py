@@ -1,21 +1,32 @@
 """Rotations as quaternions (w, x, y, z), the order of splat files."""
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from volkit.typing import Float, Tensor
+import numpy as np
 
-__all__ = ["quaternion_of", "quaternion_product", "rotations_of"]
+from volkit.typing import Float
+
+if TYPE_CHECKING:  # files of splats are turned without torch
+    from volkit.typing import Tensor
+
+__all__ = ["quaternion_of", "quaternion_of_rows", "quaternion_product", "rotations_of"]
+
+Values = TypeVar("Values", "Tensor", np.ndarray)
 
 
-def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 3 3"]:
+def rotations_of(quaternions: "Float[Tensor, 'rotation 4']") -> "Float[Tensor, 'rotation 3 3']":
     """Rotation matrices of quaternions `(w, x, y, z)` of any length but 0; differentiable.
 
     Example:
+        >>> import torch
         >>> rotations_of(torch.tensor([[2.0, 0.0, 0.0, 0.0]]))[0]
         tensor([[1., 0., 0.],
                 [0., 1., 0.],
                 [0., 0., 1.]])
     """
+    import torch
+
     w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -25,12 +36,14 @@ def rotations_of(quaternions: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rot
     return torch.stack(rows, -1).view(-1, 3, 3)
 
 
-def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
+def quaternion_of(rotation: "Float[Tensor, '*batch 3 3']") -> "Float[Tensor, '*batch 4']":
     """Unit quaternion `(w, x, y, z)` of a rotation, in float64, of either sign.
 
     The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (2000), which is stable at any angle; a matrix
     that is not quite orthonormal gives the nearest rotation's.
     """
+    import torch
+
     r = rotation.double()
     trace = r.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None]
     matrix = r.new_zeros(*r.shape[:-2], 4, 4)
@@ -41,13 +54,31 @@ def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batc
     return torch.linalg.eigh(matrix).eigenvectors[..., -1]
 
 
-def quaternion_product(a: Float[Tensor, "... 4"], b: Float[Tensor, "rotation 4"]) -> Float[Tensor, "rotation 4"]:
-    """Hamilton product a b, of one a or of many: first b, then a."""
-    (w, x, y, z), (bw, bx, by, bz) = a.to(b).unbind(-1), b.unbind(-1)
+def quaternion_of_rows(rotation: Sequence[Sequence[float]]) -> Float[np.ndarray, "4"]:
+    """As `quaternion_of`, of one rotation in plain numbers."""
+    r = np.array(rotation, np.float64)
+    matrix = np.zeros((4, 4))
+    matrix[0, 0] = trace = np.trace(r)
+    matrix[1:, 1:] = r + r.T - trace * np.eye(3)
+    matrix[0, 1:] = matrix[1:, 0] = r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]
+    return np.linalg.eigh(matrix).eigenvectors[:, -1]
+
+
+def quaternion_product(a: "Tensor | np.ndarray", b: Values) -> Values:
+    """Hamilton product a b, of one a or of many: first b, then a; `[..., 4]` and `[rotation, 4]`, tensors or arrays."""
+    factor: Any
+    stack: Any
+    if isinstance(b, np.ndarray):
+        factor, stack = np.asarray(a, b.dtype), np.stack
+    else:
+        import torch
+
+        factor, stack = torch.as_tensor(a).to(b), torch.stack
+    (w, x, y, z), (bw, bx, by, bz) = ([values[..., k] for k in range(4)] for values in (factor, b))
     parts = [
         w * bw - x * bx - y * by - z * bz,
         w * bx + x * bw + y * bz - z * by,
         w * by - x * bz + y * bw + z * bx,
         w * bz + x * by - y * bx + z * bw,
     ]
-    return torch.stack(parts, -1)
+    return stack(parts, -1)

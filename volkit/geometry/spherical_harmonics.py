@@ -1,12 +1,18 @@
 """Real spherical harmonics with Condon-Shortley signs, order l then m: the convention of 3DGS, svox2, TensoRF, tcnn."""
 
 import math
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+import numpy as np
 
-from volkit.typing import Float, Tensor
+from volkit.typing import Float
+
+if TYPE_CHECKING:  # files of splats are turned without torch
+    from volkit.typing import Tensor
 
 __all__ = ["rotate_sh", "sh_basis", "sh_count"]
+
+Values = TypeVar("Values", "Tensor", np.ndarray)
 
 C0 = 0.28209479177387814
 C1 = 0.4886025119029199
@@ -21,7 +27,7 @@ def sh_count(degree: int) -> int:
     return (degree + 1) ** 2
 
 
-def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor, "point basis"]:
+def sh_basis(directions: "Float[Tensor, 'point 3']", degree: int) -> "Float[Tensor, 'point basis']":
     """Evaluate `Y_lm(direction)` for l = 0 .. degree (at most 4), unit directions.
 
     Colours are `0.5 + coefficients . basis` in 3DGS and svox2; instant-ngp feeds degree 3 (16 values) to its network.
@@ -38,18 +44,26 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
         ValueError: the degree is not 0 to 4.
 
     Example:
+        >>> import torch
         >>> sh_basis(torch.tensor([[0.0, 0.0, 1.0]]), 1)
         tensor([[0.2821, -0.0000, 0.4886, -0.0000]])
     """
+    import torch
+
     if not 0 <= degree <= 4:
         raise ValueError(f"spherical harmonics: degree must be 0 to 4, got {degree}")
     x, y, z = directions.unbind(-1)
+    values = [torch.full_like(x, C0), *_beyond_constant(x, y, z, degree)]
+    return torch.stack(values).t()  # one row per function: feature-major, as the fused network reads it
+
+
+def _beyond_constant(x: Any, y: Any, z: Any, degree: int) -> list[Any]:
+    """The functions of degree 1 and more, of tensors or arrays."""
     xx, yy, zz = x * x, y * y, z * z
-    values = [torch.full_like(x, C0)]
+    values = []
     if degree >= 1:
         values += [-C1 * y, C1 * z, -C1 * x]
     if degree >= 2:
-        xx, yy, zz = x * x, y * y, z * z
         values += [
             C2[0] * x * y,
             -C2[0] * y * z,
@@ -79,12 +93,10 @@ def sh_basis(directions: Float[Tensor, "point 3"], degree: int) -> Float[Tensor,
             -C4[1] * x * z * (xx - 3 * yy),
             C4[6] * (xx * (xx - 3 * yy) - yy * (3 * xx - yy)),
         ]
-    return torch.stack(values).t()  # one row per function: feature-major, as the fused network reads it
+    return values
 
 
-def rotate_sh(
-    coefficients: Float[Tensor, "point basis 3"], rotation: Float[Tensor, "3 3"], *, constant: bool = True
-) -> Float[Tensor, "point basis 3"]:
+def rotate_sh(coefficients: Values, rotation: "Tensor | np.ndarray", *, constant: bool = True) -> Values:
     """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
 
     The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D). It is solved for from more directions than
@@ -92,8 +104,8 @@ def rotate_sh(
     coefficients.
 
     Args:
-        coefficients: order l then m, a colour a row.
-        rotation: of the scene, `turned_from_original`.
+        coefficients: `[point, basis, 3]`, a tensor or an array: order l then m, a colour a row.
+        rotation: `[3, 3]` of the scene, `turned_from_original`.
         constant: whether the first row is that of degree 0, which a rotation leaves as it is; False: rows begin at
             degree 1.
 
@@ -101,13 +113,27 @@ def rotate_sh(
         Coefficients of the same shape and dtype.
     """
     degree = math.isqrt(coefficients.shape[1] + (not constant)) - 1
-    directions = torch.randn(8 * sh_count(degree), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    directions = torch.nn.functional.normalize(directions, dim=-1)
-    turned = directions @ rotation.double().cpu().T
-    wigner = torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution.T
+    wigner = _wigner(np.array(rotation.tolist(), np.float64), degree)
     wigner = wigner if constant else wigner[1:, 1:]
-    even = wigner.round(decimals=10)
+    even = wigner.round(10)
     signs = even.diagonal()
-    if torch.equal(even, signs.diag()):  # half turns about axes, as between frames of files: exact, and no product
-        return coefficients * signs.to(coefficients)[:, None]
-    return torch.einsum("ij,njc->nic", wigner.to(coefficients), coefficients)
+    half_turn = np.array_equal(even, np.diag(signs))  # about an axis, as between frames of files: exact, and no product
+    if isinstance(coefficients, np.ndarray):
+        if half_turn:
+            return coefficients * signs.astype(coefficients.dtype)[:, None]
+        return np.einsum("ij,njc->nic", wigner.astype(coefficients.dtype), coefficients, optimize=True)
+    import torch
+
+    if half_turn:
+        return coefficients * torch.from_numpy(signs.copy()).to(coefficients)[:, None]
+    return torch.einsum("ij,njc->nic", torch.from_numpy(wigner).to(coefficients), coefficients)
+
+
+def _wigner(rotation: Float[np.ndarray, "3 3"], degree: int) -> Float[np.ndarray, "basis basis"]:
+    directions = np.random.default_rng(0).standard_normal((8 * sh_count(degree), 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    original, turned = (
+        np.stack([np.full(len(d), C0), *_beyond_constant(d[:, 0], d[:, 1], d[:, 2], degree)], 1)
+        for d in (directions, directions @ rotation.T)
+    )
+    return np.linalg.lstsq(original, turned, rcond=None)[0].T

@@ -3,10 +3,22 @@
 from volkit.choices import SpzFrame
 from volkit.files.errors import FormatError, PlaceError, TargetError
 from volkit.io.format import Format
-from volkit.io.formats import FORMATS, check_target, describe, format_for, load, plug_in_formats, register_format, save
+from volkit.io.formats import (
+    FORMATS,
+    FileAxes,
+    check_target,
+    describe,
+    format_for,
+    is_scene,
+    load,
+    plug_in_formats,
+    register_format,
+    save,
+)
 
 __all__ = [
     "FORMATS",
+    "FileAxes",
     "Format",
     "FormatError",
     "PlaceError",
@@ -15,6 +27,7 @@ __all__ = [
     "check_target",
     "describe",
     "format_for",
+    "is_scene",
     "load",
     "plug_in_formats",
     "register_format",

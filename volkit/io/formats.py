@@ -1,6 +1,7 @@
 """The table of file formats, and the two verbs that use it."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,12 +12,16 @@ from volkit.files.errors import FormatError, TargetError
 from volkit.io.format import Format, doors
 from volkit.plug_ins import plug_ins
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the table is told without what reads and writes: help and `formats` do not wait for arrays either
+    import numpy as np
+
+    from volkit.geometry.frames import Similarity
+    from volkit.io.splats.columns import SplatColumns
     from volkit.representations import Representation
 
 __all__ = [
-    "EVERY_KIND", "FORMATS", "check_target", "describe", "format_for", "load", "plug_in_formats", "register_format",
-    "save",
+    "EVERY_KIND", "FORMATS", "FileAxes", "check_target", "describe", "format_for", "is_scene", "load",
+    "plug_in_formats", "read_file", "reader_for", "register_format", "save", "write_columns", "writer_for",
 ]  # fmt: skip
 
 EVERY_KIND = (
@@ -54,26 +59,28 @@ ROWS = (
            "shapes, textures, light, cameras"),
     Format("compressed_ply", (".compressed.ply",), SPLATS, None, *doors("splats.compressed_ply"),
            "positions and log scales in 10 or 11 bits of a chunk of 256, the rest in bytes, degree 3, provenance; "
-           "not order, mip mode, surfels", sorts=True),
+           "not order, mip mode, surfels", columns=True, sorts=True),
     Format("ply", (".ply",), SPLATS, None, *doors("splats.ply"),
-           "every column bit for bit, further ones too, mip mode, surfels, provenance"),
+           "every column bit for bit, further ones too, mip mode, surfels, provenance", columns=True),
     Format("spz", (".spz",), SPLATS, "yup", *doors("splats.spz"),
-           "positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance"),
+           "positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance",
+           columns=True),
     Format("sog", (".sog", "meta.json"), SPLATS, None, *doors("splats.sog"),
            "positions in 16 bits, the rest in tables of 256, degree 3 in a palette, mip mode, surfels, provenance; "
-           "not order", sorts=True),
+           "not order", columns=True, sorts=True),
     Format("splat", (".splat",), SPLATS, None, *doors("splats.antimatter_splat"),
            "positions and scales in float32, the rest in bytes; "
-           "not order, harmonics, mip mode, surfels, provenance", sorts=True),
+           "not order, harmonics, mip mode, surfels, provenance", columns=True, sorts=True),
     Format("ksplat", (".ksplat",), SPLATS, None, *doors("splats.ksplat"),
            "positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
-           "not order, mip mode, surfels, provenance", sorts=True),
-    Format("gltf", (".glb", ".gltf"), MESH, "yup", *doors("meshes.mesh_file", "sniff_gltf", "read_gltf", "write_mesh"),
+           "not order, mip mode, surfels, provenance", columns=True, sorts=True),
+    Format("gltf", (".glb", ".gltf"), MESH, "yup",
+           *doors("meshes.mesh_file", "meshes.gltf_container.sniff_gltf", "read_gltf", "write_mesh"),
            "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion"),
     Format("splat_gltf", (".glb", ".gltf"), SPLATS, "yup", *doors("splats.gltf"),
-           "every splat in float32, degree 3, provenance; not mip mode, surfels"),
+           "every splat in float32, degree 3, provenance; not mip mode, surfels", columns=True),
     Format("csv", (".csv",), SPLATS, None, *doors("splats.csv", None, None),
-           "every splat in nine digits; not mip mode, provenance"),
+           "every splat in nine digits; not mip mode, provenance", columns=True),
     Format("obj", (".obj",), MESH, "yup", *doors("meshes.mesh_file", "sniff_obj", "read_obj", "write_mesh"),
            "shape, texture or vertex colours, provenance; not roughness, metalness"),
     Format("mesh_ply", (".ply",), MESH, "zup", *doors("meshes.mesh_file", "sniff_ply", "read_ply", "write_mesh"),
@@ -110,27 +117,65 @@ def plug_in_formats() -> list[Format]:
     return found
 
 
+def is_scene(path: Path) -> bool:
+    """Whether a path is a scene file; everything else is taken for a dataset. FormatError when it does not exist."""
+    if not path.exists():
+        raise FormatError(path, "no such file or folder", "check the path")
+    if not path.is_file():
+        return False
+    # A damaged scene file is still one by its name: its own reader says best what is wrong with it.
+    named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
+    if named or any(row.sniff(path) for row in FORMATS.values()):
+        return True
+    return any(path.name.lower().endswith(row.suffixes) or row.sniff(path) for row in plug_in_formats())
+
+
 def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
     """Read a scene file of any format: by content first, by suffix second. FormatError names file, fact and fix.
 
     `spz_frame` says which frame an .spz holds, which the file need not say.
     """
     path = Path(path)
+    from volkit.io.splats.columns import SplatColumns
+
+    found = read_file(reader_for(path, spz_frame), path)
+    if isinstance(found, SplatColumns):
+        from volkit.io.splats.scene import splats_of
+
+        return splats_of(found)
+    return found
+
+
+def reader_for(path: Path, spz_frame: SpzFrame = "rub") -> Format:
+    """The row that reads a file, an .spz in these axes; FormatError where there is no file, or none knows it."""
     if not path.exists():
         raise FormatError(path, "no such file", "check the path")
     if path.is_dir():
         raise FormatError(path, "is a folder, not a scene file", "name a file; datasets are for fit and compare")
     readable = [row for row in FORMATS.values() if row.read is not None]
-    named = [row for row in readable if path.name.lower().endswith(row.suffixes)]
+    named = _named(path, readable)
     # A row that the suffix names is asked first, so that the usual case opens the file once; plug-ins when all refused.
     for rows in (named, (row for row in readable if row not in named), (row for row in plug_in_formats() if row.read)):
         for row in rows:
             if row.sniff(path):
-                return _read(_framed(row, spz_frame), path)
-    readable = [row for row in FORMATS.values() if row.read is not None]
-    if named := [row for row in readable if path.name.lower().endswith(row.suffixes)]:
-        return _read(_framed(named[0], spz_frame), path)
+                return _framed(row, spz_frame)
+    if named := _named(path, [row for row in FORMATS.values() if row.read is not None]):
+        return _framed(named[0], spz_frame)
     raise FormatError(path, "is in no format that is known here", f"give one of {_suffixes(writable=False)}")
+
+
+def _named(path: Path, rows: Sequence[Format]) -> list[Format]:
+    """Rows whose suffix a path has, the longest first: a `meta.json` is looked at before any other `.json`."""
+    name = path.name.lower()
+    length = {row.name: max((len(s) for s in row.suffixes if name.endswith(s)), default=0) for row in rows}
+    return sorted((row for row in rows if length[row.name]), key=lambda row: -length[row.name])
+
+
+def read_file(row: Format, path: Path) -> "Representation | SplatColumns":
+    """What a row reads; FormatError where what it needs is not installed."""
+    assert row.read is not None
+    row.check_needs(path)
+    return row.read(path)
 
 
 def save(
@@ -144,20 +189,67 @@ def save(
 
     `frame` says in which axes the file's coordinates are; auto: in those that the format demands, else in the scene's.
     """
-    path = Path(path)
-    raw = frame in ("zup", "ydown")  # an .spz in axes that are not its own holds coordinates as they are
-    row = _framed(_writer(path, representation.config.kind, format), "ply" if raw else spz_frame)
+    path, axes = Path(path), FileAxes(frame, spz_frame)
+    row = writer_for(path, representation.config.kind, format)
+    if row.columns:
+        from volkit.io.splats.scene import columns_of_splats
+
+        write_columns(columns_of_splats(representation), path, row, axes)  # pyright: ignore[reportArgumentType]
+        return
     assert row.write is not None
-    row.write(representation.turned_view((row.frame or representation.frame) if frame == "auto" else frame), path)
+    row.write(representation.turned_view(axes.held_by(row) or representation.frame), path)
+
+
+@dataclass(frozen=True)
+class FileAxes:
+    """In which axes a file was written: as `frame` says, of an .spz as `spz_frame` says, else as its format has it."""
+
+    frame: Frame | Literal["auto"] = "auto"
+    spz_frame: SpzFrame = "rub"
+
+    @property
+    def raw(self) -> bool:
+        """Whether an .spz holds coordinates as they are."""
+        return self.spz_frame == "ply" or self.frame in ("zup", "ydown")
+
+    @property
+    def spz(self) -> SpzFrame:
+        """The axes of an .spz; in axes that are not its own it holds coordinates as they are."""
+        return "ply" if self.raw else self.spz_frame
+
+    def held_by(self, row: Format) -> Frame | None:
+        """The frame that a file of a format is written in; None: the scene's own."""
+        return self.frame if self.frame != "auto" else _framed(row, self.spz).frame
+
+    def back(self, kind: str, made: Frame, written: Frame, target: Path) -> "Similarity":
+        """The world of what was made, a `kind` in the frame `made`, from that in which the file's reader puts it, the
+        frame `written`: the reader may know nothing of that world."""
+        from volkit.geometry.frames import Similarity, turn
+
+        row = format_for(target, kind=kind)
+        taken_for = None if row.name == "spz" and self.raw else row.frame
+        if row.name == "usd" and self.frame == "zup":
+            taken_for = "zup"  # which a stage says; +Y is all else that it can say
+        held = self.frame if self.frame != "auto" else taken_for or made
+        file_from_read = Similarity() if taken_for is None else turn(taken_for, written)
+        return turn(made, held) @ file_from_read
+
+
+def write_columns(splats: "SplatColumns", path: Path, row: Format, axes: FileAxes) -> "np.ndarray | None":
+    """Write columns by a row that takes them, in these axes; answers the order of the file's splats, None: as given."""
+    write = _framed(row, axes.spz).write
+    assert write is not None
+    return write(splats.turned(axes.held_by(row) or splats.frame), path)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:
     """Raise the FormatError with which `save` would fail, before the work is done: no such format, no such place."""
-    _writer(Path(path), kind, format)
+    writer_for(Path(path), kind, format)
     check_writable(path)
 
 
-def _writer(path: Path, kind: str, format: str | None) -> Format:
+def writer_for(path: Path, kind: str, format: str | None = None) -> Format:
+    """The row that writes a kind to a path; TargetError where there is none, FormatError where it is not installed."""
     row = format_for(path, format, kind)
     if row.write is None:
         raise TargetError(path, f"the format {row.name} can only be read", f"write {_writable(kind)}")
@@ -222,12 +314,6 @@ def _framed(row: Format, spz_frame: SpzFrame) -> Format:
 def _suffixes(*, writable: bool) -> str:
     rows = [row for row in FORMATS.values() if (row.write if writable else row.read) is not None]
     return ", ".join(dict.fromkeys(suffix for row in rows for suffix in row.suffixes))
-
-
-def _read(row: Format, path: Path) -> "Representation":
-    assert row.read is not None
-    row.check_needs(path)
-    return row.read(path)
 
 
 def _writable(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""Telling scene files from datasets, and opening scenes ready to be rendered."""
+"""Opening scenes ready to be rendered."""
 
 from functools import singledispatch
 from pathlib import Path
@@ -7,26 +7,14 @@ import torch
 
 from volkit.choices import Device
 from volkit.devices import chosen_device
-from volkit.io import FORMATS, FormatError, SpzFrame, load, plug_in_formats
+from volkit.io import SpzFrame, load
+from volkit.io.splats.columns import check_bad
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
 
-__all__ = ["capture_size", "is_scene", "open_scene"]
-
-
-def is_scene(path: Path) -> bool:
-    """Whether a path is a scene file; everything else is taken for a dataset. FormatError when it does not exist."""
-    if not path.exists():
-        raise FormatError(path, "no such file or folder", "check the path")
-    if not path.is_file():
-        return False
-    # A damaged scene file is still one by its name: its own reader says best what is wrong with it.
-    named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
-    if named or any(row.sniff(path) for row in FORMATS.values()):
-        return True
-    return any(path.name.lower().endswith(row.suffixes) or row.sniff(path) for row in plug_in_formats())
+__all__ = ["capture_size", "open_scene"]
 
 
 def open_scene(
@@ -50,13 +38,9 @@ def _check(scene: Representation, path: Path, progress: Progress | None) -> None
 
 @_check.register
 def _check_splats(scene: Splats, path: Path, progress: Progress | None) -> None:
-    if not bool(scene.bad.any()):
-        return
-    count = int(scene.bad.sum())
-    if progress is None:
-        raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
-    progress.note(f"{path}: {count} splats that are not finite were dropped")
-    scene.kept(~scene.bad)
+    if bool(scene.bad.any()):
+        check_bad(path, int(scene.bad.sum()), progress)
+        scene.kept(~scene.bad)
 
 
 @singledispatch

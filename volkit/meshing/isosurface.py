@@ -3,12 +3,12 @@
 import torch
 from torch.nn import functional
 
-from volkit.geometry import Cameras, morton_cells
+from volkit.geometry import Cameras
 from volkit.geometry.triangles import Triangles
 from volkit.meshing.lattice import Lattice, lattice_over, pieces, surface_of
 from volkit.rendering.volume import VolumeRenderer
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
-from volkit.representations.occupancy_bits import unpack_bits
+from volkit.representations.occupancy_bits import occupancy_cells, unpack_bits
 from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["extract_isosurface", "opaque_density", "solid_inside"]
@@ -49,7 +49,7 @@ def extract_isosurface(field: Field, level: float, cells: int) -> Triangles:
     """
     from scipy.ndimage import gaussian_filter
 
-    occupied = morton_cells(unpack_bits(field.occupancy).nonzero()[:, 0])
+    occupied = occupancy_cells(field.device)[unpack_bits(field.occupancy)]
     middle = field.domain.local_from_unit((occupied + 0.5) / OCCUPANCY_RESOLUTION)
     lower, upper = (middle.new_tensor(end) for end in (field.bounds().lower, field.bounds().upper))
     middle = middle[((middle >= lower) & (middle <= upper)).all(-1)]

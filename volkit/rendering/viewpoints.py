@@ -6,8 +6,9 @@ from functools import singledispatch
 
 import torch
 
-from volkit.geometry import Cameras, Domain, morton_cells
+from volkit.geometry import Cameras, Domain
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
+from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.representations.representation import Representation
 from volkit.representations.splat_extent import core_sphere, whole_box
 from volkit.representations.splats import Splats
@@ -97,7 +98,7 @@ def _of_splats(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
 
 @occupied_sphere.register
 def _of_cells(field: Field) -> tuple[Float[Tensor, "3"], float]:
-    cells = morton_cells(unpack_bits(field.occupancy).nonzero()[:, 0])
+    cells = occupancy_cells(field.device)[unpack_bits(field.occupancy)]
     whole = torch.tensor([[0.0] * 3, [1.0] * 3], device=cells.device)
     unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else whole
     return _sphere(field, field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)])))
@@ -118,7 +119,7 @@ visible_box.register(Splats, whole_box)
 @visible_box.register
 @torch.no_grad()
 def _box_of_cells(scene: Field) -> Domain:
-    cells = morton_cells(unpack_bits(scene.occupancy).nonzero()[:, 0]).cpu()
+    cells = occupancy_cells(scene.device)[unpack_bits(scene.occupancy)].cpu()
     inner = (0.25, 0.75) if scene.domain.contracted else (0.0, 1.0)  # of the unit cube: where the box is
     cells = cells[(((cells + 0.5) / OCCUPANCY_RESOLUTION - 0.5).abs() < inner[1] - 0.5).all(-1)]
     if not len(cells):

@@ -10,8 +10,8 @@ import torch
 from volkit.data import Photographs, load_photographs
 from volkit.editing import DropFloaters
 from volkit.geometry import Frame, Similarity
-from volkit.io import load
-from volkit.io.opening import capture_size, is_scene
+from volkit.io import is_scene, load
+from volkit.io.opening import capture_size
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import visible_box
 from volkit.representations import Capture, Mesh, Representation, Splats

@@ -110,7 +110,7 @@ def _extents(report: dict[str, Any]) -> str:
 
 def _conversions(results: list[dict[str, Any]]) -> str:
     """One row for each conversion, then a line for each that failed."""
-    from volkit.reports.convert_report import result_row  # torch comes with it
+    from volkit.reports.convert_report import result_row
 
     rows = [result_row(result) for result in results]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -8,7 +8,7 @@ so that the viewer need not know how large a scene is. Splats are a `.ply`, or a
 import base64
 import json
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from volkit.evaluation.evaluate import Evaluator
 from volkit.files.atomic import atomic_write
 from volkit.geometry import UP_AXIS, Cameras, Similarity, sh_count
 from volkit.io import save
-from volkit.io.splats import spz
-from volkit.io.splats.columns import columns_for, splats_of
+from volkit.io.splats import ply, spz
+from volkit.io.splats.columns import columns_for, columns_of_file
+from volkit.io.splats.scene import columns_of_splats
 from volkit.progress import Progress
 from volkit.rendering.orbits import orbit_path
 from volkit.representations import Field, Mesh, Placement, Representation, Splats, SplatsConfig
@@ -251,16 +252,17 @@ def _script(name: str, kind: str, content: bytes) -> bytes:
 def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> tuple[str, bytes]:
     """A scene in the page's frame as a file: its name and bytes."""
     if isinstance(scene, Mesh):
-        name, write = "scene.glb", save
-        scene = scene.view(placement=Placement(page_from_world @ scene.world_from_local, "zup"))  # as the page reads it
+        placed = scene.view(
+            placement=Placement(page_from_world @ scene.world_from_local, "zup")
+        )  # as the page reads it
+        name, write = "scene.glb", partial(save, placed)
     else:
-        compressed: Callable[[Any, Path], None] = partial(spz.write, version=SPZ)
-        name, write = ("scene.spz", compressed) if compact else ("scene.ply", save)
-        columns = columns_for(scene, Path(name), DEGREE, page_from_world)
+        name, writer = ("scene.spz", partial(spz.write, version=SPZ)) if compact else ("scene.ply", ply.write)
+        columns = columns_for(columns_of_splats(scene), Path(name), DEGREE, page_from_world)
         if scene.config.surfels:
             columns["log_scales"][:, 2] = NONE
-        scene = splats_of(columns, mip=scene.config.mip, provenance={})
+        write = partial(writer, columns_of_file(columns, mip=scene.config.mip, provenance={}))
     with TemporaryDirectory() as folder:
         path = Path(folder, name)
-        write(scene, path)
+        write(path)
         return name, path.read_bytes()

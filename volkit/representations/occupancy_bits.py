@@ -1,13 +1,28 @@
 """The bits that say which cells of a field may hold matter: instant-ngp's density grid bitfield."""
 
+from functools import lru_cache
+
 import torch
 
 from volkit.geometry import morton_cells, morton_codes
 from volkit.typing import Bool, Float, Tensor, UInt8
 
-__all__ = ["OCCUPANCY_RESOLUTION", "dilated", "occupied_at", "pack_bits", "unpack_bits"]
+__all__ = ["OCCUPANCY_RESOLUTION", "dilated", "occupancy_cells", "occupied_at", "pack_bits", "unpack_bits"]
 
 OCCUPANCY_RESOLUTION = 128  # instant-ngp's density grid
+
+
+@lru_cache
+def occupancy_cells(device: torch.device) -> UInt8[Tensor, "cell 3"]:
+    """Where each cell of the lattice is, Morton order: kept, as finding it takes longer than all that follows.
+
+    Cells of a lattice 2, 4, ... times as coarse are the first ones.
+    """
+    octants = morton_cells(torch.arange(8, device=device)).to(torch.uint8)
+    cells = torch.zeros(1, 3, dtype=torch.uint8, device=device)
+    while len(cells) < OCCUPANCY_RESOLUTION**3:
+        cells = (2 * cells[:, None] + octants).flatten(0, 1)
+    return cells
 
 
 def pack_bits(occupied: Bool[Tensor, " cell"]) -> UInt8[Tensor, " byte"]:
@@ -32,13 +47,14 @@ def occupied_at(bits: UInt8[Tensor, " byte"], unit: Float[Tensor, "point 3"]) ->
 
 def dilated(occupied: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
     """Cells (Morton order) that are marked or have a marked neighbour, corners included."""
-    cells = morton_cells(torch.arange(len(occupied), device=occupied.device))
+    cells = occupancy_cells(occupied.device).long()
     linear = (cells[:, 0] * OCCUPANCY_RESOLUTION + cells[:, 1]) * OCCUPANCY_RESOLUTION + cells[:, 2]
-    dense = torch.zeros(len(occupied), device=occupied.device)
-    dense[linear] = occupied.float()
-    dense = dense.view(1, 1, *(OCCUPANCY_RESOLUTION,) * 3)
-    for axis in range(3):  # one axis at a time: 9 comparisons a cell instead of 27
-        size, margin = [1, 1, 1], [0, 0, 0]
-        size[axis], margin[axis] = 3, 1
-        dense = torch.nn.functional.max_pool3d(dense, size, 1, margin)
-    return dense.flatten()[linear] > 0
+    dense = torch.zeros_like(occupied)
+    dense[linear] = occupied
+    dense = dense.view((OCCUPANCY_RESOLUTION,) * 3)
+    last = OCCUPANCY_RESOLUTION - 1
+    for axis in range(3):  # one axis at a time: 6 neighbours a cell instead of 26
+        before = dense.clone()
+        dense.narrow(axis, 0, last).logical_or_(before.narrow(axis, 1, last))
+        dense.narrow(axis, 1, last).logical_or_(before.narrow(axis, 0, last))
+    return dense.flatten()[linear]

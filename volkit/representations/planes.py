@@ -35,6 +35,7 @@ class PlanesConfig(RepresentationConfig):
     scales: tuple[int, ...] = (1, 2, 4)
     channels: int = 32
     combine: Literal["product", "sum"] = "product"
+    density_scale: float = 3.0  # per edge of the unit cube: the published 1 per unit, in a box of edge 3
     width: int = 64
     products: Literal["float32", "bfloat16"] = "bfloat16"
     tv: float = 1e-4
@@ -62,7 +63,9 @@ class PlanesConfig(RepresentationConfig):
 
 
 class Planes(Field):
-    """Features of every scale are the product (or sum) of three planes; density `exp(s - 1)`, colour `sigmoid`.
+    """Features of every scale are the product (or sum) of three planes.
+
+    Density is `density_scale / edge exp(s - 1)`, colour a `sigmoid`.
 
     `grids.{scale}.{plane}` [1, C, size_b, size_a], `sigma_net.params` (its last output is the density's logarithm),
     `color_net.params` (inputs: SH of degree 3, then 15 values): names and layout of sarafridov/K-Planes
@@ -79,7 +82,7 @@ class Planes(Field):
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""
-        return _activated(*self._hidden(positions))
+        return self._activated(*self._hidden(positions))
 
     def query(self, points: Points) -> FieldSample:
         """Density and colour."""
@@ -92,7 +95,7 @@ class Planes(Field):
         return self._answer(points, hidden, inside, colour), hidden.roll(1, -1)
 
     def _answer(self, points: Points, hidden: Tensor, inside: Tensor, colour: bool) -> FieldSample:
-        density = _activated(hidden, inside)
+        density = self._activated(hidden, inside)
         if not colour:
             return FieldSample(density, {})
         basis = sh_basis(points.directions, SH_DEGREE)
@@ -101,6 +104,9 @@ class Planes(Field):
         return FieldSample(
             density, {"rgb": torch.sigmoid(fused_mlp(inputs, self.color_net.params, shape, products=products))}
         )
+
+    def _activated(self, hidden: Tensor, inside: Tensor) -> Tensor:
+        return truncated_exp(hidden[:, GEOMETRY] - 1.0) * (inside * (self.config.density_scale / self.domain.unit_edge))
 
     def param_groups(self) -> list[ParamGroup]:
         """Planes and networks."""
@@ -144,10 +150,6 @@ class _Network(nn.Module):
     def __init__(self, params: Tensor) -> None:
         super().__init__()
         self.params = nn.Parameter(params)
-
-
-def _activated(hidden: Tensor, inside: Tensor) -> Tensor:
-    return truncated_exp(hidden[:, GEOMETRY] - 1.0) * inside
 
 
 def _scale(config: PlanesConfig, scale: int, generator: torch.Generator) -> nn.ParameterList:

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from volkit.geometry import Domain, Similarity, quaternion_of, quaternion_product, rotate_sh, rotations_of, sh_count
+from volkit.geometry import Domain, Similarity, rotations_of, sh_count
+from volkit.geometry.gaussians import move_gaussians
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.kinds import RepresentationConfig
 from volkit.representations.representation import Representation
@@ -124,16 +125,8 @@ class Splats(Representation):
 
     def columns_in(self, frame_from_world: Similarity | None = None, rows: slice = slice(None)) -> dict[str, Tensor]:
         """The columns, or some rows, in the world's frame, or another: moved, turned and scaled, harmonics and all."""
-        columns = {name: getattr(self, name).detach()[rows] for name in PARAMETERS}
         place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
-        if place.is_identity:
-            return columns
-        return columns | {
-            "means": place.points(columns["means"]),
-            "quaternions": quaternion_product(quaternion_of(torch.tensor(place.rotation)), columns["quaternions"]),
-            "log_scales": columns["log_scales"] + math.log(place.scale),
-            "sh_rest": rotate_sh(columns["sh_rest"], self.means.new_tensor(place.rotation), constant=False),
-        }
+        return move_gaussians({name: getattr(self, name).detach()[rows] for name in PARAMETERS}, place)
 
     def _sizes(self) -> list[str]:
         flat = ["flat"] if self.config.surfels else []

@@ -29,7 +29,10 @@ __all__ = ["TensorCP", "TensorCPConfig"]
 LINES = (2, 1, 0)  # vecMode
 TERMS = (tuple(Factor((line,)) for line in LINES),)
 SH_DEGREE = 2
-FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: density 0.06 by the published constants
+FOG = {
+    "softplus": 4.0,
+    "relu": 2.5e-3,
+}  # feature of an untrained field: density 0.06 per unit by the published constants
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class TensorCPConfig(RepresentationConfig):
     view_bands: int = 2
     activation: Literal["softplus", "relu"] = "softplus"  # of density; relu takes the features without the shift
     density_shift: float = -10.0
-    distance_scale: float = 25.0
+    density_scale: float = 75.0  # per edge of the unit cube: the published 25 per unit, in a box of edge 3
     l1: float = 1e-5
     lr: float = 0.02
     lr_network: float = 1e-3
@@ -72,7 +75,9 @@ class TensorCPConfig(RepresentationConfig):
 
 
 class TensorCP(Field):
-    """Features `z_r(z) y_r(y) x_r(x)`; density `25 activation(sum of features)`, colour as in `tensor_vm`.
+    """Features `z_r(z) y_r(y) x_r(x)`; density `density_scale / edge activation(sum of features)`.
+
+    Colour is as in `tensor_vm`.
 
     `density_line.i` and `app_line.i` [1, R, size, 1] along z, y, x, `basis_mat.weight`, `renderModule.mlp`: names and
     layout of apchenstu/TensoRF `tensoRF.py`, class TensorCP.
@@ -146,7 +151,7 @@ class TensorCP(Field):
         feature = _read(self.density_line, where, reduce=True)[:, 0]
         if self.config.activation == "softplus":
             feature = functional.softplus(feature + self.config.density_shift)
-        return feature.relu() * (self.config.distance_scale * inside)
+        return feature.relu() * (inside * (self.config.density_scale / self.domain.unit_edge))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
         adopt_shapes(self, state_dict, ("density_line", "app_line"))

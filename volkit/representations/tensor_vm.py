@@ -31,7 +31,10 @@ PLANES = ((0, 1), (0, 2), (1, 2))  # matMode; a plane's last axis is its first c
 LINES = (2, 1, 0)  # vecMode
 TERMS = tuple((Factor(plane), Factor((line,))) for plane, line in zip(PLANES, LINES, strict=True))
 SH_DEGREE = 2
-FOG = {"softplus": 4.0, "relu": 2.5e-3}  # feature of an untrained field: density 0.06 by the published constants
+FOG = {
+    "softplus": 4.0,
+    "relu": 2.5e-3,
+}  # feature of an untrained field: density 0.06 per unit by the published constants
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TensorVMConfig(RepresentationConfig):
     view_bands: int = 2
     activation: Literal["softplus", "relu"] = "softplus"  # of density; relu takes the features without the shift
     density_shift: float = -10.0
-    distance_scale: float = 25.0
+    density_scale: float = 75.0  # per edge of the unit cube: the published 25 per unit, in a box of edge 3
     l1: float = 8e-5
     tv: float = 0.0
     lr: float = 0.02
@@ -74,7 +77,7 @@ class TensorVMConfig(RepresentationConfig):
 
 
 class TensorVM(Field):
-    """Features `sum_i plane_i(x_a, x_b) line_i(x_c)`; density `25 activation(sum of features)`.
+    """Features `sum_i plane_i(x_a, x_b) line_i(x_c)`; density `density_scale / edge activation(sum of features)`.
 
     Colour is SH of degree 2 or a network over `basis_mat` of the appearance features. `density_plane.i`
     [1, R, size_b, size_a], `density_line.i` [1, R, size_c, 1], `app_plane.i`, `app_line.i`, `basis_mat.weight`,
@@ -175,7 +178,7 @@ class TensorVM(Field):
         feature = self._read("density", where, reduce=True)[:, 0]
         if self.config.activation == "softplus":
             feature = functional.softplus(feature + self.config.density_shift)
-        return feature.relu() * (self.config.distance_scale * inside)
+        return feature.relu() * (inside * (self.config.density_scale / self.domain.unit_edge))
 
     def _read(self, name: Literal["density", "app"], where: Tensor, *, reduce: bool = False) -> Tensor:
         factors = self.factors(name)

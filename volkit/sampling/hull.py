@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from volkit.geometry import Cameras, morton_cells
+from volkit.geometry import Cameras
 from volkit.representations.field import Field
-from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, occupancy_cells
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["visible_cells"]
@@ -47,7 +47,8 @@ def visible_cells(
 
 def _centres(field: Field, codes: Int[Tensor, " cell"], resolution: int) -> Float[Tensor, "cell 3"]:
     """World positions of the cells' centres."""
-    return field.world_from_local.points(field.domain.local_from_unit((morton_cells(codes) + 0.5) / resolution))
+    unit = (occupancy_cells(codes.device)[codes] + 0.5) / resolution
+    return field.world_from_local.points(field.domain.local_from_unit(unit))
 
 
 def _inside(pixels: Tensor, depth: Tensor, size: Tensor, near: float) -> Bool[Tensor, " cell"]:
@@ -84,7 +85,7 @@ def _unclear(
 
 def _grown(marked: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
     """Marked coarse cells and their neighbours, Morton order."""
-    cells = morton_cells(torch.arange(COARSE_RESOLUTION**3, device=marked.device))
+    cells = occupancy_cells(marked.device)[: COARSE_RESOLUTION**3].long()
     dense = torch.zeros(1, 1, COARSE_RESOLUTION, COARSE_RESOLUTION, COARSE_RESOLUTION, device=marked.device)
     dense[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = marked.float()
     grown = functional.max_pool3d(dense, 3, 1, 1)[0, 0] > 0

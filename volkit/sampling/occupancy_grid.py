@@ -6,10 +6,16 @@ from typing import Any
 
 import torch
 
-from volkit.geometry import morton_cells
 from volkit.ops.march import Stride
 from volkit.representations.field import Field
-from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupied_at, pack_bits, unpack_bits
+from volkit.representations.occupancy_bits import (
+    OCCUPANCY_RESOLUTION,
+    dilated,
+    occupancy_cells,
+    occupied_at,
+    pack_bits,
+    unpack_bits,
+)
 from volkit.representations.representation import Representation
 from volkit.sampling.hull import visible_cells
 from volkit.sampling.occupancy import stride_for
@@ -119,7 +125,7 @@ def copy_occupancy(source: Field, target: Field) -> None:
     if source.domain == target.domain:
         target.occupancy.copy_(source.occupancy)
         return
-    cells = morton_cells(torch.arange(CELLS, device=target.device))
+    cells = occupancy_cells(target.device)
     marked = torch.zeros(CELLS, dtype=torch.bool, device=target.device)
     for corner in range(8):
         shift = torch.tensor([corner & 1, corner >> 1 & 1, corner >> 2 & 1], device=target.device) * 0.5 + 0.25
@@ -134,7 +140,7 @@ def _thickness(field: Field, cells: Tensor, stride: Stride, generator: torch.Gen
     parts = [torch.zeros(0, device=cells.device)]
     for some in cells.split(CHUNK):
         shift = torch.rand(len(some), 3, generator=generator, device=cells.device)
-        local = field.domain.local_from_unit((morton_cells(some) + shift) / OCCUPANCY_RESOLUTION)
+        local = field.domain.local_from_unit((occupancy_cells(some.device)[some] + shift) / OCCUPANCY_RESOLUTION)
         step: float | Tensor = stride.step
         if stride.cone > 0:
             # Steps grow with the distance from the camera, which is about the distance from the middle.

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional
 
-from volkit.geometry import Domain, Points, morton_cells, sh_basis, sh_count
+from volkit.geometry import Domain, Points, sh_basis, sh_count
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
+from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.typing import Bool, Float, Int, Tensor
 
 __all__ = ["Axes", "dense_occupancy", "footprint_answers", "node_units", "nodes_near_matter", "sh_of"]
@@ -25,7 +26,7 @@ def dense_occupancy(field: Field) -> Bool[Tensor, "x y z"]:
     """A field's occupancy bits as a lattice."""
     shifts = torch.arange(8, device=field.device, dtype=torch.uint8)
     bits = ((field.occupancy[:, None] >> shifts) & 1).bool().flatten()
-    x, y, z = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3, device=field.device)).unbind(-1)
+    x, y, z = occupancy_cells(field.device).long().unbind(-1)
     dense = torch.zeros((OCCUPANCY_RESOLUTION,) * 3, dtype=torch.bool, device=field.device)
     dense[x, y, z] = bits
     return dense

@@ -111,7 +111,8 @@ def _density_block(student: TensorVM | TensorCP, matter: LatticeMatter, window: 
     solid above one. A node in space that was never near matter counts as empty.
     """
     config = student.config
-    feature = lambda density: _softplus_inverse(density / config.distance_scale) - config.density_shift  # noqa: E731
+    scale = config.density_scale / student.domain.unit_edge
+    feature = lambda density: _softplus_inverse(density / scale) - config.density_shift  # noqa: E731
     edge = (-torch.log1p(-matter.alpha) / matter.density.clamp_min(1e-9)).clamp_min(1e-9)
     clear = float(feature(torch.tensor(CLEAR / student.domain.diagonal)))
     known = feature(matter.density.clamp_min(1e-9))
@@ -119,7 +120,7 @@ def _density_block(student: TensorVM | TensorCP, matter: LatticeMatter, window: 
     enough = feature(-torch.log(torch.tensor(1.0 - OPAQUE_ALPHA)) / edge)
     low = torch.where(opaque, enough, torch.where(matter.solid, known, -torch.inf))
     high = torch.where(opaque, torch.inf, torch.where(matter.solid, known, clear))
-    slope = edge * (1.0 - matter.alpha) * config.distance_scale * torch.sigmoid(known + config.density_shift)
+    slope = edge * (1.0 - matter.alpha) * scale * torch.sigmoid(known + config.density_shift)
     steepness = slope.square() / slope.square().amax().clamp_min(1e-12) if len(slope) else slope
     weight = torch.where(opaque, 1.0, steepness.clamp(FAINT_WEIGHT, 1.0))
     weight = torch.where(matter.shown, weight, torch.where(matter.solid, BURIED_WEIGHT, EMPTY_WEIGHT))

@@ -17,10 +17,10 @@ from volkit.distillation.pvd.method import PvdRung, PvdSettings
 from volkit.distillation.rungs.plan import Ladder
 from volkit.distillation.student import FieldStudent, FieldTrainee, Schedule, Stage
 from volkit.distillation.students import copy_if_alike
-from volkit.geometry import morton_cells
 from volkit.ops.param_group import ParamGroup
-from volkit.representations import Mlp, Representation, TensorCP, TensorCPConfig, TensorVM, TensorVMConfig, Voxels
+from volkit.representations import Mlp, Representation, TensorCP, TensorVM, Voxels
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
+from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.sampling.occupancy import OccupancySampler
 from volkit.training.loop import StepInfo, cosine
 from volkit.typing import Tensor
@@ -122,16 +122,17 @@ def _set_mlp(student: Mlp, half: float) -> None:
 
 @_set_density.register
 def _set_vm(student: TensorVM, half: float) -> None:
-    _set_factors(student.factors("density")[:2], student.config, half)
+    _set_factors(student.factors("density")[:2], student, half)
 
 
 @_set_density.register
 def _set_cp(student: TensorCP, half: float) -> None:
-    _set_factors(list(student.density_line), student.config, half)
+    _set_factors(list(student.density_line), student, half)
 
 
-def _set_factors(parts: Sequence[Tensor], config: TensorVMConfig | TensorCPConfig, half: float) -> None:
-    feature = math.log(math.expm1(1.0 / (half * config.distance_scale))) - config.density_shift
+def _set_factors(parts: Sequence[Tensor], student: TensorVM | TensorCP, half: float) -> None:
+    scale = student.config.density_scale / student.domain.unit_edge
+    feature = math.log(math.expm1(1.0 / (half * scale))) - student.config.density_shift
     magnitude = abs(feature) ** (1.0 / len(parts))
     for index, part in enumerate(parts):
         part[:, 0] = math.copysign(magnitude, feature) if index == 0 else magnitude
@@ -148,7 +149,7 @@ def _grow(student: Field) -> None:
 def _grow_voxels(student: Voxels) -> None:
     student.upsample(min(128, student.config.resolution))
     device = student.occupancy.device
-    cells = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3, device=device))
+    cells = occupancy_cells(device).long()
     bits = (student.occupancy[:, None] >> torch.arange(8, dtype=torch.uint8, device=device)) & 1
     occupied = torch.zeros(1, 1, *(OCCUPANCY_RESOLUTION,) * 3, device=device)
     occupied[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = bits.flatten().float()

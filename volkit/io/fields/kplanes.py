@@ -60,11 +60,13 @@ def _field(state: Mapping[str, Tensor]) -> Planes:
     channels, resolution = first.shape[1], max(max(plane.shape[2:]) for plane in scales[0])
     features = channels * len(scales)
     width = len(state["sigma_net.params"]) // (-(-features // 16) * 16 + GEOMETRY_PADDED)
+    domain = _domain(state)
     config = PlanesConfig(
         resolution=resolution,
         scales=tuple(max(1, round(max(planes[0].shape[2:]) / resolution)) for planes in scales),
         channels=channels,
         width=width,
+        density_scale=domain.unit_edge,
         products="float32",
     )
     if len(state["sigma_net.params"]) != config.sigma_shape.parameters:
@@ -72,7 +74,7 @@ def _field(state: Mapping[str, Tensor]) -> Planes:
             f"its density network has {len(state['sigma_net.params'])} parameters, not the "
             f"{config.sigma_shape.parameters} of one that reads all scales side by side"
         )
-    field = Planes(config, _domain(state), torch.Generator())
+    field = Planes(config, domain, torch.Generator())
     planes = {f"grids.{i}.{j}": plane for i, scale in enumerate(scales) for j, plane in enumerate(scale)}
     networks = {name: state[name] for name in ("sigma_net.params", "color_net.params")}
     field.load_state_dict({**planes, **networks, "occupancy": field.occupancy})

@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from volkit.geometry import Domain, morton_cells
-from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits, unpack_bits
+from volkit.geometry import Domain
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, occupancy_cells, pack_bits, unpack_bits
 from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["mask_of", "occupancy_of"]
@@ -49,7 +49,7 @@ def mask_of(
 @lru_cache
 def _morton_order() -> Int[Tensor, " cell"]:
     """Index into a flat [x, y, z] grid of every cell in Morton order."""
-    x, y, z = morton_cells(torch.arange(OCCUPANCY_RESOLUTION**3)).unbind(-1)
+    x, y, z = occupancy_cells(torch.device("cpu")).long().unbind(-1)
     return (x * OCCUPANCY_RESOLUTION + y) * OCCUPANCY_RESOLUTION + z
 
 

@@ -22,6 +22,7 @@ HEADER_KEY = "volkit"
 SCHEMA = 1
 CAPTURE = "capture/"  # names of camera tensors; no parameter name holds a slash
 CAMERA_TENSORS = ("world_from_camera", "intrinsics", "size", "coefficients", "time")
+PER_UNIT = {"tensor_vm": 25.0, "tensor_cp": 25.0, "planes": 1.0}  # what older files multiply densities by
 SAFETENSORS_START = b'{"'  # of the header, which follows its length in 8 bytes
 MOST_NEW_VALUES = 1 << 28  # what a config may build beyond what its file holds (1 GB of float32)
 MAX_SCENES = 1 << 10  # that one point may be asked of
@@ -166,8 +167,8 @@ def _by_scene(tensors: dict[str, Tensor], parts: int) -> list[dict[str, Tensor]]
 
 
 def _scene(row: dict[str, Any], kind: Any, tensors: dict[str, Tensor], before: list[Representation]) -> Representation:
-    config = dataclass_from_json(kind, row.get("config"))
     domain = dataclass_from_json(Domain, row.get("domain"))
+    config = dataclass_from_json(kind, _per_edge(kind, row.get("config"), domain))
     place = dataclass_from_json(Similarity, row.get("world_from_local"))
     capture = _capture(row.get("capture"), tensors)
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(CAPTURE)}
@@ -182,6 +183,16 @@ def _scene(row: dict[str, Any], kind: Any, tensors: dict[str, Tensor], before: l
         capture=capture,
         provenance=provenance if isinstance(provenance, dict) else {},
     )
+
+
+def _per_edge(kind: Any, config: Any, domain: Domain) -> Any:
+    """A config in today's words: older files have densities of these kinds per local unit, planes without a word."""
+    if not isinstance(config, dict) or "density_scale" in config or kind.kind not in PER_UNIT:
+        return config
+    per_unit = float(config.get("distance_scale", PER_UNIT[kind.kind]))
+    return {name: value for name, value in config.items() if name != "distance_scale"} | {
+        "density_scale": per_unit * domain.unit_edge
+    }
 
 
 def _wrapped(config: WrapperConfig, parts: tuple[Representation, ...], own: dict[str, Tensor]) -> Representation:

@@ -83,8 +83,9 @@ def _field(stored: Any) -> TensorVM | TensorCP:
     if box.shape != (2, 3) or not bool(torch.isfinite(box).all()):
         raise ValueError("its 'aabb' is no box")
     lower, upper = (tuple(row) for row in box.tolist())
-    config = _config(arguments, state)
-    field = config.build(Domain(lower, upper), torch.Generator())
+    domain = Domain(lower, upper)
+    config = _config(arguments, state, domain)
+    field = config.build(domain, torch.Generator())
     field.load_state_dict({**state, "occupancy": field.occupancy})
     _check_sizes(field)
     if "alphaMask.mask" in stored:
@@ -97,7 +98,9 @@ def _field(stored: Any) -> TensorVM | TensorCP:
     return field.view(provenance={"source": "TensoRF", "near_far": near_far})
 
 
-def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> TensorVMConfig | TensorCPConfig:
+def _config(
+    arguments: Mapping[str, Any], state: Mapping[str, Tensor], domain: Domain
+) -> TensorVMConfig | TensorCPConfig:
     """Sizes by the tensors' shapes, activations by what the file says."""
     shading = str(arguments.get("shadingMode"))
     if shading not in ("SH", "MLP_Fea", "MLP"):
@@ -122,7 +125,7 @@ def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> Tensor
         shading="SH" if shading == "SH" else "MLP_Fea",
         activation=activation,
         density_shift=_real(arguments["density_shift"]),
-        distance_scale=_real(arguments["distance_scale"]),
+        density_scale=_real(arguments["distance_scale"]) * domain.unit_edge,
         **network,
     )
 
@@ -189,7 +192,7 @@ def _arguments(field: TensorVM | TensorCP) -> dict[str, Any]:
         "app_dim": config.appearance_dim,
         "density_shift": config.density_shift,
         "alphaMask_thres": 1e-4,
-        "distance_scale": config.distance_scale,
+        "distance_scale": config.density_scale / field.domain.unit_edge,
         "rayMarch_weight_thres": 1e-4,
         "fea2denseAct": config.activation,
         "near_far": [max(near, NEAR_HALF_EDGES * half), FAR_HALF_EDGES * half],

@@ -14,9 +14,12 @@ Colliders are convex meshes without material:
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from volkit.choices import Engine
-from volkit.io.meshes.asset import Style
+
+if TYPE_CHECKING:  # readers, too, ask what names mean, and need no torch for it
+    from volkit.io.meshes.asset import Style
 
 __all__ = ["collider_name", "colliders_in_scene", "level_names", "makes_levels", "unreadable", "unseen"]
 
@@ -50,7 +53,7 @@ def makes_levels(engine: Engine) -> bool:
     return engine == "godot"
 
 
-def unreadable(style: Style) -> list[str]:
+def unreadable(style: "Style") -> list[str]:
     """What of a style its engine cannot read."""
     return [option for option in CANNOT.get(style.engine, ()) if getattr(style, option)]
 

@@ -10,10 +10,16 @@ from urllib.parse import unquote
 
 from volkit.files.errors import FormatError, read_start
 
-__all__ = ["packed", "payload", "tree_head", "unpacked"]
+__all__ = ["packed", "payload", "sniff_gltf", "tree_head", "unpacked"]
 
 HEAD = 1 << 20
 MAGIC, JSON, BINARY = 0x46546C67, 0x4E4F534A, 0x004E4942
+
+
+def sniff_gltf(path: Path) -> bool:
+    """Whether the file is glTF, and not of splats."""
+    head = tree_head(path)
+    return bool(head) and b'"KHR_gaussian_splatting"' not in head
 
 
 def packed(tree: dict[str, Any], blob: bytes) -> bytes:

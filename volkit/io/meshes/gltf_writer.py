@@ -9,17 +9,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from volkit.extras import advice
 from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
+from volkit.geometry import Similarity
+from volkit.geometry.triangles import corner_tangents
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
-from volkit.io.meshes.gltf_builder import GltfBuilder, QuantisationGrid, mesh_rows
+from volkit.io.meshes.gltf_builder import GltfBuilder, MeshRows, QuantisationGrid
 from volkit.io.meshes.gltf_container import packed
 from volkit.io.meshes.pictures import PictureFile, picture_files, see_through
 from volkit.representations.mesh import Mesh
+from volkit.typing import Float, Tensor
 
 __all__ = ["check_gltf", "write_gltf"]
 
@@ -92,7 +96,7 @@ def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: 
     levels = asset.levels[:1] if makes_levels(style.engine) else asset.levels
     lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
     bumpy = asset.normal_map is not None
-    parts = [mesh_rows(mesh, place, uv, bumpy) for mesh, uv in zip(levels, lightmaps, strict=True)]
+    parts = [_mesh_rows(mesh, place, uv, bumpy) for mesh, uv in zip(levels, lightmaps, strict=True)]
     lattice = QuantisationGrid.over(parts) if style.quantize else None
     names, nodes = level_names(stem, len(parts)), []
     for name, rows in zip(names, parts, strict=True):
@@ -105,7 +109,7 @@ def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: 
         finest |= {"extensions": {"MSFT_lod": {"ids": nodes[1:]}}, "extras": {"MSFT_screencoverage": _coverage(asset)}}
     solids = []
     for number, solid in enumerate(asset.colliders):
-        rows = mesh_rows(Mesh.of(solid.vertices, solid.faces), place)
+        rows = _mesh_rows(Mesh.of(solid.vertices, solid.faces), place)
         name = collider_name(style.engine, stem, names[0], number)
         mesh = built.add("meshes", {"name": name, "primitives": [built.solid(rows)]})
         solids.append(built.add("nodes", {"name": name, "mesh": mesh}))
@@ -119,3 +123,33 @@ def _coverage(asset: Asset) -> list[float]:
     """Shares of the screen down to which each level is shown: as many triangles a pixel as the finest has on all."""
     counts = torch.tensor([float(mesh.config.faces) for mesh in asset.levels])
     return [round(share, 4) for share in (counts[1:] / counts[0]).tolist()] + [0.0]
+
+
+def _mesh_rows(
+    mesh: Mesh,
+    file_from_local: Similarity,
+    lightmap_uv: Float[Tensor, "face 3 2"] | None = None,
+    tangents: bool = False,
+) -> MeshRows:
+    """Split vertices where their corners differ in uv or tangent; vertices that no face names are left out."""
+    textured, count = mesh.config.texture[0] > 0, 3 * len(mesh.faces)
+    layers = {"uv": mesh.corner_uv} if textured else {}
+    layers |= {"lightmap_uv": lightmap_uv} if lightmap_uv is not None else {}
+    layers |= {"tangents": corner_tangents(mesh.triangles, mesh.corner_uv)} if tangents else {}
+    flat = {name: layer.reshape(count, -1) for name, layer in layers.items()}
+    corners = torch.cat([mesh.faces.view(count, 1).double(), *flat.values()], 1).numpy()
+    _, first, faces = np.unique(corners, axis=0, return_index=True, return_inverse=True)
+    rows = mesh.faces.view(count).long()[first]
+    along = {name: layer[first].float().numpy() for name, layer in flat.items()}
+    if tangents:
+        turned = file_from_local.vectors(torch.from_numpy(along["tangents"][:, :3]))
+        along["tangents"] = np.concatenate([turned.numpy(), along["tangents"][:, 3:]], 1)
+    return MeshRows(
+        file_from_local.points(mesh.vertices.double())[rows].float().numpy(),
+        file_from_local.vectors(mesh.triangles.normals.double())[rows].float().numpy(),
+        faces.reshape(-1, 3),
+        uv=along.get("uv"),
+        lightmap_uv=along.get("lightmap_uv"),
+        colours=None if textured else mesh.colours[rows].numpy(),
+        tangents=along.get("tangents"),
+    )

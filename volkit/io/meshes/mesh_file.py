@@ -18,6 +18,8 @@ from volkit.io.meshes.gltf_container import tree_head
 from volkit.io.meshes.gltf_reader import gltf_parts
 from volkit.io.meshes.usd_reader import opened, usd_frame, usd_parts, usd_record
 from volkit.io.meshes.writer import write_mesh
+from volkit.io.splats.columns import SplatColumns
+from volkit.io.splats.scene import columns_of_splats
 from volkit.io.splats.usd import place_splats, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Placement
@@ -25,19 +27,13 @@ from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
 __all__ = [
-    "read_gltf", "read_obj", "read_ply", "read_stl", "read_usd", "sniff_gltf", "sniff_obj", "sniff_ply", "sniff_stl",
+    "read_gltf", "read_obj", "read_ply", "read_stl", "read_usd", "sniff_obj", "sniff_ply", "sniff_stl",
     "sniff_usd", "write_mesh", "write_usd",
 ]  # fmt: skip
 
 MAX_FILE_BYTES = 1 << 31  # bytes
 HEAD = 1 << 16  # bytes that tell what a file is
 AGAIN = "export it again"
-
-
-def sniff_gltf(path: Path) -> bool:
-    """Whether the file is glTF, and not of splats."""
-    head = tree_head(path)
-    return bool(head) and b'"KHR_gaussian_splatting"' not in head
 
 
 def sniff_obj(path: Path) -> bool:
@@ -88,17 +84,17 @@ def read_stl(path: Path) -> Mesh:
     return _read(path, "stl", _by_trimesh("stl"), Similarity())
 
 
-def read_usd(path: Path) -> Mesh | Splats:
+def read_usd(path: Path) -> Mesh | SplatColumns:
     """Splats, or else a mesh, in the stage's frame, which says what is up and how long its unit is."""
     with format_errors(path, "usd", AGAIN):
         found = _on_stage(path)
-    if isinstance(found, Splats):
+    if isinstance(found, SplatColumns):
         return found
     parts, world_from_stage, told = found
     return _read(path, "usd", lambda _: parts, world_from_stage, told)
 
 
-def _on_stage(path: Path) -> Splats | tuple[list[Any], Similarity, dict[str, Any]]:
+def _on_stage(path: Path) -> SplatColumns | tuple[list[Any], Similarity, dict[str, Any]]:
     with opened(path) as stage:
         splats = place_splats(stage)
         if splats is not None:
@@ -111,7 +107,7 @@ def write_usd(scene: Mesh | Splats, path: Path) -> None:
     """Splats, or a mesh as it is."""
     if isinstance(scene, Mesh):
         return write_mesh(scene, path)
-    write_splats(scene, path)
+    write_splats(columns_of_splats(scene), path)
 
 
 def _check_pictures(path: Path) -> None:

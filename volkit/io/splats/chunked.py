@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-import torch
 
-from volkit.typing import Tensor
+from volkit.threads import thread_count
 
 __all__ = ["in_blocks", "read_columns_chunked"]
 
@@ -20,7 +19,10 @@ Made = TypeVar("Made")
 
 def in_blocks(count: int, make: Callable[[slice], Made]) -> Iterator[Made]:
     """What is made of each block of so many rows, in order."""
-    threads = torch.get_num_threads()
+    if count <= BLOCK:
+        yield make(slice(0, count))
+        return
+    threads = thread_count()
     waiting = deque()
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, count, BLOCK):
@@ -31,7 +33,7 @@ def in_blocks(count: int, make: Callable[[slice], Made]) -> Iterator[Made]:
             yield waiting.popleft().result()
 
 
-def read_columns_chunked(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+def read_columns_chunked(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Columns of all rows, of what is made of a block of them."""
     few = make(slice(0, min(count, 1)))
     whole = {name: np.empty((count, *part.shape[1:]), part.dtype) for name, part in few.items()}
@@ -41,4 +43,4 @@ def read_columns_chunked(count: int, make: Callable[[slice], Mapping[str, np.nda
             whole[name][rows] = part
 
     deque(in_blocks(count, fill), maxlen=0)
-    return {name: torch.from_numpy(values) for name, values in whole.items()}
+    return whole

@@ -9,14 +9,13 @@ Source: playcanvas/splat-transform `decompress-ply.ts` and `compressed-chunk.ts`
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, head_of, matrix, read_elements
 from volkit.files.provenance import comments_of, provenance_in, provenance_of
 from volkit.io.splats.chunked import read_columns_chunked
-from volkit.io.splats.columns import columns_for, morton_order, splats_of
+from volkit.io.splats.columns import SplatColumns, columns_for, columns_of_file, morton_order, opacities_of
 from volkit.io.splats.quantised import (
     by_blocks,
     coded,
@@ -26,8 +25,7 @@ from volkit.io.splats.quantised import (
     logits_of_bytes,
     smallest_three,
 )
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.typing import Int
 from volkit.version import __version__
 
 __all__ = ["read", "sniff", "write"]
@@ -56,14 +54,13 @@ def sniff(path: Path) -> bool:
     return b"element chunk " in head and all(word.encode() in head for word in WORDS)
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """Splats as they are packed; FormatError for damaged files and those that lie about their size."""
     elements, comments = read_elements(path)
     bounds, words, harmonics = _checked(path, elements)
     columns = read_columns_chunked(len(words), lambda rows: _unpacked(bounds, words, harmonics, rows))
-    return splats_of(
-        columns, provenance=provenance_in(comments) | {"format": "compressed_ply", "comments": list(comments)}
-    )
+    told = provenance_in(comments) | {"format": "compressed_ply", "comments": list(comments)}
+    return columns_of_file(columns, provenance=told)
 
 
 def _unpacked(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: slice) -> dict[str, np.ndarray]:
@@ -74,15 +71,13 @@ def _unpacked(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows
     chunks = bounds[rows.start // CHUNK : -(-rows.stop // CHUNK)].reshape(-1, 3, 2, 3)
     means, log_scales, rgb = (_within(share, chunks[:, k]) for k, share in enumerate(shares))
     three = np.stack([rotation >> 20 & 1023, rotation >> 10 & 1023, rotation & 1023], -1).astype(np.float32)
-    quaternions = from_smallest_three(
-        torch.from_numpy((rotation >> 30).astype(np.int64)), torch.from_numpy(three).mul_(2 / 1023).sub_(1)
-    )
+    quaternions = from_smallest_three((rotation >> 30).astype(np.int64), three * np.float32(2 / 1023) - 1)
     return {
         "means": means,
-        "quaternions": quaternions.numpy(),
+        "quaternions": quaternions,
         "log_scales": log_scales,
-        "logits": logits_of_bytes((colour & 255).astype(np.uint8)).numpy(),
-        "sh_dc": constant_of_colour(torch.from_numpy(rgb))[:, None].numpy(),
+        "logits": logits_of_bytes((colour & 255).astype(np.uint8)),
+        "sh_dc": constant_of_colour(rgb)[:, None],
         "sh_rest": HARMONICS.take(harmonics[rows].take(order, 1), mode="clip").reshape(len(position), -1, 3),
     }
 
@@ -125,49 +120,49 @@ def _split(words: np.ndarray) -> np.ndarray:
     return np.stack([part.astype(np.float32) / most for part, most in zip(parts, (2047, 1023, 2047), strict=True)], -1)
 
 
-def write(representation: Splats, path: Path) -> None:
-    """Pack splats in Morton order, in the world frame."""
-    columns = columns_for(representation, path, 3)
+def write(splats: SplatColumns, path: Path) -> Int[np.ndarray, " splat"]:
+    """Pack splats in Morton order, which is answered, in the world frame."""
+    columns = columns_for(splats, path, 3)
     order = morton_order(columns["means"])
-    harmonics = by_blocks(columns.pop("sh_rest"), lambda rest: _coded(rest).transpose(1, 2))
-    columns = {name: column.index_select(0, order) for name, column in columns.items()}
+    harmonics = by_blocks(columns.pop("sh_rest"), lambda rest: _coded(rest).transpose(0, 2, 1))
+    columns = {name: column.take(order, 0) for name, column in columns.items()}
     whole = (
         columns["means"],
-        columns["log_scales"].clamp(MIN_LOG_SCALE, MAX_LOG_SCALE),
+        columns["log_scales"].clip(MIN_LOG_SCALE, MAX_LOG_SCALE),
         colour_of_constant(columns["sh_dc"][:, 0]),
     )
     ends, shares = zip(*map(_bounded, whole), strict=True)
     largest, three = smallest_three(columns["quaternions"])
     words = np.empty((len(order), 4), "<u4")
     words[:, 0], words[:, 2] = _joined(shares[0]), _joined(shares[1])
-    turns = coded(three * 0.5 + 0.5, 1023).int().numpy().astype(np.uint32)
-    words[:, 1] = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
-    light = torch.cat([shares[2], torch.sigmoid(columns["logits"])[:, None]], 1)
-    words[:, 3] = coded(light, 255).to(torch.uint8).numpy().view(">u4")[:, 0]
+    turns = coded(three * 0.5 + 0.5, 1023).astype(np.uint32)
+    words[:, 1] = largest.astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
+    light = np.concatenate([shares[2], opacities_of(columns["logits"])[:, None]], 1)
+    words[:, 3] = coded(light, 255).astype(np.uint8).view(">u4")[:, 0]
     with atomic_write(path) as place, place.open("wb") as file:
-        file.write(_header(len(order), harmonics.shape[1], comments_of(provenance_of(representation))))
-        for part in (torch.cat(ends, 1).numpy().astype("<f4"), words, harmonics[order]):
+        file.write(_header(len(order), harmonics.shape[1], comments_of(provenance_of(splats))))
+        for part in (np.concatenate(ends, 1).astype("<f4"), words, harmonics.take(order, 0)):
             file.write(part.data if part.size else b"")
+    return order
 
 
-def _coded(values: Tensor) -> Tensor:
+def _coded(values: np.ndarray) -> np.ndarray:
     """Steps of 256 over [-4, 4]."""
-    return values.mul(128 / HARMONIC_RANGE).add_(128).clamp_(0, 255)
+    return (values * (128 / HARMONIC_RANGE) + 128).clip(0, 255)
 
 
-def _bounded(values: Tensor) -> tuple[Tensor, Tensor]:
+def _bounded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest of each chunk [chunk, 6], and all values as shares of what lies between."""
     count = len(values)
-    filled = torch.cat([values, values[-1:].expand(-count % CHUNK, 3)]).view(-1, CHUNK, 3)
-    low, high = filled.amin(1, keepdim=True), filled.amax(1, keepdim=True)
+    filled = np.concatenate([values, values[-1:].repeat(-count % CHUNK, 0)]).reshape(-1, CHUNK, 3)
+    low, high = filled.min(1, keepdims=True), filled.max(1, keepdims=True)
     # A chunk that is flat along an axis has no shares: 0.
-    shares = (filled - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.cat([low[:, 0], high[:, 0]], 1), shares.view(-1, 3)[:count]
+    shares = (filled - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    return np.concatenate([low[:, 0], high[:, 0]], 1), shares.reshape(-1, 3)[:count]
 
 
-def _joined(shares: Tensor) -> np.ndarray:
-    parts = (shares * torch.tensor([2047.0, 1023.0, 2047.0])).round_()
-    whole = parts.int().numpy().astype(np.uint32)
+def _joined(shares: np.ndarray) -> np.ndarray:
+    whole = np.rint(shares * np.array([2047, 1023, 2047], np.float32)).astype(np.uint32)
     return whole[:, 0] << 21 | whole[:, 1] << 11 | whole[:, 2]
 
 

@@ -3,28 +3,28 @@
 from itertools import chain
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from volkit.files.atomic import atomic_write
-from volkit.representations.splats import Splats
+from volkit.io.splats.columns import SplatColumns
 
 __all__ = ["write"]
 
 ROWS = 1 << 12  # that become text at a time
 
 
-def write(representation: Splats, path: Path) -> None:
+def write(splats: SplatColumns, path: Path) -> None:
     """A row a splat, in the world frame; further columns are left out."""
-    columns = representation.columns_in()
+    columns = splats.columns_in()
     parts = {
         "xyz": columns["means"],
         "f_dc": columns["sh_dc"][:, 0],
-        "f_rest": columns["sh_rest"].transpose(1, 2).flatten(1),
+        "f_rest": columns["sh_rest"].transpose(0, 2, 1).reshape(len(splats), 3 * splats.sh_rest.shape[1]),
         "opacity": columns["logits"][:, None],
         "scale": columns["log_scales"],
         "rot": columns["quaternions"],
     }
-    table = torch.cat(list(parts.values()), 1).cpu()
+    table = np.concatenate(list(parts.values()), 1)
     names = chain.from_iterable(
         ("x", "y", "z") if name == "xyz" else (name,) if name == "opacity" else (f"{name}_{k}" for k in range(width))
         for name, width in ((name, part.shape[1]) for name, part in parts.items())
@@ -32,5 +32,6 @@ def write(representation: Splats, path: Path) -> None:
     line = ",".join(["%.9g"] * table.shape[1]) + "\n"  # nine digits name every float32
     with atomic_write(path) as place, place.open("w", encoding="ascii", newline="\n") as file:
         file.write(",".join(names) + "\n")
-        for rows in table.split(ROWS):
-            file.write(line * len(rows) % tuple(rows.flatten().tolist()))
+        for start in range(0, len(table), ROWS):
+            rows = table[start : start + ROWS]
+            file.write(line * len(rows) % tuple(rows.ravel().tolist()))

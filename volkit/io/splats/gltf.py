@@ -12,20 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.provenance import provenance_of
-from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_linear_from_srgb
+from volkit.geometry.frames import Similarity, turn
 from volkit.io.meshes.gltf_builder import GltfBuilder
 from volkit.io.meshes.gltf_container import packed, tree_head, unpacked
 from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader
-from volkit.io.splats.columns import check_count, columns_for, log_of_scales, logits_of, splats_in
+from volkit.io.splats.columns import (
+    SplatColumns,
+    check_count,
+    columns_for,
+    columns_of_parts,
+    log_of_scales,
+    logits_of,
+    opacities_of,
+    scales_of,
+    unit_quaternions,
+)
 from volkit.io.splats.quantised import colour_of_constant
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
 
 __all__ = ["NAME", "read", "sniff", "write"]
 
@@ -40,7 +47,7 @@ def sniff(path: Path) -> bool:
     return f'"{NAME}"'.encode() in tree_head(path)
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """All splats of the scene; of one primitive in its own frame, of several in the file's."""
     with format_errors(path, "gltf", "export it again"):
         tree, buffers = unpacked(path)
@@ -48,10 +55,10 @@ def read(path: Path) -> Splats:
         if not found:
             raise FormatError(path, "shows no splats", "export it again")
         told = dict(extras) if isinstance(extras, dict) else {}
-        return splats_in(found, turn("zup", "yup"), told | {"format": "splat_gltf"})
+        return columns_of_parts(found, turn("zup", "yup"), told | {"format": "splat_gltf"})
 
 
-def _placed(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tuple[dict[str, Tensor], Similarity]]:
+def _placed(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tuple[dict[str, np.ndarray], Similarity]]:
     reader = GltfReader(path, tree, buffers)
     scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
     found, total = [], 0
@@ -63,7 +70,7 @@ def _placed(path: Path, tree: dict[str, Any], buffers: list[bytes]) -> list[tupl
                 columns = _columns(reader, primitive)
                 total += len(columns["means"])  # nodes may show the same splats again and again
                 check_count(path, total, sum(map(len, buffers)))
-                found.append((columns, Similarity.from_matrix(torch.from_numpy(to_file))))
+                found.append((columns, Similarity.from_matrix(to_file)))
     return found
 
 
@@ -79,11 +86,11 @@ def _primitives(tree: dict[str, Any], mesh: int) -> Iterator[dict[str, Any]]:
         yield primitive
 
 
-def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]:
+def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
     wanted = {name: number for name, number in primitive["attributes"].items()
               if name == "POSITION" or name.startswith(f"{NAME}:")}  # fmt: skip
     arrays = reader.arrays({"attributes": wanted})
-    own = {name.removeprefix(f"{NAME}:"): torch.from_numpy(array) for name, array in arrays.items()}
+    own = {name.removeprefix(f"{NAME}:"): array for name, array in arrays.items()}
     degree = max(d for d in range(5) if f"SH_DEGREE_{d}_COEF_0" in own)
     basis = [own[f"SH_DEGREE_{d}_COEF_{k}"] for d in range(degree + 1) for k in range(2 * d + 1)]
     count = len(own["POSITION"])
@@ -95,40 +102,40 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, Tensor]
     scale = own["SCALE"]
     columns = {
         "means": own["POSITION"],
-        "quaternions": own["ROTATION"].roll(1, -1),
-        "log_scales": scale if bool((scale < 0).any()) else log_of_scales(scale),
+        "quaternions": np.roll(own["ROTATION"], 1, -1),
+        "log_scales": scale if (scale < 0).any() else log_of_scales(scale),
         "logits": logits_of(own["OPACITY"][:, 0]),
         "sh_dc": basis[0][:, None],
-        "sh_rest": torch.stack(basis[1:], 1) if degree else basis[0].new_zeros(count, 0, 3),
+        "sh_rest": np.stack(basis[1:], 1) if degree else np.empty((count, 0, 3), np.float32),
     }
-    return {name: column.float() for name, column in columns.items()}
+    return {name: column.astype(np.float32) for name, column in columns.items()}
 
 
-def write(representation: Splats, path: Path) -> None:
+def write(splats: SplatColumns, path: Path) -> None:
     """One primitive of floats, with colours for programs that know nothing of splats."""
     if path.suffix.lower() != ".glb":
         raise FormatError(path, "splats in glTF are written in one file", "name it .glb")
-    columns = columns_for(representation, path, 3)
-    if not len(columns["means"]):
+    columns = columns_for(splats, path, 3)
+    position = columns["means"]
+    if not len(position):
         raise FormatError(path, "cannot hold a scene without splats", "write a .ply")
-    opacity, constant = torch.sigmoid(columns["logits"])[:, None], columns["sh_dc"][:, 0]
-    harmonics = torch.cat([columns["sh_dc"], columns["sh_rest"]], 1)
-    unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1)
+    opacity, constant = opacities_of(columns["logits"])[:, None], columns["sh_dc"][:, 0]
     attributes = {
-        "POSITION": columns["means"],
-        f"{NAME}:ROTATION": unit.roll(-1, -1),
-        f"{NAME}:SCALE": columns["log_scales"].exp(),
+        "POSITION": position,
+        f"{NAME}:ROTATION": np.roll(unit_quaternions(columns["quaternions"]), -1, -1),
+        f"{NAME}:SCALE": scales_of(columns["log_scales"]),
         f"{NAME}:OPACITY": opacity,
     }
-    for k, values in enumerate(harmonics.unbind(1)):
+    harmonics = np.concatenate([columns["sh_dc"], columns["sh_rest"]], 1)
+    for k in range(harmonics.shape[1]):
         degree = math.isqrt(k)
-        attributes[f"{NAME}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = values
-    built = GltfBuilder({"name": path.stem} | provenance_of(representation))
-    numbers = {name: _stored(built, np.ascontiguousarray(v.float().numpy())) for name, v in attributes.items()}
-    light = np.concatenate([array_linear_from_srgb(colour_of_constant(constant).numpy()), opacity.numpy()], 1)
+        attributes[f"{NAME}:SH_DEGREE_{degree}_COEF_{k - degree * degree}"] = harmonics[:, k]
+    built = GltfBuilder({"name": path.stem} | provenance_of(splats))
+    numbers = {name: _stored(built, np.ascontiguousarray(values, "<f4")) for name, values in attributes.items()}
+    light = np.concatenate([array_linear_from_srgb(colour_of_constant(constant)), opacity], 1)
     numbers["COLOR_0"] = _stored(built, (65535 * light).round().astype(np.uint16))
-    position = columns["means"]
-    built.tree["accessors"][numbers["POSITION"]] |= {"min": position.amin(0).tolist(), "max": position.amax(0).tolist()}
+    about = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
+    built.tree["accessors"][numbers["POSITION"]] |= about
     about = {"kernel": "ellipse", "colorSpace": "srgb_rec709_display", "projection": "perspective",
              "sortingMethod": "cameraDistance"}  # fmt: skip
     built.uses(NAME)

@@ -11,14 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, read_start
-from volkit.io.splats.columns import columns_for, joined, log_of_scales, splats_of
+from volkit.io.splats.columns import (
+    SplatColumns,
+    columns_for,
+    columns_of_file,
+    joined,
+    log_of_scales,
+    opacities_of,
+    scales_of,
+    unit_quaternions,
+)
 from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
-from volkit.representations.splats import Splats, SplatsConfig
-from volkit.typing import Tensor
+from volkit.typing import Int
 
 __all__ = ["read", "sniff", "write"]
 
@@ -78,7 +85,7 @@ def sniff(path: Path) -> bool:
     return level <= 2 and sections > 0 and FILE + sections * SECTION <= size and 0 < count <= size
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """All sections as one; FormatError for damaged files and those that lie about their size."""
     data = path.read_bytes()
     if not sniff(path):
@@ -96,7 +103,7 @@ def read(path: Path) -> Splats:
     if sum(len(rows) for rows, _, _ in found) != count:
         raise FormatError(path, f"promises {count} splats, and its sections hold others", FIX)
     parts = [_columns(rows, means, degree, span) for rows, means, degree in found]
-    return splats_of(joined(parts), provenance={"format": "ksplat", "level": level})
+    return columns_of_file(joined(parts), provenance={"format": "ksplat", "level": level})
 
 
 def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -126,68 +133,69 @@ def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tup
     return rows, steps * step + np.repeat(middle, sizes, 0), end
 
 
-def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float, float]) -> dict[str, Tensor]:
-    floats = lambda name: torch.from_numpy(rows[name].astype(np.float32))  # noqa: E731
-    rest = floats("rest")
+def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float, float]) -> dict[str, np.ndarray]:
+    rest = rows["rest"].astype(np.float32)
     if rows["rest"].dtype == np.uint8:
-        rest = rest.mul_((span[1] - span[0]) / 255).add_(span[0])
-    bands = rest.split([3 * size for size in BASES[degree]], 1) if degree else ()
-    basis = [band.unflatten(1, (3, -1)).transpose(1, 2) for band in bands]
-    harmonics = torch.cat([rest.new_zeros(len(rows), 0, 3), *basis], 1)
+        rest = rest * np.float32((span[1] - span[0]) / 255) + np.float32(span[0])
+    bands = np.split(rest, np.cumsum([3 * size for size in BASES[degree]])[:-1], 1) if degree else ()
+    basis = [band.reshape(len(rows), 3, -1).transpose(0, 2, 1) for band in bands]
     return {
-        "means": torch.from_numpy(means),
-        "quaternions": floats("rotation"),
-        "log_scales": log_of_scales(floats("scale")),
+        "means": means,
+        "quaternions": rows["rotation"].astype(np.float32),
+        "log_scales": log_of_scales(rows["scale"]),
         "logits": logits_of_bytes(rows["rgba"][:, 3]),
-        "sh_dc": constant_of_colour(torch.from_numpy(rows["rgba"][:, :3].astype(np.float32) / 255))[:, None],
-        "sh_rest": harmonics,
+        "sh_dc": constant_of_colour(rows["rgba"][:, :3].astype(np.float32) / 255)[:, None],
+        "sh_rest": np.concatenate([np.empty((len(rows), 0, 3), np.float32), *basis], 1),
     }
 
 
-def write(representation: Splats, path: Path, level: int = LEVEL) -> None:
-    """One section of a level, in the world frame."""
-    columns = columns_for(representation, path, MOST_DEGREE)
-    order, section, lengths, middles = _bucketed(columns["means"], representation.config)
-    columns = {name: column[order] for name, column in columns.items()}
+def write(splats: SplatColumns, path: Path, level: int = LEVEL) -> Int[np.ndarray, " splat"]:
+    """One section of a level, in the world frame, splats bucket by bucket: that order is answered."""
+    columns = columns_for(splats, path, MOST_DEGREE)
+    order, section, lengths, middles = _bucketed(columns["means"], splats.degree)
+    columns = {name: column.take(order, 0) for name, column in columns.items()}
     rows = np.empty(len(order), row_of(level, section.degree))
     means = columns["means"]
     if level:
-        sizes = torch.cat([torch.full((section.full,), BUCKET), lengths])
-        steps = (means - middles.repeat_interleave(sizes, 0)) * (2 * RANGE / BLOCK)
-        means = (steps + RANGE).round_().clamp_(0, 2 * RANGE)
-    rows["position"], rows["scale"] = means.numpy(), columns["log_scales"].exp().numpy()
-    rows["rotation"] = torch.nn.functional.normalize(columns["quaternions"], dim=-1).numpy()
-    light = torch.cat([colour_of_constant(columns["sh_dc"][:, 0]), torch.sigmoid(columns["logits"])[:, None]], 1)
-    rows["rgba"] = coded(light, 255).byte().numpy()
-    bands = columns["sh_rest"].split(list(BASES[section.degree]), 1) if section.degree else ()
-    rest = torch.cat([means.new_zeros(len(order), 0), *(band.transpose(1, 2).flatten(1) for band in bands)], 1)
-    span = float(rest.abs().max()) if rest.numel() else SPAN
-    span = span or SPAN
-    rows["rest"] = (coded((rest / span + 1) / 2, 255) if level == 2 else rest).numpy()
+        sizes = np.concatenate([np.full(section.full, BUCKET), lengths])
+        steps = (means - middles.repeat(sizes, 0)) * np.float32(2 * RANGE / BLOCK)
+        means = np.rint(steps + RANGE).clip(0, 2 * RANGE)
+    with np.errstate(over="ignore"):  # half floats end at 65504
+        rows["position"], rows["scale"] = means, scales_of(columns["log_scales"])
+    rows["rotation"] = unit_quaternions(columns["quaternions"])
+    light = np.concatenate([colour_of_constant(columns["sh_dc"][:, 0]), opacities_of(columns["logits"])[:, None]], 1)
+    rows["rgba"] = coded(light, 255)
+    bands = np.split(columns["sh_rest"], np.cumsum(BASES[section.degree])[:-1], 1) if section.degree else ()
+    flat = [band.transpose(0, 2, 1).reshape(len(order), -1) for band in bands]
+    rest = np.concatenate([np.empty((len(order), 0), np.float32), *flat], 1)
+    span = float(np.abs(rest).max(initial=0.0)) or SPAN
+    rows["rest"] = coded((rest / np.float32(span) + 1) / 2, 255) if level == 2 else rest
     head = bytearray(FILE)
     struct.pack_into("<BB2xIIIIH", head, 0, 0, 1, 1, 1, len(order), len(order), level)
     struct.pack_into("<3fff", head, 24, *columns["means"].mean(0).tolist(), -span, span)
-    buckets = lengths.numpy().astype("<u4").tobytes() + middles.numpy().astype("<f4").tobytes()
+    buckets = lengths.astype("<u4").tobytes() + middles.astype("<f4").tobytes()
     with atomic_write(path) as place, place.open("wb") as file:
         file.write(bytes(head) + section.packed() + buckets)
         rows.tofile(file)
+    return order
 
 
-def _bucketed(means: Tensor, config: SplatsConfig) -> tuple[Tensor, Section, Tensor, Tensor]:
+def _bucketed(means: np.ndarray, degree: int) -> tuple[np.ndarray, Section, np.ndarray, np.ndarray]:
     """Splats block by block, first as many as fill whole buckets; the rest's lengths, and the middles of all."""
-    low = means.amin(0)
-    cells = ((means - low) / BLOCK).floor().long()
-    unique, cell = cells.unique(dim=0, return_inverse=True)
-    order = cell.argsort(stable=True)
-    counts = torch.bincount(cell, minlength=len(unique))
-    starts = counts.cumsum(0) - counts
-    whole = (torch.arange(len(means)) - starts[cell[order]]) < (counts // BUCKET * BUCKET)[cell[order]]
-    order = torch.cat([order[whole], order[~whole]])
-    middle = low + (unique + 0.5) * BLOCK
+    low = means.min(0)
+    cells = np.floor((means - low) / BLOCK).astype(np.int64)
+    order = np.lexsort(cells.T[::-1])
+    first = np.concatenate([[True], (np.diff(cells[order], axis=0) != 0).any(1)])
+    starts = np.flatnonzero(first)
+    counts = np.diff(starts, append=len(means))
+    within = np.arange(len(means)) - starts.repeat(counts)
+    whole = within < (counts // BUCKET * BUCKET).repeat(counts)
+    middle = low + (cells[order[starts]] + np.float32(0.5)).astype(np.float32) * np.float32(BLOCK)
+    order = np.concatenate([order[whole], order[~whole]])
     lengths = (counts % BUCKET)[counts % BUCKET > 0]
-    full = int((counts // BUCKET).sum())
-    middles = torch.cat([middle.repeat_interleave(counts // BUCKET, 0), middle[counts % BUCKET > 0]])
-    count = len(means)
-    section = Section(count, count, BUCKET, len(middles), BLOCK, 12, RANGE, full, len(lengths),
-                      min(config.degree, MOST_DEGREE))  # fmt: skip
+    middles = np.concatenate([middle.repeat(counts // BUCKET, 0), middle[counts % BUCKET > 0]])
+    count, full = len(means), int((counts // BUCKET).sum())
+    section = Section(
+        count, count, BUCKET, len(middles), BLOCK, 12, RANGE, full, len(lengths), min(degree, MOST_DEGREE)
+    )
     return order, section, lengths, middles

@@ -19,12 +19,9 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, head_of, matrix, read_elements
 from volkit.files.provenance import comments_of, provenance_in, provenance_of
-from volkit.geometry import sh_count
-from volkit.geometry.spherical_harmonics import C0
+from volkit.geometry.spherical_harmonics import C0, sh_count
 from volkit.io.splats.chunked import in_blocks, read_columns_chunked
-from volkit.io.splats.columns import splats_of
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.io.splats.columns import SplatColumns, columns_of_file
 
 __all__ = ["read", "sniff", "write"]
 
@@ -40,7 +37,7 @@ def sniff(path: Path) -> bool:
     return bool(head) and all(f" {name}".encode() in head for name in PLACED)
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """Splats with every column of the file; FormatError for damaged files and those that lie about their size."""
     elements, comments = read_elements(path)
     if list(elements) != ["vertex"]:
@@ -59,21 +56,19 @@ def read(path: Path) -> Splats:
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
     normals = [name for name in NORMALS if name in names]
     columns = _columns(table, len(rest) // 3, normals)
-    zeros = {name for name, held in zip(normals, columns.pop("normals").any(0).tolist(), strict=True) if not held}
+    held = np.count_nonzero(columns.pop("normals"), 0).tolist()
+    zeros = {name for name, count in zip(normals, held, strict=True) if not count}
     known = {*PLACED, *rest, "scale_2", *CONSTANT, *BYTES, *zeros}
     extras = [name for name in names if name not in known]
     if odd := [name for name in extras if "." in name]:
         raise FormatError(path, f"has a column '{odd[0]}'", "no name of a column that is kept may hold a dot")
-    kinds = tuple(f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}" for name in extras)
-    told = provenance_in(comments) | {"format": "ply", "comments": list(comments)}
-    splats = splats_of(columns, mip=mip, extras=kinds, provenance=told)
     further = read_columns_chunked(len(table), partial(_further, table, extras)) if extras else {}
-    for kind, name in zip(kinds, extras, strict=True):
-        splats.register_buffer(f"extra_{kind}", further[name])
-    return splats
+    typed = {f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}": values for name, values in further.items()}
+    told = provenance_in(comments) | {"format": "ply", "comments": list(comments)}
+    return columns_of_file(columns, mip=mip, extras=typed, provenance=told)
 
 
-def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
+def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, np.ndarray]:
     names = list(table.dtype.names or ())
     constant = CONSTANT if "f_dc_0" in names else BYTES
     wanted = {
@@ -96,7 +91,7 @@ def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, Tensor]:
     if constant is BYTES:
         columns["sh_dc"] = (columns["sh_dc"] / 255.0 - 0.5) / C0
     shaped = {"logits": columns["logits"][:, 0], "sh_dc": columns["sh_dc"][:, None]}
-    return columns | shaped | {"sh_rest": columns["sh_rest"].unflatten(1, (basis, 3))}
+    return columns | shaped | {"sh_rest": columns["sh_rest"].reshape(len(table), basis, 3)}
 
 
 def _further(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarray]:
@@ -104,23 +99,23 @@ def _further(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarra
     return {name: part[name].astype(np.float64) for name in names}
 
 
-def write(representation: Splats, path: Path) -> None:
+def write(splats: SplatColumns, path: Path) -> None:
     """Write INRIA's columns in its order, in the world frame, then further columns as they were."""
-    extras, rest, scales = _extras(representation), representation.sh_rest.shape[1], representation.log_scales.shape[1]
+    extras, rest, scales = _extras(splats), splats.sh_rest.shape[1], splats.log_scales.shape[1]
     names = [
         *"xyz", "nx", "ny", "nz", *CONSTANT, *(f"f_rest_{k}" for k in range(3 * rest)), "opacity",
         *(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)),
     ]  # fmt: skip
     kinds = [(name, "<f4") for name in names]
     kinds += [(name, f"<{values.dtype.str[1:]}") for name, values in extras.items()]
-    comments = ["SplatRenderMode: mip"] if representation.config.mip else []
-    comments += comments_of(provenance_of(representation))
-    count = len(representation)
+    comments = ["SplatRenderMode: mip"] if splats.mip else []
+    comments += comments_of(provenance_of(splats))
+    count = len(splats)
     told = PlyElement.describe(np.broadcast_to(np.zeros(1, kinds), count), "vertex")
     order = np.arange(3 * rest).reshape(3, rest).T.ravel().argsort()  # basis by basis to channel by channel
 
     def lines(rows: slice) -> np.ndarray:
-        floats = _floats(representation.columns_in(rows=rows), order)
+        floats = _floats(splats.columns_in(rows=rows), order)
         if not extras:
             return floats
         table = np.empty(len(floats), kinds)
@@ -135,17 +130,18 @@ def write(representation: Splats, path: Path) -> None:
             file.write(part.data)
 
 
-def _extras(splats: Splats) -> dict[str, np.ndarray]:
+def _extras(splats: SplatColumns) -> dict[str, np.ndarray]:
     """Further columns with their types, by name."""
-    named = {extra: extra.rsplit(":", 1) for extra in splats.config.extras}
-    return {name: getattr(splats, f"extra_{extra}").cpu().numpy().astype(kind) for extra, (name, kind) in named.items()}
+    named = {extra: extra.rsplit(":", 1) for extra in splats.extras}
+    return {name: splats.extras[extra].astype(kind) for extra, (name, kind) in named.items()}
 
 
-def _floats(columns: dict[str, Tensor], order: np.ndarray) -> np.ndarray:
+def _floats(columns: dict[str, np.ndarray], order: np.ndarray) -> np.ndarray:
     """Rows of a file but for further columns."""
-    held = {name: column.flatten(1 if column.dim() > 1 else 0).cpu().numpy() for name, column in columns.items()}
+    means = columns["means"]
+    rest = columns["sh_rest"].reshape(len(means), len(order))
     parts = (
-        held["means"], np.zeros_like(held["means"]), held["sh_dc"], held["sh_rest"].take(order, 1, mode="clip"),
-        held["logits"][:, None], held["log_scales"], held["quaternions"],
+        means, np.zeros_like(means), columns["sh_dc"][:, 0], rest.take(order, 1, mode="clip"),
+        columns["logits"][:, None], columns["log_scales"], columns["quaternions"],
     )  # fmt: skip
     return np.concatenate(parts, 1).astype("<f4", copy=False)

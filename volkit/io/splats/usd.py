@@ -12,17 +12,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.provenance import PROVENANCE_KEY, provenance_of
-from volkit.geometry import Similarity, sh_count
+from volkit.geometry.frames import Similarity
+from volkit.geometry.spherical_harmonics import sh_count
 from volkit.io.meshes.usd_reader import MAX_ARRAY_VALUES, usd_frame, usd_record
 from volkit.io.meshes.usd_writer import plain, set_frame
-from volkit.io.splats.columns import columns_for, log_of_scales, logits_of, splats_in
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.io.splats.columns import (
+    SplatColumns,
+    columns_for,
+    columns_of_parts,
+    log_of_scales,
+    logits_of,
+    opacities_of,
+    scales_of,
+    unit_quaternions,
+)
 
 __all__ = ["place_splats", "write_splats"]
 
@@ -30,7 +37,7 @@ KIND = "ParticleField3DGaussianSplat"
 HARMONICS = "radiance:sphericalHarmonics"
 
 
-def place_splats(stage: Any) -> Splats | None:
+def place_splats(stage: Any) -> SplatColumns | None:
     """All visible splats of a stage in its frame, of one field in its own; None where it has none.
 
     ValueError where they are damaged.
@@ -40,17 +47,17 @@ def place_splats(stage: Any) -> Splats | None:
     prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == KIND]
     seen = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
     found = [(_columns(prim), _place(prim)) for prim in seen]
-    return splats_in(found, usd_frame(stage), usd_record(stage) | {"format": "usd"}) if found else None
+    return columns_of_parts(found, usd_frame(stage), usd_record(stage) | {"format": "usd"}) if found else None
 
 
 def _place(prim: Any) -> Similarity:
     from pxr import Usd, UsdGeom
 
     matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
-    return Similarity.from_matrix(torch.from_numpy(matrix))
+    return Similarity.from_matrix(matrix)
 
 
-def _columns(prim: Any) -> dict[str, Tensor]:
+def _columns(prim: Any) -> dict[str, np.ndarray]:
     means = _array(prim, "positions", 3)
     count = len(means)
     degree = prim.GetAttribute(f"{HARMONICS}Degree").Get()
@@ -59,10 +66,10 @@ def _columns(prim: Any) -> dict[str, Tensor]:
     harmonics = _array(prim, f"{HARMONICS}Coefficients", 3)
     if len(harmonics) != count * sh_count(degree):
         raise ValueError(f"{prim.GetPath()} has {len(harmonics)} coefficients for {count} splats of degree {degree}")
-    harmonics = harmonics.view(count, -1, 3)
+    harmonics = harmonics.reshape(count, -1, 3)
     columns = {
         "means": means,
-        "quaternions": _array(prim, "orientations", 4).roll(1, -1),  # x y z w in memory
+        "quaternions": np.roll(_array(prim, "orientations", 4), 1, -1),  # x y z w in memory
         "log_scales": log_of_scales(_array(prim, "scales", 3)),
         "logits": logits_of(_array(prim, "opacities", 1)[:, 0]),
         "sh_dc": harmonics[:, :1],
@@ -73,25 +80,25 @@ def _columns(prim: Any) -> dict[str, Tensor]:
     return columns
 
 
-def _array(prim: Any, name: str, width: int) -> Tensor:
+def _array(prim: Any, name: str, width: int) -> np.ndarray:
     """An attribute in float32 [row, width], of half where there are no floats."""
     attributes = [prim.GetAttribute(name), prim.GetAttribute(f"{name}h")]
     values = next((a.Get() for a in attributes if a and a.HasAuthoredValue()), None)
     if values is None or not 0 < len(values) * width < MAX_ARRAY_VALUES:
         raise ValueError(f"{prim.GetPath()} has {0 if values is None else len(values)} {name}")
-    return torch.from_numpy(np.array(values, np.float32)).view(-1, width)
+    return np.array(values, np.float32).reshape(-1, width)
 
 
-def write_splats(representation: Splats, path: Path) -> None:
+def write_splats(splats: SplatColumns, path: Path) -> None:
     """One field in a stage that says what is up in the world, in the form that the suffix names."""
     from pxr import UsdUtils
 
-    columns = columns_for(representation, path, 4)
+    columns = columns_for(splats, path, 4)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
         # A layer does not keep its stage, nor live without it.
-        stage = _stage(columns, path.stem, provenance_of(representation))
+        stage = _stage(columns, path.stem, provenance_of(splats))
         stage.GetRootLayer().Export(str(layer))
         with atomic_write(path) as place:
             if not archive:
@@ -100,7 +107,7 @@ def write_splats(representation: Splats, path: Path) -> None:
                 raise FormatError(path, "the archive could not be made", "write .usdc")
 
 
-def _stage(columns: dict[str, Tensor], stem: str, told: dict[str, Any]) -> Any:
+def _stage(columns: dict[str, np.ndarray], stem: str, told: dict[str, Any]) -> Any:
     from pxr import Tf, Usd, UsdGeom, UsdVol, Vt
 
     stage = Usd.Stage.CreateInMemory()
@@ -109,16 +116,16 @@ def _stage(columns: dict[str, Tensor], stem: str, told: dict[str, Any]) -> Any:
     stage.SetDefaultPrim(root)
     root.SetCustomDataByKey(PROVENANCE_KEY, plain(told))
     field = UsdVol.ParticleField3DGaussianSplat.Define(stage, f"{root.GetPath()}/Splats")
-    points = lambda tensor: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(tensor.float().numpy()))  # noqa: E731
-    unit = torch.nn.functional.normalize(columns["quaternions"], dim=-1).roll(-1, -1)
-    scales, harmonics = columns["log_scales"].exp(), torch.cat([columns["sh_dc"], columns["sh_rest"]], 1)
-    reach = 3.0 * scales.amax(-1, keepdim=True)  # the schema's support is three standard deviations
+    points = lambda array: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(array, np.float32))  # noqa: E731
+    unit = np.roll(unit_quaternions(columns["quaternions"]), -1, -1)
+    scales, harmonics = scales_of(columns["log_scales"]), np.concatenate([columns["sh_dc"], columns["sh_rest"]], 1)
+    reach = 3.0 * scales.max(-1, keepdims=True)  # the schema's support is three standard deviations
     field.CreatePositionsAttr(points(columns["means"]))
-    field.CreateOrientationsAttr(Vt.QuatfArray.FromNumpy(np.ascontiguousarray(unit.numpy())))
+    field.CreateOrientationsAttr(Vt.QuatfArray.FromNumpy(np.ascontiguousarray(unit)))
     field.CreateScalesAttr(points(scales))
-    field.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(torch.sigmoid(columns["logits"]).numpy()))
+    field.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(opacities_of(columns["logits"])))
     field.CreateRadianceSphericalHarmonicsDegreeAttr(round(harmonics.shape[1] ** 0.5) - 1)
     field.CreateRadianceSphericalHarmonicsCoefficientsAttr(points(harmonics.reshape(-1, 3)))
-    ends = torch.stack([(columns["means"] - reach).amin(0), (columns["means"] + reach).amax(0)])
+    ends = np.stack([(columns["means"] - reach).min(0), (columns["means"] + reach).max(0)])
     field.CreateExtentAttr(points(ends))
     return stage

@@ -3,13 +3,11 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from volkit.files.errors import FormatError
-from volkit.geometry import sh_count
+from volkit.geometry.spherical_harmonics import sh_count
 from volkit.io.splats.quantised import from_smallest_three, logits_of_bytes
 from volkit.io.splats.sog.container import FIX, Parts
-from volkit.typing import Tensor
 
 __all__ = ["columns_of", "is_flat", "is_mip"]
 
@@ -28,31 +26,31 @@ def is_flat(meta: dict[str, Any]) -> bool:
     return meta.get("model") == "2dgs"
 
 
-def columns_of(parts: Parts, meta: dict[str, Any]) -> dict[str, Tensor]:
+def columns_of(parts: Parts, meta: dict[str, Any]) -> dict[str, np.ndarray]:
     """All splats of one page; FormatError where page and pictures do not agree."""
     page = _Page(parts, meta)
     low, high = page.picture("means", 0), page.picture("means", 1)
     steps = low[:, :3].astype(np.float32) + high[:, :3].astype(np.float32) * 256
-    logs = page.between("means", torch.from_numpy(steps).div_(65535), 3)
+    logs = page.between("means", steps / 65535, 3)
     turns = page.picture("quats", 0)
     known = turns[:, 3] >= LARGEST_FIRST
-    largest = torch.from_numpy(np.where(known, turns[:, 3], LARGEST_FIRST).astype(np.int64) - LARGEST_FIRST)
-    three = torch.from_numpy(np.where(known[:, None], turns[:, :3].astype(np.float32) * np.float32(2 / 255) - 1, 0))
+    largest = np.where(known, turns[:, 3], LARGEST_FIRST).astype(np.int64) - LARGEST_FIRST
+    three = np.where(known[:, None], turns[:, :3].astype(np.float32) * np.float32(2 / 255) - 1, np.float32(0))
     scales, light = page.picture("scales", 0), page.picture("sh0", 0)
     if page.version == 1:
-        share = lambda texels: torch.from_numpy(texels.astype(np.float32)).div_(255)  # noqa: E731
+        share = lambda texels: texels.astype(np.float32) / 255  # noqa: E731
         log_scales, light4 = page.between("scales", share(scales[:, :3]), 3), page.between("sh0", share(light), 4)
         constant, logits = light4[:, :3], light4[:, 3]
     else:
         log_scales, constant = (page.looked_up(key, rows[:, :3]) for key, rows in (("scales", scales), ("sh0", light)))
         logits = logits_of_bytes(light[:, 3])
     return {
-        "means": logs.sign() * logs.abs().expm1(),
+        "means": np.sign(logs) * np.expm1(np.abs(logs).astype(np.float64)).astype(np.float32),
         "quaternions": from_smallest_three(largest, three),
         "log_scales": log_scales,
         "logits": logits,
         "sh_dc": constant[:, None],
-        "sh_rest": page.harmonics() if "shN" in meta else logs.new_zeros(page.count, 0, 3),
+        "sh_rest": page.harmonics() if "shN" in meta else np.empty((page.count, 0, 3), np.float32),
     }
 
 
@@ -102,17 +100,17 @@ class _Page:
             raise self.wrong(f"has a {name} of {key} that is no list of {least} numbers")
         return found
 
-    def between(self, key: str, shares: Tensor, width: int) -> Tensor:
-        low, high = (torch.from_numpy(self.numbers(key, name, width)[:width]) for name in ("mins", "maxs"))
-        return shares.mul_(high - low).add_(low)
+    def between(self, key: str, shares: np.ndarray, width: int) -> np.ndarray:
+        low, high = (self.numbers(key, name, width)[:width] for name in ("mins", "maxs"))
+        return shares * (high - low) + low
 
-    def looked_up(self, key: str, numbers: np.ndarray) -> Tensor:
+    def looked_up(self, key: str, numbers: np.ndarray) -> np.ndarray:
         table = np.zeros(256, np.float32)
         given = self.numbers(key, "codebook", 1)[:256]
         table[: len(given)] = given
-        return torch.from_numpy(np.take(table, numbers))
+        return np.take(table, numbers)
 
-    def harmonics(self) -> Tensor:
+    def harmonics(self) -> np.ndarray:
         """[splat, basis, 3]."""
         texels = self.whole("shN", 0)
         height, width, _ = texels.shape
@@ -121,12 +119,11 @@ class _Page:
             raise self.wrong(f"has a palette {width} texels wide")
         rows = texels[..., :3].reshape(height * ABREAST, basis, 3)[:MAX_PALETTE]
         if self.version == 1:
-            steps = torch.from_numpy(rows.astype(np.float32)).div_(255)
-            palette = self.between("shN", steps, 1)
+            palette = self.between("shN", rows.astype(np.float32) / 255, 1)
         else:
             palette = self.looked_up("shN", rows)
         labels = self.picture("shN", 1)
-        labels = torch.from_numpy(labels[:, 0].astype(np.int64) | labels[:, 1].astype(np.int64) << 8)
+        labels = labels[:, 0].astype(np.int64) | labels[:, 1].astype(np.int64) << 8
         if int(labels.max()) >= len(palette):
             raise self.wrong(f"names row {int(labels.max())} of a palette of {len(palette)}")
         return palette[labels]

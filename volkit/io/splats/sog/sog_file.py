@@ -14,17 +14,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import UNZIP_ERRORS, FormatError
 from volkit.files.provenance import PROVENANCE_KEY, provenance_of
-from volkit.io.splats.columns import columns_for, joined, splats_of
+from volkit.io.splats.columns import SplatColumns, columns_for, columns_of_file, joined
 from volkit.io.splats.sog.container import FIX, META, Parts
 from volkit.io.splats.sog.decode import columns_of, is_flat, is_mip
 from volkit.io.splats.sog.encode import encoded
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
+from volkit.typing import Int
 
 __all__ = ["finest", "read", "sniff", "write"]
 
@@ -35,7 +34,7 @@ LEVELS = b'"lodLevels"'
 STREAMED = "lod-meta.json"
 
 
-def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """The columns of every leaf's finest level, and of the surroundings; the pages of the files that they are in."""
     names = meta.get("filenames")
     if not isinstance(names, list):
@@ -55,7 +54,7 @@ def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[
         if run is not None:
             if run[-1][0] + run[-1][1] > count or any(a + n > b for (a, n), (b, _) in pairwise(run)):
                 raise FormatError(parts.path, f"names splats twice, or more than the {count} of {name}", FIX)
-            rows = torch.cat([torch.arange(offset, offset + length) for offset, length in run])
+            rows = np.concatenate([np.arange(offset, offset + length) for offset, length in run])
             columns = {key: column[rows] for key, column in columns.items()}
         found.append(columns)
         metas.append(page)
@@ -64,7 +63,7 @@ def finest(parts: Parts, meta: dict[str, Any]) -> tuple[dict[str, Tensor], list[
     return joined(found), metas
 
 
-def _file(parts: Parts, name: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _file(parts: Parts, name: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     place = parts.beside(name)
     if not place.is_file():
         raise FormatError(parts.path, f"names {name}, which is not there", "keep the files of a SOG together")
@@ -104,7 +103,7 @@ def sniff(path: Path) -> bool:
     return head.lstrip()[:1] == b"{" and (LEVELS in head or all(key in head for key in (b'"means"', b'"mins"')))
 
 
-def read(path: Path) -> Splats:
+def read(path: Path) -> SplatColumns:
     """All splats in their order; of a streamed scene the finest level."""
     with ExitStack() as stack:
         parts = Parts.opened(path, stack)
@@ -118,7 +117,7 @@ def read(path: Path) -> Splats:
     told = _told(metas[0]) | {"format": "sog", "version": metas[0].get("version", 1)}
     if "lodLevels" in meta:
         told |= {"levels": meta["lodLevels"], "level": 0}
-    return splats_of(columns, mip=all(map(is_mip, metas)), provenance=told)
+    return columns_of_file(columns, mip=all(map(is_mip, metas)), provenance=told)
 
 
 def _told(meta: dict[str, Any]) -> dict[str, Any]:
@@ -127,16 +126,19 @@ def _told(meta: dict[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write(representation: Splats, path: Path) -> None:
-    """Version 2: an archive, or beside a `meta.json`; splats in Morton order, in the world frame."""
+def write(splats: SplatColumns, path: Path) -> Int[np.ndarray, " splat"]:
+    """Version 2: an archive, or beside a `meta.json`; splats in Morton order, which is answered, in the world frame."""
     if path.name.lower() == STREAMED:
         raise FormatError(path, "streamed SOG is only read", f"write {META} or .sog")
-    columns = columns_for(representation, path, 3)
-    meta, pictures = encoded(path, columns, representation.config)
-    meta["asset"][PROVENANCE_KEY] = provenance_of(representation)
+    columns = columns_for(splats, path, 3)
+    model = "2dgs" if splats.surfels else "antialiased" if splats.mip else None
+    meta, pictures, order = encoded(path, columns, model)
+    meta["asset"][PROVENANCE_KEY] = provenance_of(splats)
     text = json.dumps(meta, separators=(",", ":")).encode()
     if path.suffix.lower() == ".json":
-        return write_together(path, text, pictures)
+        write_together(path, text, pictures)
+        return order
     with atomic_write(path) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name, data in {META: text, **pictures}.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # without the time: equal scenes are equal files
+    return order

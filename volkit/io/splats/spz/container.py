@@ -13,11 +13,11 @@ from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-import torch
 import zstandard
 
 from volkit.files.errors import FormatError
 from volkit.io.splats.columns import check_count
+from volkit.threads import thread_count
 
 __all__ = ["MAGIC", "Header", "Part", "pack", "unpack"]
 
@@ -104,7 +104,7 @@ def _unpack_plain(path: Path, data: bytes) -> tuple[Header, list[Part]]:
             raise FormatError(path, f"holds a stream of {whole} bytes in {size}, not {promised}", COMMON)
         packed.append(memoryview(data)[at : at + size])
         at += size
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         found = iter(list(pool.map(partial(_inflated, path), packed, wanted)))
     return header, [next(found) if size else b"" for size in header.sizes]
 
@@ -146,7 +146,7 @@ def pack(header: Header, parts: Sequence[Part]) -> bytes:
     if header.version < NEWEST:
         return _gzipped(b"".join((LEGACY_HEADER.pack(*about, 0), *parts, records)))
     held = [part for part in parts if len(part)]
-    threads = torch.get_num_threads()
+    threads = thread_count()
     packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads if threads > 1 else 0)
     streams = [packer.compress(part) for part in held]
     table = b"".join(ENTRY.pack(len(s), len(part)) for s, part in zip(streams, held, strict=True))
@@ -162,7 +162,7 @@ def _gzipped(data: bytes) -> bytes:
         last = start + BLOCK >= len(data)
         return packer.compress(data[start : start + BLOCK]) + packer.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         blocks = list(pool.map(deflated, range(0, len(data), BLOCK)))
     ends = struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
     return b"".join((b"\x1f\x8b\x08\0\0\0\0\0\0\xff", *blocks, ends))

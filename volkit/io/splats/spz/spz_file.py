@@ -15,17 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from volkit.choices import SpzFrame
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.geometry import Similarity
-from volkit.io.splats.columns import columns_for, splats_of
+from volkit.geometry.frames import Similarity
+from volkit.io.splats.columns import SplatColumns, columns_for, columns_of_file, opacities_of
 from volkit.io.splats.quantised import by_blocks, coded, from_smallest_three, logits_of_bytes, smallest_three
 from volkit.io.splats.spz.container import MAGIC, Header, Part, pack, unpack
-from volkit.representations.splats import Splats
-from volkit.typing import Tensor
 
 __all__ = ["read", "sniff", "write"]
 
@@ -50,25 +47,25 @@ def sniff(path: Path) -> bool:
         return False
 
 
-def read(path: Path, frame: SpzFrame = "rub") -> Splats:
+def read(path: Path, frame: SpzFrame = "rub") -> SplatColumns:
     """Splats in the file's frame; `frame` says how that lies in a `.ply`'s, which is the world's."""
     header, parts = unpack(path)
     used = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
     positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
-    rows = lambda values: torch.from_numpy(values.astype(np.float32)).view(header.count, -1)  # noqa: E731
+    rows = lambda values: values.astype(np.float32).reshape(header.count, -1)  # noqa: E731
     columns = {
         "means": _positions(positions, header),
         "quaternions": _rotations(rotations, header),
-        "log_scales": rows(scales).div_(16).sub_(10),
+        "log_scales": rows(scales) / 16 - 10,
         "logits": logits_of_bytes(alphas),
-        "sh_dc": rows(colours).div_(255).sub_(0.5).div_(COLOUR)[:, None],
-        "sh_rest": rows(harmonics).sub_(128).div_(128).view(header.count, -1, 3),
+        "sh_dc": ((rows(colours) / 255 - 0.5) / COLOUR)[:, None],
+        "sh_rest": ((rows(harmonics) - 128) / 128).reshape(header.count, -1, 3),
     }
     told = {"format": "spz", "version": header.version, "spz_frame": "ply" if used == RDF else "rub"}
     if used not in (RDF, RUB):
         told["spz_frame"] = f"axes {used}"
     place = _ply_from(used)
-    return splats_of(columns, place, mip=header.antialiased, provenance=told)
+    return columns_of_file(columns, place, mip=header.antialiased, provenance=told)
 
 
 def _axes_of(path: Path, header: Header) -> int:
@@ -98,62 +95,59 @@ def _ply_from(axes: int) -> Similarity:
     return Similarity(tuple(map(tuple, _matrix(axes).tolist())))
 
 
-def _positions(data: np.ndarray, header: Header) -> Tensor:
+def _positions(data: np.ndarray, header: Header) -> np.ndarray:
     if header.version == 1:
-        return torch.from_numpy(data.view("<f2").astype(np.float32)).view(-1, 3)
+        return data.view("<f2").astype(np.float32).reshape(-1, 3)
     wide = np.zeros((3 * header.count, 4), np.uint8)
     wide[:, 1:] = data.reshape(-1, 3)  # the high bytes, so that the sign is that of the word
-    return torch.from_numpy(wide.view("<i4") >> 8).view(-1, 3) * 2.0**-header.fraction_bits
+    return (wide.view("<i4") >> 8).reshape(-1, 3).astype(np.float32) * np.float32(2.0**-header.fraction_bits)
 
 
-def _rotations(data: np.ndarray, header: Header) -> Tensor:
+def _rotations(data: np.ndarray, header: Header) -> np.ndarray:
     """w x y z."""
     if header.version < 3:
-        three = torch.from_numpy(data.reshape(-1, 3).astype(np.float32)).div_(127.5).sub_(1)
-        return torch.cat([(1 - three.square().sum(-1, keepdim=True)).clamp_min(0).sqrt(), three], 1)
-    words = torch.from_numpy(data.view("<u4").astype(np.int64))
-    turns = torch.stack([words >> shift for shift in (20, 10, 0)], -1)
-    sizes = (turns & 511).float() / 511
-    return from_smallest_three(words >> 30 & 3, torch.where((turns & 512) != 0, -sizes, sizes)).roll(1, -1)
+        three = data.reshape(-1, 3).astype(np.float32) / np.float32(127.5) - 1
+        return np.concatenate([np.sqrt(np.maximum(1 - np.square(three).sum(-1, keepdims=True), 0)), three], 1)
+    words = data.view("<u4").astype(np.int64)
+    turns = np.stack([words >> shift for shift in (20, 10, 0)], -1)
+    sizes = (turns & 511).astype(np.float32) / 511
+    return np.roll(from_smallest_three(words >> 30 & 3, np.where(turns & 512, -sizes, sizes)), 1, -1)
 
 
-def write(representation: Splats, path: Path, frame: SpzFrame = "rub", version: int = VERSION) -> None:
+def write(splats: SplatColumns, path: Path, frame: SpzFrame = "rub", version: int = VERSION) -> None:
     """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
     axes = RDF if frame == "ply" else RUB
-    scene = representation if frame == "ply" else representation.turned_view("ydown")
-    columns = columns_for(scene, path, 4, _ply_from(axes).inverse())
-    far = float(columns["means"].abs().max()) if len(columns["means"]) else 0.0
+    columns = columns_for(splats if frame == "ply" else splats.turned("ydown"), path, 4, _ply_from(axes).inverse())
+    far = float(np.abs(columns["means"]).max(initial=0.0))
     bits = BITS if far * 2.0**BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
     if bits < 0:
         raise FormatError(path, f"cannot hold positions as far as {far:.3g}", "scale the scene down")
     records = ((AXES, struct.pack("<I", axes)),) if frame == "auto" else ()
-    count, degree = len(representation), representation.config.degree
-    header = Header(version, count, degree, bits, representation.config.mip, records)
+    header = Header(version, len(splats), splats.degree, bits, splats.mip, records)
     data = pack(header, _parts(columns, bits))
     with atomic_write(path) as place:
         place.write_bytes(data)
 
 
-def _parts(columns: dict[str, Tensor], bits: int) -> Sequence[Part]:
+def _parts(columns: dict[str, np.ndarray], bits: int) -> Sequence[Part]:
     """Positions, alphas, colours, scales, rotations, harmonics."""
-    steps = (columns["means"] * 2.0**bits).round_().int().contiguous().numpy().astype("<i4", copy=False)
-    light = columns["sh_dc"] * COLOUR + 0.5
-    largest, three = smallest_three(columns["quaternions"].roll(-1, -1))
-    turns = (coded(three.abs(), 511).int() | (three < 0).int() << 9).numpy().astype(np.uint32)
-    words = largest.numpy().astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
+    steps = np.rint(columns["means"] * np.float32(2.0**bits)).astype("<i4")
+    largest, three = smallest_three(np.roll(columns["quaternions"], -1, -1))
+    turns = coded(np.abs(three), 511).astype(np.uint32) | (three < 0).astype(np.uint32) << 9
+    words = largest.astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
     parts = (
         steps.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3],
-        coded(torch.sigmoid(columns["logits"]), 255).byte().numpy(),
-        coded(light, 255).byte().numpy(),
-        ((columns["log_scales"] + 10) * 16).round_().clamp_(0, 255).byte().numpy(),
+        coded(opacities_of(columns["logits"]), 255).astype(np.uint8),
+        coded(columns["sh_dc"] * COLOUR + 0.5, 255).astype(np.uint8),
+        np.rint((columns["log_scales"] + 10) * 16).clip(0, 255).astype(np.uint8),
         words.astype("<u4", copy=False),
         _harmonics(columns["sh_rest"]),
     )
     return [part.tobytes() for part in parts]
 
 
-def _harmonics(values: Tensor) -> np.ndarray:
+def _harmonics(values: np.ndarray) -> np.ndarray:
     """Middles of 32 or 16 steps over [-1, 1]."""
-    step = torch.full((values.shape[1], 1), 16.0)
+    step = np.full((values.shape[1], 1), 16, np.float32)
     step[:3] = STEPS[1]
-    return by_blocks(values, lambda rest: rest.div(step / 128).round_().mul_(step).add_(128).clamp_(0, 255))
+    return by_blocks(values, lambda rest: (np.rint(rest / (step / 128)) * step + 128).clip(0, 255))

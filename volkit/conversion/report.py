@@ -1,14 +1,11 @@
-"""What a conversion gives back: the scene, what was done, and how like its source it is."""
+"""What a conversion did and lost, as plain values; torch need not be loaded for it."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from volkit.distillation.learn import Result
-from volkit.evaluation.roundtrip import Fidelity
-from volkit.geometry import Cameras
-from volkit.io.meshes.asset import Asset
+from volkit.evaluation.fidelity import Fidelity
 
-__all__ = ["Conversion", "ConversionReport"]
+__all__ = ["ConversionReport"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class ConversionReport:
 
     @property
     def psnr_to_source(self) -> float | None:
-        """In dB; None where the pictures are identical, or nothing was measured."""
+        """In dB; None where the pictures are identical, or none were drawn."""
         return None if self.fidelity is None else self.fidelity.psnr_to_source
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,15 +44,3 @@ class ConversionReport:
         own |= {"from": own.pop("source_kind"), "source": list(self.source), "notes": list(self.notes)}
         told = {name: value for name, value in own.items() if value is not None}
         return told | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())
-
-
-@dataclass(frozen=True)
-class Conversion(Result[ConversionReport]):
-    """A scene that was made of another, what was measured while it learnt, and the report.
-
-    Of a mesh `scene` is the finest level and `asset` all of it: levels, maps and colliders. `cameras` are those by
-    which it was measured, world frame.
-    """
-
-    asset: Asset | None = None
-    cameras: Cameras | None = field(default=None, repr=False)

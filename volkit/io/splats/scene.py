@@ -1,0 +1,38 @@
+"""Columns of a file as a scene, and a scene as columns for a file: the one step of splats' files that needs torch."""
+
+import numpy as np
+import torch
+
+from volkit.geometry import Domain
+from volkit.io.splats.columns import COLUMNS, SplatColumns
+from volkit.representations.representation import Placement
+from volkit.representations.splat_extent import core
+from volkit.representations.splats import Splats, SplatsConfig
+from volkit.typing import Tensor
+
+__all__ = ["columns_of_splats", "splats_of"]
+
+
+def splats_of(columns: SplatColumns) -> Splats:
+    """A scene of these columns, whose memory it takes over; its domain is the box of what does not fly far away."""
+    config = SplatsConfig(0, columns.degree, columns.mip, extras=tuple(columns.extras))
+    splats = Splats(config, Domain.cube(1.0), torch.Generator())
+    splats.replaced({name: _tensor(column) for name, column in columns.columns.items()}, copied=False)
+    for name, values in columns.extras.items():
+        splats.register_buffer(f"extra_{name}", _tensor(values))
+    placement = Placement(columns.world_from_local, columns.frame)
+    return splats.view(domain=core(splats), placement=placement, provenance=columns.provenance)
+
+
+def columns_of_splats(splats: Splats) -> SplatColumns:
+    """The columns of a scene; on the CPU they are its own memory, and not to be changed."""
+    columns = {name: getattr(splats, name).detach().float().cpu().numpy() for name in COLUMNS}
+    extras = {name: getattr(splats, f"extra_{name}").cpu().numpy() for name in splats.config.extras}
+    return SplatColumns(
+        **columns, mip=splats.config.mip, extras=extras, world_from_local=splats.world_from_local,
+        frame=splats.frame, provenance=splats.provenance,
+    )  # fmt: skip
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values if values.flags.writeable and values.flags.c_contiguous else values.copy())
