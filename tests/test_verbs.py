@@ -106,6 +106,15 @@ def test_a_scene_in_memory_becomes_another(tmp_path, monkeypatch):
     assert 0 < len(back.scene) <= 50 and not list(tmp_path.iterdir())
 
 
+def test_exposure_is_refused_where_it_would_not_be_learnt():
+    from volkit.distillation.build import Pictures, trainee_from_pictures
+
+    camera = vk.Camera.look_at((0.0, -3.0, 1.0), size=(8, 8))
+    seen = Pictures(camera, (torch.zeros(8, 8, 3, dtype=torch.uint8),))
+    with pytest.raises(ValueError, match="exposure is learnt with fields alone"):
+        trainee_from_pictures(splats(), seen, torch.Generator(), vk.MCMCStrategy(), exposure=True)
+
+
 @pytest.mark.parametrize(("options", "said"), [
     ({"to": "nonsense"}, "to nonsense: there is no such kind"),
     ({"to": "voxels", "surfels": True}, "about splats alone: surfels; give them with to splats"),

@@ -222,12 +222,14 @@ def fit(
     strategy: "Strategy | None" = None,
     seed: "int | torch.Generator" = 0,
     callback: "Callback | None" = None,
+    exposure: bool = False,
 ) -> "Result[FitReport]":
     """Fit an untrained scene of this configuration to posed photographs; by default a hash grid sized for them.
 
     `budget` is wall clock of the optimisation (`120s`, `10m`) or, in steps, `2000`; the `strategy` adds and removes
-    splats; `callback` is called with a StepEvent (step, seconds, fraction, loss, psnr) after every step. The same seed
-    and a budget in steps give the same scene on one machine. Raises ValueError where there is nothing to learn from,
+    splats; `callback` is called with a StepEvent (step, seconds, fraction, loss, psnr) after every step; with
+    `exposure` a field learns exposure and white balance of every photograph as well. The same seed and a budget in
+    steps give the same scene on one machine. Raises ValueError where there is nothing to learn from,
     FloatingPointError where a loss is not finite.
 
     >>> made = vk.fit(photos, vk.SplatsConfig(), budget="3m", strategy=vk.MCMCStrategy(max_splats=100_000))
@@ -235,7 +237,7 @@ def fit(
     """
     from volkit.distillation import learn
 
-    return learn.fit(_photos(photos), config, budget, strategy, seed, callback)
+    return learn.fit(_photos(photos), config, budget, strategy, seed, callback, exposure)
 
 
 def distill(

@@ -121,6 +121,8 @@ def _pictured_trainee(
 def _splats_of_pictures(
     scene: Splats, seen: Pictures, cameras: Cameras, generator: torch.Generator, strategy: Strategy, exposure: bool
 ) -> SplatStudent:
+    if exposure:
+        raise ParameterError("{exposure} is learnt with fields alone; leave it out with splats", "exposure")
     _begin(scene, cameras, seen, generator)
     return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
 

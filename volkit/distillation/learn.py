@@ -112,13 +112,15 @@ def fit(
     strategy: Strategy | None = None,
     seed: int | torch.Generator = 0,
     callback: Callback | None = None,
+    exposure: bool = False,
 ) -> Result[FitReport]:
     """Fit an untrained scene of this configuration to posed photographs; by default a hash grid sized for them.
 
     `budget` is wall clock of the optimisation (`120s`, `10m`) or, in steps, `2000`; the `strategy` adds and removes
-    splats; `callback` is called with a StepEvent after every step. The same seed and a budget in steps give the same
-    scene on one machine. Pictures of the split `train` are learnt from, those of `test` measured. Raises ValueError
-    where there are none to learn from, FloatingPointError where a loss is not finite.
+    splats; `callback` is called with a StepEvent after every step; with `exposure` a field learns exposure and white
+    balance of every photograph as well. The same seed and a budget in steps give the same scene on one machine.
+    Pictures of the split `train` are learnt from, those of `test` measured. Raises ValueError where there are none to
+    learn from, FloatingPointError where a loss is not finite.
 
     >>> photos = load_photographs("fox/", size=480, holdout=8)
     >>> made = fit(photos, HashGridConfig(), budget="3m", callback=lambda event: print(event.step, event.loss))
@@ -129,7 +131,7 @@ def fit(
         cameras = photos.subset("train").cameras
         config = default_config("hash_grid", photos.domain, Similarity(), cameras, SplatsConfig())
     scene = untrained_scene(photos, config, generator)
-    settings = FitSettings(strategy or MCMCStrategy(MAX_SPLATS))
+    settings = FitSettings(strategy or MCMCStrategy(MAX_SPLATS), exposure)
     training = TrainingRun(Budget.parse(budget))
     return fit_scene(scene, photos, training, settings, generator, CallbackProgress(callback))
 
