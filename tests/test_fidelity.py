@@ -125,7 +125,7 @@ def test_formats_that_keep_the_order_are_compared(source, tmp_path, name):
     save(made, target)
     written = load(target)
     written = written.view(
-        placement=FileAxes().back("splats", made.frame, written.frame, target) @ written.world_from_local
+        placement=FileAxes().source_from_read("splats", made.frame, written.frame, target) @ written.world_from_local
     )
     found = parameter_differences(made, written, target)
     assert len(found) == 6 and found["means"] < 1e-3, "the order was changed"
@@ -146,7 +146,7 @@ def test_a_damaged_writer_is_seen(source, capsys, monkeypatch):
 
     def worse(scene: Splats, path: Path, **options) -> None:
         half = cloud()
-        half.kept(torch.arange(0, 300, 2))
+        half.keep(torch.arange(0, 300, 2))
         save(half, path, **options)
 
     monkeypatch.setattr(conversion, "save", worse)

@@ -46,8 +46,8 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
         Move,
     )
     from volkit.evaluation.compare import Comparison
+    from volkit.generation.build import ScoreSettings
     from volkit.generation.from_words import GenerateOptions, generate
-    from volkit.generation.guided import ScoreSettings
     from volkit.generation.rework import (
         EditOptions,
         RefineOptions,
@@ -109,7 +109,7 @@ PLACES = {
     ),
     "volkit.evaluation.compare": ("Comparison",),
     "volkit.generation.from_words": ("GenerateOptions", "generate"),
-    "volkit.generation.guided": ("ScoreSettings",),
+    "volkit.generation.build": ("ScoreSettings",),
     "volkit.generation.rework": (
         "EditOptions", "RefineOptions", "RetextureOptions", "edit_with_prompt", "refine", "retexture",
     ),

@@ -78,7 +78,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         from volkit.commands.batch import batch_report, pair_sources, run_all
 
         if self.report is not None:
-            from volkit.reports.fit_report import check_report
+            from volkit.reports.page import check_report
 
             self.check_new(self.report)
             check_report(self.report)
@@ -148,9 +148,9 @@ class ConvertJob(ConvertChoices, FileChoices):
             return False
         if self.device == "cuda" or self.given(*OF_SCENES):
             return False
-        from volkit.io.splats.transcode import between_columns
+        from volkit.io.splats.transcode import is_splats_to_splats
 
-        return between_columns(sources[0], target)
+        return is_splats_to_splats(sources[0], target)
 
     def _estimate(self, source: "Source", target: Path, work: "Work") -> dict[str, Any]:
         """What the conversion would take: parameters, memory, time."""

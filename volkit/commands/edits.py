@@ -94,7 +94,7 @@ def edited(source: "Source", texts: Sequence[str], generator: "torch.Generator",
     """A source changed by edits; those that only thin it are no part of what the result is held against."""
     if not texts:
         return source
-    shapes = [text for text in texts if not _parse(text).keeps_look]
+    shapes = [text for text in texts if not _parse(text).keeps_appearance]
     return source.changed(
         lambda scene: apply_edits(scene, texts, generator, progress),
         None if len(shapes) == len(texts) else lambda scene: apply_edits(scene, shapes),

@@ -12,7 +12,7 @@ from volkit.generation.options import ScoreChoices
 
 if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
     from volkit.evaluation.evaluate import Preview
-    from volkit.generation.guided import ScoreSettings
+    from volkit.generation.build import ScoreSettings
     from volkit.generation.result import GenerationResult
     from volkit.guidance.prior import GuidingPrior
     from volkit.progress import Progress
@@ -71,11 +71,11 @@ class PriorOptions(ScoreChoices):
 
     def check(self, prompts: Sequence[str], targets: Sequence[Path], kind: str) -> None:
         """Whatever is wrong with the options, the words or the targets is said before the work begins."""
-        from volkit.generation.guided import method_name
+        from volkit.generation.build import method_name
         from volkit.guidance import METHODS, WEIGHTS
         from volkit.guidance.prompts import Prompts
         from volkit.io import check_target
-        from volkit.reports.fit_report import check_report
+        from volkit.reports.page import check_report
 
         for prompt in prompts:
             _usage("", lambda prompt=prompt: Prompts(prompt))
@@ -99,7 +99,7 @@ class PriorOptions(ScoreChoices):
     def opened(self, progress: "Progress", control: Path | None = None) -> "GuidingPrior":
         """The prior, with a ControlNet on it where one is named."""
         from volkit.devices import chosen_device
-        from volkit.generation.guided import open_guiding_prior
+        from volkit.generation.build import open_guiding_prior
         from volkit.guidance.pipeline import Additions
 
         if control is not None and self.grid:
@@ -111,8 +111,7 @@ class PriorOptions(ScoreChoices):
     def settings(self) -> "ScoreSettings":
         """How the prior is asked, for the engine."""
         from volkit.devices import chosen_device
-        from volkit.generation.guided import ScoreSettings
-        from volkit.generation.image_prompt import image_prompt
+        from volkit.generation.build import ScoreSettings, image_prompt
         from volkit.generation.penalties import Penalties
 
         image = None
@@ -158,7 +157,7 @@ class PriorOptions(ScoreChoices):
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,
         }  # fmt: skip
         if self.report is not None:
-            cameras = made.turntable(prior_report.VIEWS, prior_report.SHOWN_SIZE)
+            cameras = made.turntable(prior_report.VIEWS, prior_report.VIEW_SIZE)
             prior_report.write_prior_report(self.report, report, made.scenes, cameras, before)
         return report
 

@@ -53,7 +53,7 @@ class Source:
         """The same changed by the actions in their order; ValueError where one has no meaning for it."""
         if not actions:
             return self
-        shapes = [action for action in actions if not action.keeps_look]
+        shapes = [action for action in actions if not action.keeps_appearance]
         return self.changed(
             lambda scene: edit(scene, actions, seed=generator, progress=progress),
             None if len(shapes) == len(actions) else lambda scene: edit(scene, shapes),

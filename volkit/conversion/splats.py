@@ -10,7 +10,7 @@ from volkit.conversion.report import ConversionReport
 from volkit.evaluation.fidelity import Fidelity, splat_differences
 from volkit.files.file_size import stored_bytes
 from volkit.io import FileAxes
-from volkit.io.splats.transcode import Transcoded, read_again, transcode
+from volkit.io.splats.transcode import Transcoded, read_back, transcode
 from volkit.progress import Progress
 from volkit.threads import thread_count
 
@@ -20,7 +20,7 @@ __all__ = ["convert_columns"]
 def convert_columns(source: Path, target: Path, files: FileOptions, seed: int, progress: Progress) -> ConversionReport:
     """Write the target; what it lost is measured splat by splat, which says more than pictures of them.
 
-    Both formats are read and written as columns (`between_columns`). FormatError names file, fact and fix.
+    Both formats are read and written as columns (`is_splats_to_splats`). FormatError names file, fact and fix.
     """
     axes = FileAxes(files.frame, files.spz_frame)
     made = transcode(source, target, axes=axes, spz_frame=files.spz_frame, drop_bad=files.drop_bad, progress=progress)
@@ -51,7 +51,7 @@ def convert_columns(source: Path, target: Path, files: FileOptions, seed: int, p
 def _fidelity(made: Transcoded, progress: Progress) -> Fidelity | None:
     started = time.perf_counter()
     with progress.phase("measure"):
-        written = read_again(made)
+        written = read_back(made)
     if written is None:
         progress.note(f"{made.target}: is not measured, for its format is written and not read")
         return None

@@ -76,7 +76,7 @@ class FieldTrainee:
     def after_step(self, moment: StepInfo, generator: torch.Generator) -> ParameterChange | None:
         """Grow the field, then look again at where it is empty."""
         grown = self.schedule.own_growth and self.scene.refine(moment.fraction)
-        if self.grid is not None and self.schedule.looks(moment, self.grid.unknown):
+        if self.grid is not None and self.schedule.looks(moment, self.grid.incomplete):
             self.grid.refresh(self.scene, moment.step, generator)
         return ParameterChange() if grown else None
 

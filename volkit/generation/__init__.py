@@ -1,13 +1,13 @@
-"""Scenes learn from a diffusion prior: generated from words, refined, painted, edited."""
+"""Scenes trained by a diffusion prior: generated from words, refined, retextured, edited."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # command lines need the options alone, and torch takes a second to import
+    from volkit.generation.build import ScoreSettings, build_rung, open_guiding_prior
     from volkit.generation.camera_sampler import CameraSampler
     from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
     from volkit.generation.from_words import GenerateOptions, generate
-    from volkit.generation.guided import ScoreSettings, build_rung, open_guiding_prior
     from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
     from volkit.generation.mesh_particle import MeshParticle
     from volkit.generation.particle import Drawing, Particle
@@ -30,7 +30,7 @@ PLACES = {
     "volkit.generation.camera_sampler": ("CameraSampler",),
     "volkit.generation.field_particle": ("UNKNOWN_OCCUPANCY", "FieldParticle"),
     "volkit.generation.from_words": ("GenerateOptions", "generate"),
-    "volkit.generation.guided": ("ScoreSettings", "build_rung", "open_guiding_prior"),
+    "volkit.generation.build": ("ScoreSettings", "build_rung", "open_guiding_prior"),
     "volkit.generation.learners": ("CriticLearner", "Learner", "PersonalLearner", "RatioLearner"),
     "volkit.generation.mesh_particle": ("MeshParticle",),
     "volkit.generation.particle": ("Drawing", "Particle"),

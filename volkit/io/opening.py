@@ -1,4 +1,4 @@
-"""Opening scenes ready to be rendered."""
+"""Open scenes ready for rendering."""
 
 from functools import singledispatch
 from pathlib import Path
@@ -20,9 +20,9 @@ __all__ = ["capture_size", "open_scene"]
 def open_scene(
     path: Path, device: Device = "cpu", progress: Progress | None = None, spz_frame: SpzFrame = "rub"
 ) -> Representation:
-    """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked.
+    """Load a scene for rendering: parameters frozen, moved to `device`, a field's empty space marked.
 
-    With a progress bad splats are dropped and counted in a note; else they are a FormatError.
+    Splats with values that are not finite are dropped, and noted on `progress`; without one they raise FormatError.
     """
     scene = load(path, spz_frame)
     _check(scene, path, progress)
@@ -33,14 +33,14 @@ def open_scene(
 
 @singledispatch
 def _check(scene: Representation, path: Path, progress: Progress | None) -> None:
-    """Raise FormatError where it cannot be drawn, or leave out what cannot; readers have looked at all but splats."""
+    """Raise FormatError where it cannot be drawn, or leave out what cannot; readers check all but splats."""
 
 
 @_check.register
 def _check_splats(scene: Splats, path: Path, progress: Progress | None) -> None:
-    if bool(scene.bad.any()):
-        check_bad(path, int(scene.bad.sum()), progress)
-        scene.kept(~scene.bad)
+    if bool(scene.invalid.any()):
+        check_bad(path, int(scene.invalid.sum()), progress)
+        scene.keep(~scene.invalid)
 
 
 @singledispatch
@@ -56,5 +56,5 @@ def _mark_field(field: Field) -> None:
 
 
 def capture_size(capture: Capture | None) -> int | None:
-    """Longest side in pixels of the pictures that a scene was made from; None when its file does not say."""
+    """Longest side in pixels of the pictures that a scene was made from; None where they are not recorded."""
     return None if capture is None else int(capture.cameras.size.max())

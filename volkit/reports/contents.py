@@ -177,7 +177,7 @@ def _capture(capture: Capture) -> CaptureFigures:
 
 
 def _splats(splats: Splats) -> SplatFigures:
-    good = ~splats.bad
+    good = ~splats.invalid
     opacity, size = splats.opacities.detach()[good], splats.scales.detach()[good].amax(-1)
     logarithm = size.clamp_min(1e-12).log10()
     low, high = (float(logarithm.min()), float(logarithm.max())) if len(size) else (0.0, 1.0)
@@ -197,7 +197,7 @@ def _splats(splats: Splats) -> SplatFigures:
 
 def _floaters(splats: Splats) -> int | None:
     """How many splats would be dropped as floaters; None where there are too many to look, or what counts is absent."""
-    if len(splats) > MAX_SEARCHED or bool(splats.bad.any()):
+    if len(splats) > MAX_SEARCHED or bool(splats.invalid.any()):
         return None
     try:
         return len(splats) - (DropFloaters().change(splats, make_generator(0)).splat_count or 0)
