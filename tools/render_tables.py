@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench_tables import ops, threads, throughput
+from bench_tables import ops, startup, threads, throughput
 from generation_tables import generation_table
 from kept import Row, number, results, table
 
@@ -223,7 +223,7 @@ def _share(row: Row) -> str:
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
           "scratch": scratch, "foreign": foreign, "splats": splats,
           "meshes": meshes, "generation": generation, "faces": faces, "particles": particles, "rules": rules,
-          "rework": rework, "edits": edits, "formats": formats, "threads": threads,
+          "rework": rework, "edits": edits, "formats": formats, "startup": startup, "threads": threads,
           "throughput": throughput}  # fmt: skip
 
 

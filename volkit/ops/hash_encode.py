@@ -10,6 +10,7 @@ import torch
 
 from volkit.ops import backend
 from volkit.ops.deposit import deposit
+from volkit.ops.library import torch_op
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["HashLevels", "hash_encode"]
@@ -192,7 +193,7 @@ def _level_rows(levels: HashLevels) -> Int[Tensor, "level 4"]:
     return torch.from_numpy(np.stack([bits, levels.resolutions, levels.offsets, levels.sizes], 1).astype(np.int32))
 
 
-@torch.library.custom_op("volkit::hash_encode", mutates_args=())
+@torch_op("hash_encode")
 def _encode(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None) -> Tensor:
     points, features = positions.shape[0], table.shape[1]
     out = positions.new_empty(len(rows) * features, points)
@@ -210,7 +211,7 @@ def _scatter(grad: Tensor, positions: Tensor, table_grad: Tensor, rows: Tensor) 
     _run("hash_scatter", positions, rows, *table_grad.shape, grad_out=grad.t(), grad_table=table_grad)
 
 
-@torch.library.custom_op("volkit::hash_slopes", mutates_args=())
+@torch_op("hash_slopes", gradient=False)
 def _slopes(grad: Tensor, positions: Tensor, table: Tensor, rows: Tensor) -> Tensor:
     out = torch.empty_like(positions)
     given = {"table": table, "half": table.dtype == torch.float16, "grad_out": grad.t()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from volkit.ops import backend
+from volkit.ops.library import torch_op
 from volkit.typing import Float, Int, Tensor, UInt8
 
 __all__ = ["MarchGrid", "Stride", "march"]
@@ -124,7 +125,7 @@ def march(
     return _march(origins, directions, near, far, bits, jitter, box, pace)
 
 
-@torch.library.custom_op("volkit::march", mutates_args=())
+@torch_op("march", gradient=False)
 def _march(
     origins: Tensor,
     directions: Tensor,

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from volkit.ops import backend
 from volkit.ops.deposit import deposit
+from volkit.ops.library import torch_op
 from volkit.typing import Float, Tensor
 
 __all__ = ["Factor", "plane_sample"]
@@ -72,7 +73,7 @@ def plane_sample(
     return _plane_sample(positions, factors, grads, axes, lengths, reduce)
 
 
-@torch.library.custom_op("volkit::plane_sample", mutates_args=())
+@torch_op("plane_sample")
 def _plane_sample(
     positions: Tensor,
     factors: list[Tensor],

@@ -16,7 +16,7 @@ from volkit.ops.composite import composite, median_depth
 from volkit.rendering.picture import Picture, one_size
 from volkit.rendering.volume import MIN_TRANSMITTANCE, VolumeRenderer
 from volkit.representations.analytic import AnalyticField, Primitive
-from volkit.representations.analytic.shapes import hull_span, signed_distance
+from volkit.representations.analytic.shapes import hull_span, reach, signed_distance
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["AnalyticRenderer"]
@@ -79,7 +79,7 @@ class AnalyticRenderer:
         local = world.inverse().rays(rays)
         near = self.near if self.near is not None else (field.capture.near if field.capture else 0.0)
         enter, leave = field.domain.span(local.origins, local.directions, near / world.scale)
-        matter = _sort([_intersect(field, index, local, enter, leave) for index in range(len(field.config.primitives))])
+        matter = _matter(field, local, enter, leave)
         offsets = functional.pad(torch.bincount(matter.ray, minlength=len(rays)).cumsum(0), (1, 0))
         middle = 0.5 * (matter.t0 + matter.t1)
         composited = composite(matter.density, middle[:, None], matter.t0, matter.t1, offsets, stop=MIN_TRANSMITTANCE)
@@ -114,8 +114,23 @@ class AnalyticRenderer:
         )
 
 
-def _intersect(field: AnalyticField, index: int, rays: Rays, enter: Tensor, leave: Tensor) -> Matter:
-    """Intervals of every ray in the matter of one primitive, front to back, until nothing more is visible."""
+def _matter(field: AnalyticField, rays: Rays, enter: Tensor, leave: Tensor) -> Matter:
+    """Intervals of all rays in all primitives, by ray and along it, until nothing more is visible."""
+    primitives, parts = field.config.primitives, []
+    # Small primitives stand before and upon large ones, of which so much less has to be intersected.
+    for index in sorted(range(len(primitives)), key=lambda i: reach(primitives[i].shape, primitives[i].size)):
+        part, leave = _intersect(field, index, rays, enter, leave)
+        parts.append(part)
+    return _sort(parts)
+
+
+def _intersect(
+    field: AnalyticField, index: int, rays: Rays, enter: Tensor, leave: Tensor
+) -> tuple[Matter, Float[Tensor, " ray"]]:
+    """Intervals of every ray in the matter of one primitive, front to back, until the ray is opaque.
+
+    And where each ray ends: where it became opaque, else as before.
+    """
     primitive, softness = field.config.primitives[index], field.config.softness
     full = field.config.density if primitive.density is None else primitive.density
     own = primitive.placed.inverse().rays(rays)
@@ -146,19 +161,21 @@ def _intersect(field: AnalyticField, index: int, rays: Rays, enter: Tensor, leav
         t0, gap, density0 = t1, next_gap, density1
         alive = ((t1 < end) & (thickness < OPAQUE_DEPTH)).nonzero()[:, 0]
         if len(alive) < len(ray):
+            opaque = (thickness >= OPAQUE_DEPTH).nonzero()[:, 0]
+            leave = leave.index_put((ray[opaque],), t1[opaque])
             rows = torch.stack([t0, end, gap, density0, entered, thickness, rate])[:, alive]
             t0, end, gap, density0, entered, thickness, rate = rows.unbind()
             at, ray = at[:, alive], ray[alive]
     if not pieces:
         empty, none = enter.new_zeros(0), torch.zeros(0, dtype=torch.long, device=enter.device)
-        return Matter(none, empty, empty, empty, none, none)
+        return Matter(none, empty, empty, empty, none, none), leave
     ray, t0, t1, density, entered = (torch.cat(parts) for parts in zip(*pieces, strict=True))
     owner = torch.full_like(ray, index)
     # A ray may enter a torus twice: intervals are shaded together where their entry agrees within a softness.
     crossing = (entered / softness).long().clamp(0, (1 << 20) - 1)
     stretch = ((t0 - entered) / (STRETCH_SOFTNESSES * softness)).long().clamp_max(255)
     number = ((ray * len(field.config.primitives) + owner) << 28) + (crossing << 8) + stretch
-    return Matter(ray, t0, t1, density, number, owner)
+    return Matter(ray, t0, t1, density, number, owner), leave
 
 
 def _sort(parts: list[Matter]) -> Matter:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 
 from volkit.geometry import morton_cells, morton_codes
-from volkit.typing import Bool, Float, Tensor, UInt8
+from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["OCCUPANCY_RESOLUTION", "dilate", "occupancy_cells", "occupied_at", "pack_bits", "unpack_bits"]
 
@@ -25,6 +25,13 @@ def occupancy_cells(device: torch.device) -> UInt8[Tensor, "cell 3"]:
     return cells
 
 
+@lru_cache
+def _spread(device: torch.device) -> Int[Tensor, " place"]:
+    """Morton codes of the places along x; those along y and z are twice and four times as large."""
+    places = torch.arange(OCCUPANCY_RESOLUTION, device=device)
+    return morton_codes(torch.stack([places, 0 * places, 0 * places], -1))
+
+
 def pack_bits(occupied: Bool[Tensor, " cell"]) -> UInt8[Tensor, " byte"]:
     """One bit a cell, Morton order: cell i is bit `i & 7` of byte `i >> 3`."""
     weights = 1 << torch.arange(8, device=occupied.device, dtype=torch.uint8)
@@ -40,8 +47,9 @@ def unpack_bits(bits: UInt8[Tensor, " byte"]) -> Bool[Tensor, " cell"]:
 def occupied_at(bits: UInt8[Tensor, " byte"], unit: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
     """Whether the cells that hold points of the unit cube are marked; false outside the cube."""
     inside = ((unit >= 0) & (unit <= 1)).all(-1)
-    cells = (unit * OCCUPANCY_RESOLUTION).clamp(0, OCCUPANCY_RESOLUTION - 1).long()
-    code = morton_codes(cells)
+    cells = (unit * OCCUPANCY_RESOLUTION).nan_to_num(0.0).clamp(0, OCCUPANCY_RESOLUTION - 1).long()
+    x, y, z = _spread(bits.device)[cells].unbind(-1)
+    code = x | y << 1 | z << 2
     return inside & ((bits[code >> 3] >> (code & 7).to(torch.uint8)) & 1).bool()
 
 

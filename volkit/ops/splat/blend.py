@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from volkit.ops import backend
+from volkit.ops.library import torch_op
 from volkit.ops.splat import reference
 from volkit.ops.splat.project import ELLIPSE, SURFEL
 from volkit.typing import Float, Int, Tensor
@@ -115,7 +116,7 @@ def _stride(shapes: Tensor, channels: Tensor) -> int:
     return HEADER_FLOATS[shapes.shape[1]] + -(-channels.shape[1] // 4) * 4
 
 
-@torch.library.custom_op("volkit::splat_blend", mutates_args=())
+@torch_op("splat_blend")
 def _blend(
     means: Tensor,
     shapes: Tensor,
@@ -165,7 +166,7 @@ def _(means, shapes, opacities, depths, channels, extents, frame):
     )
 
 
-@torch.library.custom_op("volkit::splat_blend_grad", mutates_args=())
+@torch_op("splat_blend_grad", gradient=False)
 def _blend_grad(
     picture_grad: Tensor,
     opacity_grad: Tensor,

@@ -195,28 +195,48 @@ class AnalyticField(Field):
     def _visibility(self, surface: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Soft shadow and ambient occlusion from distances along the ray (Quilez 2010; Evans 2006)."""
         light, size = self.config.light, self.domain.diagonal / 4.0
+        lit = torch.zeros_like(surface[:, 0])
         towards = torch.nn.functional.normalize(surface.new_tensor(light.direction), dim=0)
-        travelled = torch.full_like(surface[:, 0], 0.02 * size)
-        lit = torch.ones_like(travelled)
-        for _ in range(SHADOW_STEPS if light.shadow > 0 else 0):
-            # Matter farther than a tenth of the longest path neither shades nor shortens a step.
-            at = surface + 0.005 * size * normal + travelled[:, None] * towards
-            gap = self._opaque_distance(at, 0.1 * SHADOW_STEPS * 0.25 * size)
-            lit = torch.minimum(lit, (0.5 + 5.0 * gap / travelled).clamp(0.0, 1.0))
-            travelled = travelled + gap.clamp(0.02 * size, 0.25 * size)
-        blocked = torch.zeros_like(travelled)
+        facing = (normal.detach() @ towards > 0).nonzero()[:, 0]  # the others have no sun, whatever stands before it
+        if light.shadow > 0 and len(facing):
+            lit = lit.index_put((facing,), self._sunlit((surface + 0.005 * size * normal)[facing], towards, size))
+        blocked = torch.zeros_like(lit)
         for tap in OCCLUSION_TAPS if light.occlusion > 0 else ():
             gap = self._opaque_distance(surface + tap * size * normal, tap * size)
             blocked = blocked + (1.0 - gap / (tap * size)).clamp(0.0, 1.0) / len(OCCLUSION_TAPS)
         smooth = lit * lit * (3.0 - 2.0 * lit)
         return 1.0 - light.shadow * (1.0 - smooth), 1.0 - light.occlusion * blocked
 
+    def _sunlit(
+        self, start: Float[Tensor, "point 3"], towards: Float[Tensor, "3"], size: float
+    ) -> Float[Tensor, " point"]:
+        """How much of the sun reaches points just above a surface, 0 to 1."""
+        # Matter farther than a tenth of the longest path neither shades nor shortens a step.
+        limit = 0.1 * SHADOW_STEPS * 0.25 * size
+        places = start.new_tensor([primitive.placed.translation for primitive in self.config.primitives])
+        reaches = start.new_tensor([reach(primitive.shape, primitive.size) for primitive in self.config.primitives])
+        last = (places @ towards + reaches).max() + limit  # along the path to the sun: beyond it nothing stands
+        lit = torch.ones_like(start[:, 0])
+        going = torch.arange(len(start), device=start.device)
+        travelled = torch.full_like(lit, 0.02 * size)
+        for _ in range(SHADOW_STEPS):
+            at = start[going] + travelled[:, None] * towards
+            gap = self._opaque_distance(at, limit)
+            shade = torch.minimum(lit[going], (0.5 + 5.0 * gap / travelled).clamp(0.0, 1.0))
+            lit = lit.index_put((going,), shade)
+            alive = ((shade > 0) & (at @ towards < last)).nonzero()[:, 0]
+            if not len(alive):
+                break
+            going, travelled = going[alive], (travelled + gap.clamp(0.02 * size, 0.25 * size))[alive]
+        return lit
+
     def _opaque_distance(self, positions: Tensor, limit: float) -> Tensor:
         """Distance to the primitives that cast shadows, at most `limit`."""
         at = _planes(positions)
         best = torch.full_like(at[0], limit)
-        for primitive in [p for p in self.config.primitives if p.density is None] or self.config.primitives:
-            near = _within(at, primitive, limit)
+        solids = [p for p in self.config.primitives if p.density is None] or self.config.primitives
+        for primitive in sorted(solids, key=lambda solid: solid.shape == "ellipsoid"):  # whose distance costs most
+            near = _within(at, primitive, best.detach())
             if len(near):
                 distance = self._distance(primitive, tuple(a[near] for a in at))
                 best = best.index_put((near,), torch.minimum(best[near], distance))
@@ -231,7 +251,7 @@ def _planes(positions: Tensor) -> tuple[Tensor, ...]:
     return positions.t().contiguous().unbind(0)
 
 
-def _within(at: tuple[Tensor, ...], primitive: Primitive, margin: float) -> Tensor:
+def _within(at: tuple[Tensor, ...], primitive: Primitive, margin: float | Tensor) -> Tensor:
     """Points within a bounding ball of a primitive: the test costs a tenth of a distance, and most points fail it."""
     far = reach(primitive.shape, primitive.size) + margin
     x, y, z = (a.detach() - t for a, t in zip(at, primitive.placed.translation, strict=True))
