@@ -81,6 +81,5 @@ def _search_box(scene: Representation) -> Domain:
     if not isinstance(scene, Splats):
         return scene.bounds().grow(BOX_MARGIN)
     near, whole = core_box(scene).grow(BOX_MARGIN), whole_box(scene).grow(WHOLE_BOX_MARGIN)
-    lower = tuple(map(min, near.lower, whole.lower))
-    upper = tuple(map(max, near.upper, whole.upper))
-    return Domain(lower, upper)  # pyright: ignore[reportArgumentType]
+    box = near.union(whole)
+    return Domain(box.lower, box.upper)
