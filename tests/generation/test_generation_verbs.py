@@ -110,7 +110,10 @@ def test_what_a_prior_lacks_is_named():
         ({"to": "nothing"}, "no such kind to generate"),
         ({"method": "nothing"}, "no such method"),
         ({"method": "csd", "options": GenerateOptions(score=ScoreSettings(scale=3.0))}, "csd has no guidance scale"),
-        ({"method": METHODS["sds"](), "options": GenerateOptions(score=ScoreSettings(scale=3.0))}, "has its scale in"),
+        (
+            {"method": METHODS["sds"](), "options": GenerateOptions(score=ScoreSettings(scale=3.0))},
+            "includes its guidance",
+        ),
         ({"budget": "long"}, "write 120s"),
         ({"options": GenerateOptions(particles=0)}, "give at least 1"),
     ],

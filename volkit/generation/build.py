@@ -177,7 +177,7 @@ def _call_method(method: str | Callable[..., Method], name: str, scale: float | 
     own = parameters["scale"].default
     if scale is None:
         scale = min(own, advised or own) if isinstance(own, int | float) else own
-    return make(scale=scale)  # pyright: ignore[reportCallIssue]
+    return make(scale=scale)
 
 
 def _build_guidance(

@@ -209,10 +209,8 @@ def edit_with_prompt(
         Prompts(words)
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
     guiding = _open_prior(prior, progress)
-    scene, before_pictures = _copy_twice(asset, guiding.schedule.alpha.device)
-    start = StartAsset(
-        before_pictures, before, place_of(before_pictures, guiding.advice.half), options.preserve, options.control_kind
-    )
+    scene, source = _copy_twice(asset, guiding.schedule.alpha.device)
+    start = StartAsset(source, before, place_of(source, guiding.advice.half), options.preserve, options.control_kind)
     scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
@@ -232,10 +230,8 @@ def measure_untouched(rung: ScoreRung, start: StartAsset, after: Representation)
     size = int(rung.sampler.draw(1, 1.0, make_generator(0)).size[0, 0])
     cameras = rung.sampler.turntable(UNTOUCHED_VIEWS, size)
     white = torch.ones(UNTOUCHED_VIEWS, 3, device=rung.generator.device)
-    before_pictures, after_pictures = (
-        start.pictures(cameras, white),
-        replace(start, scene=after).pictures(cameras, white),
-    )
+    before_pictures = start.pictures(cameras, white)
+    after_pictures = replace(start, scene=after).pictures(cameras, white)
     conditions, draws = rung.conditions.build(cameras, white), make_generator(0)
     gradients = [rung.guidance.step(before_pictures, conditions, draws).gradient for _ in range(UNTOUCHED_DRAWS)]
     untouched = ~_dilate(change_mask(torch.stack(gradients).mean(0)) > 0.5)

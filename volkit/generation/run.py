@@ -127,11 +127,8 @@ def generate_mesh(
     if stored is None:
         first = run.train(particles, replace(training, budget=_share_of(training.budget, target.field_share)), progress)
         meshes = [_extract(scene, target.options(across), 4 * round(across), progress) for scene in first.scenes]
-        stored = {
-            "meshes": [dict(mesh.state_dict()) for mesh in meshes],
-            "steps": first.steps,
-            "seconds": first.seconds,
-        }
+        tensors = [dict(mesh.state_dict()) for mesh in meshes]
+        stored = {"meshes": tensors, "steps": first.steps, "seconds": first.seconds}
     else:
         meshes = [_load_mesh(tensors) for tensors in stored["meshes"]]
         first = RunResult((), stored["steps"], stored["seconds"], [])

@@ -95,6 +95,5 @@ def _search_box(scene: Representation) -> Domain:
 @_search_box.register
 def _box_of_splats(scene: Splats) -> Domain:
     near, whole = core_box(scene).grow(BOX_MARGIN), whole_box(scene).grow(WHOLE_BOX_MARGIN)
-    lower = tuple(map(min, near.lower, whole.lower))
-    upper = tuple(map(max, near.upper, whole.upper))
-    return Domain(lower, upper)  # pyright: ignore[reportArgumentType]
+    box = near.union(whole)
+    return Domain(box.lower, box.upper)
