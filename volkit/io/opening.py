@@ -7,7 +7,7 @@ import torch
 from volkit.choices import Device
 from volkit.devices import chosen_device
 from volkit.io import SpzFrame, load
-from volkit.io.splats.columns import check_bad
+from volkit.io.splats.columns import check_invalid
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
@@ -27,7 +27,7 @@ def open_scene(
     if isinstance(scene, Field):
         return _ready(scene, device)
     if isinstance(scene, Splats) and bool(scene.invalid.any()):
-        check_bad(path, int(scene.invalid.sum()), progress)
+        check_invalid(path, int(scene.invalid.sum()), progress)
         scene.keep(~scene.invalid)
     return scene.requires_grad_(False).to(chosen_device(device))
 
