@@ -8,7 +8,7 @@ import torch
 from volkit.choices import Device
 from volkit.devices import chosen_device
 from volkit.io import SpzFrame, load
-from volkit.io.splats.columns import check_bad
+from volkit.io.splats.columns import check_invalid
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
@@ -39,7 +39,7 @@ def _check(scene: Representation, path: Path, progress: Progress | None) -> None
 @_check.register
 def _check_splats(scene: Splats, path: Path, progress: Progress | None) -> None:
     if bool(scene.invalid.any()):
-        check_bad(path, int(scene.invalid.sum()), progress)
+        check_invalid(path, int(scene.invalid.sum()), progress)
         scene.keep(~scene.invalid)
 
 

@@ -12,8 +12,8 @@ from volkit.files.atomic import atomic_write
 from volkit.files.dataclass_json import dataclass_to_json
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
+from volkit.io.fields.instant_ngp.container import density_grid_from_occupancy, pack
 from volkit.io.fields.instant_ngp.layout import camera_entries, frame_entries
-from volkit.io.fields.instant_ngp.packed import density_grid_from_occupancy, pack
 from volkit.ops.fused_mlp import MlpShape
 from volkit.representations import Capture, HashGrid, HashGridConfig
 from volkit.typing import Tensor
