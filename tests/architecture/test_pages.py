@@ -80,7 +80,7 @@ def test_python_examples_run(page, place, monkeypatch):
     """In their order, in one folder and one namespace, as printed but for sizes and budgets."""
     monkeypatch.chdir(place)
     page_without_scenes = b"<html><!-- scenes --><script>show()</script></html>"  # the viewer is not built everywhere
-    monkeypatch.setattr("volkit.reports.view_page.viewer_page", lambda: page_without_scenes)
+    monkeypatch.setattr("volkit.files.bundled.viewer_page", lambda: page_without_scenes)
     for room in ("volkit.rendering.viewpoints", "volkit.evaluation.compare"):
         monkeypatch.setattr(f"{room}.orbit_cameras", _few_cameras)
     names: dict[str, object] = {"__name__": "page"}

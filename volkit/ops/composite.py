@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 
 from volkit.ops import backend
+from volkit.ops.operator import operator
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Composited", "composite", "median_depth"]
@@ -81,7 +82,7 @@ def median_depth(
         return t0.new_full(start.shape, torch.inf).index_put((solid,), depth)
 
 
-@torch.library.custom_op("volkit::composite", mutates_args=())
+@operator("composite")
 def _composite(
     density: Tensor, channels: Tensor, t0: Tensor, t1: Tensor, offsets: Tensor, stop: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -124,7 +125,7 @@ def _strides(channels_grad: Tensor | None) -> dict[str, int]:
     return {"grad_sample_stride": sample, "grad_channel_stride": channel}
 
 
-@torch.library.custom_op("volkit::composite_grad", mutates_args=())
+@operator("composite_grad")
 def _composite_grad(
     grads: list[Tensor | None],
     density: Tensor,

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from volkit.ops import backend
+from volkit.ops.operator import operator
 from volkit.typing import Float, Tensor
 
 __all__ = ["MlpShape", "fused_mlp"]
@@ -153,7 +154,7 @@ def _planar(x: Tensor) -> Tensor:
     return x.t().contiguous().t()
 
 
-@torch.library.custom_op("volkit::fused_mlp", mutates_args=())
+@operator("fused_mlp")
 def _mlp(inputs: Tensor, weights: Tensor, numbers: list[int]) -> Tensor:
     out = inputs.new_empty(numbers[1], len(inputs))
     _run("fused_mlp", inputs, numbers, weights=weights, out=out)
@@ -165,7 +166,7 @@ def _(inputs: Tensor, weights: Tensor, numbers: list[int]) -> Tensor:
     return inputs.new_empty(numbers[1], inputs.shape[0]).t()
 
 
-@torch.library.custom_op("volkit::fused_mlp_backward", mutates_args=())
+@operator("fused_mlp_backward")
 def _mlp_backward(
     grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], wanted: list[bool]
 ) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 
 from volkit.ops import backend
 from volkit.ops.deposit import deposit
+from volkit.ops.operator import operator
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["HashLevels", "hash_encode"]
@@ -192,7 +193,7 @@ def _level_rows(levels: HashLevels) -> Int[Tensor, "level 4"]:
     return torch.from_numpy(np.stack([bits, levels.resolutions, levels.offsets, levels.sizes], 1).astype(np.int32))
 
 
-@torch.library.custom_op("volkit::hash_encode", mutates_args=())
+@operator("hash_encode")
 def _encode(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None) -> Tensor:
     points, features = positions.shape[0], table.shape[1]
     out = positions.new_empty(len(rows) * features, points)
@@ -205,12 +206,12 @@ def _(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None)
     return positions.new_empty(rows.shape[0] * table.shape[1], positions.shape[0]).t()
 
 
-@torch.library.custom_op("volkit::hash_scatter", mutates_args=("table_grad",))
+@operator("hash_scatter", mutates_args=("table_grad",))
 def _scatter(grad: Tensor, positions: Tensor, table_grad: Tensor, rows: Tensor) -> None:
     _run("hash_scatter", positions, rows, *table_grad.shape, grad_out=grad.t(), grad_table=table_grad)
 
 
-@torch.library.custom_op("volkit::hash_slopes", mutates_args=())
+@operator("hash_slopes")
 def _slopes(grad: Tensor, positions: Tensor, table: Tensor, rows: Tensor) -> Tensor:
     out = torch.empty_like(positions)
     given = {"table": table, "half": table.dtype == torch.float16, "grad_out": grad.t()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from volkit.ops import backend
+from volkit.ops.operator import operator
 from volkit.typing import Float, Int, Tensor, UInt8
 
 __all__ = ["MarchGrid", "Stride", "march"]
@@ -125,7 +126,7 @@ def march(
     return _march(origins, directions, near, far, bits, jitter, box, pace)
 
 
-@torch.library.custom_op("volkit::march", mutates_args=())
+@operator("march")
 def _march(
     origins: Tensor,
     directions: Tensor,

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from volkit.ops import backend
 from volkit.ops.deposit import deposit
+from volkit.ops.operator import operator
 from volkit.typing import Float, Tensor
 
 __all__ = ["Factor", "plane_sample"]
@@ -72,7 +73,7 @@ def plane_sample(
     return _plane_sample(positions, factors, grads, axes, lengths, reduce)
 
 
-@torch.library.custom_op("volkit::plane_sample", mutates_args=())
+@operator("plane_sample")
 def _plane_sample(
     positions: Tensor,
     factors: list[Tensor],
@@ -127,7 +128,7 @@ def _run(op: str, positions: Tensor, product, reduce: bool, **memory: Tensor) ->
     )
 
 
-@torch.library.custom_op("volkit::plane_sample_grad", mutates_args=("factor_grads",))
+@operator("plane_sample_grad", mutates_args=("factor_grads",))
 def _plane_sample_grad(
     grad: Tensor,
     positions: Tensor,

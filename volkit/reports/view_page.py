@@ -21,6 +21,7 @@ from volkit.distillation.build import DistillSettings
 from volkit.distillation.learn import MAX_SPLATS, marked, teach
 from volkit.distillation.students import new_student
 from volkit.evaluation.evaluate import Evaluator
+from volkit.files import bundled
 from volkit.files.atomic import atomic_write
 from volkit.geometry import UP_AXIS, Cameras, Similarity, sh_count
 from volkit.io import save
@@ -33,7 +34,7 @@ from volkit.representations import Field, Mesh, Placement, Representation, Splat
 from volkit.training.loop import Budget
 from volkit.training.run import TrainingRun, make_generator
 
-__all__ = ["Exhibit", "Start", "ViewReport", "ViewSettings", "quick_splats", "view", "viewer_page", "write_page"]
+__all__ = ["Exhibit", "Start", "ViewReport", "ViewSettings", "quick_splats", "view", "write_page"]
 
 SCENES_MARK = b"<!-- scenes -->"
 AWAY = 10.0  # page units from the first camera to what it looks at
@@ -123,7 +124,7 @@ def view(
 
     >>> view({"source": field, "result": splats}, "compare.html")  # doctest: +SKIP
     """
-    viewer, progress, generator = viewer_page(), progress or Progress(), make_generator(seed)
+    viewer, progress, generator = bundled.viewer_page(), progress or Progress(), make_generator(seed)
     shown = _named(scenes)
     first = next(iter(shown.values()))
     captured = first.capture.background if first.capture else WHITE
@@ -193,17 +194,6 @@ def _exhibit(name: str, scene: Representation, budget: str, generator: torch.Gen
 def _ply_bytes(scene: Representation) -> int:
     """How large the scene's splats are in the page, before base64."""
     return 4 * len(scene) * (14 + 3 * sh_count(min(DEGREE, scene.config.degree))) if isinstance(scene, Splats) else 0
-
-
-def viewer_page() -> bytes:
-    """The viewer without scenes; ValueError where it was not built."""
-    built = Path(__file__).parents[1] / "viewer" / "viewer.html"
-    if not built.is_file():
-        raise ValueError(
-            "this volkit was built without its viewer; in a checkout run 'make viewer' (with Node.js 18 or later and"
-            " npm), and install volkit from there again unless it is used from there"
-        )
-    return built.read_bytes()
 
 
 @dataclass(frozen=True)

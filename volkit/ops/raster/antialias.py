@@ -3,6 +3,7 @@
 import torch
 
 from volkit.ops import backend
+from volkit.ops.operator import operator
 from volkit.ops.raster import reference
 from volkit.ops.raster.rasterise import Rastered, check_triangles, run
 from volkit.typing import Float, Int, Tensor
@@ -75,7 +76,7 @@ def _crossings(corners: Tensor, edges: Tensor) -> tuple[Float[Tensor, " crossing
     return away, first, first + torch.where(axis == 0, 1, width)
 
 
-@torch.library.custom_op("volkit::raster_edges", mutates_args=())
+@operator("raster_edges")
 def _edges(face: Tensor, depth: Tensor, records: Tensor, corners: Tensor, opposite: Tensor) -> Tensor:
     height, width = face.shape
     edges = face.new_empty(2, height, width)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from volkit.ops import backend
+from volkit.ops.operator import operator
 from volkit.ops.raster import reference
 from volkit.typing import Float, Int, Tensor
 
@@ -46,7 +47,7 @@ def rasterise(
     return Rastered(face, barycentric, depth, records)
 
 
-@torch.library.custom_op("volkit::raster", mutates_args=())
+@operator("raster")
 def _raster(corners: Tensor, size: list[int], near: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     barycentric, depth, face, records = _empty(corners, size)
     keys = depth.new_zeros(depth.shape, dtype=torch.int64) if depth.is_cuda else None
@@ -65,7 +66,7 @@ def _(corners, size, near):
     return _empty(corners, size)
 
 
-@torch.library.custom_op("volkit::raster_grad", mutates_args=())
+@operator("raster_grad")
 def _raster_grad(grads: list[Tensor], seen: list[Tensor]) -> Tensor:
     barycentric, depth, face, records = seen
     found = records.new_empty(len(records), 3, 3)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from volkit.ops import backend
+from volkit.ops.operator import operator
 from volkit.ops.splat import reference
 from volkit.ops.splat.project import ELLIPSE, SURFEL
 from volkit.typing import Float, Int, Tensor
@@ -113,7 +114,7 @@ def _stride(shapes: Tensor, channels: Tensor) -> int:
     return HEADERS[shapes.shape[1]] + -(-channels.shape[1] // 4) * 4
 
 
-@torch.library.custom_op("volkit::splat_blend", mutates_args=())
+@operator("splat_blend")
 def _blend(
     means: Tensor,
     shapes: Tensor,
@@ -163,7 +164,7 @@ def _(means, shapes, opacities, depths, channels, extents, frame):
     )
 
 
-@torch.library.custom_op("volkit::splat_blend_grad", mutates_args=())
+@operator("splat_blend_grad")
 def _blend_grad(
     picture_grad: Tensor,
     opacity_grad: Tensor,

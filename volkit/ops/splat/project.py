@@ -8,6 +8,7 @@ import torch
 
 from volkit.geometry.spherical_harmonics import sh_count
 from volkit.ops import backend
+from volkit.ops.operator import operator
 from volkit.ops.splat import reference
 from volkit.typing import Float, Tensor
 
@@ -90,7 +91,7 @@ def project(
     return Projected(*_project(*given, view.camera_from_world, settings))
 
 
-@torch.library.custom_op("volkit::splat_project", mutates_args=())
+@operator("splat_project")
 def _project(
     means: Tensor,
     quaternions: Tensor,
@@ -138,7 +139,7 @@ def _run(op: str, given: list[Tensor], settings: list[float], **memory: Tensor |
     )
 
 
-@torch.library.custom_op("volkit::splat_project_grad", mutates_args=())
+@operator("splat_project_grad")
 def _project_grad(
     grads: list[Tensor], given: list[Tensor], settings: list[float], wants_pose: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
