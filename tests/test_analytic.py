@@ -152,7 +152,7 @@ def test_bundled_scenes_lie_inside_their_domain_and_are_seen(name):
     assert field.density(walls).max() == 0
     capture = field.capture
     assert len(capture.names) == len(capture.cameras) and set(capture.held_out) < set(capture.names)
-    rays = capture.cameras.resized(24).picture_rays(0)
+    rays = capture.cameras.resize(24).picture_rays(0)
     assert 0.05 < trace(field, rays).hit.float().mean() < 0.9
 
 

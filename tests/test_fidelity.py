@@ -146,7 +146,7 @@ def test_a_damaged_writer_is_seen(source, capsys, monkeypatch):
 
     def worse(scene: Splats, path: Path, **options) -> None:
         half = cloud()
-        half.kept(torch.arange(0, 300, 2))
+        half.keep(torch.arange(0, 300, 2))
         save(half, path, **options)
 
     monkeypatch.setattr(conversion, "save", worse)

@@ -150,7 +150,7 @@ def test_broken_folders_are_named(prior, tmp_path):
     for name, harm, says in (
         ("parts", lambda f: shutil.rmtree(f / "text_encoder"), "part 'text_encoder' is missing"),
         ("type", lambda f: _scheduler(f, prediction_type="riddle"), "prediction type 'riddle' is unknown"),
-        ("advice", lambda f: (f / "distillation.json").write_text('{"wisdom": 1}'), "nobody knows wisdom"),
+        ("advice", lambda f: (f / "distillation.json").write_text('{"wisdom": 1}'), "unknown settings wisdom"),
     ):
         folder = shutil.copytree(prior, tmp_path / name)
         harm(folder)

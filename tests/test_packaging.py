@@ -1,6 +1,9 @@
 """What travels: the name, the extras and the advice that installs them, the wheels, what is found beside them."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 import zipfile
 from dataclasses import dataclass
@@ -8,16 +11,82 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+import torch
 
+import volkit
 from volkit import extras
+from volkit.cli import COMMANDS
+from volkit.commands.doctor import CAPABILITIES
 from volkit.files import bundled
 from volkit.files.errors import FormatError
+from volkit.geometry import Domain
+from volkit.representations import Mesh, SplatsConfig
 from volkit.version import __version__
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 ADVISED = sorted(set(EXTRAS) - {"test", "toys"})  # the first names others, the second is no package of the index yet
+
+
+# Every command in an installation without extras: what it needs, or None where it works.
+LINES: dict[str, str | None] = {
+    "doctor": None,
+    "formats": None,
+    "render scene.json photos": None,
+    "render scene.json view.png": None,
+    "render scene.json orbit.mp4 --orbit 2 --size 16": None,
+    "render cube.obj cube.png --size 16": "mesh",
+    "inspect scene.json": None,
+    "inspect photos": None,
+    "inspect splats.ply": None,
+    "inspect cube.obj": "mesh",
+    "fit photos grid.safetensors --budget 20": None,
+    "fit photos fitted.ply --to splats --budget 2 --max-splats 50": None,
+    "convert grid.safetensors mlp.safetensors --to mlp --budget 1 --no-measure": None,
+    "convert grid.safetensors grid.ply --to splats --budget 2 --max-splats 50 --no-measure": None,
+    "convert grid.safetensors grid.ingp --no-measure": None,
+    "convert grid.safetensors grid.nvdb": "nanovdb",
+    "convert splats.ply splats.spz --size 16": None,
+    "convert splats.ply splats.sog --size 16": None,
+    "convert splats.ply splats.splat --size 16": None,
+    "convert splats.ply splats.ksplat --size 16": None,
+    "convert splats.ply splats.compressed.ply --size 16": None,
+    "convert splats.ply splats.csv --size 16": None,
+    "convert splats.ply splats.glb --size 16": None,
+    "convert splats.ply splats.usdz": "usd",
+    "convert splats.ply learnt.safetensors --to mlp --budget 1 --size 16 --no-measure": None,
+    "convert splats.ply mesh.glb --to mesh": "mesh",
+    "convert scene.json mesh.obj --faces 100": "mesh",
+    "convert cube.obj cube.glb": "mesh",
+    "edit splats.ply edited.ply --edit opacity:0.01 --edit fit:0.3 --edit ground --edit decimate:50": None,
+    "edit splats.ply clean.ply --edit floaters": "mesh",
+    "compare grid.safetensors photos": None,
+    "compare splats.ply splats.spz --size 16": None,
+    "asset splats.ply out": "mesh",
+    "view splats.ply --save page.html": None,
+    "generate ball ball.safetensors --budget 1": "generate",
+    "refine grid.safetensors ball refined.safetensors --budget 1": "generate",
+    "retexture cube.obj ball painted.glb --budget 1": "mesh",
+    "edit-with-prompt grid.safetensors ball cube changed.safetensors --budget 1": "generate",
+    "demo --quick --scene primitives": None,
+}
+WITHOUT_EXTRAS = """
+import contextlib, io, json, sys
+modules, lines = json.load(sys.stdin)
+sys.modules.update(dict.fromkeys(modules))  # neither found nor imported
+from volkit import cli
+from volkit.commands import demo
+from volkit.reports import view_page
+demo.QUICK = demo.Effort(16, "2", ("1",) * 4, faces=100, texture=64, cells=16, words="1", small=True)
+view_page.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
+found = []
+for line in lines:
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        status = cli.main([*line.split(), "--json"])
+    found.append((status, told.getvalue()))
+json.dump(found, sys.stdout)
+"""
 
 
 @pytest.fixture
@@ -49,6 +118,35 @@ def test_a_wheel_gives_the_same_advice_as_the_checkout(request, extra):
     beside = extras.advice(extra)
     request.getfixturevalue("installed")
     assert extras.advice(extra) == beside
+
+
+def test_every_command_works_without_extras_or_says_which_it_needs(tmp_path):
+    scene = json.loads(Path(bundled.scene_folders()[-1], "primitives.json").read_text(encoding="utf-8"))
+    scene["views"] |= {"train": 9, "test": 3, "size": [16, 16]}
+    (tmp_path / "scene.json").write_text(json.dumps(scene), encoding="utf-8")
+    volkit.save(SplatsConfig(100, 0).build(Domain.cube(1.0), torch.Generator().manual_seed(0)), tmp_path / "splats.ply")
+    corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    volkit.save(Mesh.of(corners, torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])), tmp_path / "cube.obj")
+    blocked = [module for row in CAPABILITIES.values() if row.extra for module in row.modules]
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS], input=json.dumps((blocked, list(LINES))), cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not child.returncode, child.stderr
+    wrong = {}
+    for (line, extra), (status, told) in zip(LINES.items(), json.loads(child.stdout), strict=True):
+        report = json.loads(told)
+        advised = set(re.findall(r"'([^']+)'", report.get("error", "").partition("pip install")[2]))
+        asked = status == 1 and report["kind"] != "unexpected" and advised and advised <= set(EXTRAS.get(extra, ()))
+        if not (asked if extra else status == 0):
+            wrong[line] = report.get("error", status)
+    assert not wrong, wrong
+
+
+def test_every_command_and_extra_is_tried_without_extras():
+    assert {line.split()[0] for line in LINES} == set(COMMANDS)
+    known = {extra: {re.match(r"[\w.-]+", one)[0] for one in EXTRAS[extra]} for extra in ADVISED}
+    assert all(set(row.modules.values()) == known[row.extra] for row in CAPABILITIES.values() if row.extra)
 
 
 def test_advice_may_name_some_of_an_extra():
@@ -136,7 +234,7 @@ def test_a_folder_without_wheels_is_told(monkeypatch, tmp_path, capsys):
 
 
 def test_toy_priors_are_asked_by_name(monkeypatch):
-    from volkit.generation import guided
+    from volkit.generation import build
 
     @dataclass
     class Opened:
@@ -144,9 +242,9 @@ def test_toy_priors_are_asked_by_name(monkeypatch):
         name: str = ""
 
     def ask(name):
-        return guided.open_guiding_prior(name).place
+        return build.open_guiding_prior(name).place
 
-    monkeypatch.setattr(guided, "open_prior", lambda place, *rest: Opened(place))
+    monkeypatch.setattr(build, "open_prior", lambda place, *rest: Opened(place))
     assert ask(None) == ask("toy_prior/pixels32") == bundled.bundled_folder("toy_prior/pixels32")
     assert ask("toy_prior/views4") == bundled.bundled_folder("toy_prior/views4")
     assert ask("somebody/some-model") == "somebody/some-model"

@@ -43,8 +43,8 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
         Move,
     )
     from volkit.evaluation.compare import Comparison
+    from volkit.generation.build import ScoreSettings
     from volkit.generation.from_words import GenerateOptions, generate
-    from volkit.generation.guided import ScoreSettings
     from volkit.generation.rework import (
         EditOptions,
         RefineOptions,
@@ -104,7 +104,7 @@ PLACES = {
     ),
     "volkit.evaluation.compare": ("Comparison",),
     "volkit.generation.from_words": ("GenerateOptions", "generate"),
-    "volkit.generation.guided": ("ScoreSettings",),
+    "volkit.generation.build": ("ScoreSettings",),
     "volkit.generation.rework": (
         "EditOptions", "RefineOptions", "RetextureOptions", "edit_with_prompt", "refine", "retexture",
     ),
@@ -310,7 +310,7 @@ def convert(
     else:
         opened = SourceOptions("cpu", False, "rub", ())(files, generator, progress)
     if actions:
-        shapes = [action for action in actions if not action.keeps_look]
+        shapes = [action for action in actions if not action.keeps_appearance]
         scene = apply(opened.scene, actions, seed=generator, progress=progress)
         whole = scene if len(shapes) == len(actions) else apply(opened.scene, shapes)
         opened = replace(opened, scene=scene, whole=whole)

@@ -27,12 +27,11 @@ SMALLER = (
     (r"TensorVMConfig\(\)", "TensorVMConfig(resolution=24, start=16)"),
     (r"faces=20_000", "faces=300, cells=24, texture=128"),
     (r"size=\((\d+), (\d+)\)", "size=(16, 16)"),
+    (r"size=200", "size=16"),
     (r"range\(100\)", "range(8)"),
 )
 # Rooms whose examples in docstrings need no file and no training: they are run as they stand.
-SMALL_ROOMS = ("geometry", "guidance", "ops", "rendering", "sampling")
-# Examples that take minutes even at these sizes, by page and number: they are shown and not run.
-SLOW: set[tuple[str, int]] = {("docs/python.md", 11), ("docs/tutorial.md", 1)}
+SMALL_ROOMS = ("editing", "geometry", "guidance", "meshing", "ops", "rendering", "representations", "sampling")
 
 
 def _text(page: str | Path) -> str:
@@ -81,13 +80,14 @@ def test_python_examples_run(page, place, monkeypatch):
     monkeypatch.chdir(place)
     page_without_scenes = b"<html><!-- scenes --><script>show()</script></html>"  # the viewer is not built everywhere
     monkeypatch.setattr("volkit.files.bundled.viewer_page", lambda: page_without_scenes)
+    monkeypatch.setattr("volkit.reports.view_page.QUICK_SIZE", 16)  # pixels of the pictures by which a field is shown
     for room in ("volkit.rendering.viewpoints", "volkit.evaluation.compare"):
         monkeypatch.setattr(f"{room}.orbit_cameras", _few_cameras)
+    monkeypatch.setattr("volkit.meshing.pipeline.VISIBILITY_VIEWS", 16)
+    monkeypatch.setattr("volkit.meshing.pipeline.COLOUR_VIEWS", 8)
     names: dict[str, object] = {"__name__": "page"}
     broken = {}
     for number, example in enumerate(_examples(page), 1):
-        if (page, number) in SLOW:
-            continue
         try:
             exec(compile(_smaller(example), f"{page}, example {number}", "exec"), names)
         except Exception as error:
@@ -109,7 +109,6 @@ def test_examples_in_docstrings_run(name):
 def test_every_page_with_python_is_run():
     named = {str(page.relative_to(ROOT)) for page in PAGES if "```python" in _text(page)}
     assert named == set(WITH_PYTHON)
-    assert {page for page, _ in SLOW} <= named
 
 
 def test_the_readme_is_short():

@@ -66,7 +66,7 @@ def test_ours_is_no_worse_than_another_converters(shared_data, tmp_path):
 
 def test_a_real_capture(shared_data):
     guitar = load(shared_data / "splats" / "playcanvas_engine" / "guitar.compressed.ply")
-    assert len(guitar) == 90854 and guitar.config.degree == 0 and not guitar.bad.any()
+    assert len(guitar) == 90854 and guitar.config.degree == 0 and not guitar.invalid.any()
 
 
 def test_old_files_without_bounds_of_colours(tmp_path):

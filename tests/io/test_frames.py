@@ -51,7 +51,7 @@ def test_pictures_are_the_same_from_cameras_that_moved_along(tmp_path, row, own,
     change = turn(again.frame, demanded) @ turn(written, own)
     assert change.is_identity or frame != "auto"
     ours = renderer_for(splats)(splats, cameras()).rgb
-    theirs = renderer_for(again)(again, cameras().moved(change)).rgb
+    theirs = renderer_for(again)(again, cameras().transform(change)).rgb
     # float32: harmonics turned twice, exponentials and their logarithms; a splat's edge may move by a pixel
     assert ours.std() > 0.05 and (ours - theirs).abs().max() < 2e-3
 

@@ -89,11 +89,11 @@ def test_a_streamed_capture_is_read_at_its_finest(shared_data):
 def test_real_captures(shared_data):
     folder = shared_data / "splats" / "playcanvas_engine"
     logo = load(folder / "playcanvas-logo" / "meta.json")
-    assert len(logo) == 307_128 and logo.provenance["version"] == 1 and not logo.bad.any()
+    assert len(logo) == 307_128 and logo.provenance["version"] == 1 and not logo.invalid.any()
     # the page's own bounds, mapped back from their logarithms
     assert float(logo.means[:, 1].detach().min()) == pytest.approx(-math.expm1(1.3301652313761516), rel=1e-3)
     for path in sorted((folder / "flipbook").glob("*.sog")):
-        assert not load(path).bad.any()
+        assert not load(path).invalid.any()
 
 
 def test_version_1(tmp_path):

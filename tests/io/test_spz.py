@@ -93,8 +93,8 @@ def test_old_versions(tmp_path, version):
     assert again.config.mip
     loose = OLD | {"means": 2e-3} if version == 1 else OLD  # eleven bits of numbers up to 4
     found = unit.square().sum(-1) < 0.99  # w > 0.1: as the root of almost nothing it has a large error
-    again.kept(found)
-    splats.kept(found)
+    again.keep(found)
+    splats.keep(found)
     assert_agree(splats, again, loose, ordered=True)
 
 

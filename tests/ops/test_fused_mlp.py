@@ -91,12 +91,10 @@ def test_opcheck():
     shape = MlpShape(7, 3, 16, 1)
     inputs, weights, grad = draw(shape, 9)
     numbers = [7, 3, 16, 1, 0]
-    torch.library.opcheck(
-        _mlp.overload, (inputs.t().contiguous().t().requires_grad_(), weights.requires_grad_(), numbers)
-    )
+    torch.library.opcheck(_mlp, (inputs.t().contiguous().t().requires_grad_(), weights.requires_grad_(), numbers))
     planar = [t.detach().t().contiguous().t() for t in (grad, inputs)]
     for wanted in ([True, True], [False, True], [True, False]):
-        torch.library.opcheck(_mlp_backward.overload, (*planar, weights.detach(), numbers, wanted))
+        torch.library.opcheck(_mlp_backward, (*planar, weights.detach(), numbers, wanted))
 
 
 def test_only_what_is_asked(isa: str):

@@ -90,10 +90,10 @@ def test_opcheck():
     positions, table = draw(SMALL, 20)
     rows = _level_rows(SMALL)
     leaves = (positions.requires_grad_(), table.requires_grad_())
-    torch.library.opcheck(_encode.overload, (*leaves, rows, None))
+    torch.library.opcheck(_encode, (*leaves, rows, None))
     grad = torch.randn(12, 20).t()
-    torch.library.opcheck(_scatter.overload, (grad, positions.detach(), torch.zeros_like(table), rows))
-    torch.library.opcheck(_slopes.overload, (grad, positions.detach(), table.detach(), rows))
+    torch.library.opcheck(_scatter, (grad, positions.detach(), torch.zeros_like(table), rows))
+    torch.library.opcheck(_slopes, (grad, positions.detach(), table.detach(), rows))
 
 
 def test_box_faces_and_outside(isa: str):

@@ -210,7 +210,7 @@ class DemoJob:
 
     def _words(self) -> "dict[str, Float[Tensor, 'height width 3']]":
         """What words became, as the prior's cameras see it all around."""
-        from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
+        from volkit.generation.build import ScoreSettings, open_guiding_prior, sample_cameras
         from volkit.io.opening import open_scene
         from volkit.reports.prior_report import pictures_around
 

@@ -63,7 +63,7 @@ def parse_edits(texts: Sequence[str]) -> "list[Action]":
 
 def shape_edits(texts: Sequence[str]) -> tuple[str, ...]:
     """Those edits that say what is to be seen and where, without those that thin it out."""
-    return tuple(text for text in texts if not _parse(text).keeps_look)
+    return tuple(text for text in texts if not _parse(text).keeps_appearance)
 
 
 def apply_edits(

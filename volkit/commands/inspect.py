@@ -102,7 +102,7 @@ def _splats(splats: "Splats") -> dict[str, Any]:
     """How many, of which degree, how solid and how large (logarithms to base 10 of the longest axis), what is odd."""
     import torch
 
-    good = ~splats.bad
+    good = ~splats.invalid
     opacity, size = splats.opacities.detach()[good], splats.scales.detach()[good].amax(-1)
     logarithm = size.clamp_min(1e-12).log10()
     low, high = (float(logarithm.min()), float(logarithm.max())) if len(size) else (0.0, 1.0)
@@ -122,7 +122,7 @@ def _floaters(splats: "Splats") -> int | None:
     from volkit.editing import DropFloaters
     from volkit.training.run import make_generator
 
-    if len(splats) > MAX_SEARCHED or bool(splats.bad.any()):
+    if len(splats) > MAX_SEARCHED or bool(splats.invalid.any()):
         return None
     try:
         return len(splats) - len(DropFloaters().change(splats, make_generator(0)))  # pyright: ignore[reportArgumentType]

@@ -9,7 +9,7 @@ from volkit.choices import Device
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
-    from volkit.generation.guided import ScoreSettings
+    from volkit.generation.build import ScoreSettings
     from volkit.generation.result import GenerationResult
     from volkit.generation.run import Preview
     from volkit.guidance.prior import GuidingPrior
@@ -87,7 +87,7 @@ class PriorOptions:
 
     def check(self, prompts: Sequence[str], targets: Sequence[Path], kind: str) -> None:
         """Whatever is wrong with the options, the words or the targets is said before the work begins."""
-        from volkit.generation.guided import method_name
+        from volkit.generation.build import method_name
         from volkit.guidance import METHODS, WEIGHTS
         from volkit.guidance.prompts import Prompts
         from volkit.io import check_target
@@ -115,7 +115,7 @@ class PriorOptions:
     def opened(self, progress: "Progress", control: Path | None = None) -> "GuidingPrior":
         """The prior, with a ControlNet on it where one is named."""
         from volkit.devices import chosen_device
-        from volkit.generation.guided import open_guiding_prior
+        from volkit.generation.build import open_guiding_prior
         from volkit.guidance.pipeline import Additions
 
         if control is not None and self.grid:
@@ -127,8 +127,7 @@ class PriorOptions:
     def settings(self) -> "ScoreSettings":
         """How the prior is asked, for the engine."""
         from volkit.devices import chosen_device
-        from volkit.generation.guided import ScoreSettings
-        from volkit.generation.image_prompt import image_prompt
+        from volkit.generation.build import ScoreSettings, image_prompt
         from volkit.generation.penalties import Penalties
 
         image = None

@@ -147,7 +147,7 @@ class RenderJob:
 
     def _views(self, scene: "Representation", kind: str, viewpoint: "Viewpoint | None") -> "ViewPath":
         views = self._unsized(scene, kind, viewpoint)
-        return views if self.size is None else replace(views, cameras=views.cameras.resized(self.size))
+        return views if self.size is None else replace(views, cameras=views.cameras.resize(self.size))
 
     def _unsized(self, scene: "Representation", kind: str, viewpoint: "Viewpoint | None") -> "ViewPath":
         from volkit.data.export import listed_cameras
@@ -167,7 +167,7 @@ class RenderJob:
             path = orbit_path(scene, count, size, viewpoint)
             return ViewPath(tuple(f"orbit_{i:04d}" for i in range(count)), path)
         recorded = ViewPath(capture.names, capture.cameras, capture.held_out)
-        return recorded.chosen(self._kept(recorded, kind))
+        return recorded.select(self._kept(recorded, kind))
 
     def _kept(self, recorded: "ViewPath", kind: str) -> list[int]:
         held, total = set(recorded.held_out), range(len(recorded.names))
@@ -206,7 +206,7 @@ class RenderJob:
             with torch.no_grad():
                 picture = render(scene, some, normals=self.channel == "normal", step_scale=self.quality)
             for index in range(together):
-                yield picture.mapped(lambda t, index=index: t[index].cpu())
+                yield picture.map(lambda t, index=index: t[index].cpu())
             start += together
             progress.advance(start / len(sizes))
 
@@ -216,7 +216,7 @@ class RenderJob:
         from volkit.reports.channels import drawn
 
         behind = self._behind(scene)
-        shown = views if self.sheet else views.chosen([0])
+        shown = views if self.sheet else views.select([0])
         pixels = [drawn(picture, self.channel, behind) for picture in self._rendered(scene, shown, progress)]
         rows = [np.concatenate(pixels[at : at + 2], 1) for at in range(0, len(pixels), 2)]
         self._picture(self.target, np.concatenate(rows))

@@ -45,7 +45,7 @@ def load_photographs(
     path = Path(path)
     listing = _reader(path).read(path)
     cameras, notes = _cameras(listing)
-    cameras = cameras if size is None else cameras.resized(size)
+    cameras = cameras if size is None else cameras.resize(size)
     images, masks = _decoded(listing.shots, cameras, progress)
     cameras, points, world_from_file, frame_note = align(
         listing, cameras, up, 1.0 if unit_scale is None else unit_scale

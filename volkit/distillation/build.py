@@ -22,7 +22,7 @@ from volkit.distillation.splats.views import PhotographViews, TeacherViews
 from volkit.distillation.student import FieldStudent, Schedule, Stage
 from volkit.editing.decimate import contributions, thin_splats
 from volkit.geometry import Cameras, sh_count
-from volkit.rendering.viewpoints import distillation_cameras, windows
+from volkit.rendering.viewpoints import distillation_cameras, random_windows
 from volkit.representations import Field, Representation, Splats
 from volkit.representations.splats import PARAMETERS
 from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width
@@ -148,7 +148,7 @@ def _pictured(
     teacher: Representation, student: Field, lesson: DistillSettings, generator: torch.Generator
 ) -> FieldStudent:
     cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator)
-    source = TeacherPixels(teacher, windows(cameras, PIECES, PIECE, generator).to(teacher.device))
+    source = TeacherPixels(teacher, random_windows(cameras, PIECES, PIECE, generator).to(teacher.device))
     generator, place = on_device(generator, teacher.device), teacher.world_from_local
     stride = learning_stride(student, cameras)
     cloud = cloud_of(teacher, pixel_width(student.domain, place, cameras), generator)
@@ -181,11 +181,11 @@ def _splats(
     cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
     cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)
     generator = on_device(generator, teacher.device)
-    first = cameras[slice(0, START_VIEWS)].resized(START_SIZE)
+    first = cameras[slice(0, START_VIEWS)].resize(START_SIZE)
     if isinstance(teacher, Splats):
         wanted, columns = student.config, {name: getattr(teacher, name).detach() for name in PARAMETERS}
         columns["sh_rest"] = columns["sh_rest"][:, : sh_count(wanted.degree) - 1]  # bands are orthogonal
-        student.replaced(flattened(columns) if wanted.surfels else columns)
+        student.replace_columns(flattened(columns) if wanted.surfels else columns)
         if len(student) > wanted.count:
             thin_splats(student, contributions(teacher, first), wanted.count, generator)
         return SplatStudent(student, TeacherViews(teacher, cameras), generator, MCMCStrategy(len(student)))

@@ -23,7 +23,7 @@ from volkit.geometry import Similarity
 from volkit.ops import backend
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, RepresentationConfig, SplatsConfig
-from volkit.sampling.occupancy_grid import marked
+from volkit.sampling.occupancy_grid import occupancy_filled
 from volkit.training.loop import Budget
 from volkit.training.run import Callback, CallbackProgress, TrainingRun, count_parameters, make_generator
 from volkit.typing import Float, Tensor
@@ -195,7 +195,7 @@ def distill(
     >>> made.scene, made.report.psnr
     """
     generator, progress = make_generator(seed), CallbackProgress(callback)
-    with marked(teacher):
+    with occupancy_filled(teacher):
         student = new_student(teacher, config, generator)
         table = None if photos is None else table_of(photos, teacher.device)
         settings = DistillSettings(None, method, table, MAX_SPLATS)

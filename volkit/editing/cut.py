@@ -13,34 +13,47 @@ __all__ = ["Crop", "Erase"]
 
 @dataclass(frozen=True)
 class Crop(Action):
-    """Keep what is inside a box or a ball: of a field its density there, of splats those whose centre lies there."""
+    """Keep the inside of a box or a ball: of fields the density there, of splats those whose centres lie there.
+
+    Attributes:
+        region: world frame and unit.
+
+    Example:
+        >>> crop = Crop(Box((-1, -1, 0), (1, 1, 2)))
+        >>> crop.region.upper
+        (1, 1, 2)
+    """
 
     region: Box | Ball
     applies_to = CUTTABLE
     empties = True
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """The scene without what is outside."""
+        """The scene without its part outside the region."""
         return _cut(scene, self.region, keep_inside=True)
 
 
 @dataclass(frozen=True)
 class Erase(Action):
-    """Keep what is outside a box or a ball."""
+    """Keep the outside of a box or a ball; see `Crop`.
+
+    Attributes:
+        region: world frame and unit.
+    """
 
     region: Box | Ball
     applies_to = CUTTABLE
     empties = True
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """The scene without what is inside."""
+        """The scene without its part inside the region."""
         return _cut(scene, self.region, keep_inside=False)
 
 
 def _cut(scene: Representation, region: Box | Ball, keep_inside: bool) -> Representation:
     if isinstance(scene, Splats):
         scene = scene.view()
-        scene.kept(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
+        scene.keep(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
         return scene
     assert isinstance(scene, Field)
     solid = region.domain if isinstance(region, Box) else region

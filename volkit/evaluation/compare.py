@@ -93,7 +93,7 @@ def compare(
 def _given(cameras: Cameras, size: int | None, sides: Sequence[object]) -> list[View]:
     if any(isinstance(side, Photographs) for side in sides):
         raise ValueError("photographs are compared by their own cameras; leave cameras out")
-    cameras = cameras if size is None else cameras.resized(size)
+    cameras = cameras if size is None else cameras.resize(size)
     return [(f"view_{index:02d}", cameras[[index]]) for index in range(len(cameras))]
 
 
@@ -115,7 +115,7 @@ def _views(
     chosen = [name for name in capture.names if _wanted(name, capture, [], split)]
     if not chosen:
         raise ValueError(f"no {split or 'held-out'} view is recorded; give the split train")
-    cameras = capture.cameras if size is None else capture.cameras.resized(size)
+    cameras = capture.cameras if size is None else capture.cameras.resize(size)
     return [(name, cameras[[capture.names.index(name)]]) for name in chosen]
 
 
@@ -132,7 +132,7 @@ def _camera(name: str, capture: Capture | None, photographs: Photographs) -> Cam
     seen = photographs.cameras[[photographs.names.index(name)]]
     if capture is None or name not in capture.names:
         return seen
-    own = capture.cameras[[capture.names.index(name)]].resized(int(seen.size.max()))
+    own = capture.cameras[[capture.names.index(name)]].resize(int(seen.size.max()))
     return own if torch.equal(own.size, seen.size) else seen
 
 

@@ -89,7 +89,7 @@ class Evaluator:
         if capture is not None and capture.held_out:
             held = [i for i, name in enumerate(capture.names) if name in set(capture.held_out)]
             cameras = capture.cameras[held[:: max(1, len(held) // EVALUATION_VIEWS)][:EVALUATION_VIEWS]]
-            cameras = cameras.resized(size)
+            cameras = cameras.resize(size)
         else:
             cameras = distillation_cameras(scene, EVALUATION_VIEWS, size, generator)[slice(0, EVALUATION_VIEWS)]
         if int(cameras.size.min()) < WINDOW:

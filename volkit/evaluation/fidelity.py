@@ -56,7 +56,7 @@ def splat_differences(made: SplatColumns, written: SplatColumns, order: np.ndarr
     Opacities for their logits, unit quaternions up to their sign, harmonics that the file left out as zeros; a surfel
     has no third scale. `order` are the rows of `made` as the file has them, where it has an order of its own.
     """
-    ours, theirs = _drawn(made if order is None else made.kept(order)), _drawn(written)
+    ours, theirs = _drawn(made if order is None else made.keep(order)), _drawn(written)
     basis = max(columns["sh_rest"].shape[1] for columns in (ours, theirs))
     for columns in (ours, theirs):
         rest = columns["sh_rest"]

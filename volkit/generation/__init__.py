@@ -1,9 +1,9 @@
-"""Scenes learn from a diffusion prior: generated from words, refined, painted, edited."""
+"""Scenes trained by a diffusion prior: generated from words, refined, retextured, edited."""
 
+from volkit.generation.build import ScoreSettings, build_rung, open_guiding_prior
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
 from volkit.generation.from_words import GenerateOptions, generate
-from volkit.generation.guided import ScoreSettings, build_rung, open_guiding_prior
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.particle import Drawing, Particle

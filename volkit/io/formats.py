@@ -197,7 +197,7 @@ def save(
         write_columns(columns_of_splats(representation), path, row, axes)  # pyright: ignore[reportArgumentType]
         return
     assert row.write is not None
-    row.write(representation.turned_view(axes.held_by(row) or representation.frame), path)
+    row.write(representation.view_in_frame(axes.held_by(row) or representation.frame), path)
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def write_columns(splats: "SplatColumns", path: Path, row: Format, axes: FileAxe
     """Write columns by a row that takes them, in these axes; answers the order of the file's splats, None: as given."""
     write = _framed(row, axes.spz).write
     assert write is not None
-    return write(splats.turned(axes.held_by(row) or splats.frame), path)
+    return write(splats.in_frame(axes.held_by(row) or splats.frame), path)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:

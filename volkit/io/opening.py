@@ -26,9 +26,9 @@ def open_scene(
     scene = load(path, spz_frame)
     if isinstance(scene, Field):
         return _ready(scene, device)
-    if isinstance(scene, Splats) and bool(scene.bad.any()):
-        check_bad(path, int(scene.bad.sum()), progress)
-        scene.kept(~scene.bad)
+    if isinstance(scene, Splats) and bool(scene.invalid.any()):
+        check_bad(path, int(scene.invalid.sum()), progress)
+        scene.keep(~scene.invalid)
     return scene.requires_grad_(False).to(chosen_device(device))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from volkit.ops import backend
 from volkit.ops.deposit import deposit
-from volkit.ops.operator import operator
+from volkit.ops.library import torch_op
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["HashLevels", "hash_encode"]
@@ -38,7 +38,7 @@ class HashLevels:
         lookup: how an entry is found, see above.
 
     Raises:
-        ValueError: a number is out of range, or the finest level is finer than positions in float32 can tell.
+        ValueError: a number is out of range, or the finest level is finer than float32 positions resolve.
 
     Example:
         >>> levels = HashLevels(levels=2, log2_table=15)
@@ -193,7 +193,7 @@ def _level_rows(levels: HashLevels) -> Int[Tensor, "level 4"]:
     return torch.from_numpy(np.stack([bits, levels.resolutions, levels.offsets, levels.sizes], 1).astype(np.int32))
 
 
-@operator("hash_encode")
+@torch_op("hash_encode")
 def _encode(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None) -> Tensor:
     points, features = positions.shape[0], table.shape[1]
     out = positions.new_empty(len(rows) * features, points)
@@ -206,12 +206,12 @@ def _(positions: Tensor, table: Tensor, rows: Tensor, table_grad: Tensor | None)
     return positions.new_empty(rows.shape[0] * table.shape[1], positions.shape[0]).t()
 
 
-@operator("hash_scatter", mutates_args=("table_grad",))
+@torch.library.custom_op("volkit::hash_scatter", mutates_args=("table_grad",))
 def _scatter(grad: Tensor, positions: Tensor, table_grad: Tensor, rows: Tensor) -> None:
     _run("hash_scatter", positions, rows, *table_grad.shape, grad_out=grad.t(), grad_table=table_grad)
 
 
-@operator("hash_slopes")
+@torch_op("hash_slopes", gradient=False)
 def _slopes(grad: Tensor, positions: Tensor, table: Tensor, rows: Tensor) -> Tensor:
     out = torch.empty_like(positions)
     given = {"table": table, "half": table.dtype == torch.float16, "grad_out": grad.t()}

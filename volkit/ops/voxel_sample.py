@@ -4,7 +4,7 @@ import torch
 
 from volkit.ops import backend
 from volkit.ops.deposit import deposit
-from volkit.ops.operator import operator
+from volkit.ops.library import torch_op
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["voxel_sample"]
@@ -44,7 +44,7 @@ def voxel_sample(
     return _voxel_sample(positions, links, data, data_grad)
 
 
-@operator("voxel_sample")
+@torch_op("voxel_sample")
 def _voxel_sample(positions: Tensor, links: Tensor, data: Tensor, data_grad: Tensor | None) -> Tensor:
     output = data.new_empty(positions.shape[0], data.shape[1])
     _run("voxel_sample", positions, links, data.shape, data=data.contiguous(), output=output)
@@ -74,7 +74,7 @@ def _run(op: str, positions: Tensor, links: Tensor, shape: torch.Size, **memory:
     )
 
 
-@operator("voxel_sample_grad", mutates_args=("data_grad",))
+@torch.library.custom_op("volkit::voxel_sample_grad", mutates_args=("data_grad",))
 def _voxel_sample_grad(
     grad: Tensor,
     positions: Tensor,

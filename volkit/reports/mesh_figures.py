@@ -20,7 +20,7 @@ Image = Float[Tensor, "height width 3"]
 
 def mesh_figures(asset: Asset, camera: Cameras) -> dict[str, Image]:
     """Pictures by their captions, as a world-frame camera sees the levels."""
-    mesh, camera = asset.levels[0], camera.resized(SIDE)
+    mesh, camera = asset.levels[0], camera.resize(SIDE)
     figures = {"normals": normals(mesh, camera)}
     if mesh.config.texture[0]:
         figures["texture and its charts"] = charts(mesh)

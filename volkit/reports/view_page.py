@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from volkit.distillation.build import DistillSettings
-from volkit.distillation.learn import MAX_SPLATS, marked, teach
+from volkit.distillation.learn import MAX_SPLATS, occupancy_filled, teach
 from volkit.distillation.students import new_student
 from volkit.evaluation.evaluate import Evaluator
 from volkit.files import bundled
@@ -153,7 +153,7 @@ def quick_splats(
 ) -> tuple[Splats, str]:
     """Splats that learn a field quickly, from pictures of 400 pixels; and how well they did, in words."""
     generator, progress = make_generator(seed), progress or Progress()
-    with marked(field):
+    with occupancy_filled(field):
         splats = new_student(field, SplatsConfig(), generator)
         judge = Evaluator.of_scene(field, QUICK_SIZE, generator)
         settings = DistillSettings(QUICK_SIZE, max_splats=MAX_SPLATS)

@@ -10,7 +10,7 @@ from volkit.geometry import Domain, morton_codes, rotations_of
 from volkit.geometry.spherical_harmonics import C0
 from volkit.representations.field import OCCUPANCY_RESOLUTION
 from volkit.representations.mesh import Mesh
-from volkit.representations.occupancy_bits import dilated
+from volkit.representations.occupancy_bits import dilate
 from volkit.representations.representation import Representation
 from volkit.representations.splats import Splats
 from volkit.representations.voxels import Voxels, VoxelsConfig
@@ -100,7 +100,7 @@ def cells_of(cloud: Cloud, domain: Domain) -> Bool[Tensor, " cell"]:
     seen = cells[depth[:, 0] > MIN_OPTICAL_THICKNESS * _volumes(domain, sizes, cells).pow(2.0 / 3.0)]
     marked = torch.zeros(size**3, dtype=torch.bool, device=cells.device)
     marked[morton_codes(torch.stack([seen // (size * size), seen // size % size, seen % size], -1))] = True
-    return dilated(marked)
+    return dilate(marked)
 
 
 @torch.no_grad()

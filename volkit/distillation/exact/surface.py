@@ -65,7 +65,7 @@ def surface_points(teacher: Representation, cameras: Cameras, count: int, genera
 
 def _seen(picture: Picture, rays: Rays) -> SurfacePoints:
     """Where rays that are more full than empty lose half of their light."""
-    flat = picture.mapped(lambda value: value.reshape(len(rays), *value.shape[picture.opacity.dim() :]))
+    flat = picture.map(lambda value: value.reshape(len(rays), *value.shape[picture.opacity.dim() :]))
     assert flat.median is not None and flat.normal is not None
     seen = (torch.isfinite(flat.median) & (flat.opacity > 0.5)).nonzero()[:, 0]
     place = torch.addcmul(rays.origins[seen], rays.directions[seen], flat.median[seen, None])
@@ -88,7 +88,7 @@ def place_splats(splats: Splats, surface: SurfacePoints, generator: torch.Genera
     means, normals = local.points(surface.positions[chosen]), local.vectors(surface.normals[chosen])
     apart = spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
     scales = apart[:, None] * means.new_tensor([WIDE_SCALE, WIDE_SCALE, FLAT_SCALE][: splats.log_scales.shape[1]])
-    splats.replaced({
+    splats.replace_columns({
         "means": means,
         "quaternions": _facing(normals),
         "log_scales": scales.log(),

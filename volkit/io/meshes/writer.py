@@ -86,7 +86,7 @@ def write_asset(asset: Asset, path: Path, style: Style) -> None:
     """An asset as its suffix says, turned to its axes; glTF and USD hold all of it, the others the finest level."""
     check_style(path, style)
     suffix = path.suffix.lower()
-    finest = asset.levels[0].turned_view(style.frame or ("zup" if suffix in UPRIGHT else "yup"))
+    finest = asset.levels[0].view_in_frame(style.frame or ("zup" if suffix in UPRIGHT else "yup"))
     told = provenance_of(finest) | asset.extras
     WRITERS[suffix][0](replace(asset, levels=(finest, *asset.levels[1:]), extras=told), path, style)
 

@@ -99,7 +99,7 @@ class SplatColumns:
         return {name: getattr(self, name) for name in COLUMNS}
 
     @property
-    def bad(self) -> Bool[np.ndarray, " splat"]:
+    def invalid(self) -> Bool[np.ndarray, " splat"]:
         """Splats that cannot be drawn: a value that is not finite, or a quaternion that is zero."""
         bad = np.einsum("nk,nk->n", self.quaternions, self.quaternions) == 0
         for column in self.columns.values():
@@ -107,12 +107,12 @@ class SplatColumns:
                 bad |= ~np.isfinite(column).all(tuple(range(1, column.ndim)))
         return bad
 
-    def kept(self, rows: Bool[np.ndarray, " splat"] | Int[np.ndarray, " row"]) -> "SplatColumns":
+    def keep(self, rows: Bool[np.ndarray, " splat"] | Int[np.ndarray, " row"]) -> "SplatColumns":
         """Some of the splats, with all their columns."""
         extras = {name: values[rows] for name, values in self.extras.items()}
         return replace(self, **{name: column[rows] for name, column in self.columns.items()}, extras=extras)
 
-    def turned(self, frame: Frame) -> "SplatColumns":
+    def in_frame(self, frame: Frame) -> "SplatColumns":
         """The same in another frame of the world; `world` in the provenance is the one that they had."""
         change = turn(frame, self.frame)
         if change.is_identity:
@@ -217,7 +217,7 @@ def columns_for(
 ) -> dict[str, np.ndarray]:
     """The columns in the file's frame, with three scales and harmonics up to a degree; finite, or a FormatError."""
     columns = splats.columns_in(file_from_world)
-    if not all(map(_summable, columns.values())) and (count := int(splats.bad.sum())):
+    if not all(map(_summable, columns.values())) and (count := int(splats.invalid.sum())):
         raise FormatError(path, f"cannot hold values that are not finite, as {count} splats have", "drop them")
     if splats.surfels:
         columns["log_scales"] = solid(columns["log_scales"])

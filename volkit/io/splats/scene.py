@@ -6,7 +6,7 @@ import torch
 from volkit.geometry import Domain
 from volkit.io.splats.columns import COLUMNS, SplatColumns
 from volkit.representations.representation import Placement
-from volkit.representations.splat_extent import core
+from volkit.representations.splat_extent import core_box
 from volkit.representations.splats import Splats, SplatsConfig
 from volkit.typing import Tensor
 
@@ -17,11 +17,11 @@ def splats_of(columns: SplatColumns) -> Splats:
     """A scene of these columns, whose memory it takes over; its domain is the box of what does not fly far away."""
     config = SplatsConfig(0, columns.degree, columns.mip, extras=tuple(columns.extras))
     splats = Splats(config, Domain.cube(1.0), torch.Generator())
-    splats.replaced({name: _tensor(column) for name, column in columns.columns.items()}, copied=False)
+    splats.replace_columns({name: _tensor(column) for name, column in columns.columns.items()}, copied=False)
     for name, values in columns.extras.items():
         splats.register_buffer(f"extra_{name}", _tensor(values))
     placement = Placement(columns.world_from_local, columns.frame)
-    return splats.view(domain=core(splats), placement=placement, provenance=columns.provenance)
+    return splats.view(domain=core_box(splats), placement=placement, provenance=columns.provenance)
 
 
 def columns_of_splats(splats: Splats) -> SplatColumns:

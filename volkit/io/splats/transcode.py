@@ -53,10 +53,10 @@ def transcode(
     started, axes, progress = time.perf_counter(), axes or FileAxes(), progress or Progress()
     splats = read_file(reader_for(source, spz_frame), source)
     assert isinstance(splats, SplatColumns)
-    bad = splats.bad
+    bad = splats.invalid
     if bad.any():
         check_bad(source, int(bad.sum()), progress if drop_bad else None)
-        splats = splats.kept(~bad)
+        splats = splats.keep(~bad)
     check_target(target, "splats")
     order = write_columns(splats, target, writer_for(target, "splats"), axes)
     return Transcoded(splats, order, target, axes, time.perf_counter() - started)

@@ -64,14 +64,14 @@ def read_capture(dataset: Mapping[str, Any], world_from_ngp: Similarity) -> Capt
     paths = dataset.get("paths")
     if not isinstance(paths, list) or len(paths) != len(views):
         paths = [f"view {index}" for index in range(len(views))]
-    return Capture(cameras.moved(world_from_ngp), tuple(map(str, paths)))
+    return Capture(cameras.transform(world_from_ngp), tuple(map(str, paths)))
 
 
 def dataset_cameras(capture: Capture | None, world_from_ngp: Similarity) -> dict[str, Any]:
     """The same cameras as entries of a dataset's table."""
     if capture is None:
         return {"n_images": 0, "paths": [], "metadata": [], "xforms": []}
-    cameras = capture.cameras.moved(world_from_ngp.inverse())
+    cameras = capture.cameras.transform(world_from_ngp.inverse())
     metadata = []
     for index in range(len(cameras)):
         size, (fx, fy, cx, cy) = cameras.size[index].tolist(), cameras.intrinsics[index].tolist()

@@ -126,7 +126,7 @@ def _restored(field: HashGrid, own: dict[str, Any]) -> HashGrid:
     if capture is not None and isinstance(about, dict):
         held_out, background = about.get("held_out"), about.get("background")
         capture = Capture(
-            capture.cameras.moved(place @ field.world_from_local.inverse()),
+            capture.cameras.transform(place @ field.world_from_local.inverse()),
             capture.names,
             tuple(map(str, held_out)) if isinstance(held_out, list) else (),
             number(about, "near", 0.0),

@@ -117,7 +117,7 @@ def _rotations(data: np.ndarray, header: Header) -> np.ndarray:
 def write(splats: SplatColumns, path: Path, frame: SpzFrame = "rub", version: int = VERSION) -> None:
     """Splats of version 3 or 4, with axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
     axes = RDF if frame == "ply" else RUB
-    columns = columns_for(splats if frame == "ply" else splats.turned("ydown"), path, 4, _ply_from(axes).inverse())
+    columns = columns_for(splats if frame == "ply" else splats.in_frame("ydown"), path, 4, _ply_from(axes).inverse())
     far = float(np.abs(columns["means"]).max(initial=0.0))
     bits = BITS if far * 2.0**BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
     if bits < 0:
