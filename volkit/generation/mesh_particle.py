@@ -15,6 +15,7 @@ from volkit.geometry.triangles import Triangles
 from volkit.guidance.ramps import value
 from volkit.meshing.large_steps import Smoothing, unturned
 from volkit.meshing.paint import paint_texels
+from volkit.meshing.pipeline import check_libraries
 from volkit.meshing.textured import Shade, TexturedSurface
 from volkit.meshing.unwrap import Atlas
 from volkit.ops.param_group import ParamGroup
@@ -95,6 +96,7 @@ class MeshParticle:
         *,
         fine: bool = False,
     ) -> None:
+        check_libraries()
         self.rate = VERTEX_RATE * (FINE_RATE if fine else 1.0)
         self.begun, self.penalties, self.settled, self.lights = mesh, penalties, settled, lights
         self.atlas = Atlas(mesh.triangles, mesh.corner_uv)
