@@ -15,7 +15,7 @@ from volkit.rendering.viewpoints import orbit_cameras
 from volkit.rendering.volume import VolumeRenderer
 from volkit.representations.analytic import AnalyticConfig, Primitive, Texture
 from volkit.representations.hash_grid import HashGridConfig
-from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilated, occupancy_cells
+from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilate, occupancy_cells, occupied_at, pack_bits
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
 from volkit.representations.voxels import VoxelsConfig
@@ -142,11 +142,20 @@ def test_cells_of_the_occupancy_lattice_are_those_of_their_codes():
     assert torch.equal(codes, torch.arange(OCCUPANCY_RESOLUTION**3))
 
 
+def test_cells_are_looked_up_where_they_are_and_nowhere_else():
+    bits = pack_bits(torch.ones(OCCUPANCY_RESOLUTION**3, dtype=torch.bool))
+    place = torch.tensor([3.5, 70.5, 127.5]) / OCCUPANCY_RESOLUTION
+    assert occupied_at(bits, torch.stack([place, place + 1.0, place * torch.nan])).tolist() == [True, False, False]
+    code = int(morton_codes(torch.tensor([[3, 70, 127]])))
+    bits[code >> 3] &= 255 - (1 << (code & 7))
+    assert occupied_at(bits, torch.stack([place, place.flip(0)])).tolist() == [False, True]
+
+
 def test_what_is_dilated_reaches_every_neighbour_and_no_wall_leads_through():
     marked = torch.zeros(OCCUPANCY_RESOLUTION**3, dtype=torch.bool)
     marked[morton_codes(torch.tensor([[0, 64, 127]]))] = True
     near = {(x, y, z) for x in (0, 1) for y in (63, 64, 65) for z in (126, 127)}
-    assert {tuple(cell) for cell in occupancy_cells(marked.device)[dilated(marked)].tolist()} == near
+    assert {tuple(cell) for cell in occupancy_cells(marked.device)[dilate(marked)].tolist()} == near
 
 
 def test_occupancy_bits_become_a_lattice():

@@ -83,7 +83,7 @@ def _interrupted(one, monkeypatch) -> bool:
 
 
 def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("volkit.reports.prior_report.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.reports.prior_report.VIEW_SIZE", 16)
     target = tmp_path / "a.safetensors"
     arguments = ["generate", "a b", str(target), "--prior", str(prior), "--budget", "2", "--preview", "--json"]
     arguments += ["--report", str(tmp_path / "a.html")]
@@ -150,7 +150,7 @@ def test_broken_folders_are_named(prior, tmp_path):
     for name, harm, says in (
         ("parts", lambda f: shutil.rmtree(f / "text_encoder"), "part 'text_encoder' is missing"),
         ("type", lambda f: _scheduler(f, prediction_type="riddle"), "prediction type 'riddle' is unknown"),
-        ("advice", lambda f: (f / "distillation.json").write_text('{"wisdom": 1}'), "nobody knows wisdom"),
+        ("advice", lambda f: (f / "distillation.json").write_text('{"wisdom": 1}'), "unknown settings wisdom"),
     ):
         folder = shutil.copytree(prior, tmp_path / name)
         harm(folder)

@@ -57,7 +57,7 @@ def test_a_camera_on_the_up_axis_still_has_a_pose():
 
 def test_resizing_keeps_rays():
     batch = cameras()
-    half = batch.resized(32)
+    half = batch.resize(32)
     a = batch.rays(torch.tensor([0]), torch.tensor([[20.0, 30.0]]))
     b = half.rays(torch.tensor([0]), torch.tensor([[10.0, 15.0]]))
     assert torch.allclose(a.directions, b.directions, atol=1e-6)  # float32
@@ -70,12 +70,12 @@ def test_moving_the_world_moves_cameras_with_it():
     change = Similarity(tuple(map(tuple, turn.tolist())), (1.0, -2.0, 0.5), 3.0)
     positions = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
     before, _ = batch.project(0, positions)
-    after, _ = batch.moved(change).project(0, change.points(positions))
+    after, _ = batch.transform(change).project(0, change.points(positions))
     assert torch.allclose(before, after, atol=1e-2, rtol=1e-4)  # float32 pixels, positions near the camera plane
 
 
 def test_a_domain_grows_by_shares_of_its_edges():
-    assert Domain((0.0, -1.0, 2.0), (1.0, 1.0, 6.0)).grown(0.5) == Domain((-0.5, -2.0, 0.0), (1.5, 2.0, 8.0))
+    assert Domain((0.0, -1.0, 2.0), (1.0, 1.0, 6.0)).grow(0.5) == Domain((-0.5, -2.0, 0.0), (1.5, 2.0, 8.0))
 
 
 @pytest.mark.parametrize("contracted", [False, True])

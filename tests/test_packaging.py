@@ -193,7 +193,7 @@ def test_no_text_sends_to_the_index_for_a_name_that_is_not_ours():
 
 def test_toy_priors_are_found_in_a_package_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setattr(bundled, "PACKAGE", tmp_path / "volkit")
-    with pytest.raises(FormatError, match=r"not in this installation.*dist/volkit3d_toys-\*\.whl"):
+    with pytest.raises(FormatError, match=r"is not installed.*dist/volkit3d_toys-\*\.whl"):
         bundled.bundled_folder("toy_prior/latent")
     folder = tmp_path / "volkit_toys" / "toy_prior" / "latent"
     folder.mkdir(parents=True)
@@ -243,7 +243,7 @@ def test_a_folder_without_wheels_is_told(monkeypatch, tmp_path, capsys):
 
 
 def test_toy_priors_are_asked_by_name(monkeypatch):
-    from volkit.generation import guided
+    from volkit.generation import build
 
     @dataclass
     class Opened:
@@ -251,9 +251,9 @@ def test_toy_priors_are_asked_by_name(monkeypatch):
         name: str = ""
 
     def ask(name):
-        return guided.open_guiding_prior(name).place
+        return build.open_guiding_prior(name).place
 
-    monkeypatch.setattr(guided, "open_prior", lambda place, *rest: Opened(place))
+    monkeypatch.setattr(build, "open_prior", lambda place, *rest: Opened(place))
     assert ask(None) == ask("toy_prior/pixels32") == bundled.bundled_folder("toy_prior/pixels32")
     assert ask("toy_prior/views4") == bundled.bundled_folder("toy_prior/views4")
     assert ask("somebody/some-model") == "somebody/some-model"

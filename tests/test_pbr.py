@@ -21,7 +21,7 @@ from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.progress import Progress
-from volkit.rendering.shading import Lights, Material, ambient_occlusion, reflected
+from volkit.rendering.shading import Lights, Material, reflect, sky_reflectance
 from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
 QUIET = Progress()
@@ -32,7 +32,7 @@ def under(roughness, metalness, towards, eye, base=(0.8, 0.5, 0.2), sky=0.0):
     double = lambda *values: torch.tensor([values], dtype=torch.float64)  # noqa: E731
     lights = Lights(double(*towards), double(1.0)[0], torch.tensor(sky, dtype=torch.float64))
     material = Material(double(*base), double(roughness), double(metalness))
-    return reflected(material, double(0.0, 0.0, 1.0), double(*eye), lights)[0]
+    return reflect(material, double(0.0, 0.0, 1.0), double(*eye), lights)[0]
 
 
 @pytest.mark.parametrize("roughness", [0.3, 0.7, 1.0])
@@ -63,8 +63,8 @@ def test_an_even_sky_is_the_sum_of_its_lights(roughness, tilt):
     eye = torch.tensor([[math.sin(math.radians(tilt)), 0.0, math.cos(math.radians(tilt))]]).double()
     one = eye.new_ones(1, 1)
     metal = Material(torch.tensor([[1.0, 0.5, 0.04]]).double(), roughness * one, one)
-    summed = reflected(metal, torch.tensor([[0.0, 0.0, 1.0]]).double(), eye, lights)
-    share = ambient_occlusion(metal.base, roughness * one, one * eye[0, 2])
+    summed = reflect(metal, torch.tensor([[0.0, 0.0, 1.0]]).double(), eye, lights)
+    share = sky_reflectance(metal.base, roughness * one, one * eye[0, 2])
     # cells of the table, and 64 heights for a lobe of α = .25
     torch.testing.assert_close(share, summed, rtol=0.0, atol=0.02)
 
@@ -101,7 +101,7 @@ def painted():
 def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatch):
     """The prior knows each picture of the truth under the very lights of the step: SDS is then least squares."""
     rate, steps = 0.06, 240
-    monkeypatch.setattr("volkit.generation.mesh_particle.TEXEL_RATE", rate)
+    monkeypatch.setattr("volkit.generation.mesh_particle.TEXEL_LEARNING_RATE", rate)
     true = MeshParticle(painted(), Penalties(), 0.0, seeded(7))
     learner = MeshParticle(sphere(), Penalties(), 0.0, seeded(7))  # the same lights, step by step
 

@@ -11,9 +11,9 @@ from volkit.distillation.exact.cloud import Cloud, cells_of, cloud_of, voxels_of
 from volkit.distillation.rungs.pixels import FIRST_PIECES, PERIOD, TeacherPixels
 from volkit.geometry import Domain
 from volkit.rendering.renderer import renderer_for
-from volkit.rendering.viewpoints import orbit_cameras, windows
+from volkit.rendering.viewpoints import orbit_cameras, random_windows
 from volkit.representations import HashGridConfig, Mesh, Splats, SplatsConfig
-from volkit.representations.splat_extent import core, core_sphere
+from volkit.representations.splat_extent import core_box, core_sphere
 from volkit.training.loop import Budget, TrainingLoop
 
 
@@ -99,7 +99,7 @@ def test_an_empty_cloud_marks_nothing():
 
 def test_windows_look_where_their_pictures_do():
     cameras = orbit_cameras(ball(), 3, 50)
-    pieces = windows(cameras, 8, 20, seeded())
+    pieces = random_windows(cameras, 8, 20, seeded())
     assert pieces.size.tolist() == [[20, 20]] * 8
     assert len(pieces.centres[:3].unique(dim=0)) == 3  # each once before any twice
     for index in range(8):
@@ -112,12 +112,12 @@ def test_windows_look_where_their_pictures_do():
 
 
 def test_small_pictures_are_asked_for_whole():
-    pieces = windows(orbit_cameras(ball(), 3, 16), 5, 20, seeded())
+    pieces = random_windows(orbit_cameras(ball(), 3, 16), 5, 20, seeded())
     assert pieces.size.tolist() == [[16, 16]] * 5 and (pieces.intrinsics[:, 2:] == 8.0).all()
 
 
 def test_pixels_are_those_of_the_teacher_and_come_bit_by_bit():
-    teacher, cameras = ball(), windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
+    teacher, cameras = ball(), random_windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
     source, generator = TeacherPixels(teacher, cameras), seeded()
     seen = set()
     for draw in range(6 * PERIOD):
@@ -140,7 +140,7 @@ def test_pixels_are_those_of_the_teacher_and_come_bit_by_bit():
 
 @pytest.mark.parametrize("done", [0, 1, PERIOD, PERIOD + 1, 10 * PERIOD])
 def test_a_source_that_was_stored_goes_on_alike(done):
-    cameras = windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
+    cameras = random_windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
     first, second, generator = TeacherPixels(ball(), cameras), TeacherPixels(ball(), cameras), seeded()
     for _ in range(done):
         drawn = first.draw(50, generator)
@@ -191,19 +191,21 @@ def _with_floaters(count: int, away: float, scale: float) -> Splats:
 
 def test_floaters_move_neither_domain_nor_cameras():
     plain, strewn = ball(), _with_floaters(6, 50.0, 0.05)
-    assert not core(strewn).contracted
-    torch.testing.assert_close(torch.tensor(core(strewn).upper), torch.tensor(core(plain).upper), atol=0.05, rtol=0)
+    assert not core_box(strewn).contracted
+    torch.testing.assert_close(
+        torch.tensor(core_box(strewn).upper), torch.tensor(core_box(plain).upper), atol=0.05, rtol=0
+    )
     far = [orbit_cameras(splats, 4, 16).centres.norm(dim=-1).mean() for splats in (plain, strewn)]
     assert far[1] < 1.5 * far[0]  # the fence is 1.4 times as far as three quarters of a ball's surface
     assert core_sphere(plain)[1] == pytest.approx(0.5, rel=0.2)  # the median of 300 points is not quite the middle
 
 
 def test_a_lit_background_makes_a_scene_unbounded():
-    domain = core(_with_floaters(20, 20.0, 1.0))
-    assert domain.contracted and domain.extent[0] == pytest.approx(core(ball()).extent[0], rel=0.1)
+    domain = core_box(_with_floaters(20, 20.0, 1.0))
+    assert domain.contracted and domain.extent[0] == pytest.approx(core_box(ball()).extent[0], rel=0.1)
 
 
 def test_a_splat_alone_and_none_have_a_domain():
-    assert max(core(ball(1)).extent) < 0.5
+    assert max(core_box(ball(1)).extent) < 0.5
     empty = ball(0)
-    assert core(empty) == Domain.cube(1.0) and core_sphere(empty)[1] > 0
+    assert core_box(empty) == Domain.cube(1.0) and core_sphere(empty)[1] > 0

@@ -13,11 +13,10 @@ from volkit.commands.edit_with_prompt import EditWithPromptJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
 from volkit.generation import change_mask
-from volkit.generation.start_asset import control_picture
-from volkit.generation.started import ensure_uv, place_of
+from volkit.generation.start_asset import control_picture, ensure_uv, place_of
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
-from volkit.meshing.simplify import bend
+from volkit.meshing.simplify import median_bend
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import orbit_cameras
 from volkit.representations import Mesh, SplatsConfig
@@ -43,7 +42,7 @@ def asset(kind, path):
 
 @pytest.mark.parametrize("kind", ["mesh", "splats", "voxels"])
 def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, monkeypatch, kind):  # noqa: F811
-    monkeypatch.setattr("volkit.reports.prior_report.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.reports.prior_report.VIEW_SIZE", 16)
     source = asset(kind, tmp_path / "a")
     target = tmp_path / f"b{source.suffix}"
     options = dict(prior=str(prior), budget="3", report=tmp_path / "page.html")
@@ -76,7 +75,7 @@ def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path): 
 
 
 def test_a_noisy_mesh_is_smoothed_first_unless_told_otherwise(prior, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("volkit.generation.started.orbit_cameras", lambda mesh, *_: orbit_cameras(mesh, 6, 32))
+    monkeypatch.setattr("volkit.generation.start_asset.orbit_cameras", lambda mesh, *_: orbit_cameras(mesh, 6, 32))
     trimesh = pytest.importorskip("trimesh")
     made = trimesh.creation.icosphere(3, 0.5)
     noise = 0.06 * torch.randn(made.vertices.shape, generator=seeded()).numpy()
@@ -86,7 +85,7 @@ def test_a_noisy_mesh_is_smoothed_first_unless_told_otherwise(prior, tmp_path, m
     options = dict(prior=str(prior), budget="1", texture=64)
     for denoise in ("auto", "off"):
         RefineJob(tmp_path / "a.glb", "a b", tmp_path / f"{denoise}.glb", denoise=denoise, **options).run(QUIET)
-        bends[denoise] = bend(volkit.load(tmp_path / f"{denoise}.glb").triangles)
+        bends[denoise] = median_bend(volkit.load(tmp_path / f"{denoise}.glb").triangles)
     assert bends["off"] > 30.0 > 15.0 > bends["auto"]
 
 
@@ -110,9 +109,9 @@ def test_the_change_mask_is_where_the_gradient_is():
 def test_what_is_held_stays():
     """Source-anchored from a red to a blue ball: the ground about it, which both share, is held and stays white."""
     trainee = student("mesh", METHODS["dds"](), seeded())
-    trainee.rung.asked = replace(trainee.rung.asked, preserve=5.0)
+    trainee.rung.conditions = replace(trainee.rung.conditions, preserve=5.0)
     losses = trainee.losses(StepInfo(0, 0.0, 0.0)).values
-    assert losses["held"] >= 0.0 and losses["held"].requires_grad
+    assert losses["preserve"] >= 0.0 and losses["preserve"].requires_grad
     TrainingLoop(trainee, Budget(steps=20)).run()
     cameras = AROUND.turntable(4, SIZE)
     corners = trainee.particles[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]
@@ -186,7 +185,7 @@ def test_a_controlnet_is_told_the_normals_of_the_asset(tmp_path, monkeypatch):
 
     from volkit.guidance.pipeline.denoiser import UnetDenoiser
 
-    folder, heard, said = small_pipelines.latent(tmp_path / "latent"), [], UnetDenoiser._controlled
+    folder, heard, said = small_pipelines.latent(tmp_path / "latent"), [], UnetDenoiser._control_residuals
     network = small_pipelines.unet()
     control = ControlNetModel.from_unet(network, conditioning_embedding_out_channels=(16, 32))
     control.save_pretrained(tmp_path / "control")
@@ -195,7 +194,7 @@ def test_a_controlnet_is_told_the_normals_of_the_asset(tmp_path, monkeypatch):
         heard.append(condition.control)
         return said(self, at, condition, told)
 
-    monkeypatch.setattr(UnetDenoiser, "_controlled", listening)
+    monkeypatch.setattr(UnetDenoiser, "_control_residuals", listening)
     options = dict(prior=str(folder), control=tmp_path / "control", budget="1", size=SIZE, views=1)
     for name, job in (
         ("refined", RefineJob(asset("mesh", tmp_path / "a"), "a b", tmp_path / "b.glb", **options)),

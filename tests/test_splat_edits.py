@@ -104,7 +104,7 @@ def test_decimation_takes_what_is_not_seen():
 
 def test_decimation_looks_better_than_leaving_out_at_random():
     whole, random, found = ball(2000), ball(2000), apply_edits(ball(2000), ("decimate:0.7",))
-    random.kept(torch.randperm(2000, generator=torch.Generator().manual_seed(1))[:1400])
+    random.keep(torch.randperm(2000, generator=torch.Generator().manual_seed(1))[:1400])
     assert alike(whole, found) > alike(whole, random) + 1.0  # dB; 1.6 here
 
 

@@ -74,7 +74,7 @@ def test_moving_scene_and_cameras_together_changes_nothing():
     with torch.no_grad():
         here = renderer_for(splats)(splats, cameras)
         splats = splats.view(placement=change)
-        there = renderer_for(splats)(splats, cameras.moved(change))
+        there = renderer_for(splats)(splats, cameras.transform(change))
     # float32 poses; an alpha of 1/255 may fall on either side
     assert (here.rgb - there.rgb).abs().max() < 5e-3 and (here.rgb - there.rgb).abs().mean() < 1e-5
     seen = here.opacity > 0.5
@@ -117,9 +117,9 @@ def test_half_turns_of_harmonics_are_signs():
 
 def test_a_large_scene_is_placed_by_some_of_its_splats(monkeypatch):
     splats = SplatsConfig(200_000, 0).build(BOX, _seeded())
-    some = splat_extent.core(splats)
-    monkeypatch.setattr(splat_extent, "ENOUGH", 1 << 30)
-    whole = splat_extent.core(splats)
+    some = splat_extent.core_box(splats)
+    monkeypatch.setattr(splat_extent, "MAX_QUANTILE_SPLATS", 1 << 30)
+    whole = splat_extent.core_box(splats)
     # quantiles of 0.5 per cent of 33 000 evenly spread: off by sqrt(p / n) = 4e-4 of the edge, five times that is rare
     assert np.allclose(some.lower + some.upper, whole.lower + whole.upper, atol=2 * 5 * 4e-4)
 
@@ -131,7 +131,7 @@ def test_a_scene_of_any_size_is_framed_alike(factor):
     with torch.no_grad():
         small.means.mul_(factor)
         small.log_scales.add_(math.log(factor))
-    ours, theirs = (np.array([box.lower, box.upper]) for box in map(splat_extent.core, (splats, small)))
+    ours, theirs = (np.array([box.lower, box.upper]) for box in map(splat_extent.core_box, (splats, small)))
     np.testing.assert_allclose(theirs / factor, ours, rtol=1e-4)  # float32, and a logarithm
 
 
@@ -219,7 +219,7 @@ def test_flat_splats_look_alike_when_flattened():
         thinnest = torch.randint(3, (200, 1), generator=_seeded(4))
         splats.log_scales.scatter_(1, thinnest, -9.0)
         thick = renderer_for(splats)(splats, _cameras(3))
-        splats.replaced(flattened({name: getattr(splats, name) for name in PARAMETERS}))
+        splats.replace_columns(flattened({name: getattr(splats, name) for name in PARAMETERS}))
         flat = renderer_for(splats)(splats, _cameras(3))
     assert splats.config.surfels and splats.log_scales.amin() > -9.0
     # what is left is perspective within a splat and the filters, 0.3 and 0.5 pixel^2; other axes give 0.2

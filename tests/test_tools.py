@@ -16,6 +16,7 @@ SCRIPTS = (
     "make_cli_page",
     "make_licences",
     "make_strip",
+    "bench_startup",
     "bench_threads",
     "measure_conversion",
     "measure_fit",

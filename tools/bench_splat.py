@@ -40,7 +40,7 @@ def trained_splats(count: int) -> Splats:
     splats = volkit.load(target)
     assert isinstance(splats, Splats)
     rows, first = torch.arange(count), len(splats)
-    splats.kept(rows % first)
+    splats.keep(rows % first)
     noise = torch.randn(splats.means.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         splats.means.add_(1e-3 * splats.domain.diagonal * noise * (rows >= first)[:, None])
@@ -53,7 +53,7 @@ def bench_splat(bench: Bench) -> Cases:
     for count, size in SIZES:
         splats = trained_splats(count if bench.points > 1 << 16 else 2000).to(bench.device).requires_grad_()
         assert splats.capture is not None
-        camera: Cameras = splats.capture.cameras[[0]].resized(size).to(bench.device)
+        camera: Cameras = splats.capture.cameras[[0]].resize(size).to(bench.device)
         camera = camera if int(camera.size.max()) == size else _enlarged(camera, size)
         view = splat_view(splats, camera, 0)
         pairs = count_pairs(project(*splats.columns, view=view), view.size)

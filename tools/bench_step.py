@@ -18,7 +18,7 @@ from volkit.geometry import Points, Rays, sh_basis
 from volkit.io.fields.analytic_scene import bundled, read
 from volkit.ops.adam import AdamRule, adam_
 from volkit.ops.composite import composite
-from volkit.rendering.volume import STOP, VolumeRenderer, render_rays
+from volkit.rendering.volume import MIN_TRANSMITTANCE, VolumeRenderer, render_rays
 from volkit.representations.hash_grid import HashGrid, HashGridConfig
 from volkit.representations.heads import truncated_exp
 from volkit.sampling.occupancy import OccupancySampler, stride_for
@@ -97,7 +97,7 @@ class RivalStep:
         raw = self.rival.answers(unit, basis).requires_grad_()
         density = truncated_exp(raw[:, 0]) * (1.0 / domain.unit_edge)
         colour = torch.sigmoid(raw[:, 1:])
-        seen = composite(density, colour, samples.t0, samples.t1, samples.offsets, stop=STOP)
+        seen = composite(density, colour, samples.t0, samples.t1, samples.offsets, stop=MIN_TRANSMITTANCE)
         loss = scene.loss(seen.channels)
         loss.backward()
         assert raw.grad is not None

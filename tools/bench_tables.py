@@ -2,7 +2,7 @@
 
 from kept import Row, number, results, table
 
-__all__ = ["WAITED", "ops", "threads", "throughput"]
+__all__ = ["WAITED", "ops", "startup", "threads", "throughput"]
 
 WAITED = ", waited for"
 
@@ -48,6 +48,18 @@ def threads() -> str:
         each = [found[name].get((case, policy), {}) for name in (idle, busy)]
         rows.append([case, policy, *(number(one.get(key)) for one in each for key in ("wall", "cpu"))])
     return table(["work", "how threads wait", "idle: s", "CPU s", f"{busy}: s", "CPU s"], rows)
+
+
+def startup() -> str:
+    """CPU seconds of starting, with what each may take."""
+    rows = results().get("startup", {}).get("rows", [])
+    torch = next((row["now"] for row in rows if row["case"] == "import torch"), None)
+    made = []
+    for row in rows:
+        limit = "torch's import + 0.4" if row["limit"] == "torch" else number(row["limit"], 1)
+        beside = number(row["now"] - torch) if row["limit"] == "torch" and torch is not None else "-"
+        made.append([f"`{row['case']}`", number(row["now"]), beside, limit, number(row.get("before"))])
+    return table(["what", "CPU s", "beside torch's import", "at most", "CPU s before"], made)
 
 
 def _beside(name: str, milliseconds: float, ours: Row) -> str:

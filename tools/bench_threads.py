@@ -86,7 +86,7 @@ def picture():
 
     scene = read(bundled("still_life")).requires_grad_(False)
     cameras = distillation_cameras(scene, 1, SIZE, torch.Generator().manual_seed(0))[[0]]
-    return lambda share: renderer_for(scene)(scene, cameras.resized(max(16, round(SIZE * share))))
+    return lambda share: renderer_for(scene)(scene, cameras.resize(max(16, round(SIZE * share))))
 
 
 def steps():

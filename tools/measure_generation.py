@@ -29,7 +29,7 @@ from volkit.commands.generate import GenerateJob
 from volkit.evaluation.evaluate import write_picture
 from volkit.files.bundled import bundled_folder
 from volkit.generation import CameraSampler
-from volkit.generation.guided import TOY, ScoreSettings, open_guiding_prior, sample_cameras
+from volkit.generation.build import TOY_PRIOR, ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.io import load
 from volkit.progress import Progress
 from volkit.training.loop import Budget
@@ -90,7 +90,7 @@ def _prompts(options: argparse.Namespace) -> list[str]:
 
 def _prepared(options: argparse.Namespace) -> str | None:
     """The prior that was asked for, or a copy that knows nothing, or one whose advice is to tell it no camera."""
-    prior = Path(options.prior or bundled_folder(TOY))
+    prior = Path(options.prior or bundled_folder(TOY_PRIOR))
     if options.untrained:
         target = options.work / f"{prior.name}-untrained"
         if not target.exists():

@@ -25,7 +25,7 @@ from volkit.commands.render import RenderJob
 from volkit.evaluation.metrics import surface_distances
 from volkit.geometry.triangles import Triangles
 from volkit.io.fields.analytic_scene import bundled
-from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.lattice import extract_known_zero, lattice_over
 from volkit.meshing.surface import visible_faces
 from volkit.progress import Progress
 from volkit.representations import AnalyticField, Mesh
@@ -69,10 +69,10 @@ def from_scene(work: Path, name: str) -> dict:
     assert isinstance(truth, AnalyticField)
     lattice = lattice_over(torch.tensor(truth.domain.lower), torch.tensor(truth.domain.upper), 320)
     index, points = lattice.points(torch.ones(lattice.blocks).nonzero())
-    exact = zero_surface(lattice, index, -truth.signed_distance(points))
+    exact = extract_known_zero(lattice, index, -truth.signed_distance(points))
     capture = volkit.load(field).capture
     assert capture is not None
-    exact = exact.kept(visible_faces(exact, truth.world_from_local, capture.cameras))
+    exact = exact.keep(visible_faces(exact, truth.world_from_local, capture.cameras))
     return report | beside(target, Triangles(truth.world_from_local.points(exact.vertices), exact.faces))
 
 
@@ -107,7 +107,7 @@ def beside(target: Path, truth: Triangles) -> dict:
     """Distances in shares of the diagonal, F-score at 1 % of it, and likeness of normals."""
     generator = torch.Generator().manual_seed(0)
     diagonal = float((truth.vertices.amax(0) - truth.vertices.amin(0)).norm())
-    mine, theirs = in_world(volkit.load(target)).sampled(POINTS, generator), truth.sampled(POINTS, generator)
+    mine, theirs = in_world(volkit.load(target)).sample(POINTS, generator), truth.sample(POINTS, generator)
     found = surface_distances(mine, theirs, 0.01 * diagonal)
     return {"chamfer": found.chamfer / diagonal, "f_score": found.f_score, "normals": found.normals}
 

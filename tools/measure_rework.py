@@ -30,7 +30,7 @@ from volkit.commands.edit_with_prompt import EditWithPromptJob
 from volkit.commands.refine import RefineJob
 from volkit.evaluation.metrics import surface_distances
 from volkit.generation import CameraSampler
-from volkit.generation.guided import ScoreSettings, open_guiding_prior, sample_cameras
+from volkit.generation.build import ScoreSettings, open_guiding_prior, sample_cameras
 from volkit.geometry import Domain
 from volkit.io import load, save
 from volkit.meshing.options import MeshOptions
@@ -119,7 +119,7 @@ def apart(mine: Representation, truth: Mesh) -> float:
     """Chamfer distance between surfaces, in the cube from -1 to 1."""
     assert isinstance(mine, Mesh)
     generator = torch.Generator().manual_seed(0)
-    found = (in_world(mesh).sampled(POINTS, generator) for mesh in (mine, truth))
+    found = (in_world(mesh).sample(POINTS, generator) for mesh in (mine, truth))
     return surface_distances(*found, NEAR).chamfer
 
 

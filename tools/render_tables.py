@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench_tables import ops, threads, throughput
+from bench_tables import ops, startup, threads, throughput
 from generation_tables import generation_table
 from kept import Row, number, results, table
 
@@ -192,13 +192,13 @@ def edits() -> str:
 def formats() -> str:
     """The files that are read and written, from the table that `volkit formats` prints."""
     from volkit.io import describe
-    from volkit.reports.summary import UP, kinds_in
+    from volkit.reports.summary import UP_NAMES, format_kinds
 
     marks = {True: "yes", False: "no"}
     known = describe()
     rows = [
         [row["name"], " ".join(f"`{suffix}`" for suffix in row["suffixes"]), marks[row["reads"]], marks[row["writes"]],
-         kinds_in(row, known), UP[row["frame"]], row["keeps"]]
+         format_kinds(row, known), UP_NAMES[row["frame"]], row["keeps"]]
         for row in known
     ]  # fmt: skip
     return table(["format", "files", "read", "written", "kinds", "up", "keeps; not what is lost"], rows)
@@ -223,7 +223,7 @@ def _share(row: Row) -> str:
 TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": methods, "ops": ops,
           "scratch": scratch, "foreign": foreign, "splats": splats,
           "meshes": meshes, "generation": generation, "faces": faces, "particles": particles, "rules": rules,
-          "rework": rework, "edits": edits, "formats": formats, "threads": threads,
+          "rework": rework, "edits": edits, "formats": formats, "startup": startup, "threads": threads,
           "throughput": throughput}  # fmt: skip
 
 

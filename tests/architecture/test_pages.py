@@ -31,7 +31,7 @@ SMALLER = (
     (r"range\(100\)", "range(8)"),
 )
 # Rooms whose examples in docstrings need no file and no training: they are run as they stand.
-SMALL_ROOMS = ("geometry", "guidance", "ops", "rendering", "sampling")
+SMALL_ROOMS = ("editing", "geometry", "guidance", "meshing", "ops", "rendering", "representations", "sampling")
 
 
 def _text(page: str | Path) -> str:
@@ -75,7 +75,7 @@ def _few_cameras(scene: Representation, count: int, size: int, generator: torch.
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
-def test_python_examples_run(page, place, monkeypatch):
+def test_python_examples_run(page, place, few_views, monkeypatch):
     """In their order, in one folder and one namespace, as printed but for sizes and budgets."""
     monkeypatch.chdir(place)
     page_without_scenes = b"<html><!-- scenes --><script>show()</script></html>"  # the viewer is not built everywhere

@@ -14,7 +14,7 @@ from volkit.guidance import (
     Guidance,
     Mirror,
     MixturePrior,
-    RankWeighing,
+    RankWeighting,
 )
 
 NAMES = pytest.mark.parametrize("name", METHODS)
@@ -114,7 +114,7 @@ def test_methods_see_a_grid_as_one_picture(name):
 
 
 @NAMES
-@pytest.mark.parametrize("shape", [Mirror(), RankWeighing()])
+@pytest.mark.parametrize("shape", [Mirror(), RankWeighting()])
 def test_shaping_goes_with_every_method(name, shape):
     given = guidance(name)
     shaped = replace(given, method=replace(given.method, shaping=(shape,)))

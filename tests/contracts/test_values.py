@@ -98,7 +98,7 @@ def test_what_is_said_of_a_scene_cannot_be_assigned(name, name_of):
 @ALL
 def test_copies_share_nothing(name):
     scene = captured(SCENES[name]())
-    for copy in (scene.with_(), scene.turned("ydown"), scene.turned("yup"), scene.placed_like(scene)):
+    for copy in (scene.with_(), scene.in_frame("ydown"), scene.in_frame("yup"), scene.placed_like(scene)):
         assert memory(scene) and not memory(scene) & memory(copy)
         assert type(copy) is type(scene) and copy.config == scene.config
         for ours, theirs in zip(scene.state_dict().values(), copy.state_dict().values(), strict=True):
@@ -114,8 +114,8 @@ def test_copies_share_nothing(name):
 
 def test_a_smaller_copy_leaves_its_original():
     splats = random_splats(5, 1)
-    for copy in (splats.turned("zup"), splats.with_(), splats.view(), splats.turned_view("yup")):
-        copy.kept(torch.tensor([0, 2]))
+    for copy in (splats.in_frame("zup"), splats.with_(), splats.view(), splats.view_in_frame("yup")):
+        copy.keep(torch.tensor([0, 2]))
         assert (len(copy), copy.config.count, len(splats), splats.config.count) == (2, 2, 5, 5)
 
 
@@ -307,7 +307,7 @@ def test_modules_among_the_functions_are_part_of_the_field():
     [(lambda x: x, lambda x, d: x), (lambda x: x[:1, 0], lambda x, d: x), (lambda x: x[:, 0], lambda x, d: x[:, :2])],
 )
 def test_answers_of_another_shape_are_named(density, rgb):
-    with pytest.raises(ValueError, match="is wanted"):
+    with pytest.raises(ValueError, match="it must return"):
         FunctionField(density, rgb, Domain.cube(1.0)).query(questions(5))
 
 

@@ -95,7 +95,7 @@ class PruneFaint(vk.Strategy):
         if moment.step % 10:
             return state, None
         rows = splats.opacities.topk(len(splats) // 2).indices
-        splats.kept(rows)
+        splats.keep(rows)
         return {"rounds": state["rounds"] + 1}, vk.ParameterChange(rows)
 
 

@@ -46,7 +46,7 @@ def test_the_old_scene_stays_and_shares_nothing(actions):
     assert new is not old and not {t.data_ptr() for t in old.parameters()} & {t.data_ptr() for t in new.parameters()}
     for parameter in new.parameters():
         parameter.add_(1.0)
-    new.kept(torch.zeros(len(new), dtype=torch.bool))
+    new.keep(torch.zeros(len(new), dtype=torch.bool))
     assert (old.world_from_local, old.config) == (place, config)
     assert all(torch.equal(tensor, before[name]) for name, tensor in old.state_dict().items())
 

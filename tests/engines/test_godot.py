@@ -18,7 +18,7 @@ def test_assets_are_imported(tmp_path: Path) -> None:
     seen = seen_by_godot(tmp_path)
     assert set(seen) == {"png.glb", "jpeg.glb", "beside.gltf"}
     mesh = whole.levels[0]
-    place = mesh.turned("yup").world_from_local.points(mesh.vertices)
+    place = mesh.in_frame("yup").world_from_local.points(mesh.vertices)
     for name, parts in seen.items():
         assert parts, f"{name} was not imported"
         (shown,) = [part for part in parts if part["class"] == "MeshInstance"]

@@ -19,8 +19,7 @@ from volkit.generation import (
     retexture,
 )
 from volkit.guidance import METHODS, Cfg, Method, NoiseSchedule
-from volkit.guidance.advice import Advice
-from volkit.guidance.prior import guiding_prior
+from volkit.guidance.prior import Advice, as_guiding_prior
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.io.meshes.asset import Asset
 from volkit.progress import Progress
@@ -77,7 +76,7 @@ def test_an_own_prior_an_own_rule_and_an_own_config_make_a_scene(capsys, tmp_pat
 @pytest.mark.parametrize("method", ["sds", METHODS["sds"], METHODS["sds"](5.0)])
 def test_rules_are_names_functions_and_values(method):
     """One rule in three ways; the name and the function are no stronger than the prior advises."""
-    prior = replace(guiding_prior(OneColour()), advice=Advice(scale=5.0))
+    prior = replace(as_guiding_prior(OneColour()), advice=Advice(scale=5.0))
     steps = []
     made = generate(
         "a ball", method, prior, to=SMALL, options=GenerateOptions(score=QUICK), budget=2,
@@ -111,7 +110,10 @@ def test_what_a_prior_lacks_is_named():
         ({"to": "nothing"}, "no such kind to generate"),
         ({"method": "nothing"}, "no such method"),
         ({"method": "csd", "options": GenerateOptions(score=ScoreSettings(scale=3.0))}, "csd has no guidance scale"),
-        ({"method": METHODS["sds"](), "options": GenerateOptions(score=ScoreSettings(scale=3.0))}, "has its scale in"),
+        (
+            {"method": METHODS["sds"](), "options": GenerateOptions(score=ScoreSettings(scale=3.0))},
+            "includes its guidance",
+        ),
         ({"budget": "long"}, "write 120s"),
         ({"options": GenerateOptions(particles=0)}, "give at least 1"),
     ],
@@ -127,7 +129,7 @@ def test_what_cannot_be_is_said_in_parameters(change, says):
 
 
 def test_a_mesh_comes_of_a_field(monkeypatch):
-    monkeypatch.setattr("volkit.generation.run._mesh", lambda *_: sphere())  # a few steps leave no surface
+    monkeypatch.setattr("volkit.generation.run._extract", lambda *_: sphere())  # a few steps leave no surface
     options = GenerateOptions(score=QUICK)
     made = generate("a ball", LEAST_SQUARES, OneColour(), to=MeshTarget(faces=200), options=options, budget=100)
     assert isinstance(made.scene, Mesh) and made.report.steps == 100
@@ -137,9 +139,9 @@ def test_a_mesh_comes_of_a_field(monkeypatch):
 def test_what_is_reworked_is_a_copy():
     """Refined, painted, edited: the result differs, the mesh that was given is bit for bit as it was."""
     given, score = sphere(), QUICK
-    two_words = replace(guiding_prior(replace(mixture(), directions=None)), advice=Advice(sides=False))
+    two_words = replace(as_guiding_prior(replace(mixture(), directions=None)), advice=Advice(sides=False))
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
-    locked = RefineOptions("locked", score=score)
+    locked = RefineOptions(geometry="locked", score=score)
     keeping = RetextureOptions(keep=True, score=score)
     results = (
         refine(given, "a b", LEAST_SQUARES, OneColour(), options=RefineOptions(score=score), budget=30),

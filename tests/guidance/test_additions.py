@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from volkit.guidance import Noised
-from volkit.guidance.pipeline import Additions, look, open_prior
+from volkit.guidance.pipeline import Additions, embed_pictures, open_prior
 
 
 def seeded(seed=0):
@@ -83,14 +83,14 @@ def test_a_picture_can_stand_beside_the_words(folder, plain, tmp_path):
     small_pipelines.ip_adapter(tmp_path / "image.safetensors", plain.denoiser.network)
     prior = open_prior(folder, dtype=torch.bfloat16, additions=Additions(image_prompt=tmp_path / "image.safetensors"))
     pictures = torch.rand(2, 32, 32, 3, generator=seeded(4))
-    first, second = (embedded[None] for embedded in look(tmp_path / "eyes", pictures))
+    first, second = (embedded[None] for embedded in embed_pictures(tmp_path / "eyes", pictures))
     assert first.shape == (1, 1, 20)
     assert (said(prior, image=first) - said(prior)).abs().max() > 1e-3
     assert (said(prior, image=first) - said(prior, image=second)).abs().max() > 1e-4
     grey = torch.tensor([0.48145466, 0.4578275, 0.40821073]).expand(1, 32, 32, 3)  # CLIP's mean is its zero
     with torch.no_grad():
         zero = eyes(torch.zeros(1, 3, 32, 32)).image_embeds
-    torch.testing.assert_close(look(tmp_path / "eyes", grey)[:, 0], zero)
+    torch.testing.assert_close(embed_pictures(tmp_path / "eyes", grey)[:, 0], zero)
 
 
 def test_what_cannot_be_added_is_named(folder, tmp_path):
@@ -102,7 +102,7 @@ def test_what_cannot_be_added_is_named(folder, tmp_path):
     with pytest.raises(ValueError, match=r"other.safetensors: 'other.weight' belongs to no IP-Adapter"):
         open_prior(folder, additions=Additions(image_prompt=tmp_path / "other.safetensors"))
     flux = small_pipelines.flux(tmp_path / "flux")
-    with pytest.raises(ValueError, match="goes on a UNet2DConditionModel, and this is a FluxTransformer2DModel"):
+    with pytest.raises(ValueError, match="needs a UNet2DConditionModel, and this is a FluxTransformer2DModel"):
         open_prior(flux, additions=Additions(control=nowhere))
     with pytest.raises(FileNotFoundError, match="no such folder of a CLIP vision model"):
-        look(nowhere, torch.rand(1, 8, 8, 3))
+        embed_pictures(nowhere, torch.rand(1, 8, 8, 3))

@@ -98,10 +98,10 @@ class SeesViews:
     """The critic of a generator θ = √S z: told the view, which is z, it knows θ; else only that θ ~ N(0, S)."""
 
     def __init__(self, theta, spread):
-        self.told, self.free = mixture([theta], 0.0), mixture([0.0], spread)
+        self.map, self.free = mixture([theta], 0.0), mixture([0.0], spread)
 
     def eps(self, at, condition):
-        return (self.free if condition.camera is None else self.told).eps(at, Condition())
+        return (self.free if condition.camera is None else self.map).eps(at, Condition())
 
 
 def spread_at_rest(variance, view_free, t, weight):

@@ -51,7 +51,7 @@ def exactly(guidance, told, pictures):
 
 def test_it_begins_as_the_prior_and_leaves_it_alone(folder):
     prior, told = opened(folder)
-    at, condition = place(), replace(told.prompt.rows(4), camera=cameras(4))
+    at, condition = place(), replace(told.prompt.expand(4), camera=cameras(4))
     with torch.no_grad():
         before = prior.eps(at, told.prompt)
         critic = LoraPrior(prior, seeded(), rank=4)
@@ -71,7 +71,7 @@ def test_it_learns_what_renders_look_like_and_from_where(folder):
     critic = LoraPrior(prior, seeded(), rank=8)
     guidance = Guidance(prior, METHODS["vsd"](), critic)
     pictures = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(4, 1, 1, 1).expand(4, 16, 16, 3)
-    seen = replace(told, critic=replace(told.prompt.rows(4), camera=cameras(4)))
+    seen = replace(told, critic=replace(told.prompt.expand(4), camera=cameras(4)))
     blind = replace(told, critic=told.prompt)
     start = exactly(guidance, seen, pictures)
     trained(guidance, seen, pictures, 80, lr=1e-2)
@@ -125,7 +125,7 @@ def test_the_adversarial_critic_is_drawn_to_or_from_the_prior(folder):
     with torch.no_grad():
         plain, drawn = (denoising_loss(prior, critic, x, told.prompt, seeded(), g) for g in (0.0, -0.75))
         t = torch.randint(1000, (4,), generator=(same := seeded()))
-        at = Noised(prior.schedule.noised(x, torch.randn(x.shape, generator=same), t), t)
+        at = Noised(prior.schedule.add_noise(x, torch.randn(x.shape, generator=same), t), t)
         apart = (critic.eps(at, told.prompt) - prior.eps(at, told.prompt)).square().mean()
     torch.testing.assert_close(drawn, plain - 0.75 * apart)
 

@@ -31,7 +31,7 @@ def test_it_comes_to_the_exact_ratio():
     for time in (200, 500):
         t = torch.full((256,), time)
         x = torch.cat([batch(0.3, 128, generator), batch(0.5, 128, generator)])
-        at = Noised(prior.schedule.noised(x, torch.randn(x.shape, generator=generator), t), t)
+        at = Noised(prior.schedule.add_noise(x, torch.randn(x.shape, generator=generator), t), t)
         with torch.no_grad():
             found, true = learnt.raw(at), exact(at, Condition(), Condition())
         assert (

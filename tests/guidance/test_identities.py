@@ -34,7 +34,7 @@ from volkit.guidance.methods import (
 from volkit.guidance.paths import InvertedNoise, RandomNoise
 from volkit.guidance.prior import Noised
 from volkit.guidance.ramps import Uniform
-from volkit.guidance.second_scores import Critic, NoSecond, SampledNoise
+from volkit.guidance.second_scores import Critic, NoSecondScore, SampledNoise
 from volkit.guidance.weights import one
 
 
@@ -48,7 +48,7 @@ def test_esd_runs_from_vsd_to_the_critic_that_knows_no_view():
 
 
 def test_csd_is_the_limit_of_sds():
-    limit = replace(sds(1.0), combine=Linear(prompt=1.0, null=-1.0), second=NoSecond())
+    limit = replace(sds(1.0), combine=Linear(prompt=1.0, null=-1.0), second=NoSecondScore())
     for scale in (1e4, 1e7):
         # The rest is (ε_∅ - ε) / s, of numbers up to 10.
         torch.testing.assert_close(g(sds(scale)) / scale, g(limit), rtol=0, atol=20.0 / scale)
@@ -62,26 +62,26 @@ def test_nfsd_is_csd_and_a_domain_term():
     for seed in range(6):
         early = Uniform()(SCHEDULE, 4, 0.0, seeded(seed)) < 200
         domain = Linear(null=1.0, negative=-1.0), Linear(null=1.0)
-        late_term, early_term = (g(Method(second=NoSecond(), combine=c), seed=seed) for c in domain)
+        late_term, early_term = (g(Method(second=NoSecondScore(), combine=c), seed=seed) for c in domain)
         term = torch.where(early.view(-1, 1, 1, 1), early_term, late_term)
-        difference = g(Method(second=NoSecond(), combine=Linear(prompt=7.5, null=-7.5)), seed=seed)
+        difference = g(Method(second=NoSecondScore(), combine=Linear(prompt=7.5, null=-7.5)), seed=seed)
         torch.testing.assert_close(g(nfsd(), seed=seed), difference + term, **EXACT)
 
 
 def test_the_bridge_is_sds_then_csd_with_words_for_the_source():
     same(sds_bridge(), sds(40.0), fraction=0.2)
-    second = Method(second=NoSecond(), combine=Linear(prompt=40.0, source=-40.0))
+    second = Method(second=NoSecondScore(), combine=Linear(prompt=40.0, source=-40.0))
     same(sds_bridge(), second, fraction=0.7)
 
 
 def test_dds_is_a_bridge_whose_source_is_a_picture():
     still = replace(WORDS, source_pictures=RENDERS)
-    bridge = Method(second=NoSecond(), combine=Linear(prompt=7.5, source=-7.5), weight=one, times=dds().times)
+    bridge = Method(second=NoSecondScore(), combine=Linear(prompt=7.5, source=-7.5), weight=one, times=dds().times)
     torch.testing.assert_close(g(dds(), still), g(bridge, still), **EXACT)
 
 
 def test_csm_is_ism_without_the_interval_term_and_csd_on_its_path():
-    same(csm(), replace(ism(), combine=Linear(prompt=1.0, null=-1.0), second=NoSecond()))
+    same(csm(), replace(ism(), combine=Linear(prompt=1.0, null=-1.0), second=NoSecondScore()))
     without = replace(csm(), path=RandomNoise())
     csd_there = replace(csd(), weight=without.weight, times=without.times)
     same(without, csd_there, fraction=0.0)
@@ -124,7 +124,7 @@ def test_the_same_rule_with_other_networks_or_weights():
     torch.testing.assert_close(nothing, torch.zeros_like(nothing), **EXACT)
     same(sjc(30.0), replace(sds(30.0), weight=one))
     same(hifa(), replace(sds(), times=hifa().times))  # in the prior's space; the picture term comes after
-    same(asynchronous_sd(later=1e-9), Method(second=NoSecond(), combine=Linear(prompt=6.5, null=-6.5)))
+    same(asynchronous_sd(later=1e-9), Method(second=NoSecondScore(), combine=Linear(prompt=6.5, null=-6.5)))
 
 
 def test_mvsds_and_sdi_are_the_distance_to_the_denoised_picture():
@@ -133,21 +133,21 @@ def test_mvsds_and_sdi_are_the_distance_to_the_denoised_picture():
         guidance = Guidance(PRIOR, method)
         seen = guidance.step(RENDERS, WORDS, seeded(), fraction=fraction)
         at = Noised(seen.noised, seen.t)
-        prompt, null = (PRIOR.eps(at, c.rows(4)) for c in (WORDS.prompt, WORDS.null))
-        clean = SCHEDULE.clean(seen.noised, null + method.combine.scale * (prompt - null), seen.t)
+        prompt, null = (PRIOR.eps(at, c.expand(4)) for c in (WORDS.prompt, WORDS.null))
+        clean = SCHEDULE.remove_noise(seen.noised, null + method.combine.scale * (prompt - null), seen.t)
         torch.testing.assert_close(seen.direction, RENDERS.movedim(-1, 1) - clean, **EXACT)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.6])
 def test_t15_two_routes_to_one_method(fraction):
     """SDS as coefficients, as guidance of a combination, and as VSD whose critic says ε."""
-    as_coefficients = Method(second=NoSecond(), combine=Linear(prompt=7.5, null=-6.5, noise=-1.0))
+    as_coefficients = Method(second=NoSecondScore(), combine=Linear(prompt=7.5, null=-6.5, noise=-1.0))
     same(as_coefficients, sds(7.5), fraction=fraction)
     same(Method(combine=PerpNeg(7.5), second=SampledNoise()), sds(7.5), fraction=fraction)
     same(Method(combine=RandomScale(7.5, 7.5)), sds(7.5), fraction=fraction, critic=None)
     same(
-        Method(InvertedNoise(3), NoSecond(), Cfg(3.0)),
-        Method(InvertedNoise(3), NoSecond(), Linear(prompt=3.0, null=-2.0)),
+        Method(InvertedNoise(3), NoSecondScore(), Cfg(3.0)),
+        Method(InvertedNoise(3), NoSecondScore(), Linear(prompt=3.0, null=-2.0)),
     )
     same(
         Method(second=Critic(view_free=1.0)),

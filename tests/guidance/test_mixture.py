@@ -29,8 +29,8 @@ def prior(concentration=400.0):
 
 def test_words_and_cameras_choose_the_picture():
     """SDS of three views ends at the templates of that object from those sides, whatever it starts from."""
-    dog = prior().embed(["dog"]).rows(3)
-    told = Conditions(dog, dog).told(lambda condition: replace(condition, camera=SIDES))
+    dog = prior().embed(["dog"]).expand(3)
+    told = Conditions(dog, dog).map(lambda condition: replace(condition, camera=SIDES))
     pictures = torch.rand(3, SIZE, SIZE, 3, generator=seeded(1), dtype=torch.float64)
     method = Method(times=Uniform(0.02, 0.3), combine=METHODS["sds"](1.0).combine)
     guidance, generator = Guidance(prior(), method), seeded(2)

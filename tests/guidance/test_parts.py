@@ -12,15 +12,14 @@ from volkit.guidance.combine import Cfg, Linear, MinNorm, PerpNeg
 from volkit.guidance.condition import Conditions
 from volkit.guidance.guidance import Guidance, Method
 from volkit.guidance.methods import lgvsd, sds, vsd
-from volkit.guidance.noise_schedule import NoiseSchedule
+from volkit.guidance.noise_schedule import PREDICTIONS, NoiseSchedule
 from volkit.guidance.paths import Trajectory
-from volkit.guidance.prediction import PREDICTIONS
 from volkit.guidance.prior import GridPrior, Noised
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import DIVERGENCES
-from volkit.guidance.second_scores import NoSecond
+from volkit.guidance.second_scores import NoSecondScore
 from volkit.guidance.step_predictions import StepPredictions
-from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighing, one
+from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighting, one
 
 
 def test_t12_perp_neg():
@@ -40,7 +39,7 @@ def test_t12_perp_neg():
 
 
 def test_t13_the_shortest_vector_between_two_harms_neither():
-    method = Method(second=NoSecond(), combine=MinNorm(15.0), weight=one)
+    method = Method(second=NoSecondScore(), combine=MinNorm(15.0), weight=one)
     seen = {"inside": 0, "clipped": 0}
     for seed in range(40):
         short = g(method, seed=seed).flatten(1)
@@ -65,7 +64,7 @@ def test_t14_predictions_are_noise_in_other_words(name):
     t = torch.tensor([20, 200, 500, 800, 980])
     alpha, sigma = schedule.at(t, x)
     language = PREDICTIONS[name]
-    found = language.eps(language.target(x, noise, alpha, sigma), schedule.noised(x, noise, t), alpha, sigma)
+    found = language.eps(language.target(x, noise, alpha, sigma), schedule.add_noise(x, noise, t), alpha, sigma)
     torch.testing.assert_close(found, noise, rtol=0, atol=1e-13)  # an ulp of x over σ, which is at least .02
 
 
@@ -116,7 +115,7 @@ def test_scores_of_mixtures_are_gradients_of_their_densities():
     at_x = pictures(seed=5).movedim(-1, 1).requires_grad_()
     t = torch.tensor([30, 200, 500, 900])
     at = Noised(at_x, t)
-    condition = replace(WORDS.null.rows(4), camera=CAMERA)
+    condition = replace(WORDS.null.expand(4), camera=CAMERA)
     (score,) = torch.autograd.grad(PRIOR.log_density(at, condition).sum(), at_x)
     _, sigma = SCHEDULE.at(t, at_x)
     torch.testing.assert_close(PRIOR.eps(at, condition), -sigma * score, rtol=1e-9, atol=1e-11)
@@ -147,12 +146,12 @@ def test_rank_weighing():
     shared, apart = torch.linalg.qr(x[0].flatten(1).t() - x[0].flatten(1).mean(1))[0].t().view(2, 5, 6)
     given = torch.stack([3.0 * shared + apart, 3.0 * shared - apart])
     halved = torch.stack([3.0 * shared + 0.5 * apart, 3.0 * shared - 0.5 * apart]) * math.sqrt(10.0 / 9.25)
-    torch.testing.assert_close(RankWeighing()(2.0 + given[None], 0.0).std((2, 3)), given.std((1, 2))[None], **EXACT)
-    torch.testing.assert_close(RankWeighing()(given[None], 0.0), halved[None], **EXACT)
-    weighed = RankWeighing()(x, 0.0)
+    torch.testing.assert_close(RankWeighting()(2.0 + given[None], 0.0).std((2, 3)), given.std((1, 2))[None], **EXACT)
+    torch.testing.assert_close(RankWeighting()(given[None], 0.0), halved[None], **EXACT)
+    weighed = RankWeighting()(x, 0.0)
     torch.testing.assert_close(weighed.mean((2, 3)), x.mean((2, 3)), **EXACT)
     agreed = x[:, :1] * torch.tensor([1.0, -2.0, 0.5]).view(3, 1, 1)
-    torch.testing.assert_close(RankWeighing()(agreed, 0.0), agreed, **EXACT)  # one rank: nothing to weaken
+    torch.testing.assert_close(RankWeighting()(agreed, 0.0), agreed, **EXACT)  # one rank: nothing to weaken
 
 
 def test_rescaling_draws_the_spread_to_that_of_the_prompt_alone():
@@ -160,8 +159,8 @@ def test_rescaling_draws_the_spread_to_that_of_the_prompt_alone():
     trajectory = Trajectory(at, torch.zeros_like(at.x))
 
     def spread(combine):
-        ask = StepPredictions(PRIOR, None, WORDS, trajectory, 0.0, seeded())
-        return SCHEDULE.clean(at.x, combine(ask), at.t).flatten(1).std(1)
+        predictions = StepPredictions(PRIOR, None, WORDS, trajectory, 0.0, seeded())
+        return SCHEDULE.remove_noise(at.x, combine(predictions), at.t).flatten(1).std(1)
 
     prompt, plain, half, whole = (spread(c) for c in (Cfg(1.0), Cfg(30.0), Cfg(30.0, 0.5), Cfg(30.0, 1.0)))
     torch.testing.assert_close(whole, prompt, **EXACT)
@@ -205,7 +204,7 @@ def test_only_lgvsd_shows_the_control_picture_to_the_critic():
             return torch.zeros_like(at.x)
 
     control = torch.rand(4, 1, 6, 6, generator=seeded())
-    words = replace(WORDS, critic=None).told(lambda condition: replace(condition, control=control).rows(4))
+    words = replace(WORDS, critic=None).map(lambda condition: replace(condition, control=control).expand(4))
     for method in (lgvsd(), vsd()):
         Guidance(PRIOR, method, Listening()).step(RENDERS, words, seeded())
     assert told == [True, False]

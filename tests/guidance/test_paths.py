@@ -56,15 +56,15 @@ def test_a_path_ends_where_its_noise_leads(name):
     conditions, t = only(Condition(), source_pictures=1.0 - x.movedim(1, -1)), torch.tensor([50, 200, 400, 700])
     once, again = (paths()[name](prior, x, t, conditions, seeded()) for _ in range(2))
     # Inverted paths find their noise by subtraction: a few ulps times α / σ, at most 7 at t = 50.
-    torch.testing.assert_close(once.at.x, SCHEDULE.noised(x, once.noise, t), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(once.at.x, SCHEDULE.add_noise(x, once.noise, t), rtol=1e-12, atol=1e-12)
     assert torch.equal(once.at.x, again.at.x) and once.at.x.shape == x.shape and torch.equal(once.at.t, t)
     if name == "same over views":
         assert torch.equal(once.noise[0], once.noise[3])
     if name == "later":
         assert (once.second.t > t).all()
-        assert torch.equal(once.second.x, SCHEDULE.noised(x, once.noise, once.second.t))
+        assert torch.equal(once.second.x, SCHEDULE.add_noise(x, once.noise, once.second.t))
     if name == "shared":
-        assert torch.equal(once.second.x, SCHEDULE.noised(1.0 - x, once.noise, t))
+        assert torch.equal(once.second.x, SCHEDULE.add_noise(1.0 - x, once.noise, t))
     if name == "interval":
         assert once.second.t.tolist() == [0, 120, 320, 620]
 
@@ -89,4 +89,4 @@ def test_schedules_begin_clean_and_end_in_noise(schedule):
     x, noise = torch.rand(2, 2, 5, generator=seeded(), dtype=torch.float64)
     t = torch.tensor([0, 900])
     # The clean picture comes back but for an ulp of the noise over α, at most 15 here.
-    torch.testing.assert_close(schedule.clean(schedule.noised(x, noise, t), noise, t), x, rtol=0, atol=1e-14)
+    torch.testing.assert_close(schedule.remove_noise(schedule.add_noise(x, noise, t), noise, t), x, rtol=0, atol=1e-14)

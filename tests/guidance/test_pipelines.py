@@ -9,8 +9,8 @@ import small_pipelines
 import torch
 
 from volkit.guidance import METHODS, Condition, Conditions, Guidance, Noised, NoiseSchedule
+from volkit.guidance.noise_schedule import PREDICTIONS
 from volkit.guidance.pipeline import open_prior
-from volkit.guidance.prediction import PREDICTIONS
 
 KINDS = ("latent", "pixels", "wide", "sd3", "flux", "plain")
 WORDLESS = ("sd3", "flux")  # without text encoders here: what they would say is given
@@ -81,7 +81,7 @@ class Translated:
     def __call__(self, at, condition):
         eps = self.network(at, condition)
         alpha, sigma = self.schedule.at(at.t, at.x)
-        return PREDICTIONS[self.prediction].target(self.schedule.clean(at.x, eps, at.t), eps, alpha, sigma)
+        return PREDICTIONS[self.prediction].target(self.schedule.remove_noise(at.x, eps, at.t), eps, alpha, sigma)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def test_words_are_embedded_once_and_encoders_dropped(folders, monkeypatch):
     assert loaded.count("text_encoder") == 1 and torch.equal(first.text[0], first.text[2])
     again = prior.embed(["", "a ball"])
     assert loaded.count("text_encoder") == 1 and torch.equal(again.text[1], first.text[0])
-    assert not any(isinstance(held, torch.nn.Module) for held in vars(prior.words).values())
+    assert not any(isinstance(held, torch.nn.Module) for held in vars(prior.embed_texts).values())
 
 
 def test_sdxl_is_told_what_its_own_pipeline_tells_it(folders):
@@ -216,7 +216,7 @@ def test_transformers_are_asked_as_their_own_pipelines_ask_them(folders):
     tau = torch.tensor([0.4, 0.7])
     for kind in WORDLESS:
         prior = open_prior(folders(kind), size=small_pipelines.SIDE)
-        told, network = conditions(prior, kind).prompt.rows(2), prior.denoiser.network
+        told, network = conditions(prior, kind).prompt.expand(2), prior.denoiser.network
         with torch.no_grad():
             if kind == "sd3":
                 v = network(x, told.text, told.pooled, 1000.0 * tau).sample

@@ -7,7 +7,7 @@ import torch
 
 from volkit.geometry import Cameras
 from volkit.guidance import Condition
-from volkit.guidance.prompts import Prompts, camera_numbers, conditions_for, side_of
+from volkit.guidance.prompts import Prompts, conditions_for, encode_pose, side_of
 
 
 class Listener:
@@ -59,17 +59,17 @@ def test_perp_neg_pushes_away_what_is_not_seen():
 
 def test_contradicting_words_are_left_out():
     prompts = Prompts("a smiling cat, sitting", contradicting={"smiling": ("back", "overhead")})
-    assert prompts.seen_from("front") == "a smiling cat, sitting, front view"
-    assert prompts.seen_from("back") == "a cat, sitting, back view"
+    assert prompts.for_side("front") == "a smiling cat, sitting, front view"
+    assert prompts.for_side("back") == "a cat, sitting, back view"
 
 
 def test_an_empty_prompt_is_refused():
     for text in ("", "  \n"):
-        with pytest.raises(ValueError, match="the prompt is empty: say what"):
+        with pytest.raises(ValueError, match="the prompt is empty: describe"):
             Prompts(text)
 
 
 def test_camera_numbers_are_the_pose():
-    numbers = camera_numbers(around(0.0, 90.0)).view(2, 4, 4)
+    numbers = encode_pose(around(0.0, 90.0)).view(2, 4, 4)
     assert torch.equal(numbers[:, :3], around(0.0, 90.0).world_from_camera)
     assert numbers[:, 3].tolist() == [[0.0, 0.0, 0.0, 1.0]] * 2

@@ -9,7 +9,7 @@ from closed_form import SCHEDULE, mixture, only, scalars, seeded, weighed
 from volkit.guidance.combine import Cfg
 from volkit.guidance.condition import Condition
 from volkit.guidance.prior import Noised
-from volkit.guidance.sample import denoised, sample
+from volkit.guidance.sample import denoise, sample
 
 
 def test_the_flow_of_a_gaussian_is_the_known_map():
@@ -20,7 +20,7 @@ def test_the_flow_of_a_gaussian_is_the_known_map():
 
     def error(steps):
         at = Noised(scalars([1.7]), torch.tensor([t]))
-        found = denoised(mixture([mean], variance), at, only(Condition()), seeded(), Cfg(1.0), steps)
+        found = denoise(mixture([mean], variance), at, only(Condition()), seeded(), Cfg(1.0), steps)
         return abs(float(found) - exact)
 
     # Halved per doubling, but for the last stride, which σ, falling as √t there, makes longer than the others.

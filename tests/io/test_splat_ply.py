@@ -162,10 +162,10 @@ def test_mutants(tmp_path):
 def test_real_files(shared_data):
     folder = shared_data / "splats"
     train = load(folder / "loaders.gl" / "train-1000.ply")
-    assert len(train) == 1000 and train.config.degree == 3 and not train.bad.any()
+    assert len(train) == 1000 and train.config.degree == 3 and not train.invalid.any()
     drops = load(folder / "supersplat_history" / "fruit_drops_minimal.ply")
     assert len(drops) == 4721 and len(drops.config.extras) == 1
-    with pytest.raises(FormatError, match="promises 100 splats"):
+    with pytest.raises(FormatError, match="claims 100 splats"):
         load(folder / "cvlab-epfl" / "pc_short.ply")
 
 

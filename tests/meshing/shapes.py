@@ -6,7 +6,7 @@ import torch
 
 from volkit.geometry import Cameras
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.lattice import extract_known_zero, lattice_over
 
 
 def ball(radius=1.0, middle=0.0, cells: int = 32) -> Triangles:
@@ -15,7 +15,7 @@ def ball(radius=1.0, middle=0.0, cells: int = 32) -> Triangles:
     index, points = lattice.points(torch.ones(lattice.blocks, dtype=torch.bool).nonzero())
     away = points - middle
     size = radius(torch.nn.functional.normalize(away, dim=-1)) if callable(radius) else radius
-    return zero_surface(lattice, index, size - away.norm(dim=-1))
+    return extract_known_zero(lattice, index, size - away.norm(dim=-1))
 
 
 def box(extent=(1.0, 1.0, 1.0), middle=(0.0, 0.0, 0.0)) -> Triangles:

@@ -5,7 +5,7 @@ import torch
 from shapes import ball, box, joined, sheet
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.colliders import PIECE_VERTICES, PIECES, VERTICES, build_colliders
+from volkit.meshing.colliders import MAX_PIECE_VERTICES, MAX_PIECES, MAX_VERTICES, build_colliders
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -43,14 +43,14 @@ def test_all_are_closed_and_convex(shape, name: str) -> None:
         assert shell.is_watertight and shell.is_winding_consistent and shell.volume > 0
         # float32 vertices of a hull found in float64
         assert float(_outside(solid, solid.vertices).max()) < 1e-6 * diagonal
-        assert len(solid.vertices) <= (PIECE_VERTICES if shape == "hulls" else VERTICES)
+        assert len(solid.vertices) <= (MAX_PIECE_VERTICES if shape == "hulls" else MAX_VERTICES)
         assert len(solid) <= 255
-    assert len(found) <= (PIECES if shape == "hulls" else 1)
+    assert len(found) <= (MAX_PIECES if shape == "hulls" else 1)
 
 
 def test_a_hull_of_few_vertices_is_nearly_the_hull() -> None:
     (solid,) = build_colliders(ball(cells=48), "convex")
-    assert len(solid.vertices) == VERTICES
+    assert len(solid.vertices) == MAX_VERTICES
     # caps of 128 even points on a unit ball are 0.18 wide, and a chord of 0.36 sags by 0.016; farthest first is uneven
     assert float(_outside(solid, ball(cells=48).vertices).max()) < 0.04
 

@@ -51,7 +51,7 @@ def test_it_stands_on_the_origin_upright_and_as_high_as_asked():
     # A lattice interval is 1/32 of the longest side, and splats are as thick as one again.
     assert width == pytest.approx(0.15, abs=0.03) and depth == pytest.approx(0.075, abs=0.03)
     assert made.preview.shape == (64, 128, 3) and made.asset.colliders
-    assert len(made.scene) == 1500 and "12 of 1512 splats left out" in made.steps[0]
+    assert len(made.scene) == 1500 and "12 of 1512 splats removed" in made.steps[0]
     # Splats and mesh lie in one place.
     splats = made.scene.world_from_local.points(made.scene.means.double())
     assert splats[:, 2].min() == pytest.approx(0.0, abs=0.02) and splats[:, 2].max() == pytest.approx(0.3, abs=0.02)
@@ -66,7 +66,7 @@ def test_up_is_what_is_said(up):
     made = make_game_asset(Mesh.of(corners, faces), AssetPlan(up=up, mesh=MeshOptions(rebuild=False), preview=8))
     placed = made.asset.mesh.world_from_local.points(made.asset.mesh.vertices.double())
     assert int(placed[:, 2].argmax()) == 4 and placed[:, 2].min().abs() < 1e-6  # float32 vertices placed in double
-    assert made.size[2] == pytest.approx(3.5, abs=1e-5) and made.steps[0] == f"up is {up}, as it was said"
+    assert made.size[2] == pytest.approx(3.5, abs=1e-5) and made.steps[0] == f"up is {up}, as requested"
 
 
 def test_the_command_writes_all_it_names(tmp_path, capsys):

@@ -16,7 +16,7 @@ from volkit.io import load, save
 from volkit.io.fields.analytic_scene import bundled
 from volkit.meshing import pipeline as mesh_job
 from volkit.meshing.fusion import fuse_depths
-from volkit.meshing.lattice import lattice_over, zero_surface
+from volkit.meshing.lattice import extract_known_zero, lattice_over
 from volkit.meshing.pipeline import free_memory
 from volkit.meshing.simplify import make_levels, simplify, smooth
 from volkit.meshing.surface import drop_hidden_faces, drop_small_components, visible_faces
@@ -41,8 +41,8 @@ def test_a_ball_on_a_lattice() -> None:
 def test_only_blocks_that_are_known_are_drawn() -> None:
     lattice = lattice_over(torch.full((3,), -1.2), torch.full((3,), 1.2), 64)
     point = torch.tensor([[0.0, 0.0, 1.0]])
-    index, points = lattice.points(lattice.near(point, 0.1).nonzero())
-    part = zero_surface(lattice, index, 1 - points.norm(dim=-1))
+    index, points = lattice.points(lattice.blocks_near(point, 0.1).nonzero())
+    part = extract_known_zero(lattice, index, 1 - points.norm(dim=-1))
     assert part.vertices[:, 2].min() > 0 and (part.vertices.norm(dim=-1) - 1).abs().max() < 1e-3
 
 
@@ -59,7 +59,7 @@ def test_fewer_faces_stay_on_the_ball() -> None:
     dense = ball(cells=64)
     few = simplify(smooth(dense), 500)
     assert 400 < len(few) <= 500
-    points, _ = few.sampled(5000, torch.Generator().manual_seed(0))
+    points, _ = few.sample(5000, torch.Generator().manual_seed(0))
     # 500 equal triangles of a unit ball have sides of 0.24, and sagittas of 0.24^2 / 8
     assert (points.norm(dim=-1) - 1).abs().mean() < 0.0072
     assert [len(level) for level in make_levels(dense, 1600, 3)] == pytest.approx([1600, 400, 100], abs=4)
@@ -118,7 +118,7 @@ def _told(capsys) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
+def test_a_scene_becomes_an_asset(tmp_path: Path, capsys, few_views) -> None:
     scene, target = bundled("primitives"), tmp_path / "scene.glb"
     line = ["convert", str(scene), str(target), "--faces", "4000", "--texture", "256", "--cells", "96", "--size", "64"]
     page = tmp_path / "scene.html"
@@ -139,7 +139,7 @@ def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
     assert len(whole.to_mesh().faces) == report["triangles"]
 
 
-def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
+def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys, few_views) -> None:
     target = tmp_path / "scene.obj"
     line = ["convert", str(bundled("primitives")), str(target), "--faces", "500", "--texture", "64", "--cells", "48"]
     assert cli.main([*line, "--size", "32", "--watertight", "--json"]) == 0

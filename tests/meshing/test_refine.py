@@ -7,10 +7,10 @@ import torch
 from shapes import around, ball
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.large_steps import LargeSteps, unturned
+from volkit.meshing.large_steps import LargeSteps, undo_flips
 from volkit.meshing.paint import Paint
 from volkit.meshing.refine import refine_mesh
-from volkit.meshing.textured import TexturedSurface, homogeneous
+from volkit.meshing.textured import TexturedSurface, to_homogeneous
 from volkit.meshing.unwrap import Atlas, unwrap
 from volkit.rendering.renderer import renderer_for
 from volkit.representations import Mesh
@@ -53,7 +53,7 @@ def test_a_textured_surface_is_drawn_as_the_renderer_draws_it(atlas: Atlas) -> N
 
 def test_points_on_pictures_are_where_cameras_project_them(atlas: Atlas) -> None:
     camera = around(3)[[2]]
-    points = homogeneous(atlas.surface.vertices, camera)
+    points = to_homogeneous(atlas.surface.vertices, camera)
     pixels, ahead = camera.project(0, atlas.surface.vertices)
     torch.testing.assert_close(points[:, :2] / points[:, 2:], pixels, rtol=1e-5, atol=1e-3)  # float32 of 100 pixels
     torch.testing.assert_close(points[:, 2], ahead, rtol=1e-6, atol=1e-6)
@@ -77,7 +77,7 @@ def test_faces_that_turned_over_go_back() -> None:
     vertices = whole.vertices + 0.02 * torch.randn(whole.vertices.shape, generator=torch.Generator().manual_seed(2))
     vertices[whole.faces[0]] = -vertices[whole.faces[0]].roll(1, 0)
     assert ((Triangles(vertices, whole.faces).spans * whole.spans).sum(-1) < 0).any()
-    after = unturned(whole, vertices)
+    after = undo_flips(whole, vertices)
     assert ((after.spans * whole.spans).sum(-1) >= 0).all()
     assert (after.vertices == vertices).all(-1).float().mean() > 0.5  # others stay where they went
 
@@ -91,7 +91,7 @@ def test_texels_are_found_and_neighbours_stay(atlas: Atlas) -> None:
         for index in range(len(cameras)):
             seen = surface.draw(atlas.surface.vertices, wanted, cameras[[index]]).picture
             drawn = surface.draw(atlas.surface.vertices, paint.texels, cameras[[index]])
-            paint.see(drawn, (seen - drawn.picture)[..., :3], 0.8)
+            paint.observe(drawn, (seen - drawn.picture)[..., :3], 0.8)
     own = atlas.texels(SIDE)[0]
     found = paint.texture(own)
     error = (found.view(-1, 4)[own, :3].float() / 255 - wanted[own]).abs().mean()

@@ -2,7 +2,7 @@
 
 import torch
 
-from volkit.meshing.isosurface import solid_inside
+from volkit.meshing.isosurface import fill_inside
 
 NOWHERE = torch.zeros(0, 3, dtype=torch.long)
 
@@ -21,7 +21,7 @@ def test_hollows_are_full_and_the_open_is_not_touched() -> None:
     tunnel = hollow.clone()
     tunnel[11:14, 11:14, 16:] = -3.0
     for values in (block, hollow, tunnel):
-        found = solid_inside(values, NOWHERE, 3.0)
+        found = fill_inside(values, NOWHERE, 3.0)
         assert (found[8:16, 8:16, 8:16] == 3.0).all()
         outside = block < 0
         assert (found[outside] == values[outside]).all()
@@ -30,11 +30,11 @@ def test_hollows_are_full_and_the_open_is_not_touched() -> None:
 def test_wide_openings_stay_open() -> None:
     values = _block()
     values[8:16, 8:16, 8:] = -3.0
-    assert torch.equal(solid_inside(values, NOWHERE, 3.0)[9:15, 9:15, 8:], values[9:15, 9:15, 8:])
+    assert torch.equal(fill_inside(values, NOWHERE, 3.0)[9:15, 9:15, 8:], values[9:15, 9:15, 8:])
 
 
 def test_a_room_with_a_camera_in_it_stays_empty() -> None:
     room = _block()
     room[6:18, 6:18, 6:18] = -3.0
-    assert torch.equal(solid_inside(room, torch.tensor([[12, 12, 12]]), 3.0)[6:18, 6:18, 6:18], room[6:18, 6:18, 6:18])
-    assert (solid_inside(room, NOWHERE, 3.0)[6:18, 6:18, 6:18] == 3.0).all()
+    assert torch.equal(fill_inside(room, torch.tensor([[12, 12, 12]]), 3.0)[6:18, 6:18, 6:18], room[6:18, 6:18, 6:18])
+    assert (fill_inside(room, NOWHERE, 3.0)[6:18, 6:18, 6:18] == 3.0).all()

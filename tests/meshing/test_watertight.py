@@ -7,7 +7,7 @@ import torch
 from shapes import ball, box, joined, sheet
 
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.watertight import Repairs, cleaned, make_watertight
+from volkit.meshing.watertight import Repairs, clean_faces, make_watertight
 
 trimesh = pytest.importorskip("trimesh")
 manifold3d = pytest.importorskip("manifold3d")
@@ -24,7 +24,7 @@ def _checked(surface: Triangles) -> float:
 
 
 def _without(surface: Triangles, gone: torch.Tensor) -> Triangles:
-    return surface.kept(~gone)
+    return surface.keep(~gone)
 
 
 def test_holes_are_filled() -> None:
@@ -66,7 +66,7 @@ def test_bad_faces_go_and_are_counted() -> None:
     good = box()
     vertices = torch.cat([good.vertices, torch.tensor([[math.nan, 0, 0], [0.5, 0.5, 0.5], [math.inf, 0, 0]])])
     bad = torch.tensor([[0, 1, 8], [0, 1, 10], [7, 9, 0], [2, 2, 3], [0, 2, 3], [2, 3, 0], [3, 2, 0]])
-    clean, repairs = cleaned(Triangles(vertices, torch.cat([good.faces, bad])))
+    clean, repairs = clean_faces(Triangles(vertices, torch.cat([good.faces, bad])))
     # 9 lies where 7 does; 0 2 3 is there already, and again turned; its back is a face of its own
     assert repairs == Repairs(not_finite=2, without_area=2, twice=2) and len(clean) == 13
     assert len(clean.vertices) == 8 and torch.isfinite(clean.vertices).all()
@@ -76,4 +76,4 @@ def test_bad_faces_go_and_are_counted() -> None:
 @pytest.mark.parametrize("vertices", [torch.full((3, 3), math.nan), torch.zeros(3, 3)])
 def test_nothing_left_is_said(vertices: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="no face is left"):
-        cleaned(Triangles(vertices, torch.tensor([[0, 1, 2]])))
+        clean_faces(Triangles(vertices, torch.tensor([[0, 1, 2]])))

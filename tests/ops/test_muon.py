@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from volkit.ops.muon import MuonRule, muon_, orthogonalised
+from volkit.ops.muon import MuonRule, muon_, orthogonalise
 
 
 def matrix(rows: int, columns: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -15,7 +15,7 @@ def matrix(rows: int, columns: int, seed: int = 0, dtype: torch.dtype = torch.fl
 def test_singular_values_become_one(shape: tuple[int, int], scale: float):
     left, values, right = torch.linalg.svd(matrix(*shape), full_matrices=False)
     flat = left @ torch.diag(values.clamp_min(0.02 * values[0])) @ right
-    found = torch.linalg.svdvals(orthogonalised(scale * flat))
+    found = torch.linalg.svdvals(orthogonalise(scale * flat))
     # The published quintic maps all of [0.01, 1] into about [0.68, 1.21] in five steps.
     assert found.min() > 0.6
     assert found.max() < 1.25
@@ -24,7 +24,7 @@ def test_singular_values_become_one(shape: tuple[int, int], scale: float):
 def test_directions_are_those_of_the_matrix():
     given = matrix(32, 48)
     left, _, right = torch.linalg.svd(given, full_matrices=False)
-    rotated = left.t() @ orthogonalised(given) @ right.t()
+    rotated = left.t() @ orthogonalise(given) @ right.t()
     # Powers of the matrix share its singular vectors; float64 keeps the rest at rounding.
     assert (rotated - torch.diag(rotated.diagonal())).abs().max() < 1e-12
 
@@ -32,14 +32,14 @@ def test_directions_are_those_of_the_matrix():
 def test_half_products_stay_close():
     given = matrix(128, 256)
     # bfloat16 keeps 8 bits: five steps of rounded products stay within a few per cent of an orthogonal matrix's norm.
-    distance = (orthogonalised(given.float()).double() - orthogonalised(given)).norm() / 128**0.5
+    distance = (orthogonalise(given.float()).double() - orthogonalise(given)).norm() / 128**0.5
     assert distance < 0.05
 
 
 def test_step_is_the_formula_and_clears_the_gradient():
     param, grad, momentum = matrix(16, 64), matrix(16, 64, 1), matrix(16, 64, 2)
     heavier = 0.9 * momentum + 0.1 * grad
-    wanted = param - 0.2 * 8.0 * 1e-2 * orthogonalised(0.9 * heavier + 0.1 * grad)
+    wanted = param - 0.2 * 8.0 * 1e-2 * orthogonalise(0.9 * heavier + 0.1 * grad)
     muon_(param, grad, momentum, MuonRule(1e-2, momentum=0.9))
     torch.testing.assert_close(param, wanted, rtol=1e-12, atol=1e-12)  # the same formula in float64
     torch.testing.assert_close(momentum, heavier, rtol=1e-12, atol=1e-12)  # as above

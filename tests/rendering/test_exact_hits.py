@@ -38,7 +38,7 @@ def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize("name", ["still_life", "primitives"])
 def test_a_bundled_scene_is_as_marched_in_fine_steps(name):
     field = open_scene(bundled(name))
-    cameras = field.capture.cameras[[3]].resized(40)
+    cameras = field.capture.cameras[[3]].resize(40)
     exact, marched = (
         renderer_for(field, normals=True)(field, cameras),
         VolumeRenderer(0.25, normals=True)(field, cameras),
@@ -97,7 +97,7 @@ def test_a_ring_is_met_twice():
 
 def test_depth_is_that_of_the_traced_surface():
     field = open_scene(bundled("primitives"))
-    cameras = field.capture.cameras[[0]].resized(32)
+    cameras = field.capture.cameras[[0]].resize(32)
     picture, hits = AnalyticRenderer()(field, cameras), trace(field, cameras.picture_rays(0))
     solid = (picture.opacity.flatten() > 0.999) & hits.hit
     assert solid.sum() > 100
@@ -111,7 +111,7 @@ def test_colours_are_asked_once_a_pixel(monkeypatch):
     colours = AnalyticField.surface_colours
     counted = lambda self, at, *rest: asked.append(len(at)) or colours(self, at, *rest)  # noqa: E731
     monkeypatch.setattr(AnalyticField, "surface_colours", counted)
-    picture = renderer_for(field)(field, field.capture.cameras[[0]].resized(64))
+    picture = renderer_for(field)(field, field.capture.cameras[[0]].resize(64))
     assert sum(asked) < 1.6 * int((picture.opacity > 0.01).sum())  # outlines see two surfaces; marching asks 7.5
 
 

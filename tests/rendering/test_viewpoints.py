@@ -35,7 +35,11 @@ def test_a_camera_looks_where_it_is_told():
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [({"fov": 0.0}, "between 0 and 180"), ({"target": (2, 0, 1)}, "one point"), ({"size": (0, 4)}, "at least one")],
+    [
+        ({"fov": 0.0}, "between 0 and 180"),
+        ({"target": (2, 0, 1)}, "the same point"),
+        ({"size": (0, 4)}, "at least one"),
+    ],
 )
 def test_a_camera_that_cannot_be_is_refused(changed, said):
     with pytest.raises(ValueError, match=said):

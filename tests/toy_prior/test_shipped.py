@@ -14,7 +14,7 @@ from toy.views import even_views
 
 from volkit.guidance import Condition, Noised
 from volkit.guidance.pipeline import open_prior
-from volkit.guidance.prompts import circle_numbers
+from volkit.guidance.prompts import encode_circle
 
 FOLDER = HELD_OUT.parent
 SHIPPED = [name for name in MODELS if (FOLDER / name / "model_index.json").is_file()]
@@ -57,7 +57,7 @@ class Held:
         scenes = [exact_scene(parse(text)) for text in self.texts for _ in range(4)]
         self.cameras = even_views(4, prior.codec.size)[torch.arange(4).repeat(len(self.texts))]
         self.clean = prior.encode(render(scenes, self.cameras).over(torch.ones(3)).clamp(0.0, 1.0))
-        self.numbers = circle_numbers(self.cameras, torch.ones(3))
+        self.numbers = encode_circle(self.cameras, torch.ones(3))
 
     def told(self, texts: list[str], numbers: torch.Tensor) -> Condition:
         return Condition(text=self.prior.embed([t for t in texts for _ in range(4)]).text, camera=numbers)
@@ -69,7 +69,7 @@ class Held:
         errors = []
         for time in TIMES:
             noise, t = torch.randn(self.clean.shape, generator=generator), torch.full((len(self.clean),), time)
-            said = self.prior.eps(Noised(self.prior.schedule.noised(self.clean, noise, t), t), told)
+            said = self.prior.eps(Noised(self.prior.schedule.add_noise(self.clean, noise, t), t), told)
             errors.append((said - noise).square().mean((1, 2, 3)).view(-1, 4).mean(1))
         return torch.stack(errors).mean(0)
 
@@ -80,11 +80,11 @@ def test_what_is_said_is_heard_on_what_was_never_shown(name):
     held = Held(open_prior(FOLDER / name))
     true = held.error(held.told(held.texts, held.numbers))
     wrong_words = held.error(held.told(held.texts[1:] + held.texts[:1], held.numbers))
-    wrong_ground = held.error(held.told(held.texts, circle_numbers(held.cameras, torch.tensor([0.1, 0.1, 0.4]))))
+    wrong_ground = held.error(held.told(held.texts, encode_circle(held.cameras, torch.tensor([0.1, 0.1, 0.4]))))
     # 75 %: of 24 captions that is four deviations of a fair coin from half above chance, and far below what is found.
     assert (true < wrong_words).float().mean() >= 0.75 and true.mean() < 0.8 * wrong_words.mean()
     assert (true < wrong_ground).float().mean() >= 0.75
-    turned = circle_numbers(held.cameras[torch.arange(len(held.clean)).view(-1, 4).flip(1).flatten()], torch.ones(3))
+    turned = encode_circle(held.cameras[torch.arange(len(held.clean)).view(-1, 4).flip(1).flatten()], torch.ones(3))
     marked = [i for i, text in enumerate(held.texts) if " with " in text or " beside " in text]  # the others are round
     wrong_camera = held.error(held.told(held.texts, turned))
     assert true[marked].mean() < wrong_camera[marked].mean()

@@ -56,14 +56,14 @@ def test_folders_are_priors(folders, name):
 
 def test_words_that_it_never_saw_are_named(folders):
     prior = open_prior(folders / "pixels32")
-    with pytest.raises(ValueError, match="never saw: corgi, reading"):
+    with pytest.raises(ValueError, match="words unknown to this prior: corgi, reading"):
         prior.embed(["a red corgi reading"])
     prior.embed(["A red ball on a box, front view", ""])
 
 
 def test_it_draws(folders):
     prior = open_prior(folders / "views4")
-    words = Conditions(prior.embed([WORDS]).rows(4), prior.embed([""]).rows(4))
+    words = Conditions(prior.embed([WORDS]).expand(4), prior.embed([""]).expand(4))
     drawn = sample(prior, (4, 12, 16, 16), words, torch.Generator().manual_seed(0), Cfg(2.0), steps=3)
     assert prior.decode(drawn).shape == (4, 32, 32, 3) and bool(torch.isfinite(drawn).all())
 

@@ -34,7 +34,7 @@ class Denoising:
         self.parts.unet.to(memory_format=torch.channels_last)
         if self.model.views > 1:
             attend_jointly(self.parts.unet, self.model.views)
-        self.schedule = NoiseSchedule.of_cumulated(noise_schedule().alphas_cumprod)
+        self.schedule = NoiseSchedule.from_alphas_cumprod(noise_schedule().alphas_cumprod)
         self.tokens, self.never = tokenizer(), held_out()
 
     @property
@@ -64,7 +64,7 @@ class Denoising:
 
     def predicted(self, clean: Tensor, noise: Tensor, t: Tensor, words: list[str], numbers: Tensor) -> Tensor:
         """What the network says of the noised batch."""
-        x = self.schedule.noised(clean, noise, t).contiguous(memory_format=torch.channels_last)
+        x = self.schedule.add_noise(clean, noise, t).contiguous(memory_format=torch.channels_last)
         ids = self.tokens(words, padding="max_length", return_tensors="pt").input_ids
         with torch.autocast("cpu", torch.bfloat16):
             told = self.parts.text_encoder(ids).last_hidden_state

@@ -12,7 +12,7 @@ from toy.networks import Model
 from toy.rendering import render
 from toy.scenes import exact_scene
 from toy.views import joint_views, web_views
-from volkit.guidance.prompts import Prompts, circle_numbers, sides_of
+from volkit.guidance.prompts import Prompts, encode_circle, sides_of
 from volkit.typing import Float, Tensor
 
 __all__ = ["HELD_OUT", "Shown", "held_out", "shown"]
@@ -52,9 +52,9 @@ def shown(model: Model, count: int, seed: int, never: set[str]) -> Shown:
     ground = ground.repeat_interleave(model.views, 0)
     pictures = render([exact_scene(caption) for caption, _ in each], cameras).over(ground).clamp(0.0, 1.0)
     words = [
-        Prompts(text).seen_from(side) if u < SIDE_SAID else text
+        Prompts(text).for_side(side) if u < SIDE_SAID else text
         for (_, text), side, u in zip(each, sides_of(cameras), uniform[0], strict=True)
     ]
     words = ["" if u < UNSAID else text for text, u in zip(words, uniform[1], strict=True)]
-    numbers = circle_numbers(cameras, ground) * (uniform[2] >= UNPLACED)[:, None]
+    numbers = encode_circle(cameras, ground) * (uniform[2] >= UNPLACED)[:, None]
     return Shown(pictures, words, numbers)

@@ -1,4 +1,4 @@
-"""Edits of scenes: frozen actions, and `edit`, which applies them to a copy."""
+"""Edits of scenes: actions, which are frozen values, and `edit`, which applies them to a copy."""
 
 from volkit.editing.action import Action, edit
 from volkit.editing.cut import Crop, Erase

@@ -1,4 +1,4 @@
-"""Splats that are left out by what they are, and harmonics by their degree."""
+"""Filters of splats by opacity, size and isolation, and of spherical harmonics by degree."""
 
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -12,15 +12,22 @@ from volkit.representations import Representation, Splats
 from volkit.representations.splats import BOUND_DEVIATIONS, PARAMETERS
 from volkit.typing import Bool, Float, Tensor
 
-__all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "LimitHarmonics", "floating"]
+__all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "LimitHarmonics", "find_floaters"]
 
 
 @dataclass(frozen=True)
 class KeepOpacity(Action):
-    """Keep splats whose opacity is at least `least`, 0 to 1."""
+    """Keep splats whose opacity is at least `least`.
+
+    Attributes:
+        least: 0 to 1.
+
+    Raises:
+        ValueError: it is not.
+    """
 
     least: float
-    keeps_look = True
+    keeps_appearance = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.least <= 1.0:
@@ -30,54 +37,74 @@ class KeepOpacity(Action):
         """The splats without the faint ones."""
         assert isinstance(scene, Splats)
         scene = scene.view()
-        scene.kept(scene.opacities >= self.least)
+        scene.keep(scene.opacities >= self.least)
         return scene
 
 
 @dataclass(frozen=True)
 class KeepSize(Action):
-    """Keep splats whose largest standard deviation, world units, lies between `smallest` and `largest`."""
+    """Keep splats whose largest standard deviation lies between two bounds.
+
+    Attributes:
+        largest: upper bound, world units.
+        smallest: lower bound, world units.
+    """
 
     largest: float
     smallest: float = 0.0
-    keeps_look = True
+    keeps_appearance = True
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
         """The splats of those sizes."""
         assert isinstance(scene, Splats)
         scene = scene.view()
         size = scene.scales.amax(-1) * scene.world_from_local.scale
-        scene.kept((size >= self.smallest) & (size <= self.largest))
+        scene.keep((size >= self.smallest) & (size <= self.largest))
         return scene
 
 
 @dataclass(frozen=True)
 class DropFloaters(Action):
-    """Leave out splats that hang in the air and touch no other: `floating`, as far as splats are drawn."""
+    """Remove splats that are isolated in space (`find_floaters`), farther from their neighbours than they reach.
+
+    Attributes:
+        neighbours: number of nearest splats whose mean distance counts.
+        ratio: standard deviations of that distance beyond its mean.
+
+    Raises:
+        ValueError: the number of neighbours is not a whole number from 1.
+    """
 
     neighbours: int = 16  # Open3D's own example has 20 and 2
     ratio: float = 2.0
-    keeps_look = True
+    keeps_appearance = True
 
     def __post_init__(self) -> None:
         if self.neighbours != round(self.neighbours) or self.neighbours < 1:
             raise ValueError("the number of neighbours is a whole one from 1")
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """The splats without the lonely ones."""
+        """The splats without isolated ones."""
         assert isinstance(scene, Splats)
         scene = scene.view()
         reach = BOUND_DEVIATIONS * scene.scales.amax(-1)
-        scene.kept(~floating(scene.means, reach, int(self.neighbours), self.ratio))
+        scene.keep(~find_floaters(scene.means, reach, int(self.neighbours), self.ratio))
         return scene
 
 
 @dataclass(frozen=True)
 class LimitHarmonics(Action):
-    """Keep spherical harmonics to a degree, 0 to 4; bands are orthogonal, so that the rest stays as it is."""
+    """Drop spherical harmonics above a degree; bands are orthogonal, so that the lower ones stay as they are.
+
+    Attributes:
+        degree: 0 to 4.
+
+    Raises:
+        ValueError: it is not.
+    """
 
     degree: int
-    keeps_look = True
+    keeps_appearance = True
 
     def __post_init__(self) -> None:
         if self.degree not in range(5):
@@ -90,29 +117,29 @@ class LimitHarmonics(Action):
         degree = int(self.degree)
         if degree < scene.config.degree:
             columns = {name: getattr(scene, name) for name in PARAMETERS}
-            scene.replaced(columns | {"sh_rest": scene.sh_rest[:, : sh_count(degree) - 1]})
+            scene.replace_columns(columns | {"sh_rest": scene.sh_rest[:, : sh_count(degree) - 1]})
             scene.config = replace(scene.config, degree=degree)
         return scene
 
 
-def floating(
+def find_floaters(
     means: Float[Tensor, "splat 3"], reach: Float[Tensor, " splat"], neighbours: int, ratio: float
 ) -> Bool[Tensor, " splat"]:
-    """Which splats are lonely: their mean distance to the nearest `neighbours` is beyond `mean + ratio deviation`.
+    """Which splats are isolated: their mean distance to the nearest `neighbours` is beyond `mean + ratio deviation`.
 
     Mean and standard deviation are those of all splats' mean distances: statistical outlier removal (Rusu et al. 2008,
-    "Towards 3D point cloud based object maps for household environments"). That alone takes the large splats of plain
-    surfaces: one is lonely only if the distance is also beyond its own `reach`. RuntimeError without scipy.
+    "Towards 3D point cloud based object maps for household environments"). Alone it would also remove the large splats
+    of plain surfaces: the distance must be beyond the splat's own `reach` as well. RuntimeError without scipy.
     """
     if find_spec("scipy") is None:
         raise RuntimeError(f"finding floaters needs scipy; {advice('mesh', 'scipy')}")
     from scipy.spatial import KDTree
 
-    known = min(neighbours, len(means) - 1)
-    if known < 1:
+    count = min(neighbours, len(means) - 1)
+    if count < 1:
         return torch.zeros(len(means), dtype=torch.bool, device=means.device)
     places = means.detach().cpu().numpy()
-    apart, _ = KDTree(places).query(places, k=known + 1, workers=-1)  # the first is the point itself
-    distance = torch.from_numpy(apart[:, 1:]).mean(1)
+    distances, _ = KDTree(places).query(places, k=count + 1, workers=-1)  # the first is the point itself
+    distance = torch.from_numpy(distances[:, 1:]).mean(1)
     far = distance > distance.mean() + ratio * distance.std(correction=0)
     return far.to(means.device) & (distance.to(reach) > reach)

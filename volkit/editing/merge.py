@@ -1,4 +1,4 @@
-"""Several scenes in one."""
+"""Merging of several scenes to one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from volkit.editing.action import CUTTABLE, Action
-from volkit.io.splats.columns import columns_of_file, joined, solid
-from volkit.io.splats.scene import columns_of_splats, splats_of
+from volkit.io.splats.columns import add_flat_scale, columns_from_file, concatenate_columns
+from volkit.io.splats.scene import columns_from_splats, splats_from_columns
 from volkit.representations import Composed, Field, Placed, Representation, Splats
 
 __all__ = ["Merge", "merge"]
@@ -15,23 +15,27 @@ __all__ = ["Merge", "merge"]
 
 @dataclass(frozen=True)
 class Merge(Action):
-    """Join other scenes to this one: `merge`."""
+    """Merge other scenes into this one (`merge`).
+
+    Attributes:
+        others: scenes of the same kind, all fields or all splats.
+    """
 
     others: tuple[Representation, ...]
     applies_to = CUTTABLE
-    empties = True  # between what is joined
+    empties = True  # between the scenes
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """All in one."""
+        """All scenes in one."""
         return merge([scene, *self.others])
 
 
 def merge(scenes: Sequence[Representation]) -> Representation:
-    """All in one, in the world's frame: fields add up, splats lie beside one another. ValueError for other mixtures.
+    """Merge scenes to one, in the world's frame: densities of fields add up, splats are concatenated.
 
-    Splats of lower degree get harmonics of zero, surfels among others a third scale of nearly nothing; columns that are
-    not understood are left out. Cameras are those of the first scene that has any. A field that is made of fields asks
-    those that are given; splats are copies.
+    Splats of lower degree get zeros for the missing harmonics; surfels among other splats get a tiny third scale;
+    further columns of files are dropped. The capture is that of the first scene that has one. Merged fields share the
+    given fields (`Composed`), merged splats are copies. ValueError for scenes of different kinds.
     """
     fields = [scene for scene in scenes if isinstance(scene, Field)]
     splats = [scene for scene in scenes if isinstance(scene, Splats)]
@@ -40,10 +44,11 @@ def merge(scenes: Sequence[Representation]) -> Representation:
     if len(splats) < len(scenes):
         kinds = ", ".join(dict.fromkeys(scene.config.kind for scene in scenes))
         raise ValueError(f"merging joins fields, or splats, and not {kinds}; convert them to one kind first")
-    columns = [columns_of_splats(scene).columns_in() for scene in splats]
+    columns = [columns_from_splats(scene).columns_in() for scene in splats]
     if not all(scene.config.surfels for scene in splats):
-        columns = [each | {"log_scales": solid(each["log_scales"])} for each in columns]
-    mip, told = all(scene.config.mip for scene in splats), {"joined": [dict(scene.provenance) for scene in splats]}
-    whole = splats_of(columns_of_file(joined(columns), mip=mip, provenance=told)).to(splats[0].device)
+        columns = [each | {"log_scales": add_flat_scale(each["log_scales"])} for each in columns]
+    mip, record = all(scene.config.mip for scene in splats), {"joined": [dict(scene.provenance) for scene in splats]}
+    merged = columns_from_file(concatenate_columns(columns), mip=mip, provenance=record)
+    whole = splats_from_columns(merged).to(splats[0].device)
     capture = next((scene.capture for scene in splats if scene.capture is not None), None)
     return whole.view(capture=capture).requires_grad_(False)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +17,26 @@ from volkit.extras import advice
 from volkit.geometry import Similarity
 from volkit.io import FileAxes, format_for
 from volkit.io.opening import open_scene
-from volkit.io.splats.scene import columns_of_splats
+from volkit.io.splats.scene import columns_from_splats
 from volkit.progress import Progress
 from volkit.representations import Representation, Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["Written", "fidelity_of", "parameter_differences"]
+__all__ = ["Written", "fidelity_of", "parameter_differences", "with_figures"]
 
 Image = Float[Tensor, "height width 3"]
 
 
-def worst_views(
-    truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores], figures: Mapping[str, Image]
-) -> ComparedViews:
-    """The worst views, and further pictures."""
+def worst_views(truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
+    """The worst views."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
     views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
-    return ComparedViews(
-        {caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()},
-        {caption: _bytes(picture) for caption, picture in figures.items()},
-    )
+    return ComparedViews({caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()})
+
+
+def with_figures(views: ComparedViews, figures: Mapping[str, Image]) -> ComparedViews:
+    """The same with further pictures."""
+    return replace(views, figures={caption: _bytes(picture) for caption, picture in figures.items()})
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Written:
     scene: Representation
     judge: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
-    figures: Mapping[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
 
 
 def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, progress: Progress) -> Fidelity | None:
@@ -65,7 +64,7 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
         return None
     started = time.perf_counter()
     written = open_scene(target, device, spz_frame=asked.spz)
-    back = asked.back(made.scene.config.kind, made.scene.frame, written.frame, target)
+    back = asked.source_from_read(made.scene.config.kind, made.scene.frame, written.frame, target)
     place = made.moved.inverse() @ back @ written.world_from_local
     # Cameras know how near matter may be; most formats have no word for it, and it is no loss of theirs.
     written = written.view(placement=place, capture=made.scene.capture)
@@ -81,7 +80,7 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
     }
     if mean.flip is None:
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
-    worst = worst_views(judge.truth, seen, scores, made.figures)
+    worst = worst_views(judge.truth, seen, scores)
     return Fidelity(apart, measured, mean.psnr, mean.ssim, mean.flip, worst)
 
 
@@ -92,9 +91,9 @@ def parameter_differences(made: Representation, written: Representation, target:
     file left out as zeros. Empty where parameters do not correspond: another kind, order or unit of length.
     """
     if isinstance(made, Splats) and isinstance(written, Splats):
-        if len(made) != len(written) or format_for(target, kind="splats").sorts:
+        if len(made) != len(written) or format_for(target, kind="splats").reorders:
             return {}
-        return splat_differences(columns_of_splats(made), columns_of_splats(written))
+        return splat_differences(columns_from_splats(made), columns_from_splats(written))
     ours, theirs = dict(made.named_parameters()), dict(written.named_parameters())
     if not math.isclose(made.world_from_local.scale, written.world_from_local.scale, rel_tol=1e-6):
         return {}

@@ -1,4 +1,4 @@
-"""Words become a scene, by what a diffusion prior says about its pictures."""
+"""`generate`: a scene from words, by score distillation."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +8,12 @@ import torch
 
 from volkit.choices import ParameterError
 from volkit.devices import on_device
-from volkit.generation.guided import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
+from volkit.evaluation.evaluate import Preview
+from volkit.generation.build import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
+from volkit.generation.options import GenerateChoices
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
-from volkit.generation.run import GenerationRun, MeshTarget, Preview, generate_mesh
-from volkit.generation.scenes import MAX_SPLATS, build_particle, coarse_first, pixels_across, scene_of
+from volkit.generation.run import GenerationRun, MeshTarget, generate_mesh
+from volkit.generation.scenes import build_particle, build_scene, coarse_first, pixels_across
 from volkit.geometry import Domain
 from volkit.guidance.prompts import Prompts
 from volkit.progress import Progress
@@ -21,21 +23,17 @@ from volkit.training.run import Callback, TrainingRun, make_generator
 
 __all__ = ["GenerateOptions", "generate"]
 
-FIRST_KIND = "hash_grid"  # what a mesh is at first
+DEFAULT_KIND = "hash_grid"  # and that of the field which a mesh is extracted from
 
 
-@dataclass(frozen=True)
-class GenerateOptions:
-    """How words become a scene, beside the rule."""
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(GenerateChoices):
+    """Options of `generate`."""
 
-    particles: int = 1
-    """Scenes that are made together, with one critic."""
-    max_splats: int = MAX_SPLATS
-    """Splats, at most."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is asked."""
+    """How the prior is used."""
     preview: Preview | None = None
-    """Is given pictures of four sides, now and then."""
+    """Called with pictures of four sides from time to time."""
 
 
 DEFAULTS = GenerateOptions()
@@ -46,35 +44,35 @@ def generate(
     method: MethodChoice = "sds",
     prior: str | Path | Any = None,
     *,
-    to: str | RepresentationConfig | MeshTarget = FIRST_KIND,
+    to: str | RepresentationConfig | MeshTarget = DEFAULT_KIND,
     options: GenerateOptions = DEFAULTS,
     budget: str | int | Budget | TrainingRun = "2m",
     seed: int | torch.Generator = 0,
     callback: Callback | Progress | None = None,
 ) -> GenerationResult:
-    """Make a scene of words by score distillation: the prior says how each picture of it should change.
+    """Generate a scene from words by score distillation.
 
     Args:
-        prompt: what it shall be.
-        method: a name of `volkit.methods`, one of its functions (the guidance scale is then at most what the prior
-            advises), or a `Method`, a composition of one's own that is used as it is.
-        prior: folder or hub name of a diffusers pipeline; one's own object with `eps`, `encode`, `decode` and
-            `schedule` (`volkit.guidance.Prior`; its `embed`, `views`, `size` and `advice` count where it has them);
-            None: the toy prior that comes along, which knows simple solids in eight colours.
-        to: a kind (`hash_grid`, `voxels`, `splats`, ...) in sizes that suit the prior, a config of one's own, or `mesh`
-            or a `MeshTarget`: a mesh is a field first.
-        options: particles, splats, how the prior is asked.
-        budget: `2m` of optimisation, `2000` steps, or a `TrainingRun` that also says where unfinished work is kept.
-        seed: a number or a CPU generator; same seed and steps on one machine, same scene.
-        callback: called with a `StepEvent` after every step; a `Progress` hears of phases and notes as well.
+        prompt: a description of the scene.
+        method: a name of `volkit.methods`, one of its functions (the guidance scale is then at most the one that the
+            prior recommends), or a user's `Method`, which is used as it is.
+        prior: folder or hub name of a diffusers pipeline; a user's object with `eps`, `encode`, `decode` and
+            `schedule` (`volkit.guidance.Prior`; its `embed`, `views`, `size` and `advice` are used if it has them);
+            None: the bundled toy prior, which knows simple solids in eight colours.
+        to: a kind (`hash_grid`, `voxels`, `splats`, ...) in sizes that suit the prior, a config, or `mesh` or a
+            `MeshTarget`: meshes are extracted from a field, then refined.
+        options: particles, splats, how the prior is used.
+        budget: `2m` of optimisation, `2000` steps, or a `TrainingRun` that also names the file of unfinished work.
+        seed: a number or a CPU generator; the same seed and steps on one machine give the same scene.
+        callback: called with a `StepEvent` after every step; a `Progress` receives phases and notes as well.
 
     Returns:
         Scenes in the prior's cube about the origin, +Z up, front -Y, on the prior's device.
 
     Raises:
-        ValueError: no such kind or method, words that the prior never saw, a field that is still fog when it is to
-            become a mesh.
-        FloatingPointError: the prior's answers are not finite.
+        ValueError: an unknown kind or method, words that the prior does not know, or a field that is still fog when its
+            mesh is to be extracted.
+        FloatingPointError: the prior's predictions are not finite.
 
     Example:
         >>> made = generate("a red ball", "sds", to="splats", budget=200)  # doctest: +SKIP
@@ -86,21 +84,20 @@ def generate(
     progress, generator, settings = progress_of(callback), make_generator(seed), options.score
     request = Request(prompt, method, prior_name(prior), settings)
     with progress.phase("prior"):
-        asked = open_guiding_prior(prior)
-    device, half = asked.schedule.alpha.device, asked.advice.half
-    mesh = MeshTarget() if to == "mesh" else to if isinstance(to, MeshTarget) else None
-    kind = FIRST_KIND if mesh is not None else to
-    assert not isinstance(kind, MeshTarget)
-    around = sample_cameras(asked, settings)
-    around = around if kind == "splats" or isinstance(kind, SplatsConfig) else coarse_first(around)
-    most = options.max_splats
-    scenes = [scene_of(kind, around, half, generator, most).to(device) for _ in range(options.particles)]
+        guiding = open_guiding_prior(prior)
+    device, half = guiding.schedule.alpha.device, guiding.advice.half
+    to = MeshTarget() if to == "mesh" else to
+    mesh, kind = (to, DEFAULT_KIND) if isinstance(to, MeshTarget) else (None, to)
+    sampler = sample_cameras(guiding, settings)
+    sampler = sampler if kind == "splats" or isinstance(kind, SplatsConfig) else coarse_first(sampler)
+    max_splats = options.max_splats
+    scenes = [build_scene(kind, sampler, half, generator, max_splats).to(device) for _ in range(options.particles)]
     generator = on_device(generator, device)
-    rung = build_rung(prompt, method, asked, settings, around, generator)
-    particles = [build_particle(scene, settings.penalties, generator, most) for scene in scenes]
+    rung = build_rung(prompt, method, guiding, settings, sampler, generator)
+    particles = [build_particle(scene, settings.penalties, generator, max_splats) for scene in scenes]
     run, training = GenerationRun(rung, options.preview), training_run(budget)
     with progress.phase(f"generate {scenes[0].config.kind if mesh is None else 'mesh'}"):
         if mesh is None:
             return request.result(run.train(particles, training, progress), rung)
-        across = pixels_across(around, Domain.cube(half))
+        across = pixels_across(sampler, Domain.cube(half))
         return request.result(generate_mesh(run, particles, training, mesh, across, progress), rung)

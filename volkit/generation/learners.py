@@ -1,4 +1,4 @@
-"""What learns beside the scene: critics, priors made the asset's own, density ratios."""
+"""Networks that are trained beside the scene: critics, personalised priors, density ratios."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,36 +14,41 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["CriticLearner", "Learner", "PersonalLearner", "RatioLearner"]
 
-Pictures = Float[Tensor, "view height width 3"]
+PictureBatch = Float[Tensor, "view height width 3"]
 
 
 class Learner(Protocol):
-    """A network that follows the renders; `name` is that of its loss and of its parameters."""
+    """A network that is trained on the renders; `name` is that of its loss and its parameter group."""
 
     name: str
     rate: float
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """What learns."""
+        """The trainable parameters."""
         ...
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
-        """From the pictures of one step, of all particles."""
+        """The loss on the pictures of one step, of all particles."""
         ...
 
 
-class _Learns(Score, Protocol):
+class _LearnableScore(Score, Protocol):
     def parameters(self) -> list[nn.Parameter]: ...
 
 
 class CriticLearner:
-    """The critic of VSD and what came of it: it learns the noise in renders."""
+    """The critic of VSD and its variants, which learns to denoise renders (`critic_loss`).
+
+    Args:
+        critic: the trainable copy of the prior.
+        rate: learning rate.
+    """
 
     name = "critic"
 
-    def __init__(self, critic: _Learns, rate: float) -> None:
+    def __init__(self, critic: _LearnableScore, rate: float) -> None:
         self.critic, self.rate = critic, rate
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -51,18 +56,24 @@ class CriticLearner:
         return self.critic.parameters()
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
         """`critic_loss`."""
         return critic_loss(guidance, pictures, conditions, generator)
 
 
 class PersonalLearner:
-    """The prior of Bootstrapped SD: it learns what this asset looks like, under the prompt (DreamCraft3D)."""
+    """The prior of Bootstrapped SD, which is personalised to this asset under the prompt (DreamCraft3D).
+
+    Args:
+        prior: the trainable copy.
+        frozen: the prior itself, which encodes pictures.
+        rate: learning rate.
+    """
 
     name = "personal"
 
-    def __init__(self, prior: _Learns, frozen: Prior, rate: float) -> None:
+    def __init__(self, prior: _LearnableScore, frozen: Prior, rate: float) -> None:
         self.prior, self.frozen, self.rate = prior, frozen, rate
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -70,7 +81,7 @@ class PersonalLearner:
         return self.prior.parameters()
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
         """`denoising_loss` on renders."""
         with torch.no_grad():
@@ -79,22 +90,28 @@ class PersonalLearner:
 
 
 class RatioLearner:
-    """The discriminator of f-distillation, between what the prior draws by itself and renders."""
+    """The discriminator of f-distillation, between samples of the prior and renders.
+
+    Args:
+        ratio: the network.
+        samples: of the prior, in its own space.
+        rate: learning rate.
+    """
 
     name = "ratio"
 
-    def __init__(self, ratio: Discriminator, drawn: Tensor, rate: float) -> None:
-        self.ratio, self.drawn, self.rate = ratio, drawn, rate
+    def __init__(self, ratio: Discriminator, samples: Tensor, rate: float) -> None:
+        self.ratio, self.samples, self.rate = ratio, samples, rate
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """The network's."""
+        """Those of the discriminator."""
         return list(self.ratio.parameters())
 
     def loss(
-        self, guidance: Guidance, pictures: Pictures, conditions: Conditions, generator: torch.Generator
+        self, guidance: Guidance, pictures: PictureBatch, conditions: Conditions, generator: torch.Generator
     ) -> Tensor:
-        """The logistic loss of as many drawn pictures as there are renders."""
+        """The logistic loss of the renders and as many samples."""
         with torch.no_grad():
             renders = guidance.prior.encode(pictures.detach())
-        chosen = torch.randint(len(self.drawn), (len(renders),), generator=generator, device=generator.device)
-        return self.ratio.loss(self.drawn[chosen.to(self.drawn.device)], renders, generator)
+        chosen = torch.randint(len(self.samples), (len(renders),), generator=generator, device=generator.device)
+        return self.ratio.loss(self.samples[chosen.to(self.samples.device)], renders, generator)

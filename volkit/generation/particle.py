@@ -1,4 +1,4 @@
-"""The interface of what learns from a prior: one particle of the distribution of scenes that fit the words."""
+"""The interface of particles: scenes trained by a prior, samples of the distribution that fits the prompt."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,42 +17,47 @@ __all__ = ["Drawing", "Particle"]
 
 @dataclass(frozen=True)
 class Drawing:
-    """Whole pictures with gradients, and what is to be said against them whatever the prior says.
+    """Differentiable pictures of a particle, and its penalties.
 
-    Penalties are sums over the pixels of a picture, mean over views, as the prior's loss is.
+    Attributes:
+        rgb: premultiplied by opacity.
+        opacity: 0 to 1.
+        penalties: by name; sums over the pixels of a picture, means over views, as the prior's loss is.
+        errors: zeros whose product with each pixel's error distributes that error to the splats through its gradient.
+        record: input of `after_step`.
     """
 
-    rgb: Float[Tensor, "view height width 3"]  # premultiplied
+    rgb: Float[Tensor, "view height width 3"]
     opacity: Float[Tensor, "view height width"]
     penalties: dict[str, Tensor] = field(default_factory=dict)
-    errors: Float[Tensor, "view height width"] | None = None  # zeros: times each pixel's error they tell who made it
-    record: Any = None  # what `after_step` needs of this step
+    errors: Float[Tensor, "view height width"] | None = None
+    record: Any = None
 
     def over(self, background: Float[Tensor, "view 3"]) -> Float[Tensor, "view height width 3"]:
-        """The pictures over one colour each."""
+        """The pictures over a colour for each view: `rgb + (1 - opacity) background`."""
         return self.rgb + (1.0 - self.opacity)[..., None] * background[:, None, None]
 
 
 class Particle(Protocol):
-    """A scene that is drawn by camera while it learns."""
+    """A scene that is rendered while it is trained."""
 
     penalties: Penalties
 
     @property
     def scene(self) -> Representation:
-        """As it is now."""
+        """The current scene."""
         ...
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
-        """Pictures of cameras of one size, world frame."""
+        """Pictures of world-frame cameras of one size."""
         ...
 
     def groups(self) -> list[ParamGroup]:
-        """What learns."""
+        """The trainable parameters."""
         ...
 
     def after_step(self, moment: StepInfo, generator: torch.Generator, record: Any) -> ParameterChange | None:
-        """Grow, refresh, densify; `record` is that of the drawing."""
+        """Refine, update the occupancy, densify; `record` is that of the drawing."""
         ...
 
     def state(self) -> dict[str, Any]: ...

@@ -1,6 +1,6 @@
-"""What is said against a field besides the prior: fog, scattered matter, surfaces that look away or are rough.
+"""Regularisers of fields under a prior: against fog, scattered matter, and surfaces that face away or are rough.
 
-Each is a sum over rays; who weighs them knows how many pictures the rays make.
+Each is a sum over rays; callers divide by the number of pictures.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,30 @@ from volkit.guidance.ramps import Ramp
 from volkit.representations.field import Field
 from volkit.typing import Float, Tensor
 
-__all__ = ["Penalties", "distortion", "entropy", "field_normals", "orientation", "roughness", "visible"]
+__all__ = ["Penalties", "distortion", "entropy", "field_normals", "orientation", "roughness", "visible_samples"]
 
-STEP = 1e-2  # of the domain's longest edge, over which density is differentiated
-MIN_NORMAL_WEIGHT = 1e-3  # weight below which a sample has no say about its surface
-MAX_NORMAL_SAMPLES = 1 << 13  # samples of a step whose normals are asked for: each costs four questions
+DIFFERENCE_SHARE = 1e-2  # of the domain's longest edge, over which density is differentiated
+MIN_NORMAL_WEIGHT = 1e-3  # weight of a sample below which its normal does not count
+MAX_NORMAL_SAMPLES = 1 << 13  # samples of a step with normals: each costs four evaluations of density
 
 
 @dataclass(frozen=True)
 class Penalties:
-    """Weights of the regularisers, each a number or a ramp over the run; 0 leaves one out and costs nothing."""
+    """Weights of the regularisers, each a number or a ramp over the run; a weight of 0 costs nothing.
 
-    opacity: float | Ramp = 0.0  # mean of sqrt(A² + .01): emptiness where the prior does not mind (DreamFusion)
-    entropy: float | Ramp = 0.0  # of opacity: a pixel shows the object or does not
-    distortion: float | Ramp = 0.0  # of the samples of a ray (mip-NeRF 360)
-    orientation: float | Ramp = 0.0  # of visible surfaces that look away (Ref-NeRF)
-    smoothness: float | Ramp = 0.0  # of normals
+    Attributes:
+        opacity: of the mean of `sqrt(A² + .01)`, for empty space where the prior allows it (DreamFusion).
+        entropy: of opacity, for pixels that are either covered or empty.
+        distortion: of the samples of a ray (mip-NeRF 360).
+        orientation: of visible surfaces that face away (Ref-NeRF).
+        smoothness: of normals.
+    """
+
+    opacity: float | Ramp = 0.0
+    entropy: float | Ramp = 0.0
+    distortion: float | Ramp = 0.0
+    orientation: float | Ramp = 0.0
+    smoothness: float | Ramp = 0.0
 
 
 def entropy(opacity: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -42,40 +50,40 @@ def distortion(weights: Float[Tensor, " sample"], samples: RaySamples, length: f
 
     Samples of a ray are sorted, so that two running sums do for the double one.
     """
-    middle, width = samples.midpoints / length, samples.lengths / length
+    midpoint, width = samples.midpoints / length, samples.lengths / length
     start = samples.offsets[:-1][samples.ray.long()]
-    both = torch.stack([weights, weights * middle], -1)
+    both = torch.stack([weights, weights * midpoint], -1)
     before = functional.pad(both.double().cumsum(0), (0, 0, 1, 0))  # float64: the sum runs over all rays
     mass, moment = (before[:-1] - before[start]).to(weights).unbind(-1)
-    apart = 2.0 * (weights * (middle * mass - moment)).sum()
-    return apart + (weights.square() * width).sum() / 3.0
+    between = 2.0 * (weights * (midpoint * mass - moment)).sum()
+    return between + (weights.square() * width).sum() / 3.0
 
 
 def orientation(
     weights: Float[Tensor, " sample"], normals: Float[Tensor, "sample 3"], directions: Float[Tensor, "sample 3"]
 ) -> Float[Tensor, ""]:
-    """`Σ w max(0, n·d)²`: visible normals face who sees them (Ref-NeRF, equation 11)."""
+    """`Σ w max(0, n·d)²`, zero where visible normals face the camera (Ref-NeRF, equation 11)."""
     return (weights.detach() * (normals * directions).sum(-1).clamp_min(0.0).square()).sum()
 
 
 def roughness(
     field: Field, points: Points, weights: Float[Tensor, " sample"], normals: Tensor, noise: Tensor
 ) -> Float[Tensor, ""]:
-    """`Σ w |n(x) - n(x + ξ)|²`, ξ of the length of a step: surfaces without crumples (NeRFactor, equation 1)."""
-    moved = points.positions + STEP * max(field.domain.extent) * noise
+    """`Σ w |n(x) - n(x + ξ)|²`, ξ of the length of a step, small for smooth surfaces (NeRFactor, equation 1)."""
+    moved = points.positions + DIFFERENCE_SHARE * max(field.domain.extent) * noise
     return (weights.detach() * (normals - field_normals(field, moved)).square().sum(-1)).sum()
 
 
 def field_normals(field: Field, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
-    """`-∇ρ / |∇ρ|` by differences at the corners of a tetrahedron: differentiable in what the field learns."""
+    """`-∇ρ / |∇ρ|` by differences at the corners of a tetrahedron; differentiable in the field's parameters."""
     corners = positions.new_tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-    asked = positions[:, None] + STEP * max(field.domain.extent) / 3.0**0.5 * corners
-    density = field.density(asked.reshape(-1, 3)).view(-1, 4, 1)
+    corners_of = positions[:, None] + DIFFERENCE_SHARE * max(field.domain.extent) / 3.0**0.5 * corners
+    density = field.density(corners_of.reshape(-1, 3)).view(-1, 4, 1)
     return -functional.normalize((density * corners).sum(1), dim=-1, eps=1e-6)
 
 
-def visible(weights: Float[Tensor, " sample"], generator: torch.Generator) -> Tensor:
-    """Samples that show in a picture, at most so many."""
+def visible_samples(weights: Float[Tensor, " sample"], generator: torch.Generator) -> Tensor:
+    """Indices of samples with a visible weight, at most `MAX_NORMAL_SAMPLES` random ones."""
     chosen = (weights.detach() > MIN_NORMAL_WEIGHT).nonzero()[:, 0]
     if len(chosen) <= MAX_NORMAL_SAMPLES:
         return chosen

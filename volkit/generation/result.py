@@ -1,10 +1,10 @@
-"""What generating, refining, painting and editing give back."""
+"""Results and reports of generation."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from volkit.generation.guided import MethodChoice, ScoreSettings, method_name
+from volkit.generation.build import MethodChoice, ScoreSettings, method_name
 from volkit.generation.run import RunResult
 from volkit.generation.rung import ScoreRung
 from volkit.geometry import Cameras
@@ -28,17 +28,29 @@ __all__ = [
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """What was done, in figures."""
+    """The figures of a run.
+
+    Attributes:
+        prompt: the words.
+        kind: of the scene.
+        prior: its name.
+        method: its name.
+        scale: guidance scale at the end; None where the method has none.
+        seconds: of optimisation.
+        steps: of optimisation.
+        parameters: number of trainable parameters.
+        measures: by name, dB and shares, in comparison with the source.
+    """
 
     prompt: str
     kind: str
     prior: str
     method: str
-    scale: float | None  # of the guidance, at the end
+    scale: float | None
     seconds: float
     steps: int
     parameters: int
-    measures: dict[str, float | None] = field(default_factory=dict)  # against what there was before, dB and shares
+    measures: dict[str, float | None] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON values, measures beside the rest."""
@@ -49,26 +61,33 @@ class GenerationReport:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """The scenes that came about, how the loss went, and what was done."""
+    """The result of generating, refining, retexturing or editing.
 
-    scenes: tuple[Representation, ...]  # one for each particle
+    Attributes:
+        scenes: one for each particle.
+        history: losses over the run, a row for each point of the curve.
+        report: figures of the run.
+        rung: with its cameras and guidance.
+    """
+
+    scenes: tuple[Representation, ...]
     history: list[dict[str, float]]
     report: GenerationReport
     rung: ScoreRung = field(repr=False)
 
     @property
     def scene(self) -> Representation:
-        """The first of them."""
+        """The first scene."""
         return self.scenes[0]
 
     def turntable(self, count: int, size: int) -> Cameras:
-        """World-frame cameras around it as the prior saw it, from the front on."""
-        return self.rung.around.turntable(count, size).moved(self.rung.place)
+        """World-frame cameras around the scene, as under the prior, from the front on."""
+        return self.rung.sampler.turntable(count, size).transform(self.rung.place)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: words, a rule, the prior by the name that reports give it, and settings."""
+    """The request of a run: prompt, method, name of the prior, and settings."""
 
     prompt: str
     method: MethodChoice
@@ -76,12 +95,12 @@ class Request:
     settings: ScoreSettings
 
     def result(
-        self, done: RunResult, rung: ScoreRung, measures: dict[str, float | None] | None = None
+        self, outcome: RunResult, rung: ScoreRung, measures: dict[str, float | None] | None = None
     ) -> GenerationResult:
-        """A run's outcome with its report; scenes are frozen and know where they come from."""
+        """The result of a run with its report; scenes are frozen and carry their provenance."""
         name = method_name(self.method)
-        said = {"prompt": self.prompt, "prior": self.prior, "method": name}
-        scenes = tuple(scene.requires_grad_(False).view(provenance=said) for scene in done.scenes)
+        provenance = {"prompt": self.prompt, "prior": self.prior, "method": name}
+        scenes = tuple(scene.requires_grad_(False).view(provenance=provenance) for scene in outcome.scenes)
         first = scenes[0]
         report = GenerationReport(
             prompt=self.prompt,
@@ -89,16 +108,16 @@ class Request:
             prior=self.prior,
             method=name,
             scale=guidance_scale(rung.guidance.method),
-            seconds=round(done.seconds, 2),
-            steps=done.steps,
+            seconds=round(outcome.seconds, 2),
+            steps=outcome.steps,
             parameters=count_parameters(first),
             measures=measures or {},
         )
-        return GenerationResult(scenes, done.history, report, rung)
+        return GenerationResult(scenes, outcome.history, report, rung)
 
 
 def prior_name(prior: Any) -> str:
-    """What reports call a prior: its folder or name, `toy`, or the class of one's own object."""
+    """The name of a prior in reports: its folder or name, `toy`, or the class of a user's object."""
     if prior is None:
         return "toy"
     if isinstance(prior, str | Path):
@@ -107,19 +126,19 @@ def prior_name(prior: Any) -> str:
 
 
 def training_run(budget: str | int | Budget | TrainingRun) -> TrainingRun:
-    """A budget as a run that stores nothing; a `TrainingRun` says itself where unfinished work is kept."""
+    """A budget as a run that stores no unfinished work; a `TrainingRun` as it is."""
     if isinstance(budget, TrainingRun):
         return budget
-    return TrainingRun(None, budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
+    return TrainingRun(budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
 
 
 def progress_of(callback: Callback | Progress | None) -> Progress:
-    """Who hears of the work: a progress itself, or one that calls a function after every step."""
+    """A progress as it is, or one that calls a function after every step."""
     return callback if isinstance(callback, Progress) else CallbackProgress(callback)
 
 
 def guidance_scale(method: Method) -> float | None:
-    """The guidance scale that a method ends with, None where it has none."""
+    """The guidance scale of a method at the end of a run; None where it has none."""
     combine = method.combine.combine if isinstance(method.combine, Bounded) else method.combine
     scale = getattr(combine, "scale", None)
     return scale.corners[-1][1] if isinstance(scale, Ramp) else scale

@@ -1,11 +1,12 @@
-"""Runs of score distillation, of any particles; and of meshes, which are fields first."""
+"""Runs of score distillation for any particles; and for meshes, which are extracted from a field."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from volkit.evaluation.evaluate import Preview
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.particle import Particle
 from volkit.generation.rung import ScoreRung, ScoreTrainee
@@ -16,23 +17,21 @@ from volkit.meshing.options import MeshOptions
 from volkit.meshing.pipeline import extract_mesh
 from volkit.progress import Progress
 from volkit.rendering.renderer import renderer_for
-from volkit.representations import Field, Mesh, Representation
+from volkit.representations import Mesh, Representation
 from volkit.training.loop import Budget, TrainingLoop
 from volkit.training.run import TrainingRun
 from volkit.typing import Float, Tensor
 
-__all__ = ["GenerationRun", "MeshTarget", "Preview", "RunResult", "at_late_times", "generate_mesh"]
+__all__ = ["GenerationRun", "MeshTarget", "RunResult", "at_late_times", "generate_mesh"]
 
 PREVIEW_VIEWS, PREVIEW_SIZE = 4, 96  # views of a preview, pixels a side of each
 EVALUATIONS = 24  # points on the curve of the loss, and previews
-LATE_TIMES = 0.5  # of the diffusion's times: from there on noise hides shape, which a second stage has already
-
-Preview = Callable[[Float[Tensor, "height width 3"]], None]  # is given pictures side by side as the work goes on
+LATE_TIMES = 0.5  # largest diffusion time, as a share, of a second stage: more noise would hide its finished shape
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left."""
+    """The scenes and losses of a run."""
 
     scenes: tuple[Representation, ...]
     steps: int
@@ -41,11 +40,11 @@ class RunResult:
 
     @classmethod
     def of(cls, fit: TrainingLoop, particles: Sequence[Particle]) -> "RunResult":
-        """One stage."""
+        """The result of one stage."""
         return cls(tuple(particle.scene for particle in particles), fit.step, fit.seconds, fit.history.rows)
 
     def then(self, later: "RunResult") -> "RunResult":
-        """Two stages, the second with its clock going on."""
+        """The result of two stages in succession."""
         rows = [
             row | {"step": row["step"] + self.steps, "seconds": row["seconds"] + self.seconds} for row in later.history
         ]
@@ -59,53 +58,52 @@ class RunResult:
 
 @dataclass(frozen=True)
 class GenerationRun:
-    """A rung, and who is shown what it has led to so far."""
+    """A training rung and the function that receives previews."""
 
     rung: ScoreRung
     preview: Preview | None = None
 
     def late(self) -> "GenerationRun":
-        """The same at the last size and the late times of the diffusion (`at_late_times`)."""
+        """The same with the final picture size and low-noise times (`at_late_times`)."""
         return replace(self, rung=at_late_times(self.rung))
 
     def train(self, particles: Sequence[Particle], training: TrainingRun, progress: Progress) -> RunResult:
-        """Optimise; when memory runs out, say what to lower."""
-        looks = self.rung.around.turntable(PREVIEW_VIEWS, PREVIEW_SIZE).moved(self.rung.place)
+        """Train particles; RuntimeError names the fix where memory runs out."""
+        preview_cameras = self.rung.sampler.turntable(PREVIEW_VIEWS, PREVIEW_SIZE).transform(self.rung.place)
 
         def show(scene: Representation) -> None:
             if self.preview is not None:
-                self.preview(_row_of_views(scene, looks))
+                self.preview(_row_of_views(scene, preview_cameras))
 
         try:
             trainee = ScoreTrainee(particles, self.rung)
             return RunResult.of(training.run(trainee, progress, show, evaluations=EVALUATIONS), particles)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
-                kept = "" if training.part is None else f"; {training.part} holds the last good state"
                 raise RuntimeError(
                     f"out of memory: lower views (now {self.rung.views}) or size, open the prior in float16 or take a "
-                    f"smaller one{kept}"
+                    f"smaller one{training.kept}"
                 ) from error
             raise
 
 
 @dataclass(frozen=True)
 class MeshTarget:
-    """A mesh to be generated: a field first, then its surface with its vertices free, then colours alone."""
+    """A mesh as the target of `generate`: a field is trained, its mesh extracted, then vertices and texture refined."""
 
     faces: int = 5_000
-    """Triangles, at most."""
+    """Largest number of triangles."""
     texture: int | None = None
-    """Texels a side; None: eight for each pixel that the prior sees."""
+    """Texels a side; None: eight for each pixel of the prior's pictures."""
     pbr: bool = False
-    """Whether roughness and metalness learn, under random lights."""
+    """Whether roughness and metalness are trained, under random lights."""
     field_share: float = 0.7
-    """Share of the budget in which the field learns."""
+    """Share of the budget in which the field is trained."""
     shape_share: float = 0.6
     """Share of the rest in which vertices move."""
 
     def options(self, across: float) -> MeshOptions:
-        """Cells and texels to match what a prior can see of an object so many pixels wide."""
+        """Lattice cells and texels that match a prior's pictures of an object so many pixels wide."""
         texture = self.texture or 1 << max(7, round(8.0 * across).bit_length())
         return MeshOptions(faces=self.faces, texture=texture, cells=max(48, round(3.0 * across)), maps="colour")
 
@@ -118,47 +116,49 @@ def generate_mesh(
     across: float,
     progress: Progress,
 ) -> RunResult:
-    """A field, `across` pixels wide in the prior's pictures, its mesh, the mesh's own refinement.
+    """Train fields that are `across` pixels wide in the prior's pictures, extract their meshes, and refine these.
 
-    An interrupted run goes on in the stage where it was.
+    An interrupted run resumes in the stage where it was.
     """
-    rest, purpose = _part(training.budget, 1.0 - target.field_share), f"{training.purpose} stage=mesh"
-    second = replace(training, purpose=purpose, budget=rest)
-    left = second.left(particles[0].scene.device)
-    second = replace(second, resume=left is not None)
-    if left is None:
-        first = run.train(particles, replace(training, budget=_part(training.budget, target.field_share)), progress)
-        meshes = [_mesh(scene, target.options(across), 4 * round(across), progress) for scene in first.scenes]
-        left = {"meshes": [dict(mesh.state_dict()) for mesh in meshes], "steps": first.steps, "seconds": first.seconds}
+    checkpoint = training.checkpoint
+    checkpoint = None if checkpoint is None else replace(checkpoint, purpose=f"{checkpoint.purpose} stage=mesh")
+    stored = None if checkpoint is None else checkpoint.left(particles[0].scene.device)
+    resume = stored is not None
+    if stored is None:
+        first = run.train(particles, replace(training, budget=_share_of(training.budget, target.field_share)), progress)
+        meshes = [_extract(scene, target.options(across), 4 * round(across), progress) for scene in first.scenes]
+        tensors = [dict(mesh.state_dict()) for mesh in meshes]
+        stored = {"meshes": tensors, "steps": first.steps, "seconds": first.seconds}
     else:
-        meshes = [_stored(tensors) for tensors in left["meshes"]]
-        first = RunResult((), left["steps"], left["seconds"], [])
+        meshes = [_load_mesh(tensors) for tensors in stored["meshes"]]
+        first = RunResult((), stored["steps"], stored["seconds"], [])
     lights = run.rung.generator if target.pbr else None
-    shaped = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
-    return first.then(run.late().train(shaped, replace(second, beside=left), progress))
+    refined = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
+    checkpoint = None if checkpoint is None else replace(checkpoint, resume=resume, beside=stored)
+    rest = TrainingRun(_share_of(training.budget, 1.0 - target.field_share), checkpoint)
+    return first.then(run.late().train(refined, rest, progress))
 
 
 def at_late_times(rung: ScoreRung) -> ScoreRung:
-    """The same rung at its last size and the late times of the diffusion, for what has its shape already (Magic3D)."""
+    """The rung with its final picture size and low-noise times, for scenes with a finished shape (Magic3D)."""
     guidance, method = rung.guidance, rung.guidance.method
     if isinstance(method.times, Uniform):
         guidance = replace(guidance, method=replace(method, times=replace(method.times, high=LATE_TIMES)))
-    return rung.guided(guidance, rung.around.final())
+    return rung.with_guidance(guidance, rung.sampler.final())
 
 
-def _mesh(scene: Representation, options: MeshOptions, size: int, progress: Progress) -> Mesh:
-    assert isinstance(scene, Field)
+def _extract(scene: Representation, options: MeshOptions, size: int, progress: Progress) -> Mesh:
     try:
         return extract_mesh(scene.requires_grad_(False), options, size=size, progress=progress).mesh
     except ValueError as error:  # fog has no surface
-        raise ValueError(f"nothing solid has come about in the field yet: give a larger budget ({error})") from error
+        raise ValueError(f"the field has no solid surface yet: give a larger budget ({error})") from error
 
 
-def _stored(tensors: dict[str, Any]) -> Mesh:
+def _load_mesh(tensors: dict[str, Any]) -> Mesh:
     return Mesh.of(tensors["vertices"], tensors["faces"], corner_uv=tensors["corner_uv"], texture=tensors["texture"])
 
 
-def _part(budget: Budget, share: float) -> Budget:
+def _share_of(budget: Budget, share: float) -> Budget:
     if budget.seconds is not None:
         return Budget(seconds=budget.seconds * share)
     assert budget.steps is not None

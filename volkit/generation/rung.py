@@ -1,4 +1,4 @@
-"""Score distillation: pictures of a step, what the prior says about them, and the way back to what they show."""
+"""The training step of score distillation: pictures of particles, their gradients under a prior, and losses."""
 
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -21,43 +21,51 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["ConditionBuilder", "ScoreRung", "ScoreTrainee", "change_mask"]
 
-IN_PLACE = Similarity()
-MASK_BLUR = 5  # pixels over which the change that a guidance asks for is averaged
-FULL_CHANGE = 0.35  # of the largest change in a picture, from which on a pixel is free
+IDENTITY = Similarity()
+MASK_BLUR = 5  # pixels over which the length of the gradient is averaged
+FULL_CHANGE = 0.35  # of the largest gradient in a picture, from which a pixel may change freely
 
 
 @dataclass(frozen=True)
 class ConditionBuilder:
-    """What a step asks about its pictures: `words` are those of a prompt from these sides, `camera` the numbers that
-    encode cameras and backgrounds for a prior that takes them; `source` draws what there was at the start.
+    """Builds the conditions of a step from its cameras and backgrounds.
+
+    Attributes:
+        words: the text conditions for the sides that cameras see.
+        camera: encodes cameras and backgrounds; None: for priors without a camera.
+        source: renders the source asset over backgrounds.
+        background: one colour; None: a random colour for every view.
+        control: renders the control pictures of a ControlNet.
+        image: an embedded picture prompt, [1, token, width].
+        preserve: weight of the difference from the source in pixels that should not change.
     """
 
     words: Callable[[Cameras], Conditions]
     camera: Callable[[Cameras, Tensor], Tensor] | None = None
     source: Callable[[Cameras, Tensor], Tensor] | None = None
-    background: tuple[float, float, float] | None = None  # None: a colour of its own for every view
-    control: Callable[[Cameras], Tensor] | None = None  # draws what a ControlNet is shown of these cameras
-    image: Tensor | None = None  # an embedded picture of what it shall be, [1, token, width]
-    preserve: float = 0.0  # of what there was at the start, where the prior does not ask for a change
+    background: tuple[float, float, float] | None = None
+    control: Callable[[Cameras], Tensor] | None = None
+    image: Tensor | None = None
+    preserve: float = 0.0
 
     def build(self, cameras: Cameras, background: Float[Tensor, "view 3"]) -> Conditions:
-        """Conditions for pictures by these cameras over these colours."""
+        """The conditions of pictures from these cameras over these colours."""
         conditions = self.words(cameras)
         if self.camera is not None:
             numbers = self.camera(cameras, background)
-            conditions = conditions.told(lambda condition: replace(condition, camera=numbers))
+            conditions = conditions.map(lambda condition: replace(condition, camera=numbers))
         if self.control is not None:
             picture = self.control(cameras)
-            conditions = conditions.told(lambda condition: replace(condition, control=picture))
+            conditions = conditions.map(lambda condition: replace(condition, control=picture))
         if self.image is not None:
-            conditions = conditions.shown(self.image)
+            conditions = conditions.with_image(self.image)
         if self.source is not None:
             with torch.no_grad():
                 conditions = replace(conditions, source_pictures=self.source(cameras, background))
         return conditions
 
     def colours(self, count: int, together: int, generator: torch.Generator) -> Float[Tensor, "view 3"]:
-        """A background for each view, the same for views that are seen together."""
+        """A background for each view, the same within a group of views of one object."""
         if self.background is not None:
             return torch.tensor(self.background, device=generator.device).expand(count, 3)
         drawn = torch.rand(count // together, 3, generator=generator, device=generator.device)
@@ -65,65 +73,73 @@ class ConditionBuilder:
 
 
 class ScoreRung:
-    """`L = Σ pictures · sg(g)`, g what the guidance says about `views` pictures of every particle.
+    """The loss of score distillation, `L = Σ pictures · sg(g)`, g being the guidance of `views` pictures a particle.
 
-    The value of the loss `prior` is `½ Σ |x - x̂|² / views` in the prior's space, its gradient that of the rule.
-    All particles are of one distribution: what learns beside them sees the pictures of all. `place` is world from the
-    prior's frame, in which it is told its cameras.
+    The value of the loss `prior` is `½ Σ |x - x̂|² / views` in the prior's space, its gradient that of the method.
+    Particles are samples of one distribution: learners are trained on the pictures of all of them.
+
+    Args:
+        guidance: prior and method.
+        conditions: builds the conditions of a step.
+        sampler: draws the cameras of a step, in the prior's frame.
+        views: pictures of a particle in a step.
+        generator: of cameras, backgrounds, noise and times.
+        learners: networks that are trained beside the particles.
+        place: world from the prior's frame.
     """
 
     def __init__(
         self,
         guidance: Guidance,
-        asked: ConditionBuilder,
-        around: CameraSampler,
+        conditions: ConditionBuilder,
+        sampler: CameraSampler,
         views: int,
         generator: torch.Generator,
         learners: Sequence[Learner] = (),
-        place: Similarity = IN_PLACE,
+        place: Similarity = IDENTITY,
     ) -> None:
-        self.guidance, self.asked, self.around, self.views = guidance, asked, around, views
+        self.guidance, self.conditions, self.sampler, self.views = guidance, conditions, sampler, views
         self.generator, self.learners, self.place = generator, learners, place
 
-    def placed(self, place: Similarity) -> "ScoreRung":
-        """The same about a scene that stands elsewhere; learners and generator are shared."""
+    def with_place(self, place: Similarity) -> "ScoreRung":
+        """The same for a scene with another placement; learners and generator are shared."""
         other = copy(self)
         other.place = place
         return other
 
-    def guided(self, guidance: Guidance, around: CameraSampler) -> "ScoreRung":
+    def with_guidance(self, guidance: Guidance, sampler: CameraSampler) -> "ScoreRung":
         """The same with another guidance and other cameras; learners and generator are shared."""
         other = copy(self)
-        other.guidance, other.around = guidance, around
+        other.guidance, other.sampler = guidance, sampler
         return other
 
     def losses(self, particles: Sequence[Particle], moment: StepInfo) -> StepLosses:
-        """The prior's loss, the particles' penalties, the losses of whatever learns beside them; their records."""
+        """The prior's loss, the particles' penalties and the losses of learners, with the particles' records."""
         together, generator = self.guidance.prior.views, self.generator
-        cameras = [self.around.draw(self.views, moment.fraction, generator, together) for _ in particles]
-        placed = [own.moved(self.place) for own in cameras]
+        cameras = [self.sampler.draw(self.views, moment.fraction, generator, together) for _ in particles]
+        placed = [own.transform(self.place) for own in cameras]
         drawings = [particle.draw(own, moment) for particle, own in zip(particles, placed, strict=True)]
-        colours = self.asked.colours(self.views * len(particles), together, generator)
+        colours = self.conditions.colours(self.views * len(particles), together, generator)
         pictures = torch.cat([s.over(c) for s, c in zip(drawings, colours.split(self.views), strict=True)])
         _check(pictures, moment)
-        conditions = self.asked.build(Cameras.cat(cameras), colours)
-        verdict = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
-        pull = (pictures * verdict.gradient).sum() * len(particles)  # each as if it were alone
-        losses = {"prior": pull + (verdict.loss - pull.detach())}
-        for drawing, error in zip(drawings, verdict.gradient.norm(dim=-1).split(self.views), strict=True):
+        conditions = self.conditions.build(Cameras.cat(cameras), colours)
+        view = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
+        pull = (pictures * view.gradient).sum() * len(particles)  # each as if it were alone
+        losses = {"prior": pull + (view.loss - pull.detach())}
+        for drawing, error in zip(drawings, view.gradient.norm(dim=-1).split(self.views), strict=True):
             if drawing.errors is not None:
                 losses["prior"] = losses["prior"] + (drawing.errors * error).sum()
         losses |= _sum_penalties(drawings)
-        if self.asked.preserve and conditions.source_pictures is not None:
-            kept = 1.0 - change_mask(verdict.gradient)
-            away = (pictures - conditions.source_pictures).square().sum(-1)
-            losses["held"] = self.asked.preserve * (kept * away).sum() / self.views
+        if self.conditions.preserve and conditions.source_pictures is not None:
+            preserved = 1.0 - change_mask(view.gradient)
+            change = (pictures - conditions.source_pictures).square().sum(-1)
+            losses["preserve"] = self.conditions.preserve * (preserved * change).sum() / self.views
         for learner in self.learners:
             losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
         return StepLosses(losses, [drawing.record for drawing in drawings])
 
     def state(self) -> dict[str, Any]:
-        """What learns beside the particles."""
+        """The parameters of the learners."""
         return {learner.name: [p.detach() for p in learner.parameters()] for learner in self.learners}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -133,7 +149,12 @@ class ScoreRung:
 
 
 class ScoreTrainee:
-    """A trainee (`volkit.training`) made of the particles that learn and the rung that looks at them."""
+    """A trainee (`volkit.training`) of particles and the rung that trains them.
+
+    Args:
+        particles: scenes, trained together.
+        rung: their loss.
+    """
 
     def __init__(self, particles: Sequence[Particle], rung: ScoreRung) -> None:
         self.particles, self.rung = particles, rung
@@ -147,19 +168,19 @@ class ScoreTrainee:
         return self.rung.losses(self.particles, moment)
 
     def groups(self) -> list[ParamGroup]:
-        """Every particle's, numbered, and what learns beside them."""
+        """The groups of every particle, numbered, and of the learners."""
         own = [replace(group, name=f"{i}.{group.name}") for i, s in enumerate(self.particles) for group in s.groups()]
         beside = [ParamGroup(one.name, tuple(one.parameters()), one.rate) for one in self.rung.learners]
         return own + beside
 
     def after_step(self, moment: StepInfo, record: Sequence[Any]) -> list[ParameterChange]:
-        """Whatever each particle does, by the record of its own drawing."""
+        """`after_step` of each particle, with the record of its own drawing."""
         each = zip(self.particles, record, strict=True)
         changes = [particle.after_step(moment, self.rung.generator, own) for particle, own in each]
         return [replace(change, of=f"{i}.") for i, change in enumerate(changes) if change is not None]
 
     def state(self) -> dict[str, Any]:
-        """Particles, what learns beside them, randomness."""
+        """The states of particles, learners and generator."""
         return {
             "particles": [particle.state() for particle in self.particles],
             "rung": self.rung.state(),
@@ -174,8 +195,10 @@ class ScoreTrainee:
 
 
 def change_mask(gradient: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view height width"]:
-    """How much of each pixel a guidance asks to change, 0 to 1: its gradient's length about the pixel, of the largest
-    in the picture, 1 from FULL_CHANGE on.
+    """How much each pixel should change under a guidance, 0 to 1.
+
+    It is the length of the gradient, averaged about the pixel, relative to `FULL_CHANGE` of the largest in the picture,
+    clamped to 1.
     """
     length = gradient.norm(dim=-1)
     smooth = functional.avg_pool2d(length[:, None], MASK_BLUR, 1, MASK_BLUR // 2)[:, 0]
@@ -191,6 +214,6 @@ def _sum_penalties(drawings: Sequence[Drawing]) -> dict[str, Tensor]:
 def _check(pictures: Tensor, moment: StepInfo) -> None:
     if not torch.isfinite(pictures).all():
         raise FloatingPointError(
-            f"step {moment.step}: the pictures of the scene are not finite, so that its own parameters are not: lower "
-            "the guidance scale"
+            f"step {moment.step}: the pictures of the scene are not finite, and so its parameters are not: lower the "
+            "guidance scale"
         )

@@ -1,4 +1,4 @@
-"""Splats that learn from a prior: one camera after the other; they multiply where the prior finds most to change."""
+"""Splats trained by a prior, one camera after the other; they densify where its gradients are largest."""
 
 from typing import Any
 
@@ -18,10 +18,15 @@ __all__ = ["SplatParticle"]
 
 
 class SplatParticle:
-    """Splats and the strategy by which they multiply.
+    """Splats and their densification strategy.
 
-    Strategies go by ranks and shares, never by thresholds on gradients, whose size follows the weight w(t), the
-    guidance scale and the prior's space. Penalties that are about samples along rays do not apply.
+    The strategy must use ranks and shares, not thresholds on gradients, whose size depends on the weight w(t), the
+    guidance scale and the prior's space. Penalties of samples along rays do not apply.
+
+    Args:
+        scene: the splats.
+        penalties: weights of the regularisers.
+        strategy: of densification.
     """
 
     def __init__(self, scene: Splats, penalties: Penalties, strategy: Strategy) -> None:
@@ -29,27 +34,27 @@ class SplatParticle:
 
     @property
     def scene(self) -> Splats:
-        """The splats as they are now."""
+        """The current splats."""
         return self.trainee.scene
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
-        """Pictures, with one more channel by which each splat's share of the error comes back."""
-        seen = self.trainee.draw(cameras, range(len(cameras)))
+        """Pictures, with a further channel whose gradient is each splat's share of the error."""
+        drawn = self.trainee.draw(cameras, range(len(cameras)))
         weight = value(self.penalties.opacity, moment.fraction), value(self.penalties.entropy, moment.fraction)
-        pixels, opacity = seen.opacity[0].numel(), seen.opacity
+        pixels, opacity = drawn.opacity[0].numel(), drawn.opacity
         penalties = {name: pixels * term for name, term in self.trainee.strategy.penalties(self.scene).items()}
         if weight[0]:
             penalties["emptiness"] = weight[0] * (opacity.square() + 0.01).sqrt().sum() / len(cameras)
         if weight[1]:
             penalties["entropy"] = weight[1] * entropy(opacity) / len(cameras)
-        return Drawing(seen.rgb, opacity, penalties, seen.errors, seen.record)
+        return Drawing(drawn.rgb, opacity, penalties, drawn.errors, drawn.record)
 
     def groups(self) -> list[ParamGroup]:
-        """The splats' own."""
+        """The splats' parameters."""
         return self.scene.param_groups()
 
     def after_step(self, moment: StepInfo, generator: torch.Generator, record: ViewRecord) -> ParameterChange | None:
-        """Whatever the strategy does."""
+        """The step of the strategy."""
         return self.trainee.post_backward(record, moment, generator)
 
     def state(self) -> dict[str, Any]:
@@ -57,5 +62,5 @@ class SplatParticle:
         return self.trainee.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up `state()`, whatever number of splats it has."""
+        """Restore `state()`, with any number of splats."""
         self.trainee.load_state(state)

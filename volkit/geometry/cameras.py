@@ -41,25 +41,25 @@ class Cameras:
         return self.world_from_camera.shape[0]
 
     def __getitem__(self, index: Tensor | slice | list[int]) -> Self:
-        return self._mapped(lambda tensor: tensor[index])
+        return self._map(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> Self:
         """The same cameras on another device."""
-        return self._mapped(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: tensor.to(device))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What a picture may be differentiable in: poses, intrinsics, and coefficients where there is a lens."""
+        """The tensors that a picture may be differentiable in: poses, intrinsics, and lens coefficients."""
         found = (self.world_from_camera, self.intrinsics, self.coefficients)
         return tuple(tensor for tensor in found if tensor is not None)
 
-    def _mapped(self, change) -> Self:
+    def _map(self, change) -> Self:
         members = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: change(m) for name, m in members.items() if isinstance(m, Tensor)})
 
     @property
     def centres(self) -> Float[Tensor, "camera 3"]:
-        """Where the cameras stand, world frame."""
+        """Positions of the cameras, world frame."""
         return self.world_from_camera[:, :, 3]
 
     @property
@@ -72,15 +72,15 @@ class Cameras:
         """Unit up directions of the pictures, world frame."""
         return -self.world_from_camera[:, :, 1]
 
-    def resized(self, longest: int) -> Self:
+    def resize(self, longest: int) -> Self:
         """Scale every camera so that its longest side has `longest` pixels (never enlarges)."""
         scale = (longest / self.size.amax(-1)).clamp_max(1.0)
         size = (self.size * scale[:, None]).round().long().clamp_min(1)
         ratio = size / self.size
         return replace(self, intrinsics=self.intrinsics * torch.cat([ratio, ratio], -1), size=size)
 
-    def moved(self, change: Similarity) -> Self:
-        """The same cameras in a world that was moved, turned or scaled: they see the same pictures."""
+    def transform(self, change: Similarity) -> Self:
+        """The cameras after a similarity of the world; they see the same pictures. Differentiable in the poses."""
         rotation = self.world_from_camera.new_tensor(change.rotation) @ self.world_from_camera[:, :, :3]
         pose = torch.cat([rotation, change.points(self.centres)[..., None]], -1)
         return replace(self, world_from_camera=pose)
@@ -103,7 +103,7 @@ class Cameras:
         return Rays(pose[:, :, 3], directions, time, camera)
 
     def picture_rays(self, camera: int) -> Rays:
-        """All rays of one camera, row by row."""
+        """The rays of all pixels of one camera, row by row, world frame."""
         width, height = self.size[camera].tolist()
         device = self.intrinsics.device
         y, x = torch.meshgrid(
@@ -113,7 +113,7 @@ class Cameras:
         return self.rays(torch.full((width * height,), camera, device=device), pixels)
 
     def random_rays(self, count: int, generator: torch.Generator) -> Rays:
-        """Rays through random places of random pictures, world frame."""
+        """Rays through uniformly random positions of random pictures, world frame; the generator is on their device."""
         camera = torch.randint(len(self), (count,), generator=generator, device=self.size.device)
         pixels = torch.rand(count, 2, generator=generator, device=self.size.device) * self.size[camera]
         return self.rays(camera, pixels)
@@ -169,7 +169,7 @@ class Cameras:
         """Pinhole cameras at `centres` that look at `target`, `focal` pixels, `size` (width, height)."""
         forward = torch.nn.functional.normalize(target - centres, dim=-1)
         right = torch.linalg.cross(forward, up.expand_as(forward))
-        # A camera on the up axis has no right of its own: any perpendicular will do.
+        # A camera that looks along the up axis has no unique right direction: any perpendicular will do.
         degenerate = right.norm(dim=-1, keepdim=True) < 1e-6
         spare = torch.linalg.cross(forward, forward.roll(1, -1) + forward.new_tensor([0.0, 0.0, 1e-3]))
         right = torch.nn.functional.normalize(torch.where(degenerate, spare, right), dim=-1)
@@ -182,7 +182,7 @@ class Cameras:
 
 
 class Camera:
-    """Single cameras, as `Cameras` of one: what every renderer takes."""
+    """Builds single cameras, as `Cameras` of length one."""
 
     @staticmethod
     def look_at(
@@ -209,6 +209,6 @@ class Camera:
         # as_tensor keeps the graph of what is a tensor already.
         eye, target, up = (torch.as_tensor(value).to(given) for value in (eye, target, up))
         if bool((eye == target).all()):
-            raise ValueError("camera: eye and target are one point, so that there is no direction to look in")
+            raise ValueError("camera: eye and target are the same point, so that there is no viewing direction")
         focal = 0.5 * size[1] / math.tan(math.radians(fov) / 2.0)
         return Cameras.looking_at(eye[None], target, up, focal, size)

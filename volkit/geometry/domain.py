@@ -25,7 +25,7 @@ class Domain:
     Attributes:
         lower: corner of the box with the smallest coordinates, local units.
         upper: corner of the box with the largest coordinates, local units.
-        contracted: whether all of space is covered, drawn together outside the box.
+        contracted: whether all of space is covered, contracted outside the box.
 
     Raises:
         ValueError: `lower` does not lie below `upper` on every axis.
@@ -67,20 +67,31 @@ class Domain:
 
     @property
     def unit_edge(self) -> float:
-        """Edge of the unit cube in local units, along the longest axis: a contracted box fills half of it."""
+        """Edge of the unit cube in local units, along the longest axis; a contracted box fills half of it."""
         return max(self.extent) * (2.0 if self.contracted else 1.0)
 
-    def cubed(self) -> "Domain":
+    def to_cube(self) -> "Domain":
         """The smallest cube about the same centre that holds this box."""
         half = 0.5 * max(self.extent)
         x, y, z = self.centre
         return Domain((x - half, y - half, z - half), (x + half, y + half, z + half), self.contracted)
 
-    def grown(self, share: float) -> "Domain":
-        """The box with this share of each edge more on either side."""
+    def grow(self, share: float) -> "Domain":
+        """The box enlarged on either side by this share of each edge."""
         x, y, z = self.centre
         a, b, c = ((0.5 + share) * edge for edge in self.extent)
         return Domain((x - a, y - b, z - c), (x + a, y + b, z + c), self.contracted)
+
+    def union(self, other: "Domain") -> "Domain":
+        """The smallest box that holds both boxes; contracted as this one.
+
+        Example:
+            >>> Domain.cube(1.0).union(Domain((0.0, 0.0, 0.0), (3.0, 1.0, 1.0))).upper
+            (3.0, 1.0, 1.0)
+        """
+        x0, y0, z0 = map(min, self.lower, other.lower)
+        x1, y1, z1 = map(max, self.upper, other.upper)
+        return Domain((x0, y0, z0), (x1, y1, z1), self.contracted)
 
     def unit_from_local(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Map local positions to the unit cube; outside a box the result leaves [0, 1].
@@ -110,7 +121,7 @@ class Domain:
         y = torch.where(norm > 1.0, c / norm / (2.0 - norm).clamp_min(1e-4), c)
         return unit.new_tensor(self.centre) + 0.5 * extent * y
 
-    def centred(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
+    def to_centred(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Positions as `(x - centre) / half`, half of the longest edge: the box lies in [-1, 1], infinity at 2.
 
         A contracted box is scaled by each of its own edges.
@@ -120,7 +131,7 @@ class Domain:
         return self.unit_from_local(positions) * 4.0 - 2.0
 
     def contains(self, positions: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
-        """Whether a field answers there: inside the box, or everywhere when contracted."""
+        """Which positions lie in the domain: inside the box, or everywhere when contracted."""
         if self.contracted:
             return torch.ones_like(positions[:, 0], dtype=torch.bool)
         unit = self.unit_from_local(positions)
@@ -154,10 +165,18 @@ class Domain:
 
 @dataclass(frozen=True)
 class Box:
-    """A solid box from `lower` to `upper`, along the axes; it unpacks into both. ValueError where it has no inside.
+    """A solid axis-aligned box, which unpacks into its two corners.
 
-    >>> Box((0, 0, 0), (1, 2, 3)).domain.extent
-    (1, 2, 3)
+    Attributes:
+        lower: corner with the smallest coordinates.
+        upper: corner with the largest coordinates.
+
+    Raises:
+        ValueError: `lower` does not lie below `upper` on every axis.
+
+    Example:
+        >>> Box((0, 0, 0), (1, 2, 3)).domain.extent
+        (1, 2, 3)
     """
 
     lower: Triple

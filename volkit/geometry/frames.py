@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # files of splats are turned without torch
 
 __all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
 
-UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # as nerfstudio says it
+UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # in the words of nerfstudio
 
 Values = TypeVar("Values", "Tensor", np.ndarray)
 
@@ -66,7 +66,7 @@ class Similarity:
 
     @property
     def is_identity(self) -> bool:
-        """Whether this changes nothing."""
+        """Whether this is the identity, exactly."""
         return (self.rotation, self.translation, self.scale) == (IDENTITY, (0.0, 0.0, 0.0), 1.0)
 
     def matrix(self) -> "Float[Tensor, '4 4']":
@@ -95,7 +95,7 @@ class Similarity:
         return self.scale * self.vectors(positions) + _like(positions, self.translation)
 
     def vectors(self, vectors: Values) -> Values:
-        """Rotate directions `[..., 3]`, a tensor or an array; lengths are kept."""
+        """Rotate directions `[..., 3]`, a tensor or an array, which keep their lengths; differentiable."""
         return vectors @ _like(vectors, self.rotation).T
 
     def rays(self, rays: "Rays") -> "Rays":
@@ -108,12 +108,12 @@ class Similarity:
 
 
 def _like(values: Values, numbers: tuple) -> Values:
-    """Numbers in the dtype of values, and where they are."""
+    """Numbers in the dtype of values, and on their device."""
     return np.asarray(numbers, values.dtype) if isinstance(values, np.ndarray) else values.new_tensor(numbers)
 
 
-# A quarter turn about x sets glTF upright; from what has -Y up it is half a turn about z away, as LUF and RDF are in
-# SPZ's letters.
+# A quarter turn about x brings glTF's +Y to +Z; frames with -Y up differ from it by a further half turn about z, as LUF
+# and RDF do in SPZ's letters.
 ZUP_FROM: dict[Frame, Similarity] = {
     "zup": Similarity(),
     "yup": Similarity(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))),

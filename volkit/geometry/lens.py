@@ -1,4 +1,4 @@
-"""Lens models: the map between the ideal image plane and what a real lens draws there."""
+"""Lens models: the map between the ideal image plane and the distorted one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,15 +9,15 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["FISHEYE", "OPENCV", "PINHOLE", "Lens"]
 
-ITERATIONS = 12  # Newton; 3 to 5 are enough for phone lenses, strong wide angles take more
+NEWTON_STEPS = 12  # Newton; 3 to 5 are enough for phone lenses, strong wide angles take more
 
 
 @dataclass(frozen=True)
 class Lens:
-    """A distortion model by its OpenCV name.
+    """A distortion model, named as in OpenCV.
 
-    `pinhole`: none. `opencv`: k1 k2 p1 p2 k3 k4 k5 k6 (Brown-Conrady with the rational denominator; shorter lists
-    are padded with zeros by readers). `fisheye`: k1 k2 k3 k4 of the equidistant model,
+    `pinhole`: no distortion. `opencv`: k1 k2 p1 p2 k3 k4 k5 k6 (Brown-Conrady with the rational denominator; readers
+    pad shorter lists with zeros). `fisheye`: k1 k2 k3 k4 of the equidistant model,
     `theta_d = theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8)`.
     Formulas: OpenCV, calib3d documentation.
     """
@@ -80,7 +80,7 @@ def _brown_inverse(distorted: Tensor, coefficients: Tensor) -> Tensor:
     guess = target.clone()
     h = 1e-6
     step_x, step_y = target.new_tensor([h, 0.0]), target.new_tensor([0.0, h])
-    for _ in range(ITERATIONS):
+    for _ in range(NEWTON_STEPS):
         error = _brown(guess, coefficients) - target
         jx = (_brown(guess + step_x, coefficients) - _brown(guess - step_x, coefficients)) / (2 * h)
         jy = (_brown(guess + step_y, coefficients) - _brown(guess - step_y, coefficients)) / (2 * h)
@@ -92,7 +92,7 @@ def _brown_inverse(distorted: Tensor, coefficients: Tensor) -> Tensor:
             ],
             -1,
         )
-        # Past its fold the polynomial has no inverse: stay where the map is still one to one.
+        # Beyond its fold the polynomial has no inverse: stay where the map is still one to one.
         guess = guess - torch.where(determinant[:, None] > 1e-3, delta / determinant[:, None], 0.0)
     return guess.to(distorted.dtype)
 
@@ -114,7 +114,7 @@ def _fisheye_inverse(plane: Tensor, coefficients: Tensor) -> Tensor:
     radius = plane.double().norm(dim=-1)
     k1, k2, k3, k4 = coefficients.double()[:, :4].unbind(-1)
     theta = radius.clone()
-    for _ in range(ITERATIONS):
+    for _ in range(NEWTON_STEPS):
         t2 = theta * theta
         slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
         error = _theta_distorted(theta, coefficients.double()) - radius

@@ -1,4 +1,4 @@
-"""Morton order: the one number of a lattice cell that keeps neighbours together."""
+"""Morton order of lattice cells, in which neighbours have close numbers."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,11 +11,10 @@ if TYPE_CHECKING:  # files of splats are put in order without torch
 
 __all__ = ["morton_cells", "morton_codes"]
 
-# Bits that stay where runs of 32, 16, 8, 4 and 2 bits are pulled apart by twice their length, and those of one bit.
-SPREAD = ((32, 0x1F00000000FFFF), (16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F), (4, 0x10C30C30C30C30C3),
-          (2, 0x1249249249249249))  # fmt: skip
-GATHER = ((2, 0x10C30C30C30C30C3), (4, 0x100F00F00F00F00F), (8, 0x1F0000FF0000FF), (16, 0x1F00000000FFFF),
-          (32, 0x1FFFFF))  # fmt: skip
+# (shift, mask): runs of 32, 16, 8, 4 and 2 bits are moved apart by twice their length; and the reverse.
+MASKS = (0x1F00000000FFFF, 0x1F0000FF0000FF, 0x100F00F00F00F00F, 0x10C30C30C30C30C3, 0x1249249249249249)
+SPREAD = tuple(zip((32, 16, 8, 4, 2), MASKS, strict=True))
+GATHER = tuple(zip((2, 4, 8, 16, 32), (*MASKS[-2::-1], 0x1FFFFF), strict=True))
 
 Cells = TypeVar("Cells", "Tensor", np.ndarray)
 
@@ -38,7 +37,14 @@ def morton_codes(cells: Cells) -> Cells:
 
 
 def morton_cells(codes: "Int[Tensor, ' cell']") -> "Int[Tensor, 'cell 3']":
-    """Inverse of `morton_codes`."""
+    """The cells (x, y, z) of Morton codes, tensors: the inverse of `morton_codes`.
+
+    Example:
+        >>> import torch
+        >>> morton_cells(torch.tensor([3, 8]))
+        tensor([[1, 1, 0],
+                [2, 0, 0]])
+    """
     import torch
 
     codes = codes.long()

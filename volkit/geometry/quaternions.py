@@ -28,12 +28,10 @@ def rotations_of(quaternions: "Float[Tensor, 'rotation 4']") -> "Float[Tensor, '
     import torch
 
     w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, -1).view(-1, 3, 3)
+    row0 = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]
+    row1 = [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]
+    row2 = [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]
+    return torch.stack([*row0, *row1, *row2], -1).view(-1, 3, 3)
 
 
 def quaternion_of(rotation: "Float[Tensor, '*batch 3 3']") -> "Float[Tensor, '*batch 4']":
@@ -41,6 +39,11 @@ def quaternion_of(rotation: "Float[Tensor, '*batch 3 3']") -> "Float[Tensor, '*b
 
     The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (2000), which is stable at any angle; a matrix
     that is not quite orthonormal gives the nearest rotation's.
+
+    Example:
+        >>> import torch
+        >>> quaternion_of(torch.eye(3)).abs()
+        tensor([1., 0., 0., 0.], dtype=torch.float64)
     """
     import torch
 
@@ -65,7 +68,17 @@ def quaternion_of_rows(rotation: Sequence[Sequence[float]]) -> Float[np.ndarray,
 
 
 def quaternion_product(a: "Tensor | np.ndarray", b: Values) -> Values:
-    """Hamilton product a b, of one a or of many: first b, then a; `[..., 4]` and `[rotation, 4]`, tensors or arrays."""
+    """Hamilton product `a b` of quaternions `(w, x, y, z)`: the rotation b, then a. Differentiable.
+
+    Args:
+        a: one quaternion, or as many as b; a tensor or an array.
+        b: quaternions, a row each; a tensor or an array, as the result.
+
+    Example:
+        >>> half_turn = np.array([[0.0, 0.0, 0.0, 1.0]])
+        >>> quaternion_product(half_turn, half_turn).tolist()  # a full turn
+        [[-1.0, 0.0, 0.0, 0.0]]
+    """
     factor: Any
     stack: Any
     if isinstance(b, np.ndarray):

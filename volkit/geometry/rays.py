@@ -1,4 +1,4 @@
-"""Rays, the intervals that samplers cut from them, and the points that fields are asked."""
+"""Rays, the intervals that samplers cut from them, and the points at which fields are evaluated."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -30,11 +30,11 @@ class Rays:
         return self.origins.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        return _mapped(self, lambda tensor: tensor[index])
+        return _map(self, lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> Self:
         """The same rays on another device."""
-        return _mapped(self, lambda tensor: tensor.to(device))
+        return _map(self, lambda tensor: tensor.to(device))
 
     @staticmethod
     def cat(parts: "list[Rays]") -> "Rays":
@@ -64,7 +64,7 @@ class RaySamples:
 
     @property
     def midpoints(self) -> Float[Tensor, " sample"]:
-        """Where a field is asked: `(t0 + t1) / 2`."""
+        """Where a field is evaluated: `(t0 + t1) / 2`."""
         return 0.5 * (self.t0 + self.t1)
 
     @property
@@ -86,7 +86,7 @@ class RaySamples:
 
 @dataclass(frozen=True)
 class Points:
-    """What a field is asked: where, seen along which unit direction, when, for which photograph.
+    """The inputs of a field: positions, viewing directions, times, photographs.
 
     Attributes:
         positions: in the field's local frame.
@@ -104,13 +104,13 @@ class Points:
         return self.positions.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        return _mapped(self, lambda tensor: tensor[index])
+        return _map(self, lambda tensor: tensor[index])
 
     def at(self, positions: Float[Tensor, "point 3"]) -> Self:
-        """The same question asked elsewhere."""
+        """The same points at other positions."""
         return replace(self, positions=positions)
 
 
-def _mapped(value, change):
+def _map(value, change):
     members = {f.name: getattr(value, f.name) for f in fields(value)}
     return replace(value, **{name: change(member) for name, member in members.items() if member is not None})

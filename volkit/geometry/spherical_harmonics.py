@@ -18,12 +18,24 @@ C0 = 0.28209479177387814
 C1 = 0.4886025119029199
 C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
 C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154, 1.445305721320277)
-C4 = (2.5033429417967046, 1.7701307697799304, 0.9461746957575601, 0.6690465435572892, 0.10578554691520431,
-      0.47308734787878004, 0.6258357354491761)  # fmt: skip
+C4 = (
+    2.5033429417967046,
+    1.7701307697799304,
+    0.9461746957575601,
+    0.6690465435572892,
+    0.10578554691520431,
+    0.47308734787878004,
+    0.6258357354491761,
+)
 
 
 def sh_count(degree: int) -> int:
-    """Number of basis functions, `(degree + 1)^2`."""
+    """Number of basis functions up to a degree, `(degree + 1)^2`.
+
+    Example:
+        >>> sh_count(3)
+        16
+    """
     return (degree + 1) ** 2
 
 
@@ -97,7 +109,7 @@ def _beyond_constant(x: Any, y: Any, z: Any, degree: int) -> list[Any]:
 
 
 def rotate_sh(coefficients: Values, rotation: "Tensor | np.ndarray", *, constant: bool = True) -> Values:
-    """Coefficients of a scene that was turned: the colour seen along `rotation @ d` is what was seen along `d`.
+    """Coefficients after a rotation of the scene: the colour seen along `rotation @ d` is that formerly seen along `d`.
 
     The matrix D with `Y(rotation d) = D Y(d)` keeps each band (Wigner-D). It is solved for from more directions than
     it has rows, in float64, so that no band has a formula of its own; exact to 1e-14. Differentiable in the

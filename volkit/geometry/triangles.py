@@ -1,4 +1,4 @@
-"""Bare triangles: what there is to say of them without colours."""
+"""Triangle surfaces without colours: areas, normals, tangents, samples."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from volkit.typing import Bool, Float, Int, Tensor
 __all__ = ["Triangles", "corner_tangents"]
 
 
-CANCELLED = 1e-3  # of the area about a vertex: a fold, whose normals point both ways
+CANCELLED_SHARE = 1e-3  # of the area about a vertex, at which its normals cancel: a fold
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Triangles:
 
     @property
     def spans(self) -> Float[Tensor, "face 3"]:
-        """Normals of faces, twice their areas long."""
+        """Normals of faces, as long as twice their areas."""
         a, b, c = self.corners.unbind(1)
         return torch.linalg.cross(b - a, c - a)
 
@@ -41,24 +41,24 @@ class Triangles:
 
     @property
     def normals(self) -> Float[Tensor, "vertex 3"]:
-        """Unit normals of vertices, the mean of their faces' by area; where those cancel, that of one of them."""
+        """Unit normals of vertices: the area-weighted mean over their faces, or one of them where these cancel."""
         at, spans = self.faces.flatten(), self.spans.double().repeat_interleave(3, 0)
         lengths = spans.norm(dim=-1, keepdim=True)
         sums = spans.new_zeros(len(self.vertices), 4).index_add_(0, at, torch.cat([spans, lengths], 1))
         mean, total = sums.split([3, 1], -1)
-        some = mean.new_tensor([0.0, 0.0, 1.0]).repeat(len(mean), 1)
+        fallback = mean.new_tensor([0.0, 0.0, 1.0]).repeat(len(mean), 1)
         real = lengths[:, 0] > 0
-        some[at[real]] = spans[real] / lengths[real]
-        cancelled = mean.norm(dim=-1, keepdim=True) <= CANCELLED * total
-        return torch.where(cancelled, some, functional.normalize(mean, dim=-1, eps=1e-300)).float()
+        fallback[at[real]] = spans[real] / lengths[real]
+        cancelled = mean.norm(dim=-1, keepdim=True) <= CANCELLED_SHARE * total
+        return torch.where(cancelled, fallback, functional.normalize(mean, dim=-1, eps=1e-300)).float()
 
-    def kept(self, wanted: Bool[Tensor, " face"]) -> "Triangles":
-        """Some of the faces, and the vertices that they name."""
-        faces = self.faces[wanted]
+    def keep(self, mask: Bool[Tensor, " face"]) -> "Triangles":
+        """The faces of a mask, with the vertices that they use."""
+        faces = self.faces[mask]
         used, faces = faces.unique(return_inverse=True)
         return Triangles(self.vertices[used], faces)
 
-    def sampled(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Points drawn evenly by area, and the unit normals of their faces."""
         edges = self.areas.double().cumsum(0)
         draw = torch.rand(count, generator=generator, dtype=torch.float64) * edges[-1]
@@ -89,8 +89,10 @@ def corner_tangents(surface: Triangles, corner_uv: Float[Tensor, "face 3 2"]) ->
     sums = (
         torch.zeros(len(key), 3, dtype=torch.float64).index_add_(0, group, weighted.view(-1, 3))[group].view_as(corners)
     )
-    some = torch.where(normals[..., :1].abs() < 0.9, sums.new_tensor([1.0, 0, 0]), sums.new_tensor([0, 1.0, 0]))
-    tangents = torch.where(sums.norm(dim=-1, keepdim=True) > 1e-9, _in_plane(sums, normals), _in_plane(some, normals))
+    fallback = torch.where(normals[..., :1].abs() < 0.9, sums.new_tensor([1.0, 0, 0]), sums.new_tensor([0, 1.0, 0]))
+    tangents = torch.where(
+        sums.norm(dim=-1, keepdim=True) > 1e-9, _in_plane(sums, normals), _in_plane(fallback, normals)
+    )
     return torch.cat([tangents, signs[..., None]], -1).float()
 
 
@@ -101,6 +103,6 @@ def _in_plane(vectors: Tensor, normals: Tensor) -> Tensor:
 
 
 def _angles(corners: Tensor, normals: Tensor) -> Float[Tensor, "face 3"]:
-    """Angles of corners as seen along the vertices' normals."""
+    """Angles of corners in the plane of the vertices' normals."""
     ahead, behind = (_in_plane(corners.roll(-k, 1) - corners, normals) for k in (1, 2))
     return (ahead * behind).sum(-1).clamp(-1.0, 1.0).acos()

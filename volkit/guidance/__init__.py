@@ -1,4 +1,8 @@
-"""What a diffusion prior says about a picture: `g = w(t) h(r) A[ Σ_k c_k ε_k(x_t^k, t_k, cond_k) ]`."""
+"""Score distillation: gradients of pictures under a diffusion prior, `g = w(t) h(r) A[Σ_k c_k ε_k(x_t^k, t_k, y_k)]`.
+
+The sum runs over noise predictions `ε_k` under conditions `y_k`; `w` weights times, `h` density ratios, and `A` shapes
+the direction.
+"""
 
 from volkit.guidance.combine import Bounded, Cfg, Linear, MinNorm, PerpNeg, RandomScale
 from volkit.guidance.condition import Condition, Conditions
@@ -10,8 +14,15 @@ from volkit.guidance.paths import FixedNoise, InvertedNoise, RandomNoise, Shared
 from volkit.guidance.prior import GridPrior, Noised, Prior, Score
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import ExactRatio, LogRatio
-from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SampledNoise, SourceBranch
-from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighing
+from volkit.guidance.second_scores import (
+    Critic,
+    NegativePrompt,
+    NoSecondScore,
+    PriorAtSecondPoint,
+    SampledNoise,
+    SourceBranch,
+)
+from volkit.guidance.weights import WEIGHTS, Clip, Mirror, RankWeighting
 
 __all__ = [
     "METHODS",
@@ -34,18 +45,18 @@ __all__ = [
     "MinNorm",
     "Mirror",
     "MixturePrior",
-    "NegativeWords",
-    "NoSecond",
+    "NegativePrompt",
+    "NoSecondScore",
     "NoiseSchedule",
     "Noised",
     "NoisyView",
     "PerpNeg",
     "Prior",
-    "PriorElsewhere",
+    "PriorAtSecondPoint",
     "Ramp",
     "RandomNoise",
     "RandomScale",
-    "RankWeighing",
+    "RankWeighting",
     "SampledNoise",
     "Score",
     "SharedNoise",

@@ -1,4 +1,4 @@
-"""How the predictions of a step become one direction: the third of the five parts."""
+"""Combinations of noise predictions, such as classifier-free guidance: the third of the five parts of a method."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +13,10 @@ __all__ = ["Bounded", "Cfg", "Combination", "Linear", "MinNorm", "PerpNeg", "Ran
 
 
 class Combination(Protocol):
-    """From what was asked to a guided prediction."""
+    """Combines the predictions of a step to a guided one."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
-        """Shaped like the noised batch."""
+    def __call__(self, predictions: StepPredictions) -> Tensor:
+        """The guided noise, shaped like the noised batch."""
         ...
 
 
@@ -34,67 +34,91 @@ class Cfg:
     scale: float | Ramp = 7.5
     rescale: float = 0.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The guided prediction."""
-        scale = value(self.scale, ask.fraction)
+        scale = value(self.scale, predictions.fraction)
         if scale == 1.0:
-            return ask.here("prompt")[0]
-        prompt, null = ask.here("prompt", "null")
+            return predictions.evaluate("prompt")[0]
+        prompt, null = predictions.evaluate("prompt", "null")
         guided = null + scale * (prompt - null)
-        return _rescaled(ask, guided, prompt, self.rescale) if self.rescale else guided
+        return _rescale(predictions, guided, prompt, self.rescale) if self.rescale else guided
 
 
 @dataclass(frozen=True)
 class Bounded:
-    """The prediction of another combination, with `x̂0` kept where pixels lie: in [-limit, limit].
+    """The prediction of another combination with `x̂0` clamped to [-limit, limit], the range of pixels.
 
-    `ε ← (x_t - α clip(x̂0)) / σ`: what guidance adds beyond black and white would only saturate (static thresholding,
-    Saharia et al. 2022, section 2.3). For combinations that predict noise, in pixel space.
+    `ε ← (x_t - α clip(x̂0)) / σ`: guidance beyond black and white would only saturate (static thresholding, Saharia
+    et al. 2022, section 2.3). For combinations that predict noise in pixel space.
+
+    Attributes:
+        combine: the combination whose prediction is clamped.
+        limit: largest magnitude of a number of `x̂0`.
     """
 
     combine: Combination
     limit: float = 1.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The bounded prediction."""
-        schedule, eps = ask.prior.schedule, self.combine(ask)
-        clean = schedule.clean(ask.at.x, eps, ask.at.t)
-        alpha, sigma = schedule.at(ask.at.t, ask.at.x)
-        return (ask.at.x - alpha * clean.clamp(-self.limit, self.limit)) / sigma
+        schedule, eps = predictions.prior.schedule, self.combine(predictions)
+        clean = schedule.remove_noise(predictions.at.x, eps, predictions.at.t)
+        alpha, sigma = schedule.at(predictions.at.t, predictions.at.x)
+        return (predictions.at.x - alpha * clean.clamp(-self.limit, self.limit)) / sigma
 
 
-def _rescaled(ask: StepPredictions, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
-    schedule, views = ask.prior.schedule, ask.prior.views
+def _rescale(predictions: StepPredictions, guided: Tensor, prompt: Tensor, amount: float) -> Tensor:
+    schedule, views = predictions.prior.schedule, predictions.prior.views
 
     def spread(clean: Tensor) -> Tensor:
         std = clean.reshape(len(clean) // views, -1).std(-1).repeat_interleave(views)
         return std.view(-1, *(1,) * (clean.ndim - 1))
 
-    clean = schedule.clean(ask.at.x, guided, ask.at.t)
-    ratio = spread(schedule.clean(ask.at.x, prompt, ask.at.t)) / spread(clean)
-    alpha, sigma = schedule.at(ask.at.t, ask.at.x)
-    return (ask.at.x - alpha * clean * (1.0 + amount * (ratio - 1.0))) / sigma
+    clean = schedule.remove_noise(predictions.at.x, guided, predictions.at.t)
+    ratio = spread(schedule.remove_noise(predictions.at.x, prompt, predictions.at.t)) / spread(clean)
+    alpha, sigma = schedule.at(predictions.at.t, predictions.at.x)
+    return (predictions.at.x - alpha * clean * (1.0 + amount * (ratio - 1.0))) / sigma
 
 
 @dataclass(frozen=True)
 class RandomScale:
-    """Classifier-free guidance with `s ~ U(low, high)`, new at every step (PG-SB of SNOOPI, arXiv 2412.02687)."""
+    """Classifier-free guidance with `s ~ U(low, high)`, drawn anew at every step (PG-SB of SNOOPI, arXiv 2412.02687).
+
+    Attributes:
+        low: smallest scale.
+        high: largest scale.
+    """
 
     low: float
     high: float
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The guided prediction."""
-        return Cfg(self.drawn(ask))(ask)
+        return Cfg(self.draw(predictions))(predictions)
 
-    def drawn(self, ask: StepPredictions) -> float:
-        """The scale of this step."""
-        return self.low + (self.high - self.low) * ask.chance
+    def draw(self, predictions: StepPredictions) -> float:
+        """The scale of this step, from the step's one uniform number."""
+        return self.low + (self.high - self.low) * predictions.uniform
 
 
 @dataclass(frozen=True)
 class Linear:
-    """`c_y ε_y + c_neg ε_neg + c_∅ ε_∅ + c_src ε_src + c_ε ε`, each a number or a ramp (after the authors of CSD)."""
+    """`c_y ε_y + c_neg ε_neg + c_∅ ε_∅ + c_src ε_src + c_ε ε`; a prediction whose coefficient is 0 is not evaluated.
+
+    Every coefficient is a number or a ramp over the run. Source: the form of CSD's code (arXiv 2310.19415).
+
+    Attributes:
+        prompt: `c_y`, of the prediction under the prompt.
+        negative: `c_neg`, under the negative prompt.
+        null: `c_∅`, without words.
+        source: `c_src`, under the words for the source.
+        noise: `c_ε`, of the noise that was added.
+
+    Example:
+        >>> rule = Linear(prompt=7.5, null=-6.5)  # classifier-free guidance of scale 7.5
+        >>> rule.prompt + rule.null
+        1.0
+    """
 
     prompt: float | Ramp = 0.0
     negative: float | Ramp = 0.0
@@ -102,13 +126,13 @@ class Linear:
     source: float | Ramp = 0.0
     noise: float | Ramp = 0.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
-        """The sum of the terms whose coefficient is not zero now."""
+    def __call__(self, predictions: StepPredictions) -> Tensor:
+        """The sum of the terms whose coefficient is not zero at this step."""
         names = ("prompt", "negative", "null", "source")
-        now = {name: value(getattr(self, name), ask.fraction) for name in names}
-        asked = [name for name in names if now[name]]
-        total = value(self.noise, ask.fraction) * ask.noise
-        for name, eps in zip(asked, ask.here(*asked), strict=True):
+        now = {name: value(getattr(self, name), predictions.fraction) for name in names}
+        wanted = [name for name in names if now[name]]
+        total = value(self.noise, predictions.fraction) * predictions.noise
+        for name, eps in zip(wanted, predictions.evaluate(*wanted), strict=True):
             total = total + now[name] * eps
         return total
 
@@ -117,41 +141,47 @@ class Linear:
 class PerpNeg:
     """`ε_∅ + s (e₊ + Σ_i w_i e_i^⊥)` with `e = ε - ε_∅`, `e_i^⊥ = e_i - ⟨e_i, e₊⟩ / ‖e₊‖² e₊`.
 
-    What other sides of the object would look like is pushed away (w < 0) only where it does not speak against the
-    prompt itself (Perp-Neg, Armandpour et al. 2023).
+    The predictions for the other sides of the object are subtracted (w < 0), without their component along the prompt
+    (Perp-Neg, Armandpour et al. 2023). Weights and conditions are `Conditions.beside_weights` and `.beside`.
+
+    Attributes:
+        scale: `s`, a number or a ramp over the run.
     """
 
     scale: float | Ramp = 7.5
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The guided prediction."""
-        beside = [f"beside{i}" for i in range(len(ask.conditions.beside))]
-        prompt, null, *others = ask.here("prompt", "null", *beside)
+        beside = [f"beside{i}" for i in range(len(predictions.conditions.beside))]
+        prompt, null, *others = predictions.evaluate("prompt", "null", *beside)
         main = prompt - null
         direction = main
-        weights = () if ask.conditions.beside_weights is None else ask.conditions.beside_weights
+        weights = () if predictions.conditions.beside_weights is None else predictions.conditions.beside_weights
         for weight, other in zip(weights, others, strict=True):
             away = other - null
-            along = _dot(away, main) / _dot(main, main).clamp_min(torch.finfo(main.dtype).tiny)
-            direction = direction + weight.to(main).view(-1, *(1,) * (main.ndim - 1)) * (away - along * main)
-        return null + value(self.scale, ask.fraction) * direction
+            parallel = _dot(away, main) / _dot(main, main).clamp_min(torch.finfo(main.dtype).tiny)
+            direction = direction + weight.to(main).view(-1, *(1,) * (main.ndim - 1)) * (away - parallel * main)
+        return null + value(self.scale, predictions.fraction) * direction
 
 
 @dataclass(frozen=True)
 class MinNorm:
-    """The shortest vector between `c = λ (ε_y - ε_∅)` and `d = ε_∅`: a step along it harms neither of the two.
+    """The shortest vector between `c = λ (ε_y - ε_∅)` and `d = ε_∅`: a step along it worsens neither of the two.
 
     `a c + (1 - a) d` with `a = clip(⟨d - c, d⟩ / ‖d - c‖², 0, 1)` (Balanced SD; MGDA, Désidéri 2012).
+
+    Attributes:
+        scale: `λ`.
     """
 
     scale: float = 15.0
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The balanced direction."""
-        prompt, null = ask.here("prompt", "null")
+        prompt, null = predictions.evaluate("prompt", "null")
         wanted = self.scale * (prompt - null)
-        apart = null - wanted
-        share = _dot(apart, null) / _dot(apart, apart).clamp_min(torch.finfo(null.dtype).tiny)
+        difference = null - wanted
+        share = _dot(difference, null) / _dot(difference, difference).clamp_min(torch.finfo(null.dtype).tiny)
         share = share.clamp(0.0, 1.0)
         return share * wanted + (1.0 - share) * null
 

@@ -1,4 +1,4 @@
-"""What a prior is told besides the noised picture."""
+"""Conditions of a diffusion prior: words, cameras, control pictures, picture prompts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,34 +13,34 @@ __all__ = ["Condition", "Conditions"]
 
 @dataclass(frozen=True)
 class Condition:
-    """One answer to "a picture of what?", a row a view; what is None the prior is not told.
+    """The condition of one prediction, a row for each view; None leaves an input out.
 
     Attributes:
-        text: hidden states of the words; for a mixture log weights of its components.
-        pooled: the words in one vector, where a prior wants that too.
-        camera: numbers that tell the camera, in the prior's own encoding.
+        text: hidden states of the words; for a mixture the log weights of its components.
+        pooled: the words as one vector, for networks that take it.
+        camera: the camera, in the prior's own encoding.
         control: pictures of normals, depth or edges for a ControlNet, in [0, 1].
-        image: an embedded picture that stands beside the words (IP-Adapter).
+        image: an embedded picture beside the words (IP-Adapter).
     """
 
-    text: Float[Tensor, "view ..."] | None = None  # hidden states of the words; for a mixture log weights
-    pooled: Float[Tensor, "view width"] | None = None  # the words in one vector, where a prior wants that too
+    text: Float[Tensor, "view ..."] | None = None
+    pooled: Float[Tensor, "view width"] | None = None
     camera: Float[Tensor, "view number"] | None = None
-    control: Float[Tensor, "view channel height width"] | None = None  # normals, depth or edges, in [0, 1]
-    image: Float[Tensor, "view token width"] | None = None  # an embedded picture that stands beside the words
+    control: Float[Tensor, "view channel height width"] | None = None
+    image: Float[Tensor, "view token width"] | None = None
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Apply a function to every member that is there."""
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The condition with a function applied to every member that is not None."""
         members = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: change(member) for name, member in members.items() if member is not None})
 
-    def rows(self, views: int) -> Self:
-        """A row for each of `views` views, where one row is given for all."""
-        return self.mapped(lambda m: m.expand(views, *m.shape[1:]) if len(m) == 1 else m)
+    def expand(self, views: int) -> Self:
+        """A row for each of `views` views, where one row stands for all of them."""
+        return self.map(lambda m: m.expand(views, *m.shape[1:]) if len(m) == 1 else m)
 
     @staticmethod
     def cat(parts: "Sequence[Condition]") -> "Condition":
-        """One below the other; all must have the same members."""
+        """Concatenate along the views; ValueError where a member is None in some of them only."""
         joined = {}
         for name in (f.name for f in fields(Condition)):
             members = [getattr(part, name) for part in parts]
@@ -53,45 +53,52 @@ class Condition:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Everything that the terms of one step may ask the prior about, by the name of the term.
+    """The conditions of all terms of one step.
 
     Attributes:
         prompt: the words.
         null: no words.
-        negative: unwanted words; the null words where it is not given.
-        source: words for what there is now.
-        beside: the same words from other sides, for Perp-Neg.
-        beside_weights: of each of `beside` for each view.
-        critic: what a critic is told; the prompt where it is not given.
-        source_pictures: what there was at the start, display-referred.
+        negative: unwanted words; None: `null`.
+        source: words for the source, for methods that compare with it.
+        beside: the prompt as from other sides, for Perp-Neg.
+        beside_weights: weight of each of `beside` for each view.
+        critic: words without a side, and the camera, for a critic; None: `prompt`.
+        source_pictures: pictures of the source, display-referred.
+
+    Example:
+        >>> both = Conditions(prompt=Condition(text=torch.ones(1, 2)), null=Condition(text=torch.zeros(1, 2)))
+        >>> both.get("negative").text.tolist()
+        [[0.0, 0.0]]
     """
 
     prompt: Condition
     null: Condition
-    negative: Condition | None = None  # the null words where it is not given
-    source: Condition | None = None  # words for what there is now
-    beside: tuple[Condition, ...] = ()  # the same words from other sides, for Perp-Neg
+    negative: Condition | None = None
+    source: Condition | None = None
+    beside: tuple[Condition, ...] = ()
     beside_weights: Float[Tensor, "beside view"] | None = None
-    critic: Condition | None = None  # words without a side, and the camera; the prompt where it is not given
-    source_pictures: Float[Tensor, "view height width 3"] | None = None  # what there was at the start
+    critic: Condition | None = None
+    source_pictures: Float[Tensor, "view height width 3"] | None = None
 
-    def named(self, name: str) -> Condition:
-        """The condition of a term: `prompt`, `null`, `negative`, `source`, `critic` or `beside0`, ..."""
+    def get(self, name: str) -> Condition:
+        """The condition of a term, `prompt`, `null`, `negative`, `source`, `critic` or `beside0`, ...; ValueError where
+        a method needs one that is not given.
+        """
         if name.startswith("beside"):
             return self.beside[int(name.removeprefix("beside"))]
         found = getattr(self, name) or {"negative": self.null, "critic": self.prompt}.get(name)
         if found is None:
-            raise ValueError(f"this method asks about '{name}' and the conditions have none: give conditions.{name}")
+            raise ValueError(f"this method needs the condition '{name}', which is missing: give conditions.{name}")
         return found
 
-    def told(self, change: Callable[[Condition], Condition]) -> Self:
-        """Tell every condition something more, for example the same camera."""
+    def map(self, change: Callable[[Condition], Condition]) -> Self:
+        """The conditions with a function applied to each, for example to add the same camera."""
         single = {n: getattr(self, n) for n in ("prompt", "null", "negative", "source", "critic")}
-        told = {name: change(condition) for name, condition in single.items() if condition is not None}
-        return replace(self, **told, beside=tuple(change(condition) for condition in self.beside))
+        changed = {name: change(condition) for name, condition in single.items() if condition is not None}
+        return replace(self, **changed, beside=tuple(change(condition) for condition in self.beside))
 
-    def shown(self, image: Float[Tensor, "1 token width"]) -> Self:
-        """Show an embedded picture beside all words but those that are pushed away from: zeros stand beside these.
+    def with_image(self, image: Float[Tensor, "1 token width"]) -> Self:
+        """Add an embedded picture to all conditions but `null` and `negative`, which get zeros in its place.
 
         Source: IP-Adapter (Ye et al. 2023, section 3.3), which drops the picture together with the words.
         """
@@ -100,6 +107,6 @@ class Conditions:
             assert condition.text is not None
             return replace(condition, image=picture.expand(len(condition.text), *picture.shape[1:]))
 
-        nothing, said = torch.zeros_like(image), self.told(lambda condition: beside(condition, image))
+        nothing, conditions = torch.zeros_like(image), self.map(lambda condition: beside(condition, image))
         negative = None if self.negative is None else beside(self.negative, nothing)
-        return replace(said, null=beside(self.null, nothing), negative=negative)
+        return replace(conditions, null=beside(self.null, nothing), negative=negative)

@@ -3,9 +3,9 @@
 Times and ramps are in shares of the run; the papers' own steps stand in the docstrings. Scales are in the one
 convention `ε_∅ + s (ε_y - ε_∅)`, also where an author's code counts from zero.
 
-In the formulas `g` is the gradient in the prior's space, `ε` the noise that was added, `ε_y`, `ε_∅` and `ε_s` its
-prediction with the words, without, and guided, `ε_φ` that of a critic trained on what is drawn; `α`, `σ` and `T` are
-those of the noise schedule.
+In the formulas `g` is the gradient in the prior's space, `ε` the added noise, `ε_y`, `ε_∅` and `ε_s` the noise
+predicted with the words, without, and guided, `ε_φ` that of a critic trained on renders; `α`, `σ` and `T` are those of
+the noise schedule.
 
 Example:
     >>> rule = sds(scale=7.5)
@@ -21,7 +21,7 @@ from volkit.guidance.guidance import Method
 from volkit.guidance.paths import InvertedNoise, RandomNoise, SharedNoise
 from volkit.guidance.ramps import Descending, Ramp, Uniform, switch
 from volkit.guidance.ratio import Divergence
-from volkit.guidance.second_scores import Critic, NegativeWords, NoSecond, PriorElsewhere, SourceBranch
+from volkit.guidance.second_scores import Critic, NegativePrompt, NoSecondScore, PriorAtSecondPoint, SourceBranch
 from volkit.guidance.weights import Shaping, alpha, alpha_over_sigma, one, sigma_over_alpha
 
 __all__ = [
@@ -79,9 +79,9 @@ def ld(scale: float = 7.5, shaping: tuple[Shaping, ...] = ()) -> Method:
 
     Args:
         scale: of classifier-free guidance, `s`.
-        shaping: what is done to the direction afterwards: mirrored gradients, weights by rank.
+        shaping: functions applied to the direction afterwards: mirrored gradients, weights by rank.
     """
-    return Method(combine=Cfg(scale), second=NoSecond(), weight=alpha_over_sigma, shaping=shaping)
+    return Method(combine=Cfg(scale), second=NoSecondScore(), weight=alpha_over_sigma, shaping=shaping)
 
 
 def hifa(scale: float = 100.0) -> Method:
@@ -109,7 +109,7 @@ def esd(scale: float = 7.5, view_free: float = 0.5) -> Method:
 
     Args:
         scale: of classifier-free guidance, `s`.
-        view_free: `λ`, the share of the critic that is not told the camera.
+        view_free: `λ`, the share of the critic's prediction without the camera.
     """
     return Method(combine=Cfg(scale), second=Critic(view_free=view_free), times=_STEPPED)
 
@@ -121,7 +121,7 @@ def adversarial_sd(scale: float = 7.5, anti_prior: float = -0.75) -> Method:
 
     Args:
         scale: of classifier-free guidance, `s`.
-        anti_prior: `γ`, how far the critic is drawn to the prior (negative: away from it).
+        anti_prior: `γ`, weight of the critic's distance to the prior (negative: away from it).
     """
     return Method(combine=Cfg(scale), second=Critic(anti_prior=anti_prior), times=_STEPPED)
 
@@ -135,7 +135,7 @@ def asynchronous_sd(scale: float = 7.5, later: float = 0.1) -> Method:
         scale: of classifier-free guidance, `s`.
         later: `Δ` as a share of `t - t_min`.
     """
-    return Method(RandomNoise(later=later), PriorElsewhere("prompt"), Cfg(scale))
+    return Method(RandomNoise(later=later), PriorAtSecondPoint("prompt"), Cfg(scale))
 
 
 def bootstrapped_sd(scale: float = 2.0) -> Method:
@@ -158,17 +158,17 @@ def balanced_sd(scale: float = 15.0) -> Method:
     Args:
         scale: `λ`, 15 in the authors' code.
     """
-    return Method(second=NoSecond(), combine=MinNorm(scale), weight=alpha, times=_SHRINKING)
+    return Method(second=NoSecondScore(), combine=MinNorm(scale), weight=alpha, times=_SHRINKING)
 
 
 def csd() -> Method:
-    """Classifier score distillation: `g = σ² (ε_y - ε_∅)`, the null words giving way to the negative ones.
+    """Classifier score distillation: `g = σ² (ε_y - ε_∅)`, the empty prompt replaced by the negative one on the way.
 
     Coefficients (prompt, negative, null) from (1, 0, -1) to (1, -1, 0) over the first half (arXiv 2310.19415:
     5k of 10k steps); without a negative prompt that is `ε_y - ε_∅` all the way.
     """
     ramps = Linear(1.0, Ramp(((0.0, 0.0), (0.5, -1.0))), Ramp(((0.0, -1.0), (0.5, 0.0))))
-    return Method(second=NoSecond(), combine=ramps, times=Uniform(high=switch(0.98, 0.5, at=0.5)))
+    return Method(second=NoSecondScore(), combine=ramps, times=Uniform(high=switch(0.98, 0.5, at=0.5)))
 
 
 def csm() -> Method:
@@ -177,7 +177,7 @@ def csm() -> Method:
     Weight, strides and times are ISM's: the authors published no code to compare with.
     """
     path = InvertedNoise(steps=5, interval=0.08)
-    return Method(path, NoSecond(), Linear(prompt=1.0, null=-1.0), sigma_over_alpha, _SHRINKING)
+    return Method(path, NoSecondScore(), Linear(prompt=1.0, null=-1.0), sigma_over_alpha, _SHRINKING)
 
 
 def ism(scale: float = 7.5, interval: float = 0.08) -> Method:
@@ -190,7 +190,7 @@ def ism(scale: float = 7.5, interval: float = 0.08) -> Method:
         interval: `δ` as a share of T, .08 in the authors' code.
     """
     path = InvertedNoise(steps=5, interval=interval)
-    return Method(path, PriorElsewhere("null"), Cfg(scale), sigma_over_alpha, _SHRINKING)
+    return Method(path, PriorAtSecondPoint("null"), Cfg(scale), sigma_over_alpha, _SHRINKING)
 
 
 def nfsd(scale: float = 7.5) -> Method:
@@ -201,7 +201,7 @@ def nfsd(scale: float = 7.5) -> Method:
     Args:
         scale: of the conditional direction, `s`.
     """
-    return Method(combine=Cfg(scale), second=NegativeWords())
+    return Method(combine=Cfg(scale), second=NegativePrompt())
 
 
 def dds(scale: float = 7.5) -> Method:
@@ -228,8 +228,8 @@ def sdi(scale: float = 7.5) -> Method:
 def sds_bridge(scale: float = 40.0) -> Method:
     """Score distillation as a bridge: SDS, then for the last half `g = σ² s (ε_y - ε_src)`.
 
-    arXiv 2406.09417. The source words describe what is wrong with what there is, see `prompts.FLAWS`; 500 of 1000
-    steps in pictures.
+    arXiv 2406.09417. The source words describe the flaws of the present pictures, see `prompts.FLAWS_PROMPT`; the
+    switch is at 500 of 1000 steps in the authors' experiments on pictures.
 
     Args:
         scale: of classifier-free guidance in the first half, of the bridge in the second.
@@ -240,14 +240,14 @@ def sds_bridge(scale: float = 40.0) -> Method:
         source=switch(0.0, -scale, at=0.5),
         noise=switch(-1.0, 0.0, at=0.5),
     )
-    return Method(second=NoSecond(), combine=coefficients)
+    return Method(second=NoSecondScore(), combine=coefficients)
 
 
 def mvsds(scale: float = 50.0) -> Method:
     """Multi-view SDS: `g = x - x̂0` of all views together, x̂0 rescaled by half (MVDream, arXiv 2308.16512).
 
-    One time for all views; t_min falls from .98 to .02 and t_max to .5 over 8k of 10k steps. A prior that knows no
-    views jointly sees them as one picture in a `GridPrior`.
+    One time for all views; t_min falls from .98 to .02 and t_max to .5 over 8k of 10k steps. For a prior of single
+    pictures a `GridPrior` lays the views out as one.
 
     Args:
         scale: of classifier-free guidance, `s`.
@@ -288,7 +288,7 @@ def random_scale_vsd(low: float = 0.5, high: float = 4.0) -> Method:
     return replace(vsd(), combine=scale, second=Critic(scale=scale))
 
 
-METHODS: dict[str, Callable[[], Method]] = {
+METHODS: dict[str, Callable[..., Method]] = {
     method.__name__: method
     for method in (
         sds,

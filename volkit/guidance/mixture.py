@@ -1,4 +1,4 @@
-"""A prior without a network: Gaussian mixtures of pictures, whose scores are known exactly."""
+"""A prior without a network: Gaussian mixtures of pictures, with scores in closed form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,25 @@ __all__ = ["MixturePrior"]
 
 @dataclass(frozen=True)
 class MixturePrior:
-    """`p(x) = Σ_k π_k N(m_k, s_k)`, in the pictures' own values, channels first.
+    """A Gaussian mixture `p(x) = Σ_k π_k N(m_k, s_k)` of pictures, with its exact score.
 
-    Noised, component k is `N(α m_k, α² s_k + σ²)`, and `ε = -σ ∇ log p_t` follows in closed form. Components may
-    carry words and the directions that they are seen from; a condition weighs them: `text` holds log weights over
-    components, `camera` viewing directions (from the object, unit), which weigh component k by `exp(κ ⟨d, d_k⟩)`.
-    A mixture of variance 0 around particles is their exact critic.
+    Noised, component k is `N(α m_k, α² s_k + σ²)`, and `ε = -σ ∇ log p_t` follows in closed form. A condition
+    weights the components: `text` holds log weights, `camera` viewing directions (from the object, unit), which weight
+    component k by `exp(κ ⟨d, d_k⟩)`. A mixture of variance 0 around particles is their exact critic.
+
+    Attributes:
+        means: `m_k`, pictures in [0, 1], channels first.
+        variances: `s_k`, the same for all numbers of a picture.
+        labels: the word of each component, for `embed`.
+        directions: unit directions that the components are seen from.
+        concentration: `κ`.
+        schedule: of the noise.
+        views: rows of a batch that form one object.
+
+    Example:
+        >>> prior = MixturePrior(torch.zeros(1, 3, 2, 2), torch.ones(1), labels=("dark",))
+        >>> prior.embed(["dark"]).text.tolist()
+        [[0.0]]
     """
 
     means: Float[Tensor, "component channel height width"]
@@ -32,21 +45,21 @@ class MixturePrior:
     views: int = 1
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures as they are, channels first."""
+        """The pictures, channels first."""
         return pictures.movedim(-1, 1)
 
     def decode(self, x: Tensor) -> Tensor:
-        """Pictures as they are, channels last."""
+        """The pictures, channels last."""
         return x.movedim(1, -1)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """All components whose label is the text, evenly; "" is all components."""
+        """Equal weights of all components with that label; "" is all components. ValueError for an unknown label."""
         rows = []
         for text in texts:
             chosen = torch.tensor([not text or label == text for label in self.labels or ("",) * len(self.means)])
             if not chosen.any():
                 known = ", ".join(sorted(set(self.labels)))
-                raise ValueError(f"the mixture has nothing called '{text}': it knows {known or 'no words'}")
+                raise ValueError(f"the mixture has no component '{text}': there are {known or 'no labels'}")
             rows.append(torch.where(chosen, 0.0, -torch.inf).to(self.means))
         return Condition(text=torch.stack(rows))
 
@@ -58,7 +71,7 @@ class MixturePrior:
         return sigma * (share * away).sum(1).view(at.x.shape).to(at.x)
 
     def log_density(self, at: Noised, condition: Condition) -> Float[Tensor, " view"]:
-        """`log p_t(x_t)` without the factor that no mixture of this size lacks, `(2π)^(-d/2)`."""
+        """`log p_t(x_t)` up to the constant `-d/2 log 2π`, the same for all mixtures of this size."""
         return self._logits(at, condition)[0].logsumexp(-1)
 
     def _logits(self, at: Noised, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""How noise comes into a picture: the first of the five parts."""
+"""Noise paths, by which a clean batch is noised: the first of the five parts of a method."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,33 +16,39 @@ __all__ = ["FixedNoise", "InvertedNoise", "NoisePath", "RandomNoise", "SharedNoi
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where a path led: the noised batch, the noise that it calls true, and a second place where a score may be asked.
+    """The result of a noise path.
 
-    `known` are scores of the second place that the path has asked for anyhow, by condition.
+    Attributes:
+        at: the noised batch.
+        noise: `ε` that leads to it from the clean batch.
+        second: a second noised batch, at which a method may evaluate another score.
+        evaluated: predictions at `second` that the path has made on the way, by the name of their condition.
     """
 
     at: Noised
     noise: Tensor
     second: Noised | None = None
-    known: dict[str, Tensor] = field(default_factory=dict)
+    evaluated: dict[str, Tensor] = field(default_factory=dict)
 
 
 class NoisePath(Protocol):
-    """From a clean batch to a noised one."""
+    """Noises a clean batch of the prior's space."""
 
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
-        """Noise `x` up to the times `t`."""
+        """Noise `x` to the times `t`."""
         ...
 
 
 @dataclass(frozen=True)
 class RandomNoise:
-    """`x_t = α x + σ ε`, ε ~ N(0, 1): of its own for every view, or the `same` over all of them.
+    """`x_t = α x + σ ε`, ε ~ N(0, 1).
 
-    With `later` there is a second place: the same x and ε at `t + later (t - t_min)`, t_min = .02 T
-    (Asynchronous SD, ScaleDreamer).
+    Attributes:
+        same: one ε for all views; else one for each.
+        later: not 0: a second point, the same x and ε at `t + later (t - t_min)`, t_min = .02 T (Asynchronous SD,
+            ScaleDreamer).
     """
 
     same: bool = False
@@ -53,54 +59,66 @@ class RandomNoise:
     ) -> Trajectory:
         """Draw the noise."""
         del conditions
-        noise = _drawn(x[:1] if self.same else x, generator).expand_as(x)
-        at = Noised(prior.schedule.noised(x, noise, t), t)
+        noise = _draw_noise(x[:1] if self.same else x, generator).expand_as(x)
+        at = Noised(prior.schedule.add_noise(x, noise, t), t)
         if not self.later:
             return Trajectory(at, noise)
         steps = len(prior.schedule)
         after = (t + self.later * (t - 0.02 * steps).clamp_min(0)).long().clamp_max(steps - 1)
-        return Trajectory(at, noise, Noised(prior.schedule.noised(x, noise, after), after))
+        return Trajectory(at, noise, Noised(prior.schedule.add_noise(x, noise, after), after))
 
 
 @dataclass(frozen=True)
 class FixedNoise:
-    """The given ε at every step (one noise of a view for all steps keeps what it asks for consistent)."""
+    """`x_t = α x + σ ε` with the same given ε at every step, which keeps the gradients of a view consistent.
+
+    Attributes:
+        noise: ε, shaped like the encoded batch.
+    """
 
     noise: Tensor
 
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
-        """Add it."""
+        """Add the noise."""
         del conditions, generator
-        return Trajectory(Noised(prior.schedule.noised(x, self.noise, t), t), self.noise)
+        return Trajectory(Noised(prior.schedule.add_noise(x, self.noise, t), t), self.noise)
 
 
 @dataclass(frozen=True)
 class SharedNoise:
-    """The second place is what there was at the start, under the same noise and at the same time (DDS)."""
+    """One ε for the batch and for the source; the noised source is the second point (DDS, arXiv 2304.07090).
+
+    ValueError where `Conditions.source_pictures` is not given.
+    """
 
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
         """Draw the noise."""
         if conditions.source_pictures is None:
-            raise ValueError("this method compares with what there was at the start: give conditions.source_pictures")
-        noise = _drawn(x, generator)
+            raise ValueError("this method compares with the source: give conditions.source_pictures")
+        noise = _draw_noise(x, generator)
         source = prior.encode(conditions.source_pictures)
         return Trajectory(
-            Noised(prior.schedule.noised(x, noise, t), t), noise, Noised(prior.schedule.noised(source, noise, t), t)
+            Noised(prior.schedule.add_noise(x, noise, t), t),
+            noise,
+            Noised(prior.schedule.add_noise(source, noise, t), t),
         )
 
 
 @dataclass(frozen=True)
 class InvertedNoise:
-    """Noise found by running the prior's own flow backwards (DDIM inversion, Song et al. 2021).
+    """Noise found by running the prior's probability flow backwards (DDIM inversion, Song et al. 2021).
 
-    From the clean x in at most `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`, where ε_s is guided by
-    `scale`: 0 is the null words alone (ISM), -6.5 is SDI (its code says -7.5). With `interval` the last
-    stride is that share of all times (ISM's δ_T) and its beginning is the second place. `eta` of the noise is then
-    replaced by a random one, `√(1 - η²) ε + η n` (in the spirit of SDI).
+    From the clean x in `steps` equal strides, `x_b = α_b x̂0 + σ_b ε_s(x_a, a)`.
+
+    Attributes:
+        steps: number of strides.
+        scale: guidance scale of ε_s: 0 is the empty prompt alone (ISM), -6.5 is SDI (its code says -7.5).
+        interval: not 0: length of the last stride as a share of all times (ISM's δ_T); its start is the second point.
+        eta: η, share of random noise: `√(1 - η²) ε + η n` (after SDI).
     """
 
     steps: int = 10
@@ -111,39 +129,39 @@ class InvertedNoise:
     def __call__(
         self, prior: Prior, x: Tensor, t: Int[Tensor, " view"], conditions: Conditions, generator: torch.Generator
     ) -> Trajectory:
-        """Walk from x to the times t."""
+        """Invert from x to the times t."""
         schedule = prior.schedule
         start = (t - round(self.interval * len(schedule))).clamp_min(0) if self.interval else t
-        here, noise = Noised(x, torch.zeros_like(t)), torch.zeros_like(x)
+        current, noise = Noised(x, torch.zeros_like(t)), torch.zeros_like(x)
         clean = x
         for k in range(1, self.steps + 1):
-            noise = self._guided(prior, here, conditions)
-            clean = x if k == 1 else schedule.clean(here.x, noise, here.t)
-            there = (start * k).div(self.steps, rounding_mode="floor")
-            here = Noised(schedule.noised(clean, noise, there), there)
+            noise = self._predict(prior, current, conditions)
+            clean = x if k == 1 else schedule.remove_noise(current.x, noise, current.t)
+            t_next = (start * k).div(self.steps, rounding_mode="floor")
+            current = Noised(schedule.add_noise(clean, noise, t_next), t_next)
         if self.interval:
-            noise = self._guided(prior, here, conditions)
-            at = Noised(schedule.noised(schedule.clean(here.x, noise, here.t), noise, t), t)
-            return Trajectory(at, _between(schedule, x, at), here, {} if self.scale else {"null": noise})
-        noise = _between(schedule, x, here)
+            noise = self._predict(prior, current, conditions)
+            at = Noised(schedule.add_noise(schedule.remove_noise(current.x, noise, current.t), noise, t), t)
+            return Trajectory(at, _noise_between(schedule, x, at), current, {} if self.scale else {"null": noise})
+        noise = _noise_between(schedule, x, current)
         if self.eta:
-            noise = math.sqrt(1.0 - self.eta**2) * noise + self.eta * _drawn(x, generator)
-            here = Noised(schedule.noised(x, noise, t), t)
-        return Trajectory(here, noise)
+            noise = math.sqrt(1.0 - self.eta**2) * noise + self.eta * _draw_noise(x, generator)
+            current = Noised(schedule.add_noise(x, noise, t), t)
+        return Trajectory(current, noise)
 
-    def _guided(self, prior: Prior, here: Noised, conditions: Conditions) -> Tensor:
-        null = prior.eps(here, conditions.null.rows(len(here.x)))
+    def _predict(self, prior: Prior, current: Noised, conditions: Conditions) -> Tensor:
+        null = prior.eps(current, conditions.null.expand(len(current.x)))
         if not self.scale:
             return null
-        return null + self.scale * (prior.eps(here, conditions.prompt.rows(len(here.x))) - null)
+        return null + self.scale * (prior.eps(current, conditions.prompt.expand(len(current.x))) - null)
 
 
-def _between(schedule: NoiseSchedule, x: Tensor, at: Noised) -> Tensor:
+def _noise_between(schedule: NoiseSchedule, x: Tensor, at: Noised) -> Tensor:
     """The noise that leads from x to a noised batch: `(x_t - α x) / σ`."""
     alpha, sigma = schedule.at(at.t, x)
     return (at.x - alpha * x) / sigma
 
 
-def _drawn(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise shaped like x, drawn where the generator lives."""
+def _draw_noise(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise shaped like x, drawn on the generator's device."""
     return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)

@@ -1,145 +1,209 @@
-"""The interface of a diffusion prior: whatever can say which noise is in a picture."""
+"""The interface of diffusion priors, their recommended settings, and wrappers of priors."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, Self
 
-from volkit.guidance.advice import Advice
 from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["GridPrior", "GuidingPrior", "Noised", "OwnPrior", "Prior", "Score", "guiding_prior"]
+__all__ = ["Advice", "CustomPrior", "GridPrior", "GuidingPrior", "Noised", "Prior", "Score", "as_guiding_prior"]
+
+ADVICE_FILE = "distillation.json"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Settings that suit one prior; the defaults suit a large one, trained on photographs.
+
+    A guidance scale of 100 suits a model of billions of captions. A model of a few thousand objects works best at
+    5, and is unreliable for viewpoints that its training data did not have.
+    """
+
+    scale: float | None = None  # largest guidance scale; None: the default of each method
+    weight: str | None = None  # name of w(t) for `sds`; None: the published σ²
+    times: tuple[float, float] | None = None  # range of diffusion times for `sds`, as shares; None: .02 to .98
+    bounded: bool = False  # whether x̂0 is clamped to [-1, 1], the range of pixels
+    views: int = 4  # pictures of a step
+    size: int = 64  # pixels a side of the rendered pictures; the prior resizes them to its own size
+    half: float = 1.0  # half the edge of the cube that its objects fill, in its unit of length
+    distance: tuple[float, float] = (3.5, 4.5)  # of cameras from the origin, in that unit
+    field_of_view: tuple[float, float] = (35.0, 45.0)  # degrees
+    elevation: tuple[float, float] = (-10.0, 60.0)  # degrees
+    front: float = 0.0  # share of views drawn about the front
+    camera: str = "pose"  # encoding of cameras: pose, circle, silent
+    sides: bool = True  # whether prompts name the visible side
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The settings in a folder's `distillation.json`, or the defaults; ValueError for unknown settings."""
+        path = folder / ADVICE_FILE
+        if not path.is_file():
+            return cls()
+        found = json.loads(path.read_text(encoding="utf-8"))
+        known = [f.name for f in fields(cls)]
+        if unknown := sorted(set(found) - set(known)):
+            raise ValueError(f"{path}: unknown settings {', '.join(unknown)}; known are {', '.join(known)}")
+        members: dict[str, Any] = {name: tuple(m) if isinstance(m, list) else m for name, m in found.items()}
+        return cls(**members)
 
 
 @dataclass(frozen=True)
 class Noised:
-    """A noised batch and the time of each of its members."""
+    """A noised batch and its diffusion times.
+
+    Attributes:
+        x: `x_t = α_t x + σ_t ε`, in the prior's space.
+        t: index of each view's time in the prior's noise schedule.
+    """
 
     x: Float[Tensor, "view ..."]
     t: Int[Tensor, " view"]
 
 
 class Score(Protocol):
-    """A noise prediction, which is a score: `∇ log p_t(x_t) = -ε / σ_t`."""
+    """A noise prediction, which is a score: `∇ log p_t(x_t) = -ε / σ_t`. A critic needs no more than this."""
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
-        """The noise in `at.x`, shaped like it."""
+        """The noise predicted in `at.x`, of the same shape; a condition has one row, or one for each view."""
         ...
 
 
 class Prior(Score, Protocol):
-    """A frozen model of pictures. Whatever its network predicts, `eps` is ε."""
+    """A frozen diffusion model of pictures. Whatever its network predicts, `eps` is ε.
+
+    Any object with `eps`, `encode`, `decode` and `schedule` will do for generation: `as_guiding_prior` wraps it.
+
+    Example:
+        >>> class GreyPrior:
+        ...     schedule, views = NoiseSchedule.stable_diffusion(), 1
+        ...     def encode(self, pictures):
+        ...         return pictures.movedim(-1, 1)
+        ...     def decode(self, x):
+        ...         return x.movedim(1, -1)
+        ...     def eps(self, at, condition):  # of a distribution that is one grey picture
+        ...         alpha, sigma = self.schedule.at(at.t, at.x)
+        ...         return (at.x - alpha * 0.5) / sigma
+    """
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """α and σ at its times."""
+        """The tables of α and σ."""
         ...
 
     @property
     def views(self) -> int:
-        """How many neighbouring rows of a batch it sees as one object."""
+        """How many neighbouring rows of a batch are treated as views of one object."""
         ...
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "group ..."]:
-        """Into the space where it knows noise; differentiable."""
+        """Display-referred pictures in [0, 1] to the space of the network; differentiable."""
         ...
 
     def decode(self, x: Float[Tensor, "group ..."]) -> Float[Tensor, "view height width 3"]:
-        """Back to display-referred pictures; differentiable."""
+        """The space of the network to display-referred pictures; differentiable."""
         ...
 
 
 class GuidingPrior(Prior, Protocol):
-    """A prior that reads words and says how it wants to be used."""
+    """A prior with a text encoder and recommended settings: what generation needs."""
 
     @property
     def advice(self) -> Advice:
-        """What suits it."""
+        """The recommended settings."""
         ...
 
     @property
     def size(self) -> int:
-        """Pixels a side of the pictures that it was taught."""
+        """Pixels a side of the pictures that it was trained on."""
         ...
 
     @property
     def bounded(self) -> bool:
-        """Whether x̂0 is to be kept in [-1, 1]."""
+        """Whether x̂0 is clamped to [-1, 1]."""
         ...
 
     @property
     def controlled(self) -> bool:
-        """Whether it is told a control picture (ControlNet)."""
+        """Whether it takes a control picture (ControlNet)."""
         ...
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """What it is told for these texts, a row each."""
+        """The condition of these texts, a row for each."""
         ...
 
 
 @dataclass(frozen=True)
-class OwnPrior:
-    """Anyone's object with `eps`, `encode`, `decode` and `schedule`, and what suits a prior that says no more.
+class CustomPrior:
+    """A user's object with `eps`, `encode`, `decode` and `schedule`, completed to a `GuidingPrior`.
 
-    `embed`, `views`, `size` and `bounded` are the object's own where it has them; one that embeds no words is told
-    none.
+    `embed`, `views`, `size` and `bounded` are the object's own where it has them; without `embed` it gets empty
+    conditions.
     """
 
-    own: Any
+    wrapped: Any
     advice: Advice = field(default_factory=Advice)
 
     @property
     def schedule(self) -> NoiseSchedule:
-        return self.own.schedule
+        return self.wrapped.schedule
 
     @property
     def views(self) -> int:
-        return getattr(self.own, "views", 1)
+        return getattr(self.wrapped, "views", 1)
 
     @property
     def size(self) -> int:
-        return getattr(self.own, "size", self.advice.size)
+        return getattr(self.wrapped, "size", self.advice.size)
 
     @property
     def bounded(self) -> bool:
-        return getattr(self.own, "bounded", self.advice.bounded)
+        return getattr(self.wrapped, "bounded", self.advice.bounded)
 
     @property
     def controlled(self) -> bool:
-        return getattr(self.own, "controlled", False)
+        return getattr(self.wrapped, "controlled", False)
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "group ..."]:
-        return self.own.encode(pictures)
+        return self.wrapped.encode(pictures)
 
     def decode(self, x: Float[Tensor, "group ..."]) -> Float[Tensor, "view height width 3"]:
-        return self.own.decode(x)
+        return self.wrapped.decode(x)
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
-        return self.own.eps(at, condition)
+        return self.wrapped.eps(at, condition)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        return self.own.embed(texts) if hasattr(self.own, "embed") else Condition()
+        return self.wrapped.embed(texts) if hasattr(self.wrapped, "embed") else Condition()
 
 
-def guiding_prior(prior: Any) -> GuidingPrior:
-    """A prior of anyone's as generation asks it; TypeError names what it lacks.
+def as_guiding_prior(prior: Any) -> GuidingPrior:
+    """A user's prior as generation needs it; TypeError names the methods that it lacks.
 
-    Its `advice` (an `Advice`: cameras, sizes, guidance scale) is its own where it has one.
+    Its `advice` (an `Advice`: cameras, sizes, guidance scale) is used where it has one.
     """
     if missing := [name for name in ("eps", "encode", "decode", "schedule") if not hasattr(prior, name)]:
         raise TypeError(f"a {type(prior).__name__} is no prior: it has no {', '.join(missing)}")
     if all(hasattr(prior, name) for name in ("advice", "size", "bounded", "controlled", "embed", "views")):
         return prior
-    return OwnPrior(prior, getattr(prior, "advice", None) or Advice())
+    return CustomPrior(prior, getattr(prior, "advice", None) or Advice())
 
 
 @dataclass(frozen=True)
 class GridPrior:
-    """A prior around another: `rows x columns` neighbouring views are laid out as one picture before it is asked.
+    """A wrapper of a prior that lays out `rows x columns` neighbouring views as one picture.
 
-    The grid score of LD (arXiv 2411.13536) and BoostDream's (arXiv 2401.16764): no training, and a plain
-    prior of pictures makes the views agree.
+    A prior of single pictures then makes the views agree, without training. The number of views of a batch must be a
+    multiple of `rows * columns`, else `encode` raises ValueError.
+    Source: the grid scores of LD (arXiv 2411.13536) and BoostDream (arXiv 2401.16764).
+
+    Attributes:
+        prior: the prior of single pictures.
+        rows: views above each other.
+        columns: views beside each other.
     """
 
     prior: Prior
@@ -148,12 +212,11 @@ class GridPrior:
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """The prior's own."""
         return self.prior.schedule
 
     @property
     def views(self) -> int:
-        """The prior's own: a grid is one picture."""
+        """Of the inner prior, for which a grid is one picture."""
         return self.prior.views
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "grid ..."]:
@@ -174,5 +237,5 @@ class GridPrior:
         return table.transpose(2, 3).reshape(-1, height, width, channels)
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
-        """The noise of the grids."""
+        """The noise predicted in the grids."""
         return self.prior.eps(at, condition)

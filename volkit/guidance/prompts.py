@@ -1,4 +1,4 @@
-"""From words and cameras to what a step asks: sides of an object, their opposites, words that contradict them."""
+"""Conditions of a step from prompts and cameras: view-dependent prompts, Perp-Neg, camera encodings."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,30 +13,37 @@ from volkit.typing import Float, Tensor
 
 __all__ = [
     "CAMERA_ENCODINGS",
-    "FLAWS",
-    "NEGATIVE",
+    "FLAWS_PROMPT",
+    "NEGATIVE_PROMPT",
     "Prompts",
     "angles",
-    "camera_numbers",
-    "circle_numbers",
     "conditions_for",
+    "encode_circle",
+    "encode_pose",
     "side_of",
     "sides_of",
 ]
 
 
 Side = Literal["front", "side", "back", "overhead"]
-SUFFIX: dict[Side, str] = {"front": "front view", "side": "side view", "back": "back view", "overhead": "overhead view"}
+SIDE_SUFFIX: dict[Side, str] = {
+    "front": "front view",
+    "side": "side view",
+    "back": "back view",
+    "overhead": "overhead view",
+}
 SIDES: tuple[Side, Side, Side] = ("front", "side", "back")
-# What NFSD's and SDS-Bridge's authors write for what they do not want (arXiv 2310.17590, 2406.09417).
-NEGATIVE = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
-FLAWS = "oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
-# Perp-Neg (arXiv 2304.04968, appendix, as threestudio has it): a, b, c of the weights `a e^(-b r) + c` by which a
-# side is pushed away; r is 1 where a camera looks straight at the first side of its pair, 0 at the second.
+# The negative prompt of NFSD, and the source prompt of SDS-Bridge (arXiv 2310.17590, 2406.09417).
+NEGATIVE_PROMPT = (
+    "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
+)
+FLAWS_PROMPT = "oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
+# Perp-Neg (arXiv 2304.04968, appendix, as in threestudio): a, b, c of the negative weights `a e^(-b r) + c` of a side;
+# r is 1 where a camera looks straight at the first side of its pair, 0 at the second.
 FRONT_OF_FRONT_SIDE = SIDE_OF_FRONT_SIDE = (4.0, 0.5, -2.426)
 SIDE_OF_SIDE_BACK, FRONT_OF_SIDE_BACK = (1.0, 0.5, -0.606), (1.0, 0.5, 0.967)
 
-HARMONICS = 3
+HARMONIC_COUNT = 3
 
 
 class _Embeds(Protocol):
@@ -45,11 +52,16 @@ class _Embeds(Protocol):
 
 @dataclass(frozen=True)
 class Prompts:
-    """The words of a run.
+    """The prompts of a run; ValueError for an empty one.
 
-    `sides` adds the side that a camera sees; `perp_neg` asks about the other sides too. `contradicting` words are left
-    out of the prompt on the sides given (prompt debiasing, arXiv 2303.15413, with the words said here
-    where the paper asks a language model).
+    Attributes:
+        text: the prompt.
+        negative: the negative prompt; empty: none.
+        source: words for the source, for methods that compare with it; empty: none.
+        sides: whether the prompt names the side that a camera sees ("front view", ...).
+        perp_neg: whether predictions for the other sides are subtracted (`PerpNeg`).
+        contradicting: words to leave out on the given sides (prompt debiasing, arXiv 2303.15413, with the words given
+            here instead of found by a language model).
     """
 
     text: str
@@ -61,21 +73,21 @@ class Prompts:
 
     def __post_init__(self) -> None:
         if not self.text.strip():
-            raise ValueError('the prompt is empty: say what it shall be, for example "a red ball on a blue box"')
+            raise ValueError('the prompt is empty: describe the object, for example "a red ball on a blue box"')
 
-    def seen_from(self, side: Side) -> str:
+    def for_side(self, side: Side) -> str:
         """The prompt for a side."""
         if not self.sides:
             return self.text
-        against = {word for word, sides in (self.contradicting or {}).items() if side in sides}
-        kept = " ".join(word for word in self.text.split() if word.strip(",.").lower() not in against)
-        return f"{kept}, {SUFFIX[side]}"
+        dropped = {word for word, sides in (self.contradicting or {}).items() if side in sides}
+        kept = " ".join(word for word in self.text.split() if word.strip(",.").lower() not in dropped)
+        return f"{kept}, {SIDE_SUFFIX[side]}"
 
 
 def conditions_for(prior: _Embeds, prompts: Prompts, cameras: Cameras) -> Conditions:
-    """What a step asks about pictures of an object at the origin."""
+    """The conditions of a step for pictures of an object at the origin."""
     sides = sides_of(cameras)
-    prompt = prior.embed([prompts.seen_from(side) for side in sides])
+    prompt = prior.embed([prompts.for_side(side) for side in sides])
     count = len(sides)
     conditions = Conditions(
         prompt,
@@ -106,13 +118,16 @@ def sides_of(cameras: Cameras) -> list[Side]:
 
 
 def angles(cameras: Cameras) -> tuple[Float[Tensor, " camera"], Float[Tensor, " camera"]]:
-    """Azimuth, 0 at the front, -Y, and growing to the right of who looks at the face; elevation; about the origin."""
+    """Azimuth and elevation of cameras about the origin, in radians.
+
+    Azimuth is 0 at the front, -Y, and grows towards +X, to the right of someone who looks at the front.
+    """
     x, y, z = cameras.centres.unbind(-1)
     return torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))
 
 
-def camera_numbers(cameras: Cameras) -> Float[Tensor, "camera 16"]:
-    """The pose as sixteen numbers, world from camera row by row, as ProlificDreamer's critic is told it."""
+def encode_pose(cameras: Cameras) -> Float[Tensor, "camera 16"]:
+    """The pose as sixteen numbers, world from camera row by row: the encoding of ProlificDreamer's critic."""
     last = cameras.world_from_camera.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(cameras), 1, 4)
     return torch.cat([cameras.world_from_camera, last], 1).flatten(1)
 
@@ -120,23 +135,23 @@ def camera_numbers(cameras: Cameras) -> Float[Tensor, "camera 16"]:
 def _with_other_sides(
     conditions: Conditions, prior: _Embeds, prompts: Prompts, azimuth: Tensor, overhead: Tensor
 ) -> Conditions:
-    """Embeddings are mixed between neighbouring sides; front and side are pushed away by how little they are seen."""
-    front, side, back = (prior.embed([prompts.seen_from(s)] * len(azimuth)) for s in SIDES)
+    """Perp-Neg: the prompt interpolated between neighbouring sides, and negative weights of the front and the side."""
+    front, side, back = (prior.embed([prompts.for_side(s)] * len(azimuth)) for s in SIDES)
     quarter = azimuth.abs() / (0.5 * math.pi)
     ahead = quarter < 1.0
     share = torch.where(ahead, 1.0 - quarter, 2.0 - quarter)
     between = _choose(ahead, _mix(share, front, side), _mix(share, side, back))
     weights = torch.stack(
         [
-            torch.where(ahead, _falling(FRONT_OF_FRONT_SIDE, share), _falling(FRONT_OF_SIDE_BACK, share)),
-            torch.where(ahead, _falling(SIDE_OF_FRONT_SIDE, 1.0 - share), _falling(SIDE_OF_SIDE_BACK, share)),
+            torch.where(ahead, _exponential(FRONT_OF_FRONT_SIDE, share), _exponential(FRONT_OF_SIDE_BACK, share)),
+            torch.where(ahead, _exponential(SIDE_OF_FRONT_SIDE, 1.0 - share), _exponential(SIDE_OF_SIDE_BACK, share)),
         ]
     )
     prompt = _choose(overhead, conditions.prompt, between)
     return replace(conditions, prompt=prompt, beside=(front, side), beside_weights=-weights * ~overhead)
 
 
-def _falling(curve: tuple[float, float, float], share: Tensor) -> Tensor:
+def _exponential(curve: tuple[float, float, float], share: Tensor) -> Tensor:
     scale, rate, shift = curve
     return scale * torch.exp(-rate * share) + shift
 
@@ -158,37 +173,36 @@ def _by_view(rule: Callable[[Tensor, Tensor, Tensor], Tensor], by: Tensor, a: Co
     return replace(a, **joined)
 
 
-def circle_numbers(
+def encode_circle(
     cameras: Cameras, background: Float[Tensor, "3"] | Float[Tensor, "camera 3"]
 ) -> Float[Tensor, "camera 16"]:
     """`1, 2 b - 1 (3), 4 log₂ w, sin ka, cos ka (k = 1 ... 3), sin e, cos e, sin 2e, cos 2e, cos a cos e`.
 
     Cameras look at the origin with +Z up, from azimuth a and elevation e (`angles`); b is the background's colour; w
-    is half the width that is seen at the origin's distance.
-    All sixteen are zero for a prior that is told nothing.
+    is half the width of the view at the origin's distance. All sixteen are zero where the condition is dropped.
     """
     azimuth, elevation = angles(cameras)
     half = cameras.centres.norm(dim=-1) * 0.5 * cameras.size[:, 0] / cameras.intrinsics[:, 0]
     ground = 2.0 * background.to(half).expand(len(cameras), 3) - 1.0
-    turns = [wave(k * azimuth) for k in range(1, HARMONICS + 1) for wave in (torch.sin, torch.cos)]
+    turns = [wave(k * azimuth) for k in range(1, HARMONIC_COUNT + 1) for wave in (torch.sin, torch.cos)]
     tilts = [wave(k * elevation) for k in (1, 2) for wave in (torch.sin, torch.cos)]
     facing = azimuth.cos() * elevation.cos()
     return torch.stack([torch.ones_like(half), *ground.unbind(-1), 4.0 * half.log2(), *turns, *tilts, facing], -1)
 
 
-def _pose(cameras: Cameras, background: Tensor) -> Float[Tensor, "camera 16"]:
+def _encode_pose(cameras: Cameras, background: Tensor) -> Float[Tensor, "camera 16"]:
     del background
-    return camera_numbers(cameras)
+    return encode_pose(cameras)
 
 
-def _silent(cameras: Cameras, background: Tensor) -> Float[Tensor, "camera 16"]:
+def _encode_nothing(cameras: Cameras, background: Tensor) -> Float[Tensor, "camera 16"]:
     del background
     return cameras.intrinsics.new_zeros(len(cameras), 16)
 
 
-# By the name that a prior's folder gives to the meaning of its numbers.
+# By the names that `Advice.camera` takes.
 CAMERA_ENCODINGS: dict[str, Callable[[Cameras, Tensor], Float[Tensor, "camera 16"]]] = {
-    "pose": _pose,
-    "circle": circle_numbers,
-    "silent": _silent,
+    "pose": _encode_pose,
+    "circle": encode_circle,
+    "silent": _encode_nothing,
 }

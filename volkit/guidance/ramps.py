@@ -1,4 +1,4 @@
-"""Numbers that change in the course of a run, and the times that are drawn from it."""
+"""Schedules over a run: ramps of numbers, and the draw of diffusion times."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +13,15 @@ __all__ = ["Descending", "Ramp", "Times", "Uniform", "switch", "value"]
 
 @dataclass(frozen=True)
 class Ramp:
-    """Piecewise linear in the spent fraction of the run: corners (fraction, value); two at one fraction are a jump."""
+    """A piecewise linear function of the fraction of the run; two corners at one fraction make a jump.
+
+    Attributes:
+        corners: (fraction, value), by rising fraction.
+
+    Example:
+        >>> Ramp(((0.0, 1.0), (0.5, 3.0)))(0.25)
+        2.0
+    """
 
     corners: tuple[tuple[float, float], ...]
 
@@ -28,26 +36,38 @@ class Ramp:
 
 
 def switch(first: float, then: float, at: float) -> Ramp:
-    """A jump from one value to another."""
+    """A ramp that jumps from one value to another at a fraction of the run.
+
+    Example:
+        >>> jump = switch(0.98, 0.5, at=0.2)
+        >>> jump(0.1), jump(0.3)
+        (0.98, 0.5)
+    """
     return Ramp(((at, first), (at, then)))
 
 
 def value(number: float | Ramp, fraction: float) -> float:
-    """The value of a constant or of a ramp."""
+    """The value of a number or a ramp at a fraction of the run."""
     return number(fraction) if isinstance(number, Ramp) else number
 
 
 class Times(Protocol):
-    """Which time of the diffusion a step asks about."""
+    """Draws the diffusion times of a step."""
 
     def __call__(self, schedule: NoiseSchedule, count: int, fraction: float, generator: torch.Generator) -> Tensor:
-        """`count` times."""
+        """`count` indices into the noise schedule."""
         ...
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """t ~ U{low T, ..., high T}, of its own for every view or `shared` by all (DreamFusion: .02 to .98)."""
+    """t ~ U{low T, ..., high T} (DreamFusion: .02 to .98).
+
+    Attributes:
+        low: share of T, a number or a ramp over the run.
+        high: share of T, likewise.
+        shared: one time for all views; else one for each.
+    """
 
     low: float | Ramp = 0.02
     high: float | Ramp = 0.98
@@ -60,17 +80,20 @@ class Uniform:
         steps, device = len(schedule), schedule.alpha.device
         low = min(int(steps * value(self.low, fraction)), steps - 1)
         high = min(max(int(steps * value(self.high, fraction)), low), steps - 1)
-        drawn = torch.randint(
+        times = torch.randint(
             low, high + 1, (1 if self.shared else count,), generator=generator, device=generator.device
         )
-        return drawn.to(device).expand(count)
+        return times.to(device).expand(count)
 
 
 @dataclass(frozen=True)
 class Descending:
-    """`t = high - (high - low) fraction^power`: noise first, detail last.
+    """`t / T = high - (high - low) fraction^power`: coarse structure first, detail last.
 
-    Power 1/2 is HiFA; power 1 is SDI.
+    Attributes:
+        high: share of T at the start.
+        low: share of T at the end.
+        power: 1/2 is HiFA, 1 is SDI.
     """
 
     high: float = 0.98
@@ -82,6 +105,6 @@ class Descending:
     ) -> Int[Tensor, " view"]:
         """The same time for every view."""
         del generator
-        now = self.high - (self.high - self.low) * fraction**self.power
-        index = min(max(int(len(schedule) * now), 0), len(schedule) - 1)
+        share = self.high - (self.high - self.low) * fraction**self.power
+        index = min(max(int(len(schedule) * share), 0), len(schedule) - 1)
         return torch.full((count,), index, device=schedule.alpha.device)

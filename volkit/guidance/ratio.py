@@ -1,4 +1,4 @@
-"""How much a place of the noised space counts for an f-divergence: h(r), r = p_t / q_t."""
+"""Weights of f-divergences: h(r), r = p_t / q_t the density ratio of the prior and the renders."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -25,10 +25,10 @@ DIVERGENCES = {
 
 
 class LogRatio(Protocol):
-    """Whatever can say how much likelier a noised batch is under the prior than among the renders."""
+    """The log density ratio of noised batches, of the prior to the renders."""
 
     def __call__(self, at: Noised, prompt: Condition, critic: Condition) -> Float[Tensor, " view"]:
-        """`log p_t(x_t) - log q_t(x_t)`."""
+        """`log p_t(x_t) - log q_t(x_t)`, p under the prompt and q under the critic's condition."""
         ...
 
 
@@ -38,16 +38,21 @@ class _Density(Protocol):
 
 @dataclass(frozen=True)
 class ExactRatio:
-    """The ratio of two known densities, for mixtures."""
+    """The log ratio of two densities in closed form, such as those of `MixturePrior`.
+
+    Attributes:
+        prior: with `log_density(at, condition)`.
+        critic: the same, of the renders.
+    """
 
     prior: _Density
     critic: _Density
 
     def __call__(self, at: Noised, prompt: Condition, critic: Condition) -> Float[Tensor, " view"]:
-        """Their difference of logarithms."""
+        """The difference of the log densities."""
         return self.prior.log_density(at, prompt) - self.critic.log_density(at, critic)
 
 
 def density_weight(divergence: Divergence, log_ratio: Float[Tensor, " view"]) -> Float[Tensor, " view"]:
-    """`h(r)`."""
+    """`h(r)` of a divergence: `r² f''(r)` for `D_f = ∫ q f(p / q)`."""
     return DIVERGENCES[divergence](log_ratio)

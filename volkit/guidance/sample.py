@@ -1,4 +1,4 @@
-"""Pictures out of a prior by itself: what it would draw, and what it makes of a picture."""
+"""Sampling of a prior by DDIM, from noise or from a noised picture."""
 
 import torch
 
@@ -9,11 +9,11 @@ from volkit.guidance.prior import Noised, Prior
 from volkit.guidance.step_predictions import StepPredictions
 from volkit.typing import Tensor
 
-__all__ = ["denoised", "sample"]
+__all__ = ["denoise", "sample"]
 
 
 @torch.no_grad()
-def denoised(
+def denoise(
     prior: Prior,
     at: Noised,
     conditions: Conditions,
@@ -21,19 +21,19 @@ def denoised(
     combine: Combination | None = None,
     steps: int = 50,
 ) -> Tensor:
-    """Walk from a noised batch to a clean one along the probability flow (DDIM, Song et al. 2021, equation 12, η = 0).
+    """Integrate the probability flow from a noised batch to a clean one (DDIM, Song et al. 2021, equation 12, η = 0).
 
-    `x_s = α_s x̂0 + σ_s ε_s(x_t, t)` in equal strides of time. From the noise of a picture at a middling time it is
+    `x_s = α_s x̂0 + σ_s ε_s(x_t, t)` in equal strides of time. From a picture noised to an intermediate time it is
     SDEdit (Meng et al. 2022).
     """
     combine, clean = combine or Cfg(), at.x
     start, schedule = at.t, prior.schedule
     for k in range(steps, 0, -1):
-        ask = StepPredictions(prior, None, conditions, Trajectory(at, torch.zeros_like(at.x)), 0.0, generator)
-        noise = combine(ask)
-        clean = schedule.clean(at.x, noise, at.t)
+        predictions = StepPredictions(prior, None, conditions, Trajectory(at, torch.zeros_like(at.x)), 0.0, generator)
+        noise = combine(predictions)
+        clean = schedule.remove_noise(at.x, noise, at.t)
         earlier = (start * (k - 1)).div(steps, rounding_mode="floor")
-        at = Noised(schedule.noised(clean, noise, earlier), earlier)
+        at = Noised(schedule.add_noise(clean, noise, earlier), earlier)
     return clean
 
 
@@ -45,10 +45,10 @@ def sample(
     combine: Combination | None = None,
     steps: int = 50,
 ) -> Tensor:
-    """Draw from a prior, in its own space: from pure noise of that shape, [view, channel, row, column]."""
+    """Sample a prior, in its own space, from noise of the shape [view, channel, row, column]."""
     device = prior.schedule.alpha.device
     noise = torch.randn(shape, generator=generator, device=generator.device).to(device)
     # The last time whose α is not zero: schedules that end in pure noise have no x̂0 there.
     last = int((prior.schedule.alpha > 1e-4).nonzero().max())
     at = Noised(noise, torch.full((shape[0],), last, device=device))
-    return denoised(prior, at, conditions, generator, combine, steps)
+    return denoise(prior, at, conditions, generator, combine, steps)

@@ -1,4 +1,4 @@
-"""What is subtracted from the guided prediction: the second of the five parts."""
+"""Second scores, which are subtracted from the guided prediction: the second of the five parts of a method."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -9,42 +9,52 @@ from volkit.guidance.combine import RandomScale
 from volkit.guidance.step_predictions import StepPredictions
 from volkit.typing import Tensor
 
-__all__ = ["Critic", "NegativeWords", "NoSecond", "PriorElsewhere", "SampledNoise", "SecondScore", "SourceBranch"]
+__all__ = [
+    "Critic",
+    "NegativePrompt",
+    "NoSecondScore",
+    "PriorAtSecondPoint",
+    "SampledNoise",
+    "SecondScore",
+    "SourceBranch",
+]
 
 
 class SecondScore(Protocol):
-    """A prediction to compare with."""
+    """The score that is subtracted from the guided prediction."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
-        """Shaped like the noised batch."""
+    def __call__(self, predictions: StepPredictions) -> Tensor:
+        """The prediction, shaped like the noised batch."""
         ...
 
 
 @dataclass(frozen=True)
 class SampledNoise:
-    """The noise that was put in: `ε` (SDS), or for an inverted path the noise that was found (SDI)."""
+    """The noise `ε` of the path: drawn (SDS), or found by inversion (SDI)."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
-        """The path's own noise."""
-        return ask.noise
+    def __call__(self, predictions: StepPredictions) -> Tensor:
+        """The noise of the path."""
+        return predictions.noise
 
 
 @dataclass(frozen=True)
-class NoSecond:
-    """Nothing: the combination is already a difference, or a score (LD)."""
+class NoSecondScore:
+    """Zero, for combinations that are a difference already (CSD), or a plain score (LD)."""
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """Zero."""
-        return torch.zeros_like(ask.noise)
+        return torch.zeros_like(predictions.noise)
 
 
 @dataclass(frozen=True)
 class Critic:
-    """A network that knows what renders look like: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD).
+    """The score of the renders, by a network that is trained on them: `λ ε_φ(x_t; ∅_c) + (1 - λ) ε_φ(x_t; c)` (ESD).
 
-    λ, `view_free`, is the share of the prediction that is not told the camera; 0 is VSD. `scale` guides the critic as
-    the prior is guided (SwiftBrush; PG-SB by the same random scale). `anti_prior` γ adds `γ ‖ε_φ - ε_p‖²` to what the
-    critic learns (Adversarial SD). `controlled` tells the critic the same control picture as the prior (LG-VSD).
+    Attributes:
+        view_free: λ, the share of the prediction without the camera c; 0 is VSD.
+        scale: guidance scale of the critic (SwiftBrush), or a `RandomScale`, the same as the prior's (PG-SB).
+        anti_prior: γ, weight of `γ ‖ε_φ - ε_p‖²` in the critic's loss (Adversarial SD).
+        controlled: whether the critic takes the prior's control picture (LG-VSD).
     """
 
     view_free: float = 0.0
@@ -52,51 +62,65 @@ class Critic:
     anti_prior: float = 0.0
     controlled: bool = False
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The critic's prediction."""
-        told = ask.conditions.named("critic").rows(len(ask.at.x))
-        told = told if self.controlled else replace(told, control=None)
-        prediction = ask.critic.eps(ask.at, told)
+        condition = predictions.conditions.get("critic").expand(len(predictions.at.x))
+        condition = condition if self.controlled else replace(condition, control=None)
+        prediction = predictions.critic.eps(predictions.at, condition)
         if self.view_free:
-            free = ask.critic.eps(ask.at, replace(told, camera=None))
+            free = predictions.critic.eps(predictions.at, replace(condition, camera=None))
             prediction = self.view_free * free + (1.0 - self.view_free) * prediction
         if self.scale != 1.0:
-            null = ask.critic.eps(ask.at, ask.conditions.null.rows(len(ask.at.x)))
-            scale = self.scale.drawn(ask) if isinstance(self.scale, RandomScale) else self.scale
+            null = predictions.critic.eps(predictions.at, predictions.conditions.null.expand(len(predictions.at.x)))
+            scale = self.scale.draw(predictions) if isinstance(self.scale, RandomScale) else self.scale
             prediction = null + scale * (prediction - null)
         return prediction
 
 
 @dataclass(frozen=True)
-class NegativeWords:
-    """`ε_neg` from `since` T on, nothing before: there ε_∅ alone points to the domain (NFSD)."""
+class NegativePrompt:
+    """`ε_neg` from time `since T` on, zero before, where ε_∅ alone points to the domain (NFSD, arXiv 2310.17590).
+
+    Attributes:
+        since: share of T.
+    """
 
     since: float = 0.2
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
+    def __call__(self, predictions: StepPredictions) -> Tensor:
         """The prediction under the negative prompt, zero at early times."""
-        late = (ask.at.t >= self.since * len(ask.prior.schedule)).view(-1, *(1,) * (ask.at.x.ndim - 1))
-        return ask.here("negative")[0] * late if late.any() else torch.zeros_like(ask.noise)
+        late = (predictions.at.t >= self.since * len(predictions.prior.schedule)).view(
+            -1, *(1,) * (predictions.at.x.ndim - 1)
+        )
+        return predictions.evaluate("negative")[0] * late if late.any() else torch.zeros_like(predictions.noise)
 
 
 @dataclass(frozen=True)
-class PriorElsewhere:
-    """The prior at the path's second place: earlier without words (ISM), later with the prompt (Asynchronous SD)."""
+class PriorAtSecondPoint:
+    """The prior at the path's second point: earlier without words (ISM), or later with the prompt (Asynchronous SD).
+
+    Attributes:
+        words: which condition: `prompt` or `null`.
+    """
 
     words: Literal["prompt", "null"]
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
-        """Its prediction there."""
-        return ask.second(self.words)[0]
+    def __call__(self, predictions: StepPredictions) -> Tensor:
+        """The prediction at the second point; ValueError where the path has none."""
+        return predictions.evaluate_second(self.words)[0]
 
 
 @dataclass(frozen=True)
 class SourceBranch:
-    """The guided prediction for what there was at the start, under its own words (DDS)."""
+    """The guided prediction for the noised source, under the source's words (DDS, arXiv 2304.07090).
+
+    Attributes:
+        scale: of classifier-free guidance, `s`.
+    """
 
     scale: float = 7.5
 
-    def __call__(self, ask: StepPredictions) -> Tensor:
-        """`ε_∅ + s (ε_src - ε_∅)` at the second place."""
-        source, null = ask.second("source", "null")
+    def __call__(self, predictions: StepPredictions) -> Tensor:
+        """`ε_∅ + s (ε_src - ε_∅)` at the second point."""
+        source, null = predictions.evaluate_second("source", "null")
         return null + self.scale * (source - null)

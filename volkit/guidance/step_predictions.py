@@ -1,4 +1,4 @@
-"""The predictions of one step: each is asked for once, and what is asked together runs as one batch."""
+"""The predictions of one step: each is evaluated once, and those requested together run as one batch."""
 
 from functools import cached_property
 
@@ -13,7 +13,7 @@ __all__ = ["StepPredictions"]
 
 
 class StepPredictions:
-    """What combinations and second scores of one step may know."""
+    """The inputs of combinations and second scores in one step: conditions, noised batches, cached predictions."""
 
     def __init__(
         self,
@@ -28,36 +28,36 @@ class StepPredictions:
         self.at, self.noise = trajectory.at, trajectory.noise
         self.fraction, self.generator = fraction, generator
         self._critic, self._second = critic, trajectory.second
-        self._known: dict[tuple[str, str], Tensor] = {("second", k): eps for k, eps in trajectory.known.items()}
+        self._cache: dict[tuple[str, str], Tensor] = {("second", k): eps for k, eps in trajectory.evaluated.items()}
 
     @property
     def critic(self) -> Score:
-        """The network that follows the renders."""
+        """The network that is trained on renders; ValueError where the guidance has none."""
         if self._critic is None:
             raise ValueError("this method needs a critic: build Guidance(prior, method, critic)")
         return self._critic
 
     @cached_property
-    def chance(self) -> float:
-        """The one uniform number of this step, for whatever is drawn beside times and noise."""
+    def uniform(self) -> float:
+        """The one uniform number in [0, 1) of this step, for random guidance scales."""
         return float(torch.rand((), generator=self.generator, device=self.generator.device))
 
-    def here(self, *names: str) -> list[Tensor]:
+    def evaluate(self, *names: str) -> list[Tensor]:
         """ε of the prior at the noised batch under the named conditions."""
-        return self._asked("here", self.at, names)
+        return self._evaluate("first", self.at, names)
 
-    def second(self, *names: str) -> list[Tensor]:
-        """ε of the prior at the path's second place under the named conditions."""
+    def evaluate_second(self, *names: str) -> list[Tensor]:
+        """ε of the prior at the path's second point under the named conditions."""
         if self._second is None:
-            raise ValueError("this second score needs a path with a second place: RandomNoise(later=...), SharedNoise")
-        return self._asked("second", self._second, names)
+            raise ValueError("this second score needs a path with a second point: RandomNoise(later=...), SharedNoise")
+        return self._evaluate("second", self._second, names)
 
-    def _asked(self, place: str, at: Noised, names: tuple[str, ...]) -> list[Tensor]:
-        new = [name for name in names if (place, name) not in self._known]
+    def _evaluate(self, place: str, at: Noised, names: tuple[str, ...]) -> list[Tensor]:
+        new = [name for name in names if (place, name) not in self._cache]
         if new:
             count = len(at.x)
-            condition = Condition.cat([self.conditions.named(name).rows(count) for name in new])
+            condition = Condition.cat([self.conditions.get(name).expand(count) for name in new])
             many = Noised(at.x.repeat(len(new), *(1,) * (at.x.ndim - 1)), at.t.repeat(len(new)))
             for name, eps in zip(new, self.prior.eps(many, condition).split(count), strict=True):
-                self._known[place, name] = eps
-        return [self._known[place, name] for name in names]
+                self._cache[place, name] = eps
+        return [self._cache[place, name] for name in names]

@@ -1,4 +1,4 @@
-"""How much a time of the diffusion counts: w(t)."""
+"""Weights w(t) of diffusion times, and functions that shape the direction afterwards."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = [
     "WEIGHTS",
     "Clip",
     "Mirror",
-    "RankWeighing",
+    "RankWeighting",
     "Shaping",
     "Weight",
     "alpha",
@@ -29,7 +29,7 @@ __all__ = [
 Weight = Callable[[Tensor, Tensor], Tensor]  # α and σ in, w out
 
 
-GROWING = Ramp(((0.0, 0.5), (1.0, 2.0)))
+GROWING_LIMIT = Ramp(((0.0, 0.5), (1.0, 2.0)))
 
 
 def sigma_squared(alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -86,37 +86,44 @@ WEIGHTS: dict[str, Weight] = {
 
 
 class Shaping(Protocol):
-    """From one direction to another of the same shape."""
+    """Changes the direction after weighting."""
 
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
-        """Reshaped in value, not in shape."""
+        """The changed direction, of the same shape."""
         ...
 
 
 @dataclass(frozen=True)
 class Clip:
-    """No element beyond ±limit; the limit grows with the run (Debiased SDS, arXiv 2303.15413: .5 to 2)."""
+    """Clamp every element to ±limit (Debiased SDS, arXiv 2303.15413: from .5 to 2 over the run).
 
-    limit: float | Ramp = GROWING
+    Attributes:
+        limit: a number, or a ramp over the run.
+    """
+
+    limit: float | Ramp = GROWING_LIMIT
 
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
-        """Clamp."""
+        """The clamped direction."""
         limit = value(self.limit, fraction)
         return direction.clamp(-limit, limit)
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """Views 2i and 2i+1 look from mirrored sides and share what they learn, mirrored (LD, arXiv 2411.13536).
+    """Mix the directions of mirrored views 2i and 2i + 1, for symmetric subjects (LD, arXiv 2411.13536).
 
-    `g_a ← (1 - share) g_a + share flip(g_b)` and the reverse, for symmetric subjects; the last axis is the width. A
-    quarter is what the authors' code gives to the mirrored view.
+    `g_a ← (1 - share) g_a + share flip(g_b)` and the reverse; the last axis is the width. ValueError for an odd number
+    of views.
+
+    Attributes:
+        share: weight of the mirrored view; a quarter in the authors' code.
     """
 
     share: float = 0.25
 
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
-        """Share between pairs."""
+        """The mixed directions."""
         del fraction
         if len(direction) % 2:
             raise ValueError(f"mirrored views come in pairs, and there are {len(direction)} views: give an even number")
@@ -125,20 +132,20 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class RankWeighing:
-    """Weaken what channels do not agree about: singular value i of `[channel, pixel]` times `1 - i / channels`.
+class RankWeighting:
+    """Weaken the components on which channels disagree: singular value i of `[channel, pixel]` by `1 - i / channels`.
 
-    Then every channel gets back its mean and deviation. For the four channels of latents these are the weights 1, .75,
-    .5, .25 of the authors' code (LD, arXiv 2411.13536).
+    Mean and standard deviation of every channel are restored afterwards. For the four channels of latents these are the
+    weights 1, .75, .5, .25 of the authors' code (LD, arXiv 2411.13536).
     """
 
     def __call__(self, direction: Tensor, fraction: float) -> Tensor:
-        """Weigh the ranks of every view."""
+        """The weighted directions, view by view."""
         del fraction
-        given = direction.flatten(2)
-        left, singular, right = torch.linalg.svd(given, full_matrices=False)
+        matrix = direction.flatten(2)
+        left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
         rank = torch.arange(singular.shape[-1], device=singular.device, dtype=singular.dtype)
-        weighed = (left * (singular * (1.0 - rank / given.shape[1]))[:, None]) @ right
-        (now, middle), (before, wanted) = (torch.std_mean(x, 2, keepdim=True) for x in (weighed, given))
+        weighted = (left * (singular * (1.0 - rank / matrix.shape[1]))[:, None]) @ right
+        (now, mean), (before, wanted_mean) = (torch.std_mean(x, 2, keepdim=True) for x in (weighted, matrix))
         scale = before / now.clamp_min(torch.finfo(now.dtype).tiny)
-        return ((weighed - middle) * scale + wanted).view_as(direction)
+        return ((weighted - mean) * scale + wanted_mean).view_as(direction)

@@ -1,1 +1,1 @@
-"""From what can be seen to what game engines load: surface, fewer faces, one texture."""
+"""From a scene to a mesh for game engines: surface, simplification, atlas, textures, colliders."""

@@ -1,4 +1,4 @@
-"""A lattice over a box, of which only some blocks are asked, and the surface where its values change sign."""
+"""A lattice over a box, evaluated in some of its blocks, and the surface where its values change sign."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ import torch
 from volkit.geometry.triangles import Triangles
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["Lattice", "lattice_over", "pieces", "surface_of", "zero_surface"]
+__all__ = ["Lattice", "extract_known_zero", "extract_zero", "label_components", "lattice_over"]
 
-BLOCK = 8  # points a side
+BLOCK_POINTS = 8  # points a side
 MAX_LATTICE_POINTS = 1 << 29  # points: 2 GiB of values
 
 
@@ -24,32 +24,32 @@ class Lattice:
     @property
     def blocks(self) -> tuple[int, int, int]:
         """Blocks along each axis."""
-        x, y, z = (-(-n // BLOCK) for n in self.shape)
+        x, y, z = (-(-n // BLOCK_POINTS) for n in self.shape)
         return x, y, z
 
-    def near(self, positions: Float[Tensor, "point 3"], reach: float) -> Bool[Tensor, "x y z"]:
+    def blocks_near(self, positions: Float[Tensor, "point 3"], reach: float) -> Bool[Tensor, "x y z"]:
         """Blocks that hold a point, or come within `reach` of one along the axes."""
         marked = torch.zeros(self.blocks, dtype=torch.bool)
         last = torch.tensor(self.blocks) - 1
         for corner in range(27):
             shift = torch.tensor([corner % 3, corner // 3 % 3, corner // 9]) - 1.0
-            cell = (positions + reach * shift - positions.new_tensor(self.lower)) / (self.spacing * BLOCK)
+            cell = (positions + reach * shift - positions.new_tensor(self.lower)) / (self.spacing * BLOCK_POINTS)
             inside = ((cell >= 0) & (cell < last + 1)).all(-1)
             marked[tuple(cell[inside].long().minimum(last).unbind(-1))] = True
         return marked
 
     def points(self, blocks: Int[Tensor, "block 3"]) -> tuple[Int[Tensor, "point 3"], Float[Tensor, "point 3"]]:
         """Indices and positions of all points of some blocks."""
-        step = torch.arange(BLOCK)
+        step = torch.arange(BLOCK_POINTS)
         inner = torch.stack(torch.meshgrid(step, step, step, indexing="ij"), -1).reshape(-1, 3)
-        index = (blocks[:, None] * BLOCK + inner).reshape(-1, 3)
+        index = (blocks[:, None] * BLOCK_POINTS + inner).reshape(-1, 3)
         index = index[(index < torch.tensor(self.shape)).all(-1)]
         return index, torch.tensor(self.lower) + self.spacing * index
 
-    def filled(
+    def fill(
         self, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"], empty: float
     ) -> Float[Tensor, "x y z"]:
-        """Values of all points: those that are given, and `empty`."""
+        """Values of all points: the given ones, and `empty` elsewhere."""
         volume = torch.full(self.shape, empty)
         volume[tuple(index.unbind(-1))] = values
         return volume
@@ -66,26 +66,26 @@ def lattice_over(lower: Tensor, upper: Tensor, cells: int) -> Lattice:
     return Lattice(tuple(lower.tolist()), spacing, (x, y, z))
 
 
-def zero_surface(lattice: Lattice, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"]) -> Triangles:
-    """As `surface_of`, where only some points were asked; no surface is drawn beside the others."""
-    known = lattice.filled(index, torch.ones(len(index)), 0.0)
-    return surface_of(lattice, lattice.filled(index, values, -1.0), known > 0)
+def extract_known_zero(lattice: Lattice, index: Int[Tensor, "point 3"], values: Float[Tensor, " point"]) -> Triangles:
+    """As `extract_zero`, with values at some points only; there is no surface next to the others."""
+    known = lattice.fill(index, torch.ones(len(index)), 0.0)
+    return extract_zero(lattice, lattice.fill(index, values, -1.0), known > 0)
 
 
-def surface_of(
+def extract_zero(
     lattice: Lattice, values: Float[Tensor, "x y z"], known: Bool[Tensor, "x y z"] | None = None
 ) -> Triangles:
-    """Marching cubes (Lewiner et al. 2003, scikit-image) where values pass from below zero, outside, to above.
+    """Marching cubes (Lewiner et al. 2003, scikit-image) of the zero set of values, positive inside.
 
-    ValueError where there is none at all.
+    ValueError where there is no surface.
     """
     from skimage.measure import marching_cubes
 
     if known is not None:
-        # whatever corner of a cube the mask is read at, none of the others is unknown
+        # so that all corners of a cube are known, at whichever of them the mask is read
         known = torch.nn.functional.max_pool3d((~known)[None, None].float(), 3, 1, 1)[0, 0] == 0
-    asked = values if known is None else values[known]
-    if not bool((asked > 0).any()) or not bool((asked < 0).any()):
+    evaluated = values if known is None else values[known]
+    if not bool((evaluated > 0).any()) or not bool((evaluated < 0).any()):
         raise ValueError("mesh: the scene has no surface; look at it with volkit render")
     found = marching_cubes(
         values.numpy(), 0.0, mask=None if known is None else known.numpy(), gradient_direction="ascent"
@@ -94,8 +94,8 @@ def surface_of(
     return Triangles(torch.tensor(lattice.lower) + lattice.spacing * vertices, faces)
 
 
-def pieces(mask: Bool[Tensor, "x y z"]) -> Int[Tensor, "x y z"]:
-    """Numbers, from 1, of the pieces of a mask whose points touch along the axes; 0 outside it."""
+def label_components(mask: Bool[Tensor, "x y z"]) -> Int[Tensor, "x y z"]:
+    """Labels, from 1, of the connected components of a mask (6-neighbourhood); 0 outside it."""
     from scipy.ndimage import label
 
     numbers = torch.zeros(mask.shape, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""What a mesh is to be like."""
+"""Options of `extract_mesh`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,33 +8,34 @@ __all__ = ["MeshOptions"]
 
 @dataclass(frozen=True)
 class MeshOptions:
-    """What a mesh is to be like; how its file is written is a matter of `volkit.io.meshes.asset.Style`.
+    """Options of `extract_mesh`; those of writing its file are `volkit.io.meshes.asset.Style`.
 
-    >>> MeshOptions(faces=20_000, lods=3, collider="hulls").faces
-    20000
+    Example:
+        >>> MeshOptions(faces=20_000, lods=3, collider="hulls").faces
+        20000
     """
 
     faces: int = 50_000
-    """Triangles, at most: 10 000 suit a phone, 50 000 a desktop, 200 000 a close look."""
+    """Largest number of triangles: 10 000 suit a phone, 50 000 a desktop, 200 000 a close view."""
     texture: int = 2048
     """Texels a side, a power of two."""
     cells: int = 256
-    """Lattice intervals along the longest side in which the surface is sought."""
+    """Intervals along the longest side of the lattice on which the surface is extracted."""
     lods: int = 1
     """Levels of detail, each with a quarter of the faces of the one before it, on one texture."""
     refine: float = 0.0
-    """Seconds in which shape and texture learn from the source's own pictures."""
+    """Seconds of training of shape and texture on pictures of the source."""
     maps: Literal["colour", "normal", "all"] = "normal"
-    """Colour alone; normals of the surface before it was simplified; ambient occlusion too."""
+    """Maps: colour alone; with normals of the surface before simplification; with ambient occlusion too."""
     lit: bool = False
-    """Keep the light of the capture in the texture, for showing without lamps."""
+    """Keep the light of the capture in the texture, for unlit display."""
     watertight: bool = False
     """Close the surface; faces that fill gaps come on top of `faces`."""
     lightmap: bool = False
     """A second set of uv for each level, without overlap."""
     collider: Literal["none", "box", "convex", "hulls"] = "none"
-    """Solids to collide with: a box, one convex hull, several that follow the shape."""
+    """Colliders: a box, one convex hull, or several that follow the shape."""
     pivot: Literal["source", "ground"] = "source"
-    """Origin: the source's own, or the middle of the lowest point's plane."""
+    """Origin: that of the source, or the centre of the box's bottom."""
     rebuild: bool = True
     """False: a source that is a mesh keeps its surface and texture."""

@@ -1,4 +1,4 @@
-"""A scene becomes an asset: dense surface, levels of detail, one atlas, textures, colliders; one value that grows."""
+"""`extract_mesh`: the stages from a scene to an asset: dense surface, levels, atlas, textures, colliders."""
 
 import os
 import time
@@ -27,37 +27,49 @@ from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations import Mesh, Placement, Representation
-from volkit.sampling.occupancy_grid import marked
+from volkit.sampling.occupancy_grid import occupancy_filled
 from volkit.typing import Tensor, UInt8
 
 __all__ = ["MeshStages", "check_libraries", "extract_mesh", "free_memory", "missing_libraries", "move_to_ground"]
 
 LIBRARIES = ("coacd", "embreex", "fast_simplification", "manifold3d", "scipy", "skimage", "trimesh", "xatlas")
-VISIBILITY_VIEWS = 160  # cameras that say what is seen
-COLOUR_VIEWS = 64  # of them, pictures that depth and colour come from
-COMPARED_POINTS = 50_000  # drawn to compare surfaces
-F_SCORE_SHARE = 0.01  # of the diagonal, of an F-score
+VISIBILITY_VIEWS = 160  # cameras by which visible faces are found
+COLOUR_VIEWS = 64  # of them, pictures for depth and colour
+COMPARED_POINTS = 50_000  # samples of each surface for their distance
+F_SCORE_SHARE = 0.01  # of the diagonal, threshold of the F-score
 MAX_TEXTURE_SIZE = 16384  # texels a side
-BYTES_PER_TEXEL = 200  # bytes that one takes while a texture is made
-LIGHTMAP_SIZE = 1024  # texels a side of a lightmap, for which gutters are kept
-PLAIN = MeshOptions()
+BYTES_PER_TEXEL = 200  # peak memory while a texture is baked
+LIGHTMAP_SIZE = 1024  # texels a side of a lightmap, for which gutters are wide enough
+DEFAULT_OPTIONS = MeshOptions()
 
 
 @dataclass(frozen=True)
 class MeshStages:
-    """A mesh in the making: the question at first, then the answer part by part; every stage returns it with one more.
+    """The state of the pipeline; every stage returns it with one more part.
 
-    Surfaces and atlases lie in the source's local frame, cameras in the world's.
+    Attributes:
+        source: the scene.
+        options: of the mesh.
+        cameras: world frame, by which visible faces are found.
+        views: those of them whose pictures give depth and colour.
+        generator: on the CPU.
+        dense: the dense surface, in the source's local frame, as all surfaces.
+        levels: surfaces of the levels of detail, fine first.
+        atlases: of the levels, on one texture.
+        texture: base colour and alpha.
+        metallic_roughness: roughness in green, metalness in blue.
+        refined: figures of refinement.
+        asset: the result.
     """
 
     source: Representation
     options: MeshOptions
-    cameras: Cameras  # say what is seen
-    views: Cameras  # of them, those whose pictures depth and colour come from
+    cameras: Cameras
+    views: Cameras
     generator: torch.Generator
     dense: Triangles | None = None
-    levels: tuple[Triangles, ...] = ()  # fine first
-    atlases: tuple[Atlas, ...] = ()  # of the levels, on one texture
+    levels: tuple[Triangles, ...] = ()
+    atlases: tuple[Atlas, ...] = ()
     texture: UInt8[Tensor, "height width 4"] | None = None
     metallic_roughness: UInt8[Tensor, "height width 3"] | None = None
     refined: RefineFigures | None = None
@@ -66,33 +78,34 @@ class MeshStages:
 
 def extract_mesh(
     scene: Representation,
-    options: MeshOptions = PLAIN,
+    options: MeshOptions = DEFAULT_OPTIONS,
     *,
     cameras: Cameras | None = None,
     size: int | None = None,
     seed: int | torch.Generator = 0,
     progress: Progress | None = None,
 ) -> Asset:
-    """Make a textured mesh of a scene of any kind: an asset with levels of detail, maps and colliders.
+    """Extract a textured mesh from a scene of any kind: an asset with levels of detail, maps and colliders.
 
-    Fields are cut at a level of their density (marching cubes), splats and meshes by fused depth pictures; colours are
-    baked from pictures of the source. With `options.rebuild=False` a mesh keeps its surface and texture.
+    The surface of a field is an isosurface of its density (marching cubes), that of splats and meshes is fused from
+    depth pictures; colours are baked from pictures of the source. With `options.rebuild=False` a mesh keeps its surface
+    and texture.
 
     Args:
-        scene: field, splats or mesh; it is only asked.
-        options: what the mesh is to be like.
-        cameras: world-frame cameras to ask from; by default those of the scene's capture and some between them, or a
-            shell around the scene.
-        size: longest side in pixels of the pictures asked for; by default that of the capture, else 400.
-        seed: a number, or a CPU generator that goes on from where it is.
-        progress: told of every stage.
+        scene: field, splats or mesh; it stays as it is.
+        options: of the mesh.
+        cameras: world-frame cameras of the pictures; None: those of the scene's capture and variations of them, else
+            a sphere around the scene.
+        size: longest side of the pictures in pixels; None: that of the capture, else 400.
+        seed: a number, or a CPU generator, whose state advances.
+        progress: receives a phase for every stage.
 
     Returns:
-        The asset in the scene's own frame (with `pivot="ground"` +Z up and on the world's origin); `asset.figures` says
-        what was measured. `volkit.io.meshes.writer.write_asset` writes it.
+        The asset in the scene's own frame (with `pivot="ground"` +Z up and on the world's origin); `asset.figures` are
+        its measures. `volkit.io.meshes.writer.write_asset` writes it.
 
     Raises:
-        ValueError: no surface is seen, or options contradict each other.
+        ValueError: no surface is visible, or options contradict each other.
         RuntimeError: a library that meshing needs is not installed.
 
     Example:
@@ -105,7 +118,7 @@ def extract_mesh(
     if isinstance(scene, Mesh) and not options.rebuild:
         asset = _passthrough(scene, options, progress)
     else:
-        with marked(scene):
+        with occupancy_filled(scene):
             asset = _rebuild(scene, options, _cameras(scene, cameras, size, generator), generator, progress)
     asset = move_to_ground(asset) if options.pivot == "ground" else asset
     assert asset.figures is not None
@@ -115,7 +128,7 @@ def extract_mesh(
 def _cameras(scene: Representation, cameras: Cameras | None, size: int | None, generator: torch.Generator) -> Cameras:
     if cameras is None:
         return distillation_cameras(scene, VISIBILITY_VIEWS, size, generator)
-    return cameras if size is None else cameras.resized(size)
+    return cameras if size is None else cameras.resize(size)
 
 
 def _rebuild(
@@ -137,64 +150,70 @@ def _rebuild(
     return replace(stages.asset, figures=replace(stages.asset.figures, stages=seconds))
 
 
-def extract_surface(made: MeshStages, progress: Progress) -> MeshStages:
-    """The dense surface: what is seen of it, without small components, closed where that is asked for."""
-    dense = dense_surface(made.source, made.cameras, made.views, made.options.cells, made.generator)
-    return replace(made, dense=make_watertight(dense) if made.options.watertight else dense)
+def extract_surface(stages: MeshStages, progress: Progress) -> MeshStages:
+    """Add the dense surface: its visible part without small components, closed if requested."""
+    dense = dense_surface(stages.source, stages.cameras, stages.views, stages.options.cells, stages.generator)
+    return replace(stages, dense=make_watertight(dense) if stages.options.watertight else dense)
 
 
-def simplify_levels(made: MeshStages, progress: Progress) -> MeshStages:
-    """Surfaces of the levels of detail."""
-    assert made.dense is not None
-    surfaces = make_levels(made.dense, made.options.faces, made.options.lods)
-    if made.options.watertight:  # fewer faces may leave gaps
+def simplify_levels(stages: MeshStages, progress: Progress) -> MeshStages:
+    """Add the surfaces of the levels of detail."""
+    assert stages.dense is not None
+    surfaces = make_levels(stages.dense, stages.options.faces, stages.options.lods)
+    if stages.options.watertight:  # fewer faces may leave gaps
         surfaces = tuple(make_watertight(surface) for surface in surfaces)
-    return replace(made, levels=surfaces)
+    return replace(stages, levels=surfaces)
 
 
-def unwrap_levels(made: MeshStages, progress: Progress) -> MeshStages:
-    """Charts of all levels, on one texture."""
-    return replace(made, atlases=tuple(unwrap(made.levels, made.options.texture)))
+def unwrap_levels(stages: MeshStages, progress: Progress) -> MeshStages:
+    """Add the atlases of all levels, on one texture."""
+    return replace(stages, atlases=tuple(unwrap(stages.levels, stages.options.texture)))
 
 
-def bake_colours(made: MeshStages, progress: Progress) -> MeshStages:
-    """Base colour, and the roughness and metalness of a source that has them."""
-    options, scene = made.options, made.source
-    texture = bake_texture(scene, made.atlases, made.views, options.texture, lit=options.lit)
-    material = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
+def bake_colours(stages: MeshStages, progress: Progress) -> MeshStages:
+    """Add base colour, and the roughness and metalness of a source that has them."""
+    options, scene = stages.options, stages.source
+    texture = bake_texture(scene, stages.atlases, stages.views, options.texture, lit=options.lit)
+    material = scene.as_metallic_roughness()
     if material is None:
-        return replace(made, texture=texture)
-    baked = bake_texture(material, made.atlases, made.views, options.texture)
-    return replace(made, texture=texture, metallic_roughness=baked[..., :3])
+        return replace(stages, texture=texture)
+    baked = bake_texture(material, stages.atlases, stages.views, options.texture)
+    return replace(stages, texture=texture, metallic_roughness=baked[..., :3])
 
 
-def refine_finest(made: MeshStages, progress: Progress) -> MeshStages:
-    """The finest level and the texture, after they have learnt from the source's pictures."""
-    assert made.texture is not None
+def refine_finest(stages: MeshStages, progress: Progress) -> MeshStages:
+    """Refine the finest level and the texture on pictures of the source."""
+    assert stages.texture is not None
     better = refine_mesh(
-        made.source, made.atlases[0], made.texture, made.cameras, made.options.refine, made.generator, progress.advance
+        stages.source,
+        stages.atlases[0],
+        stages.texture,
+        stages.cameras,
+        stages.options.refine,
+        stages.generator,
+        progress.advance,
     )
     figures = RefineFigures(better.psnr_before, better.psnr_after, better.steps, better.views)
     return replace(
-        made,
-        levels=(better.atlas.surface, *made.levels[1:]),
-        atlases=(better.atlas, *made.atlases[1:]),
+        stages,
+        levels=(better.atlas.surface, *stages.levels[1:]),
+        atlases=(better.atlas, *stages.atlases[1:]),
         texture=better.texture,
         refined=figures,
     )
 
 
-def assemble_asset(made: MeshStages, progress: Progress) -> MeshStages:
-    """Levels, colliders and the maps of what the levels have lost."""
-    options, dense, texture = made.options, made.dense, made.texture
+def assemble_asset(stages: MeshStages, progress: Progress) -> MeshStages:
+    """Add the asset: levels, colliders, normal and occlusion maps, figures."""
+    options, dense, texture = stages.options, stages.dense, stages.texture
     assert dense is not None and texture is not None
-    surfaces = made.levels
+    surfaces = stages.levels
     asset = Asset(
-        levels=tuple(_textured(made.source, atlas, texture) for atlas in made.atlases),
+        levels=tuple(_textured(stages.source, atlas, texture) for atlas in stages.atlases),
         colliders=() if options.collider == "none" else build_colliders(surfaces[0], options.collider),
-        metallic_roughness=made.metallic_roughness,
-        normal_map=None if options.maps == "colour" else bake_normals(made.atlases, dense, options.texture),
-        occlusion=bake_occlusion(made.atlases, dense, options.texture, made.generator)
+        metallic_roughness=stages.metallic_roughness,
+        normal_map=None if options.maps == "colour" else bake_normals(stages.atlases, dense, options.texture),
+        occlusion=bake_occlusion(stages.atlases, dense, options.texture, stages.generator)
         if options.maps == "all"
         else None,
         unlit=options.lit,
@@ -208,10 +227,10 @@ def assemble_asset(made: MeshStages, progress: Progress) -> MeshStages:
         dense_triangles=len(dense),
         texture=options.texture,
         colliders=len(asset.colliders),
-        levels=tuple(_measure_level(atlas, dense, options.texture, made.generator) for atlas in made.atlases),
-        refined=made.refined,
+        levels=tuple(_measure_level(atlas, dense, options.texture, stages.generator) for atlas in stages.atlases),
+        refined=stages.refined,
     )
-    return replace(made, asset=replace(asset, figures=figures))
+    return replace(stages, asset=replace(asset, figures=figures))
 
 
 STAGES: tuple[tuple[str, Callable[[MeshStages, Progress], MeshStages]], ...] = (
@@ -225,7 +244,7 @@ STAGES: tuple[tuple[str, Callable[[MeshStages, Progress], MeshStages]], ...] = (
 
 
 def _passthrough(mesh: Mesh, options: MeshOptions, progress: Progress) -> Asset:
-    """A mesh as it is but for faces without area, with the colliders that were asked for."""
+    """A mesh as it is, without degenerate faces and with the requested colliders."""
     whole = mesh.triangles.areas > 0
     if not bool(whole.any()):
         raise ValueError("mesh: no face has an area; look at the scene with volkit inspect")
@@ -238,8 +257,8 @@ def _passthrough(mesh: Mesh, options: MeshOptions, progress: Progress) -> Asset:
 
 
 def move_to_ground(asset: Asset) -> Asset:
-    """The asset, +Z up, moved so that the middle of its box, at its lowest point, is the world's origin."""
-    levels = tuple(level.turned_view("zup") for level in asset.levels)
+    """The asset, +Z up, moved so that the centre of its box's bottom is the world's origin."""
+    levels = tuple(level.view_in_frame("zup") for level in asset.levels)
     place = levels[0].world_from_local
     world = place.points(levels[0].vertices.double())
     low, high = world.amin(0), world.amax(0)
@@ -249,28 +268,28 @@ def move_to_ground(asset: Asset) -> Asset:
 
 
 def missing_libraries() -> list[str]:
-    """Modules that meshing needs and that are not installed."""
+    """The names of modules that meshing needs and that are not installed."""
     return [name for name in LIBRARIES if find_spec(name) is None]
 
 
 def check_libraries() -> None:
-    """RuntimeError where any of them is missing, with the line that installs all."""
+    """Raise RuntimeError where a library is missing, with the line that installs all."""
     if missing := missing_libraries():
         raise RuntimeError(f"making a mesh needs {', '.join(missing)}; {advice('mesh')}")
 
 
 def _check(options: MeshOptions) -> None:
-    """What no scene can have is said before any is asked."""
+    """Raise for missing libraries and impossible options before any work."""
     check_libraries()
     check_levels(options.faces, options.lods)
     if options.texture < 16 or options.texture & (options.texture - 1):
         raise ParameterError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")
     if options.texture > MAX_TEXTURE_SIZE:
         raise ParameterError(f"texture {options.texture}: at most {MAX_TEXTURE_SIZE}, which most graphics cards take")
-    needed, there = (count / 2**30 for count in (BYTES_PER_TEXEL * options.texture**2, free_memory()))
-    if needed > there:
-        raise ParameterError(f"texture {options.texture}: needs some {needed:.1f} GiB of memory, {there:.1f} are free; "
-                         "give half as many texels a side")  # fmt: skip
+    needed, free = (count / 2**30 for count in (BYTES_PER_TEXEL * options.texture**2, free_memory()))
+    if needed > free:
+        lack = f"needs some {needed:.1f} GiB of memory, {free:.1f} are free"
+        raise ParameterError(f"texture {options.texture}: {lack}; give half as many texels a side")
 
 
 def _textured(scene: Representation, atlas: Atlas, texture: Tensor) -> Mesh:
@@ -280,14 +299,14 @@ def _textured(scene: Representation, atlas: Atlas, texture: Tensor) -> Mesh:
 
 
 def _measure_level(atlas: Atlas, dense: Triangles, size: int, generator: torch.Generator) -> LevelFigures:
-    """Whether a level is closed, in how many pieces, and how far it is from the dense surface."""
+    """The figures of a level: whether it is closed, its components, its distance from the dense surface."""
     import trimesh
 
     surface = atlas.surface
     whole = trimesh.Trimesh(surface.vertices.numpy(), surface.faces.numpy(), process=False)
     diagonal = float((dense.vertices.amax(0) - dense.vertices.amin(0)).norm())
-    mine, theirs = (s.sampled(COMPARED_POINTS, generator) for s in (surface, dense))
-    found = surface_distances(mine, theirs, F_SCORE_SHARE * diagonal)
+    own, reference = (s.sample(COMPARED_POINTS, generator) for s in (surface, dense))
+    found = surface_distances(own, reference, F_SCORE_SHARE * diagonal)
     return LevelFigures(
         triangles=len(surface),
         texels_per_unit=round(atlas.density(size), 1),
@@ -299,7 +318,7 @@ def _measure_level(atlas: Atlas, dense: Triangles, size: int, generator: torch.G
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping, where the system tells (Linux's MemAvailable), else all that it has."""
+    """Memory in bytes that is available without swapping (MemAvailable of Linux); elsewhere the total memory."""
     table = Path("/proc/meminfo")
     if table.exists():
         lines = dict(line.split(":") for line in table.read_text().splitlines())

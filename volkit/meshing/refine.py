@@ -1,4 +1,4 @@
-"""A mesh whose pictures are more like those of its source: vertices and texels learn from them together."""
+"""Refinement of a mesh: vertices and texels trained together on pictures of the source."""
 
 import math
 import time
@@ -11,9 +11,9 @@ from volkit.evaluation.metrics import psnr
 from volkit.geometry import Cameras
 from volkit.geometry.lens import PINHOLE
 from volkit.geometry.triangles import Triangles
-from volkit.meshing.large_steps import LargeSteps, unturned
+from volkit.meshing.large_steps import LargeSteps, undo_flips
 from volkit.meshing.paint import Paint
-from volkit.meshing.textured import TexturedSurface, homogeneous
+from volkit.meshing.textured import TexturedSurface, to_homogeneous
 from volkit.meshing.unwrap import Atlas
 from volkit.rendering.renderer import renderer_for
 from volkit.representations.representation import Representation
@@ -21,29 +21,38 @@ from volkit.typing import Float, Tensor, UInt8
 
 __all__ = ["Refined", "refine_mesh"]
 
-LOOKING = 0.35  # of the time, at most, goes into pictures of the source
-HELD_OUT, JUDGES = 10, 8  # every so-manieth camera is held out, at most so many
-MARGIN = 8  # pixels about the surface that are looked at
-WARM_UP, LAST = 20, 0.02  # steps until vertices move at full rate; share of it at the end
-FORGETTING, REMEMBERING = 0.8, 0.95  # what the past of texels keeps while vertices move, and once they hardly do
-SETTLED = 0.6  # of the way: from here on
+RENDERING_SHARE = 0.35  # of the time, at most, for pictures of the source
+HELD_OUT_STRIDE, MAX_HELD_OUT = 10, 8  # every tenth camera is held out, at most eight
+WINDOW_MARGIN = 8  # pixels about the surface in training pictures
+WARM_UP_STEPS, FINAL_RATE = 20, 0.02  # steps until vertices move at full rate; share of it at the end
+EARLY_DECAY, LATE_DECAY = 0.8, 0.95  # of the past weights of texels while vertices move, and once they hardly do
+LATE_SHARE = 0.6  # of the training, from which the late decay holds
 
 
 @dataclass(frozen=True)
 class Refined:
-    """What came out, and mean PSNR over white to the source from cameras that were not learnt from."""
+    """A refined mesh, and its mean PSNR over white to the source from held-out cameras.
+
+    Attributes:
+        atlas: the refined surface.
+        texture: the refined texture.
+        psnr_before: dB.
+        psnr_after: dB.
+        views: number of training pictures.
+        steps: of training.
+    """
 
     atlas: Atlas
     texture: UInt8[Tensor, "height width 4"]
     psnr_before: float
     psnr_after: float
-    views: int  # pictures that were learnt from
+    views: int
     steps: int
 
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What one camera, in the surface's frame, sees of the source."""
+    """A picture of the source from one camera of the surface's frame."""
 
     camera: Cameras
     rgba: UInt8[Tensor, "height width 4"]  # premultiplied
@@ -58,73 +67,83 @@ def refine_mesh(
     generator: torch.Generator,
     advance: Callable[..., None] = lambda fraction, **values: None,
 ) -> Refined:
-    """Vertices and the texels of one atlas after `seconds` of learning from the source, which world-frame cameras see.
+    """Train the vertices and texels of one atlas on pictures of the source, for `seconds`.
 
-    The loss is the squared difference of pictures over black and over white, so that the source's opacity is held
-    against the surface's coverage, outlines antialiased (Laine et al. 2020). Vertices take large steps (Nicolet et al.
-    2021), and no face is left turned over; texels take those of least squares. uv and faces stay, and so do texels of
-    other atlases on the texture. The time counts pictures of the source and all but the last judgement. `advance` is
-    told the share of time that is spent, and `psnr`. ValueError where no camera sees the surface.
+    The loss is the squared difference of pictures over black and over white, which compares the source's opacity with
+    the surface's coverage, with antialiased outlines (Laine et al. 2020). Vertices take large steps (Nicolet et al.
+    2021) without flipped faces, texels least-squares steps. uv, faces and the texels of other atlases stay.
+
+    Args:
+        scene: the source.
+        atlas: the surface, in the scene's local frame.
+        texture: the start.
+        cameras: world frame; a tenth of them is held out for PSNR.
+        seconds: of rendering and training; the last measurement is not counted.
+        generator: on the CPU.
+        advance: called with the fraction of the time that is spent, and `psnr`.
+
+    Raises:
+        ValueError: no camera sees the surface.
     """
     started = time.perf_counter()
     spent = lambda: (time.perf_counter() - started) / seconds  # noqa: E731
     surface = TexturedSurface.of(atlas, (texture.shape[1], texture.shape[0]))
     cameras = replace(cameras, lens=PINHOLE, coefficients=None)
-    held_out = torch.arange(0, len(cameras), HELD_OUT)[:JUDGES]
-    judges = [_look(scene, cameras[[i]]) for i in held_out.tolist()]
-    looks: list[TrainingView] = []
+    held_out = torch.arange(0, len(cameras), HELD_OUT_STRIDE)[:MAX_HELD_OUT]
+    held_out_views = [_render_view(scene, cameras[[i]]) for i in held_out.tolist()]
+    training_views: list[TrainingView] = []
     for i in torch.randperm(len(cameras), generator=generator).tolist():
-        if i not in held_out and (spent() < LOOKING or not looks):
+        if i not in held_out and (spent() < RENDERING_SHARE or not training_views):
             window = _window(atlas.surface, scene, cameras[[i]])
-            looks += [_look(scene, window)] if window else []
+            training_views += [_render_view(scene, window)] if window else []
             advance(min(spent(), 1.0))
-    if not looks:
+    if not training_views:
         raise ValueError("mesh: no camera sees the surface; look at the scene with volkit render")
     shape, paint = LargeSteps(atlas.surface), Paint(texture)
-    before, began, steps = _judged(surface, shape, paint, judges), spent(), 0
+    before, start, steps = _mean_psnr(surface, shape, paint, held_out_views), spent(), 0
     order: list[int] = []
     while (now := spent()) < 1.0 or not steps:
-        order = order or torch.randperm(len(looks), generator=generator).tolist()
-        way = min((now - began) / max(1.0 - began, 1e-9), 1.0)
-        error = _learnt(surface, shape, paint, looks[order.pop()], way, steps)
+        order = order or torch.randperm(len(training_views), generator=generator).tolist()
+        progress = min((now - start) / max(1.0 - start, 1e-9), 1.0)
+        error = _train_step(surface, shape, paint, training_views[order.pop()], progress, steps)
         steps += 1
         advance(min(now, 1.0), psnr=-10.0 * math.log10(max(error, 1e-12)))
-    shape.vertices = unturned(atlas.surface, shape.vertices).vertices
-    after = _judged(surface, shape, paint, judges)
+    shape.vertices = undo_flips(atlas.surface, shape.vertices).vertices
+    after = _mean_psnr(surface, shape, paint, held_out_views)
     moved = Atlas(Triangles(shape.vertices, atlas.surface.faces), atlas.corner_uv)
-    own = atlas.texels(texture.shape[0])[0]
-    return Refined(moved, paint.texture(own), before, after, len(looks), steps)
+    surface_texels = atlas.texels(texture.shape[0])[0]
+    return Refined(moved, paint.texture(surface_texels), before, after, len(training_views), steps)
 
 
-def _learnt(
-    surface: TexturedSurface, shape: LargeSteps, paint: Paint, look: TrainingView, way: float, steps: int
+def _train_step(
+    surface: TexturedSurface, shape: LargeSteps, paint: Paint, view: TrainingView, progress: float, steps: int
 ) -> float:
-    """One step from one picture; its squared error over white before that."""
+    """One training step on one picture; returns its squared error over white before the step."""
     vertices = shape.vertices.detach().requires_grad_()
-    drawn = surface.draw(vertices, paint.texels, look.camera)
-    lack = look.rgba.float() / 255.0 - drawn.picture
-    on_black, on_white = lack[..., :3], lack[..., :3] - lack[..., 3:]
+    drawn = surface.draw(vertices, paint.texels, view.camera)
+    residual = view.rgba.float() / 255.0 - drawn.picture
+    on_black, on_white = residual[..., :3], residual[..., :3] - residual[..., 3:]
     (on_black.square().sum() + on_white.square().sum()).backward()
     assert vertices.grad is not None
-    rate = LAST + (1.0 - LAST) * 0.5 * (1.0 + math.cos(math.pi * way))
-    shape.step(vertices.grad, rate * min(1.0, (steps + 1) / WARM_UP))
+    rate = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
+    shape.step(vertices.grad, rate * min(1.0, (steps + 1) / WARM_UP_STEPS))
     with torch.no_grad():
-        paint.see(drawn, 0.5 * (on_black + on_white), FORGETTING if way < SETTLED else REMEMBERING)
+        paint.observe(drawn, 0.5 * (on_black + on_white), EARLY_DECAY if progress < LATE_SHARE else LATE_DECAY)
     return float(on_white.detach().square().mean())
 
 
 @torch.no_grad()
-def _look(scene: Representation, camera: Cameras) -> TrainingView:
-    seen = renderer_for(scene)(scene, camera)
-    rgba = torch.cat([seen.rgb[0], seen.opacity[0, ..., None]], -1)
+def _render_view(scene: Representation, camera: Cameras) -> TrainingView:
+    rendered = renderer_for(scene)(scene, camera)
+    rgba = torch.cat([rendered.rgb[0], rendered.opacity[0, ..., None]], -1)
     rgba = (rgba.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu()
-    return TrainingView(camera.moved(scene.world_from_local.inverse()), rgba)
+    return TrainingView(camera.transform(scene.world_from_local.inverse()), rgba)
 
 
 def _window(surface: Triangles, scene: Representation, camera: Cameras) -> Cameras | None:
-    """The part of a camera's picture that a surface may reach; None where it does not reach it at all."""
-    local = camera.moved(scene.world_from_local.inverse())
-    points = homogeneous(surface.vertices, local)
+    """The camera of the window that a surface may cover; None where it is out of view."""
+    local = camera.transform(scene.world_from_local.inverse())
+    points = to_homogeneous(surface.vertices, local)
     ahead = points[:, 2] > 0
     if not bool(ahead.any()):
         return None
@@ -132,8 +151,8 @@ def _window(surface: Triangles, scene: Representation, camera: Cameras) -> Camer
     low, high = torch.zeros_like(size), size
     if bool(ahead.all()):
         flat = points[:, :2] / points[:, 2:]
-        low = (flat.amin(0) - MARGIN).floor().clamp_min(0).minimum(size).long()
-        high = (flat.amax(0) + MARGIN).ceil().clamp_min(0).minimum(size).long()
+        low = (flat.amin(0) - WINDOW_MARGIN).floor().clamp_min(0).minimum(size).long()
+        high = (flat.amax(0) + WINDOW_MARGIN).ceil().clamp_min(0).minimum(size).long()
     if bool((high <= low).any()):
         return None
     focal, centre = camera.intrinsics.split(2, -1)
@@ -141,13 +160,12 @@ def _window(surface: Triangles, scene: Representation, camera: Cameras) -> Camer
 
 
 @torch.no_grad()
-def _judged(surface: TexturedSurface, shape: LargeSteps, paint: Paint, judges: list[TrainingView]) -> float:
+def _mean_psnr(surface: TexturedSurface, shape: LargeSteps, paint: Paint, held_out_views: list[TrainingView]) -> float:
     """Mean PSNR over white, in dB."""
     found = []
-    for look in judges:
-        mine, theirs = (_over_white(p) for p in (surface.draw(shape.vertices, paint.texels, look.camera).picture,
-                                                 look.rgba.float() / 255.0))  # fmt: skip
-        found.append(psnr(mine, theirs) or math.inf)
+    for view in held_out_views:
+        mine = _over_white(surface.draw(shape.vertices, paint.texels, view.camera).picture)
+        found.append(psnr(mine, _over_white(view.rgba.float() / 255.0)) or math.inf)
     return sum(found) / len(found)
 
 

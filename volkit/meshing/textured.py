@@ -1,4 +1,4 @@
-"""A textured surface as a camera sees it: differentiable in its vertices, linear in its texels."""
+"""Pictures of a textured surface, differentiable in its vertices and linear in its texels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from volkit.meshing.unwrap import Atlas
 from volkit.ops.raster import antialias, opposite_corners, rasterise
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Drawn", "TexturedSurface"]
+__all__ = ["TexelPicture", "TexturedSurface"]
 
-ACROSS = 2  # samples of a pixel, in each direction
-NEAR_SHARE = 1e-3  # of the surface's diagonal: what is nearer to a camera is not drawn
+SAMPLES_ACROSS = 2  # of a pixel, in each direction
+NEAR_SHARE = 1e-3  # of the surface's diagonal: distance of the near plane
 
 
-# What samples look like, of what their texels hold, the face that each lies on and where there.
+# Shades samples: from interpolated texels, face and barycentric coordinates to colours.
 Shade = Callable[[Tensor, Int[Tensor, " sample"], Float[Tensor, "sample 3"]], Float[Tensor, "sample 3"]]
 
 
-class Drawn(NamedTuple):
-    """A picture, and which texels make which of its pixels."""
+class TexelPicture(NamedTuple):
+    """A picture, and the texels and bilinear weights of its samples."""
 
-    picture: Float[Tensor, "height width 4"]  # colour premultiplied by opacity, and opacity
+    picture: Float[Tensor, "height width 4"]  # premultiplied colour, and opacity
     pixel: Int[Tensor, " sample"]
     texel: Int[Tensor, "sample 4"]
     weight: Float[Tensor, "sample 4"]
@@ -32,7 +32,7 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class TexturedSurface:
-    """All of an unwrapped surface that stays as it is while vertices and texels change."""
+    """The constant part of an unwrapped surface whose vertices and texels change."""
 
     faces: Int[Tensor, "face 3"]
     opposite: Int[Tensor, "face 3"]
@@ -53,36 +53,36 @@ class TexturedSurface:
         texels: Float[Tensor, "texel channel"],
         camera: Cameras,
         shade: Shade | None = None,
-    ) -> Drawn:
-        """What one pinhole camera of the surface's frame sees: four samples a pixel, outlines smoothed.
+    ) -> TexelPicture:
+        """The picture of one pinhole camera of the surface's frame: four samples a pixel, antialiased outlines.
 
-        Texels are colours as they are seen, unless `shade` makes colours of them.
+        Texels are display-referred colours, unless `shade` computes colours from them.
         """
         width, height = camera.size[0].tolist()
-        across = (ACROSS * width, ACROSS * height)
-        points = homogeneous(vertices, camera, ACROSS)
-        seen = rasterise(points, self.faces, across, near=self.near)
-        face = seen.face.flatten()
+        across = (SAMPLES_ACROSS * width, SAMPLES_ACROSS * height)
+        points = to_homogeneous(vertices, camera, SAMPLES_ACROSS)
+        fragments = rasterise(points, self.faces, across, near=self.near)
+        face = fragments.face.flatten()
         sample = (face >= 0).nonzero()[:, 0]
-        where = seen.barycentric.flatten(0, 1)[sample]
-        texel, weight = self._between((self.corner_uv[face[sample].long()] * where[..., None]).sum(1))
+        where = fragments.barycentric.flatten(0, 1)[sample]
+        texel, weight = self._bilinear((self.corner_uv[face[sample].long()] * where[..., None]).sum(1))
         colour = (texels[texel] * weight[..., None]).sum(1)
         if shade is not None:
             colour = shade(colour, face[sample].long(), where)
         opaque = torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
         flat = colour.new_zeros(len(face), 4).index_copy(0, sample, opaque)
-        smooth = antialias(flat.view(*across[::-1], 4), seen, points, self.faces, self.opposite)
-        picture = smooth.view(height, ACROSS, width, ACROSS, 4).mean((1, 3))
-        row, column = sample.div(across[0] * ACROSS, rounding_mode="floor"), sample % across[0]
-        pixel = row * width + column.div(ACROSS, rounding_mode="floor")
-        return Drawn(picture, pixel, texel, weight.detach())
+        smooth = antialias(flat.view(*across[::-1], 4), fragments, points, self.faces, self.opposite)
+        picture = smooth.view(height, SAMPLES_ACROSS, width, SAMPLES_ACROSS, 4).mean((1, 3))
+        row, column = sample.div(across[0] * SAMPLES_ACROSS, rounding_mode="floor"), sample % across[0]
+        pixel = row * width + column.div(SAMPLES_ACROSS, rounding_mode="floor")
+        return TexelPicture(picture, pixel, texel, weight.detach())
 
-    def _between(self, uv: Float[Tensor, "sample 2"]) -> tuple[Int[Tensor, "sample 4"], Float[Tensor, "sample 4"]]:
+    def _bilinear(self, uv: Float[Tensor, "sample 2"]) -> tuple[Int[Tensor, "sample 4"], Float[Tensor, "sample 4"]]:
         """The four texels about each place, centred at integer + 0.5, and their bilinear weights."""
         width, height = self.size
-        place = uv * uv.new_tensor(self.size) - 0.5
-        low = place.detach().floor()
-        x, y = (place - low).unbind(-1)
+        position = uv * uv.new_tensor(self.size) - 0.5
+        low = position.detach().floor()
+        x, y = (position - low).unbind(-1)
         left, top = low.long().unbind(-1)
         left, right = left.clamp(0, width - 1), (left + 1).clamp(0, width - 1)
         top, bottom = top.clamp(0, height - 1) * width, (top + 1).clamp(0, height - 1) * width
@@ -90,8 +90,8 @@ class TexturedSurface:
         return texel, torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], -1)
 
 
-def homogeneous(points: Float[Tensor, "point 3"], camera: Cameras, across: int = 1) -> Float[Tensor, "point 3"]:
-    """Points (w x, w y, w) of one pinhole camera's picture, `across` samples a pixel in each direction."""
+def to_homogeneous(points: Float[Tensor, "point 3"], camera: Cameras, across: int = 1) -> Float[Tensor, "point 3"]:
+    """Homogeneous points (w x, w y, w) of one pinhole camera's picture, with `across` samples along a pixel."""
     pose, (fx, fy, cx, cy) = camera.world_from_camera[0], (across * camera.intrinsics[0]).tolist()
     x, y, z = ((points - pose[:, 3]) @ pose[:, :3]).unbind(-1)
     return torch.stack([fx * x + cx * z, fy * y + cy * z, z], -1)

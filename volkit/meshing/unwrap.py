@@ -1,4 +1,4 @@
-"""Levels of one surface laid out side by side on one texture without overlap, and where each texel lies on them."""
+"""Unwrapping of levels of detail to one texture without overlap, and the surface point of each texel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from volkit.typing import Float, Int, Tensor
 
 __all__ = ["Atlas", "unwrap"]
 
-GUTTER = 4  # texels between charts, and as many about the atlas
-FINER = 2.0  # texels along a length of a level, by those of the next: coarse levels are seen from afar
+GUTTER_TEXELS = 4  # texels between charts, and as many about the atlas
+LEVEL_DENSITY_RATIO = 2.0  # of the texels per length of successive levels: coarse levels are seen from afar
 
 
 @dataclass(frozen=True)
@@ -25,38 +25,37 @@ class Atlas:
     corner_uv: Float[Tensor, "face 3 2"]
 
     def texels(self, size: int) -> tuple[Int[Tensor, " texel"], Int[Tensor, " texel"], Float[Tensor, "texel 3"]]:
-        """Flat numbers of the texels whose centres lie on a face, that face, and where on it."""
+        """Flat indices of the texels whose centres lie on a face, that face, and the barycentric coordinates."""
         flat = torch.cat([self.corner_uv, torch.zeros(len(self.corner_uv), 3, 1)], -1).reshape(-1, 3) * size
         faces = torch.arange(len(flat)).view(-1, 3)
         x, y = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="xy")
-        above = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
-        face, where, _ = first_hits(flat, faces, Rays(above, above.new_tensor([0.0, 0.0, -1.0]).expand_as(above)))
+        origins = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+        face, where, _ = first_hits(flat, faces, Rays(origins, origins.new_tensor([0.0, 0.0, -1.0]).expand_as(origins)))
         texel = (face >= 0).nonzero()[:, 0]
         return texel, face[texel].long(), where[texel]
 
     def density(self, size: int) -> float:
-        """Texels along a local unit, mean over the surface."""
+        """Mean texels per local unit of length."""
         a, b, c = (self.corner_uv * size).unbind(1)
         flat = 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).abs().sum()
         return float((flat / self.surface.areas.sum()).sqrt())
 
 
 def unwrap(levels: Sequence[Triangles], size: int) -> tuple[Atlas, ...]:
-    """Charts of all levels and their packing by xatlas: each level's half as fine as those of the one before it."""
+    """Unwrap and pack all levels by xatlas; each level has half the texel density of the one before it."""
     import xatlas
 
     atlas = xatlas.Atlas()
     for number, level in enumerate(levels):
-        atlas.add_mesh((level.vertices / FINER**number).numpy(), level.faces.numpy().astype(np.uint32))
+        atlas.add_mesh((level.vertices / LEVEL_DENSITY_RATIO**number).numpy(), level.faces.numpy().astype(np.uint32))
     packing = xatlas.PackOptions()
-    packing.resolution, packing.padding, packing.bilinear = size, GUTTER, True
+    packing.resolution, packing.padding, packing.bilinear = size, GUTTER_TEXELS, True
     atlas.generate(pack_options=packing)
-    return tuple(_laid_out(level, *atlas.get_mesh(number)) for number, level in enumerate(levels))
+    return tuple(_to_atlas(level, *atlas.get_mesh(number)) for number, level in enumerate(levels))
 
 
-def _laid_out(level: Triangles, rows: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Atlas:
-    """xatlas splits vertices at seams: its faces by the rows that they came from. Its v runs up: pictures are not
-    mirrored."""
-    origin, named = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
+def _to_atlas(level: Triangles, rows: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Atlas:
+    """The atlas of xatlas's output, which splits vertices at seams, and whose v runs up."""
+    origin, corners = torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(faces.astype(np.int64))
     down = torch.from_numpy(uv * [1.0, -1.0] + [0.0, 1.0]).float()
-    return Atlas(Triangles(level.vertices, origin[named]), down[named])
+    return Atlas(Triangles(level.vertices, origin[corners]), down[corners])

@@ -1,6 +1,6 @@
-"""The verbs with native twins: each op has a plain torch reference, a CPU kernel and a CUDA kernel.
+"""Operations on tensors, each with a plain torch reference, a CPU kernel and a CUDA kernel.
 
-`muon_` has none: it is dense products alone, which torch's own libraries do best.
+`muon_` has no kernel: it consists of dense products, which torch's own libraries do best.
 """
 
 from volkit.ops.adam import AdamRule, adam_

@@ -71,7 +71,7 @@ def adam_(
         eps=rule.eps,
         touched_only=touched_only,
     )
-    # The kernel writes behind torch's back: whoever saved one of these for backward must still be told.
+    # The kernel writes without torch's knowledge: graphs that saved one of these for backward must notice the change.
     torch.autograd.graph.increment_version((param, grad, first, second))
 
 

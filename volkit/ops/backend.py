@@ -55,7 +55,7 @@ _LIBRARIES = {"gsplat": "splat rasterisation"}
 @contextmanager
 def use(choice: Choice) -> Iterator[None]:
     """Force an implementation for the ops called inside; the innermost wins, before VOLKIT_BACKEND."""
-    _forced.append(_checked(choice, "backend.use"))
+    _forced.append(_check_choice(choice, "backend.use"))
     try:
         yield
     finally:
@@ -66,8 +66,8 @@ def choose(op: str, *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.f
     """Decide the implementation of `op` for these tensors.
 
     `dtypes` are the floating types that the kernels of this op take; under `auto` others go to the reference,
-    which every op that calls this must say in its own docstring. Raises RuntimeError where a forced choice is
-    not to be had, ValueError where the tensors are on different devices.
+    which every op that calls this must state in its own docstring. Raises RuntimeError where a forced choice is
+    not available, ValueError where the tensors are on different devices.
     """
     device = tensors[0].device
     for tensor in tensors:
@@ -140,7 +140,7 @@ def use_isa(name: str) -> None:
 
 
 def native_missing() -> str:
-    """Say why there are no native CPU kernels, with the fix; empty if there are."""
+    """Why there are no native CPU kernels, with the fix; empty if there are."""
     if _native is None:
         return f"volkit.ops._native is not importable ({_import_failure}); build it with `pip install .`"
     if not _native.isas():
@@ -149,7 +149,7 @@ def native_missing() -> str:
 
 
 def library_missing(name: str) -> str:
-    """Say why an optional CUDA library cannot be used, with the fix; empty if it can. Does not import it."""
+    """Why an optional CUDA library cannot be used, with the fix; empty if it can. Does not import it."""
     if name not in _LIBRARIES:
         raise ValueError(f"unknown library '{name}'; known: {', '.join(_LIBRARIES)}")
     if find_spec(name) is None:
@@ -162,17 +162,17 @@ def library_missing(name: str) -> str:
 def describe() -> dict[str, object]:
     """Report what runs here, in JSON-able values: for every report and for `volkit doctor`.
 
-    Of `native` and `cuda`, whether they work was found by running a small op; else why they are missing.
+    `native` and `cuda` tell whether a small op works on them, or why they are missing.
     """
     devices = int(_native.device_count()) if _native is not None else 0
     return {
         "choice": _choice(),
-        "native": native_missing() or _tried("cpu", f"isa {isa()}, {_count(torch.get_num_threads(), 'thread')}"),
+        "native": native_missing() or _try("cpu", f"isa {isa()}, {_counted(torch.get_num_threads(), 'thread')}"),
         "isa": isa(),
         "isas": list(_native.isas()) if _native is not None else [],
         "bfloat16_products": "bfloat16" if isa() in ("avx512_bf16", "amx_bf16") else "float32 (no AVX-512 BF16)",
         "threads": torch.get_num_threads(),
-        "cuda": _cuda_missing() or _tried("cuda", _count(devices, "device")),
+        "cuda": _cuda_missing() or _try("cuda", _counted(devices, "device")),
         "cuda_compiled": _native is not None and bool(_native.has_cuda),
         "cuda_devices": devices,
         "torch": torch.__version__,
@@ -180,7 +180,7 @@ def describe() -> dict[str, object]:
     }
 
 
-def _tried(device: str, what: str) -> str:
+def _try(device: str, what: str) -> str:
     """Run one step of Adam whose result is known: 3 - 2 / sqrt(2 * 2)."""
     try:
         param, grad, first, second = (torch.full((8,), value, device=device) for value in (3.0, 2.0, 0.0, 0.0))
@@ -193,7 +193,7 @@ def _tried(device: str, what: str) -> str:
     return f"works ({what})" if found == [2.0] * 8 else f"fails ({what}): wrong numbers"
 
 
-def _count(number: int, noun: str) -> str:
+def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -208,10 +208,10 @@ def _cuda_missing() -> str:
 
 
 def _choice() -> Choice:
-    return _forced[-1] if _forced else _checked(os.environ.get("VOLKIT_BACKEND") or "auto", "VOLKIT_BACKEND")
+    return _forced[-1] if _forced else _check_choice(os.environ.get("VOLKIT_BACKEND") or "auto", "VOLKIT_BACKEND")
 
 
-def _checked(choice: str, source: str) -> Choice:
+def _check_choice(choice: str, source: str) -> Choice:
     if choice not in get_args(Choice):
         raise ValueError(f"{source}: unknown backend '{choice}'; choose one of {', '.join(get_args(Choice))}")
     return choice  # pyright: ignore[reportReturnType]

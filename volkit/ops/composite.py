@@ -1,4 +1,4 @@
-"""Emission and absorption along rays: how the answers at samples add up to a pixel."""
+"""Emission and absorption along rays: density and channels at samples composited to pixels."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ __all__ = ["Composited", "composite", "median_depth"]
 
 
 class Composited(NamedTuple):
-    """What a ray sees: the weighted sums of its samples, and the weights themselves."""
+    """The weighted sums of each ray's samples, and the weights `w`; see `composite`."""
 
     channels: Float[Tensor, "ray channel"]
     opacity: Float[Tensor, " ray"]
@@ -29,7 +29,7 @@ def composite(
     *,
     stop: float = 1e-4,
 ) -> Composited:
-    """Add samples up front to back; those of ray r are `offsets[r]` to `offsets[r + 1]`.
+    """Composite samples front to back; those of ray r are `offsets[r]` to `offsets[r + 1]`.
 
     tau_i = density_i (t1_i - t0_i), T_i = exp(-sum_{j<i} tau_j), w_i = T_i (1 - exp(-tau_i)); channels =
     sum w c, opacity = sum w, depth = sum w (t0 + t1) / 2 (expected, not divided by opacity). Samples with
@@ -64,8 +64,7 @@ def median_depth(
     t1: Float[Tensor, " sample"],
     offsets: Int[Tensor, " ends"],
 ) -> Float[Tensor, " ray"]:
-    """Give the distance at which a ray has gathered half of its own opacity, inf where that opacity is
-    below 0.5.
+    """The distance at which a ray has gathered half of its own opacity, inf where that opacity is below 0.5.
 
     With W_i = sum_{j<=i} w_j and O = W_last, the first sample with W_i >= O/2 holds the median, at
     t0_i + (O/2 - W_{i-1}) / w_i (t1_i - t0_i). Not differentiable.
@@ -90,9 +89,9 @@ def _composite(
     sums = density.new_empty(rays, channels.shape[1])
     results = (sums, density.new_empty(rays), density.new_empty(rays), torch.empty_like(t0.contiguous()))
     if rays:
-        given = _fields(density, channels, t0, t1, offsets, stop)
+        fields = _fields(density, channels, t0, t1, offsets, stop)
         names = ("sums", "opacity", "depth", "weights")
-        backend.run("composite", channels, **given, **dict(zip(names, results, strict=True)), **_strides(None))
+        backend.run("composite", channels, **fields, **dict(zip(names, results, strict=True)), **_strides(None))
     return results
 
 
@@ -104,7 +103,7 @@ def _(density, channels, t0, t1, offsets, stop):
 
 
 def _fields(density, channels, t0, t1, offsets, stop: float) -> dict[str, Any]:
-    """What both kernels read of the samples."""
+    """The fields of the samples that both kernels read."""
     return {
         "density": density.contiguous(),
         "channels": channels,
@@ -136,22 +135,22 @@ def _composite_grad(
     weights: Tensor,
     stop: float,
 ) -> tuple[Tensor, Tensor]:
-    arrived = [None if grad is None else grad.contiguous() for grad in grads]
+    grads_out = [None if grad is None else grad.contiguous() for grad in grads]
     density_grad = torch.empty_like(weights)
-    channels_grad = channels.new_empty(0) if arrived[0] is None else torch.empty_like(channels)
+    channels_grad = channels.new_empty(0) if grads_out[0] is None else torch.empty_like(channels)
     if offsets.shape[0] > 1:
-        wanted = None if arrived[0] is None else channels_grad
+        needed_grad = None if grads_out[0] is None else channels_grad
         names = ("sums_grad", "opacity_grad", "depth_grad", "weights_grad")
         backend.run(
             "composite_grad",
             channels,
             **_fields(density, channels, t0, t1, offsets, stop),
-            **dict(zip(names, arrived, strict=True)),
+            **dict(zip(names, grads_out, strict=True)),
             weights=weights,
             scratch=torch.empty_like(density_grad),
             density_grad=density_grad,
-            channels_grad=wanted,
-            **_strides(wanted),
+            channels_grad=needed_grad,
+            **_strides(needed_grad),
         )
     return density_grad, channels_grad
 
@@ -205,7 +204,7 @@ def _reference(density, channels, t0, t1, offsets, stop: float) -> tuple[Tensor,
     rows = tau.new_zeros(rays, width + 1).index_put((ray, place + 1), tau).cumsum(1)
     transmittance = torch.exp(-rows[ray, place])
     weights = torch.where(transmittance < stop, 0, transmittance * -torch.expm1(-tau))
-    summed = channels.new_zeros(rays, channels.shape[1]).index_add(0, ray, weights[:, None] * channels)
+    sums = channels.new_zeros(rays, channels.shape[1]).index_add(0, ray, weights[:, None] * channels)
     opacity = weights.new_zeros(rays).index_add(0, ray, weights)
     depth = weights.new_zeros(rays).index_add(0, ray, weights * 0.5 * (t0 + t1))
-    return summed, opacity, depth, weights
+    return sums, opacity, depth, weights

@@ -22,6 +22,5 @@ class _Deposit(torch.autograd.Function):
 
 
 def deposit(parameter: Float[Tensor, "..."], buffer: Float[Tensor, "..."] | None) -> Float[Tensor, "..."]:
-    """Pass a parameter on; its gradient is added to `buffer` and goes no further. Without a buffer, do
-    nothing."""
+    """The parameter itself, whose gradient is added to `buffer` and goes no further; without a buffer, unchanged."""
     return parameter if buffer is None else _Deposit.apply(parameter, buffer)  # pyright: ignore

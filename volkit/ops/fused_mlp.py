@@ -12,10 +12,10 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["MlpShape", "fused_mlp"]
 
-_INPUTS, _WIDTH, _DEPTH = 160, 128, 4
+_MAX_INPUTS, _MAX_WIDTH, _MAX_LAYERS = 160, 128, 4
 
 
-def _padded(n: int) -> int:
+def _pad(n: int) -> int:
     return -(-n // 16) * 16
 
 
@@ -44,22 +44,22 @@ class MlpShape:
 
     def __post_init__(self) -> None:
         """Refuse what the kernels have no room for."""
-        if not (1 <= self.inputs <= _INPUTS and 1 <= self.outputs <= _WIDTH):
-            raise ValueError(f"MlpShape: inputs 1 to {_INPUTS}, outputs 1 to {_WIDTH}; got {self}")
-        if self.width % 16 or not 16 <= self.width <= _WIDTH or not 1 <= self.hidden_layers <= _DEPTH:
+        if not (1 <= self.inputs <= _MAX_INPUTS and 1 <= self.outputs <= _MAX_WIDTH):
+            raise ValueError(f"MlpShape: inputs 1 to {_MAX_INPUTS}, outputs 1 to {_MAX_WIDTH}; got {self}")
+        if self.width % 16 or not 16 <= self.width <= _MAX_WIDTH or not 1 <= self.hidden_layers <= _MAX_LAYERS:
             raise ValueError(
-                f"MlpShape: width a multiple of 16 up to {_WIDTH}, hidden_layers 1 to {_DEPTH}; got {self}"
+                f"MlpShape: width a multiple of 16 up to {_MAX_WIDTH}, hidden_layers 1 to {_MAX_LAYERS}; got {self}"
             )
 
     @property
     def padded_inputs(self) -> int:
         """Columns of the first matrix; those beyond `inputs` see the constant 1."""
-        return _padded(self.inputs)
+        return _pad(self.inputs)
 
     @property
     def padded_outputs(self) -> int:
         """Rows of the last matrix; those beyond `outputs` are not returned and get no gradient."""
-        return _padded(self.outputs)
+        return _pad(self.outputs)
 
     @property
     def matrices(self) -> list[tuple[int, int]]:
@@ -127,14 +127,14 @@ def _reference(inputs: Tensor, weights: Tensor, shape: MlpShape, rounded: bool =
 
 
 class _Product(torch.autograd.Function):
-    """x Wᵀ whose operands, in both directions, are rounded to bfloat16 if asked; sums in the dtype of x."""
+    """x Wᵀ whose operands, in both directions, are rounded to bfloat16 if `rounded`; sums in the dtype of x."""
 
     generate_vmap_rule = False
 
     @staticmethod
     def forward(ctx, x: Tensor, matrix: Tensor, rounded: bool) -> Tensor:
         if rounded:
-            x, matrix = _rounded(x), _rounded(matrix)
+            x, matrix = _round(x), _round(matrix)
         ctx.save_for_backward(x, matrix)
         ctx.rounded = rounded
         return x @ matrix.t()
@@ -142,11 +142,11 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, matrix = ctx.saved_tensors
-        grad = _rounded(grad) if ctx.rounded else grad
+        grad = _round(grad) if ctx.rounded else grad
         return grad @ matrix, grad.t() @ x, None
 
 
-def _rounded(x: Tensor) -> Tensor:
+def _round(x: Tensor) -> Tensor:
     return x.bfloat16().to(x.dtype)
 
 
@@ -168,22 +168,22 @@ def _(inputs: Tensor, weights: Tensor, numbers: list[int]) -> Tensor:
 
 @torch_op("fused_mlp_backward", gradient=False)
 def _mlp_backward(
-    grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], wanted: list[bool]
+    grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], needed: list[bool]
 ) -> tuple[Tensor, Tensor]:
-    grad_inputs = inputs.new_empty(numbers[0] if wanted[0] else 0, len(inputs))
-    grad_weights = torch.zeros_like(weights) if wanted[1] else weights.new_empty(0)
+    grad_inputs = inputs.new_empty(numbers[0] if needed[0] else 0, len(inputs))
+    grad_weights = torch.zeros_like(weights) if needed[1] else weights.new_empty(0)
     into = {
-        "grad_inputs": grad_inputs if wanted[0] else None,
-        "grad_weights": grad_weights if wanted[1] else None,
+        "grad_inputs": grad_inputs if needed[0] else None,
+        "grad_weights": grad_weights if needed[1] else None,
     }
     _run("fused_mlp_backward", inputs, numbers, weights=weights, grad_out=grad.t(), **into)
     return grad_inputs.t(), grad_weights
 
 
 @_mlp_backward.register_fake
-def _(grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], wanted: list[bool]) -> tuple[Tensor, Tensor]:
-    grad_inputs = inputs.new_empty(numbers[0] if wanted[0] else 0, inputs.shape[0]).t()
-    return grad_inputs, torch.empty_like(weights) if wanted[1] else weights.new_empty(0)
+def _(grad: Tensor, inputs: Tensor, weights: Tensor, numbers: list[int], needed: list[bool]) -> tuple[Tensor, Tensor]:
+    grad_inputs = inputs.new_empty(numbers[0] if needed[0] else 0, inputs.shape[0]).t()
+    return grad_inputs, torch.empty_like(weights) if needed[1] else weights.new_empty(0)
 
 
 def _run(op: str, inputs: Tensor, numbers: list[int], **memory: Tensor | None) -> None:
@@ -199,9 +199,9 @@ def _remember(ctx, inputs: tuple, output: Tensor) -> None:
 
 def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
     inputs, weights = ctx.saved_tensors
-    wanted = list(ctx.needs_input_grad[:2])
-    grad_inputs, grad_weights = _mlp_backward(_planar(grad), inputs, weights, ctx.numbers, wanted)
-    return grad_inputs if wanted[0] else None, grad_weights if wanted[1] else None, None
+    needed = list(ctx.needs_input_grad[:2])
+    grad_inputs, grad_weights = _mlp_backward(_planar(grad), inputs, weights, ctx.numbers, needed)
+    return grad_inputs if needed[0] else None, grad_weights if needed[1] else None, None
 
 
 _mlp.register_autograd(_backward, setup_context=_remember)

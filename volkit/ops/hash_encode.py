@@ -38,7 +38,7 @@ class HashLevels:
         lookup: how an entry is found, see above.
 
     Raises:
-        ValueError: a number is out of range, or the finest level is finer than positions in float32 can tell.
+        ValueError: a number is out of range, or the finest level is finer than float32 positions resolve.
 
     Example:
         >>> levels = HashLevels(levels=2, log2_table=15)

@@ -1,4 +1,4 @@
-"""The walk of a ray through an occupancy bitfield: which intervals of it are worth asking a field about."""
+"""Ray marching through an occupancy bitfield: the intervals of rays at which a field is worth evaluating."""
 
 import math
 from dataclasses import dataclass
@@ -14,18 +14,17 @@ __all__ = ["MarchGrid", "Stride", "march"]
 
 @dataclass(frozen=True)
 class MarchGrid:
-    """Where occupancy bits live: `resolution`^3 cells (a power of two, 8 to 1024) over a box of the local
-    frame.
+    """The lattice of occupancy bits: `resolution`^3 cells (a power of two, 8 to 1024) over a box of the local frame.
 
-    unit = (x - lower) / (upper - lower). With `contracted`, y = (x - centre) / half extent is first drawn
-    into [-2, 2]^3 by c = y where n = max|y| <= 1 and c = (2 - 1/n) y/n beyond, and unit = (c + 2) / 4: the
+    unit = (x - lower) / (upper - lower). With `contracted`, y = (x - centre) / half extent is first contracted
+    to [-2, 2]^3 by c = y where n = max|y| <= 1 and c = (2 - 1/n) y/n beyond, and unit = (c + 2) / 4: the
     box fills the middle half of the cube and infinity is its face (nerfstudio's SceneContraction,
     L-infinity).
 
     Attributes:
         lower: corner of the box with the smallest coordinates, local units.
         upper: corner with the largest.
-        contracted: whether all of space is covered, drawn together outside the box.
+        contracted: whether all of space is covered, contracted outside the box.
         resolution: cells along an edge.
 
     Raises:
@@ -47,12 +46,12 @@ class MarchGrid:
 
 @dataclass(frozen=True)
 class Stride:
-    """How far apart samples lie: dt = max(step, cone t), in local units; at most `limit` samples a ray.
+    """The spacing of samples: dt = max(step, cone t), in local units; at most `limit` samples a ray.
 
     Attributes:
         step: shortest distance between samples.
         cone: growth of that distance with the distance from the origin, as pixels widen.
-        limit: most samples of a ray.
+        limit: largest number of samples of a ray.
 
     Raises:
         ValueError: one of them is not positive; the cone may be 0.
@@ -67,9 +66,9 @@ class Stride:
             raise ValueError(f"a stride needs step > 0, cone >= 0 and limit > 0, got {self}")
 
 
-_MOST_INTERVALS = 2**22  # beyond it float32 no longer tells neighbouring ones apart
+_MAX_INTERVALS = 2**22  # beyond it float32 no longer tells neighbouring ones apart
 _CORNERS = ("lower_x", "lower_y", "lower_z", "upper_x", "upper_y", "upper_z")
-_RUNS = 8  # kMarchRuns in cuda_ext/include/volkit/march.h
+_RUN_COUNT = 8  # kMarchRuns in cuda_ext/include/volkit/march.h
 
 Samples = tuple[Float[Tensor, " sample"], Float[Tensor, " sample"], Int[Tensor, " sample"], Int[Tensor, " ends"]]
 
@@ -80,11 +79,11 @@ def march(
     near: Float[Tensor, " ray"],
     far: Float[Tensor, " ray"],
     bits: UInt8[Tensor, " byte"],
-    lattice: MarchGrid,
+    grid: MarchGrid,
     stride: Stride,
     jitter: Float[Tensor, " ray"] | None = None,
 ) -> Samples:
-    """Give the intervals of every ray whose midpoint lies in an occupied cell.
+    """The intervals of every ray whose midpoint lies in an occupied cell.
 
     A ray's intervals are fixed beforehand: t_{k+1} = t_k + dt(t_k) from t_0 = near + jitter dt(near), that
     is t_k = near + (k + jitter) step, and t_m (1 + cone)^(k - m) from the first t_m >= step / cone on;
@@ -110,18 +109,18 @@ def march(
 
     Example:
         >>> full = torch.full((8**3 // 8,), 255, dtype=torch.uint8)
-        >>> lattice = MarchGrid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resolution=8)
+        >>> grid = MarchGrid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resolution=8)
         >>> origin, direction = torch.tensor([[0.5, 0.5, -1.0]]), torch.tensor([[0.0, 0.0, 1.0]])
         >>> near, far = torch.tensor([1.0]), torch.tensor([2.0])
-        >>> t0, t1, ray, offsets = march(origin, direction, near, far, full, lattice, Stride(step=0.5))
+        >>> t0, t1, ray, offsets = march(origin, direction, near, far, full, grid, Stride(step=0.5))
         >>> t0.tolist(), t1.tolist(), offsets.tolist()
         ([1.0, 1.5], [1.5, 2.0], [0, 2])
     """
-    _check(origins, directions, near, far, bits, lattice)
+    _check(origins, directions, near, far, bits, grid)
     jitter = torch.zeros_like(near) if jitter is None else jitter
     if backend.choose("march", origins, directions, near, far, jitter, bits) == "reference":
-        return _reference(origins, directions, near, far, bits, lattice, stride, jitter)
-    box = [*lattice.lower, *lattice.upper, float(lattice.contracted), float(lattice.resolution)]
+        return _reference(origins, directions, near, far, bits, grid, stride, jitter)
+    box = [*grid.lower, *grid.upper, float(grid.contracted), float(grid.resolution)]
     pace = [stride.step, stride.cone, float(stride.limit)]
     return _march(origins, directions, near, far, bits, jitter, box, pace)
 
@@ -161,7 +160,7 @@ def _march(
         "limit": int(limit),
         "coarse": torch.empty(bits.shape[0] // 64 + 3, dtype=torch.uint8, device=device),
         "counts": counts,
-        "runs": torch.empty(rays, _RUNS, 2, dtype=torch.int32, device=device),
+        "runs": torch.empty(rays, _RUN_COUNT, 2, dtype=torch.int32, device=device),
     }
     backend.run("march_count", origins, **fields, samples=0)
     offsets = torch.zeros(rays + 1, dtype=torch.int64, device=device)
@@ -185,21 +184,21 @@ def _(origins, directions, near, far, bits, jitter, box, pace):
     )
 
 
-def _check(origins, directions, near, far, bits, lattice: MarchGrid) -> None:
+def _check(origins, directions, near, far, bits, grid: MarchGrid) -> None:
     rays = origins.shape[0]
     if origins.shape != (rays, 3) or directions.shape != (rays, 3) or near.shape != (rays,) or far.shape != (rays,):
         shapes = [tuple(each.shape) for each in (origins, directions, near, far)]
         raise ValueError(f"march takes origins and directions [ray, 3], near and far [ray], got {shapes}")
-    if bits.dtype != torch.uint8 or bits.numel() * 8 != lattice.resolution**3:
+    if bits.dtype != torch.uint8 or bits.numel() * 8 != grid.resolution**3:
         raise ValueError(
-            f"{lattice.resolution}^3 cells take {lattice.resolution**3 // 8} bytes (uint8), "
+            f"{grid.resolution}^3 cells take {grid.resolution**3 // 8} bytes (uint8), "
             f"got {bits.numel()} of {bits.dtype}"
         )
 
 
-def _unit(positions: Tensor, lattice: MarchGrid) -> Tensor:
-    lower, upper = positions.new_tensor(lattice.lower), positions.new_tensor(lattice.upper)
-    if not lattice.contracted:
+def _unit(positions: Tensor, grid: MarchGrid) -> Tensor:
+    lower, upper = positions.new_tensor(grid.lower), positions.new_tensor(grid.upper)
+    if not grid.contracted:
         return (positions - lower) / (upper - lower)
     inner = (positions - 0.5 * (lower + upper)) / (0.5 * (upper - lower))
     norm = inner.abs().amax(-1, keepdim=True)
@@ -213,51 +212,51 @@ def _spread(cells: Tensor) -> Tensor:
     return cells
 
 
-def _occupied(positions: Tensor, bits: Tensor, lattice: MarchGrid) -> Tensor:
-    unit = _unit(positions, lattice)
-    inside = ((unit >= 0) & (unit <= 1 if lattice.contracted else unit < 1)).all(-1)
-    cells = (torch.where(inside[:, None], unit, 0) * lattice.resolution).long().clamp_max(lattice.resolution - 1)
+def _occupied(positions: Tensor, bits: Tensor, grid: MarchGrid) -> Tensor:
+    unit = _unit(positions, grid)
+    inside = ((unit >= 0) & (unit <= 1 if grid.contracted else unit < 1)).all(-1)
+    cells = (torch.where(inside[:, None], unit, 0) * grid.resolution).long().clamp_max(grid.resolution - 1)
     x, y, z = _spread(cells).unbind(-1)
     cell = x | y << 1 | z << 2
     return inside & ((bits[cell >> 3].long() >> (cell & 7) & 1) == 1)
 
 
-def _reference(origins, directions, near, far, bits, lattice: MarchGrid, stride: Stride, jitter) -> Samples:
+def _reference(origins, directions, near, far, bits, grid: MarchGrid, stride: Stride, jitter) -> Samples:
     rays = origins.shape[0]
-    end = far if lattice.contracted else torch.minimum(far, _leaving(origins, directions, lattice))
+    end = far if grid.contracted else torch.minimum(far, _leaving(origins, directions, grid))
     alive = (origins.isfinite() & directions.isfinite()).all(-1) & near.isfinite() & jitter.isfinite()
     # Where the cone takes over from the fixed step; from there on intervals grow by 1 + cone.
-    bend_at = torch.zeros_like(near)
+    cone_from = torch.zeros_like(near)
     if stride.cone:
-        bend_at = ((stride.step / stride.cone - near) / stride.step - jitter).ceil().clamp_min(0)
-    bend = near + bend_at * stride.step + jitter * torch.clamp_min(stride.cone * near, stride.step)
+        cone_from = ((stride.step / stride.cone - near) / stride.step - jitter).ceil().clamp_min(0)
+    cone_start = near + cone_from * stride.step + jitter * torch.clamp_min(stride.cone * near, stride.step)
 
-    def beginning(index: int) -> Tensor:
+    def interval_start(index: int) -> Tensor:
         even = near + (index + jitter) * stride.step
         if stride.cone == 0:
             return even
-        return torch.where(index >= bend_at, bend * (1 + stride.cone) ** (index - bend_at), even)
+        return torch.where(index >= cone_from, cone_start * (1 + stride.cone) ** (index - cone_from), even)
 
     counts = torch.zeros(rays, dtype=torch.int64, device=origins.device)
-    found = [(near[:0], near[:0], counts[:0])]
-    for index in range(_MOST_INTERVALS):
-        t, ending = beginning(index), beginning(index + 1)
-        alive = alive & (t < end) & (ending > t) & (counts < stride.limit)
+    parts = [(near[:0], near[:0], counts[:0])]
+    for index in range(_MAX_INTERVALS):
+        t, next_t = interval_start(index), interval_start(index + 1)
+        alive = alive & (t < end) & (next_t > t) & (counts < stride.limit)
         if not alive.any():
             break
-        t1 = torch.minimum(ending, far)
-        kept = alive & _occupied(origins + (0.5 * (t + t1))[:, None] * directions, bits, lattice)
-        found.append((t[kept], t1[kept], kept.nonzero()[:, 0]))
-        counts += kept
-    t0, t1, ray = (torch.cat(each) for each in zip(*found, strict=True))
+        t1 = torch.minimum(next_t, far)
+        occupied = alive & _occupied(origins + (0.5 * (t + t1))[:, None] * directions, bits, grid)
+        parts.append((t[occupied], t1[occupied], occupied.nonzero()[:, 0]))
+        counts += occupied
+    t0, t1, ray = (torch.cat(each) for each in zip(*parts, strict=True))
     order = ray.argsort(stable=True)
     offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     return t0[order], t1[order], ray[order].int(), offsets
 
 
-def _leaving(origins: Tensor, directions: Tensor, lattice: MarchGrid) -> Tensor:
-    """Where a ray is surely out of the box (one cell late, so that rounding takes nothing away)."""
-    lower, upper = origins.new_tensor(lattice.lower), origins.new_tensor(lattice.upper)
-    cell = (upper - lower) / lattice.resolution
+def _leaving(origins: Tensor, directions: Tensor, grid: MarchGrid) -> Tensor:
+    """The distance at which a ray is out of the box for certain, one cell late because of rounding."""
+    lower, upper = origins.new_tensor(grid.lower), origins.new_tensor(grid.upper)
+    cell = (upper - lower) / grid.resolution
     ends = torch.where(directions > 0, upper + cell - origins, lower - cell - origins) / directions
     return torch.where(directions == 0, torch.inf, ends).amin(-1)

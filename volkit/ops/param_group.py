@@ -1,4 +1,4 @@
-"""Parameters that an optimiser treats alike."""
+"""Groups of parameters with one learning rate and one update rule."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,10 +10,16 @@ __all__ = ["ParamGroup"]
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Parameters that share a rule and a learning rate; `sparse` ones skip rows without gradient (`ops.adam`).
+    """Parameters that share an update rule and a learning rate.
 
-    `muon` is for the matrices of dense layers, which it trains several times faster than `adam` does (`ops.muon`).
-    Before each step every value shrinks by `lr * weight_decay` of itself (AdamW, Loshchilov and Hutter 2019).
+    Attributes:
+        name: unique within a trainee.
+        parameters: the tensors that learn.
+        lr: learning rate.
+        sparse: whether rows without gradient are skipped (`ops.adam`).
+        weight_decay: before each step every value shrinks by `lr * weight_decay` of itself (AdamW, Loshchilov and
+            Hutter 2019).
+        rule: `adam`, or `muon` for the matrices of dense layers, which it trains several times faster (`ops.muon`).
     """
 
     name: str

@@ -26,7 +26,7 @@ class Factor:
             raise ValueError(f"a factor has one axis (a line) or two (a plane), got {self.axes}")
 
 
-_MOST_FACTORS = 8  # kPlaneFactors in cuda_ext/include/volkit/plane_sample.h
+_MAX_FACTORS = 8  # kPlaneFactors in cuda_ext/include/volkit/plane_sample.h
 
 Terms = tuple[tuple[Factor, ...], ...]
 
@@ -63,7 +63,7 @@ def plane_sample(
         `[point, feature]`, the terms' channels one term after another, or `[point, 1]`.
     """
     _check(positions, factors, terms)
-    grads = _checked_grads(factors, factor_grads)
+    grads = _check_grads(factors, factor_grads)
     if backend.choose("plane_sample", positions, *factors) == "reference":
         factors = [deposit(*each) for each in zip(factors, grads or [None] * len(factors), strict=True)]
         return _reference(positions, factors, terms, reduce)
@@ -194,12 +194,12 @@ def _check(positions: Tensor, factors: list[Tensor], terms: Terms) -> None:
         channels = {tensor.shape[1] for tensor in factors[place : place + len(term)]}
         if len(channels) != 1:
             raise ValueError(f"the factors of one term have equal channels, got {sorted(channels)}")
-        if len(term) > _MOST_FACTORS:
-            raise ValueError(f"a term has at most {_MOST_FACTORS} factors, got {len(term)}")
+        if len(term) > _MAX_FACTORS:
+            raise ValueError(f"a term has at most {_MAX_FACTORS} factors, got {len(term)}")
         place += len(term)
 
 
-def _checked_grads(factors: list[Tensor], grads: list[Tensor] | None) -> list[Tensor]:
+def _check_grads(factors: list[Tensor], grads: list[Tensor] | None) -> list[Tensor]:
     if grads is None:
         return []
     if len(grads) != len(factors) or len({grad.data_ptr() for grad in grads}) != len(grads):

@@ -1,4 +1,4 @@
-"""How answers become pictures."""
+"""Renderers: pictures of fields, splats and meshes; and cameras around a scene."""
 
 from volkit.rendering.analytic import AnalyticRenderer
 from volkit.rendering.orbits import ViewPath, Viewpoint, cameras_around, orbit_path

@@ -1,4 +1,4 @@
-"""Where a scene is looked at from: named views, and a circle around it."""
+"""Viewpoints of a scene: named views, and cameras on a circle around it."""
 
 import math
 from collections.abc import Sequence
@@ -17,24 +17,38 @@ FRAMED_SHARE = 0.9  # of a picture's width and height that a framed object may t
 
 @dataclass(frozen=True)
 class ViewPath:
-    """Named cameras that share a lens model, and which of them are held out."""
+    """Named cameras that share a lens model.
+
+    Attributes:
+        names: of the views.
+        cameras: world frame.
+        held_out: names of the views that are kept from training.
+    """
 
     names: tuple[str, ...]
     cameras: Cameras
     held_out: tuple[str, ...] = ()
 
-    def chosen(self, kept: list[int]) -> "ViewPath":
+    def select(self, indices: list[int]) -> "ViewPath":
         """The views at these positions."""
-        return ViewPath(tuple(self.names[i] for i in kept), self.cameras[torch.tensor(kept)], self.held_out)
+        return ViewPath(tuple(self.names[i] for i in indices), self.cameras[torch.tensor(indices)], self.held_out)
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """Where a camera stands around an object, in degrees; by default before its front, so far that all of it is seen.
+    """A viewpoint around an object; by default in front of it, at a distance from which all of it is in the picture.
 
-    An object's front faces -Y of a world with +Z up, as glTF's +Z does once it is set upright; `azimuth` 90 is at its
-    +X, 180 behind it. `fov` is the picture's vertical angle. `distance` is from the middle of the object's box, in
-    longest edges of that box; None: the whole box is in the picture, with a margin, whatever the picture's shape.
+    An object's front faces -Y of a world with +Z up, as glTF's +Z does after the change of frames.
+
+    Attributes:
+        azimuth: degrees from the front; 90 is at +X, 180 behind the object.
+        elevation: degrees above the horizon, -90 to 90.
+        fov: vertical angle of the picture, degrees.
+        distance: from the centre of the object's box, in longest edges of that box; None: the whole box is in the
+            picture, with a margin, whatever the picture's shape.
+
+    Raises:
+        ValueError: an angle or the distance is out of range.
     """
 
     azimuth: float = 0.0
@@ -54,9 +68,16 @@ class Viewpoint:
 def cameras_around(
     scene: Representation, azimuths: Sequence[float], viewpoint: Viewpoint, size: tuple[int, int]
 ) -> Cameras:
-    """World-frame pinhole cameras at these degrees beyond the viewpoint's azimuth, all as far from the scene's middle.
+    """World-frame pinhole cameras around a scene, all at one distance from its centre.
 
-    On the CPU, as the cameras of captures; `size` is (width, height). What is framed is `visible_corners`.
+    Args:
+        scene: whose `visible_box` is framed.
+        azimuths: degrees, added to the viewpoint's own.
+        viewpoint: elevation, angle and distance.
+        size: (width, height) in pixels.
+
+    Returns:
+        Cameras on the CPU, as those of captures are.
     """
     corners = visible_corners(scene)
     middle = corners.mean(0)
@@ -72,23 +93,28 @@ def cameras_around(
     cameras = Cameras.looking_at(middle + outward, middle, up, focal, size)
     extent = corners.amax(0) - corners.amin(0)
     if viewpoint.distance is not None:
-        away = viewpoint.distance * float(extent.max())
+        distance = viewpoint.distance * float(extent.max())
     else:
-        # A corner c is in the picture where |c.x| <= share tan (away + c.z): of all corners and cameras the farthest.
-        seen = (corners - middle) @ cameras.world_from_camera[:, :, :3]
-        reach = seen.new_tensor([tangent * width / height, tangent]) * FRAMED_SHARE
-        away = float((seen[..., :2].abs() / reach - seen[..., 2:]).max())
-    return Cameras.looking_at(middle + away * outward, middle, up, focal, size)
+        # A corner c is in the picture where |c.x| <= share tan (distance + c.z): the largest over corners and cameras.
+        from_camera = (corners - middle) @ cameras.world_from_camera[:, :, :3]
+        reach = from_camera.new_tensor([tangent * width / height, tangent]) * FRAMED_SHARE
+        distance = float((from_camera[..., :2].abs() / reach - from_camera[..., 2:]).max())
+    return Cameras.looking_at(middle + distance * outward, middle, up, focal, size)
 
 
 def orbit_path(
     scene: Representation, count: int, size: int | tuple[int, int], viewpoint: Viewpoint | None = None
 ) -> Cameras:
-    """World-frame pinhole cameras on a level circle, `size` pixels on the longest side, looking at the scene's middle.
+    """World-frame pinhole cameras on a level circle around a scene, the first one in front of it.
 
     With a capture and no `viewpoint` the circle has its cameras' mean height, distance and focal length, and looks at
-    the point closest to their axes; else it frames the whole object, from its front on (`cameras_around`). The first
-    camera stands before the front in either case. A pair as `size` is width and height.
+    the point closest to their axes; else it frames the whole object (`cameras_around`).
+
+    Args:
+        scene: at the centre of the circle.
+        count: number of cameras.
+        size: pixels on the longest side, or (width, height).
+        viewpoint: elevation, angle and distance; None: of the capture, else the default one.
     """
     degrees = [360.0 * index / count for index in range(count)]
     if scene.capture is None or viewpoint is not None:
@@ -98,13 +124,13 @@ def orbit_path(
     azimuth = torch.deg2rad(torch.tensor(degrees))
     circle = level.vectors(torch.stack([azimuth.sin(), -azimuth.cos(), torch.zeros(count)], -1))
     up = level.vectors(torch.tensor([0.0, 0.0, 1.0]))
-    cameras = scene.capture.cameras.resized(max(size) if isinstance(size, tuple) else size)
+    cameras = scene.capture.cameras.resize(max(size) if isinstance(size, tuple) else size)
     focus, _ = cameras.focus()
     offset = cameras.centres - focus
     height = offset @ up
-    away = (offset - height[:, None] * up).norm(dim=-1).mean()
-    centres = focus + away * circle + height.mean() * up
+    distance = (offset - height[:, None] * up).norm(dim=-1).mean()
+    centres = focus + distance * circle + height.mean() * up
     width, height = cameras.size[0].tolist()
-    # Video encoders want even sides.
+    # Video encoders take even sides only.
     even = (max(width - width % 2, 2), max(height - height % 2, 2))
     return Cameras.looking_at(centres, focus, up, float(cameras.intrinsics[:, 0].mean()), even)

@@ -1,4 +1,4 @@
-"""What a renderer returns: named channels, opacity, depth, normals."""
+"""Pictures, the results of renderers: named channels, opacity, depth, normals."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -16,14 +16,14 @@ class Picture:
     """Rendered rays or whole pictures: leading axes are `ray`, or `camera height width`.
 
     Channels are premultiplied by opacity: over a background b the colour is `rgb + (1 - opacity) b`. Depth is the
-    distance along the unit ray: `depth` the expected one divided by opacity, `median` where half of the light is gone
-    (inf where the ray never gets there). Normals are unit, world frame, facing the camera; zero where nothing is.
+    distance along the unit ray: `depth` the expected one divided by opacity, `median` where transmittance falls to one
+    half (inf where it does not). Normals are unit, world frame, facing the camera; zero in empty pixels.
 
     Attributes:
-        channels: `rgb` always, and what else the scene has, each premultiplied by opacity.
-        opacity: 0 where nothing is, 1 where nothing behind is seen.
+        channels: `rgb`, and the further channels of the scene, each premultiplied by opacity.
+        opacity: 0 in empty pixels, 1 where the background is hidden.
         depth: expected distance along the unit ray, in the frame's unit.
-        median: distance at which half of the light is gone.
+        median: distance at which transmittance is one half.
         normal: unit, facing the camera.
 
     Example:
@@ -47,8 +47,8 @@ class Picture:
         """Colour over a background: `rgb + (1 - opacity) background`."""
         return self.rgb + (1.0 - self.opacity)[..., None] * background
 
-    def mapped(self, change) -> Self:
-        """Apply a function to every tensor (reshape, slice, move)."""
+    def map(self, change) -> Self:
+        """The picture with a function applied to every tensor (reshape, slice, move to a device)."""
         members = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "channels"}
         new = {name: None if member is None else change(member) for name, member in members.items()}
         return replace(self, channels={name: change(value) for name, value in self.channels.items()}, **new)
@@ -63,7 +63,7 @@ class Picture:
 
 
 def one_size(cameras: Cameras) -> tuple[int, int]:
-    """Width and height of cameras that share them; ValueError where they do not, as one tensor holds one size."""
+    """Width and height that all cameras share; ValueError where they differ, as one tensor holds one size."""
     if len(cameras.size.unique(dim=0)) != 1:
         raise ValueError("render: cameras of one call must share one size; render them one by one")
     width, height = cameras.size[0].tolist()

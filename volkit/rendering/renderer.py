@@ -1,6 +1,6 @@
-"""The one switch over kinds: which renderer draws a representation; and the verb over it."""
+"""`render`, and the table of renderers by kind of scene."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -19,14 +19,14 @@ from volkit.representations.splats import Splats
 __all__ = ["Renderer", "render", "renderer_for"]
 
 
-Subject = TypeVar("Subject", bound=Representation, contravariant=True)
+Scene = TypeVar("Scene", bound=Representation, contravariant=True)
 
 
-class Renderer(Protocol[Subject]):
-    """Draws representations of one kind as cameras of the world see them."""
+class Renderer(Protocol[Scene]):
+    """Renders representations of one kind from world-frame cameras."""
 
-    def __call__(self, subject: Subject, cameras: Cameras) -> Picture:
-        """Pictures `[camera, height, width]`, world frame and unit; `Picture.over` lays them over a background."""
+    def __call__(self, scene: Scene, cameras: Cameras) -> Picture:
+        """Pictures `[camera, height, width]`, world frame and unit; `Picture.over` composites them on a background."""
         ...
 
 
@@ -38,20 +38,25 @@ def render(
     normals: bool = False,
     step_scale: float = 1.0,
 ) -> Picture:
-    """Draw a scene of any kind: tensors `[camera, height, width]` of colour, opacity, depth and what else it has.
+    """Render a scene of any kind to tensors `[camera, height, width]` of colour, opacity, depth and further channels.
 
-    `channels` names the channels that are wanted, by default all of the scene's; `normals` adds unit normals of fields
-    and splats (of meshes they are always there); `step_scale` scales the steps through a field, 2 being faster and
-    coarser. Cameras are of the world frame, share one size, and may lie on another device.
+    Colour, opacity and depth are differentiable, where torch's gradients are enabled and an input requires them:
 
-    Differentiable, where torch's gradients are enabled and anything requires them, in colour, opacity and depth:
-
-    - fields: in whatever their answers depend on, and in the cameras' poses and intrinsics. Where samples lie has no
-      gradient: a step is finer than what it would tell;
-    - splats: in all parameters and in poses; not in intrinsics;
+    - fields: in whatever their density and channels depend on, and in the cameras' poses and intrinsics, but not
+      through the positions of samples along a ray;
+    - splats: in all parameters and in poses, not in intrinsics;
     - meshes: in vertices, uv, float textures and colours, poses and intrinsics.
 
-    Raises ValueError where cameras differ in size or a channel is not there, TypeError for what cannot be drawn.
+    Args:
+        scene: field, splats or mesh.
+        cameras: world frame, of one size; they may lie on another device.
+        channels: names of the channels to return; None: all of the scene's.
+        normals: whether to add unit normals of fields and splats; meshes always have them.
+        step_scale: factor of the steps through a field; 2 is faster and coarser.
+
+    Raises:
+        ValueError: cameras differ in size, or a channel does not exist.
+        TypeError: there is no renderer for the scene.
 
     Example:
         >>> picture = render(scene, Camera.look_at((2, 0, 1), size=(256, 256)))  # doctest: +SKIP
@@ -66,16 +71,24 @@ def render(
 
 
 def renderer_for(representation: Representation, *, step_scale: float = 1.0, normals: bool = False) -> Renderer[Any]:
-    """The renderer that suits a representation; TypeError where there is none.
+    """The renderer that suits a representation, by the table `RENDERERS`; TypeError where there is none.
 
-    `step_scale` scales the steps of fields.
+    Args:
+        representation: a field, splats or a mesh.
+        step_scale: factor of the steps through a field.
+        normals: whether pictures of fields and splats have normals.
     """
-    if isinstance(representation, AnalyticField):
-        return AnalyticRenderer(step_scale, normals=normals)
-    if isinstance(representation, Field):
-        return VolumeRenderer(step_scale, normals=normals)
-    if isinstance(representation, Splats):
-        return SplatRenderer(normals)
-    if isinstance(representation, Mesh):
-        return MeshRenderer()
-    raise TypeError(f"no renderer draws a {type(representation).__name__}: fields, splats and meshes can be rendered")
+    made = next((RENDERERS[kind] for kind in type(representation).__mro__ if kind in RENDERERS), None)
+    if made is None:
+        name = type(representation).__name__
+        raise TypeError(f"no renderer draws a {name}: fields, splats and meshes can be rendered")
+    return made(step_scale, normals)
+
+
+# By the class of a scene, its nearest one first; of the scale of steps and whether normals are wanted.
+RENDERERS: dict[type, Callable[[float, bool], Renderer[Any]]] = {
+    AnalyticField: lambda step_scale, normals: AnalyticRenderer(step_scale, normals=normals),
+    Field: lambda step_scale, normals: VolumeRenderer(step_scale, normals=normals),
+    Splats: lambda step_scale, normals: SplatRenderer(normals),
+    Mesh: lambda step_scale, normals: MeshRenderer(),
+}

@@ -1,4 +1,4 @@
-"""Surfaces under light, as glTF 2.0 defines its metallic-roughness material (specification, appendix B.3)."""
+"""Shading of glTF's metallic-roughness material (glTF 2.0 specification, appendix B.3)."""
 
 import math
 from dataclasses import dataclass
@@ -10,13 +10,20 @@ from torch.nn import functional
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["Lights", "Material", "ambient_occlusion", "reflected"]
+__all__ = ["Lights", "Material", "reflect", "sky_reflectance"]
 
 DIELECTRIC = 0.04  # reflected head on by what is no metal
-SMOOTHEST = 1e-3  # α: a mirror would show a distant light in no pixel at all
+MIN_ALPHA = 1e-3  # α: a perfect mirror would show a distant light in no pixel
 MIN_COSINE = 1e-4
-CELLS, DRAWS = 32, 48  # of the table of a sky: in each direction, and half vectors for a cell, in each direction
-COUNT, STRENGTH, SKY = 3, (0.2, 1.0), (0.2, 0.6)  # of drawn lights: a matte white surface is .85 bright on average
+TABLE_CELLS, TABLE_DRAWS = (
+    32,
+    48,
+)  # of the table of a sky: in each direction, and half vectors for a cell, in each direction
+LIGHT_COUNT, LIGHT_STRENGTH, SKY_STRENGTH = (
+    3,
+    (0.2, 1.0),
+    (0.2, 0.6),
+)  # of drawn lights: a matte white surface is .85 bright on average
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,9 @@ class Material:
 
 @dataclass(frozen=True)
 class Lights:
-    """White lights far away, and a white sky all around: a matte white surface that faces a light, or is under the sky
-    alone, is as bright as they are strong.
+    """White directional lights and an even white sky.
+
+    A matte white surface that faces a light, or is lit by the sky alone, is as bright as their strength.
     """
 
     directions: Float[Tensor, "light 3"]  # towards each, unit
@@ -39,27 +47,32 @@ class Lights:
     sky: Float[Tensor, ""]
 
     @classmethod
-    def drawn(cls, generator: torch.Generator) -> Self:
-        """Three lights from anywhere and a sky; each of any strength that leaves something to be seen."""
+    def random(cls, generator: torch.Generator) -> Self:
+        """Three lights from random directions and a sky, of random strengths."""
         device = generator.device
-        directions = torch.randn(COUNT, 3, generator=generator, device=device)
-        share = torch.rand(COUNT + 1, generator=generator, device=device)
-        strength = STRENGTH[0] + (STRENGTH[1] - STRENGTH[0]) * share[1:]
-        return cls(functional.normalize(directions, dim=-1), strength, SKY[0] + (SKY[1] - SKY[0]) * share[0])
+        directions = torch.randn(LIGHT_COUNT, 3, generator=generator, device=device)
+        share = torch.rand(LIGHT_COUNT + 1, generator=generator, device=device)
+        strength = LIGHT_STRENGTH[0] + (LIGHT_STRENGTH[1] - LIGHT_STRENGTH[0]) * share[1:]
+        return cls(
+            functional.normalize(directions, dim=-1),
+            strength,
+            SKY_STRENGTH[0] + (SKY_STRENGTH[1] - SKY_STRENGTH[0]) * share[0],
+        )
 
 
-def reflected(
+def reflect(
     material: Material, normal: Float[Tensor, "point 3"], eye: Float[Tensor, "point 3"], lights: Lights
 ) -> Float[Tensor, "point 3"]:
-    """`Σ π E (n·l) f(l, v)` in linear light, and what the sky adds; normals and directions towards the eye are unit.
+    """Reflected light towards the eye, `Σ π E (n·l) f(l, v)` plus that of the sky, in linear light.
 
-    `f = (1 - F) c / π + F D V`: Fresnel by Schlick, GGX with the separable visibility of Smith.
+    `f = (1 - F) c / π + F D V`: Schlick's Fresnel term, GGX with Smith's separable visibility. Normals and directions
+    towards the eye are unit. Differentiable in material, normals and directions.
     """
     colour = material.base * (1.0 - material.metalness)
     head_on = torch.lerp(torch.full_like(material.base, DIELECTRIC), material.base, material.metalness)
-    alpha = material.roughness.square().clamp_min(SMOOTHEST)
+    alpha = material.roughness.square().clamp_min(MIN_ALPHA)
     facing = (normal * eye).sum(-1, keepdim=True).abs().clamp_min(MIN_COSINE)
-    share = ambient_occlusion(head_on, material.roughness, facing)
+    share = sky_reflectance(head_on, material.roughness, facing)
     total = lights.sky * ((1.0 - share) * colour + share)
     for direction, strength in zip(lights.directions, lights.strength, strict=True):
         lit = (normal @ direction)[:, None].clamp_min(0.0)
@@ -78,11 +91,12 @@ def _smith(alpha: Tensor, cosine: Tensor) -> Tensor:
     return 1.0 / (cosine + (squared + (1.0 - squared) * cosine.square()).sqrt())
 
 
-def ambient_occlusion(
+def sky_reflectance(
     head_on: Float[Tensor, "point 3"], roughness: Float[Tensor, "point 1"], facing: Float[Tensor, "point 1"]
 ) -> Float[Tensor, "point 3"]:
-    """`∫ F D V (n·l) dl` over the half-space, how much of an even sky the gloss reflects: `f0 A + B` with A and B of
-    roughness and n·v from a table (the split sum of Karis 2013, with nothing left out as the sky is even).
+    """The share of an even sky that the specular lobe reflects, `∫ F D V (n·l) dl` over the half-space.
+
+    `f0 A + B` with A and B of roughness and n·v from a table (the split sum of Karis 2013, exact for an even sky).
     """
     place = torch.cat([facing, roughness], -1).view(1, 1, -1, 2) * 2.0 - 1.0
     table = _table().to(head_on)[None]
@@ -92,10 +106,12 @@ def ambient_occlusion(
 
 @lru_cache(maxsize=1)
 def _table() -> Float[Tensor, "2 roughness facing"]:
-    """A and B by half vectors drawn evenly from GGX: `F D V (n·l) dl = F V (n·l) 4 (v·h) / (n·h)` of each."""
-    roughness, facing = torch.meshgrid(*(torch.linspace(0.0, 1.0, CELLS, dtype=torch.float64),) * 2, indexing="ij")
-    alpha, nv = (x[..., None, None] for x in (roughness.square().clamp_min(SMOOTHEST), facing.clamp_min(MIN_COSINE)))
-    share = (torch.arange(DRAWS, dtype=torch.float64) + 0.5) / DRAWS
+    """A and B by importance sampling of GGX half vectors: `F D V (n·l) dl = F V (n·l) 4 (v·h) / (n·h)` of each."""
+    roughness, facing = torch.meshgrid(
+        *(torch.linspace(0.0, 1.0, TABLE_CELLS, dtype=torch.float64),) * 2, indexing="ij"
+    )
+    alpha, nv = (x[..., None, None] for x in (roughness.square().clamp_min(MIN_ALPHA), facing.clamp_min(MIN_COSINE)))
+    share = (torch.arange(TABLE_DRAWS, dtype=torch.float64) + 0.5) / TABLE_DRAWS
     nh = ((1.0 - share) / (1.0 + (alpha.square() - 1.0) * share)).sqrt().movedim(-1, -2)  # [.., height, 1]
     across = (1.0 - nh.square()).clamp_min(0.0).sqrt() * (math.pi * share).cos()
     vh = nv * nh + (1.0 - nv.square()).sqrt() * across

@@ -1,5 +1,4 @@
-"""Meshes as cameras see them: rays to the first triangle (embreex), or rasterised where a gradient is asked for; base
-colour without light."""
+"""The renderer of meshes: ray casting (embreex), or rasterisation where gradients are needed; unlit base colour."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,43 +24,46 @@ NEAR_SHARE = 1e-4  # of the mesh's diagonal: what is nearer to a camera is not r
 
 @dataclass(frozen=True)
 class MeshRenderer:
-    """Draws meshes, in world frame and unit; several samples a pixel make edges and textures smooth.
+    """Renders meshes, in world frame and unit, with several samples a pixel for smooth edges and textures.
 
     Depth and normals are means over the samples of a pixel that hit. Differentiable in `vertices`, `corner_uv`, a
     `texture` or `colours` of floats in [0, 1], and in the cameras' poses and intrinsics: where any of them requires a
     gradient the mesh is rasterised, and its outlines move with the vertices (`ops.raster.antialias`); else rays find
-    the same samples. Which face is in front has no gradient where two surfaces cross.
+    the same samples. There is no gradient through which face is in front where two surfaces intersect.
+
+    Attributes:
+        rays_across: samples of a pixel in each direction.
     """
 
     rays_across: int = 3  # of a pixel, in each direction
 
-    def __call__(self, subject: Mesh, cameras: Cameras) -> Picture:
+    def __call__(self, scene: Mesh, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]` of cameras that share one size."""
         one_size(cameras)
-        learning = (subject.vertices, subject.corner_uv, subject.texture, subject.colours)
-        if torch.is_grad_enabled() and any(t.requires_grad for t in (*learning, *cameras.tensors)):
-            views = [checkpoint(self._rastered, subject, cameras, i, use_reentrant=False) for i in range(len(cameras))]
+        trainable = (scene.vertices, scene.corner_uv, scene.texture, scene.colours)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in (*trainable, *cameras.tensors)):
+            views = [checkpoint(self._rasterise, scene, cameras, i, use_reentrant=False) for i in range(len(cameras))]
         else:
             with torch.no_grad():
-                views = [self._traced(subject, cameras, index) for index in range(len(cameras))]
+                views = [self._trace(scene, cameras, index) for index in range(len(cameras))]
         return Picture.cat(views)
 
-    def _traced(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
+    def _trace(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
         width, height = cameras.size[index].tolist()
         pixels = _samples(width, height, self.rays_across)
         rays = mesh.world_from_local.inverse().rays(cameras.rays(torch.full((len(pixels),), index), pixels))
         face, barycentric, depth = first_hits(mesh.vertices, mesh.faces, rays)
         hit = (face >= 0).nonzero()[:, 0]
-        seen = _looks(mesh, face[hit], barycentric[hit], depth[hit], rays.directions[hit])
-        sums = torch.zeros(len(pixels), seen.shape[1]).index_copy(0, hit, seen)
-        return self._averaged(sums, width, height)
+        shaded = _shade_hits(mesh, face[hit], barycentric[hit], depth[hit], rays.directions[hit])
+        sums = torch.zeros(len(pixels), shaded.shape[1]).index_copy(0, hit, shaded)
+        return self._average(sums, width, height)
 
-    def _rastered(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
+    def _rasterise(self, mesh: Mesh, cameras: Cameras, index: int) -> Picture:
         if cameras.lens != PINHOLE:
             lens = lens_map(cameras, index)
-            return lens.seen(self._rastered(mesh, lens.camera, 0))
+            return lens.warp(self._rasterise(mesh, lens.camera, 0))
         width, height = cameras.size[index].tolist()
-        n, camera = self.rays_across, cameras[[index]].moved(mesh.world_from_local.inverse())
+        n, camera = self.rays_across, cameras[[index]].transform(mesh.world_from_local.inverse())
         pose, (fx, fy, cx, cy) = camera.world_from_camera[0], camera.intrinsics[0].unbind()
         x, y, z = ((mesh.vertices - pose[:, 3]) @ pose[:, :3]).unbind(-1)
         points = torch.stack([n * (fx * x + cx * z), n * (fy * y + cy * z), z], -1)
@@ -69,19 +71,18 @@ class MeshRenderer:
         found = rasterise(points, mesh.faces, (n * width, n * height), near=NEAR_SHARE * diagonal)
         face = found.face.flatten()
         hit = (face >= 0).nonzero()[:, 0]
-        # Sub-pixels lie row by row: not the order of pixels, but that of one larger picture, which antialias reads.
+        # Samples lie in the rows of one larger picture, as `antialias` reads them, not pixel by pixel.
         places = _samples(n * width, n * height, 1)[hit].to(camera.intrinsics) / n
         rays = camera.rays(torch.zeros_like(hit), places)
         along = found.depth.flatten()[hit] / (rays.directions @ pose[:, 2])
-        seen = _looks(mesh, face[hit], found.barycentric.flatten(0, 1)[hit], along, rays.directions)
-        flat = seen.new_zeros(len(face), seen.shape[1]).index_copy(0, hit, seen)
-        smooth = antialias(
-            flat.view(n * height, n * width, -1), found, points, mesh.faces, _neighbours(mesh.faces)
-        )  # fmt: skip
-        return self._averaged(smooth, width, height)
+        shaded = _shade_hits(mesh, face[hit], found.barycentric.flatten(0, 1)[hit], along, rays.directions)
+        flat = shaded.new_zeros(len(face), shaded.shape[1]).index_copy(0, hit, shaded)
+        samples, neighbours = flat.view(n * height, n * width, -1), _neighbours(mesh.faces)
+        smooth = antialias(samples, found, points, mesh.faces, neighbours)
+        return self._average(smooth, width, height)
 
-    def _averaged(self, samples: Tensor, width: int, height: int) -> Picture:
-        """Means over the samples of each pixel of what `_looks` says."""
+    def _average(self, samples: Tensor, width: int, height: int) -> Picture:
+        """The picture of the means over each pixel's samples, as `_shade_hits` gives them."""
         n = self.rays_across
         mean = samples.view(height, n, width, n, -1).mean((1, 3))[None]
         rgb, opacity, far, facing = mean.split([3, 1, 1, 3], -1)
@@ -99,7 +100,7 @@ def _samples(width: int, height: int, across: int) -> Float[Tensor, "sample 2"]:
     return torch.stack([x, y], -1).view(-1, 2)
 
 
-def _looks(
+def _shade_hits(
     mesh: Mesh, face: Tensor, barycentric: Tensor, distance: Tensor, directions: Float[Tensor, "hit 3"]
 ) -> Float[Tensor, "hit 8"]:
     """Colour times alpha, alpha, world distance times alpha, and the world normal, turned to the eye."""
@@ -121,7 +122,7 @@ def _neighbours(faces: Tensor) -> Int[Tensor, "face 3"]:
 def first_hits(
     vertices: Float[Tensor, "vertex 3"], faces: Int[Tensor, "face 3"], rays: Rays
 ) -> tuple[Int[Tensor, " ray"], Float[Tensor, "ray 3"], Float[Tensor, " ray"]]:
-    """The first face along each ray (-1: none), where on it, and how far."""
+    """The first face along each ray (-1: none), its barycentric coordinates there, and the distance."""
     found = _tree(vertices, faces).run(rays.origins.float().numpy(), rays.directions.float().numpy(), output=True)
     face = torch.from_numpy(found["primID"]).int()
     u, v = torch.from_numpy(found["u"]), torch.from_numpy(found["v"])

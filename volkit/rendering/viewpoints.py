@@ -1,7 +1,8 @@
-"""Where to look from: the teacher's own cameras varied along their manifold, else a shell around what it holds."""
+"""Training cameras of a scene: those of its capture and variations of them, else a sphere around its content."""
 
 import math
 from dataclasses import replace
+from functools import singledispatch
 
 import torch
 
@@ -18,33 +19,31 @@ __all__ = [
     "distillation_cameras",
     "occupied_sphere",
     "orbit_cameras",
+    "random_windows",
     "vary_cameras",
     "visible_box",
     "visible_corners",
-    "windows",
 ]
 
-NEIGHBOURS = 4  # a new camera stands between one of the teacher's and one of this many nearest to it
+NEIGHBOUR_COUNT = 4  # a new camera lies between a camera of the teacher and one of this many nearest to it
 STRAY_SHARE = 0.001  # of the occupied cells, at each face of the box: single cells of fog would make it twice as wide
-FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
+ORBIT_FIELD_OF_VIEW = 0.69  # radians; that of the Blender scenes of NeRF
 
 
 def distillation_cameras(teacher: Representation, count: int, size: int | None, generator: torch.Generator) -> Cameras:
-    """World-frame cameras to ask a teacher from; `size` is the longest side in pixels, by default the recorded one.
+    """World-frame cameras to render a teacher from; `size` is the longest side in pixels, by default the recorded one.
 
-    They and the generator are on the CPU, where captures are.
-
-    With a capture: its training cameras and variations of them, so that what no camera saw is not asked.
-    Without: cameras on a sphere around what there is.
+    With a capture: its training cameras and variations of them, so that no view is far from an observed one. Without:
+    cameras on a sphere around the content. Cameras and generator are on the CPU, as captures are.
     """
     capture = teacher.capture
     if capture is None:
         return orbit_cameras(teacher, count, size or 400, generator)
     held_out = set(capture.held_out)
-    kept = [i for i, name in enumerate(capture.names) if name not in held_out]
-    cameras = capture.cameras[kept]
+    trained = [i for i, name in enumerate(capture.names) if name not in held_out]
+    cameras = capture.cameras[trained]
     if size is not None:
-        cameras = cameras.resized(size)
+        cameras = cameras.resize(size)
     more = count - len(cameras)
     return cameras if more <= 0 else Cameras.cat([cameras, vary_cameras(cameras, more, generator)])
 
@@ -59,7 +58,7 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
     away = cameras.centres - cameras.centres.mean(0)
     spread = away.norm(dim=-1).mean().clamp_min(torch.finfo(away.dtype).tiny)
     pose = torch.cat([away / spread, cameras.forward], -1)
-    near = torch.cdist(pose[base], pose).topk(min(NEIGHBOURS + 1, total), largest=False).indices[:, 1:]
+    near = torch.cdist(pose[base], pose).topk(min(NEIGHBOUR_COUNT + 1, total), largest=False).indices[:, 1:]
     pick = torch.randint(near.shape[1], (count, 1), generator=generator, device=device)
     other = near.gather(1, pick).squeeze(1)
     u = 0.5 * torch.rand(count, 1, 1, generator=generator, device=device)
@@ -69,10 +68,10 @@ def vary_cameras(cameras: Cameras, count: int, generator: torch.Generator) -> Ca
     return replace(cameras[base], world_from_camera=varied)
 
 
-def windows(cameras: Cameras, count: int, side: int, generator: torch.Generator) -> Cameras:
-    """`count` cameras that see a piece each, at most `side` pixels wide and high, of pictures in random order.
+def random_windows(cameras: Cameras, count: int, side: int, generator: torch.Generator) -> Cameras:
+    """`count` cameras of random crops, at most `side` pixels wide and high, of pictures in random order.
 
-    Every picture has had a piece before one has a second; pieces lie anywhere, so that the middle is seen most.
+    Every picture is cropped once before any is cropped again. Crops lie anywhere inside, so that centres occur most.
     """
     rounds = [torch.randperm(len(cameras), generator=generator) for _ in range(-(-count // len(cameras)))]
     chosen = cameras[torch.cat(rounds)[:count]]
@@ -83,31 +82,41 @@ def windows(cameras: Cameras, count: int, side: int, generator: torch.Generator)
     return replace(chosen, intrinsics=torch.cat([focal, centre - corner], -1), size=size)
 
 
+@singledispatch
 def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
     """Centre and radius, world frame, of a sphere around a field's occupied cells, most splats, a mesh's box."""
-    if isinstance(scene, Splats):
-        middle, radius = core_sphere(scene)
-        return scene.world_from_local.points(middle[None])[0], radius * scene.world_from_local.scale
-    if not isinstance(scene, Field):
-        corners = torch.tensor([scene.domain.lower, scene.domain.upper], device=scene.device)
-        return _sphere(scene, corners)
-    field = scene
+    return _sphere(scene, torch.tensor([scene.domain.lower, scene.domain.upper], device=scene.device))
+
+
+@occupied_sphere.register
+def _of_splats(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
+    middle, radius = core_sphere(splats)
+    return splats.world_from_local.points(middle[None])[0], radius * splats.world_from_local.scale
+
+
+@occupied_sphere.register
+def _of_cells(field: Field) -> tuple[Float[Tensor, "3"], float]:
     cells = occupancy_cells(field.device)[unpack_bits(field.occupancy)]
     whole = torch.tensor([[0.0] * 3, [1.0] * 3], device=cells.device)
     unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else whole
     return _sphere(field, field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)])))
 
 
-@torch.no_grad()
+@singledispatch
 def visible_box(scene: Representation) -> Domain:
-    """The box, local frame, about what a picture should show: nearly all occupied cells, splats, or a mesh's vertices.
+    """The box, local frame, that a picture should show: nearly all occupied cells or splats, or a mesh's vertices.
 
-    Of what reaches beyond all bounds it is the middle. Cells and splats that fly alone far out are left outside.
+    Of an unbounded scene it is the inner box. Single cells and splats far away are left out.
     """
-    if isinstance(scene, Splats):
-        return whole_box(scene)
-    if not isinstance(scene, Field):
-        return scene.bounds()
+    return scene.bounds()
+
+
+visible_box.register(Splats, whole_box)
+
+
+@visible_box.register
+@torch.no_grad()
+def _box_of_cells(scene: Field) -> Domain:
     cells = occupancy_cells(scene.device)[unpack_bits(scene.occupancy)].cpu()
     inner = (0.25, 0.75) if scene.domain.contracted else (0.0, 1.0)  # of the unit cube: where the box is
     cells = cells[(((cells + 0.5) / OCCUPANCY_RESOLUTION - 0.5).abs() < inner[1] - 0.5).all(-1)]
@@ -144,7 +153,7 @@ def orbit_cameras(scene: Representation, count: int, size: int, generator: torch
         turn = turn + 0.5 * torch.rand(count, generator=generator, device=turn.device)
     ring = (1.0 - height**2).clamp_min(0.0).sqrt()
     shell = torch.stack([ring * turn.cos(), ring * turn.sin(), height], -1)
-    distance = 1.05 * radius / math.sin(FIELD_OF_VIEW / 2)
-    focal = 0.5 * size / math.tan(FIELD_OF_VIEW / 2)
+    distance = 1.05 * radius / math.sin(ORBIT_FIELD_OF_VIEW / 2)
+    focal = 0.5 * size / math.tan(ORBIT_FIELD_OF_VIEW / 2)
     centre = centre.to(shell)
     return Cameras.looking_at(centre + distance * shell, centre, shell.new_tensor([0.0, 0.0, 1.0]), focal, (size, size))

@@ -1,4 +1,4 @@
-"""Parameters and answers: what a scene can be made of. `kinds.py` has the table of kinds, and how to add one."""
+"""Representations of scenes: fields, splats, meshes, wrappers. `kinds.py` has the table, and how to add one."""
 
 from volkit.ops.param_group import ParamGroup
 from volkit.representations.analytic import AnalyticConfig, AnalyticField

@@ -1,4 +1,4 @@
-"""The interface of everything that can be asked point by point, and a field of two functions."""
+"""The interface of fields, which are evaluated point by point, and a field of two functions."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,12 +19,17 @@ __all__ = ["OCCUPANCY_RESOLUTION", "Box", "Field", "FieldSample", "FunctionField
 
 Triple = tuple[float, float, float]
 Box = tuple[Triple, Triple]  # lower and upper corner
-ADAM_RATE = 1e-3  # of parameters about which nothing is known: Adam's own
+ADAM_RATE = 1e-3  # of a user's parameters: Adam's default
 
 
 @dataclass(frozen=True)
 class FieldSample:
-    """A field's answer: density in 1 / local unit, and named channels (`rgb` always)."""
+    """The values of a field at points.
+
+    Attributes:
+        density: in 1 / local unit, at least 0.
+        channels: `rgb`, and the further channels of the scene, by name.
+    """
 
     density: Float[Tensor, " point"]
     channels: dict[str, Float[Tensor, "point channel"]]
@@ -36,9 +41,9 @@ class FieldSample:
 
 
 class Field(Representation):
-    """Density and colour at points of its local frame; zero density outside its domain.
+    """Density and colour at points of a local frame; density is zero outside its domain.
 
-    A field of one's own has these two methods, and can be rendered, distilled, meshed and compared like any other:
+    A user's field implements these two methods, and can be rendered, distilled, meshed and compared like any other:
 
     ```python
     class Ball(Field):
@@ -53,12 +58,14 @@ class Field(Representation):
             return FieldSample(self.density(points.positions), {"rgb": points.positions.abs()})
     ```
 
-    `occupancy` marks the cells of the unit cube that may hold matter: one bit a cell, instant-ngp's Morton order
-    (`x | y << 1 | z << 2`, bit `i & 7` of byte `i >> 3`), `OCCUPANCY_RESOLUTION` cells a side.
+    Attributes:
+        occupancy: marks the cells of the unit cube that may hold matter: one bit a cell, instant-ngp's Morton order
+            (`x | y << 1 | z << 2`, bit `i & 7` of byte `i >> 3`), `OCCUPANCY_RESOLUTION` cells a side.
+        occupancy_evaluations: densities that a refresh of the occupancy may cost.
     """
 
     occupancy: UInt8[Tensor, " byte"]
-    occupancy_questions: ClassVar[int] = 1 << 19  # densities that a refresh of the occupancy may cost
+    occupancy_evaluations: ClassVar[int] = 1 << 19
 
     def __init__(
         self,
@@ -81,7 +88,7 @@ class Field(Representation):
         """Density and channels; differentiable in parameters and positions."""
 
     def param_groups(self) -> list[ParamGroup]:
-        """All parameters under Adam at its own rate; none where there are none."""
+        """All parameters in one group, under Adam at its default rate."""
         parameters = tuple(self.parameters())
         return [ParamGroup("parameters", parameters, ADAM_RATE)] if parameters else []
 
@@ -90,7 +97,7 @@ class Field(Representation):
         return {}
 
     def refine(self, fraction: float) -> bool:
-        """Grow to the resolution that suits this fraction of a training budget; true when parameters were replaced."""
+        """Grow to the resolution due at this fraction of the training budget; true when parameters were replaced."""
         return False
 
     def bounds(self) -> Domain:
@@ -99,16 +106,24 @@ class Field(Representation):
 
 
 class FunctionField(Field):
-    """A field of two functions: `density(positions)` at least 0, in 1 / local unit, and `rgb(positions, directions)`.
+    """A field of two functions, for density and colour.
 
-    Shapes `[point, 3]` to `[point]` or `[point, 1]`, and to `[point, 3]`; directions are unit vectors from the eye.
-    Outside the domain density is 0 whatever the function answers, and colours below 0 are 0. Modules among the
-    functions are part of the field: their parameters are found, moved and copied with it. Differentiable where the
-    functions are. ValueError where an answer has another shape.
+    Outside the domain density is 0 whatever the function returns, and colours below 0 become 0. Functions that are
+    modules are part of the field: their parameters are trained, moved and copied with it. Differentiable where the
+    functions are.
 
-    ```python
-    ball = FunctionField(lambda x: 30.0 * (x.norm(dim=-1) < 0.5), lambda x, d: x.abs(), Domain.cube(1.0))
-    ```
+    Args:
+        density: positions `[point, 3]`, local frame, to `[point]` or `[point, 1]`, at least 0, in 1 / local unit.
+        rgb: positions and unit directions from the camera, `[point, 3]` each, to display-referred `[point, 3]`.
+        domain: a `Domain`, or the two corners of a box.
+
+    Raises:
+        ValueError: when evaluated, a function returns another shape.
+
+    Example:
+        >>> ball = FunctionField(lambda x: 30.0 * (x.norm(dim=-1) < 0.5), lambda x, d: x.abs(), Domain.cube(1.0))
+        >>> ball.density(torch.zeros(1, 3))
+        tensor([30.])
     """
 
     def __init__(
@@ -121,17 +136,17 @@ class FunctionField(Field):
         self.density_function, self.rgb_function = density, rgb
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
-        """The function's answer, 0 outside the domain."""
+        """The density function, 0 outside the domain."""
         answer = self.density_function(positions)
         if tuple(answer.shape) not in ((len(positions),), (len(positions), 1)):
-            raise ValueError(f"density: answers {tuple(answer.shape)} to {len(positions)} positions; [point] is wanted")
+            raise ValueError(f"density: {tuple(answer.shape)} for {len(positions)} positions; it must return [point]")
         return answer.flatten().to(positions.dtype) * self.domain.contains(positions)
 
     def query(self, points: Points) -> FieldSample:
-        """Both functions' answers."""
+        """Both functions."""
         rgb = self.rgb_function(points.positions, points.directions)
         if tuple(rgb.shape) != (len(points), 3):
-            raise ValueError(f"rgb: answers {tuple(rgb.shape)} to {len(points)} points; [point, 3] is wanted")
+            raise ValueError(f"rgb: {tuple(rgb.shape)} for {len(points)} points; it must return [point, 3]")
         return FieldSample(self.density(points.positions), {"rgb": rgb.relu().to(points.positions.dtype)})
 
 

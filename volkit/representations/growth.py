@@ -1,4 +1,4 @@
-"""Parameters that change their size: by refinement, by pruning, by loading a file that was refined or pruned."""
+"""Parameters that change shape: by refinement, by pruning, or by loading a file that was refined or pruned."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,8 +17,8 @@ __all__ = [
     "refined_resolution",
     "replace_tensor",
     "resample",
-    "sum_of",
-    "variation",
+    "sum_terms",
+    "total_variation",
 ]
 
 
@@ -35,9 +35,9 @@ def adopt_shapes(module: nn.Module, tensors: Mapping[str, Tensor], names: Iterab
 
 
 def replace_tensor(module: nn.Module, name: str, data: Tensor) -> None:
-    """Put a new parameter or buffer, of any shape, in the place of an old one.
+    """Replace a parameter or buffer by one of any shape.
 
-    New data in the old parameter would not do: graphs that are still alive remember its shape.
+    The parameter itself is replaced, since graphs that are still alive refer to the shape of the old one.
     """
     parent, _, leaf = name.rpartition(".")
     owner = module.get_submodule(parent)
@@ -58,15 +58,15 @@ def resample(module: nn.Module, name: str, size: tuple[int, int]) -> None:
 
 
 def gradients_in_place(parameters: Sequence[Tensor]) -> list[Tensor] | None:
-    """The gradients that sampling may add to in place: where all exist already and are wanted, else none.
+    """The gradient buffers of parameters, if all exist, to which sampling may add in place; else None.
 
-    Saves allocating and clearing a tensor of the parameters' size for every call.
+    This saves allocating and clearing a tensor of the parameters' size in every call.
     """
     grads = [parameter.grad for parameter in parameters if parameter.requires_grad]
     if not torch.is_grad_enabled() or len(grads) < len(parameters):
         return None
-    kept = [grad for grad in grads if grad is not None]
-    return kept if len(kept) == len(parameters) else None
+    present = [grad for grad in grads if grad is not None]
+    return present if len(present) == len(parameters) else None
 
 
 def grid_size(domain: Domain, resolution: int) -> tuple[int, int, int]:
@@ -78,17 +78,17 @@ def grid_size(domain: Domain, resolution: int) -> tuple[int, int, int]:
 
 
 def refined_resolution(start: int, end: int, times: tuple[float, ...], fraction: float) -> int:
-    """Resolution due at a fraction of the budget: geometric from `start` to `end` over the given times."""
+    """Resolution due at a fraction of the budget: a geometric sequence from `start` to `end` over the given times."""
     done = sum(fraction >= time for time in times)
     return end if done == len(times) else round(start * (end / start) ** (done / max(1, len(times))))
 
 
-def variation(part: Float[Tensor, "1 channel _ _"]) -> Tensor:
+def total_variation(part: Float[Tensor, "1 channel _ _"]) -> Tensor:
     """Mean squared difference of neighbouring texels (TensoRF's TVLoss)."""
     total = (part[:, :, 1:] - part[:, :, :-1]).square().mean()
     return total + (part[..., 1:] - part[..., :-1]).square().mean() if part.shape[3] > 1 else total
 
 
-def sum_of(terms: Iterable[Tensor]) -> Tensor:
+def sum_terms(terms: Iterable[Tensor]) -> Tensor:
     """Sum of scalar tensors."""
     return torch.stack(list(terms)).sum()

@@ -19,14 +19,36 @@ from volkit.typing import Float, Tensor
 __all__ = ["HashGrid", "HashGridConfig"]
 
 DENSITY_OUTPUTS = 16  # the first is the logarithm of density; all of them feed the colour network
-CELLS_PER_PIXEL = 4.0  # of the finest level, where pictures say how fine that is worth while
+CELLS_PER_PIXEL = 4.0  # of the finest level, for training on pictures
 PRIOR_CELLS_PER_PIXEL = 2.5  # the same under a prior
 PRIOR_FIRST_CELLS, PRIOR_GROWTH = 4, 1.7  # cells of the first level there, and from level to level
 
 
 @dataclass(frozen=True)
 class HashGridConfig(RepresentationConfig):
-    """Sizes of instant-ngp's `base.json` before version 2; 16 levels from 16 to 2048 cells a side."""
+    """Sizes of a hash grid: those of instant-ngp's `base.json` before version 2, 16 levels of 16 to 2048 cells.
+
+    Attributes:
+        levels: number of resolutions.
+        features: numbers in a table entry.
+        log2_table: binary logarithm of the most entries of a level.
+        base_resolution: cells a side of the coarsest level.
+        per_level_scale: resolution of a level over that of the one before it.
+        width: of the hidden layers of both networks.
+        density_layers: hidden layers of the density network.
+        rgb_layers: hidden layers of the colour network.
+        sh_degree: of the encoding of directions; 0: colour does not depend on them.
+        density_scale: density where the network gives 0, per edge of the unit cube.
+        lookup: how entries are found (`HashLevels`).
+        bias: whether both networks take a constant 1 after their inputs.
+        products: precision of the factors of matrix products.
+        lr: learning rate of the table.
+        network_lr: learning rate of the networks.
+
+    Example:
+        >>> HashGridConfig(log2_table=15).with_finest(256.0).encoding.resolutions[-1]
+        256
+    """
 
     kind: ClassVar[str] = "hash_grid"
     batch_samples: ClassVar[int] = 1 << 15  # 1.6 dB more from planes than with twice as many, 0.6 from photographs
@@ -41,20 +63,20 @@ class HashGridConfig(RepresentationConfig):
     rgb_layers: int = 2
     sh_degree: int = 3
     density_scale: float = 1.0  # density where h_0 = 0, per edge of the unit cube: instant-ngp's aabb_scale
-    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"  # nerfstudio: of its networks in plain torch, without a kernel
-    bias: bool = False  # both networks see a constant 1 after their inputs, as those of other programs do
+    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"  # nerfstudio: without a kernel
+    bias: bool = False  # for files of programs whose networks have biases
     products: Literal["float32", "bfloat16"] = "bfloat16"
     lr: float = 1e-1  # ten times the published rate: 24.6 instead of 23.5 dB in a minute of a room at 480 pixels
     network_lr: float = 1e-2
 
     def with_finest(self, cells: float) -> "HashGridConfig":
-        """The same with a finest level of `cells` a side, never finer than this one's: detail that nothing shows."""
+        """The same with a finest level of `cells` a side, at most this one's."""
         finest = self.base_resolution * self.per_level_scale ** (self.levels - 1)
         ratio = min(max(cells, 2.0 * self.base_resolution), finest) / self.base_resolution
         return replace(self, per_level_scale=ratio ** (1.0 / max(self.levels - 1, 1)))
 
     def for_pictures(self, pixels: float) -> "HashGridConfig":
-        """A finest level of a few cells a pixel: at 200 pixels, 2048 cells cost 1.3 dB in the same minute."""
+        """A finest level of a few cells a pixel; at 200 pixels, 2048 cells cost 1.3 dB in the same minute."""
         return self.with_finest(CELLS_PER_PIXEL * pixels)
 
     @classmethod
@@ -62,10 +84,17 @@ class HashGridConfig(RepresentationConfig):
         """A coarse first level, and as many finer ones as the pictures can show."""
         finest = PRIOR_CELLS_PER_PIXEL * pixels / PRIOR_FIRST_CELLS
         return cls(
-            levels=1 + max(2, math.ceil(math.log(finest) / math.log(PRIOR_GROWTH))), features=4, log2_table=15,
-            base_resolution=PRIOR_FIRST_CELLS, per_level_scale=PRIOR_GROWTH, width=32, sh_degree=0,
-            products="float32", lr=2e-2, network_lr=5e-3,
-        )  # fmt: skip
+            levels=1 + max(2, math.ceil(math.log(finest) / math.log(PRIOR_GROWTH))),
+            features=4,
+            log2_table=15,
+            base_resolution=PRIOR_FIRST_CELLS,
+            per_level_scale=PRIOR_GROWTH,
+            width=32,
+            sh_degree=0,
+            products="float32",
+            lr=2e-2,
+            network_lr=5e-3,
+        )
 
     @property
     def encoding(self) -> HashLevels:
@@ -86,11 +115,13 @@ class HashGridConfig(RepresentationConfig):
 
     def build(self, domain: Domain, generator: torch.Generator) -> "HashGrid":
         """An untrained field; the domain grows to a cube about its centre, as instant-ngp's grids need."""
-        return HashGrid(self, domain.cubed(), generator)
+        return HashGrid(self, domain.to_cube(), generator)
 
 
 class HashGrid(Field):
-    """`h = D(encode(u))`, density `density_scale exp(h_0)` per edge of the unit cube, colour `sigmoid(C(h, SH(d)))`.
+    """A hash grid and two networks: `h = D(encode(u))`, density `density_scale exp(h_0)`, rgb `sigmoid(C(h, SH(d)))`.
+
+    Density is per edge of the unit cube. Differentiable in parameters and positions.
 
     Parameters are instant-ngp's, in its order: `density_network`, `rgb_network` (row-major matrices, outputs padded
     to 16), `table` (levels one after the other, features fastest). Layout: NVlabs/instant-ngp `nerf_network.h`,
@@ -115,7 +146,7 @@ class HashGrid(Field):
         return self.query_hidden(points)[0]
 
     def query_hidden(self, points: Points, *, colour: bool = True) -> tuple[FieldSample, Float[Tensor, "point 16"]]:
-        """As `query`, and the density network's 16 outputs; without `colour` no channel is answered."""
+        """As `query`, with the density network's 16 outputs; without `colour` there are no channels."""
         hidden, inside = self._hidden(points.positions)
         channels = {"rgb": self._rgb(hidden, points.directions)} if colour else {}
         return FieldSample(self._activate(hidden, inside), channels), hidden
@@ -140,9 +171,9 @@ class HashGrid(Field):
     def _hidden(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         unit = self.domain.unit_from_local(positions)
         inside = ((unit >= 0) & (unit <= 1)).all(-1)
-        # A gradient that is already there is added to: 49 MB need not be allocated and cleared at every step.
-        kept = self.table.grad if self.table.requires_grad and torch.is_grad_enabled() else None
-        features = hash_encode(unit.clamp(0.0, 1.0), self.table, self.config.encoding, table_grad=kept)
+        # Gradients are added to an existing buffer: 49 MB need not be allocated and cleared at every step.
+        table_grad = self.table.grad if self.table.requires_grad and torch.is_grad_enabled() else None
+        features = hash_encode(unit.clamp(0.0, 1.0), self.table, self.config.encoding, table_grad=table_grad)
         if self.config.bias:
             features = self._with_bias(features.t())
         shape, products = self.config.density_shape, self.config.products

@@ -1,4 +1,4 @@
-"""From features and a viewing direction to colour."""
+"""Heads of fields: colour from features and viewing directions, and activations of density."""
 
 import torch
 from torch import nn
@@ -91,12 +91,12 @@ class _RevivingRelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> Tensor:
         (raw,) = ctx.saved_tensors
-        # A descent step lowers what has a positive gradient: below 0 only the wish to grow is let through.
+        # A descent step lowers values with a positive gradient: below 0 only negative gradients pass, which raise them.
         return torch.where((raw > 0) | (gradients[0] < 0), gradients[0], 0.0)
 
 
 def reviving_relu(raw: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """`max(x, 0)` that passes gradients below 0 when they ask for more: density that died can come back.
+    """`max(x, 0)` that passes those gradients below 0 which raise x, so that dead density can come back.
 
     Where x > 0 the derivative is the true one. Elsewhere it is 1 instead of 0 for losses that fall as x grows.
     """

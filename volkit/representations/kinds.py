@@ -1,4 +1,4 @@
-"""What a kind of scene is: facts in its configuration, and the table of all kinds, which packages may add to."""
+"""Kinds of scenes: their configuration classes, and the table of all kinds, to which packages may add."""
 
 from abc import ABC, abstractmethod
 from importlib.metadata import entry_points
@@ -26,22 +26,33 @@ PLUG_INS = "volkit.representations"  # entry points: the name of a kind, and its
 
 
 class SceneConfig:
-    """Facts of a kind of scene. This one is of fields of a user's own, which nothing else is known about."""
+    """Facts about a kind of scene; this class itself is that of a user's fields.
+
+    Attributes:
+        kind: name of the kind.
+        trainable: whether it can be a student; others are teachers only.
+    """
 
     kind: ClassVar[str] = "field"
-    trainable: ClassVar[bool] = False  # whether it can be a student; others are teachers only
+    trainable: ClassVar[bool] = False
 
 
 class RepresentationConfig(SceneConfig, ABC):
-    """A frozen dataclass of sizes and choices that builds an untrained representation; with what is known of its kind.
+    """Base of configurations: frozen dataclasses of sizes and choices that build an untrained representation.
 
-    A new kind is such a class, one that it builds, and `register_representation`.
+    A new kind takes such a class, a representation that it builds, and a call of `register_representation`.
+
+    Attributes:
+        kind: name of the kind.
+        trainable: whether it can be a student.
+        batch_samples: samples of a training step: enough to fill two cores, few enough for many steps.
+        activation_bytes: memory of one sample of a batch until the backward pass.
     """
 
     kind: ClassVar[str]
     trainable: ClassVar[bool] = True
-    batch_samples: ClassVar[int] = 1 << 16  # of a training step: enough to fill two cores, few enough for many steps
-    activation_bytes: ClassVar[int] = 2_000  # that one sample of a batch keeps until its gradient is known
+    batch_samples: ClassVar[int] = 1 << 16
+    activation_bytes: ClassVar[int] = 2_000
 
     @abstractmethod
     def build(self, domain: Domain, generator: torch.Generator) -> Representation:
@@ -49,24 +60,26 @@ class RepresentationConfig(SceneConfig, ABC):
 
     @classmethod
     def for_prior(cls, pixels: float) -> Self:
-        """Sizes for an object that a prior's pictures show so many pixels wide: no finer than these, and matte where
-        the kind can be, for a colour of the direction would let every view have an object of its own.
+        """Sizes for an object that is so many pixels wide in a prior's pictures: no finer than these.
+
+        Colour does not depend on the direction where the kind allows that, else every view could have an object of its
+        own.
         """
         return cls()
 
     def for_pictures(self, pixels: float) -> Self:
-        """The same, no finer than pictures can show in which the domain's longest edge is so many pixels wide."""
+        """The same, no finer than pictures resolve in which the domain's longest edge is so many pixels wide."""
         return self
 
 
 class WrapperConfig(SceneConfig, ABC):
-    """A frozen dataclass of what a wrapper does with the scenes that it is made of."""
+    """Base of configurations of wrappers, kinds that are made of other scenes: frozen dataclasses."""
 
     kind: ClassVar[str]
 
     @abstractmethod
     def wrap(self, parts: tuple[Any, ...]) -> Representation:
-        """The wrapper of these scenes; ValueError where it cannot be made of them."""
+        """The wrapper of these scenes; ValueError where they do not suit it."""
 
 
 AnyConfig = TypeVar("AnyConfig", bound=RepresentationConfig | WrapperConfig)
@@ -75,25 +88,44 @@ WRAPPERS: dict[str, type[WrapperConfig]] = {}
 
 
 def register_representation(config: type[AnyConfig]) -> type[AnyConfig]:
-    """Add a kind to the table; returns the class, so that it can decorate it. ValueError where the name is taken.
+    """Add a kind to the table; a decorator of configuration classes.
 
-    An installed package needs no call: with the entry point `my_kind = my_package:MyConfig` in its group
-    `volkit.representations` the kind is found when it is first looked up.
+    An installed package needs no call: a kind with an entry point `my_kind = my_package:MyConfig` in the group
+    `volkit.representations` is found when it is first looked up.
+
+    Raises:
+        ValueError: the name is taken.
+
+    Example:
+        >>> @register_representation  # doctest: +SKIP
+        ... @dataclass(frozen=True)
+        ... class ConstantConfig(RepresentationConfig):
+        ...     kind: ClassVar[str] = "constant"
+        ...     def build(self, domain, generator):
+        ...         return Constant(self, domain)
     """
     table: dict[str, Any] = WRAPPERS if issubclass(config, WrapperConfig) else REPRESENTATIONS
     known = (REPRESENTATIONS | WRAPPERS).get(config.kind, config)
     if known is not config:
-        raise ValueError(f"kind '{config.kind}': is {known.__module__}.{known.__name__} already; choose another name")
+        raise ValueError(f"kind '{config.kind}' is already {known.__module__}.{known.__name__}; choose another name")
     table[config.kind] = config
     return config
 
 
 def config_class(kind: str) -> type[RepresentationConfig] | type[WrapperConfig]:
-    """The configuration class of a kind, a plug-in's too; ValueError names the kinds that there are."""
+    """The configuration class of a kind, of plug-ins too.
+
+    Raises:
+        ValueError: an unknown kind; the message lists the known ones.
+
+    Example:
+        >>> config_class("hash_grid")().kind  # doctest: +SKIP
+        'hash_grid'
+    """
     if kind not in REPRESENTATIONS | WRAPPERS:
         for plug_in, found in plug_ins(PLUG_INS, kind):
             if getattr(found, "kind", None) != kind:
-                raise ValueError(f"plug-in {plug_in.value}: is no configuration of the kind '{kind}' that it names")
+                raise ValueError(f"plug-in {plug_in.value} is no configuration of the kind '{kind}' that it names")
             register_representation(found)
     known = REPRESENTATIONS | WRAPPERS
     if kind not in known:
@@ -102,7 +134,7 @@ def config_class(kind: str) -> type[RepresentationConfig] | type[WrapperConfig]:
 
 
 def kinds() -> tuple[str, ...]:
-    """Names of all kinds but wrappers: built in, registered, and of plug-ins, which are not imported for it."""
+    """Names of all kinds but wrappers: built in, registered, and of plug-ins, which are not imported for this."""
     named = (plug_in.name for plug_in in entry_points(group=PLUG_INS))
     return (*REPRESENTATIONS, *(name for name in named if name not in REPRESENTATIONS | WRAPPERS))
 

@@ -1,4 +1,4 @@
-"""A triangle mesh with one texture or with colours of its own; seen, not trained."""
+"""Triangle meshes with one texture or with vertex colours."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,7 +18,13 @@ __all__ = ["Mesh", "MeshConfig"]
 
 @dataclass(frozen=True)
 class MeshConfig(RepresentationConfig):
-    """How many vertices and faces, and the texture's height and width; 0 by 0: colours lie at the vertices."""
+    """The sizes of a mesh.
+
+    Attributes:
+        vertices: number of vertices.
+        faces: number of triangles.
+        texture: height and width of the texture; (0, 0): vertex colours.
+    """
 
     kind: ClassVar[str] = "mesh"
     trainable: ClassVar[bool] = False
@@ -27,16 +33,23 @@ class MeshConfig(RepresentationConfig):
     texture: tuple[int, int] = (0, 0)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Mesh":
-        """A mesh without extent, to be filled."""
+        """A mesh of zeros, to be filled."""
         return Mesh(self, domain)
 
 
 class Mesh(Representation):
-    """Vertices, triangles, and display-referred base colour: a texture met by each corner's uv, or vertex colours.
+    """A triangle mesh with display-referred base colour, from a texture by each corner's uv, or at the vertices.
 
-    uv is glTF's: (0, 0) is the texture's upper left corner, v runs down; it repeats outside [0, 1]. So is
-    `metallic_roughness`, a picture met by the same uv: roughness in green, metalness in blue, linear; None where all of
-    it is rough and not metallic.
+    uv is glTF's: (0, 0) is the texture's upper left corner, v runs down; textures repeat outside [0, 1].
+
+    Attributes:
+        vertices: `[vertex, 3]`, local frame.
+        faces: `[face, 3]`, int32, counter-clockwise seen from outside.
+        corner_uv: `[face, 3, 2]`; empty without a texture.
+        texture: `[height, width, 4]`, bytes, or floats in [0, 1].
+        colours: `[vertex, 4]`, likewise; empty with a texture.
+        metallic_roughness: by the same uv as the texture, linear: roughness in green, metalness in blue; None: rough
+            and not metallic.
     """
 
     vertices: Tensor
@@ -71,7 +84,7 @@ class Mesh(Representation):
         """A mesh from its parts; without texture and colours it is light grey."""
         size = (0, 0) if corner_uv is None or texture is None else (texture.shape[0], texture.shape[1])
         low, high = vertices.amin(0), vertices.amax(0)
-        pad = 1e-4 * float((high - low).norm()) + 1e-9  # a flat mesh, too, has a box
+        pad = 1e-4 * float((high - low).norm()) + 1e-9  # so that the box of a flat mesh is not empty
         domain = Domain(tuple((low - pad).tolist()), tuple((high + pad).tolist()))
         mesh = cls(MeshConfig(len(vertices), len(faces), size), domain)
         mesh.vertices, mesh.faces = vertices.float(), faces.int()
@@ -92,54 +105,51 @@ class Mesh(Representation):
         return []
 
     def _sizes(self) -> list[str]:
-        look = "texture {1} x {0}".format(*self.config.texture) if self.config.texture[0] else "vertex colours"
-        return [f"{len(self.faces)} faces", f"{len(self.vertices)} vertices", look]
+        colours = "texture {1} x {0}".format(*self.config.texture) if self.config.texture[0] else "vertex colours"
+        return [f"{len(self.faces)} faces", f"{len(self.vertices)} vertices", colours]
 
     def check(self) -> None:
         """Raise ValueError where a face names a vertex that is not there."""
         if len(self.faces) and not (int(self.faces.min()) >= 0 and int(self.faces.max()) < len(self.vertices)):
-            raise ValueError(f"mesh: faces name vertices {int(self.faces.min())} to {int(self.faces.max())}, "
-                             f"there are {len(self.vertices)}")  # fmt: skip
+            low, high = int(self.faces.min()), int(self.faces.max())
+            raise ValueError(f"mesh: faces name vertices {low} to {high}, there are {len(self.vertices)}")
 
     @property
     def triangles(self) -> Triangles:
         """Its vertices and faces, local frame."""
         return Triangles(self.vertices, self.faces.long())
 
-    def with_faces(self, wanted: Bool[Tensor, " face"]) -> "Mesh":
-        """The same with fewer faces."""
-        return self._changed(self.vertices, wanted)
+    def with_faces(self, mask: Bool[Tensor, " face"]) -> "Mesh":
+        """The mesh with the faces of a mask; all vertices stay."""
+        return self._with_geometry(self.vertices, mask)
 
     def with_vertices(self, vertices: Float[Tensor, "vertex 3"]) -> "Mesh":
-        """The same with its vertices elsewhere."""
-        return self._changed(vertices, slice(None))
+        """The mesh with other vertex positions."""
+        return self._with_geometry(vertices, slice(None))
 
-    def _changed(self, vertices: Tensor, wanted: Tensor | slice) -> "Mesh":
+    def _with_geometry(self, vertices: Tensor, mask: Tensor | slice) -> "Mesh":
         if not self.config.texture[0]:
-            return self._placed(Mesh.of(vertices, self.faces[wanted], colours=self.colours))
-        mesh = Mesh.of(
-            vertices, self.faces[wanted], corner_uv=self.corner_uv[wanted], texture=self.texture,
-            metallic_roughness=self.metallic_roughness,
-        )  # fmt: skip
-        return self._placed(mesh)
+            return self._place(Mesh.of(vertices, self.faces[mask], colours=self.colours))
+        parts = {"corner_uv": self.corner_uv[mask], "texture": self.texture}
+        return self._place(Mesh.of(vertices, self.faces[mask], **parts, metallic_roughness=self.metallic_roughness))
 
     def as_metallic_roughness(self) -> "Mesh | None":
-        """The same with roughness and metalness for colours, None where there are none."""
+        """The mesh with `metallic_roughness` as its texture; None where there is none."""
         if self.metallic_roughness is None:
             return None
         full = torch.full_like(self.metallic_roughness[..., :1], 255)
         picture = torch.cat([self.metallic_roughness, full], -1)
-        return self._placed(Mesh.of(self.vertices, self.faces, corner_uv=self.corner_uv, texture=picture))
+        return self._place(Mesh.of(self.vertices, self.faces, corner_uv=self.corner_uv, texture=picture))
 
-    def _placed(self, made: "Mesh") -> "Mesh":
-        return made.view(placement=self.placement, capture=self.capture)
+    def _place(self, mesh: "Mesh") -> "Mesh":
+        return mesh.view(placement=self.placement, capture=self.capture)
 
     def base_colour(
         self, face: Int[Tensor, " point"], barycentric: Float[Tensor, "point 3"]
     ) -> Float[Tensor, "point 4"]:
-        """Colour and alpha in [0, 1] at points of faces; between texels linear, which are centred at integer + 0.5.
+        """Colour and alpha in [0, 1] at points of faces, bilinear between texels, centred at integer + 0.5.
 
-        Differentiable in the places and in a texture or colours that are floats in [0, 1] instead of bytes.
+        Differentiable in the barycentric coordinates, and in a texture or colours of floats.
         """
         if not self.config.texture[0]:
             corners = _unit(self.colours[self.faces[face].long()])

@@ -16,17 +16,30 @@ from volkit.typing import Float, Tensor
 __all__ = ["Mlp", "MlpConfig"]
 
 DENSITY_RATE = 10.0  # of the density layer's learning rate to the others'
-EVALUATED = 1 << 13  # points at once where no gradient is wanted: their activations stay in the cache
-SMALLEST_MATRIX = 16  # rows and columns of what Muon trains: directions are only worth equalising where there are many
+POINTS_AT_ONCE = 1 << 13  # without gradients: their activations stay in the cache
+MIN_MATRIX_SIZE = 16  # rows and columns of matrices that Muon trains: smaller ones have few directions to equalise
 
 
 @dataclass(frozen=True)
 class MlpConfig(RepresentationConfig):
-    """8 layers of 256, encoding with 10 and 4 octaves: the paper's network.
+    """Sizes of a NeRF network: those of the paper, 8 layers of 256, encodings with 10 and 4 octaves.
 
-    `coordinates`: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that a scene of any
-    size is met at the same frequencies; `local` encodes positions as they are, which foreign checkpoints need.
-    `products` bfloat16 rounds the factors of matrix products: twice as fast on a CPU that has them.
+    Attributes:
+        layers: number of layers before the outputs.
+        width: of these layers.
+        skip: the encoding enters again before hidden layers `skip + 1`, `2 skip + 1`, ...; 0: never.
+        position_bands: octaves of the encoding of positions.
+        direction_bands: octaves of the encoding of directions.
+        position_input: whether the encoding includes the positions themselves.
+        direction_input: the same for directions.
+        log_bands: frequencies 2^k; else evenly spaced up to the same largest one.
+        view_directions: whether colour depends on the direction.
+        coordinates: `domain` encodes `(x - centre) / half edge` (contracted where the domain is), so that frequencies
+            are relative to the size of the scene; `local` encodes positions as they are, as in checkpoints of other
+            programs.
+        products: precision of the factors of matrix products; bfloat16 is twice as fast on CPUs that support it.
+        lr: learning rate of the output layers.
+        hidden_lr: learning rate of the hidden matrices, for Muon.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -34,12 +47,12 @@ class MlpConfig(RepresentationConfig):
     activation_bytes: ClassVar[int] = 20_000
     layers: int = 8
     width: int = 256
-    skip: int = 4  # the encoding enters again before hidden layer skip + 1, 2 skip + 1, ...; 0: never
+    skip: int = 4
     position_bands: int = 10
     direction_bands: int = 4
-    position_input: bool = True  # whether the encoding keeps its argument
+    position_input: bool = True
     direction_input: bool = True
-    log_bands: bool = True  # frequencies 2^k; otherwise evenly spaced up to the same largest one
+    log_bands: bool = True
     view_directions: bool = True
     coordinates: Literal["domain", "local"] = "domain"
     products: Literal["float32", "bfloat16"] = "bfloat16"
@@ -64,7 +77,7 @@ class Mlp(Field):
     `[x, sin(2^0 x), cos(2^0 x), sin(2^1 x), ...]`. With `coordinates` `domain` density is per half edge.
     """
 
-    occupancy_questions = 1 << 15  # as much work as half a training step's
+    occupancy_evaluations = 1 << 15  # as much work as half a training step's
 
     def __init__(self, config: MlpConfig, domain: Domain, generator: torch.Generator) -> None:
         super().__init__(domain)
@@ -76,8 +89,8 @@ class Mlp(Field):
             [nn.Linear(width + encoded * self._skips(i), width) for i in range(config.layers - 1)]
         )
         if config.view_directions:
-            seen = _code_size(config.direction_bands, config.direction_input)
-            self.layers_dir = nn.ModuleList([nn.Linear(seen + width, width // 2)])
+            view_size = _code_size(config.direction_bands, config.direction_input)
+            self.layers_dir = nn.ModuleList([nn.Linear(view_size + width, width // 2)])
             self.fc_alpha = nn.Linear(width, 1)
             self.fc_rgb = nn.Linear(width // 2, 3)
             self.fc_feat = nn.Linear(width, width)
@@ -92,17 +105,17 @@ class Mlp(Field):
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""
-        if len(positions) > EVALUATED and not torch.is_grad_enabled():
-            return torch.cat([self.density(some) for some in positions.split(EVALUATED)])
+        if len(positions) > POINTS_AT_ONCE and not torch.is_grad_enabled():
+            return torch.cat([self.density(some) for some in positions.split(POINTS_AT_ONCE)])
         with self._products(positions):
             hidden = self._trunk(positions)
             raw = self.fc_alpha(hidden) if self.config.view_directions else self.fc_out(hidden)[:, 3:]
-        return self._activated(raw, positions)
+        return self._activate(raw, positions)
 
     def query(self, points: Points) -> FieldSample:
         """Density and colour."""
-        if len(points) > EVALUATED and not torch.is_grad_enabled():
-            parts = [self.query(points[at : at + EVALUATED]) for at in range(0, len(points), EVALUATED)]
+        if len(points) > POINTS_AT_ONCE and not torch.is_grad_enabled():
+            parts = [self.query(points[at : at + POINTS_AT_ONCE]) for at in range(0, len(points), POINTS_AT_ONCE)]
             rgb = torch.cat([part.rgb for part in parts])
             return FieldSample(torch.cat([part.density for part in parts]), {"rgb": rgb})
         with self._products(points.positions):
@@ -117,13 +130,13 @@ class Mlp(Field):
             else:
                 rgb, raw = self.fc_out(hidden).split([3, 1], -1)
         rgb = torch.sigmoid(rgb.to(points.positions.dtype))
-        return FieldSample(self._activated(raw, points.positions), {"rgb": rgb})
+        return FieldSample(self._activate(raw, points.positions), {"rgb": rgb})
 
     def param_groups(self) -> list[ParamGroup]:
         """Hidden matrices by Muon; the rest by Adam, density at a higher rate: it ranges from 0 to hundreds."""
         last = self.fc_alpha if self.config.view_directions else self.fc_out
         density = set(last.parameters())
-        hidden = tuple(p for p in self.parameters() if p.dim() == 2 and min(p.shape) >= SMALLEST_MATRIX)
+        hidden = tuple(p for p in self.parameters() if p.dim() == 2 and min(p.shape) >= MIN_MATRIX_SIZE)
         rest = tuple(p for p in self.parameters() if p not in density.union(hidden))
         return [
             ParamGroup("hidden", hidden, self.config.hidden_lr, rule="muon"),
@@ -138,7 +151,7 @@ class Mlp(Field):
 
     def _trunk(self, positions: Tensor) -> Tensor:
         if self.config.coordinates == "domain":
-            positions = self.domain.centred(positions)
+            positions = self.domain.to_centred(positions)
         encoded = self._encode(positions, self.config.position_bands, self.config.position_input)
         hidden = self.layer1(encoded)
         for index, layer in enumerate(self.layers_xyz):
@@ -153,7 +166,7 @@ class Mlp(Field):
         code = torch.cat([angles.sin(), angles.cos()], -1).flatten(1)
         return torch.cat([values, code], -1) if keep else code
 
-    def _activated(self, raw: Tensor, positions: Tensor) -> Tensor:
+    def _activate(self, raw: Tensor, positions: Tensor) -> Tensor:
         density = reviving_relu(raw[:, 0].to(positions.dtype)) * self.domain.contains(positions)
         return density * (2.0 / max(self.domain.extent)) if self.config.coordinates == "domain" else density
 

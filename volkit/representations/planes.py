@@ -11,7 +11,7 @@ from volkit.ops.fused_mlp import MlpShape, fused_mlp
 from volkit.ops.param_group import ParamGroup
 from volkit.ops.plane_sample import Factor, plane_sample
 from volkit.representations.field import Field, FieldSample
-from volkit.representations.growth import adopt_shapes, factor, gradients_in_place, sum_of, variation
+from volkit.representations.growth import adopt_shapes, factor, gradients_in_place, sum_terms, total_variation
 from volkit.representations.hash_grid import xavier
 from volkit.representations.heads import truncated_exp
 from volkit.representations.kinds import RepresentationConfig
@@ -20,13 +20,26 @@ from volkit.typing import Float, Tensor
 __all__ = ["Planes", "PlanesConfig"]
 
 AXES = ((0, 1), (0, 2), (1, 2))  # combinations of axes; a plane's last axis is its first coordinate
-GEOMETRY = 15  # values that the density network hands to the colour network
+GEOMETRY_FEATURES = 15  # outputs of the density network that are inputs of the colour network
 SH_DEGREE = 3
 
 
 @dataclass(frozen=True)
 class PlanesConfig(RepresentationConfig):
-    """Planes of `resolution * scale` texels a side for every scale; the hybrid model of the K-Planes paper."""
+    """Sizes of feature planes: those of the hybrid model of the K-Planes paper.
+
+    Attributes:
+        resolution: texels a side of planes of scale 1.
+        scales: factors of the resolution, one set of three planes for each.
+        channels: features of a plane.
+        combine: how the three planes of a scale are combined.
+        density_scale: density per edge of the unit cube, at a network output of 1.
+        width: of the hidden layers of both networks.
+        products: precision of the factors of matrix products.
+        tv: weight of the total variation of planes.
+        lr: learning rate of the planes.
+        network_lr: learning rate of the networks.
+    """
 
     kind: ClassVar[str] = "planes"
     batch_samples: ClassVar[int] = 1 << 14
@@ -40,12 +53,12 @@ class PlanesConfig(RepresentationConfig):
     products: Literal["float32", "bfloat16"] = "bfloat16"
     tv: float = 1e-4
     lr: float = 4e-2  # four times the published rate: 35 instead of 33 dB in the same minute
-    network_lr: float = 3e-3  # a third of the published one, at which colours of a pale mesh saturated: 21, not 41 dB
+    network_lr: float = 3e-3  # at the published rate, three times this, colours of a pale mesh saturate: 21, not 41 dB
 
     @property
     def sigma_shape(self) -> MlpShape:
         """Network from plane features to 15 values and the logarithm of density."""
-        return MlpShape(self.channels * len(self.scales), GEOMETRY + 1, self.width, 1)
+        return MlpShape(self.channels * len(self.scales), GEOMETRY_FEATURES + 1, self.width, 1)
 
     @property
     def colour_shape(self) -> MlpShape:
@@ -75,14 +88,14 @@ class Planes(Field):
     def __init__(self, config: PlanesConfig, domain: Domain, generator: torch.Generator) -> None:
         super().__init__(domain)
         self.config = config
-        grids = [_scale(config, scale, generator) for scale in config.scales]
+        grids = [_planes_of_scale(config, scale, generator) for scale in config.scales]
         self.grids = nn.ModuleList(grids)
         self.sigma_net = _Network(xavier(config.sigma_shape, generator))
         self.color_net = _Network(xavier(config.colour_shape, generator))
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """Density in 1 / local unit."""
-        return self._activated(*self._hidden(positions))
+        return self._activate(*self._hidden(positions))
 
     def query(self, points: Points) -> FieldSample:
         """Density and colour."""
@@ -95,18 +108,20 @@ class Planes(Field):
         return self._answer(points, hidden, inside, colour), hidden.roll(1, -1)
 
     def _answer(self, points: Points, hidden: Tensor, inside: Tensor, colour: bool) -> FieldSample:
-        density = self._activated(hidden, inside)
+        density = self._activate(hidden, inside)
         if not colour:
             return FieldSample(density, {})
         basis = sh_basis(points.directions, SH_DEGREE)
-        inputs = torch.cat([basis.t(), hidden[:, :GEOMETRY].t(), torch.ones_like(basis[:, :1]).t()]).t()
+        inputs = torch.cat([basis.t(), hidden[:, :GEOMETRY_FEATURES].t(), torch.ones_like(basis[:, :1]).t()]).t()
         shape, products = self.config.colour_shape, self.config.products
         return FieldSample(
             density, {"rgb": torch.sigmoid(fused_mlp(inputs, self.color_net.params, shape, products=products))}
         )
 
-    def _activated(self, hidden: Tensor, inside: Tensor) -> Tensor:
-        return truncated_exp(hidden[:, GEOMETRY] - 1.0) * (inside * (self.config.density_scale / self.domain.unit_edge))
+    def _activate(self, hidden: Tensor, inside: Tensor) -> Tensor:
+        return truncated_exp(hidden[:, GEOMETRY_FEATURES] - 1.0) * (
+            inside * (self.config.density_scale / self.domain.unit_edge)
+        )
 
     def param_groups(self) -> list[ParamGroup]:
         """Planes and networks."""
@@ -120,7 +135,7 @@ class Planes(Field):
         """Total variation of the planes (equation 4 of the paper)."""
         if not self.config.tv:
             return {}
-        return {"tv": self.config.tv * sum_of(variation(plane) for plane in self.grids.parameters())}
+        return {"tv": self.config.tv * sum_terms(total_variation(plane) for plane in self.grids.parameters())}
 
     def _hidden(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         unit = self.domain.unit_from_local(positions)
@@ -152,7 +167,7 @@ class _Network(nn.Module):
         self.params = nn.Parameter(params)
 
 
-def _scale(config: PlanesConfig, scale: int, generator: torch.Generator) -> nn.ParameterList:
+def _planes_of_scale(config: PlanesConfig, scale: int, generator: torch.Generator) -> nn.ParameterList:
     side = config.resolution * scale
     shape = (1, config.channels, side, side)
     return nn.ParameterList([factor(shape, torch.rand(shape, generator=generator) * 0.4 + 0.1) for _ in AXES])

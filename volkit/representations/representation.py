@@ -1,4 +1,4 @@
-"""What every scene representation carries, whatever it is made of."""
+"""The base of all representations: parameters, domain, placement, capture, provenance."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -18,15 +18,24 @@ from volkit.typing import Tensor
 __all__ = ["Capture", "Placement", "Representation"]
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-HERE = Similarity()
+IDENTITY = Similarity()
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a scene stands: `x_world = world_from_local x_local`, and which axis of that world points up."""
+    """The placement of a scene's local frame in the world: `x_world = world_from_local x_local`.
 
-    world_from_local: Similarity = HERE
-    frame: Frame = "zup"  # of the world; another where it is a file's own
+    Attributes:
+        world_from_local: the similarity.
+        frame: which axis of the world points up: `zup`, or the frame of the file that the scene was read from.
+
+    Example:
+        >>> Placement(Similarity(translation=(0.0, 0.0, 1.0))).frame
+        'zup'
+    """
+
+    world_from_local: Similarity = IDENTITY
+    frame: Frame = "zup"
 
 
 WORLD = Placement()  # the local frame is the world's
@@ -34,21 +43,29 @@ WORLD = Placement()  # the local frame is the world's
 
 @dataclass(frozen=True)
 class Capture:
-    """How a scene was seen: the cameras that its representation may be trusted from, world frame."""
+    """The cameras from which a scene was captured, and from whose surroundings it is reliable.
+
+    Attributes:
+        cameras: world frame.
+        names: of the views, one for each camera.
+        held_out: names of the views that were kept from training.
+        near: distance from the cameras, world units, up to which there is no matter.
+        background: display-referred colour behind transparent pixels; None: opaque photographs.
+    """
 
     cameras: Cameras
     names: tuple[str, ...]
-    held_out: tuple[str, ...] = ()  # names of views that were kept from training
-    near: float = 0.0  # no matter closer to a camera than this, world units
-    background: tuple[float, float, float] | None = None  # behind transparent pixels; None: opaque photographs
+    held_out: tuple[str, ...] = ()
+    near: float = 0.0
+    background: tuple[float, float, float] | None = None
 
-    def moved(self, change: Similarity) -> Self:
-        """The capture of a scene that was moved, turned or scaled in the world."""
-        return replace(self, cameras=self.cameras.moved(change), near=self.near * change.scale)
+    def transform(self, change: Similarity) -> Self:
+        """The capture after a similarity of the world."""
+        return replace(self, cameras=self.cameras.transform(change), near=self.near * change.scale)
 
 
-# What is given once, and which argument of `with_` gives it anew.
-GIVEN = {
+# Attributes that cannot be assigned, and the argument of `with_` that changes each in a copy.
+ARGUMENT_OF = {
     "domain": "domain",
     "placement": "placement",
     "world_from_local": "placement",
@@ -59,10 +76,10 @@ GIVEN = {
 
 
 class Representation(nn.Module, ABC):
-    """Parameters and answers in a local frame, and where that frame stands. Not a renderer, file or trainer.
+    """A scene: parameters in a local frame, and the placement of that frame. Not a renderer, file or trainer.
 
-    What is said about the parameters, `domain`, `placement`, `capture` and `provenance`, is fixed: assigning raises
-    AttributeError, `with_` makes a copy of which something else is said.
+    `domain`, `placement`, `capture` and `provenance` are fixed: assigning them raises AttributeError, `with_` makes a
+    copy with other ones.
 
     ```python
     moved = scene.with_(placement=Similarity(translation=(0.0, 0.0, 1.0)))
@@ -82,20 +99,20 @@ class Representation(nn.Module, ABC):
         self._domain, self._placement, self._capture, self._provenance = domain, placement, capture, dict(provenance)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in GIVEN:
+        if name in ARGUMENT_OF:
             raise AttributeError(
-                f"the {name} of a scene cannot be assigned: with_({GIVEN[name]}=...) makes a copy that has another"
+                f"the {name} of a scene cannot be assigned: with_({ARGUMENT_OF[name]}=...) makes a changed copy"
             )
         super().__setattr__(name, value)
 
     @property
     def domain(self) -> Domain:
-        """The part of the local frame that it covers."""
+        """The part of the local frame that the scene covers."""
         return self._domain
 
     @property
     def placement(self) -> Placement:
-        """Where the local frame stands in the world."""
+        """The placement of the local frame in the world."""
         return self._placement
 
     @property
@@ -110,18 +127,27 @@ class Representation(nn.Module, ABC):
 
     @property
     def capture(self) -> Capture | None:
-        """The cameras that it was made from, where they are known."""
+        """The cameras that the scene was captured with, if known."""
         return self._capture
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """Where it comes from, as plain JSON values; read only."""
+        """The history of the scene, as plain JSON values; read only."""
         return MappingProxyType(self._provenance)
 
     @property
     def parts(self) -> tuple["Representation", ...]:
-        """The scenes that a wrapper is made of; none of any other scene."""
+        """The scenes that a wrapper is made of; empty for other scenes."""
         return ()
+
+    @property
+    def splat_count(self) -> int | None:
+        """How many splats it is made of; None of what is made of other things."""
+        return None
+
+    def as_metallic_roughness(self) -> "Representation | None":
+        """The same with roughness and metalness for colours, None where there are none."""
+        return None
 
     @abstractmethod
     def bounds(self) -> Domain:
@@ -129,15 +155,15 @@ class Representation(nn.Module, ABC):
 
     @abstractmethod
     def param_groups(self) -> list[ParamGroup]:
-        """Every trainable parameter once, with the learning rate that suits it."""
+        """Every trainable parameter once, with its learning rate."""
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters live, or the buffers of what has none."""
+        """The device of the parameters, or of the buffers where there are none."""
         return next((t.device for t in chain(self.parameters(), self.buffers())), torch.device("cpu"))
 
     def stored_tensors(self) -> dict[str, Tensor]:
-        """What a file must hold: parameters and buffers by name, in the published layout; of parts, theirs apart."""
+        """Parameters and buffers by name, in the published layout, for files; without those of the parts."""
         parts = set(self.parts)
         inner = tuple(f"{name}." for name, module in self.named_modules(remove_duplicate=False) if module in parts)
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(inner)}
@@ -154,16 +180,16 @@ class Representation(nn.Module, ABC):
         capture: Capture | EllipsisType | None = ...,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """A copy of which something else is said; it shares no tensor and nothing else that can change.
+        """A copy with another domain, placement, capture or provenance; it shares nothing mutable.
 
-        What is left out stays as it is, and so does the frame where `placement` is a similarity; `capture=None` drops
-        the cameras. Gradients are not copied, nor are the graphs that tensors come from. `view` shares the tensors.
+        Arguments that are left out keep their values, and so does the frame where `placement` is a similarity;
+        `capture=None` drops the cameras. Gradients and graphs are not copied. `view` shares the tensors.
         """
         memo: dict[int, Any] = {}
         for tensor in chain(self.parameters(), self.buffers()):
-            own = tensor.detach().clone()  # a deep copy refuses tensors that have a graph
+            own = tensor.detach().clone()  # deepcopy refuses tensors with a graph
             memo[id(tensor)] = nn.Parameter(own, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else own
-        return deepcopy(self, memo)._say(domain, placement, deepcopy(capture), deepcopy(provenance))
+        return deepcopy(self, memo)._assign(domain, placement, deepcopy(capture), deepcopy(provenance))
 
     def view(
         self,
@@ -173,34 +199,33 @@ class Representation(nn.Module, ABC):
         capture: Capture | EllipsisType | None = ...,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """The same tensors, and parts of a wrapper, of which something else is said: as with `torch.Tensor.view`,
-        values and gradients are common to both, and so is a move to another device; only tensors that one of them
-        takes in place of its own are not.
+        """A scene with another domain, placement, capture or provenance that shares all tensors and parts.
 
-        For writers, and for scenes that were only just made: it costs no memory, whatever the size.
+        As with `torch.Tensor.view`, values and gradients are common to both, and so is a move to another device; a
+        tensor that one of them replaces is not. It costs no memory, for writers and for scenes that were just made.
         """
-        return _shell(self, {id(part): part for part in self.parts})._say(domain, placement, capture, provenance)
+        return _shell(self, {id(part): part for part in self.parts})._assign(domain, placement, capture, provenance)
 
     def placed_like(self, other: "Representation") -> Self:
         """A copy (`with_`) with placement and capture of another representation of the same scene."""
         return self.with_(placement=other.placement, capture=other.capture)
 
-    def turned(self, frame: Frame) -> Self:
-        """A copy (`with_`) in another frame; `world` in its provenance is the one that the scene had."""
-        return self.turned_view(frame).with_()
+    def in_frame(self, frame: Frame) -> Self:
+        """A copy (`with_`) in another frame; `world` in its provenance names the former one."""
+        return self.view_in_frame(frame).with_()
 
-    def turned_view(self, frame: Frame) -> Self:
-        """As `turned`, with the tensors of this scene (`view`)."""
+    def view_in_frame(self, frame: Frame) -> Self:
+        """As `in_frame`, but sharing the tensors (`view`)."""
         change = turn(frame, self.frame)
         if change.is_identity:
             return self.view()
         return self.view(
             placement=Placement(change @ self.world_from_local, frame),
-            capture=None if self.capture is None else self.capture.moved(change),
+            capture=None if self.capture is None else self.capture.transform(change),
             provenance={"world": self.frame} | dict(self.provenance),
         )
 
-    def _say(
+    def _assign(
         self,
         domain: Domain | None,
         placement: Placement | Similarity | None,
@@ -215,7 +240,7 @@ class Representation(nn.Module, ABC):
         return self
 
     def _sizes(self) -> list[str]:
-        """What a line about it begins with: how many there are of what it is made of."""
+        """The counts that `repr` begins with."""
         return [f"{sum(parameter.numel() for parameter in self.parameters())} parameters"]
 
     def __repr__(self) -> str:
@@ -225,11 +250,11 @@ class Representation(nn.Module, ABC):
 
 
 def _shell(module: AnyModule, done: dict[int, nn.Module]) -> AnyModule:
-    """A module with dictionaries of its own for the same tensors, its children likewise."""
+    """A module with its own dictionaries of the same tensors; its children likewise."""
     if id(module) not in done:
         done[id(module)] = twin = copy(module)
-        for held in ("_parameters", "_buffers", "_modules"):
-            twin.__dict__[held] = copy(module.__dict__[held])
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = copy(module.__dict__[table])
         for name, child in module.__dict__["_modules"].items():
             twin.__dict__["_modules"][name] = None if child is None else _shell(child, done)
     return done[id(module)]  # pyright: ignore[reportReturnType]

@@ -22,22 +22,35 @@ BOUND_DEVIATIONS = 3.0  # standard deviations that bounds reach: gsplat's larges
 
 @dataclass(frozen=True)
 class SplatsConfig(RepresentationConfig):
-    """How many splats, and of which degree their colour is; rates are about ten times 3DGS's, for budgets of
-    a thousand steps instead of thirty thousand, but that of means, in diagonals of the domain: half of it costs 0.7 dB
-    in half a minute."""
+    """Number and kind of splats, and their learning rates.
+
+    Rates are about ten times those of 3DGS, for budgets of a thousand steps instead of thirty thousand.
+
+    Attributes:
+        count: number of splats.
+        degree: of the spherical harmonics, 0 to 4.
+        mip: rendered without dilation but with their energy (Mip-Splatting), not `classic`.
+        surfels: flat, with two scales, along the first two axes (2DGS), instead of three.
+        extras: names of further columns of the file that they come from, kept without interpretation.
+        lr_means: learning rate of means, in diagonals of the domain.
+        lr_scales: of logarithms of scales.
+        lr_quaternions: of quaternions.
+        lr_logits: of logits of opacity.
+        lr_sh: of the constant harmonic; a twentieth of it for the others.
+    """
 
     kind: ClassVar[str] = "splats"
     activation_bytes: ClassVar[int] = 200
     count: int = 20_000
-    degree: int = 3  # of the spherical harmonics, 0 to 4
-    mip: bool = False  # drawn without dilation but with their energy (Mip-Splatting), not `classic`
-    surfels: bool = False  # flat: two scales, along the first two axes (2DGS), not three
-    extras: tuple[str, ...] = ()  # further columns of the file that they come from, kept but not understood
-    lr_means: float = 4e-4
+    degree: int = 3
+    mip: bool = False
+    surfels: bool = False
+    extras: tuple[str, ...] = ()
+    lr_means: float = 4e-4  # half of it costs 0.7 dB in half a minute
     lr_scales: float = 4e-2
     lr_quaternions: float = 1e-2
     lr_logits: float = 1e-1
-    lr_sh: float = 2e-2  # of the constant; a twentieth for the rest
+    lr_sh: float = 2e-2
 
     @classmethod
     def for_prior(cls, pixels: float) -> "SplatsConfig":
@@ -45,17 +58,24 @@ class SplatsConfig(RepresentationConfig):
         return cls(count=1000, degree=0)
 
     def build(self, domain: Domain, generator: torch.Generator) -> "Splats":
-        """Faint grey balls, or discs that look up, all over the box, each as wide as the next is away."""
+        """Faint grey balls, or upright discs, uniformly in the box, each as wide as their mean spacing."""
         return Splats(self, domain, generator)
 
 
 class Splats(Representation):
-    """Gaussians, their parameters before activation as columns of an INRIA `.ply`.
+    """Gaussian splats, with the parameters of an INRIA `.ply`, before activation.
 
-    Standard deviations `exp(log_scales)` along the axes of the quaternion (w, x, y, z), three or, of surfels, the first
-    two; opacity `sigmoid(logits)`, colour `max(0, 0.5 + SH(direction))` with `sh_dc` [splat, 1, 3] and `sh_rest`
-    [splat, basis, 3].
+    Standard deviations are `exp(log_scales)` along the axes of the quaternion (w, x, y, z), three or, of surfels, the
+    first two; opacity is `sigmoid(logits)`, colour `max(0, 0.5 + SH(direction))`.
     Layout: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`.
+
+    Attributes:
+        means: `[splat, 3]`, local frame.
+        quaternions: `[splat, 4]`, of any length but 0.
+        log_scales: `[splat, 3]`, of surfels `[splat, 2]`, logarithms of local units.
+        logits: `[splat]`.
+        sh_dc: `[splat, 1, 3]`, the constant harmonic.
+        sh_rest: `[splat, (degree + 1)^2 - 1, 3]`.
     """
 
     def __init__(self, config: SplatsConfig, domain: Domain, generator: torch.Generator) -> None:
@@ -77,13 +97,18 @@ class Splats(Representation):
         return self.means.shape[0]
 
     @property
+    def splat_count(self) -> int:
+        """As many as there are."""
+        return len(self)
+
+    @property
     def columns(self) -> tuple[Tensor, ...]:
         """Means, quaternions, log scales, logits, constant and further harmonics: what `ops.splat.project` takes."""
         return tuple(getattr(self, name) for name in PARAMETERS)
 
     @property
     def opacities(self) -> Float[Tensor, " splat"]:
-        """What a splat hides of what is behind its centre."""
+        """Opacity at the centre of each splat, 0 to 1."""
         return torch.sigmoid(self.logits)
 
     @property
@@ -97,8 +122,8 @@ class Splats(Representation):
         return rotations_of(self.quaternions)[..., : self.log_scales.shape[1]] * self.scales[:, None]
 
     def bounds(self) -> Domain:
-        """The box of all splats that can be drawn, out to three standard deviations."""
-        good = ~self.bad
+        """The box of all valid splats, out to three standard deviations."""
+        good = ~self.invalid
         if not bool(good.any()):
             return self.domain
         means, reach = self.means.detach()[good], BOUND_DEVIATIONS * self.scales.detach()[good].amax(-1, keepdim=True)
@@ -106,15 +131,15 @@ class Splats(Representation):
         return Domain(tuple(lower.tolist()), tuple(upper.tolist()))
 
     def param_groups(self) -> list[ParamGroup]:
-        """Every parameter at its rate; rows of splats that no picture showed are skipped."""
+        """Every parameter at its rate; rows of splats that were not in a picture are skipped."""
         c = self.config
         rates = (c.lr_means * self.domain.diagonal, c.lr_quaternions, c.lr_scales, c.lr_logits, c.lr_sh, c.lr_sh / 20)
         columns = zip(PARAMETERS, self.columns, rates, strict=True)
         return [ParamGroup(n, (p,), lr, sparse=True) for n, p, lr in columns if isinstance(p, nn.Parameter)]
 
     @property
-    def bad(self) -> Bool[Tensor, " splat"]:
-        """Splats that cannot be drawn: a value that is not finite, or a quaternion that is zero."""
+    def invalid(self) -> Bool[Tensor, " splat"]:
+        """Splats that cannot be rendered: a value that is not finite, or a quaternion that is zero."""
         finite = [torch.isfinite(column).flatten(1).all(1) for column in (t.view(len(self), -1) for t in self.columns)]
         return ~torch.stack(finite).all(0) | (self.quaternions.norm(dim=-1) == 0)
 
@@ -133,10 +158,10 @@ class Splats(Representation):
         if len(set(lengths.values())) > 1:
             raise ValueError(f"splats: columns of different lengths: {lengths}")
 
-    def replaced(self, columns: dict[str, Tensor], copied: bool = True) -> None:
-        """Take other values for all columns, and so perhaps another number of splats.
+    def replace_columns(self, columns: dict[str, Tensor], copied: bool = True) -> None:
+        """Replace all columns, in place; the number of splats may change.
 
-        Not `copied`, tensors that nobody else will use become its own.
+        Without `copied` the tensors themselves become parameters, for callers that do not use them again.
         """
         for name, values in columns.items():
             own = values.detach().contiguous()
@@ -144,8 +169,8 @@ class Splats(Representation):
             setattr(self, name, nn.Parameter(own, requires_grad=getattr(self, name).requires_grad))
         self.config = replace(self.config, count=len(self), surfels=self.log_scales.shape[1] == 2)
 
-    def kept(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:
-        """Keep some splats, or some several times, with all their columns."""
-        self.replaced({name: getattr(self, name)[rows] for name in PARAMETERS})
+    def keep(self, rows: Bool[Tensor, " splat"] | Int[Tensor, " row"]) -> None:
+        """Keep the splats of a mask or of row numbers, which may repeat, in place, with all their columns."""
+        self.replace_columns({name: getattr(self, name)[rows] for name in PARAMETERS})
         for name in self.config.extras:
             self.register_buffer(f"extra_{name}", getattr(self, f"extra_{name}")[rows])

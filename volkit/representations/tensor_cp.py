@@ -18,7 +18,7 @@ from volkit.representations.growth import (
     grid_size,
     refined_resolution,
     resample,
-    sum_of,
+    sum_terms,
 )
 from volkit.representations.heads import FeatureMlp, seed_linear, sh_colour
 from volkit.representations.kinds import RepresentationConfig
@@ -29,7 +29,7 @@ __all__ = ["TensorCP", "TensorCPConfig"]
 LINES = (2, 1, 0)  # vecMode
 TERMS = (tuple(Factor((line,)) for line in LINES),)
 SH_DEGREE = 2
-FOG = {
+FOG_FEATURE = {
     "softplus": 4.0,
     "relu": 2.5e-3,
 }  # feature of an untrained field: density 0.06 per unit by the published constants
@@ -37,7 +37,11 @@ FOG = {
 
 @dataclass(frozen=True)
 class TensorCPConfig(RepresentationConfig):
-    """CP-384 of the paper; `resolution`^3 is the number of voxels at the end, `start`^3 at first."""
+    """Sizes of a canonical decomposition: CP-384 of the paper; members as of `TensorVMConfig`.
+
+    Raises:
+        ValueError: SH shading with another number of appearance values than 27.
+    """
 
     kind: ClassVar[str] = "tensor_cp"
     batch_samples: ClassVar[int] = 1 << 15
@@ -92,7 +96,7 @@ class TensorCP(Field):
         self.density_line = _lines(config.density_components, size, generator)
         with torch.no_grad():  # the first components make thin fog, as in tensor_vm
             for line in self.density_line:
-                line[:, 0] = FOG[config.activation] ** (1.0 / len(LINES))
+                line[:, 0] = FOG_FEATURE[config.activation] ** (1.0 / len(LINES))
         self.app_line = _lines(config.appearance_components, size, generator)
         self.basis_mat = nn.Linear(config.appearance_components, config.appearance_dim, bias=False)
         seed_linear(self.basis_mat, generator)
@@ -130,12 +134,12 @@ class TensorCP(Field):
         """Mean magnitude of the density lines (section 4.1 of the paper)."""
         if not self.config.l1:
             return {}
-        return {"l1": self.config.l1 * sum_of(line.abs().mean() for line in self.density_line)}
+        return {"l1": self.config.l1 * sum_terms(line.abs().mean() for line in self.density_line)}
 
     def refine(self, fraction: float) -> bool:
         """Interpolate all lines to the next size, evenly spaced in the logarithm of the number of voxels."""
-        wanted = refined_resolution(self.config.start, self.config.resolution, self.config.upsamplings, fraction)
-        size = grid_size(self.domain, wanted)
+        resolution = refined_resolution(self.config.start, self.config.resolution, self.config.upsamplings, fraction)
+        size = grid_size(self.domain, resolution)
         if all(size[axis] <= line.shape[2] for axis, line in zip(LINES, self.density_line, strict=True)):
             return False
         for name in ("density_line", "app_line"):

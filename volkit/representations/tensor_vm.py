@@ -18,8 +18,8 @@ from volkit.representations.growth import (
     grid_size,
     refined_resolution,
     resample,
-    sum_of,
-    variation,
+    sum_terms,
+    total_variation,
 )
 from volkit.representations.heads import FeatureMlp, seed_linear, sh_colour
 from volkit.representations.kinds import RepresentationConfig
@@ -31,7 +31,7 @@ PLANES = ((0, 1), (0, 2), (1, 2))  # matMode; a plane's last axis is its first c
 LINES = (2, 1, 0)  # vecMode
 TERMS = tuple((Factor(plane), Factor((line,))) for plane, line in zip(PLANES, LINES, strict=True))
 SH_DEGREE = 2
-FOG = {
+FOG_FEATURE = {
     "softplus": 4.0,
     "relu": 2.5e-3,
 }  # feature of an untrained field: density 0.06 per unit by the published constants
@@ -39,7 +39,30 @@ FOG = {
 
 @dataclass(frozen=True)
 class TensorVMConfig(RepresentationConfig):
-    """VM-192 of the paper; `resolution`^3 is the number of voxels at the end, `start`^3 at first."""
+    """Sizes of a vector-matrix decomposition: VM-192 of the paper.
+
+    Attributes:
+        resolution: cube root of the number of cells at the end.
+        start: the same at the start.
+        upsamplings: fractions of the budget at which the number of cells grows.
+        density_components: factors of density, for each of the three orientations.
+        appearance_components: factors of appearance, likewise.
+        appearance_dim: appearance values of a point.
+        shading: colour by spherical harmonics of degree 2, or by a network.
+        feature_width: of the network's hidden layers.
+        feature_bands: octaves of the encoding of appearance values.
+        view_bands: octaves of the encoding of directions.
+        activation: of density; relu takes the features without the shift.
+        density_shift: added to the features of density before softplus.
+        density_scale: density per edge of the unit cube, at an activation of 1.
+        l1: weight of the mean magnitude of density factors.
+        tv: weight of their total variation.
+        lr: learning rate of the factors.
+        lr_network: learning rate of the networks.
+
+    Raises:
+        ValueError: SH shading with another number of appearance values than 27.
+    """
 
     kind: ClassVar[str] = "tensor_vm"
     activation_bytes: ClassVar[int] = 1_600
@@ -99,7 +122,7 @@ class TensorVM(Field):
             lines = [(1, components, size[c], 1) for c in LINES]
             setattr(self, f"{name}_plane", _factors(planes, generator))
             setattr(self, f"{name}_line", _factors(lines, generator))
-        _raise_fog(self.density_plane, self.density_line, FOG[config.activation])
+        _raise_fog(self.density_plane, self.density_line, FOG_FEATURE[config.activation])
         self.basis_mat = nn.Linear(3 * config.appearance_components, config.appearance_dim, bias=False)
         seed_linear(self.basis_mat, generator)
         self.renderModule = None
@@ -141,15 +164,15 @@ class TensorVM(Field):
         """Mean magnitude of the density factors (section 4.1 of the paper) and their total variation."""
         losses = {}
         if self.config.l1:
-            losses["l1"] = self.config.l1 * sum_of(part.abs().mean() for part in self.factors("density"))
+            losses["l1"] = self.config.l1 * sum_terms(part.abs().mean() for part in self.factors("density"))
         if self.config.tv:
-            losses["tv"] = self.config.tv * sum_of(variation(part) for part in self.factors("density"))
+            losses["tv"] = self.config.tv * sum_terms(total_variation(part) for part in self.factors("density"))
         return losses
 
     def refine(self, fraction: float) -> bool:
         """Interpolate all factors to the next size, evenly spaced in the logarithm of the number of voxels."""
-        wanted = refined_resolution(self.config.start, self.config.resolution, self.config.upsamplings, fraction)
-        size = grid_size(self.domain, wanted)
+        resolution = refined_resolution(self.config.start, self.config.resolution, self.config.upsamplings, fraction)
+        size = grid_size(self.domain, resolution)
         if all(new <= old for new, old in zip(size, self.grid_size, strict=True)):
             return False
         for name in ("density", "app"):

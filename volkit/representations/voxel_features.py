@@ -19,9 +19,22 @@ __all__ = ["VoxelFeatures", "VoxelFeaturesConfig"]
 
 @dataclass(frozen=True)
 class VoxelFeaturesConfig(RepresentationConfig):
-    """The fine stage of the paper; without layers its coarse stage, whose 3 features are colour before `sigmoid`.
+    """Sizes of DVGO's fine stage; without layers its coarse stage, whose 3 features are colour before `sigmoid`.
 
-    With `direct` the network reads all features; otherwise the first three are added to what it answers.
+    Attributes:
+        size: voxels along x, y and z.
+        features: colour features of a voxel.
+        layers: of the network; 0: no network.
+        width: of its hidden layers.
+        view_bands: octaves of the encoding of directions.
+        direct: whether the network takes all features; else the first three are added to its output.
+        density_shift: added to density before softplus.
+        density_scale: density per local unit, at a softplus of 1.
+        lr: learning rate of the grids.
+        lr_network: learning rate of the network.
+
+    Raises:
+        ValueError: fewer than 2 voxels along an axis, or features and layers that do not fit each other.
     """
 
     kind: ClassVar[str] = "voxel_features"
@@ -84,8 +97,8 @@ class VoxelFeatures(Field):
         if self.rgbnet is None:
             raw = features
         else:
-            seen = features if self.config.direct else features[:, 3:]
-            raw = self.rgbnet(torch.cat([seen, points.directions, self._encoded(points.directions)], -1))
+            view_features = features if self.config.direct else features[:, 3:]
+            raw = self.rgbnet(torch.cat([view_features, points.directions, self._encode(points.directions)], -1))
             raw = raw if self.config.direct else raw + features[:, :3]
         return FieldSample(self.density(points.positions), {"rgb": torch.sigmoid(raw)})
 
@@ -96,7 +109,7 @@ class VoxelFeatures(Field):
             groups.append(ParamGroup("network", tuple(self.rgbnet.parameters()), self.config.lr_network))
         return groups
 
-    def _encoded(self, directions: Tensor) -> Tensor:
+    def _encode(self, directions: Tensor) -> Tensor:
         return sin_cos(directions, self.config.view_bands)
 
 

@@ -24,18 +24,30 @@ PRIOR_COLOUR_RATE = 3e-2  # from grey to any colour within a hundred steps; phot
 
 @dataclass(frozen=True)
 class VoxelsConfig(RepresentationConfig):
-    """`start` cells along the longest edge at first, `resolution` at the end; doubled at `doublings` of the budget."""
+    """Sizes of a sparse voxel grid, as in the Plenoxels paper.
+
+    Attributes:
+        resolution: cells along the longest edge at the end.
+        start: the same at the start.
+        doublings: fractions of the budget at which the resolution doubles.
+        sh_degree: of colour; 0: it does not depend on the direction.
+        tv_density: weight of the total variation of density.
+        tv_sh: weight of the total variation of colour.
+        tv_cells: random voxels of a step on which total variation is measured.
+        lr_density: learning rate of density, times 1 / voxel edge.
+        lr_sh: learning rate of colour.
+    """
 
     kind: ClassVar[str] = "voxels"
     activation_bytes: ClassVar[int] = 900
     resolution: int = 256
     start: int = 64
     doublings: tuple[float, ...] = (0.1, 0.3)
-    sh_degree: int = 2  # of the paper; 0: matte, the same colour from everywhere
+    sh_degree: int = 2
     tv_density: float = 1e-5
     tv_sh: float = 1e-3
     tv_cells: int = 1 << 14
-    lr_density: float = 0.05  # times 1 / voxel edge: what is opaque grows with resolution
+    lr_density: float = 0.05  # opaque densities grow with resolution
     lr_sh: float = 1e-2
 
     @classmethod
@@ -96,20 +108,20 @@ class Voxels(Field):
         rows = torch.randint(len(self.density_data), (self.config.tv_cells,), generator=generator, device=self.device)
         cell = self._voxels()[rows].float()
         corners = torch.cat([cell, *(cell + step for step in torch.eye(3, device=self.device))])
-        # Reading at voxel centres reaches the in-place gradients; indexing would make a dense one at every step.
+        # Sampling at voxel centres adds to gradients in place; indexing would allocate a dense one at every step.
         edge = max(self.domain.extent) / max(self.links.shape)
         losses = {}
         for name, data, weight in (
             ("tv_density", self.density_data, self.config.tv_density * edge),
             ("tv_sh", self.sh_data, self.config.tv_sh),
         ):
-            here, *near = self._read(corners, data).view(4, len(rows), -1).unbind(0)
-            squares = torch.stack([other - here for other in near]).square().sum(0)
+            centre, *neighbours = self._read(corners, data).view(4, len(rows), -1).unbind(0)
+            squares = torch.stack([other - centre for other in neighbours]).square().sum(0)
             losses[name] = weight * squares.add(1e-9).sqrt().mean(0).sum()
         return losses
 
     def refine(self, fraction: float) -> bool:
-        """Drop empty voxels and double the resolution when its time has come."""
+        """Drop empty voxels and double the resolution when due."""
         due = sum(fraction >= time for time in self.config.doublings)
         target = min(self.config.start * 2**due, self.config.resolution)
         if max(self.links.shape) >= target:
@@ -124,8 +136,8 @@ class Voxels(Field):
         edge = max(self.domain.extent) / max(self.links.shape)
         dense = torch.zeros(self.links.shape, device=self.device)
         dense[tuple(self._voxels().unbind(-1))] = self.density_data[:, 0] * edge
-        near = functional.max_pool3d(dense[None, None], 3, 1, 1)[0, 0]
-        self.keep(near > thickness)
+        neighbours = functional.max_pool3d(dense[None, None], 3, 1, 1)[0, 0]
+        self.keep(neighbours > thickness)
 
     @torch.no_grad()
     def keep(self, mask: Bool[Tensor, "x y z"]) -> None:
@@ -142,8 +154,8 @@ class Voxels(Field):
     def upsample(self, resolution: int) -> None:
         """Interpolate to another resolution; voxels whose whole surroundings were empty stay empty."""
         shape = _cells(self.domain, resolution)
-        held = (self.links >= 0).float()[None, None]
-        mask = functional.interpolate(held, shape, mode="trilinear", align_corners=False)[0, 0] > 0
+        present = (self.links >= 0).float()[None, None]
+        mask = functional.interpolate(present, shape, mode="trilinear", align_corners=False)[0, 0] > 0
         ratio = torch.tensor(self.links.shape, device=self.device) / torch.tensor(shape, device=self.device)
         grid = (mask.nonzero() + 0.5) * ratio - 0.5
         for name in ("density_data", "sh_data"):
@@ -165,15 +177,15 @@ class Voxels(Field):
     def check(self) -> None:
         """Raise ValueError unless every link is -1 or a row of its own."""
         rows = len(self.density_data)
-        held = self.links[self.links >= 0].long()
+        present = self.links[self.links >= 0].long()
         if (
             len(self.sh_data) != rows
-            or len(held) != rows
+            or len(present) != rows
             or int(self.links.min()) < -1
             or int(self.links.max()) >= rows
         ):
-            raise ValueError(f"voxels: {len(held)} links for {rows} densities and {len(self.sh_data)} colours")
-        if not bool((torch.bincount(held, minlength=rows) == 1).all()):
+            raise ValueError(f"voxels: {len(present)} links for {rows} densities and {len(self.sh_data)} colours")
+        if not bool((torch.bincount(present, minlength=rows) == 1).all()):
             raise ValueError("voxels: two links name the same row")
 
     def _voxels(self) -> Tensor:

@@ -1,7 +1,8 @@
-"""Fields made of other fields: with parts cut off, in another frame, several at once. Each is a kind of its own."""
+"""Fields made of other fields: cut, in another frame, or several at once. Each is a kind of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -19,7 +20,12 @@ __all__ = ["Ball", "Composed", "ComposedConfig", "Cut", "Edited", "EditedConfig"
 
 @dataclass(frozen=True)
 class Ball:
-    """A solid ball."""
+    """A solid ball, for `Crop` and `Erase`.
+
+    Attributes:
+        centre: in the frame in which it is used.
+        radius: in the unit of that frame.
+    """
 
     centre: tuple[float, float, float]
     radius: float
@@ -31,20 +37,30 @@ class Ball:
 
 @dataclass(frozen=True)
 class Cut:
-    """Keep only the inside of a region (crop), or only its outside (erase); `region_from_local` says where it is."""
+    """A cut of a field: the inside of a region (crop), or its outside (erase), is kept.
+
+    Attributes:
+        region: a box or a ball, in a frame of its own.
+        keep_inside: whether the inside is kept.
+        region_from_local: from the field's local frame to that of the region.
+    """
 
     region: Domain | Ball
     keep_inside: bool
     region_from_local: Similarity
 
     def keeps(self, positions: Float[Tensor, "point 3"]) -> Bool[Tensor, " point"]:
-        """Which positions survive."""
+        """Which local positions are kept."""
         return self.region.contains(self.region_from_local.points(positions)) == self.keep_inside
 
 
 @dataclass(frozen=True)
 class EditedConfig(WrapperConfig):
-    """What is cut off one field."""
+    """The cuts of one field.
+
+    Attributes:
+        cuts: applied all together.
+    """
 
     kind: ClassVar[str] = "edited"
     cuts: tuple[Cut, ...]
@@ -56,7 +72,7 @@ class EditedConfig(WrapperConfig):
 
 
 class Edited(Field):
-    """A field with cuts: density is zero wherever a cut says so, whatever the field answers there.
+    """A field with cuts: density is zero in the parts that are cut off.
 
     Its domain, placement, capture and provenance are the field's. Density is not differentiable across a cut.
     """
@@ -74,22 +90,22 @@ class Edited(Field):
 
     def density(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
         """The field's density, zero where cut."""
-        return self.field.density(positions) * self._kept(positions)
+        return self.field.density(positions) * self._survives(positions)
 
     def query(self, points: Points) -> FieldSample:
         """The field's answer, density zero where cut."""
         answer = self.field.query(points)
-        return FieldSample(answer.density * self._kept(points.positions), answer.channels)
+        return FieldSample(answer.density * self._survives(points.positions), answer.channels)
 
     def param_groups(self) -> list[ParamGroup]:
         """The field's own."""
         return self.field.param_groups()
 
-    def _kept(self, positions: Tensor) -> Tensor:
-        kept = torch.ones_like(positions[:, 0], dtype=torch.bool)
+    def _survives(self, positions: Tensor) -> Tensor:
+        survives = torch.ones_like(positions[:, 0], dtype=torch.bool)
         for cut in self.config.cuts:
-            kept &= cut.keeps(positions)
-        return kept
+            survives &= cut.keeps(positions)
+        return survives
 
     def _sizes(self) -> list[str]:
         return [f"{len(self.config.cuts)} cuts of {self.field}"]
@@ -97,7 +113,11 @@ class Edited(Field):
 
 @dataclass(frozen=True)
 class PlacedConfig(WrapperConfig):
-    """In which frame one field is seen: `x_local = local_from_field(x_field)`."""
+    """The frame of a placed field.
+
+    Attributes:
+        local_from_field: `x_local = local_from_field(x_field)`.
+    """
 
     kind: ClassVar[str] = "placed"
     local_from_field: Similarity
@@ -109,14 +129,14 @@ class PlacedConfig(WrapperConfig):
 
 
 class Placed(Field):
-    """Another field's answers in another frame: `x_local = local_from_field(x_field)`.
+    """A field in another local frame: `x_local = local_from_field(x_field)`.
 
     Density is per local unit, so `density_local = density_field / scale`; directions are turned with the frame. The
     domain is the axis-aligned box about the turned one, and density is 0 between the two.
     """
 
     def __init__(self, field: Field, local_from_field: Similarity) -> None:
-        super().__init__(_moved(field.domain, local_from_field), Placement(frame=field.frame), field.capture)
+        super().__init__(_transform_domain(field.domain, local_from_field), Placement(frame=field.frame), field.capture)
         self.config = PlacedConfig(local_from_field)
         self.field = field
         self.field_from_local = local_from_field.inverse()
@@ -132,7 +152,7 @@ class Placed(Field):
 
     def query(self, points: Points) -> FieldSample:
         """Density and all channels of the inner field."""
-        sample = self.field.query(_seen_from(points, self.field_from_local))
+        sample = self.field.query(_transform_points(points, self.field_from_local))
         return FieldSample(sample.density / self.config.local_from_field.scale, sample.channels)
 
     def param_groups(self) -> list[ParamGroup]:
@@ -145,7 +165,7 @@ class Placed(Field):
 
 @dataclass(frozen=True)
 class ComposedConfig(WrapperConfig):
-    """Several fields at once; which ones is all that there is to say."""
+    """The configuration of several fields at once, which has no members."""
 
     kind: ClassVar[str] = "composed"
 
@@ -155,17 +175,21 @@ class ComposedConfig(WrapperConfig):
 
 
 class Composed(Field):
-    """Several fields of one local frame at once: densities add, channels are their density-weighted means."""
+    """Several fields of one local frame at once: densities add, channels are density-weighted means.
+
+    It has the channels that all fields have, and the first capture among them. The fields are shared, not copied.
+    Differentiable in whatever they are.
+
+    Raises:
+        ValueError: no field, or boxes among contracted domains.
+    """
 
     def __init__(self, fields: Sequence[Field]) -> None:
         if not fields:
             raise ValueError("composed: give at least one field")
         if len({field.domain.contracted for field in fields}) > 1:
             raise ValueError("composed: all domains must be boxes, or all contracted; convert one of them first")
-        corners = [(field.domain.lower, field.domain.upper) for field in fields]
-        lower = tuple(min(axis) for axis in zip(*(low for low, _ in corners), strict=True))
-        upper = tuple(max(axis) for axis in zip(*(high for _, high in corners), strict=True))
-        domain = Domain(lower, upper, fields[0].domain.contracted)  # pyright: ignore[reportArgumentType]
+        domain = reduce(Domain.union, (field.domain for field in fields))
         capture = next((field.capture for field in fields if field.capture is not None), None)
         super().__init__(domain, Placement(frame=fields[0].frame), capture)
         self.config = ComposedConfig()
@@ -185,7 +209,7 @@ class Composed(Field):
         samples = [part.query(points) for part in self._fields()]
         densities = torch.stack([sample.density for sample in samples])
         total = densities.sum(0)
-        # Where nothing is, any share will do: equal ones keep the gradient finite.
+        # In empty space equal shares keep the gradient finite.
         tiny = torch.finfo(total.dtype).tiny
         shares = torch.where(total > tiny, densities / total.clamp_min(tiny), 1.0 / len(samples))
         names = [name for name in samples[0].channels if all(name in sample.channels for sample in samples)]
@@ -198,7 +222,7 @@ class Composed(Field):
         return FieldSample(total, mixed)
 
     def param_groups(self) -> list[ParamGroup]:
-        """Those of all parts, numbered; of a part that stands there twice, once."""
+        """The groups of all parts, numbered; a part that occurs twice counts once."""
         return [
             replace(group, name=f"{index}.{group.name}")
             for index, part in enumerate(dict.fromkeys(self._fields()))
@@ -206,14 +230,14 @@ class Composed(Field):
         ]
 
     def _fields(self) -> list[Field]:
-        return list(self.fields)  # pyright: ignore[reportReturnType, reportArgumentType]
+        return [field for field in self.fields if isinstance(field, Field)]
 
     def _sizes(self) -> list[str]:
         return [str(part) for part in self.parts]
 
 
 def innermost(scene: Representation) -> Representation:
-    """What a scene is under its wrappers; of several parts the first."""
+    """The scene inside all wrappers; of several parts the first. A scene without a wrapper is its own."""
     while scene.parts:
         scene = scene.parts[0]
     return scene
@@ -226,11 +250,11 @@ def _fields(kind: str, parts: Sequence[Representation], count: int | None = None
     return fields
 
 
-def _seen_from(points: Points, frame: Similarity) -> Points:
+def _transform_points(points: Points, frame: Similarity) -> Points:
     return Points(frame.points(points.positions), frame.vectors(points.directions), points.time, points.appearance)
 
 
-def _moved(domain: Domain, frame: Similarity) -> Domain:
+def _transform_domain(domain: Domain, frame: Similarity) -> Domain:
     ends = torch.tensor([domain.lower, domain.upper], dtype=torch.float64, device="cpu")
     x, y, z = torch.meshgrid(*ends.unbind(-1), indexing="ij")
     corners = frame.points(torch.stack([x, y, z], -1).reshape(-1, 3))

@@ -1,4 +1,4 @@
-"""Which points of a ray, or of space, to ask."""
+"""Samplers: the points of rays and of space at which a field is evaluated."""
 
 from volkit.sampling.hull import visible_cells
 from volkit.sampling.occupancy import OccupancySampler, learning_stride, pixel_width, stride_for

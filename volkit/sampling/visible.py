@@ -1,4 +1,4 @@
-"""Sampling by visibility: of a sampler's intervals, those that light still reaches (instant-ngp, appendix E.3)."""
+"""Sampling by visibility: intervals without those behind opaque matter (instant-ngp, appendix E.3)."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from volkit.typing import Float, Int, Tensor
 
 __all__ = ["VisibleSampler", "VisibleSamples", "cull_occluded"]
 
-STOP = 1e-4  # transmittance at which a ray ends: instant-ngp's bound
-FIRST_SAMPLES = 16  # samples of every ray asked at once, doubled from round to round: measured on a solid object
+MIN_TRANSMITTANCE = 1e-4  # transmittance at which a ray ends: instant-ngp's bound
+FIRST_SAMPLES = 16  # samples of every ray evaluated at once, doubled from round to round: measured on a solid object
 
 
 class VisibleSamples(NamedTuple):
-    """Samples that light reaches, with the density that was found there and the light that arrives."""
+    """Visible samples, with their density and the transmittance up to them."""
 
     samples: RaySamples
     density: Float[Tensor, " sample"]
@@ -26,37 +26,37 @@ class VisibleSamples(NamedTuple):
 
 
 @torch.no_grad()
-def cull_occluded(field: Field, rays: Rays, samples: RaySamples, stop: float = STOP) -> VisibleSamples:
-    """Ask a field's density front to back, in rounds, and leave a ray when `T = exp(-sum density * length) < stop`.
+def cull_occluded(field: Field, rays: Rays, samples: RaySamples, stop: float = MIN_TRANSMITTANCE) -> VisibleSamples:
+    """Evaluate density front to back, in rounds, and end a ray where `T = exp(-sum density * length) < stop`.
 
-    Training on what is kept costs a fraction: behind the first surface of a solid nothing is asked at all.
+    Training on the visible samples costs a fraction: behind the first surface of a solid nothing is evaluated.
     """
     ray = samples.ray.long()
     lengths = samples.lengths
     density = torch.zeros_like(lengths)
-    asked = torch.zeros_like(lengths, dtype=torch.bool)
+    evaluated = torch.zeros_like(lengths, dtype=torch.bool)
     thickness = torch.zeros(len(rays), device=lengths.device)
     alive = torch.arange(len(rays), device=lengths.device)
     start, size = 0, FIRST_SAMPLES
     while len(alive):
         first = samples.offsets[alive] + start
         chosen = _ranges(first, torch.minimum(first + size, samples.offsets[alive + 1]))
-        of = ray[chosen]
+        ray_of = ray[chosen]
         middle = 0.5 * (samples.t0[chosen] + samples.t1[chosen])
-        found = field.density(torch.addcmul(rays.origins[of], rays.directions[of], middle[:, None]))
-        density[chosen], asked[chosen] = found, True
-        thickness.index_add_(0, of, found * lengths[chosen])
+        values = field.density(torch.addcmul(rays.origins[ray_of], rays.directions[ray_of], middle[:, None]))
+        density[chosen], evaluated[chosen] = values, True
+        thickness.index_add_(0, ray_of, values * lengths[chosen])
         start, size = start + size, 2 * size
         more = samples.offsets[alive] + start < samples.offsets[alive + 1]
         alive = alive[more & (thickness[alive] < -math.log(stop))]
     transmittance = _transmittance(density * lengths, samples)
-    kept = (asked & (transmittance > stop)).nonzero()[:, 0]
-    return VisibleSamples(_selected(samples, kept), density[kept], transmittance[kept])
+    visible = (evaluated & (transmittance > stop)).nonzero()[:, 0]
+    return VisibleSamples(_select(samples, visible), density[visible], transmittance[visible])
 
 
 @dataclass(frozen=True)
 class VisibleSampler:
-    """The samples of another sampler that light reaches through the field as it is now."""
+    """The samples of another sampler that are visible in the current field (`cull_occluded`)."""
 
     sampler: Sampler
     field: Field
@@ -74,7 +74,7 @@ def _ranges(first: Int[Tensor, " range"], last: Int[Tensor, " range"]) -> Int[Te
 
 
 def _transmittance(thickness: Float[Tensor, " sample"], samples: RaySamples) -> Float[Tensor, " sample"]:
-    """`exp(-sum of the thickness before a sample)`; float64, since one running sum serves all rays."""
+    """`exp(-sum ray_of the thickness before a sample)`; float64, since one running sum serves all rays."""
     if not len(samples):
         return thickness
     before = thickness.double().cumsum(0) - thickness
@@ -82,8 +82,8 @@ def _transmittance(thickness: Float[Tensor, " sample"], samples: RaySamples) -> 
     return torch.exp(before[first][samples.ray.long()] - before).float()
 
 
-def _selected(samples: RaySamples, kept: Int[Tensor, " index"]) -> RaySamples:
-    ray = samples.ray[kept]
+def _select(samples: RaySamples, visible: Int[Tensor, " index"]) -> RaySamples:
+    ray = samples.ray[visible]
     counts = torch.bincount(ray, minlength=len(samples.offsets) - 1)
     offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    return RaySamples(samples.t0[kept], samples.t1[kept], ray, offsets)
+    return RaySamples(samples.t0[visible], samples.t1[visible], ray, offsets)

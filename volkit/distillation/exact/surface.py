@@ -1,5 +1,7 @@
 """Splats on what a teacher shows: one for each of some rays, where half of the light is gone."""
 
+from functools import singledispatch
+
 import torch
 from torch.nn import functional
 
@@ -49,10 +51,18 @@ def surface_points(teacher: Representation, cameras: Cameras, count: int, genera
     A field is asked along random rays, a round after the other until there are enough: no more than a few for each
     splat, however large its pictures are. Others draw whole pictures.
     """
-    if not isinstance(teacher, Field):
-        renderer = renderer_for(teacher, normals=True)
-        parts = [_seen(renderer(teacher, cameras[[i]]), cameras.picture_rays(i)) for i in range(len(cameras))]
-        return SurfacePoints.cat(parts)
+    return _points(teacher, cameras, count, generator)
+
+
+@singledispatch
+def _points(teacher: Representation, cameras: Cameras, count: int, generator: torch.Generator) -> SurfacePoints:
+    renderer = renderer_for(teacher, normals=True)
+    parts = [_seen(renderer(teacher, cameras[[i]]), cameras.picture_rays(i)) for i in range(len(cameras))]
+    return SurfacePoints.cat(parts)
+
+
+@_points.register
+def _points_of_field(teacher: Field, cameras: Cameras, count: int, generator: torch.Generator) -> SurfacePoints:
     parts, found = [], 0
     for _ in range(ROUNDS):
         rays = cameras.random_rays(2 * count, generator)
@@ -65,7 +75,7 @@ def surface_points(teacher: Representation, cameras: Cameras, count: int, genera
 
 def _seen(picture: Picture, rays: Rays) -> SurfacePoints:
     """Where rays that are more full than empty lose half of their light."""
-    flat = picture.mapped(lambda value: value.reshape(len(rays), *value.shape[picture.opacity.dim() :]))
+    flat = picture.map(lambda value: value.reshape(len(rays), *value.shape[picture.opacity.dim() :]))
     assert flat.median is not None and flat.normal is not None
     seen = (torch.isfinite(flat.median) & (flat.opacity > 0.5)).nonzero()[:, 0]
     place = torch.addcmul(rays.origins[seen], rays.directions[seen], flat.median[seen, None])
@@ -88,7 +98,7 @@ def place_splats(splats: Splats, surface: SurfacePoints, generator: torch.Genera
     means, normals = local.points(surface.positions[chosen]), local.vectors(surface.normals[chosen])
     apart = spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
     scales = apart[:, None] * means.new_tensor([WIDE_SCALE, WIDE_SCALE, FLAT_SCALE][: splats.log_scales.shape[1]])
-    splats.replaced({
+    splats.replace_columns({
         "means": means,
         "quaternions": _facing(normals),
         "log_scales": scales.log(),

@@ -53,7 +53,7 @@ class DefaultStrategy(Strategy):
             return self.multiply(splats, state | {"done": state["done"] + 1}, generator)
         if state["resets"] < len(self.resets) and moment.fraction >= self.resets[state["resets"]]:
             logits = splats.logits.detach().clamp_max(torch.logit(torch.tensor(RESET_OPACITY)).item())
-            splats.replaced({name: getattr(splats, name) for name in PARAMETERS} | {"logits": logits})
+            splats.replace_columns({name: getattr(splats, name) for name in PARAMETERS} | {"logits": logits})
             return state | {"resets": state["resets"] + 1}, ParameterChange()
         return state, None
 
@@ -76,7 +76,7 @@ class DefaultStrategy(Strategy):
         columns = {name: getattr(splats, name)[rows] for name in PARAMETERS}
         columns["means"] = _scattered(splats, rows, halved, generator)
         columns["log_scales"] = columns["log_scales"] - torch.where(halved, SPLIT_FACTOR, 1.0).log()[:, None]
-        splats.replaced(columns)
+        splats.replace_columns(columns)
         fresh = halved | (torch.arange(len(rows), device=rows.device) >= len(old))
         return _forgotten(state, len(splats)), ParameterChange(torch.where(fresh, -1, rows))
 

@@ -83,7 +83,7 @@ class MCMCStrategy(Strategy):
         columns = {name: getattr(splats, name)[rows] for name in PARAMETERS}
         columns["logits"] = torch.where((copies > 1)[rows], torch.logit(fainter[rows]), columns["logits"])
         columns["log_scales"] = columns["log_scales"] + smaller.log()[rows, None]
-        splats.replaced(columns)
+        splats.replace_columns(columns)
         fresh = (copies > 1)[rows]  # the copied and their copies start again from rest
         shares = (state["shares"] / copies)[rows]
         return state | {"shares": shares}, ParameterChange(torch.where(fresh, -1, rows))

@@ -87,7 +87,7 @@ def start_splats(
     """Faint balls, or discs that look anywhere, at points, each as wide as the next are away."""
     means = splats.world_from_local.inverse().points(world)
     widths = WIDTH * spacing(means, splats.domain).clamp_min(1e-6 * splats.domain.diagonal)
-    splats.replaced({
+    splats.replace_columns({
         "means": means,
         "quaternions": torch.randn(len(means), 4, generator=generator, device=means.device),
         "log_scales": widths.log()[:, None].repeat(1, splats.log_scales.shape[1]),

@@ -42,7 +42,7 @@ class Strategy(ABC):
     ...         rows = (splats.opacities > self.least).nonzero()[:, 0]
     ...         if moment.step % 100 or len(rows) == len(splats):
     ...             return state, None
-    ...         splats.kept(rows)
+    ...         splats.keep(rows)
     ...         return state, ParameterChange(rows)
     """
 

@@ -44,7 +44,7 @@ class SplatTrainee:
     def draw(self, cameras: Cameras, views: Sequence[int], lens: LensMap | None = None) -> SplatDrawing:
         """Pictures by some of the cameras, world frame, which share a size."""
         shares = torch.zeros(len(self.scene), 1, device=self.scene.device, requires_grad=True)
-        drawn = [SplatRenderer().painted(self.scene, cameras, index, shares, lens) for index in views]
+        drawn = [SplatRenderer().render_features(self.scene, cameras, index, shares, lens) for index in views]
         channels = torch.stack([channels for channels, *_ in drawn])
         record = ViewRecord(drawn[-1][2], shares)
         self.counted = self.strategy.pre_backward(self.scene, self.counted, record)
@@ -63,7 +63,7 @@ class SplatTrainee:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up `state()`, whatever number of splats it has."""
-        self.scene.replaced(state["splats"])
+        self.scene.replace_columns(state["splats"])
         self.counted = state["strategy"]
 
 

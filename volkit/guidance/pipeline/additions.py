@@ -1,4 +1,4 @@
-"""What is put on top of a pipeline: LoRA weights, a ControlNet, an IP-Adapter and the eyes that it sees with."""
+"""Additions to a pipeline: LoRA weights, a ControlNet, an IP-Adapter and its image encoder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +11,27 @@ from torch.nn.functional import interpolate
 from volkit.guidance.pipeline.folder import library
 from volkit.typing import Float, Tensor
 
-__all__ = ["Additions", "add_image_prompt", "add_lora", "control_network", "look"]
+__all__ = ["Additions", "add_image_prompt", "add_lora", "control_network", "embed_pictures"]
 
-# Who of diffusers knows the dialects in which LoRA files are written (its own, kohya's, ...), by the network's class.
+# The classes of diffusers that read the layouts of LoRA files (its own, kohya's, ...), by the network's class.
 LORA_READERS = {
     "UNet2DConditionModel": "StableDiffusionLoraLoaderMixin",
     "SD3Transformer2DModel": "SD3LoraLoaderMixin",
     "FluxTransformer2DModel": "FluxLoraLoaderMixin",
 }
-# Mean and deviation of the pictures that CLIP was trained on (Radford et al. 2021, their preprocessing).
+# Mean and standard deviation of CLIP's training pictures (Radford et al. 2021, their preprocessing).
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
 class Additions:
-    """Files of LoRA weights and of an IP-Adapter, the folder of a ControlNet."""
+    """Additions to a pipeline; None leaves one out.
+
+    Attributes:
+        lora: a file of LoRA weights.
+        image_prompt: a file of an IP-Adapter.
+        control: the folder of a ControlNet.
+    """
 
     lora: str | Path | None = None
     image_prompt: str | Path | None = None
@@ -33,7 +39,7 @@ class Additions:
 
 
 def add_lora(network: Any, path: str | Path) -> None:
-    """Merge LoRA weights into a network, for good; what a file has for text encoders is left out."""
+    """Merge LoRA weights into a network, in place; weights for text encoders are left out."""
     kind, part = type(network).__name__, "unet" if type(network).__name__.startswith("UNet") else "transformer"
     if kind not in LORA_READERS:
         raise ValueError(f"{path}: a {kind} takes no LoRA weights")
@@ -60,15 +66,15 @@ def add_image_prompt(network: Any, path: str | Path) -> None:
 
 
 def control_network(path: str | Path, dtype: torch.dtype) -> Any:
-    """A ControlNet (Zhang et al. 2023)."""
+    """Load a ControlNet (Zhang et al. 2023)."""
     if not Path(path).is_dir():
         raise FileNotFoundError(f"{path}: no such folder of a ControlNet")
     return library("diffusers").ControlNetModel.from_pretrained(path, dtype=dtype)
 
 
 @torch.no_grad()
-def look(folder: str | Path, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view 1 width"]:
-    """What an IP-Adapter is told of pictures: how the CLIP vision model in `folder` embeds them; it is then dropped."""
+def embed_pictures(folder: str | Path, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view 1 width"]:
+    """Picture embeddings for an IP-Adapter, by the CLIP vision model in `folder`, which is dropped afterwards."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of a CLIP vision model")
     model = library("transformers").CLIPVisionModelWithProjection.from_pretrained(folder).to(pictures.device).eval()

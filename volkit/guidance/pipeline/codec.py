@@ -1,4 +1,4 @@
-"""Between pictures and the space where a network knows noise; both ways differentiable."""
+"""Codecs between pictures and the space of a network; both directions are differentiable."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Codec", "LatentCodec", "PixelCodec"]
 
-CHECKPOINTED_SIZE = 256  # pixels a side from which what an encoder remembers of several pictures would fill the memory
+CHECKPOINTED_SIZE = 256  # pixels a side from which the activations of several pictures would fill the memory
 
 
 class Codec(Protocol):
@@ -23,30 +23,30 @@ class Codec(Protocol):
         ...
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
-        """From display-referred pictures."""
+        """Encode display-referred pictures."""
         ...
 
     def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
-        """Back to them."""
+        """Decode to display-referred pictures."""
         ...
 
 
 @dataclass(frozen=True)
 class PixelCodec:
-    """`x = 2 p - 1`, channels first, at the network's own size; blocks of pixels lie behind each other as channels.
+    """`x = 2 p - 1`, channels first, at the network's own size; blocks of pixels become channels (`pixel_unshuffle`).
 
-    A fold is a permutation, so white noise stays white noise (Shi et al. 2016 of the way back, `pixel_shuffle`).
+    This is a permutation, so that white noise stays white noise (Shi et al. 2016 for the inverse, `pixel_shuffle`).
     """
 
     size: int
     block: int = 1
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
-        """Resize, centre, fold."""
-        return pixel_unshuffle(2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0, self.block)
+        """Resize, scale to [-1, 1], move blocks to channels."""
+        return pixel_unshuffle(2.0 * _resize(pictures.movedim(-1, 1), self.size) - 1.0, self.block)
 
     def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
-        """Back to [0, 1]."""
+        """The inverse, to [0, 1]."""
         return (0.5 * (pixel_shuffle(x, self.block) + 1.0)).movedim(1, -1)
 
 
@@ -54,16 +54,17 @@ class PixelCodec:
 class LatentCodec:
     """`x = (E(2 p - 1) - shift) scale`: the mean of an `AutoencoderKL`'s posterior (Rombach et al. 2022).
 
-    Without its noise, a step is a function of the pictures. `scale` and `shift` are the autoencoder's own. Large
-    pictures are encoded one by one, and once more on the way back: 3 GiB for 512 pixels however many views there are.
+    Without the noise of the posterior, a step is a function of the pictures. `scale` and `shift` are the autoencoder's
+    own. Large pictures are encoded one by one, and again in the backward pass: 3 GiB for 512 pixels and any number of
+    views.
     """
 
     autoencoder: Any
     size: int
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
-        """Resize, centre, encode."""
-        centred = 2.0 * _resized(pictures.movedim(-1, 1), self.size) - 1.0
+        """Resize, scale to [-1, 1], encode."""
+        centred = 2.0 * _resize(pictures.movedim(-1, 1), self.size) - 1.0
         centred = centred.to(self.autoencoder.dtype)
         if self.size < CHECKPOINTED_SIZE:
             mean = self._mean(centred).to(pictures.dtype)
@@ -86,7 +87,7 @@ class LatentCodec:
         return self.autoencoder.config.shift_factor or 0.0
 
 
-def _resized(x: Float[Tensor, "view 3 height width"], size: int) -> Tensor:
+def _resize(x: Float[Tensor, "view 3 height width"], size: int) -> Tensor:
     if x.shape[-2:] == torch.Size((size, size)):
         return x
     return interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -1,4 +1,4 @@
-"""The networks of diffusers under one call: a noised batch, its times, a condition; out comes what they predict."""
+"""The networks of diffusers under one call: from a noised batch with its times and a condition to a prediction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["DENOISERS", "Denoiser", "FluxDenoiser", "PlainDenoiser", "Sd3Denoise
 
 
 class Denoiser(Protocol):
-    """A network and what it wants to be told."""
+    """A network with the inputs that it takes."""
 
     @property
     def network(self) -> Any:
@@ -22,7 +22,7 @@ class Denoiser(Protocol):
         ...
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
-        """Its prediction, in its own language and precision; `at.x` has its precision."""
+        """The prediction, in the network's own parametrisation and precision, which `at.x` must have."""
         ...
 
 
@@ -42,8 +42,8 @@ class PlainDenoiser:
 class UnetDenoiser:
     """`UNet2DConditionModel`: SD 1 and 2, SDXL, IF, ControlNet, IP-Adapter, cameras as class embeddings.
 
-    What a network takes and is not told is zero, which is what training with dropped conditions made of it. SDXL is
-    told that the picture was of its own size and not cropped. Of IF's two outputs the variance is left out.
+    Inputs without a condition are zero, as in training with dropped conditions. SDXL is given its own size as the
+    original size, without cropping. Of IF's two outputs the variance is dropped.
     """
 
     network: Any
@@ -51,22 +51,24 @@ class UnetDenoiser:
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
         """Predict."""
-        told = self._added(at.x, condition)
-        residuals = {} if self.control is None or condition.control is None else self._controlled(at, condition, told)
+        added = self._added_conditions(at.x, condition)
+        residuals = (
+            {} if self.control is None or condition.control is None else self._control_residuals(at, condition, added)
+        )
         camera = self._camera(at.x, condition)
-        output = self.network(at.x, at.t, condition.text, class_labels=camera, added_cond_kwargs=told, **residuals)
+        output = self.network(at.x, at.t, condition.text, class_labels=camera, added_cond_kwargs=added, **residuals)
         return output.sample[:, : at.x.shape[1]]
 
-    def _added(self, x: Tensor, condition: Condition) -> dict[str, Any] | None:
-        config, told = self.network.config, {}
+    def _added_conditions(self, x: Tensor, condition: Condition) -> dict[str, Any] | None:
+        config, added = self.network.config, {}
         if config.addition_embed_type == "text_time":
-            told["text_embeds"] = condition.pooled
+            added["text_embeds"] = condition.pooled
             side = config.sample_size * 8  # of the picture: SDXL's autoencoder halves three times
-            told["time_ids"] = x.new_tensor([side, side, 0, 0, side, side]).expand(len(x), 6)
+            added["time_ids"] = x.new_tensor([side, side, 0, 0, side, side]).expand(len(x), 6)
         if config.encoder_hid_dim_type == "ip_image_proj":
             width = self.network.encoder_hid_proj.image_projection_layers[0].image_embeds.in_features
-            told["image_embeds"] = [x.new_zeros(len(x), 1, width) if condition.image is None else condition.image]
-        return told or None
+            added["image_embeds"] = [x.new_zeros(len(x), 1, width) if condition.image is None else condition.image]
+        return added or None
 
     def _camera(self, x: Tensor, condition: Condition) -> Tensor | None:
         numbers = self.network.config.projection_class_embeddings_input_dim
@@ -74,29 +76,29 @@ class UnetDenoiser:
             return None
         return x.new_zeros(len(x), numbers) if condition.camera is None else condition.camera
 
-    def _controlled(self, at: Noised, condition: Condition, told: dict[str, Any] | None) -> dict[str, Any]:
+    def _control_residuals(self, at: Noised, condition: Condition, added: dict[str, Any] | None) -> dict[str, Any]:
         """Residuals of a ControlNet (Zhang et al. 2023)."""
         down, middle = self.control(
-            at.x, at.t, condition.text, condition.control, added_cond_kwargs=told, return_dict=False
+            at.x, at.t, condition.text, condition.control, added_cond_kwargs=added, return_dict=False
         )
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
 
 @dataclass(frozen=True)
 class Sd3Denoiser:
-    """`SD3Transformer2DModel`: told τ in thousandths (Esser et al. 2024)."""
+    """`SD3Transformer2DModel`: takes τ in thousandths (Esser et al. 2024)."""
 
     network: Any
 
     def __call__(self, at: Noised, condition: Condition) -> Tensor:
         """Predict."""
-        told = (at.t + 1).to(at.x)
-        return self.network(at.x, condition.text, condition.pooled, told).sample
+        added = (at.t + 1).to(at.x)
+        return self.network(at.x, condition.text, condition.pooled, added).sample
 
 
 @dataclass(frozen=True)
 class FluxDenoiser:
-    """`FluxTransformer2DModel`: told τ; 2x2 latents are one token. Distilled guidance is 1, none."""
+    """`FluxTransformer2DModel`: takes τ; 2x2 latents are one token. Distilled guidance is 1, that is, none."""
 
     network: Any
 
@@ -106,14 +108,14 @@ class FluxDenoiser:
         rows, columns = height // 2, width // 2
         tokens = at.x.view(views, channels, rows, 2, columns, 2).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         axes = (torch.arange(length) for length in (1, rows, columns))
-        places = torch.cartesian_prod(*axes).to(at.x)
+        coordinates = torch.cartesian_prod(*axes).to(at.x)
         assert condition.text is not None
         output = self.network(
             tokens,
             condition.text,
             condition.pooled,
             (at.t + 1).to(at.x) / 1000.0,
-            img_ids=places,
+            img_ids=coordinates,
             txt_ids=at.x.new_zeros(condition.text.shape[1], 3),
             guidance=at.x.new_ones(views) if self.network.config.guidance_embeds else None,
         ).sample

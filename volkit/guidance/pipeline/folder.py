@@ -1,4 +1,4 @@
-"""Where a pipeline lies and which parts it has; what is missing is said in one line."""
+"""The folder of a pipeline and its parts; errors name what is missing."""
 
 import importlib
 import json
@@ -28,7 +28,7 @@ def library(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Folder:
-    """A pipeline on disk: its index says which class of which library every part is."""
+    """A pipeline on disk: its index names the library and class of every part."""
 
     path: Path
     index: dict[str, tuple[str, str]]
@@ -39,11 +39,11 @@ class Folder:
         return "unet" if "unet" in self.index else "transformer"
 
     def config(self, part: str) -> dict[str, Any]:
-        """What a part's configuration says."""
+        """The configuration of a part."""
         return json.loads(next(self.path / part / n for n in CONFIGS if (self.path / part / n).is_file()).read_text())
 
     def load(self, part: str, dtype: torch.dtype | None = None) -> Any:
-        """A part with its weights, in a precision where it has any."""
+        """Load a part with its weights, in a precision."""
         owner, name = self.index[part]
         kind = getattr(library(owner), name, None)
         if kind is None:
@@ -52,7 +52,7 @@ class Folder:
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a pipeline: a local one, or one of the hub, from its cache first."""
+    """The folder of a pipeline: a local one, or one from the hub, whose cache is tried first."""
     local = Path(name)
     if local.is_dir():
         return local
@@ -71,7 +71,7 @@ def locate(name: str | Path) -> Path:
 
 
 def open_folder(name: str | Path) -> Folder:
-    """Find a pipeline and check that all parts that will be used are there."""
+    """Find a pipeline and check that all needed parts are there."""
     path = locate(name)
     listing = path / "model_index.json"
     if not listing.is_file():
@@ -85,7 +85,7 @@ def open_folder(name: str | Path) -> Folder:
     folder = Folder(path, index)
     if folder.denoiser not in index:
         raise FileNotFoundError(
-            f"{listing}: names neither 'unet' nor 'transformer', so that nothing here predicts noise"
+            f"{listing}: names neither 'unet' nor 'transformer', and so no network that predicts noise"
         )
     for part in sorted(set(index) - {"pipeline"}):
         _check(path / part)

@@ -1,4 +1,4 @@
-"""A network that learns beside its frozen self: low-rank weights by PEFT, and a place for the camera."""
+"""A trainable copy of a prior: low-rank weights by PEFT on the frozen network, and an embedding of the camera."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +21,10 @@ ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
 class LoraPrior:
-    """A prior whose attention learns `W + B A`, rank r (Hu et al. 2021), on the memory of one network.
+    """A prior whose attention weights learn `W + B A`, rank r (Hu et al. 2021), in the memory of one network.
 
-    It begins as the prior itself: B is zero. A camera goes where the network takes one; else its numbers are embedded
-    by a small network and added to the embedding of time (ProlificDreamer), also from zero. It serves as
+    It starts as the prior itself, with B zero. A camera is an input of networks that take one; else its encoding is
+    embedded by a small network and added to the embedding of time (ProlificDreamer), also from zero. It serves as
     critic and, trained on reference pictures, as personalised prior; two of them on one network need two names.
     """
 
@@ -40,12 +40,12 @@ class LoraPrior:
         network = prior.denoiser.network
         if not hasattr(network, "add_adapter"):
             kind = type(network).__name__
-            raise ValueError(f"a {kind} takes no low-rank weights: a critic needs a prior that is told words")
+            raise ValueError(f"a {kind} takes no low-rank weights: a critic needs a prior with text conditions")
         config = library("peft").LoraConfig(r=rank, lora_alpha=rank, target_modules=ATTENTION)
         network.add_adapter(config, adapter_name=name)
         # Low-rank weights in single precision, whatever the network's: steps of 1e-4 vanish in half.
         own = {n: p for n, p in network.named_parameters() if "lora_" in n and f".{name}." in n}
-        self._weights = [_begun(parameter, n, generator) for n, parameter in own.items()]
+        self._weights = [_initialise(parameter, n, generator) for n, parameter in own.items()]
         network.disable_adapters()
         self.camera = None
         if getattr(network, "class_embedding", None) is None:
@@ -54,48 +54,43 @@ class LoraPrior:
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """The prior's own."""
         return self.prior.schedule
 
     @property
     def views(self) -> int:
-        """The prior's own."""
         return self.prior.views
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
-        """As the prior does."""
         return self.prior.encode(pictures)
 
     def decode(self, x: Float[Tensor, "view channel row column"]) -> Float[Tensor, "view height width 3"]:
-        """As the prior does."""
         return self.prior.decode(x)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """As the prior does."""
         return self.prior.embed(texts)
 
     def parameters(self) -> list[nn.Parameter]:
-        """What learns: the low-rank weights and the embedding of the camera."""
+        """The trainable parameters: low-rank weights, and the embedding of the camera."""
         return [*self._weights, *(self.camera.parameters() if self.camera is not None else ())]
 
     def eps(self, at: Noised, condition: Condition) -> Tensor:
-        """What the learnt network predicts; the prior stays as it was."""
-        with self._awake(condition.camera):
+        """The prediction with the low-rank weights; the prior itself is unchanged."""
+        with self._enabled(condition.camera):
             return self.prior.eps(at, condition if self.camera is None else replace(condition, camera=None))
 
     @contextmanager
-    def _awake(self, camera: Tensor | None) -> Iterator[None]:
+    def _enabled(self, camera: Tensor | None) -> Iterator[None]:
         network, hook = self.prior.denoiser.network, None
         network.enable_adapters()
         network.set_adapter(self.name)
         if self.camera is not None and camera is not None:
             embedded = self.camera(camera.to(next(self.camera.parameters())))
-            hook = self._time_embedding.register_forward_hook(lambda module, told, out: out + embedded.to(out))
+            hook = self._time_embedding.register_forward_hook(lambda module, arguments, out: out + embedded.to(out))
         try:
             yield
         finally:
             network.disable_adapters()
-            # PEFT freezes what it puts to sleep, also what a loss has just been computed from.
+            # PEFT freezes the weights that it disables, even those of a loss whose backward pass is still to come.
             for name, parameter in network.named_parameters():
                 if "lora_" in name:
                     parameter.requires_grad_()
@@ -110,21 +105,21 @@ class LoraPrior:
         )
 
 
-def _begun(parameter: nn.Parameter, name: str, generator: torch.Generator) -> nn.Parameter:
-    """A from the given generator, as PEFT draws it (Kaiming, a = √5); B zero."""
+def _initialise(parameter: nn.Parameter, name: str, generator: torch.Generator) -> nn.Parameter:
+    """A from the given generator, distributed as PEFT's (Kaiming, a = √5); B zero."""
     parameter.data = parameter.data.float()
     if "lora_A" in name:
         bound = parameter.shape[1] ** -0.5
-        drawn = torch.rand(parameter.shape, generator=generator, device=generator.device)
-        parameter.data.copy_((2.0 * drawn - 1.0) * bound)
+        uniform = torch.rand(parameter.shape, generator=generator, device=generator.device)
+        parameter.data.copy_((2.0 * uniform - 1.0) * bound)
     parameter.requires_grad_()
     return parameter
 
 
 def _camera_network(numbers: int, width: int, generator: torch.Generator) -> nn.Sequential:
     first, last = nn.Linear(numbers, width), nn.Linear(width, width)
-    drawn = torch.rand(width, numbers, generator=generator, device=generator.device)
-    first.weight.data.copy_((2.0 * drawn - 1.0) * numbers**-0.5)
-    for silent in (first.bias, last.weight, last.bias):
-        nn.init.zeros_(silent)
+    uniform = torch.rand(width, numbers, generator=generator, device=generator.device)
+    first.weight.data.copy_((2.0 * uniform - 1.0) * numbers**-0.5)
+    for parameter in (first.bias, last.weight, last.bias):
+        nn.init.zeros_(parameter)
     return nn.Sequential(first, nn.SiLU(), last)

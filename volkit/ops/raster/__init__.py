@@ -1,6 +1,6 @@
-"""Triangles on a picture plane: `rasterise` says what each pixel shows, `antialias` smooths where surfaces end."""
+"""Triangle rasterisation: `rasterise` finds the face of each pixel, `antialias` smooths the outlines of surfaces."""
 
 from volkit.ops.raster.antialias import antialias, opposite_corners
-from volkit.ops.raster.rasterise import Rastered, rasterise
+from volkit.ops.raster.rasterise import Fragments, rasterise
 
-__all__ = ["Rastered", "antialias", "opposite_corners", "rasterise"]
+__all__ = ["Fragments", "antialias", "opposite_corners", "rasterise"]

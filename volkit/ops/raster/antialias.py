@@ -1,11 +1,11 @@
-"""Silhouettes that are smooth in where they lie: what gives the outline of a shape a gradient."""
+"""Antialiased silhouettes, through which the outline of a shape gets a gradient."""
 
 import torch
 
 from volkit.ops import backend
 from volkit.ops.library import torch_op
 from volkit.ops.raster import reference
-from volkit.ops.raster.rasterise import Rastered, check_triangles, run
+from volkit.ops.raster.rasterise import Fragments, check_triangles, run
 from volkit.typing import Float, Int, Tensor
 
 __all__ = ["antialias", "opposite_corners"]
@@ -29,7 +29,7 @@ def opposite_corners(faces: Int[Tensor, "face 3"]) -> Int[Tensor, "face 3"]:
 
 def antialias(
     picture: Float[Tensor, "height width channel"],
-    rastered: Rastered,
+    fragments: Fragments,
     points: Float[Tensor, "vertex 3"],
     faces: Int[Tensor, "face 3"],
     opposite: Int[Tensor, "face 3"],
@@ -39,7 +39,7 @@ def antialias(
     Of two pixels beside or above each other that show different faces, the nearer one's surface is followed towards the
     other, across at most 16 faces, to an edge at which it ends: a border, or one beyond which it turns back. Where that
     edge, as a line on the picture, crosses at t in [0, 1] of the way from the first centre, the pixel that the crossing
-    lies in receives |t - 1/2| of the difference to the other's colour. (The paper asks one face alone, and misses
+    lies in receives |t - 1/2| of the difference to the other's colour. (The paper tests one face alone, and misses
     outlines whose faces are smaller than a pixel.) Upright edges count between pixels beside each other, others between
     pixels above each other, so that an outline counts once.
 
@@ -49,13 +49,13 @@ def antialias(
     check_triangles(points, faces)
     corners = points.index_select(0, faces.flatten())
     if backend.choose("raster", points) == "reference":
-        edges = reference.ending_edges(rastered.face, rastered.depth, corners.detach().view(-1, 3, 3), opposite)
+        edges = reference.ending_edges(fragments.face, fragments.depth, corners.detach().view(-1, 3, 3), opposite)
     else:
-        edges = _edges(rastered.face, rastered.depth, rastered.records, corners.detach(), opposite)
-    away, first, second = _crossings(corners, edges)
+        edges = _edges(fragments.face, fragments.depth, fragments.records, corners.detach(), opposite)
+    offset, first, second = _crossings(corners, edges)
     flat = picture.flatten(0, 1)
     step = flat[first] - flat[second]
-    change = torch.cat([away.clamp(-0.5, 0.0)[:, None] * step, away.clamp(0.0, 0.5)[:, None] * step])
+    change = torch.cat([offset.clamp(-0.5, 0.0)[:, None] * step, offset.clamp(0.0, 0.5)[:, None] * step])
     return flat.index_add(0, torch.cat([first, second]), change).view_as(picture)
 
 
@@ -70,10 +70,10 @@ def _crossings(corners: Tensor, edges: Tensor) -> tuple[Float[Tensor, " crossing
         ends.append(h - centre * h[:, 2:])  # the pixel's centre is the origin: differences keep their digits
     line = torch.linalg.cross(*ends)
     upright = line[:, 0].abs() >= line[:, 1].abs()
-    kept = (upright == (axis == 0)).nonzero()[:, 0]
-    line, axis, first = line[kept], axis[kept], (y * width + x)[kept]
-    away = -line[:, 2] / torch.where(axis == 0, line[:, 0], line[:, 1]) - 0.5
-    return away, first, first + torch.where(axis == 0, 1, width)
+    counted = (upright == (axis == 0)).nonzero()[:, 0]
+    line, axis, first = line[counted], axis[counted], (y * width + x)[counted]
+    offset = -line[:, 2] / torch.where(axis == 0, line[:, 0], line[:, 1]) - 0.5
+    return offset, first, first + torch.where(axis == 0, 1, width)
 
 
 @torch_op("raster_edges", gradient=False)

@@ -9,13 +9,13 @@ from volkit.ops.library import torch_op
 from volkit.ops.raster import reference
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["RECORD", "Rastered", "check_triangles", "rasterise", "run"]
+__all__ = ["RECORD", "Fragments", "check_triangles", "rasterise", "run"]
 
 RECORD = 16  # floats that pixels read of a face
 
 
-class Rastered(NamedTuple):
-    """What the pixels of a picture show; `records` is what `antialias` reads of the faces."""
+class Fragments(NamedTuple):
+    """The visible face of each pixel, and where on it; `records` is input of `antialias`."""
 
     face: Int[Tensor, "height width"]  # -1 where there is none
     barycentric: Float[Tensor, "height width 3"]  # perspective-correct; 0 where there is no face
@@ -25,7 +25,7 @@ class Rastered(NamedTuple):
 
 def rasterise(
     points: Float[Tensor, "vertex 3"], faces: Int[Tensor, "face 3"], size: tuple[int, int], *, near: float = 1e-2
-) -> Rastered:
+) -> Fragments:
     """Draw triangles, both sides of them; `size` is (width, height), pixel centres lie at integer + 0.5.
 
     Points are homogeneous pixels h = (w x, w y, w), with depth w along the viewing axis: K (R m + t) of a pinhole
@@ -35,24 +35,24 @@ def rasterise(
     as 1e-4 pixels wider than it is, so that no pixel falls between neighbours. Faces without area, or with a corner
     that is not finite, are not drawn.
 
-    Differentiable in points through barycentric and depth, for the faces that are seen: dL/dh_i = -b'_i
-    [h0 h1 h2]^-T dL/db'. Which face is seen has no derivative: `antialias` makes one. The same result at any number of
-    threads; on CUDA last bits of gradients depend on the order of additions. float64 takes the reference.
+    Differentiable in points through barycentric and depth, for the visible faces: dL/dh_i = -b'_i
+    [h0 h1 h2]^-T dL/db'. The choice of the visible face has no derivative: `antialias` adds one. The same result at any
+    number of threads; on CUDA last bits of gradients depend on the order of additions. float64 takes the reference.
     """
     check_triangles(points, faces)
     corners = points.index_select(0, faces.flatten()).view(-1, 3, 3)
     if backend.choose("raster", points) == "reference":
-        return Rastered(*reference.rasterise(corners, size, near))
+        return Fragments(*reference.rasterise(corners, size, near))
     barycentric, depth, face, records = _raster(corners, list(size), near)
-    return Rastered(face, barycentric, depth, records)
+    return Fragments(face, barycentric, depth, records)
 
 
 @torch_op("raster")
 def _raster(corners: Tensor, size: list[int], near: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     barycentric, depth, face, records = _empty(corners, size)
     keys = depth.new_zeros(depth.shape, dtype=torch.int64) if depth.is_cuda else None
-    known = {"barycentric": barycentric, "depth": depth, "face": face, "keys": keys}
-    run("raster", records, size, near, corners=corners.contiguous(), **known)
+    outputs = {"barycentric": barycentric, "depth": depth, "face": face, "keys": keys}
+    run("raster", records, size, near, corners=corners.contiguous(), **outputs)
     return barycentric, depth, face, records
 
 
@@ -67,9 +67,9 @@ def _(corners, size, near):
 
 
 @torch_op("raster_grad", gradient=False)
-def _raster_grad(grads: list[Tensor], seen: list[Tensor]) -> Tensor:
-    barycentric, depth, face, records = seen
-    found = records.new_empty(len(records), 3, 3)
+def _raster_grad(grads: list[Tensor], forward: list[Tensor]) -> Tensor:
+    barycentric, depth, face, records = forward
+    corners_grad = records.new_empty(len(records), 3, 3)
     run(
         "raster_grad",
         records,
@@ -80,20 +80,20 @@ def _raster_grad(grads: list[Tensor], seen: list[Tensor]) -> Tensor:
         barycentric_grad=grads[0].contiguous(),
         depth_grad=grads[1].contiguous(),
         sums=records.new_zeros(len(records), 9),
-        corners_grad=found,
+        corners_grad=corners_grad,
     )
-    return found
+    return corners_grad
 
 
 @_raster_grad.register_fake
-def _(grads, seen):
-    return seen[3].new_empty(len(seen[3]), 3, 3)
+def _(grads, forward):
+    return forward[3].new_empty(len(forward[3]), 3, 3)
 
 
-def run(op: str, records: Tensor, size: list[int], near: float = 0.0, **known: Tensor | None) -> None:
+def run(op: str, records: Tensor, size: list[int], near: float = 0.0, **outputs: Tensor | None) -> None:
     """Call a kernel with the fields of RasterTask; `near` is read where faces are drawn."""
     width, height = size
-    backend.run(op, records, records=records, faces=len(records), width=width, height=height, near=near, **known)
+    backend.run(op, records, records=records, faces=len(records), width=width, height=height, near=near, **outputs)
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -1,4 +1,4 @@
-"""Triangles in plain torch: the truth of the kernels, in float64 for gradcheck."""
+"""Rasterisation in plain torch: the reference of the kernels, in float64 for gradcheck."""
 
 import torch
 
@@ -6,10 +6,10 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["ending_edges", "rasterise"]
 
-SLACK = 1e-4  # pixels by which a face is wider than it is
-STEPS = 16  # faces on the way from one pixel to the next
+SLACK_PIXELS = 1e-4  # pixels by which a face is wider than it is
+MAX_WALKED_FACES = 16  # faces on the way from one pixel to the next
 RECORD = 16
-QUESTIONS = 1 << 22  # pixels times faces at once
+PAIRS_AT_ONCE = 1 << 22  # pixels times faces at once
 
 
 def rasterise(
@@ -18,10 +18,10 @@ def rasterise(
     """See `volkit.ops.raster.rasterise`."""
     width, height = size
     rows, whole = _rows(corners.detach())
-    slack = -SLACK * rows[:, :, :2].abs().sum(-1)
+    slack = -SLACK_PIXELS * rows[:, :, :2].abs().sum(-1)
     pixels = _centres(width, height, corners)
     found = []
-    for some in pixels.split(max(1, QUESTIONS // max(1, 3 * len(corners)))):
+    for some in pixels.split(max(1, PAIRS_AT_ONCE // max(1, 3 * len(corners)))):
         over = torch.einsum("fik,pk->pfi", rows, some)
         nearness = over.sum(-1)
         inside = whole & (over >= slack).all(-1) & (nearness > 0) & (nearness <= 1.0 / near)
@@ -44,26 +44,28 @@ def ending_edges(face: Tensor, depth: Tensor, corners: Tensor, opposite: Tensor)
     rows, whole = _rows(corners)
     edges = torch.full((2, height, width), -1, dtype=torch.int32, device=face.device)
     for axis in range(2):
-        end = (slice(None), slice(1, None)) if axis == 0 else (slice(1, None), slice(None))
-        begin = (slice(None), slice(None, -1)) if axis == 0 else (slice(None, -1), slice(None))
-        ahead = depth[begin] <= depth[end]
-        nearer = torch.where(ahead, face[begin], face[end])
-        start = torch.where(ahead[..., None], centres[begin], centres[end])
+        end_half = (slice(None), slice(1, None)) if axis == 0 else (slice(1, None), slice(None))
+        start_half = (slice(None), slice(None, -1)) if axis == 0 else (slice(None, -1), slice(None))
+        ahead = depth[start_half] <= depth[end_half]
+        nearer = torch.where(ahead, face[start_half], face[end_half])
+        start = torch.where(ahead[..., None], centres[start_half], centres[end_half])
         step = torch.where(ahead, 1.0, -1.0)
-        asked = (face[begin] != face[end]).nonzero(as_tuple=True)
-        walk = _walk(nearer[asked].long(), start[asked], step[asked].to(rows), axis, (rows, whole, corners), opposite)
-        edges[(axis, *begin)][asked] = walk
+        differs = (face[start_half] != face[end_half]).nonzero(as_tuple=True)
+        walk = _walk(
+            nearer[differs].long(), start[differs], step[differs].to(rows), axis, (rows, whole, corners), opposite
+        )
+        edges[(axis, *start_half)][differs] = walk
     return edges
 
 
 def _walk(face: Tensor, start: Tensor, step: Tensor, axis: int, triangles: tuple, opposite: Tensor) -> Tensor:
     rows, whole, corners = triangles
     found = torch.full_like(face, -1)
-    going = torch.arange(len(face), device=face.device)
-    for _ in range(STEPS):
-        at = face[going]
-        over = (rows[at] * start[going, None]).sum(-1)
-        slope = -step[going, None] * rows[at][:, :, axis]
+    active = torch.arange(len(face), device=face.device)
+    for _ in range(MAX_WALKED_FACES):
+        at = face[active]
+        over = (rows[at] * start[active, None]).sum(-1)
+        slope = -step[active, None] * rows[at][:, :, axis]
         crossing = torch.where((slope > 0) & (over < slope), over / slope, torch.inf)
         first, leaves = crossing.min(1)
         edge = 3 * at + leaves
@@ -71,9 +73,9 @@ def _walk(face: Tensor, start: Tensor, step: Tensor, axis: int, triangles: tuple
         side = (rows[at, leaves] * corners.reshape(-1, 3)[beyond.clamp_min(0)]).sum(-1)
         leaving = torch.isfinite(first) & whole[at]
         ends = leaving & ((beyond < 0) | (side > 0))
-        found[going[ends]] = edge[ends]
-        face = face.index_copy(0, going, beyond.clamp_min(0).div(3, rounding_mode="floor"))
-        going = going[leaving & ~ends]
+        found[active[ends]] = edge[ends]
+        face = face.index_copy(0, active, beyond.clamp_min(0).div(3, rounding_mode="floor"))
+        active = active[leaving & ~ends]
     return found.int()
 
 

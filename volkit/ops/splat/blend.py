@@ -1,4 +1,4 @@
-"""Projected splats to a picture: ordered by depth once, listed by tile, blended near to far."""
+"""Projected splats to a picture: sorted by depth once, listed by tile, blended near to far."""
 
 import importlib
 from typing import NamedTuple
@@ -14,9 +14,11 @@ from volkit.typing import Float, Int, Tensor
 __all__ = ["TILE", "Blended", "blend", "blend_with_gsplat"]
 
 TILE = 16  # pixels a side: gsplat's default and ours
-CHUNKS = 8  # runs of splats that are listed at once; their lists are joined in order, so that any number gives the same
-HEADERS = {ELLIPSE: 8, SURFEL: 16}  # floats of a record before its channels
-SUMS = {ELLIPSE: 6, SURFEL: 11}  # what a pair of splat and tile gathers on the way back, before its channels
+CHUNK_COUNT = (
+    8  # runs of splats that are listed at once; their lists are joined in order, so that any number gives the same
+)
+HEADER_FLOATS = {ELLIPSE: 8, SURFEL: 16}  # floats of a record before its channels
+PAIR_SUMS = {ELLIPSE: 6, SURFEL: 11}  # what a pair of splat and tile gathers on the way back, before its channels
 
 
 class Blended(NamedTuple):
@@ -24,7 +26,7 @@ class Blended(NamedTuple):
 
     channels: Float[Tensor, "height width channel"]
     opacity: Float[Tensor, "height width"]
-    # depth of the splat at which half of the light is gone, inf where it never is; None where no depth was asked for
+    # depth of the splat at which transmittance falls to one half, inf where it does not; None without depth
     median: Float[Tensor, "height width"] | None
 
 
@@ -50,7 +52,7 @@ def blend(
     pixel's ray at (u, v) = h / (1 - k . h), h = P^-1 d, which is the intersection of 2DGS (Huang et al. 2024, equations
     8 to 10) for planes through the projected centre, and G = max(exp(-(u^2 + v^2) / 2), exp(-|d|^2)): the object-space
     low-pass filter of equation 11, its variance 1/2 pixel^2 as published. Where the ray meets the plane behind the
-    camera, or the surfel is seen on its edge and thinner than a thousandth of a pixel, only the filter draws.
+    camera, or the surfel is edge-on and thinner than a thousandth of a pixel, only the filter draws.
 
     `depth` appends depth as the last channel: that of an ellipse's centre, and that of where the ray meets a surfel
     (of its centre where the filter draws); the median is of the same depths.
@@ -63,13 +65,13 @@ def blend(
     _check(means, shapes, opacities, depths, channels, extents)
     if depth:
         channels = torch.cat([channels, depths[:, None]], 1)
-    given = (means, shapes, opacities, depths, channels, extents)
-    if backend.choose("splat", *given) == "reference":
-        channels, opacity, median = reference.blend(*given, size, depth)
+    inputs = (means, shapes, opacities, depths, channels, extents)
+    if backend.choose("splat", *inputs) == "reference":
+        channels, opacity, median = reference.blend(*inputs, size, depth)
     elif backend.splats_by_gsplat() and shapes.shape[1] == ELLIPSE and not depth:
-        return Blended(*blend_with_gsplat(*given, size), None)
+        return Blended(*blend_with_gsplat(*inputs, size), None)
     else:
-        planar, opacity, median, *_ = _blend(*given, [*size, int(depth)])
+        planar, opacity, median, *_ = _blend(*inputs, [*size, int(depth)])
         channels = planar.permute(1, 2, 0)
     return Blended(channels, opacity, median if depth else None)
 
@@ -84,9 +86,9 @@ class Lists(NamedTuple):
     list: Int[Tensor, "pair 2"]  # number of the splat, number of the pair
 
 
-def _lists(given: list[Tensor], size: list[int]) -> Lists:
+def _lists(inputs: list[Tensor], size: list[int]) -> Lists:
     """Order and list the splats given as `blend` takes them."""
-    means, shapes, opacities, depths, channels, extents = given
+    means, shapes, opacities, depths, channels, extents = inputs
     width, height = size
     device = means.device
     frame = Frame(len(means), shapes.shape[1], channels.shape[1], width, height)
@@ -97,21 +99,21 @@ def _lists(given: list[Tensor], size: list[int]) -> Lists:
     order = order[: int(drawn)]
     records = means.new_empty(len(means), _stride(shapes, channels))
     tiles = -(-width // TILE) * -(-height // TILE)
-    counts = torch.zeros(CHUNKS, tiles, dtype=torch.int32, device=device)
+    counts = torch.zeros(CHUNK_COUNT, tiles, dtype=torch.int32, device=device)
     slots = torch.zeros(len(order) + 1, dtype=torch.int64, device=device)
-    known = {"extents": extents, "drawn": drawn, "records": records, "counts": counts, "slots": slots}
-    read = {"means": means, "shapes": shapes, "opacities": opacities, "channels": channels}
-    _run("splat_count", frame, order, **known, **read)
+    tables = {"extents": extents, "drawn": drawn, "records": records, "counts": counts, "slots": slots}
+    columns_read = {"means": means, "shapes": shapes, "opacities": opacities, "channels": channels}
+    _run("splat_count", frame, order, **tables, **columns_read)
     slots.cumsum_(0)
     starts = torch.nn.functional.pad(counts.t().reshape(-1).cumsum(0), (1, 0))
-    ends = starts[::CHUNKS].contiguous()
+    ends = starts[::CHUNK_COUNT].contiguous()
     pairs = torch.empty(int(ends[-1]), 2, dtype=torch.int32, device=device)
-    _run("splat_list", frame, order, **known, starts=starts, list=pairs)
+    _run("splat_list", frame, order, **tables, starts=starts, list=pairs)
     return Lists(order, records, slots, ends, pairs)
 
 
 def _stride(shapes: Tensor, channels: Tensor) -> int:
-    return HEADERS[shapes.shape[1]] + -(-channels.shape[1] // 4) * 4
+    return HEADER_FLOATS[shapes.shape[1]] + -(-channels.shape[1] // 4) * 4
 
 
 @torch_op("splat_blend")
@@ -124,9 +126,9 @@ def _blend(
     extents: Tensor,
     frame: list[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    given = [t.contiguous() for t in (means, shapes, opacities, depths, channels, extents)]
+    inputs = [t.contiguous() for t in (means, shapes, opacities, depths, channels, extents)]
     width, height, _ = frame
-    lists = _lists(given, frame[:2])
+    lists = _lists(inputs, frame[:2])
     picture = means.new_empty(channels.shape[1], height, width)
     opacity, median = means.new_empty(height, width), means.new_empty(height, width)
     _run(
@@ -170,40 +172,40 @@ def _blend_grad(
     opacity_grad: Tensor,
     picture: Tensor,
     opacity: Tensor,
-    given: list[Tensor],
+    inputs: list[Tensor],
     lists: list[Tensor],
     varies_with_pixel: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     height, width = opacity.shape
-    found = [torch.zeros_like(given[k]) for k in (0, 1, 2, 4)]
-    means_grad, shapes_grad, opacities_grad, channels_grad = found
-    known = Lists(*lists)._asdict()
-    columns, channels = given[1].shape[1], picture.shape[0]
+    grads = [torch.zeros_like(inputs[k]) for k in (0, 1, 2, 4)]
+    means_grad, shapes_grad, opacities_grad, channels_grad = grads
+    tables = Lists(*lists)._asdict()
+    columns, channels = inputs[1].shape[1], picture.shape[0]
     _run(
         "splat_blend_grad",
         Frame(len(means_grad), columns, channels, width, height, varies_with_pixel),
-        **known,
-        opacities=given[2],
+        **tables,
+        opacities=inputs[2],
         picture=picture,
         opacity=opacity,
         picture_grad=picture_grad.contiguous(),
         opacity_grad=opacity_grad.contiguous(),
-        pair_sums=picture.new_empty(len(known["list"]), SUMS[columns] + channels),
+        pair_sums=picture.new_empty(len(tables["list"]), PAIR_SUMS[columns] + channels),
         means_grad=means_grad,
         shapes_grad=shapes_grad,
         opacities_grad=opacities_grad,
         channels_grad=channels_grad,
     )
-    return tuple(found)  # pyright: ignore[reportReturnType]
+    return tuple(grads)  # pyright: ignore[reportReturnType]
 
 
 @_blend_grad.register_fake
-def _(picture_grad, opacity_grad, picture, opacity, given, lists, varies_with_pixel):
-    return tuple(torch.empty_like(given[k]) for k in (0, 1, 2, 4))
+def _(picture_grad, opacity_grad, picture, opacity, inputs, lists, varies_with_pixel):
+    return tuple(torch.empty_like(inputs[k]) for k in (0, 1, 2, 4))
 
 
 class Frame(NamedTuple):
-    """The sizes that every kernel of blending is told; the last: whether its last channel is depth."""
+    """The sizes that every kernel of blending takes; the last: whether its last channel is depth."""
 
     splats: int
     columns: int
@@ -216,7 +218,7 @@ class Frame(NamedTuple):
 def _run(op: str, frame: Frame, order: Tensor, **memory: Tensor) -> None:
     """Call a kernel with the fields of SplatBlendTask."""
     pairs = len(memory["list"]) if "list" in memory else 0
-    numbers = {**frame._asdict(), "drawn_count": len(order), "tile": TILE, "chunks": CHUNKS, "pairs": pairs}
+    numbers = {**frame._asdict(), "drawn_count": len(order), "tile": TILE, "chunks": CHUNK_COUNT, "pairs": pairs}
     backend.run(op, order, order=order, **numbers, **memory)
 
 
@@ -228,9 +230,9 @@ def _keep(ctx, inputs, output) -> None:
 
 
 def _backward(ctx, picture_grad, opacity_grad, *_):
-    given, (picture, opacity, *lists) = list(ctx.saved_tensors[:6]), ctx.saved_tensors[6:]
-    found = _blend_grad(picture_grad, opacity_grad, picture, opacity, given, lists, ctx.varies_with_pixel)
-    means, shapes, opacities, channels = found
+    inputs, (picture, opacity, *lists) = list(ctx.saved_tensors[:6]), ctx.saved_tensors[6:]
+    grads = _blend_grad(picture_grad, opacity_grad, picture, opacity, inputs, lists, ctx.varies_with_pixel)
+    means, shapes, opacities, channels = grads
     return means, shapes, opacities, None, channels, None, None
 
 
@@ -239,12 +241,12 @@ _blend.register_autograd(_backward, setup_context=_keep)
 
 def _check(means: Tensor, shapes: Tensor, opacities: Tensor, depths: Tensor, channels: Tensor, extents: Tensor) -> None:
     count, columns = means.shape[0], shapes.shape[-1]
-    found = [list(t.shape) for t in (means, shapes, opacities, depths, extents)]
-    wanted = [[count, 2], [count, columns], [count], [count], [count, 2]]
-    if found != wanted or columns not in HEADERS or channels.shape[:-1] != (count,):
+    grads = [list(t.shape) for t in (means, shapes, opacities, depths, extents)]
+    expected = [[count, 2], [count, columns], [count], [count], [count, 2]]
+    if grads != expected or columns not in HEADER_FLOATS or channels.shape[:-1] != (count,):
         raise ValueError(
             f"splats: blend takes means [splat, 2], shapes [splat, 3 or 6], opacities and depths [splat], channels "
-            f"[splat, channel] and extents [splat, 2], got {found} and {list(channels.shape)}"
+            f"[splat, channel] and extents [splat, 2], got {grads} and {list(channels.shape)}"
         )
 
 
@@ -259,7 +261,7 @@ def blend_with_gsplat(
 ) -> tuple[Float[Tensor, "height width channel"], Float[Tensor, "height width"]]:
     """Channels and opacity as `blend` gives them for ellipses, but that alpha reaches 0.999 (gsplat 1.5).
 
-    The yardstick of our own kernel (Ye et al. 2024), behind its door.
+    The library of Ye et al. 2024, against which our kernel is measured.
     """
     gsplat = importlib.import_module("gsplat")
     width, height = size

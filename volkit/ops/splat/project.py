@@ -15,12 +15,12 @@ from volkit.typing import Float, Tensor
 __all__ = ["Projected", "SplatView", "project"]
 
 ELLIPSE, SURFEL = 3, 6  # columns of their shapes
-SUMS = 15  # gradients of a camera: rotation 9, translation 3, centre 3
+CAMERA_SUMS = 15  # gradients of a camera: rotation 9, translation 3, centre 3
 # The kernels' own names, in the order of `_project`.
 PARAMETERS = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest", "pose")
 SETTINGS = ("fx", "fy", "cx", "cy", "width", "height", "near", "mip")
 RESULTS = ("means2d", "shapes", "opacities", "depths", "colours", "extents")
-BLOCK = 4096  # splats whose camera gradients are added up together, in an order that no thread changes
+SPLATS_PER_BLOCK = 4096  # splats whose camera gradients are added up together, in an order that no thread changes
 
 
 class Projected(NamedTuple):
@@ -73,7 +73,7 @@ def project(
 
     A surfel lies in the plane of its first two axes, p + u a + v b with (a, b) = W R S; its shape is
     d(x, y, ln z) / d(u, v) at its centre, row by row: J (a, b), in pixels, and (a.z, b.z) / p.z. That is the transform
-    of 2DGS (equation 8), divided by the centre's depth. `mip` says nothing of surfels: their filter adds no opacity.
+    of 2DGS (equation 8), divided by the centre's depth. `mip` does not apply to surfels, whose filter adds no opacity.
 
     The extent is where opacity times the Gaussian falls to 1/255 (gsplat's opacity-aware radius):
     sqrt(2 ln(255 opacity) covariance_ii). For a surfel covariance is g^2 J (a, b) (a, b)^T J^T + 0.5 I, which holds
@@ -83,12 +83,12 @@ def project(
 
     Differentiable in all parameters and in the view's pose; extents are not. float64 takes the reference.
     """
-    given = (means, quaternions, log_scales, logits, sh_dc, sh_rest)
-    _check(given)
-    if backend.choose("splat", *given, view.camera_from_world) == "reference":
-        return Projected(*reference.project(*given, view))
+    columns = (means, quaternions, log_scales, logits, sh_dc, sh_rest)
+    _check(columns)
+    if backend.choose("splat", *columns, view.camera_from_world) == "reference":
+        return Projected(*reference.project(*columns, view))
     settings = [*map(float, view.intrinsics), *map(float, view.size), view.near, float(view.mip)]
-    return Projected(*_project(*given, view.camera_from_world, settings))
+    return Projected(*_project(*columns, view.camera_from_world, settings))
 
 
 @torch_op("splat_project")
@@ -104,9 +104,9 @@ def _project(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     count = means.shape[0]
     results = _empty(means, log_scales)
-    given = [t.contiguous() for t in (means, quaternions, log_scales, logits, sh_dc, sh_rest, pose)]
+    columns = [t.contiguous() for t in (means, quaternions, log_scales, logits, sh_dc, sh_rest, pose)]
     if count:
-        _run("splat_project", given, settings, **dict(zip(RESULTS, results, strict=True)))
+        _run("splat_project", columns, settings, **dict(zip(RESULTS, results, strict=True)))
     return results
 
 
@@ -124,16 +124,16 @@ def _(means, quaternions, log_scales, logits, sh_dc, sh_rest, pose, settings):
     return _empty(means, log_scales)
 
 
-def _run(op: str, given: list[Tensor], settings: list[float], **memory: Tensor | None) -> None:
+def _run(op: str, columns: list[Tensor], settings: list[float], **memory: Tensor | None) -> None:
     """Call a kernel with the fields of SplatProjectTask."""
-    splats, axes = given[2].shape
+    splats, axes = columns[2].shape
     backend.run(
         op,
-        given[0],
-        **dict(zip(PARAMETERS, given, strict=True)),
+        columns[0],
+        **dict(zip(PARAMETERS, columns, strict=True)),
         splats=splats,
         axes=axes,
-        rest=given[5].shape[1],
+        rest=columns[5].shape[1],
         **dict(zip(SETTINGS, settings, strict=True)),
         **memory,
     )
@@ -141,16 +141,16 @@ def _run(op: str, given: list[Tensor], settings: list[float], **memory: Tensor |
 
 @torch_op("splat_project_grad", gradient=False)
 def _project_grad(
-    grads: list[Tensor], given: list[Tensor], settings: list[float], wants_pose: bool
+    grads: list[Tensor], columns: list[Tensor], settings: list[float], wants_pose: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    found = [torch.empty_like(t) for t in given[:6]]
-    count = given[0].shape[0]
-    sums = given[0].new_zeros(-(-count // BLOCK) if wants_pose else 0, SUMS)
+    grads_in = [torch.empty_like(t) for t in columns[:6]]
+    count = columns[0].shape[0]
+    sums = columns[0].new_zeros(-(-count // SPLATS_PER_BLOCK) if wants_pose else 0, CAMERA_SUMS)
     if count:
-        arrived = {f"{name}_grad": grad.contiguous() for name, grad in zip(RESULTS[:5], grads, strict=True)}
-        into = {f"{name}_grad": grad for name, grad in zip(PARAMETERS[:6], found, strict=True)}
-        _run("splat_project_grad", given, settings, **arrived, **into, camera_sums=sums if wants_pose else None)
-    return (*found, _pose_grad(sums, given[6]))  # pyright: ignore[reportReturnType]
+        grads_out = {f"{name}_grad": grad.contiguous() for name, grad in zip(RESULTS[:5], grads, strict=True)}
+        into = {f"{name}_grad": grad for name, grad in zip(PARAMETERS[:6], grads_in, strict=True)}
+        _run("splat_project_grad", columns, settings, **grads_out, **into, camera_sums=sums if wants_pose else None)
+    return (*grads_in, _pose_grad(sums, columns[6]))  # pyright: ignore[reportReturnType]
 
 
 def _pose_grad(sums: Tensor, pose: Tensor) -> Tensor:
@@ -162,8 +162,8 @@ def _pose_grad(sums: Tensor, pose: Tensor) -> Tensor:
 
 
 @_project_grad.register_fake
-def _(grads, given, settings, wants_pose):
-    return tuple(torch.empty_like(t) for t in given)
+def _(grads, columns, settings, wants_pose):
+    return tuple(torch.empty_like(t) for t in columns)
 
 
 def _keep(ctx, inputs, output) -> None:
@@ -174,20 +174,20 @@ def _keep(ctx, inputs, output) -> None:
 
 
 def _backward(ctx, *grads):
-    found = _project_grad(list(grads[:5]), list(ctx.saved_tensors), ctx.settings, ctx.needs_input_grad[6])
-    return (*(f if wanted else None for f, wanted in zip(found, ctx.needs_input_grad, strict=False)), None)
+    grads_in = _project_grad(list(grads[:5]), list(ctx.saved_tensors), ctx.settings, ctx.needs_input_grad[6])
+    return (*(f if needed else None for f, needed in zip(grads_in, ctx.needs_input_grad, strict=False)), None)
 
 
 _project.register_autograd(_backward, setup_context=_keep)
 
 
-def _check(given: tuple[Tensor, ...]) -> None:
-    count = given[0].shape[0]
-    axes = 2 if given[2].shape[-1] == 2 else 3
-    wanted = ((count, 3), (count, 4), (count, axes), (count,), (count, 1, 3), (count, given[5].shape[1], 3))
+def _check(columns: tuple[Tensor, ...]) -> None:
+    count = columns[0].shape[0]
+    axes = 2 if columns[2].shape[-1] == 2 else 3
+    needed = ((count, 3), (count, 4), (count, axes), (count,), (count, 1, 3), (count, columns[5].shape[1], 3))
     names = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
-    for name, tensor, shape in zip(names, given, wanted, strict=True):
+    for name, tensor, shape in zip(names, columns, needed, strict=True):
         if tuple(tensor.shape) != shape:
             raise ValueError(f"splats: {name} must be {list(shape)}, got {list(tensor.shape)}")
-    if given[5].shape[1] not in [sh_count(degree) - 1 for degree in range(5)]:
-        raise ValueError(f"splats: sh_rest has {given[5].shape[1]} functions; 0, 3, 8, 15 or 24 make a degree")
+    if columns[5].shape[1] not in [sh_count(degree) - 1 for degree in range(5)]:
+        raise ValueError(f"splats: sh_rest has {columns[5].shape[1]} functions; 0, 3, 8, 15 or 24 make a degree")

@@ -1,4 +1,4 @@
-"""What a primitive looks like: procedural textures and one fixed light, written in plain formulas."""
+"""The appearance of primitives: procedural textures and one fixed light, in closed form."""
 
 import math
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import torch
 from volkit.geometry.colour import linear_from_srgb, srgb_from_linear
 from volkit.typing import Float, Tensor
 
-__all__ = ["Light", "Texture", "albedo", "shaded"]
+__all__ = ["Light", "Texture", "albedo", "shade"]
 
 Triple = tuple[float, float, float]
-SLOPE = 6.0  # of the smoothed square waves: an edge is about a tenth of a period wide, which pictures can resolve
-WAVES = 12
+EDGE_SLOPE = 6.0  # of the smoothed square waves: an edge is about a tenth of a period wide, which pictures can resolve
+NOISE_WAVES = 12
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Light:
 
 def _noise(at: Tensor, period: float) -> Tensor:
     """Twelve plane waves along golden-spiral directions, three octaves: smooth, mostly in [-1, 1]."""
-    index = torch.arange(WAVES, dtype=at.dtype, device=at.device)
-    z = 1.0 - (2.0 * index + 1.0) / WAVES
+    index = torch.arange(NOISE_WAVES, dtype=at.dtype, device=at.device)
+    z = 1.0 - (2.0 * index + 1.0) / NOISE_WAVES
     angle = index * (math.pi * (3.0 - math.sqrt(5.0)))
     ring = (1.0 - z * z).sqrt()
     octave = 2.0 ** (index % 3)
@@ -59,9 +59,9 @@ def albedo(texture: Texture, at: Float[Tensor, "point 3"]) -> Float[Tensor, "poi
     along = at @ torch.nn.functional.normalize(at.new_tensor(texture.axis), dim=0)
     turn = math.pi / texture.period
     if texture.pattern == "checker":
-        wave = torch.tanh(SLOPE * torch.sin(turn * at + 0.5)).prod(-1)
+        wave = torch.tanh(EDGE_SLOPE * torch.sin(turn * at + 0.5)).prod(-1)
     elif texture.pattern == "stripes":
-        wave = torch.tanh(SLOPE * torch.sin(2.0 * turn * along))
+        wave = torch.tanh(EDGE_SLOPE * torch.sin(2.0 * turn * along))
     elif texture.pattern == "gradient":
         wave = torch.sin(turn * along.clamp(-0.5 * texture.period, 0.5 * texture.period))
     elif texture.pattern == "noise":
@@ -72,8 +72,8 @@ def albedo(texture: Texture, at: Float[Tensor, "point 3"]) -> Float[Tensor, "poi
 
 
 @dataclass(frozen=True)
-class SurfaceLook:
-    """What shading needs to know of surface points: colour, normal, view direction, visible light."""
+class ShadingInputs:
+    """The inputs of shading at surface points: colour, normal, view direction, visible light."""
 
     colour: Float[Tensor, "point 3"]  # linear
     normal: Float[Tensor, "point 3"]
@@ -84,8 +84,8 @@ class SurfaceLook:
     shininess: Float[Tensor, " point"]
 
 
-def shaded(surface: SurfaceLook, light: Light) -> Float[Tensor, "point 3"]:
-    """Display-referred colour: `srgb(albedo (sky + sun max(0, n.l)) + gloss (sun (n.h)^s + fresnel sky))`.
+def shade(surface: ShadingInputs, light: Light) -> Float[Tensor, "point 3"]:
+    """Display-referred colours: `srgb(albedo (sky + sun max(0, n.l)) + gloss (sun (n.h)^s + fresnel sky))`.
 
     Lambert for the sun and a hemisphere sky `(1 + n_z) / 2`; the gloss lobe is Blinn-Phong's half vector, the
     reflected sky grows at grazing angles as Schlick's `(1 - n.v)^5`.

@@ -1,4 +1,4 @@
-"""A scene of primitives with exact shape and exact answers: a teacher whose truth needs no photographs."""
+"""Scenes of primitives with exact shape and appearance: teachers whose ground truth needs no photographs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 
 from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
 from volkit.ops.param_group import ParamGroup
-from volkit.representations.analytic.appearance import Light, SurfaceLook, Texture, albedo, shaded
+from volkit.representations.analytic.appearance import Light, ShadingInputs, Texture, albedo, shade
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.kinds import RepresentationConfig
@@ -18,24 +18,32 @@ from volkit.typing import Bool, Float, Int, Tensor, UInt8
 
 __all__ = ["AnalyticConfig", "AnalyticField", "Hits", "Primitive", "trace"]
 
-CHUNK = 1 << 16  # points; the planes of one chunk stay in the second-level cache
-BLOCK_CELLS = 4  # cells along an edge of the blocks of the occupancy lattice that are looked at first
+POINTS_AT_ONCE = 1 << 16  # points; the planes of one chunk stay in the second-level cache
+BLOCK_CELLS = 4  # cells along an edge of the blocks of the occupancy lattice that are tested first
 SHADOW_STEPS = 10
 OCCLUSION_TAPS = (0.02, 0.06, 0.13)  # of a unit scene
-UPRIGHT, PLAIN, DAYLIGHT = Similarity(), Texture(), Light()
+IN_PLACE, PLAIN_TEXTURE, DAYLIGHT = Similarity(), Texture(), Light()
 
 
 @dataclass(frozen=True)
 class Primitive:
-    """A solid: shape and sizes (`shapes.SHAPES`), where it stands in the field's frame, what it looks like.
+    """A solid of an analytic scene.
 
-    `density` in 1 / local unit overrules the scene's: a small one makes haze or glass.
+    Attributes:
+        shape: a name of `shapes.SHAPES`.
+        size: the sizes that the shape takes, local units.
+        placed: field from primitive frame; its scale must be 1.
+        texture: its colours.
+        density: in 1 / local unit, in place of the scene's; a small one makes haze or glass.
+
+    Raises:
+        ValueError: an unknown shape, sizes that it does not take, or a scale.
     """
 
     shape: str
     size: tuple[float, ...]
-    placed: Similarity = UPRIGHT  # field from primitive; its scale must be 1
-    texture: Texture = PLAIN
+    placed: Similarity = IN_PLACE  # field from primitive; its scale must be 1
+    texture: Texture = PLAIN_TEXTURE
     density: float | None = None
 
     def __post_init__(self) -> None:
@@ -52,7 +60,12 @@ class Primitive:
 class AnalyticConfig(RepresentationConfig):
     """A union of primitives under one light, with matter of a given density behind a soft surface.
 
-    `softness` is the width, in local units, of the ramp from empty to full density across a surface.
+    Attributes:
+        primitives: the solids, at least one.
+        density: of their matter, 1 / local unit.
+        softness: width, in local units, of the ramp from zero to full density across a surface.
+        light: the sun and the sky.
+        title: of the scene, for pages.
     """
 
     kind: ClassVar[str] = "analytic"
@@ -69,11 +82,11 @@ class AnalyticConfig(RepresentationConfig):
 
 
 class AnalyticField(Field):
-    """`sigma(x) = max_i density_i smoothstep(1/2 - d_i(x) / softness)`, colour of the densest primitive.
+    """`sigma(x) = max_i density_i smoothstep(1/2 - d_i(x) / softness)`, with the colour of the densest primitive.
 
-    `d_i` are exact signed distances, so the surface `d = 0` is where density is half. Colours are those of the closest
-    surface point, shaded once for all under the scene's light with soft shadows, plus a gloss lobe that moves with the
-    eye. A teacher only: it has no parameters.
+    `d_i` are exact signed distances, so that density is half at the surface `d = 0`. Colours are those of the closest
+    surface point under the scene's light with soft shadows, plus a view-dependent gloss lobe. A teacher only: it has no
+    parameters. Differentiable in positions.
     """
 
     def __init__(self, config: AnalyticConfig, domain: Domain) -> None:
@@ -86,7 +99,7 @@ class AnalyticField(Field):
                 self.occupancy.copy_(_touched_cells(self.signed_distance, domain, 0.5 * config.softness))
 
     def param_groups(self) -> list[ParamGroup]:
-        """None: nothing here can be trained."""
+        """None: there are no parameters."""
         return []
 
     def _sizes(self) -> list[str]:
@@ -97,7 +110,7 @@ class AnalyticField(Field):
         return torch.stack([self._distance(p, _planes(positions)) for p in self.config.primitives])
 
     def signed_distance(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
-        """Distance to the union's surface, negative inside: exact outside; where solids overlap, at least that deep."""
+        """Distance to the union's surface, negative inside; exact outside, a bound where solids overlap."""
         return _in_chunks(lambda part: self._nearest(part, self.config.primitives), positions)
 
     def normals(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
@@ -109,7 +122,7 @@ class AnalyticField(Field):
         return _in_chunks(self._densest, positions)[:, 0]
 
     def query(self, points: Points) -> FieldSample:
-        """Density everywhere, colour where there is any; black in empty space."""
+        """Density, and colour where density is not zero; black elsewhere."""
         density, owner = _in_chunks(self._densest, points.positions).unbind(-1)
         rgb = torch.zeros_like(points.positions)
         alive = density.detach() > 0
@@ -120,7 +133,7 @@ class AnalyticField(Field):
 
     def _distance(self, primitive: Primitive, at: tuple[Tensor, ...]) -> Tensor:
         moved = [a - t for a, t in zip(at, primitive.placed.translation, strict=True)]
-        x, y, z = (_combined(moved, column) for column in zip(*primitive.placed.rotation, strict=True))
+        x, y, z = (_combine(moved, column) for column in zip(*primitive.placed.rotation, strict=True))
         return signed_distance(primitive.shape, primitive.size, (x, y, z))
 
     def _densest(self, positions: Tensor) -> Float[Tensor, "point 2"]:
@@ -163,8 +176,8 @@ class AnalyticField(Field):
         owner: Int[Tensor, " point"],
     ) -> Float[Tensor, "point 3"]:
         """Display-referred colour, under the scene's light, of the owners' surfaces where they are closest."""
-        if len(positions) > CHUNK:
-            parts = zip(*(given.split(CHUNK) for given in (positions, directions, owner)), strict=True)
+        if len(positions) > POINTS_AT_ONCE:
+            parts = zip(*(values.split(POINTS_AT_ONCE) for values in (positions, directions, owner)), strict=True)
             return torch.cat([self.surface_colours(*part) for part in parts])
         distance, normal = self.surface(positions, owner)
         surface = positions - distance[:, None] * normal
@@ -177,14 +190,14 @@ class AnalyticField(Field):
         gloss = surface.new_tensor([t.gloss for t in textures])[owner]
         shininess = surface.new_tensor([t.shininess for t in textures])[owner]
         sunlit, open_sky = self._visibility(surface, normal)
-        return shaded(SurfaceLook(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
+        return shade(ShadingInputs(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
 
     def _visibility(self, surface: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-        """Soft shadow and ambient occlusion from distances along the way (Quilez 2010; Evans 2006)."""
+        """Soft shadow and ambient occlusion from distances along the ray (Quilez 2010; Evans 2006)."""
         light, size = self.config.light, self.domain.diagonal / 4.0
         lit = torch.zeros_like(surface[:, 0])
         towards = torch.nn.functional.normalize(surface.new_tensor(light.direction), dim=0)
-        facing = (normal.detach() @ towards > 0).nonzero()[:, 0]  # the others have no sun, whatever stands in its way
+        facing = (normal.detach() @ towards > 0).nonzero()[:, 0]  # the others have no sun, whatever stands before it
         if light.shadow > 0 and len(facing):
             lit = lit.index_put((facing,), self._sunlit((surface + 0.005 * size * normal)[facing], towards, size))
         blocked = torch.zeros_like(lit)
@@ -197,12 +210,12 @@ class AnalyticField(Field):
     def _sunlit(
         self, start: Float[Tensor, "point 3"], towards: Float[Tensor, "3"], size: float
     ) -> Float[Tensor, " point"]:
-        """How much of the sun is seen from above a surface, 0 to 1."""
-        # What is farther than a tenth of the longest way can neither shade nor shorten a step.
+        """How much of the sun reaches points just above a surface, 0 to 1."""
+        # Matter farther than a tenth of the longest path neither shades nor shortens a step.
         limit = 0.1 * SHADOW_STEPS * 0.25 * size
         places = start.new_tensor([primitive.placed.translation for primitive in self.config.primitives])
         reaches = start.new_tensor([reach(primitive.shape, primitive.size) for primitive in self.config.primitives])
-        last = (places @ towards + reaches).max() + limit  # along the way to the sun: beyond it nothing stands
+        last = (places @ towards + reaches).max() + limit  # along the path to the sun: beyond it nothing stands
         lit = torch.ones_like(start[:, 0])
         going = torch.arange(len(start), device=start.device)
         travelled = torch.full_like(lit, 0.02 * size)
@@ -218,7 +231,7 @@ class AnalyticField(Field):
         return lit
 
     def _opaque_distance(self, positions: Tensor, limit: float) -> Tensor:
-        """Distance to what throws shadows, exact up to `limit`, which stands for everything beyond."""
+        """Distance to the primitives that cast shadows, at most `limit`."""
         at = _planes(positions)
         best = torch.full_like(at[0], limit)
         solids = [p for p in self.config.primitives if p.density is None] or self.config.primitives
@@ -239,22 +252,22 @@ def _planes(positions: Tensor) -> tuple[Tensor, ...]:
 
 
 def _within(at: tuple[Tensor, ...], primitive: Primitive, margin: float | Tensor) -> Tensor:
-    """Points that may be that close: most are far from most primitives, and a ball test costs a tenth of a distance."""
+    """Points within a bounding ball of a primitive: the test costs a tenth of a distance, and most points fail it."""
     far = reach(primitive.shape, primitive.size) + margin
     x, y, z = (a.detach() - t for a, t in zip(at, primitive.placed.translation, strict=True))
     return torch.nonzero(x * x + y * y + z * z < far * far)[:, 0]
 
 
-def _combined(parts: list[Tensor], row: tuple[float, ...]) -> Tensor:
-    """`sum_i row_i part_i`, leaving out what is zero: most primitives stand upright."""
-    kept = [part if weight == 1.0 else part * weight for part, weight in zip(parts, row, strict=True) if weight != 0.0]
-    return sum(kept[1:], start=kept[0])
+def _combine(parts: list[Tensor], row: tuple[float, ...]) -> Tensor:
+    """`sum_i row_i part_i` without zero terms: most primitives are not rotated."""
+    terms = [part if weight == 1.0 else part * weight for part, weight in zip(parts, row, strict=True) if weight != 0.0]
+    return sum(terms[1:], start=terms[0])
 
 
 def _in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    if len(points) <= CHUNK:
+    if len(points) <= POINTS_AT_ONCE:
         return function(points)
-    return torch.cat([function(part) for part in points.split(CHUNK)])
+    return torch.cat([function(part) for part in points.split(POINTS_AT_ONCE)])
 
 
 class Hits(NamedTuple):
@@ -267,10 +280,13 @@ class Hits(NamedTuple):
 
 @torch.no_grad()
 def trace(field: AnalyticField, rays: Rays, *, tolerance: float = 1e-5, steps: int = 256) -> Hits:
-    """Walk every ray by the distance to the nearest surface until it is closer than `tolerance` (Hart 1996).
+    """The first surface points of rays, by sphere tracing (Hart 1996).
 
-    The ray is at most `tolerance` short of the surface, measured along the surface normal; a ray that has not arrived
-    after `steps` grazes the surface and counts as a miss.
+    Args:
+        field: the scene.
+        rays: in its local frame, unit directions.
+        tolerance: largest distance from the surface, along its normal, at which a ray stops.
+        steps: after which a ray, which then grazes the surface, counts as a miss.
     """
     near, far = field.domain.span(rays.origins, rays.directions)
     distance = near.clone()
@@ -294,7 +310,7 @@ def trace(field: AnalyticField, rays: Rays, *, tolerance: float = 1e-5, steps: i
 def _touched_cells(distance: Callable[[Tensor], Tensor], domain: Domain, margin: float) -> UInt8[Tensor, " byte"]:
     """Bits of the cells whose centre is at most half their diagonal and `margin` from the inside, Morton order.
 
-    No cell with matter is left out, as signed distances change by at most the way that is gone. Box domains only.
+    No cell with matter is missed, as signed distances change by at most the distance moved. Box domains only.
     """
     blocks = OCCUPANCY_RESOLUTION // BLOCK_CELLS
     near = _near_cells(distance, domain, _lattice(blocks), blocks, margin)

@@ -51,11 +51,11 @@ def hull_span(
         half = origins.new_tensor(size[:3])[:, None] + margin
         spans = [_slab_span(o, d, h) for o, d, h in zip(origins, directions, half, strict=True)]
     else:
-        radius, height = {"cylinder": size[:2], "cone": size[:2], "torus": (sum(size), size[-1]),
-                          "capsule": (size[0], sum(size))}[shape]  # fmt: skip
-        around = (radius + margin) * torch.ones_like(origins[0])
-        spans = [_slab_span(origins[2], directions[2], around.new_tensor(height + margin)),
-                 _quadric_span(origins[:2] / around, directions[:2] / around)]  # fmt: skip
+        hulls = {"torus": (sum(size), size[-1]), "capsule": (size[0], sum(size))}
+        radius, height = hulls.get(shape, size[:2])  # cylinder and cone: as their sizes are
+        reached = (radius + margin) * torch.ones_like(origins[0])
+        slab = _slab_span(origins[2], directions[2], reached.new_tensor(height + margin))
+        spans = [slab, _quadric_span(origins[:2] / reached, directions[:2] / reached)]
     enter, leave = zip(*spans, strict=True)
     return reduce(torch.maximum, enter), reduce(torch.minimum, leave)
 
@@ -68,7 +68,7 @@ def _slab_span(origin: Tensor, direction: Tensor, half: Tensor) -> tuple[Tensor,
 
 
 def _quadric_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Where `|origin + t direction| <= 1` over the axes given; a ray without direction there is in or out for good."""
+    """Where `|origin + t direction| <= 1` over the given axes; with no direction there, a ray is inside or outside."""
     a = directions.square().sum(0).clamp_min(1e-12)
     b = -(origins * directions).sum(0) / a
     root = b * b - (origins.square().sum(0) - 1.0) / a

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from volkit.geometry import Cameras
-from volkit.guidance.prompts import CAMERA_ENCODINGS, circle_numbers
+from volkit.guidance.prompts import CAMERA_ENCODINGS, encode_circle
 
 
 def camera(azimuth, elevation, distance=3.0, focal=20.0, side=8):
@@ -17,7 +17,7 @@ def camera(azimuth, elevation, distance=3.0, focal=20.0, side=8):
 
 def test_numbers_of_the_circle():
     """By hand at 30° to the right and 60° up: sin and cos of 30, 60, 90; of 60, 120; and cos 30 cos 60."""
-    (said,) = circle_numbers(camera(30.0, 60.0), torch.tensor([1.0, 0.5, 0.0])).tolist()
+    (said,) = encode_circle(camera(30.0, 60.0), torch.tensor([1.0, 0.5, 0.0])).tolist()
     r = math.sqrt(3.0) / 2.0
     width = 4.0 * math.log2(3.0 * 4.0 / 20.0)
     turns, tilts = [0.5, r, r, 0.5, 1.0, 0.0], [r, 0.5, r, -0.5]
@@ -26,12 +26,12 @@ def test_numbers_of_the_circle():
 
 def test_numbers_of_the_circle_know_no_size_of_pictures():
     ground = torch.rand(3)
-    small, large = (circle_numbers(camera(-70.0, 10.0, focal=f, side=n), ground) for f, n in ((20.0, 8), (160.0, 64)))
+    small, large = (encode_circle(camera(-70.0, 10.0, focal=f, side=n), ground) for f, n in ((20.0, 8), (160.0, 64)))
     torch.testing.assert_close(small, large)
     cameras = Cameras.cat([camera(a, 10.0) for a in (0.0, 90.0)])
     each = torch.rand(2, 3)
-    both = circle_numbers(cameras, each)
-    torch.testing.assert_close(both[1:], circle_numbers(cameras[slice(1, 2)], each[1]))
+    both = encode_circle(cameras, each)
+    torch.testing.assert_close(both[1:], encode_circle(cameras[slice(1, 2)], each[1]))
 
 
 @pytest.mark.parametrize("name", CAMERA_ENCODINGS)

@@ -1,4 +1,4 @@
-"""From words to what a network is told: each text is embedded once, and the encoders are dropped after."""
+"""Text conditions of a pipeline: each text is embedded once, and the encoders are dropped afterwards."""
 
 import gc
 import warnings
@@ -12,27 +12,27 @@ from volkit.guidance.condition import Condition
 from volkit.guidance.pipeline.folder import Folder, library
 from volkit.typing import Tensor
 
-__all__ = ["Words"]
+__all__ = ["TextEmbedder"]
 
 
 @dataclass(frozen=True)
-class Words:
-    """The words of a pipeline; its text encoders are in memory only while new texts are embedded."""
+class TextEmbedder:
+    """The text encoders of a pipeline, which are in memory only while new texts are embedded."""
 
     folder: Folder
     device: torch.device
     dtype: torch.dtype
-    known: dict[str, Condition] = field(default_factory=dict)
+    cache: dict[str, Condition] = field(default_factory=dict)
 
     def __call__(self, texts: Sequence[str]) -> Condition:
-        """A row a text."""
-        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        """The condition of these texts, a row for each."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.cache]
         if new and "text_encoder" in self.folder.index:
             several = "text_encoder_2" in self.folder.index
             for text, embedded in zip(new, (self._by_pipeline if several else self._by_encoder)(new), strict=True):
-                self.known[text] = embedded
+                self.cache[text] = embedded
             gc.collect()
-        return Condition.cat([self.known.get(text, Condition()) for text in texts])
+        return Condition.cat([self.cache.get(text, Condition()) for text in texts])
 
     @torch.no_grad()
     def _by_encoder(self, texts: list[str]) -> list[Condition]:
@@ -41,7 +41,7 @@ class Words:
         encoder = self.folder.load("text_encoder", dtype=self.dtype).to(self.device).eval()
         length = min(tokenizer.model_max_length, 77)  # what both kinds were trained with; T5 itself knows no limit
         for text in texts:
-            _heed(tokenizer, text, length)
+            _check_prompt(tokenizer, text, length)
         tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         masked = {"attention_mask": tokens.attention_mask.to(self.device)} if _wants_mask(encoder) else {}
         hidden = encoder(tokens.input_ids.to(self.device), **masked).last_hidden_state
@@ -49,7 +49,7 @@ class Words:
 
     @torch.no_grad()
     def _by_pipeline(self, texts: list[str]) -> list[Condition]:
-        """Several encoders: joined as the pipeline itself joins them (SDXL, SD3, Flux)."""
+        """Several encoders, combined by the pipeline itself (SDXL, SD3, Flux)."""
         kind = getattr(library("diffusers"), self.folder.index["pipeline"][1])
         absent: dict[str, Any] = {part: None for part in (self.folder.denoiser, "vae")}
         pipeline = kind.from_pretrained(self.folder.path, dtype=self.dtype, **absent).to(self.device)
@@ -63,13 +63,15 @@ class Words:
         return [Condition(text=e[0], pooled=e[1 if isinstance(e[1], Tensor) else 2]) for e in embedded]
 
 
-def _heed(tokenizer: Any, text: str, length: int) -> None:
-    """Refuse words that the tokenizer never saw; say when a prompt is longer than what is read."""
+def _check_prompt(tokenizer: Any, text: str, length: int) -> None:
+    """Refuse words that the tokenizer does not know; warn where a prompt is truncated."""
     unknown = tokenizer.unk_token_id
     if unknown is not None and unknown not in (tokenizer.eos_token_id, tokenizer.pad_token_id):  # CLIP's are one
-        words = [word for word in text.split() if unknown in tokenizer(word, add_special_tokens=False).input_ids]
-        if words:
-            raise ValueError(f"the prompt '{text}' has words that this prior never saw: {', '.join(words)}")
+        unknown_words = [
+            word for word in text.split() if unknown in tokenizer(word, add_special_tokens=False).input_ids
+        ]
+        if unknown_words:
+            raise ValueError(f"the prompt '{text}' has words unknown to this prior: {', '.join(unknown_words)}")
     count = len(tokenizer(text).input_ids)
     if count > length:
         warnings.warn(
@@ -78,5 +80,5 @@ def _heed(tokenizer: Any, text: str, length: int) -> None:
 
 
 def _wants_mask(encoder: Any) -> bool:
-    """Clip attends to its padding, T5 does not."""
+    """Whether padding is masked: CLIP attends to it, T5 does not."""
     return bool(getattr(encoder.config, "use_attention_mask", None)) or encoder.config.model_type == "t5"
