@@ -129,7 +129,8 @@ class AssetJob:
 
     def _written_page(self, scene: "Representation", made: "GameAsset", progress: "Progress") -> Path | None:
         """A page with splats and mesh; None, and a note, where this volkit has no viewer."""
-        from volkit.reports.view_page import Exhibit, Start, ViewSettings, viewer_page, write_view_page
+        from volkit.files.bundled import viewer_page
+        from volkit.reports.view_page import Exhibit, Start, ViewSettings, write_view_page
         from volkit.representations import Splats
 
         try:

@@ -59,7 +59,8 @@ class ViewJob:
             raise UsageError("view: give at least one scene file")
         parse_edits(self.edit)
         self._check_target()
-        from volkit.reports.view_page import view, viewer_page
+        from volkit.files.bundled import viewer_page
+        from volkit.reports.view_page import view
 
         viewer_page()  # before anything is read: where there is none, nothing can be shown
         scenes: dict[str, Representation] = {}
