@@ -122,23 +122,16 @@ class MeshParticle:
     @property
     def scene(self) -> Mesh:
         """The current mesh, without flipped faces."""
+        start = self.start_mesh
         with torch.no_grad():
             vertices = undo_flips(self.atlas.surface, self.vertices).vertices
             own = self.atlas.texels(self.surface.size[0])[0]
-            texture, material = (
-                paint_texels(self.start_mesh.texture, self.texels[:, :3], own),
-                self.start_mesh.metallic_roughness,
-            )
+            texture = paint_texels(start.texture, self.texels[:, :3], own)
+            material = start.metallic_roughness
             if self.lights is not None:
-                material = metallic_roughness_texture(self.start_mesh, self.texels[:, 3:], own)
-        mesh = Mesh.of(
-            vertices,
-            self.start_mesh.faces,
-            corner_uv=self.start_mesh.corner_uv,
-            texture=texture,
-            metallic_roughness=material,
-        )
-        return mesh.placed_like(self.start_mesh)
+                material = metallic_roughness_texture(start, self.texels[:, 3:], own)
+        mesh = Mesh.of(vertices, start.faces, corner_uv=start.corner_uv, texture=texture, metallic_roughness=material)
+        return mesh.placed_like(start)
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures, one camera after the other."""
