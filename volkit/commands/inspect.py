@@ -21,10 +21,10 @@ class InspectJob:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Kind, sizes, frame, tensors, capture of a scene; pictures, cameras, domain of a dataset."""
-        from volkit.reports.contents import SceneContents, contents_of
+        from volkit.reports.contents import SceneContents, read_contents
 
         with progress.phase("read"):
-            found = contents_of(self.path, progress)
+            found = read_contents(self.path, progress)
         if isinstance(found, SceneContents):
             advice = self._advice(found)
         else:
@@ -33,12 +33,12 @@ class InspectJob:
 
     def _advice(self, found: "SceneContents") -> list[str]:
         """Commands that come next."""
-        from volkit.reports.contents import HUGE, INVISIBLE
+        from volkit.reports.contents import HUGE_SIZE, INVISIBLE_OPACITY
 
         name, stem, advice = self.path.name, self.path.stem.split(".")[0], []
         odd = {} if found.splats is None else found.splats.odd
-        removed = {"floaters": "--edit floaters", "invisible": f"--edit opacity:{INVISIBLE:.4f}",
-                   "huge": f"--edit size:{HUGE * found.diagonal:.3g}", "not finite": "--drop-bad"}  # fmt: skip
+        removed = {"floaters": "--edit floaters", "invisible": f"--edit opacity:{INVISIBLE_OPACITY:.4f}",
+                   "huge": f"--edit size:{HUGE_SIZE * found.diagonal:.3g}", "not finite": "--drop-bad"}  # fmt: skip
         wanted = {what: flags for what, flags in removed.items() if odd.get(what)}
         if wanted:
             counts = ", ".join(f"{odd[what]} {what}" for what in wanted)

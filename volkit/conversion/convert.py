@@ -15,7 +15,7 @@ from volkit.distillation.learn import MAX_SPLATS, Result, table_of, teach
 from volkit.distillation.students import build_student, splats_config
 from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.fidelity import Fidelity
-from volkit.evaluation.roundtrip import Written, fidelity_of
+from volkit.evaluation.roundtrip import Written, measure_fidelity
 from volkit.files.errors import FormatError, PlaceError
 from volkit.files.file_size import stored_bytes
 from volkit.geometry import Cameras, Similarity
@@ -102,7 +102,7 @@ def convert(
     if target is not None:
         judge = (made.judge or _judge(source, options, made.seconds, work)) if files.measure else None
         axes = FileAxes(files.frame, files.spz_frame)
-        fidelity = fidelity_of(Written(made.scene, judge, made.moved), target, files.device, axes, work.progress)
+        fidelity = measure_fidelity(Written(made.scene, judge, made.moved), target, files.device, axes, work.progress)
     report = _report(source, made, options, work, target, files, fidelity)
     return Conversion(made.scene, made.history or (), report, made.asset, None if judge is None else judge.cameras)
 

@@ -10,7 +10,7 @@ import torch
 
 from volkit.choices import ParameterError
 from volkit.data import Photographs
-from volkit.evaluation.metrics import WINDOW, psnr, quantised
+from volkit.evaluation.metrics import WINDOW, psnr, round_to_8_bits
 from volkit.files.atomic import atomic_write
 from volkit.geometry import Cameras
 from volkit.io.opening import capture_size
@@ -158,4 +158,4 @@ def write_picture(path: Path, rgb: Float[Tensor, "height width 3"]) -> None:
     import imageio.v3 as imageio
 
     with atomic_write(path) as place:
-        imageio.imwrite(place, (quantised(rgb) * 255.0).round().to(torch.uint8).numpy(), extension=".png")
+        imageio.imwrite(place, (round_to_8_bits(rgb) * 255.0).round().to(torch.uint8).numpy(), extension=".png")

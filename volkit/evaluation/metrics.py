@@ -19,7 +19,7 @@ __all__ = [
     "flip",
     "mean_scores",
     "psnr",
-    "quantised",
+    "round_to_8_bits",
     "score",
     "ssim",
     "ssim_map",
@@ -40,7 +40,7 @@ class Scores:
     flip: float | None
 
 
-def quantised(rgb: Float[Tensor, "*pixel 3"]) -> Float[Tensor, "*pixel 3"]:
+def round_to_8_bits(rgb: Float[Tensor, "*pixel 3"]) -> Float[Tensor, "*pixel 3"]:
     """A picture as an 8-bit file stores it: `round(255 clamp(rgb)) / 255`."""
     return (rgb.clamp(0.0, 1.0) * 255.0).round() / 255.0
 
@@ -48,7 +48,7 @@ def quantised(rgb: Float[Tensor, "*pixel 3"]) -> Float[Tensor, "*pixel 3"]:
 def psnr(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "height width 3"]) -> float | None:
     """`-10 log10(mean squared error)` after rounding to 8 bits; None for identical pictures."""
     _same_shape(prediction, truth)
-    error = (quantised(prediction) - quantised(truth)).double().square().mean().item()
+    error = (round_to_8_bits(prediction) - round_to_8_bits(truth)).double().square().mean().item()
     return None if error == 0.0 else float(-10.0 * torch.log10(torch.tensor(error, dtype=torch.float64)))
 
 
@@ -83,7 +83,7 @@ def ssim_map(
 def ssim(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "height width 3"]) -> float:
     """Mean of `ssim_map` over pixels and channels, after rounding to 8 bits."""
     _same_shape(prediction, truth)
-    return float(ssim_map(quantised(prediction).double(), quantised(truth).double()).mean())
+    return float(ssim_map(round_to_8_bits(prediction).double(), round_to_8_bits(truth).double()).mean())
 
 
 def flip(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "height width 3"]) -> float | None:
@@ -93,7 +93,7 @@ def flip(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "heig
         return None
     import flip_evaluator
 
-    reference, test = (quantised(p).float().cpu().contiguous().numpy() for p in (truth, prediction))
+    reference, test = (round_to_8_bits(p).float().cpu().contiguous().numpy() for p in (truth, prediction))
     settings = {"ppd": FLIP_PIXELS_PER_DEGREE}
     _, mean, _ = flip_evaluator.evaluate(reference, test, "LDR", applyMagma=False, parameters=settings)
     return float(mean)

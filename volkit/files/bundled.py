@@ -1,4 +1,4 @@
-"""What comes with volkit, in a checkout and in a wheel: scenes, the viewer, and toy priors, of which most are apart."""
+"""Scenes, toy priors and the viewer that come with volkit: in a checkout, in a wheel, in the package of toy priors."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,11 +31,11 @@ def bundled_folder(name: str) -> Path:
 
 
 def viewer_page() -> bytes:
-    """The viewer without scenes; ValueError where it was not built."""
+    """The viewer's page without scenes; ValueError where it was not built."""
     built = PACKAGE / "viewer" / "viewer.html"
     if not built.is_file():
         raise ValueError(
             "this volkit was built without its viewer; in a checkout run 'make viewer' (with Node.js 18 or later and"
-            " npm), and install volkit from there again unless it is used from there"
+            " npm), then install volkit from there again"
         )
     return built.read_bytes()

@@ -1,4 +1,4 @@
-"""What a scene file or a dataset holds, as values."""
+"""The contents of a scene file or a dataset, as values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,27 +19,27 @@ from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.training.run import count_parameters, make_generator
 
 __all__ = [
-    "HUGE",
-    "INVISIBLE",
+    "HUGE_SIZE",
+    "INVISIBLE_OPACITY",
     "CaptureFigures",
     "DatasetContents",
     "SceneContents",
     "SplatFigures",
-    "contents_of",
+    "read_contents",
     "scene_contents",
 ]
 
-BINS = 10  # of histograms
-HUGE = 0.1  # of the domain's diagonal
-INVISIBLE = 1.0 / 255.0  # opacity: nothing of such a splat is ever drawn
-MAX_SEARCHED = 200_000  # splats among which floaters are counted: a second for each 50 000
+HISTOGRAM_BINS = 10
+HUGE_SIZE = 0.1  # of the domain's diagonal
+INVISIBLE_OPACITY = 1.0 / 255.0  # below it a splat changes no 8-bit pixel
+MAX_FLOATER_SEARCH = 200_000  # splats; counting floaters takes a second for each 50 000
 
 Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class SplatFigures:
-    """How many splats, of which degree, how solid and how large: longest axes by their logarithms to base 10."""
+    """Number, degree, opacities and sizes of splats; sizes are log10 of the longest axis."""
 
     count: int
     surfels: bool
@@ -52,7 +52,7 @@ class SplatFigures:
 
 @dataclass(frozen=True)
 class CaptureFigures:
-    """How a scene was seen: views, those held out, the longest side of the pictures in pixels."""
+    """The recorded views of a scene, the held-out ones, and the longest side of the pictures in pixels."""
 
     views: int
     held_out: list[str]
@@ -64,7 +64,7 @@ class CaptureFigures:
 
 @dataclass(frozen=True)
 class SceneContents:
-    """What a scene file holds; boxes are in the local frame, `box` shows it whole without what lies far out."""
+    """The contents of a scene file; boxes are in the local frame, `box` leaves outliers out."""
 
     path: str
     kind: str
@@ -87,7 +87,7 @@ class SceneContents:
     diagonal: float = 0.0  # of the domain, world unit
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, figures of splats and of the capture beside the others; without what does not apply."""
+        """Plain JSON values, with figures of splats and capture at the same level; what does not apply is left out."""
         own = asdict(self) | {"box": {"lower": list(self.box[0]), "upper": list(self.box[1])}}
         groups = [own.pop("splats") or {}, own.pop("capture") or {}]
         last = {"provenance": own.pop("provenance")}
@@ -98,7 +98,7 @@ class SceneContents:
 
 @dataclass(frozen=True)
 class DatasetContents:
-    """What a dataset of posed photographs holds; the box is in the world frame."""
+    """The contents of a dataset of posed photographs; the box is in the world frame."""
 
     path: str
     pictures: int
@@ -118,15 +118,15 @@ class DatasetContents:
         return {"holds": "dataset"} | asdict(self)
 
 
-def contents_of(path: Path, progress: Progress) -> SceneContents | DatasetContents:
-    """What a path holds, a scene file or a dataset; FormatError names file, fact and fix."""
+def read_contents(path: Path, progress: Progress) -> SceneContents | DatasetContents:
+    """The contents of a path, a scene file or a dataset; FormatError where it is neither."""
     if is_scene(path):
         return scene_contents(load(path), path)
     return dataset_contents(load_photographs(path, progress=progress.counted), path)
 
 
 def scene_contents(scene: Representation, path: Path) -> SceneContents:
-    """What a scene holds that was read from a file."""
+    """The contents of a scene that was read from `path`."""
     box, whole = visible_box(scene), scene.bounds()
     tensors = {n: f"{list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for n, t in scene.stored_tensors().items()}
     bits = getattr(scene, "occupancy", None)
@@ -153,21 +153,21 @@ def scene_contents(scene: Representation, path: Path) -> SceneContents:
     )
 
 
-def dataset_contents(seen: Photographs, path: Path) -> DatasetContents:
-    """What photographs there are, and of which size and splits."""
+def dataset_contents(photographs: Photographs, path: Path) -> DatasetContents:
+    """The contents of photographs that were read from `path`."""
     return DatasetContents(
         path=str(path),
-        pictures=len(seen),
-        splits={name: seen.split.count(name) for name in sorted(set(seen.split))},
-        sizes=[list(size) for size in sorted({tuple(size) for size in seen.cameras.size.tolist()})],
-        alpha=seen.has_alpha,
-        masks=any(mask is not None for mask in seen.masks),
-        lens=seen.cameras.lens.model,
-        near=seen.near,
-        lower=seen.domain.lower,
-        upper=seen.domain.upper,
-        contracted=seen.domain.contracted,
-        notes=list(seen.notes),
+        pictures=len(photographs),
+        splits={name: photographs.split.count(name) for name in sorted(set(photographs.split))},
+        sizes=[list(size) for size in sorted({tuple(size) for size in photographs.cameras.size.tolist()})],
+        alpha=photographs.has_alpha,
+        masks=any(mask is not None for mask in photographs.masks),
+        lens=photographs.cameras.lens.model,
+        near=photographs.near,
+        lower=photographs.domain.lower,
+        upper=photographs.domain.upper,
+        contracted=photographs.domain.contracted,
+        notes=list(photographs.notes),
     )
 
 
@@ -181,15 +181,15 @@ def _splats(splats: Splats) -> SplatFigures:
     opacity, size = splats.opacities.detach()[good], splats.scales.detach()[good].amax(-1)
     logarithm = size.clamp_min(1e-12).log10()
     low, high = (float(logarithm.min()), float(logarithm.max())) if len(size) else (0.0, 1.0)
-    counts = torch.histc(logarithm, BINS, low, high).long().tolist()
-    odd = {"not finite": int((~good).sum()), "huge": int((size > HUGE * splats.domain.diagonal).sum()),
-           "invisible": int((opacity < INVISIBLE).sum()), "floaters": _floaters(splats)}  # fmt: skip
+    counts = torch.histc(logarithm, HISTOGRAM_BINS, low, high).long().tolist()
+    odd = {"not finite": int((~good).sum()), "huge": int((size > HUGE_SIZE * splats.domain.diagonal).sum()),
+           "invisible": int((opacity < INVISIBLE_OPACITY).sum()), "floaters": _floaters(splats)}  # fmt: skip
     return SplatFigures(
         count=len(splats),
         surfels=splats.config.surfels,
         degree=splats.config.degree,
         mode="mip" if splats.config.mip else "classic",
-        opacity_histogram=torch.histc(opacity, BINS, 0.0, 1.0).long().tolist(),
+        opacity_histogram=torch.histc(opacity, HISTOGRAM_BINS, 0.0, 1.0).long().tolist(),
         size_histogram={"log10_from": low, "log10_to": high, "counts": counts},
         odd=odd,
     )
@@ -197,7 +197,7 @@ def _splats(splats: Splats) -> SplatFigures:
 
 def _floaters(splats: Splats) -> int | None:
     """How many splats would be dropped as floaters; None where there are too many to look, or what counts is absent."""
-    if len(splats) > MAX_SEARCHED or bool(splats.invalid.any()):
+    if len(splats) > MAX_FLOATER_SEARCH or bool(splats.invalid.any()):
         return None
     try:
         return len(splats) - (DropFloaters().change(splats, make_generator(0)).splat_count or 0)
