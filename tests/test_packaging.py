@@ -184,7 +184,7 @@ def test_no_text_sends_to_the_index_for_a_name_that_is_not_ours():
 
 def test_toy_priors_are_found_in_a_package_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setattr(bundled, "PACKAGE", tmp_path / "volkit")
-    with pytest.raises(FormatError, match=r"not in this installation.*dist/volkit3d_toys-\*\.whl"):
+    with pytest.raises(FormatError, match=r"is not installed.*dist/volkit3d_toys-\*\.whl"):
         bundled.bundled_folder("toy_prior/latent")
     folder = tmp_path / "volkit_toys" / "toy_prior" / "latent"
     folder.mkdir(parents=True)

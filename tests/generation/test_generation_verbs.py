@@ -141,7 +141,7 @@ def test_what_is_reworked_is_a_copy():
     given, score = sphere(), QUICK
     two_words = replace(as_guiding_prior(replace(mixture(), directions=None)), advice=Advice(sides=False))
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
-    locked = RefineOptions("locked", score=score)
+    locked = RefineOptions(geometry="locked", score=score)
     keeping = RetextureOptions(keep=True, score=score)
     results = (
         refine(given, "a b", LEAST_SQUARES, OneColour(), options=RefineOptions(score=score), budget=30),

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +22,21 @@ from volkit.progress import Progress
 from volkit.representations import Representation, Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["Written", "fidelity_of", "parameter_differences"]
+__all__ = ["Written", "fidelity_of", "parameter_differences", "with_figures"]
 
 Image = Float[Tensor, "height width 3"]
 
 
-def worst_views(
-    truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores], figures: Mapping[str, Image]
-) -> ComparedViews:
-    """The worst views, and further pictures."""
+def worst_views(truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
+    """The worst views."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
     views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
-    return ComparedViews(
-        {caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()},
-        {caption: _bytes(picture) for caption, picture in figures.items()},
-    )
+    return ComparedViews({caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()})
+
+
+def with_figures(views: ComparedViews, figures: Mapping[str, Image]) -> ComparedViews:
+    """The same with further pictures."""
+    return replace(views, figures={caption: _bytes(picture) for caption, picture in figures.items()})
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Written:
     scene: Representation
     judge: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
-    figures: Mapping[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
 
 
 def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, progress: Progress) -> Fidelity | None:
@@ -81,7 +80,7 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
     }
     if mean.flip is None:
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
-    worst = worst_views(judge.truth, seen, scores, made.figures)
+    worst = worst_views(judge.truth, seen, scores)
     return Fidelity(apart, measured, mean.psnr, mean.ssim, mean.flip, worst)
 
 

@@ -174,7 +174,7 @@ def bake_colours(stages: MeshStages, progress: Progress) -> MeshStages:
     """Add base colour, and the roughness and metalness of a source that has them."""
     options, scene = stages.options, stages.source
     texture = bake_texture(scene, stages.atlases, stages.views, options.texture, lit=options.lit)
-    material = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
+    material = scene.as_metallic_roughness()
     if material is None:
         return replace(stages, texture=texture)
     baked = bake_texture(material, stages.atlases, stages.views, options.texture)
