@@ -24,7 +24,7 @@ SIZES = {
 FLAT = Light(sun=0.0, sky=1.0, shadow=0.0, occlusion=0.0)
 
 
-def field_of(*primitives: Primitive, density: float = 5.0, softness: float = 1e-6):
+def voxels_from_arrays(*primitives: Primitive, density: float = 5.0, softness: float = 1e-6):
     return AnalyticConfig(primitives, density, softness, FLAT).build(Domain.cube(1.0))
 
 
@@ -62,7 +62,7 @@ def test_gradients(shape):
 
 
 def test_distance_is_the_closest_point_of_a_dense_surface():
-    field = field_of(Primitive("ellipsoid", SIZES["ellipsoid"]))
+    field = voxels_from_arrays(Primitive("ellipsoid", SIZES["ellipsoid"]))
     u, v = torch.meshgrid(torch.linspace(0, math.pi, 800), torch.linspace(0, 2 * math.pi, 1600), indexing="ij")
     sphere = torch.stack([u.sin() * v.cos(), u.sin() * v.sin(), u.cos()], -1).reshape(-1, 3)
     surface = sphere * torch.tensor(SIZES["ellipsoid"])
@@ -76,18 +76,18 @@ def test_homogeneous_solids_have_their_closed_forms():
     generator = torch.Generator().manual_seed(4)
     rays = looking_down(64, generator)
     x, y = rays.origins[:, 0], rays.origins[:, 1]
-    sphere = field_of(Primitive("sphere", (0.4,)))
+    sphere = voxels_from_arrays(Primitive("sphere", (0.4,)))
     chord = 2 * (0.16 - x * x - y * y).clamp_min(0).sqrt()
     # 4e-3: a chord's ends are found to one step of 4 / 4000, at density 5
     assert (optical_thickness(sphere, rays, 4000) - 5.0 * chord).abs().max() < 5.5e-3
-    slab = field_of(Primitive("box", (0.9, 0.9, 0.25, 0.0)))
+    slab = voxels_from_arrays(Primitive("box", (0.9, 0.9, 0.25, 0.0)))
     assert (optical_thickness(slab, rays, 4000) - 5.0 * 0.5).abs().max() < 5.5e-3  # the same one step
 
 
 def test_quadrature_converges_on_a_soft_surface():
     generator = torch.Generator().manual_seed(5)
     rays = looking_down(64, generator)
-    field = field_of(Primitive("torus", SIZES["torus"]), density=40.0, softness=0.05)
+    field = voxels_from_arrays(Primitive("torus", SIZES["torus"]), density=40.0, softness=0.05)
     thin, half, quarter = (optical_thickness(field, rays, n) for n in (200, 400, 800))
     # Second order: a smooth ramp two steps wide and wider; the factor 4 is blurred by its corners.
     assert (half - quarter).abs().mean() < 0.4 * (thin - half).abs().mean()
@@ -95,7 +95,7 @@ def test_quadrature_converges_on_a_soft_surface():
 
 def test_sphere_tracing_finds_depth_and_normal():
     placed = Similarity(translation=(0.1, -0.2, 0.05))
-    field = field_of(Primitive("sphere", (0.4,), placed))
+    field = voxels_from_arrays(Primitive("sphere", (0.4,), placed))
     rays = looking_down(200, torch.Generator().manual_seed(6))
     hits = trace(field, rays)
     offset = rays.origins[:, :2] - torch.tensor(placed.translation[:2], dtype=torch.float64)

@@ -125,7 +125,7 @@ def test_formats_that_keep_the_order_are_compared(source, tmp_path, name):
     save(made, target)
     written = load(target)
     written = written.view(
-        placement=FileAxes().back("splats", made.frame, written.frame, target) @ written.world_from_local
+        placement=FileAxes().source_from_read("splats", made.frame, written.frame, target) @ written.world_from_local
     )
     found = parameter_differences(made, written, target)
     assert len(found) == 6 and found["means"] < 1e-3, "the order was changed"

@@ -83,7 +83,7 @@ def _interrupted(one, monkeypatch) -> bool:
 
 
 def test_the_command_line(prior, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("volkit.reports.prior_report.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.reports.prior_report.VIEW_SIZE", 16)
     target = tmp_path / "a.safetensors"
     arguments = ["generate", "a b", str(target), "--prior", str(prior), "--budget", "2", "--preview", "--json"]
     arguments += ["--report", str(tmp_path / "a.html")]

@@ -77,9 +77,9 @@ modules, lines = json.load(sys.stdin)
 sys.modules.update(dict.fromkeys(modules))  # neither found nor imported
 from volkit import cli
 from volkit.commands import demo
-from volkit.reports import view_page
+from volkit.files import bundled
 demo.QUICK = demo.Effort(16, "2", ("1",) * 4, faces=100, texture=64, cells=16, words="1", small=True)
-view_page.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
+bundled.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
 found = []
 for line in lines:
     with contextlib.redirect_stdout(io.StringIO()) as told:
@@ -184,7 +184,7 @@ def test_no_text_sends_to_the_index_for_a_name_that_is_not_ours():
 
 def test_toy_priors_are_found_in_a_package_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setattr(bundled, "PACKAGE", tmp_path / "volkit")
-    with pytest.raises(FormatError, match=r"not in this installation.*dist/volkit3d_toys-\*\.whl"):
+    with pytest.raises(FormatError, match=r"is not installed.*dist/volkit3d_toys-\*\.whl"):
         bundled.bundled_folder("toy_prior/latent")
     folder = tmp_path / "volkit_toys" / "toy_prior" / "latent"
     folder.mkdir(parents=True)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from volkit.files.atomic import atomic_write
-from volkit.files.restricted_pickle import LEGACY_START, load_pickled
+from volkit.files.restricted_pickle import LEGACY_MAGIC, load_pickled
 from volkit.io import FormatError, load
 
 
@@ -127,7 +127,7 @@ def test_zip_bombs_are_refused_before_they_unpack(tmp_path):
 def test_tensors_without_memory_are_refused(tmp_path, hollow):
     """A few bytes must not become a terabyte when somebody copies the tensor."""
     torch.save({"deep": [{"inside": (hollow,)}]}, tmp_path / "model.ckpt")
-    with pytest.raises(FormatError, match="holds fewer values than it says"):
+    with pytest.raises(FormatError, match="holds fewer values"):
         load_pickled(tmp_path / "model.ckpt")
 
 
@@ -136,7 +136,7 @@ def test_a_storage_larger_than_memory(tmp_path):
     path = tmp_path / "model.ckpt"
     poisoned(path, OrderedDict(b=torch.ones(3)), legacy=True)
     data = path.read_bytes()
-    assert data.startswith(LEGACY_START)
+    assert data.startswith(LEGACY_MAGIC)
     huge = io.BytesIO(data.replace(b"K\x03Nt", b"\x8a\x07\x00\x00\x00\x00\x00\x00\x04Nt"))
     if huge.getvalue() == data:
         huge = io.BytesIO(data.replace(b"K\x03", b"\x8a\x07\x00\x00\x00\x00\x00\x00\x04"))

@@ -42,7 +42,7 @@ def asset(kind, path):
 
 @pytest.mark.parametrize("kind", ["mesh", "splats", "voxels"])
 def test_every_kind_is_refined_in_its_own_frame(prior, tmp_path, monkeypatch, kind):  # noqa: F811
-    monkeypatch.setattr("volkit.reports.prior_report.SHOWN_SIZE", 16)
+    monkeypatch.setattr("volkit.reports.prior_report.VIEW_SIZE", 16)
     source = asset(kind, tmp_path / "a")
     target = tmp_path / f"b{source.suffix}"
     options = dict(prior=str(prior), budget="3", report=tmp_path / "page.html")

@@ -91,7 +91,7 @@ def test_fields_are_shown_by_splats_and_say_so(tmp_path, capsys):
     told = seen(tmp_path / "field.json", "--budget", "5")
     (scene,) = told["scenes"]
     assert scene["kind"] == "splats" and isinstance(load(scene["path"]).means, torch.Tensor)
-    assert re.match(r"a quick conversion of a field \(analytic\): \d+ splats that learnt it for .* dB", scene["note"])
+    assert re.match(r"a quick conversion of a field \(analytic\): \d+ splats fitted for .* dB", scene["note"])
     assert scene["note"] in capsys.readouterr().err
     held_out = load(tmp_path / "field.json").capture.cameras[[6]]
     position = torch.tensor(told["start"]["position"])

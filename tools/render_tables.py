@@ -192,13 +192,13 @@ def edits() -> str:
 def formats() -> str:
     """The files that are read and written, from the table that `volkit formats` prints."""
     from volkit.io import describe
-    from volkit.reports.summary import UP, kinds_in
+    from volkit.reports.summary import UP_NAMES, format_kinds
 
     marks = {True: "yes", False: "no"}
     known = describe()
     rows = [
         [row["name"], " ".join(f"`{suffix}`" for suffix in row["suffixes"]), marks[row["reads"]], marks[row["writes"]],
-         kinds_in(row, known), UP[row["frame"]], row["keeps"]]
+         format_kinds(row, known), UP_NAMES[row["frame"]], row["keeps"]]
         for row in known
     ]  # fmt: skip
     return table(["format", "files", "read", "written", "kinds", "up", "keeps; not what is lost"], rows)

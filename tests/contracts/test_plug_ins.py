@@ -152,7 +152,7 @@ def test_what_an_entry_point_names_must_be_that(installed):
     (installed / "balls-1.0.dist-info" / "entry_points.txt").write_text(text)
     with pytest.raises(ValueError, match="no configuration of the kind 'ball'"):
         config_class("ball")
-    with pytest.raises(ValueError, match=r"no volkit\.io\.Format"):
+    with pytest.raises(ValueError, match=r"not a volkit\.io\.Format"):
         describe()
 
 

@@ -8,11 +8,11 @@ import torch
 from scenery import ball, ring, save_pictures
 
 from volkit.data import load_photographs
-from volkit.data.colmap import MODELS, CameraRow, lens_of
+from volkit.data.colmap import CAMERA_MODELS, CameraRow, convert_lens
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE
 from volkit.io import FormatError
 
-NUMBERS = {name: number for number, (name, _) in MODELS.items()}
+NUMBERS = {name: number for number, (name, _) in CAMERA_MODELS.items()}
 POINTS = torch.randn(150, 3, generator=torch.Generator().manual_seed(0)) * 0.3
 
 
@@ -159,9 +159,9 @@ def test_lenses_draw_points_where_colmap_does(tmp_path, model):
 def test_lenses_that_nobody_has_here_are_named():
     camera = CameraRow("THIN_PRISM_FISHEYE", (100, 80), (50.0, 50.0, 50.0, 40.0, 0.1, 0, 0.01, 0, 0, 0, 0, 0))
     with pytest.raises(FormatError, match="image_undistorter"):
-        lens_of("model", camera)
+        convert_lens("model", camera)
     camera = CameraRow("THIN_PRISM_FISHEYE", (100, 80), (50.0, 50.0, 50.0, 40.0, 0.1, 0.2, 0, 0, 0.3, 0.4, 0, 0))
-    assert lens_of("model", camera)[:2] == (FISHEYE, (0.1, 0.2, 0.3, 0.4))
+    assert convert_lens("model", camera)[:2] == (FISHEYE, (0.1, 0.2, 0.3, 0.4))
 
 
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])

@@ -48,7 +48,7 @@ def test_nerfstudio_with_its_own_splits(tmp_path):
     )
     seen = load_photographs(tmp_path)
     assert seen.split == ("train",) * 3 + ("val", "test")
-    assert any("1 frames stand in no split" in note for note in seen.notes)
+    assert any("1 frames belong to no split" in note for note in seen.notes)
     assert not seen.has_alpha and seen.domain.contracted
     assert_same_cameras(seen.cameras, cameras[:5])
 
@@ -113,7 +113,7 @@ def test_other_sizes_than_listed_are_followed(tmp_path):
     assert_same_cameras(seen.cameras, ring(4))
     assert any("intrinsics rescaled for 4 pictures: listed 96x80, found 48x40" in note for note in seen.notes)
     rewrite(tmp_path, {**document, "w": 96, "h": 40})
-    with pytest.raises(FormatError, match="another shape"):
+    with pytest.raises(FormatError, match="another aspect ratio"):
         load_photographs(tmp_path)
 
 
@@ -188,5 +188,5 @@ def test_truncated_and_foreign_json(tmp_path, text):
 def test_no_dataset_at_all(tmp_path):
     with pytest.raises(FormatError, match="no such file or folder"):
         load_photographs(tmp_path / "missing")
-    with pytest.raises(FormatError, match="no dataset that is known"):
+    with pytest.raises(FormatError, match="not a dataset of a known convention"):
         load_photographs(tmp_path)

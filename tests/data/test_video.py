@@ -53,10 +53,10 @@ def test_frames_by_number_and_size(clip):
 def test_what_does_not_fit_together(clip):
     path, document = clip
     rewrite(path.parent, {**document, "frames": document["frames"][:5]})
-    with pytest.raises(FormatError, match="8 pictures for 5 poses"):
+    with pytest.raises(FormatError, match="8 frames for 5 poses"):
         load_photographs(path)
     rewrite(path.parent, {**document, "frames": [{**document["frames"][0], "frame_index": 99}]})
-    with pytest.raises(FormatError, match="ends before picture 99"):
+    with pytest.raises(FormatError, match="ends before frame 99"):
         load_photographs(path)
     (path.parent / "transforms.json").unlink()
     with pytest.raises(FormatError, match="has no poses beside it"):
@@ -66,5 +66,5 @@ def test_what_does_not_fit_together(clip):
 def test_a_file_that_is_no_video(clip):
     path, _ = clip
     path.write_bytes(b"no video at all" * 10)
-    with pytest.raises(FormatError, match="does not decode"):
+    with pytest.raises(FormatError, match="cannot be decoded"):
         load_photographs(path)

@@ -30,12 +30,12 @@ def test_an_attribute_error_inside_a_reader_surfaces(tmp_path, monkeypatch):
 
     from volkit.geometry import Domain
     from volkit.io import load, save
-    from volkit.io.volumes import npz
+    from volkit.io.volumes import dense as npz
     from volkit.representations import VoxelsConfig
 
     path = tmp_path / "a.volume.npz"
     save(VoxelsConfig().build(Domain.cube(1.0), torch.Generator().manual_seed(0)), path)
-    monkeypatch.setattr(npz, "field_of", lambda arrays, about: arrays.nowhere)
+    monkeypatch.setattr(npz, "voxels_from_arrays", lambda arrays, about: arrays.nowhere)
     with pytest.raises(AttributeError, match="nowhere"):
         load(path)
 

@@ -38,7 +38,7 @@ def test_the_same_splats_by_another_author(shared_data):
 
 def test_a_file_of_half_a_splat_is_refused_by_name(tmp_path):
     (tmp_path / "a.splat").write_bytes(bytes(48))
-    with pytest.raises(FormatError, match=r"a\.splat: is 48 bytes"):
+    with pytest.raises(FormatError, match=r"a\.splat: has 48 bytes"):
         load(tmp_path / "a.splat")
 
 

@@ -11,7 +11,8 @@ from engines.assets import PLACE, STYLES, asset, ball, coloured
 
 from volkit.io import FormatError, load, save
 from volkit.io.meshes.asset import Asset, Style
-from volkit.io.meshes.gltf_container import packed, unpacked
+from volkit.io.meshes.gltf_builder import pack_glb
+from volkit.io.meshes.gltf_reader import parse_gltf
 from volkit.io.meshes.writer import WRITERS, write_asset
 from volkit.representations import Mesh
 
@@ -82,7 +83,7 @@ def test_vertex_colours_of_gltf_are_linear(tmp_path: Path) -> None:
     grey = torch.full((3, 4), 188, dtype=torch.uint8)
     grey[:, 3] = 255
     save(Mesh.of(torch.eye(3), torch.tensor([[0, 1, 2]]), colours=grey), tmp_path / "a.glb")
-    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    tree, (buffer,) = parse_gltf(tmp_path / "a.glb")
     accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
     start = tree["bufferViews"][accessor["bufferView"]]["byteOffset"]
     light = np.frombuffer(buffer[start : start + 8], np.uint16) / 65535
@@ -91,7 +92,7 @@ def test_vertex_colours_of_gltf_are_linear(tmp_path: Path) -> None:
 
 def test_levels_solids_and_notes(tmp_path: Path) -> None:
     write_asset(WHOLE, tmp_path / "ball.glb", Style())
-    tree, _ = unpacked(tmp_path / "ball.glb")
+    tree, _ = parse_gltf(tmp_path / "ball.glb")
     nodes = tree["nodes"]
     assert [n["name"] for n in nodes[:3]] == ["ball_LOD0", "ball_LOD1", "ball_LOD2"] and len(tree["materials"]) == 1
     assert nodes[0]["extensions"]["MSFT_lod"]["ids"] == [1, 2]
@@ -109,7 +110,7 @@ def test_levels_solids_and_notes(tmp_path: Path) -> None:
 )
 def test_solids_bear_the_names_that_engines_look_for(tmp_path: Path, engine, name: str) -> None:
     write_asset(WHOLE, tmp_path / "ball.glb", Style(engine))
-    tree, _ = unpacked(tmp_path / "ball.glb")
+    tree, _ = parse_gltf(tmp_path / "ball.glb")
     number = next(k for k, node in enumerate(tree["nodes"]) if node["name"] == name)
     assert tree["meshes"][tree["nodes"][number]["mesh"]]["name"] == name
     assert (number in tree["scenes"][0]["nodes"]) == (engine in ("unreal", "godot"))
@@ -142,8 +143,8 @@ def test_all_files_or_none(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("style", "suffix", "said"), [
-    (Style("godot", draco=True), ".glb", "godot reads no glTF with draco"),
-    (Style(draco=True, quantize=True), ".glb", "Draco quantizes by itself"),
+    (Style("godot", draco=True), ".glb", "godot cannot read glTF with draco"),
+    (Style(draco=True, quantize=True), ".glb", "Draco quantizes already"),
     (Style(texture_format="webp"), ".usdz", "PNG and JPEG"), (Style(), ".fbx", "not written as '.fbx'"),
     (Style(draco=True), ".obj", "are glTF's"), (Style(quantize=True), ".stl", "are glTF's"),
 ])  # fmt: skip
@@ -159,14 +160,14 @@ def test_transparent_texels(tmp_path: Path) -> None:
     whole = Asset((mesh,))
     write_asset(whole, tmp_path / "a.glb", Style())
     assert torch.equal(load(tmp_path / "a.glb").texture, mesh.texture)
-    assert unpacked(tmp_path / "a.glb")[0]["materials"][0]["alphaMode"] == "BLEND"
+    assert parse_gltf(tmp_path / "a.glb")[0]["materials"][0]["alphaMode"] == "BLEND"
     with pytest.raises(FormatError, match="JPEG cannot hold"):
         write_asset(whole, tmp_path / "b.glb", Style(texture_format="jpeg"))
 
 
 def test_unlit_is_said(tmp_path: Path) -> None:
     write_asset(asset(lit=False), tmp_path / "a.glb", Style())
-    tree, _ = unpacked(tmp_path / "a.glb")
+    tree, _ = parse_gltf(tmp_path / "a.glb")
     assert "KHR_materials_unlit" in tree["extensionsUsed"]
     assert tree["materials"][0]["extensions"] == {"KHR_materials_unlit": {}}
 
@@ -185,8 +186,8 @@ def test_a_ply_is_what_it_holds(tmp_path: Path) -> None:
 def _tree_of(tmp_path: Path, **change) -> Path:
     """One triangle, its tree changed."""
     save(ball(1), tmp_path / "a.glb")
-    tree, (buffer,) = unpacked(tmp_path / "a.glb")
-    (tmp_path / "b.glb").write_bytes(packed(tree | change, buffer))
+    tree, (buffer,) = parse_gltf(tmp_path / "a.glb")
+    (tmp_path / "b.glb").write_bytes(pack_glb(tree | change, buffer))
     return tmp_path / "b.glb"
 
 
@@ -220,14 +221,14 @@ def test_placed_parts_of_others(tmp_path: Path) -> None:
     """A node within a node, turned and mirrored; a placed texture; a factor, which is linear."""
     wanted = ball(2)
     save(wanted, tmp_path / "a.glb")
-    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    tree, (buffer,) = parse_gltf(tmp_path / "a.glb")
     tree["nodes"] = [{"children": [1], "translation": [1, 2, 3], "rotation": [0, 2**-0.5, 0, 2**-0.5]},
                      {"mesh": 0, "scale": [-2, 2, 2]}]  # fmt: skip
     surface = tree["materials"][0]["pbrMetallicRoughness"]
     surface["baseColorFactor"] = [0.5, 0.5, 0.5, 1.0]
     turned = {"offset": [0.0, 1.0], "rotation": np.pi / 2, "scale": [0.5, 0.5]}  # the example of the extension's text
     surface["baseColorTexture"]["extensions"] = {"KHR_texture_transform": turned}
-    (tmp_path / "b.glb").write_bytes(packed(tree, buffer))
+    (tmp_path / "b.glb").write_bytes(pack_glb(tree, buffer))
     plain, placed = load(tmp_path / "a.glb"), load(tmp_path / "b.glb")
     x, y, z = plain.vertices.unbind(-1)
     moved = torch.stack([2 * z + 1, 2 * y + 2, 2 * x + 3], -1)  # mirrored x, then a quarter turn about y
@@ -243,12 +244,12 @@ def test_placed_parts_of_others(tmp_path: Path) -> None:
 def test_roughness_and_metalness_of_others(tmp_path: Path) -> None:
     """A picture times its factors; factors alone, of one colour; nothing for what is rough and not metallic."""
     write_asset(WHOLE, tmp_path / "a.glb", Style())
-    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    tree, (buffer,) = parse_gltf(tmp_path / "a.glb")
     surface = tree["materials"][0]["pbrMetallicRoughness"]
 
     def found(**change) -> Mesh:
         tree["materials"][0]["pbrMetallicRoughness"] = change
-        (tmp_path / "b.glb").write_bytes(packed(tree, buffer))
+        (tmp_path / "b.glb").write_bytes(pack_glb(tree, buffer))
         return load(tmp_path / "b.glb")
 
     halved = found(**surface | {"roughnessFactor": 0.5}).metallic_roughness
@@ -261,9 +262,9 @@ def test_roughness_and_metalness_of_others(tmp_path: Path) -> None:
 def test_no_levels_but_the_finest_of_others(tmp_path: Path) -> None:
     """Levels and solids side by side in a scene, as exporters of other programs put them."""
     write_asset(replace(WHOLE, normal_map=None, occlusion=None), tmp_path / "a.glb", Style("unreal"))
-    tree, (buffer,) = unpacked(tmp_path / "a.glb")
+    tree, (buffer,) = parse_gltf(tmp_path / "a.glb")
     tree["scenes"] = [{"nodes": list(range(len(tree["nodes"])))}]
-    (tmp_path / "b.glb").write_bytes(packed(tree, buffer))
+    (tmp_path / "b.glb").write_bytes(pack_glb(tree, buffer))
     assert len(load(tmp_path / "b.glb").faces) == len(FINEST.faces)
     assert json.dumps(tree)  # plain JSON all through
     assert PLACE.scale == 1.5

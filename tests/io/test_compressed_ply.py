@@ -8,7 +8,7 @@ from plyfile import PlyData, PlyElement
 from splat_scenes import C0, assert_agree, random_splats, smallest_three_error, widest
 
 from volkit.io import FormatError, load, save
-from volkit.io.splats.compressed_ply import BOUNDS, CHUNK
+from volkit.io.splats.compressed_ply import BOUND_COLUMNS, CHUNK_SPLATS
 
 
 def tolerances(splats):
@@ -26,7 +26,7 @@ def tolerances(splats):
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
-@pytest.mark.parametrize("count", [1, CHUNK, 600])
+@pytest.mark.parametrize("count", [1, CHUNK_SPLATS, 600])
 def test_written_and_read_again(tmp_path, degree, count):
     splats = random_splats(count, degree)
     save(splats, tmp_path / "a.compressed.ply")
@@ -71,7 +71,7 @@ def test_a_real_capture(shared_data):
 
 def test_old_files_without_bounds_of_colours(tmp_path):
     """Written here from the layout: one chunk, colours span [0, 1]."""
-    chunk = np.zeros(1, [(name, "<f4") for name in BOUNDS[:12]])
+    chunk = np.zeros(1, [(name, "<f4") for name in BOUND_COLUMNS[:12]])
     chunk["max_x"], chunk["min_scale_y"], chunk["max_scale_y"] = 2.0, -3.0, -1.0
     words = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
     vertex = np.zeros(2, [(word, "<u4") for word in words])

@@ -153,7 +153,8 @@ def test_what_is_not_installed_is_named_before_the_work(tmp_path, monkeypatch, r
     path = tmp_path / f"a{wanted.suffixes[-1]}"
     path.write_bytes({"openvdb": vdb.MAGIC, "nanovdb": nvdb.MAGIC, "usd": b"#usda"}[row])
     for ask in (lambda: load(path), lambda: check_target(path, wanted.holds[0])):
-        with pytest.raises(FormatError, match=re.escape(f"is not installed; {wanted.offer or advice(wanted.extra)}")):
+        fix = wanted.install_hint or advice(wanted.extra)
+        with pytest.raises(FormatError, match=re.escape(f"is not installed; {fix}")):
             ask()
 
 

@@ -104,7 +104,7 @@ def test_a_circle_is_level(tmp_path):
     [
         ("import os; os.abort()", 60.0, "crashes"),
         ("while input(): print('\"crashed\"', flush=True)", 60.0, ": crashed"),
-        ("import time; time.sleep(60)", 0.2, "does not come to an end"),
+        ("import time; time.sleep(60)", 0.2, "does not finish"),
     ],
 )
 def test_what_kills_usd_core_is_an_error(tmp_path, monkeypatch, program, seconds, said):
@@ -131,11 +131,11 @@ def test_one_child_tries_many_files_and_survives_bad_ones(tmp_path):
     for name in ("probe.py", "good", "greedy"):
         (tmp_path / name).write_text(PROBE)
     trial = Sandbox("a library", tmp_path / "probe.py", 60.0)
-    trial.ask(tmp_path / "good", 256 << 20)
+    trial.check(tmp_path / "good", 256 << 20)
     child = trial._child
     with pytest.raises(ValueError, match="a library: MemoryError"):
-        trial.ask(tmp_path / "greedy", 256 << 20)
-    trial.ask(tmp_path / "good", 256 << 20)
+        trial.check(tmp_path / "greedy", 256 << 20)
+    trial.check(tmp_path / "good", 256 << 20)
     assert trial._child is child
 
 
@@ -144,7 +144,7 @@ def test_no_child_is_left_behind(tmp_path):
     (tmp_path / "probe.py").write_text("def probe(path):\n    pass\n")
     program = (
         "import sys; from pathlib import Path; from volkit.files.sandbox import Sandbox; probe = Path(sys.argv[1]); "
-        "trial = Sandbox('a library', probe, 60.0); trial.ask(probe); print(trial._child.pid)"
+        "trial = Sandbox('a library', probe, 60.0); trial.check(probe); print(trial._child.pid)"
     )
     command = [sys.executable, "-W", "always", "-c", program, str(tmp_path / "probe.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

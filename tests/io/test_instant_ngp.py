@@ -12,7 +12,7 @@ from ngp_snapshots import by_hand, config, parts, rounded, snapshot, store
 
 from volkit.geometry import Cameras, Domain, Points, Similarity
 from volkit.io import FormatError, load, save
-from volkit.io.fields.instant_ngp.layout import layout_of
+from volkit.io.fields.instant_ngp.layout import read_layout
 from volkit.representations import Capture, HashGridConfig
 
 
@@ -71,7 +71,7 @@ def test_latents_enter_by_their_mean(tmp_path):
 def test_published_parameter_counts(aabb_scale, changes, encoded, networks):
     kind = {"otype": changes.pop("otype", "FullyFusedMLP"), "n_neurons": 64}
     grid = {"log2_hashmap_size": 19, "base_resolution": 16, "per_level_scale": 0.0, **changes}
-    layout = layout_of(config(encoding=grid, network=kind, rgb_network=kind), aabb_scale, 0)
+    layout = read_layout(config(encoding=grid, network=kind, rgb_network=kind), aabb_scale, 0)
     assert layout.levels.entries * layout.levels.features == encoded
     assert layout.density.parameters + layout.rgb.parameters == networks
 
@@ -193,7 +193,7 @@ def test_what_instant_ngp_reads_of_ours(tmp_path):
         (lambda r: r["snapshot"].update(version=0), "older than version 1"),
         (lambda r: r["snapshot"].update(mode="sdf"), "not a radiance field"),
         (lambda r: r["snapshot"].update(params_binary=b"12"), "parameters"),
-        (lambda r: r["snapshot"].update(params_binary=[1, 2]), "is no array"),
+        (lambda r: r["snapshot"].update(params_binary=[1, 2]), "is not an array"),
         (lambda r: r["snapshot"]["nerf"]["dataset"].update(is_hdr=True), "HDR"),
         (lambda r: r["snapshot"]["nerf"].update(aabb_scale=1 << 20), "aabb_scale"),
         (lambda r: r.pop("rgb_network"), "lacks 'rgb_network'"),

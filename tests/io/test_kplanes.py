@@ -105,12 +105,15 @@ def test_published_parameter_count():
 @pytest.mark.parametrize(
     ("change", "fact"),
     [
-        (lambda m: m.update({"field.grids.0.3": m["field.grids.0.0"]}), "4 planes a scale"),
+        (lambda m: m.update({"field.grids.0.3": m["field.grids.0.0"]}), "4 planes per scale"),
         (lambda m: m.update({"field.color_basis.params": torch.zeros(4)}), "linear"),
         (lambda m: m.update({"field.appearance_embedding.weight": torch.zeros(4, 4)}), "appearance"),
         (lambda m: m.update({"field.sigma_net.params": torch.zeros(40)}), "MlpShape|40 parameters"),
         (lambda m: m.update({"field.grids.1.2": torch.zeros(1, 8, 3, 3)}), "do not fit each other"),
-        (lambda m: m.update({"field.grids.1.2": torch.full((1, 8, 12, 10), torch.nan)}), "NaN"),
+        (
+            lambda m: m.update({"field.grids.1.2": torch.full((1, 8, 12, 10), torch.nan)}),
+            "not a tensor of finite numbers",
+        ),
         (lambda m: m.pop("field.color_net.params"), "color_net"),
     ],
 )

@@ -6,7 +6,7 @@ from splat_scenes import C0, assert_agree, random_splats
 
 from volkit.io import FormatError, load
 from volkit.io.splats import ksplat
-from volkit.io.splats.scene import columns_of_splats
+from volkit.io.splats.scene import columns_from_splats
 
 BYTES = {"logits": 0.5 / 255 + 1e-6, "sh_dc": 0.5 / 255 / C0 + 1e-6}
 HALF = 2.0**-11  # float16: half a step of values below 2, relative
@@ -25,7 +25,7 @@ def test_written_and_read_again(tmp_path, level, degree):
     splats.means.data.mul_(4)  # many blocks, with full and with partial buckets
     splats.sh_rest.data.clamp_(-1.2, 1.2)
     splats.sh_dc.data.clamp_(-0.5 / C0, 0.5 / C0)  # bytes hold no colours beyond
-    ksplat.write(columns_of_splats(splats), tmp_path / "a.ksplat", level)
+    ksplat.write(columns_from_splats(splats), tmp_path / "a.ksplat", level)
     again = load(tmp_path / "a.ksplat")
     assert again.provenance["level"] == level and again.config.degree == degree
     size = {0: (44, 80, 140), 1: (24, 42, 72), 2: (24, 33, 48)}[level][degree]  # bytes, as published
@@ -36,7 +36,7 @@ def test_written_and_read_again(tmp_path, level, degree):
 def test_many_in_one_place_fill_buckets(tmp_path):
     splats = random_splats(1000, 0)
     splats.means.data.mul_(0.2)
-    ksplat.write(columns_of_splats(splats), tmp_path / "a.ksplat")
+    ksplat.write(columns_from_splats(splats), tmp_path / "a.ksplat")
     section = ksplat.Section.at((tmp_path / "a.ksplat").read_bytes(), 4096)
     assert section.full == 3 and section.partial == 1
     splats.sh_dc.data.clamp_(-0.5 / C0, 0.5 / C0)
@@ -46,7 +46,7 @@ def test_many_in_one_place_fill_buckets(tmp_path):
 def test_sections_of_different_degrees(tmp_path):
     """Two files' sections in one: the lower degree is filled up by zeros."""
     for name, degree in (("a", 0), ("b", 2)):
-        ksplat.write(columns_of_splats(random_splats(50, degree, seed=degree)), tmp_path / f"{name}.ksplat", 1)
+        ksplat.write(columns_from_splats(random_splats(50, degree, seed=degree)), tmp_path / f"{name}.ksplat", 1)
     a, b = ((tmp_path / f"{name}.ksplat").read_bytes() for name in "ab")
     head = bytearray(a[:4096])
     head[4:8] = head[8:12] = (2).to_bytes(4, "little")
@@ -66,7 +66,7 @@ def test_the_same_splats_by_another_author(shared_data):
 
 def test_damaged_files_are_refused_by_name(tmp_path):
     path = tmp_path / "a.ksplat"
-    ksplat.write(columns_of_splats(random_splats(50, 1)), path)
+    ksplat.write(columns_from_splats(random_splats(50, 1)), path)
     data = path.read_bytes()
     for changed in (data[:-100], data[:4000], data[:4096] + b"\xff" * 1024 + data[5120:]):
         path.write_bytes(changed)
@@ -77,7 +77,7 @@ def test_damaged_files_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize("level", [0, 1])
 def test_mutants(tmp_path, level):
     path = tmp_path / "a.ksplat"
-    ksplat.write(columns_of_splats(random_splats(20, 1)), path, level)
+    ksplat.write(columns_from_splats(random_splats(20, 1)), path, level)
     data = path.read_bytes()
     # headers are mostly empty: what is damaged is what holds something
     held = data[:48] + data[4096:4144] + data[5120:]

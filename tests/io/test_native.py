@@ -177,7 +177,7 @@ def test_a_small_file_cannot_ask_for_ever(tmp_path):
         header["parts"] = [29, 29]
 
     rewritten(path, grow)
-    with pytest.raises(FormatError, match="every point would be asked"):
+    with pytest.raises(FormatError, match="every query would reach"):
         load(path)
 
 

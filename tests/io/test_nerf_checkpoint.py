@@ -84,9 +84,9 @@ def test_a_coarse_model_alone_is_used(tmp_path):
     [
         (lambda s: s.pop("layer1.weight"), "lacks layers"),
         (lambda s: s.update({"layer1.weight": torch.zeros(16, 62)}), "no multiple of 3"),
-        (lambda s: s.update({"fc_rgb.weight": torch.zeros(4, 8)}), "no NeRF of this project"),
+        (lambda s: s.update({"fc_rgb.weight": torch.zeros(4, 8)}), "not a checkpoint of nerf-pytorch"),
         (lambda s: s.update({"fc_rgb.bias": torch.tensor([0.0, float("nan"), 0.0])}), "NaN"),
-        (lambda s: s.update({"fc_rgb.bias": "text"}), "no tensor of numbers"),
+        (lambda s: s.update({"fc_rgb.bias": "text"}), "not a tensor of floats"),
         (lambda s: s.clear(), "'layer1.weight'|lacks layers"),
     ],
 )

@@ -36,7 +36,7 @@ def segments(field, tmp_path):
 
 def _segment(file):
     header = np.frombuffer(file.read(16), nvdb_look.HEADER).copy()
-    said = np.frombuffer(file.read(176), nvdb_look.SAID).copy()
+    said = np.frombuffer(file.read(176), nvdb_look.META).copy()
     name, grid = file.read(int(said["name_size"][0])), bytearray(file.read(int(said["size"][0])))
     return header, said, name, grid, np.frombuffer(grid, nvdb_look.GRID, 1)
 
@@ -88,7 +88,7 @@ def test_newer_files_are_read(field, segments, tmp_path):
     ("changed", "fact"),
     [
         ({"class": nvdb_look.LEVEL_SET}, "a level set"),
-        ({"type": 15}, "of type 15, not 32-bit floats"),
+        ({"type": 15}, "of type 15: write 32-bit floats"),
         ({"matrix": np.diag([1.0, 1.0, -1.0])}, "sheared or mirrored"),
         ({"size": 96}, "Warp: .*Invalid NanoVDB grid"),
     ],
@@ -103,7 +103,7 @@ def test_what_is_no_fog_is_named(segments, tmp_path, changed, fact):
 
 def test_a_box_beyond_the_file_is_refused(segments, tmp_path):
     header, said, name, grid, _ = segments[0]
-    nvdb_look.box_of(grid)[1] = 1000
+    nvdb_look.active_box(grid)[1] = 1000
     with pytest.raises(FormatError, match="1001, 1001, 1001"):
         load(stored(tmp_path, header, said, name, grid))
 
@@ -113,7 +113,7 @@ def test_other_grids_alone_are_named(segments, tmp_path):
     for said in parts[1::4]:
         said["name_size"] = 7
     parts[2] = b"another"
-    with pytest.raises(FormatError, match="holds the grids another, other, and no density"):
+    with pytest.raises(FormatError, match="holds the grids another, other, but no density"):
         load(stored(tmp_path, *parts))
 
 
@@ -121,13 +121,13 @@ def test_two_grids_without_a_name_are_not_one(segments, tmp_path):
     parts = [part for header, said, _, grid, _ in segments for part in (header, said, b"\0", grid)]
     for said in parts[1::4]:
         said["name_size"] = 1
-    with pytest.raises(FormatError, match="and no density"):
+    with pytest.raises(FormatError, match="but no density"):
         load(stored(tmp_path, *parts))
 
 
 def test_a_field_without_matter_is_refused(field, tmp_path):
     empty = deepcopy(field)
     empty.keep(torch.zeros_like(empty.links, dtype=torch.bool))
-    with pytest.raises(FormatError, match="without matter"):
+    with pytest.raises(FormatError, match="empty everywhere"):
         save(empty, tmp_path / "a.nvdb")
     assert not (tmp_path / "a.nvdb").exists()

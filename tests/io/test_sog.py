@@ -13,7 +13,7 @@ from PIL import Image
 from splat_scenes import assert_agree, differences, random_splats, smallest_three_error
 
 from volkit.io import FormatError, load, save
-from volkit.io.splats.sog.codebook import palette, table
+from volkit.io.splats.sog.encode import build_codebook, build_palette
 
 
 def tolerances(splats):
@@ -131,7 +131,7 @@ def test_version_1(tmp_path):
 
 def test_a_table_is_better_than_even_steps():
     values = np.random.default_rng(0).standard_normal(20000).astype(np.float32)
-    centres, which = table(values)
+    centres, which = build_codebook(values)
     error = float(np.square(centres[which] - values).mean())
     # Panter and Dite (1951): sqrt(3) pi / (2 n^2) for normal values and a perfect table
     assert error < 1.3 * math.sqrt(3) * math.pi / 2 / 256**2 and (np.diff(centres) >= 0).all()
@@ -140,7 +140,7 @@ def test_a_table_is_better_than_even_steps():
 def test_a_palette_in_two_stages_is_nearly_as_good_as_in_one():
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((4000, 9)).astype(np.float32) * np.linspace(1, 0.1, 9, dtype=np.float32)
-    found, which = palette(rows, 256, generator)
+    found, which = build_palette(rows, 256, generator)
     assert len(found) <= 256 and int(which.max()) < len(found)
     error = float(np.square(found[which] - rows).sum(1).mean())
     from scipy.cluster.vq import kmeans2
@@ -174,7 +174,7 @@ def test_names_do_not_lead_elsewhere(tmp_path, name):
     meta = json.loads((tmp_path / "meta.json").read_text())
     meta["quats"]["files"] = [name]
     (tmp_path / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(FormatError, match=r"no file of its own folder"):
+    with pytest.raises(FormatError, match=r"which is not in its folder"):
         load(tmp_path / "meta.json")
 
 

@@ -14,7 +14,8 @@ from splat_scenes import assert_agree, random_splats
 from volkit.geometry import Similarity
 from volkit.io import FormatError, load, save
 from volkit.io.formats import format_for
-from volkit.io.meshes.gltf_container import packed, unpacked
+from volkit.io.meshes.gltf_builder import pack_glb
+from volkit.io.meshes.gltf_reader import parse_gltf
 
 ENGINES = Path(__file__).parents[2] / ".engines"
 # exp and log, sigmoid and its inverse, in float32
@@ -47,20 +48,20 @@ def test_another_converters_files(shared_data, scene):
 
 
 def _changed(path, change):
-    tree, (blob,) = unpacked(path)
+    tree, (blob,) = parse_gltf(path)
     change(tree, blob)
-    path.write_bytes(packed(tree, blob))
+    path.write_bytes(pack_glb(tree, blob))
 
 
 def test_scales_of_drafts_are_logarithms(tmp_path):
     splats = random_splats(50, 0)
     save(splats, tmp_path / "a.glb")
-    tree, (blob,) = unpacked(tmp_path / "a.glb")
+    tree, (blob,) = parse_gltf(tmp_path / "a.glb")
     view = tree["bufferViews"][tree["accessors"][_attributes(tree)["KHR_gaussian_splatting:SCALE"]]["bufferView"]]
     blob = bytearray(blob)
     at = slice(view["byteOffset"], view["byteOffset"] + view["byteLength"])
     blob[at] = np.log(np.frombuffer(bytes(blob[at]), "<f4")).astype("<f4").tobytes()
-    (tmp_path / "a.glb").write_bytes(packed(tree, bytes(blob)))
+    (tmp_path / "a.glb").write_bytes(pack_glb(tree, bytes(blob)))
     assert_agree(splats, load(tmp_path / "a.glb"), EXACT, ordered=True)
 
 
@@ -105,7 +106,7 @@ def test_colours_for_other_programs_are_linear(tmp_path):
     splats = random_splats(1, 0)
     splats.sh_dc.data.zero_()  # grey: 0.5, in linear light 0.214
     save(splats, tmp_path / "a.glb")
-    tree, (blob,) = unpacked(tmp_path / "a.glb")
+    tree, (blob,) = parse_gltf(tmp_path / "a.glb")
     accessor = tree["accessors"][_attributes(tree)["COLOR_0"]]
     start = tree["bufferViews"][accessor["bufferView"]]["byteOffset"]
     assert struct.unpack_from("<4H", blob, start)[0] / 65535 == pytest.approx(0.21404, abs=1e-5)
@@ -146,7 +147,7 @@ def test_khronos_validator_has_no_complaint(tmp_path):
 def test_mutants(tmp_path):
     path = tmp_path / "a.glb"
     save(random_splats(20, 1), path)
-    tree, (blob,) = unpacked(path)
+    tree, (blob,) = parse_gltf(path)
     assert survive(path, path.read_bytes()) > 1 / 6
     text = json.dumps(tree).encode()
 

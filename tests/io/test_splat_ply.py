@@ -165,7 +165,7 @@ def test_real_files(shared_data):
     assert len(train) == 1000 and train.config.degree == 3 and not train.invalid.any()
     drops = load(folder / "supersplat_history" / "fruit_drops_minimal.ply")
     assert len(drops) == 4721 and len(drops.config.extras) == 1
-    with pytest.raises(FormatError, match="promises 100 splats"):
+    with pytest.raises(FormatError, match="claims 100 splats"):
         load(folder / "cvlab-epfl" / "pc_short.ply")
 
 

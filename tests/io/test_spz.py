@@ -13,8 +13,8 @@ from splat_scenes import assert_agree, random_splats, smallest_three_error
 
 from volkit.cli import main
 from volkit.io import FormatError, load, save
-from volkit.io.splats import spz
-from volkit.io.splats.scene import columns_of_splats
+from volkit.io.splats import niantic_spz as spz
+from volkit.io.splats.scene import columns_from_splats
 
 # halves of steps: 2^-12, 1/16, 1/255, 1/255/0.15, and 8 or 16 of 1/128; rotations have sign and 9 bits: 1022 steps
 TOLERANCES = {"means": 0.5 / 4096 + 1e-6, "log_scales": 0.5 / 16 + 1e-6, "quaternions": smallest_three_error(1022),
@@ -26,7 +26,7 @@ OLD = TOLERANCES | {"quaternions": 3**0.5 * 0.5 / 127.5 / 0.1}  # bytes of x, y,
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
 def test_written_and_read_again(tmp_path, version, degree):
     splats = random_splats(500, degree, mip=degree == 2)
-    spz.write(columns_of_splats(splats), tmp_path / "a.spz", version=version)
+    spz.write(columns_from_splats(splats), tmp_path / "a.spz", version=version)
     again = load(tmp_path / "a.spz")
     assert again.config.degree == degree and again.config.mip == splats.config.mip
     assert again.provenance["version"] == version and again.provenance["spz_frame"] == "rub"
@@ -37,7 +37,7 @@ def test_written_and_read_again(tmp_path, version, degree):
 @pytest.mark.parametrize("frame", ["rub", "ply", "auto"])
 def test_frames_come_back(tmp_path, frame):
     splats = random_splats(100, 1)
-    spz.write(columns_of_splats(splats), tmp_path / "a.spz", frame)
+    spz.write(columns_from_splats(splats), tmp_path / "a.spz", frame)
     assert_agree(splats, load(tmp_path / "a.spz", frame), TOLERANCES, ordered=True)
     raw = load(tmp_path / "a.spz", "ply").means
     signs = torch.tensor([1.0, 1.0, 1.0] if frame == "ply" else [1.0, -1.0, -1.0])
@@ -150,7 +150,7 @@ def test_the_command_line_names_the_frame(tmp_path, capsys):
 def test_bombs_are_refused_before_they_unpack(tmp_path):
     head = struct.pack("<4sIIBBBB", b"NGSP", 3, 1 << 24, 0, 12, 0, 0)
     (tmp_path / "a.spz").write_bytes(gzip.compress(head + bytes(1 << 24)))
-    with pytest.raises(FormatError, match="promises 16777216 splats"):
+    with pytest.raises(FormatError, match="claims 16777216 splats"):
         load(tmp_path / "a.spz")
     data = bytearray(_plain(4))
     start = 32 + 12 + 5 * 16
@@ -165,7 +165,7 @@ def test_bombs_are_refused_before_they_unpack(tmp_path):
 @pytest.mark.parametrize("version", [3, 4])
 def test_mutants(tmp_path, version):
     path = tmp_path / "a.spz"
-    spz.write(columns_of_splats(random_splats(20, 1)), path, version=version)
+    spz.write(columns_from_splats(random_splats(20, 1)), path, version=version)
     data = path.read_bytes()
     assert survive(path, data) > 1 / 3
     if version == 3:

@@ -138,9 +138,9 @@ def test_round_trip(tmp_path):
         (lambda a: a.update(links=a["links"].astype(float)), "links"),
         (lambda a: a.update(links=np.zeros_like(a["links"])), "links"),
         (lambda a: a.update(links=a["links"] + 1), "links|same row"),
-        (lambda a: a.update(sh_data=a["sh_data"][:, :5]), "no harmonics"),
+        (lambda a: a.update(sh_data=a["sh_data"][:, :5]), "no degree of harmonics"),
         (lambda a: a.update(density_data=np.full_like(a["density_data"], np.inf)), "density_data"),
-        (lambda a: a.update(density_data=np.array([{"a": 1}])), "no array of numbers"),
+        (lambda a: a.update(density_data=np.array([{"a": 1}])), "not an array of numbers"),
         (lambda a: a.pop("sh_data"), "lacks its densities or its colours"),
     ],
 )
@@ -162,7 +162,7 @@ def test_bombs_and_lying_headers_are_refused(tmp_path):
     store(path, {name: array for name, array in arrays.items() if name != "density_data"})
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("density_data.npy", lying.getvalue() + bytes(64))
-    with pytest.raises(FormatError, match="no array of numbers of its size"):
+    with pytest.raises(FormatError, match="not an array of numbers of its size"):
         load(path)
 
 

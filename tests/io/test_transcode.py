@@ -15,8 +15,8 @@ from splat_scenes import random_splats
 from volkit.cli import main
 from volkit.io import load, save
 from volkit.io.splats.columns import COLUMNS, SplatColumns
-from volkit.io.splats.scene import columns_of_splats
-from volkit.io.splats.transcode import read_again, transcode
+from volkit.io.splats.scene import columns_from_splats
+from volkit.io.splats.transcode import read_back, transcode
 
 READ = ("ply", "compressed.ply", "spz", "sog", "splat", "ksplat", "glb")
 WRITTEN = (*READ, "csv")
@@ -79,7 +79,7 @@ def test_every_pair_of_formats_without_torch(scenes, tmp_path):
 
 def test_bytes_are_those_of_the_formulas(tmp_path):
     """From the columns to the bytes of `.splat`, `.spz` and `.csv`, in float64 and as their documents have it."""
-    splats = columns_of_splats(random_splats(1000, 1, seed=7))
+    splats = columns_from_splats(random_splats(1000, 1, seed=7))
     save(random_splats(1000, 1, seed=7), tmp_path / "a.ply")
     lines = [["convert", str(tmp_path / "a.ply"), str(tmp_path / f"b.{suffix}")] for suffix in ("splat", "spz", "csv")]
     assert all(status == 0 for status, _ in without_torch(lines))
@@ -139,7 +139,7 @@ def test_what_is_lost_is_measured_splat_by_splat(scenes, tmp_path, suffix):
     status, report = without_torch([["convert", str(scenes / "a.ply"), str(tmp_path / f"c.{suffix}")]])[0]
     assert status == 0 and report["measured"]["by"] == "parameters" and report["measured"]["splats"] == 1000
     assert "psnr_to_source" not in report and report["max_difference"] == max(report["differences"].values())
-    written = read_again(made)
+    written = read_back(made)
     assert isinstance(written, SplatColumns)
     rows = slice(None) if made.order is None else made.order
     apart = np.abs(made.splats.columns_in()["means"][rows] - written.columns_in()["means"]).max()
@@ -172,7 +172,7 @@ def test_faults_are_told_as_ever(scenes, tmp_path):
     bad = random_splats(50, 0)
     bad.means.data[3, 1] = float("nan")
     bad.quaternions.data[7] = 0.0
-    columns = columns_of_splats(bad)
+    columns = columns_from_splats(bad)
     names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", *(f"scale_{k}" for k in range(3))]
     rows = np.zeros(50, [(name, "<f4") for name in (*names, *(f"rot_{k}" for k in range(4)))])
     for name, values in zip(rows.dtype.names, np.concatenate(

@@ -75,7 +75,7 @@ def test_the_sidecar_is_needed(tmp_path):
     with pytest.raises(FormatError, match="must lie below"):
         load(store(tmp_path, about={"lower": [0, 0, 0], "upper": [0, 1, 1]}, **grid()))
     (tmp_path / "cloud.volume.json").write_text("[" * 3000)
-    with pytest.raises(FormatError, match=r"cloud\.volume\.json: is no JSON"):
+    with pytest.raises(FormatError, match=r"cloud\.volume\.json: is not JSON"):
         load(path)
     (tmp_path / "cloud.volume.json").unlink()
     with pytest.raises(FormatError, match=r"cloud\.volume\.json: cannot be read .*; put it beside cloud\.volume\.npz"):

@@ -130,7 +130,7 @@ class AssetJob:
     def _written_page(self, scene: "Representation", made: "GameAsset", progress: "Progress") -> Path | None:
         """A page with splats and mesh; None, and a note, where this volkit has no viewer."""
         from volkit.files.bundled import viewer_page
-        from volkit.reports.view_page import Exhibit, Start, ViewSettings, write_page
+        from volkit.reports.view_page import Exhibit, Start, ViewSettings, write_view_page
         from volkit.representations import Splats
 
         try:
@@ -142,7 +142,7 @@ class AssetJob:
         if isinstance(scene, Splats):
             exhibits.insert(0, Exhibit(self._file(".spz").name, scene))
         page = self._file(".html")
-        write_page(page, viewer, exhibits, ViewSettings(Start.of(made.asset.mesh), compact=True))
+        write_view_page(page, viewer, exhibits, ViewSettings(Start.of(made.asset.mesh), compact=True))
         return page
 
     def _beside(self, style: "Style") -> list[str]:

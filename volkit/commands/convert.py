@@ -104,7 +104,7 @@ class ConvertJob:
         from volkit.commands.batch import batch_report, pair_sources, run_all
 
         if self.report is not None:
-            from volkit.reports.fit_report import check_report
+            from volkit.reports.page import check_report
 
             self.check_new(self.report)
             check_report(self.report)
@@ -203,9 +203,9 @@ def _is_transcoding(job: ConvertJob, sources: tuple[Path, ...], target: Path) ->
         return False
     if job.given(*OF_SCENES):
         return False
-    from volkit.io.splats.transcode import between_columns
+    from volkit.io.splats.transcode import is_splats_to_splats
 
-    return between_columns(sources[0], target)
+    return is_splats_to_splats(sources[0], target)
 
 
 def _transcoded(job: ConvertJob, source: Path, target: Path, progress: "Progress") -> "ConversionReport":
@@ -247,11 +247,11 @@ def _transcoded(job: ConvertJob, source: Path, target: Path, progress: "Progress
 
 def _fidelity(made: "Transcoded", progress: "Progress") -> "Fidelity | None":
     from volkit.evaluation.fidelity import Fidelity, splat_differences
-    from volkit.io.splats.transcode import read_again
+    from volkit.io.splats.transcode import read_back
 
     started = time.perf_counter()
     with progress.phase("measure"):
-        written = read_again(made)
+        written = read_back(made)
     if written is None:
         progress.note(f"{made.target}: is not measured, for its format is written and not read")
         return None

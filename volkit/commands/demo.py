@@ -16,7 +16,7 @@ from volkit.progress import Progress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and help needs none of it
     from volkit.geometry import Cameras
-    from volkit.reports.fit_report import Gallery, Page
+    from volkit.reports.page import Gallery, Page
     from volkit.typing import Float, Tensor
 
     Picture = Float[Tensor, "height width 3"]
@@ -102,7 +102,7 @@ class DemoJob:
     def run(self, progress: Progress) -> dict[str, Any]:
         """Render, fit, convert, compare, report."""
         from volkit.io.fields.analytic_scene import bundled
-        from volkit.reports.fit_report import write_page
+        from volkit.reports.page import write_page
 
         started, effort = time.monotonic(), QUICK if self.quick else FULL_EFFORT
         source, pictures = bundled(self.scene), self.out / "pictures"
@@ -186,7 +186,7 @@ class DemoJob:
     def _page(
         self, result: dict[str, Any], curves: dict, reports: dict[str, Any], galleries: "list[Gallery]"
     ) -> "Page":
-        from volkit.reports.fit_report import Page
+        from volkit.reports.page import Page
 
         first = next(iter(reports.values()))
         backend = first["backend"]
@@ -212,10 +212,10 @@ class DemoJob:
         """What words became, as the prior's cameras see it all around."""
         from volkit.generation.build import ScoreSettings, open_guiding_prior, sample_cameras
         from volkit.io.opening import open_scene
-        from volkit.reports.prior_report import pictures_around
+        from volkit.reports.prior_report import render_around
 
         cameras = sample_cameras(open_guiding_prior(), ScoreSettings()).turntable(SHOWN_AROUND, SHOWN_SIZE)
-        return pictures_around(open_scene(self.out / WORDS_FILE), cameras)
+        return render_around(open_scene(self.out / WORDS_FILE), cameras)
 
 
 def _row(name: str, report: dict[str, Any], look: "list[Picture] | None", seen: HeldOut) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _row(name: str, report: dict[str, Any], look: "list[Picture] | None", seen: 
 
 def _galleries(seen: HeldOut, looks: "dict[str, list[Picture]]") -> "list[Gallery]":
     """Some of the views, side by side."""
-    from volkit.reports.fit_report import Column, Gallery
+    from volkit.reports.page import Column, Gallery
 
     chosen = range(0, len(seen.names), max(1, len(seen.names) // SHOWN_VIEWS))[:SHOWN_VIEWS]
     return [

@@ -91,7 +91,7 @@ class PriorOptions:
         from volkit.guidance import METHODS, WEIGHTS
         from volkit.guidance.prompts import Prompts
         from volkit.io import check_target
-        from volkit.reports.fit_report import check_report
+        from volkit.reports.page import check_report
 
         for prompt in prompts:
             _usage("", lambda prompt=prompt: Prompts(prompt))
@@ -175,7 +175,7 @@ class PriorOptions:
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,
         }  # fmt: skip
         if self.report is not None:
-            cameras = made.turntable(prior_report.VIEWS, prior_report.SHOWN_SIZE)
+            cameras = made.turntable(prior_report.VIEWS, prior_report.VIEW_SIZE)
             prior_report.write_prior_report(self.report, report, made.scenes, cameras, before)
         return report
 

@@ -150,13 +150,13 @@ class RenderJob:
         return views if self.size is None else replace(views, cameras=views.cameras.resize(self.size))
 
     def _unsized(self, scene: "Representation", kind: str, viewpoint: "Viewpoint | None") -> "ViewPath":
-        from volkit.data.export import listed_cameras
+        from volkit.data.export import read_cameras
         from volkit.io.opening import capture_size
         from volkit.rendering.orbits import ViewPath, orbit_path
 
         capture = scene.capture
         if self.cameras is not None:
-            names, cameras = listed_cameras(self.cameras)
+            names, cameras = read_cameras(self.cameras)
             return ViewPath(names, cameras)
         chosen = self.view or self.split
         if chosen and capture is None:
@@ -213,20 +213,19 @@ class RenderJob:
     def _still(self, scene: "Representation", views: "ViewPath", progress: Progress) -> None:
         import numpy as np
 
-        from volkit.reports.channels import drawn
+        from volkit.reports.pixels import channel_pixels
 
         behind = self._behind(scene)
         shown = views if self.sheet else views.select([0])
-        pixels = [drawn(picture, self.channel, behind) for picture in self._rendered(scene, shown, progress)]
+        pixels = [channel_pixels(picture, self.channel, behind) for picture in self._rendered(scene, shown, progress)]
         rows = [np.concatenate(pixels[at : at + 2], 1) for at in range(0, len(pixels), 2)]
         self._picture(self.target, np.concatenate(rows))
 
     def _video(self, scene: "Representation", views: "ViewPath", progress: Progress) -> None:
-        from volkit.reports.channels import drawn
-        from volkit.reports.video import write_video
+        from volkit.reports.pixels import channel_pixels, write_video
 
         behind, pictures = self._behind(scene) or (0.0, 0.0, 0.0), self._rendered(scene, views, progress)
-        write_video(self.target, (drawn(p, self.channel, behind, video=True) for p in pictures), self.fps)
+        write_video(self.target, (channel_pixels(p, self.channel, behind, video=True) for p in pictures), self.fps)
 
     def _picture(self, path: Path, pixels: "np.ndarray") -> None:
         import imageio.v3 as imageio
@@ -238,11 +237,11 @@ class RenderJob:
 
     def _folder(self, scene: "Representation", views: "ViewPath", progress: Progress) -> None:
         from volkit.data.export import PosedFolder
-        from volkit.reports.channels import drawn
+        from volkit.reports.pixels import channel_pixels
 
         behind = self._behind(scene, folder=True)
         folder = PosedFolder(self.target, views.names, views.cameras, views.held_out)
         for name, picture in zip(folder.files, self._rendered(scene, views, progress), strict=True):
             name.parent.mkdir(parents=True, exist_ok=True)
-            self._picture(name, drawn(picture, self.channel, behind))
+            self._picture(name, channel_pixels(picture, self.channel, behind))
         folder.write_transforms()

@@ -1,4 +1,4 @@
-"""Posed photographs: one file per convention, one value for all of them."""
+"""Posed photographs: a reader per convention, `Photographs` for all of them."""
 
 from volkit.data.load import load_photographs
 from volkit.data.photographs import Photographs

@@ -1,4 +1,4 @@
-"""COLMAP models, in text and in binary: cameras with their lenses, poses, points."""
+"""COLMAP reconstructions, text or binary: cameras with their lenses, poses, sparse points."""
 
 import math
 import struct
@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volkit.data.listing import Listing, Reader, Shot, checked_pose, existing
+from volkit.data.listing import Listing, Reader, Shot, drop_missing, read_pose
 from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Lens
 from volkit.typing import Float, Tensor
 
-__all__ = ["MODELS", "READER", "CameraRow", "ImageRow", "Model", "lens_of", "read_model"]
+__all__ = ["CAMERA_MODELS", "READER", "CameraRow", "ImageRow", "Model", "convert_lens", "read_model"]
 
 
-# Number, name and count of parameters of every camera model.
-MODELS = {
+# Id, name and number of parameters of every camera model (colmap/src/colmap/sensor/models.h).
+CAMERA_MODELS = {
     0: ("SIMPLE_PINHOLE", 3),
     1: ("PINHOLE", 4),
     2: ("SIMPLE_RADIAL", 4),
@@ -30,18 +30,18 @@ MODELS = {
     9: ("RADIAL_FISHEYE", 5),
     10: ("THIN_PRISM_FISHEYE", 12),
 }
-COUNTS = dict(MODELS.values())
+PARAMETER_COUNTS = dict(CAMERA_MODELS.values())
 
-ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+ONE_FOCAL_MODELS = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 Numbers = tuple[float, ...]
 
-PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", "")
-FOLDERS = ("images", "input", "dense/images", "")
+MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", "")
+PICTURE_FOLDERS = ("images", "input", "dense/images", "")
 
 
 @dataclass(frozen=True)
 class CameraRow:
-    """One physical camera: model by name, width and height, parameters in COLMAP's order."""
+    """One physical camera: model, (width, height) in pixels, parameters in COLMAP's order."""
 
     model: str
     size: tuple[int, int]
@@ -60,7 +60,7 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class Model:
-    """A sparse reconstruction."""
+    """A sparse reconstruction in COLMAP's frame and unit."""
 
     cameras: dict[int, CameraRow]
     images: list[ImageRow]
@@ -68,7 +68,7 @@ class Model:
 
 
 class _Cursor:
-    """Reads structs one after the other; running past the end is a damaged file."""
+    """Reads consecutive structs; running past the end raises, as the file is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.at = path, 0
@@ -92,7 +92,7 @@ class _Cursor:
 
 
 def read_model(folder: Path) -> Model:
-    """Read `cameras`, `images` and, where it exists, `points3D`; FormatError for damaged files."""
+    """Read `cameras`, `images` and, where it exists, `points3D` without points that are not finite."""
     binary = (folder / "cameras.bin").is_file()
     readers = (_cameras_bin, _images_bin, _points_bin) if binary else (_cameras_txt, _images_txt, _points_txt)
     parts = []
@@ -121,7 +121,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _camera(model: str, size: tuple[int, int], params: tuple[float, ...]) -> CameraRow:
-    if COUNTS.get(model) != len(params):
+    if PARAMETER_COUNTS.get(model) != len(params):
         raise ValueError(f"camera model {model} with {len(params)} parameters")
     if not (0 < size[0] < 1 << 20 and 0 < size[1] < 1 << 20) or not np.isfinite(params).all() or params[0] <= 0:
         raise ValueError("a camera has no usable size or focal length")
@@ -132,7 +132,7 @@ def _cameras_bin(path: Path) -> dict[int, CameraRow]:
     cursor, cameras = _Cursor(path), {}
     for _ in range(cursor.take("<Q")[0]):
         key, model, width, height = cursor.take("<iiQQ")
-        name, count = MODELS[model]
+        name, count = CAMERA_MODELS[model]
         cameras[key] = _camera(name, (width, height), cursor.take(f"<{count}d"))
     return cameras
 
@@ -156,7 +156,7 @@ def _images_bin(path: Path) -> list[ImageRow]:
 
 
 def _images_txt(path: Path) -> list[ImageRow]:
-    """Two lines a picture; the second, of its 2D points, may be empty."""
+    """Two lines per picture; the second, its 2D points, may be empty."""
     images, lines = [], _lines(path)
     while lines and not lines[0].strip():
         lines.pop(0)
@@ -183,10 +183,10 @@ def _points_txt(path: Path) -> Tensor:
     return torch.tensor(points, dtype=torch.float64).view(-1, 3)
 
 
-def lens_of(source, camera: CameraRow) -> tuple[Lens, Numbers, tuple[float, float, float, float], str]:
-    """Lens, coefficients in its order, intrinsics (fx, fy, cx, cy), and a note where the model is approximated."""
+def convert_lens(source, camera: CameraRow) -> tuple[Lens, Numbers, tuple[float, float, float, float], str]:
+    """Lens, its coefficients, intrinsics (fx, fy, cx, cy), and a note where the model is approximated."""
     params = camera.params
-    if camera.model in ONE_FOCAL:
+    if camera.model in ONE_FOCAL_MODELS:
         intrinsics, rest = (params[0], params[0], params[1], params[2]), params[3:]
     else:
         intrinsics, rest = (params[0], params[1], params[2], params[3]), params[4:]
@@ -194,25 +194,25 @@ def lens_of(source, camera: CameraRow) -> tuple[Lens, Numbers, tuple[float, floa
         case "SIMPLE_PINHOLE" | "PINHOLE":
             return PINHOLE, (), intrinsics, ""
         case "SIMPLE_RADIAL" | "RADIAL" | "OPENCV" | "FULL_OPENCV":
-            # Shorter lists are the first of k1 k2 p1 p2 k3 k4 k5 k6.
+            # Shorter lists are a prefix of k1 k2 p1 p2 k3 k4 k5 k6.
             return (OPENCV, rest, intrinsics, "") if any(rest) else (PINHOLE, (), intrinsics, "")
         case "OPENCV_FISHEYE" | "SIMPLE_RADIAL_FISHEYE" | "RADIAL_FISHEYE":
             return FISHEYE, rest, intrinsics, ""
         case "THIN_PRISM_FISHEYE":
             k1, k2, p1, p2, k3, k4, sx1, sy1 = rest
             if any((p1, p2, sx1, sy1)):
-                fact = "uses THIN_PRISM_FISHEYE with tangential or prism terms, which no lens here has"
+                fact = "uses THIN_PRISM_FISHEYE with tangential or prism terms, which is not supported"
                 raise FormatError(source, fact, "run colmap image_undistorter first")
             return FISHEYE, (k1, k2, k3, k4), intrinsics, ""
         case _:
-            return _field_of_view(source, camera, intrinsics, rest[0])
+            return _fit_fov_lens(source, camera, intrinsics, rest[0])
 
 
-def _field_of_view(source, camera: CameraRow, intrinsics, omega: float):
-    """FOV model `r_d = atan(2 r tan(w / 2)) / w` as a fisheye polynomial in theta, fitted over the picture.
+def _fit_fov_lens(source, camera: CameraRow, intrinsics, omega: float):
+    """Fit a fisheye polynomial in theta to the FOV model `r_d = atan(2 r tan(w / 2)) / w` over the picture.
 
-    With c = 2 tan(w / 2) / w the focal lengths take the factor c, the model's slope at the centre (Devernay and
-    Faugeras 2001). More than a tenth of a pixel off raises FormatError.
+    Focal lengths are multiplied by c = 2 tan(w / 2) / w, the model's slope at the centre (Devernay and Faugeras 2001).
+    Raises FormatError where the fit is off by more than a tenth of a pixel.
     """
     if abs(omega) < 1e-6:
         return PINHOLE, (), intrinsics, ""
@@ -221,26 +221,26 @@ def _field_of_view(source, camera: CameraRow, intrinsics, omega: float):
     corner = max(math.hypot(x / fx, y / fy) for x in (cx, camera.size[0] - cx) for y in (cy, camera.size[1] - cy))
     widest = math.atan(math.tan(min(corner * omega, 1.5)) / (2 * math.tan(omega / 2)))
     theta = np.linspace(1e-4, max(widest, 1e-3), 400)
-    wanted = np.arctan(2 * np.tan(theta) * math.tan(omega / 2)) / (omega * slope)
+    distorted = np.arctan(2 * np.tan(theta) * math.tan(omega / 2)) / (omega * slope)
     powers = np.stack([theta**n for n in (3, 5, 7, 9)], -1)
-    found, *_ = np.linalg.lstsq(powers, wanted - theta, rcond=None)
-    error = float(np.abs(powers @ found + theta - wanted).max() * slope * max(fx, fy))
+    coefficients, *_ = np.linalg.lstsq(powers, distorted - theta, rcond=None)
+    error = float(np.abs(powers @ coefficients + theta - distorted).max() * slope * max(fx, fy))
     if not error < 0.1:
-        raise FormatError(source, f"its FOV lens is {error:.1f} pixels from any lens here", "undistort it first")
-    note = f"FOV lens fitted by a fisheye polynomial, {error:.3f} pixels at worst"
-    return FISHEYE, tuple(found.tolist()), (fx * slope, fy * slope, cx, cy), note
+        raise FormatError(source, f"its FOV lens is {error:.1f} pixels from the best fisheye fit", "undistort it first")
+    note = f"FOV lens approximated by a fisheye polynomial, within {error:.3f} pixels"
+    return FISHEYE, tuple(coefficients.tolist()), (fx * slope, fy * slope, cx, cy), note
 
 
 @dataclass(frozen=True)
 class _Place:
     model: Path
-    root: Path  # the dataset's folder, where the pictures are
+    root: Path  # the dataset's folder, which has the pictures
 
 
-def _place(path: Path) -> _Place | None:
+def _find_model(path: Path) -> _Place | None:
     if not path.is_dir():
         return None
-    for place in PLACES:
+    for place in MODEL_FOLDERS:
         folder = path / place
         for suffix in (".bin", ".txt"):
             if (folder / f"cameras{suffix}").is_file() and (folder / f"images{suffix}").is_file():
@@ -249,7 +249,7 @@ def _place(path: Path) -> _Place | None:
 
 
 def _root(model: Path) -> Path:
-    """The dataset's folder above a model that was named itself: past `sparse/0`, `sparse` or `colmap`."""
+    """The dataset's folder above a model's own folder: past `sparse/0`, `sparse` or `colmap`."""
     root = model
     while root.name in ("0", "sparse", "colmap") and root.parent != root:
         root = root.parent
@@ -257,7 +257,7 @@ def _root(model: Path) -> Path:
 
 
 def _read(path: Path) -> Listing:
-    place = _place(path)
+    place = _find_model(path)
     assert place is not None
     model = read_model(place.model)
     pictures = _pictures(place, model)
@@ -266,18 +266,18 @@ def _read(path: Path) -> Listing:
         camera = model.cameras.get(row.camera)
         if camera is None:
             raise FormatError(
-                place.model, f"'{row.name}' names camera {row.camera}, which is not there", "export again"
+                place.model, f"'{row.name}' refers to camera {row.camera}, which does not exist", "export again"
             )
         shot, note = _shot(place.model, row, camera, pictures)
         shots.append(shot)
         notes += [note] if note and note not in notes else []
-    kept, missing = existing(place.model, shots)
+    kept, missing = drop_missing(place.model, shots)
     points = None if len(model.points) == 0 else model.points
     return Listing(path, kept, up=None, points=points, notes=(*missing, *notes))
 
 
 def _pictures(place: _Place, model: Model) -> Path:
-    for name in FOLDERS:
+    for name in PICTURE_FOLDERS:
         folder = place.root / name
         if any((folder / row.name).is_file() for row in model.images[:50]):
             return folder
@@ -285,7 +285,7 @@ def _pictures(place: _Place, model: Model) -> Path:
 
 
 def _shot(source: Path, row: ImageRow, camera: CameraRow, pictures: Path) -> tuple[Shot, str]:
-    lens, coefficients, intrinsics, note = lens_of(source, camera)
+    lens, coefficients, intrinsics, note = convert_lens(source, camera)
     shot = Shot(
         name=row.name,
         image=pictures / row.name,
@@ -299,7 +299,7 @@ def _shot(source: Path, row: ImageRow, camera: CameraRow, pictures: Path) -> tup
 
 
 def _world_from_camera(source: Path, row: ImageRow) -> Tensor:
-    """`[R^T | -R^T t]` of the unit quaternion (w, x, y, z) and translation."""
+    """world_from_camera, `[R^T | -R^T t]`, float64."""
     quaternion = torch.tensor(row.quaternion, dtype=torch.float64)
     if not quaternion.isfinite().all() or quaternion.norm() < 1e-9:
         raise FormatError(source, f"the pose of '{row.name}' is not a rotation", "remove this picture")
@@ -313,7 +313,7 @@ def _world_from_camera(source: Path, row: ImageRow) -> Tensor:
         dtype=torch.float64,
     )
     translation = torch.tensor(row.translation, dtype=torch.float64)
-    return checked_pose(source, row.name, torch.cat([rotation.T, -(rotation.T @ translation)[:, None]], -1).tolist())
+    return read_pose(source, row.name, torch.cat([rotation.T, -(rotation.T @ translation)[:, None]], -1).tolist())
 
 
-READER = Reader("colmap", owns=lambda path: _place(path) is not None, read=_read)
+READER = Reader("colmap", matches=lambda path: _find_model(path) is not None, read=_read)

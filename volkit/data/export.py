@@ -1,4 +1,4 @@
-"""Writing posed pictures so that other programs train on them, and cameras out of other people's files.
+"""Write posed pictures for other programs to train on; read cameras from the files of others.
 
 The folder follows nerfstudio's convention, which instant-ngp reads too: `transforms.json` with OpenGL camera axes,
 pictures under `images/`.
@@ -10,40 +10,40 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from volkit.data.listing import cameras_of, opencv_from_opengl
+from volkit.data.listing import build_cameras, opencv_from_opengl
 from volkit.data.load import load_photographs
-from volkit.data.transforms import read_transforms, shots_from
+from volkit.data.transforms import read_shots, read_transforms
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry import Cameras, Domain
 
-__all__ = ["PosedFolder", "listed_cameras"]
+__all__ = ["PosedFolder", "read_cameras"]
 
-MODELS = {"pinhole": "PINHOLE", "opencv": "OPENCV", "fisheye": "OPENCV_FISHEYE"}
-COEFFICIENTS = {"opencv": ("k1", "k2", "p1", "p2", "k3"), "fisheye": ("k1", "k2", "k3", "k4")}
+CAMERA_MODEL_NAMES = {"pinhole": "PINHOLE", "opencv": "OPENCV", "fisheye": "OPENCV_FISHEYE"}
+COEFFICIENT_NAMES = {"opencv": ("k1", "k2", "p1", "p2", "k3"), "fisheye": ("k1", "k2", "k3", "k4")}
 AABB_SCALE = 16  # aabb_scale of unbounded scenes: half of instant-ngp's largest, as its own colmap2nerf.py writes
 
 
 @dataclass(frozen=True)
 class PosedFolder:
-    """Pictures and cameras on their way into a folder; frame and unit stay those of the cameras."""
+    """A folder of posed pictures to be written; frame and unit are those of the cameras."""
 
     folder: Path
     names: tuple[str, ...]
     cameras: Cameras
     held_out: tuple[str, ...] = ()
-    domain: Domain | None = None  # tells instant-ngp where the scene is
+    domain: Domain | None = None  # the box that instant-ngp maps to its cube
 
     @property
     def files(self) -> list[Path]:
-        """Where each view's picture belongs."""
-        return [self.folder / name for name in self._relative()]
+        """The path of each view's picture."""
+        return [self.folder / name for name in self._picture_paths()]
 
     def write_transforms(self) -> None:
-        """Write `transforms.json` beside the pictures, with the recorded split; the last thing to write."""
-        relative, held = self._relative(), set(self.held_out)
-        tested = [path for path, name in zip(relative, self.names, strict=True) if name in held]
-        document: dict[str, Any] = {"camera_model": MODELS[self.cameras.lens.model], **self._box()}
+        """Write `transforms.json` with the recorded split; call it when all pictures are written."""
+        relative, held_out = self._picture_paths(), set(self.held_out)
+        tested = [path for path, name in zip(relative, self.names, strict=True) if name in held_out]
+        document: dict[str, Any] = {"camera_model": CAMERA_MODEL_NAMES[self.cameras.lens.model], **self._box()}
         document["frames"] = [self._frame(i, path) for i, path in enumerate(relative)]
         if tested and len(tested) < len(relative):
             document["train_filenames"] = [path for path in relative if path not in set(tested)]
@@ -51,8 +51,8 @@ class PosedFolder:
         with atomic_write(self.folder / "transforms.json") as place:
             place.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
-    def _relative(self) -> list[str]:
-        # Names come from files: nothing of them may lead out of the folder.
+    def _picture_paths(self) -> list[str]:
+        # Names come from untrusted files: they must not lead out of the folder.
         parts = [[p for p in PurePosixPath(name).parts if p not in ("/", "..", "images")] for name in self.names]
         paths = [str(PurePosixPath("images", *part).with_suffix(".png")) for part in parts]
         if len(set(paths)) == len(paths):
@@ -62,7 +62,7 @@ class PosedFolder:
     def _frame(self, index: int, path: str) -> dict[str, Any]:
         fx, fy, cx, cy = self.cameras.intrinsics[index].tolist()
         width, height = self.cameras.size[index].tolist()
-        # Right, down, forward become right, up, back: the same change of signs both ways.
+        # OpenCV axes to OpenGL axes, which is its own inverse.
         pose = opencv_from_opengl(self.cameras.world_from_camera[index].double())
         frame = {"file_path": path, "w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
         frame["camera_angle_x"] = 2.0 * math.atan(0.5 * width / fx)
@@ -73,13 +73,15 @@ class PosedFolder:
         return frame | {"transform_matrix": [*pose.tolist(), [0.0, 0.0, 0.0, 1.0]]}
 
     def _coefficients(self, values: list[float]) -> dict[str, float]:
-        names = COEFFICIENTS[self.cameras.lens.model]
+        names = COEFFICIENT_NAMES[self.cameras.lens.model]
         if any(values[len(names) :]):
-            raise FormatError(self.folder, "transforms.json has no rational lens terms k4 k5 k6", "render pinholes")
+            raise FormatError(
+                self.folder, "transforms.json has no place for the lens terms k4 k5 k6", "render with a pinhole camera"
+            )
         return dict(zip(names, values, strict=False))
 
     def _box(self) -> dict[str, Any]:
-        """`ngp = scale * x + offset` puts the domain's cube on [0, 1]^3, or its inner half of it when contracted."""
+        """The map `ngp = scale * x + offset` of the domain's cube onto [0, 1]^3, and the aabb_scale."""
         if self.domain is None:
             return {}
         scale = 1.0 / max(self.domain.extent)
@@ -87,15 +89,15 @@ class PosedFolder:
         return {"aabb_scale": AABB_SCALE if self.domain.contracted else 1, "scale": scale, "offset": offset}
 
 
-def listed_cameras(path: Path) -> tuple[tuple[str, ...], Cameras]:
-    """Names and cameras of a dataset, world frame; of a transforms.json even where its pictures do not exist."""
+def read_cameras(path: Path) -> tuple[tuple[str, ...], Cameras]:
+    """Names and cameras of a dataset, world frame; a transforms.json needs no pictures."""
     file = path / "transforms.json" if path.is_dir() else path
     if file.suffix.lower() != ".json" or not file.is_file():
-        seen = load_photographs(path)
-        return seen.names, seen.cameras
-    shots = shots_from(file, read_transforms(file))
+        photographs = load_photographs(path)
+        return photographs.names, photographs.cameras
+    shots = read_shots(file, read_transforms(file))
     if min(min(shot.size) for shot in shots) < 2:
-        raise FormatError(file, "gives no picture size and there are no pictures", "add w and h")
-    cameras = cameras_of(file, shots)
+        raise FormatError(file, "has no sizes, and its pictures do not exist", "add w and h")
+    cameras = build_cameras(file, shots)
     cameras = replace(cameras, world_from_camera=cameras.world_from_camera.float())
     return tuple(shot.name for shot in shots), cameras

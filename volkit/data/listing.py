@@ -1,4 +1,4 @@
-"""What a dataset's own files say, before any picture is decoded: the value that convention readers return."""
+"""`Listing`: what a dataset's files say before any picture is decoded; every convention's reader returns one."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +11,12 @@ from volkit.files.errors import FormatError
 from volkit.geometry import FISHEYE, OPENCV, PINHOLE, Cameras, Domain, Lens
 from volkit.typing import Float, Tensor
 
-__all__ = ["Listing", "Reader", "Shot", "cameras_of", "checked_pose", "existing", "opencv_from_opengl", "triple"]
+__all__ = ["Listing", "Reader", "Shot", "build_cameras", "drop_missing", "opencv_from_opengl", "read_pose", "triple"]
 
 
 Triple = tuple[float, float, float]
 
-COEFFICIENTS = {"opencv": 8, "fisheye": 4}  # how many the lens models take
+COEFFICIENT_COUNTS = {"opencv": 8, "fisheye": 4}  # by lens model
 
 
 @dataclass(frozen=True)
@@ -27,52 +27,52 @@ class Shot:
     image: Path
     pose: Float[Tensor, "3 4"]  # float64, file_from_camera
     intrinsics: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels of the listed size
-    size: tuple[int, int]  # width, height as listed, which the picture need not agree with
+    size: tuple[int, int]  # (width, height) as listed; the picture's may differ
     lens: Lens = PINHOLE
-    coefficients: tuple[float, ...] = ()  # in the lens model's order, trailing zeros may be left out
+    coefficients: tuple[float, ...] = ()  # in the order of the lens model; trailing zeros may be omitted
     split: str = "train"
     mask: Path | None = None
     time: float | None = None
-    frame: int | None = None  # which picture of `image`, where that is a video
+    frame: int | None = None  # index of the frame where `image` is a video
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All photographs of a dataset and what it knows about its scene, in the file's frame and unit."""
+    """All photographs of a dataset, and what it says about its scene, in the file's frame and unit."""
 
     source: Path
     shots: tuple[Shot, ...]
-    up: Triple | None = (0.0, 0.0, 1.0)  # None: the file does not say, so the cameras must
-    box: Domain | None = None  # where the dataset says that the scene is
-    bounds: tuple[float, float] | None = None  # nearest and farthest matter, as distances from the cameras
+    up: Triple | None = (0.0, 0.0, 1.0)  # None: unknown, estimated from the cameras
+    box: Domain | None = None  # bounds of the scene, where the dataset has them
+    bounds: tuple[float, float] | None = None  # nearest and farthest distance of matter from the cameras
     points: Float[Tensor, "point 3"] | None = None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Reader:
-    """One row of the table of conventions."""
+    """A convention of datasets: how to recognise and read it."""
 
     name: str
-    owns: Callable[[Path], bool]  # whether a path follows the convention; looks at names, not at contents
+    matches: Callable[[Path], bool]  # by names of files, not by content
     read: Callable[[Path], Listing]
 
 
 def triple(values: Iterable[float]) -> Triple:
-    """Three numbers as a tuple."""
+    """Three floats as a tuple."""
     x, y, z = values
     return float(x), float(y), float(z)
 
 
 def opencv_from_opengl(pose: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
-    """Camera axes right, up, back become right, down, forward: columns 1 and 2 change sign."""
+    """Camera axes right, up, back to right, down, forward: columns 1 and 2 change sign; its own inverse."""
     return pose * pose.new_tensor([1.0, -1.0, -1.0, 1.0])
 
 
-def checked_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"]:
-    """The 3x4 part of a pose given as nested lists, its rotation made exactly orthonormal, float64.
+def read_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"]:
+    """The 3x4 part of a pose given as nested lists, float64, with its rotation orthonormalised.
 
-    A uniform scale in the rotation is dropped. Raises FormatError for shapes, NaN, singular and mirrored matrices.
+    A uniform scale in the rotation is dropped. FormatError for wrong shapes, NaN, singular and mirrored matrices.
     """
     fix = "repair or remove this frame"
     try:
@@ -94,14 +94,14 @@ def checked_pose(source: Path, name: str, matrix: object) -> Float[Tensor, "3 4"
     return torch.cat([u @ vh, pose[:, 3:]], -1)
 
 
-def existing(source: Path, shots: Iterable[Shot]) -> tuple[tuple[Shot, ...], tuple[str, ...]]:
-    """The shots whose picture is there, and a note about the others; none at all raises FormatError."""
+def drop_missing(source: Path, shots: Iterable[Shot]) -> tuple[tuple[Shot, ...], tuple[str, ...]]:
+    """The shots whose picture exists, and a note about the others; FormatError where none does."""
     shots = tuple(shots)
     if not shots:
         raise FormatError(source, "lists no cameras", "a dataset needs at least one posed picture")
     kept = tuple(shot for shot in shots if shot.image.is_file())
     if not kept:
-        raise FormatError(source, f"none of its {len(shots)} pictures exist (first: {shots[0].image})", "check paths")
+        raise FormatError(source, f"none of its {len(shots)} pictures exists (first: {shots[0].image})", "check paths")
     for shot in kept:
         if not all(math.isfinite(v) for v in (*shot.intrinsics, *shot.coefficients)) or min(shot.intrinsics[:2]) <= 0:
             raise FormatError(source, f"the intrinsics of '{shot.name}' are not finite and positive", "repair them")
@@ -112,10 +112,10 @@ def existing(source: Path, shots: Iterable[Shot]) -> tuple[tuple[Shot, ...], tup
     return kept, (f"{len(missing)} of {len(shots)} listed pictures do not exist and are skipped: {shown}",)
 
 
-def cameras_of(source: Path, shots: Sequence[Shot], sizes: Sequence[tuple[int, int]] | None = None) -> Cameras:
-    """Cameras in the file's frame: poses float64, the rest float32; intrinsics follow where true sizes are given.
+def build_cameras(source: Path, shots: Sequence[Shot], sizes: Sequence[tuple[int, int]] | None = None) -> Cameras:
+    """Cameras in the file's frame: poses float64, the rest float32; `sizes` rescale the intrinsics.
 
-    Pinholes among OpenCV lenses are lenses without distortion; other mixtures raise FormatError.
+    Pinholes among OpenCV lenses become lenses without distortion; other mixtures raise FormatError.
     """
     sizes = [shot.size for shot in shots] if sizes is None else sizes
     intrinsics = []
@@ -141,6 +141,6 @@ def _lens(source: Path, shots: Sequence[Shot]) -> tuple[Lens, Float[Tensor, "cam
     if "fisheye" in models and len(models) > 1:
         raise FormatError(source, f"mixes the lens models {', '.join(sorted(models))}", "split it by lens")
     lens = FISHEYE if "fisheye" in models else OPENCV
-    count = COEFFICIENTS[lens.model]
+    count = COEFFICIENT_COUNTS[lens.model]
     rows = [[*shot.coefficients, *[0.0] * (count - len(shot.coefficients))] for shot in shots]
     return lens, torch.tensor(rows, dtype=torch.float32)

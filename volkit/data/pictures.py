@@ -1,4 +1,4 @@
-"""Pictures from files, resized by area: 8 and 16 bits, OpenEXR, alpha."""
+"""Decode pictures, 8 and 16 bits and OpenEXR, with or without alpha; and resize them by area."""
 
 import os
 import struct
@@ -21,23 +21,23 @@ __all__ = [
     "area_average",
     "exr_pixels",
     "exr_size",
+    "picture_size",
     "png16_layout",
     "png16_pixels",
     "read_mask",
     "read_picture",
     "read_pictures",
-    "size_of_picture",
 ]
 
 
-# PNG colour type (section 11.2.1 of the PNG specification) to ffmpeg's name and channel count at 16 bits.
-PNG16 = {0: ("gray16be", 1), 2: ("rgb48be", 3), 4: ("ya16be", 2), 6: ("rgba64be", 4)}
+# PNG colour type (PNG specification, 11.2.1): ffmpeg's pixel format at 16 bits, number of channels.
+PNG16_LAYOUTS = {0: ("gray16be", 1), 2: ("rgb48be", 3), 4: ("ya16be", 2), 6: ("rgba64be", 4)}
 
 Progress = Callable[[int, int], None]  # done, total
 Size = tuple[int, int]
 EXIF_ORIENTATION = 0x0112
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-DEFECTS = (
+TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+DECODE_ERRORS = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
     OSError,
@@ -52,28 +52,28 @@ DEFECTS = (
 def area_average(pixels: np.ndarray, size: tuple[int, int] | None = None) -> UInt8[Tensor, "height width channel"]:
     """Average straight-alpha pixels over the area that each new pixel covers, and round to 8 bits.
 
-    `pixels` is [height, width, 3 or 4], 8-bit, or float in [0, 1]; `size` is (width, height), None keeps it.
-    Colour is weighted by alpha and divided by it afterwards, so what lies under transparent pixels never shows.
+    `pixels` is [height, width, 3 or 4], uint8 or float in [0, 1]; `size` is (width, height), None keeps it. Colours are
+    weighted by alpha, so that those of transparent pixels never show.
     """
     height, width = pixels.shape[:2]
     if size is None or size == (width, height):
-        eight = pixels if pixels.dtype == np.uint8 else _rounded(pixels * np.float32(255))
+        eight = pixels if pixels.dtype == np.uint8 else _round_to_bytes(pixels * np.float32(255))
         return torch.from_numpy(np.array(eight, order="C"))
     scale = np.float32(1 if pixels.dtype == np.uint8 else 255)
     values = pixels.astype(np.float32) * scale
     if values.shape[2] == 4:
         values[..., :3] *= values[..., 3:] / np.float32(255)
-    values = _averaged(_averaged(values, size[1]).swapaxes(0, 1), size[0]).swapaxes(0, 1)
+    values = _average_axis(_average_axis(values, size[1]).swapaxes(0, 1), size[0]).swapaxes(0, 1)
     if values.shape[2] == 4:
         values[..., :3] /= np.maximum(values[..., 3:] / np.float32(255), np.float32(1e-6))
-    return torch.from_numpy(np.ascontiguousarray(_rounded(values)))
+    return torch.from_numpy(np.ascontiguousarray(_round_to_bytes(values)))
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def _round_to_bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(values + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
-def _averaged(values: np.ndarray, count: int) -> np.ndarray:
+def _average_axis(values: np.ndarray, count: int) -> np.ndarray:
     """Average axis 0 into `count` equal intervals."""
     length = values.shape[0]
     if length % count == 0:
@@ -91,7 +91,7 @@ def png16_layout(path: Path) -> tuple[str, int] | None:
         head = file.read(26)
     if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[24] != 16:
         return None
-    return PNG16.get(head[25])
+    return PNG16_LAYOUTS.get(head[25])
 
 
 def png16_pixels(path: Path, size: tuple[int, int], layout: tuple[str, int]) -> np.ndarray:
@@ -114,17 +114,17 @@ def png16_pixels(path: Path, size: tuple[int, int], layout: tuple[str, int]) -> 
 
 def exr_size(path: Path) -> tuple[int, int]:
     """Width and height of an OpenEXR picture from its header."""
-    with _opened(path, header_only=True) as file:
+    with _open_exr(path, header_only=True) as file:
         low, high = file.header()["dataWindow"]
         return int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1
 
 
 def exr_pixels(path: Path) -> np.ndarray:
-    """Decode OpenEXR to display-referred float [height, width, 3 or 4] in [0, 1] with straight alpha.
+    """Decode OpenEXR to sRGB float [height, width, 3 or 4] in [0, 1] with straight alpha.
 
-    EXR holds linear light premultiplied by alpha; a picture without R, G and B channels is taken for grey.
+    EXR stores linear light premultiplied by alpha; a picture with a Y channel in place of R, G and B is grey.
     """
-    with _opened(path, header_only=False) as file:
+    with _open_exr(path, header_only=False) as file:
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     names = ["R", "G", "B"] if {"R", "G", "B"} <= set(channels) else ["Y"] * 3
     if names[0] not in channels:
@@ -139,7 +139,7 @@ def exr_pixels(path: Path) -> np.ndarray:
     return np.concatenate([array_srgb_from_linear(straight), alpha], -1).astype(np.float32)
 
 
-def _opened(path: Path, header_only: bool):
+def _open_exr(path: Path, header_only: bool):
     try:
         import OpenEXR
     except ImportError as error:
@@ -148,29 +148,29 @@ def _opened(path: Path, header_only: bool):
         raise FormatError(path, "no such file", "check the path")
     try:
         return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
-    except Exception as error:  # the binding raises bare RuntimeError and ValueError for every defect
+    except Exception as error:  # the binding raises RuntimeError or ValueError for any defect
         reason = str(error).split("\n")[0]
-        raise FormatError(path, f"the picture does not decode ({reason})", "replace it, or remove it") from error
+        raise FormatError(path, f"cannot be decoded ({reason})", "replace it, or remove it") from error
 
 
-def size_of_picture(path: Path, listed: Size | None = None) -> Size:
-    """Width and height of the upright picture from its header alone.
+def picture_size(path: Path, listed: Size | None = None) -> Size:
+    """(width, height) of the upright picture, from its header alone.
 
-    EXIF says which side is up, except where only the stored rows agree with the `listed` size: programs that
-    estimate poses mostly ignore EXIF.
+    EXIF orientation is applied, except where only the stored size agrees with the `listed` one: programs that estimate
+    poses mostly ignore EXIF.
     """
     if path.suffix.lower() == ".exr":
         return exr_size(path)
     try:
         with Image.open(path) as image:
             width, height = image.size
-            return (height, width) if _orientation(image, listed) in SIDEWAYS else (width, height)
-    except DEFECTS as error:
-        raise _undecodable(path, error) from error
+            return (height, width) if _orientation(image, listed) in TRANSPOSED else (width, height)
+    except DECODE_ERRORS as error:
+        raise _decode_error(path, error) from error
 
 
 def read_picture(path: Path, size: Size | None = None, listed: Size | None = None) -> UInt8[Tensor, "height width c"]:
-    """Decode one picture, 3 channels or 4 with straight alpha, area-averaged to `size` (width, height)."""
+    """Decode one upright picture, 3 channels or 4 with straight alpha, area-averaged to `size` (width, height)."""
     if path.suffix.lower() == ".exr":
         return area_average(exr_pixels(path), size)
     try:
@@ -178,19 +178,19 @@ def read_picture(path: Path, size: Size | None = None, listed: Size | None = Non
             orientation = _orientation(image, listed)
             layout = png16_layout(path)
             pixels = png16_pixels(path, image.size, layout) if layout else _pixels(image)
-    except DEFECTS as error:
-        raise _undecodable(path, error) from error
-    return area_average(_turned(pixels, orientation), size)
+    except DECODE_ERRORS as error:
+        raise _decode_error(path, error) from error
+    return area_average(_orient(pixels, orientation), size)
 
 
 def read_mask(path: Path, size: Size) -> UInt8[Tensor, "height width"]:
-    """A mask at `size`: 255 where at least half of the pixel counts, else 0."""
+    """A mask at `size`: 255 where the mean is at least 128, else 0."""
     picture = read_picture(path, size)
     return torch.where(picture[..., 0] >= 128, 255, 0).to(torch.uint8)
 
 
 def read_pictures(jobs: Sequence[Callable[[], Tensor]], progress: Progress | None = None) -> list[Tensor]:
-    """Run decoders on all cores (they release the interpreter lock), results in order."""
+    """Run decoders in threads on all cores; results in order. They release the interpreter lock."""
     results = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         futures = [pool.submit(job) for job in jobs]
@@ -205,21 +205,21 @@ def read_pictures(jobs: Sequence[Callable[[], Tensor]], progress: Progress | Non
     return results
 
 
-def _undecodable(path: Path, error: BaseException) -> FormatError:
+def _decode_error(path: Path, error: BaseException) -> FormatError:
     if isinstance(error, FileNotFoundError):
         return FormatError(path, "no such file", "check the path")
-    reason = "not a known picture format" if isinstance(error, UnidentifiedImageError) else str(error).split("\n")[0]
-    return FormatError(path, f"the picture does not decode ({reason})", "replace it, or remove it from the dataset")
+    reason = "of no known picture format" if isinstance(error, UnidentifiedImageError) else str(error).split("\n")[0]
+    return FormatError(path, f"cannot be decoded ({reason})", "replace it, or remove it from the dataset")
 
 
 def _orientation(image: Image.Image, listed: Size | None) -> int:
-    # Pillow decodes a whole PNG to look for EXIF at its end; none is written there in practice.
+    # Pillow would decode the whole PNG to look for EXIF at its end, where in practice there is none.
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     width, height = image.size
     stored_agrees = listed is not None and width != height and width * listed[1] == height * listed[0]
-    return 1 if orientation in SIDEWAYS and stored_agrees else orientation
+    return 1 if orientation in TRANSPOSED and stored_agrees else orientation
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -227,8 +227,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in SIDEWAYS:
+def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in TRANSPOSED:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

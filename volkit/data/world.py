@@ -1,4 +1,4 @@
-"""From a dataset's own frame to the world: right-handed, +Z up, metres when known."""
+"""From a dataset's frame to the world frame: right-handed, +Z up, metres where the unit is known."""
 
 import math
 from dataclasses import replace
@@ -11,12 +11,12 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["align", "parse_up", "rotation_to_z"]
 
-FAR_AWAY = 1e3  # a scene this many times its own size from the origin loses digits of float32: move it there
-TILTED = 0.5  # cosine: cameras that mostly hang sideways or upside down were written with another axis up
+MAX_OFFSET = 1e3  # of the cameras' spread: beyond it float32 loses digits, and the scene is moved to the origin
+MIN_UP_COSINE = 0.5  # cameras tilted more than 60 degrees on average suggest another up axis
 
 
 def parse_up(text: str) -> Float[Tensor, "3"]:
-    """Read `x`, `-y`, `+z` or `0,0.1,1` as a unit direction, float64."""
+    """Parse `x`, `-y`, `+z` or `0,0.1,1` as a unit direction, float64."""
     sign, axis = (-1.0 if text.startswith("-") else 1.0), text.lstrip("+-").lower()
     if axis in ("x", "y", "z"):
         return sign * torch.eye(3, dtype=torch.float64)["xyz".index(axis)]
@@ -30,7 +30,7 @@ def parse_up(text: str) -> Float[Tensor, "3"]:
 
 
 def rotation_to_z(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
-    """The smallest rotation that takes a unit direction to +Z (Rodrigues); upside down it turns about X."""
+    """The smallest rotation that takes a unit direction to +Z (Rodrigues); for -Z half a turn about X."""
     cosine = up[2].item()
     if cosine < -1 + 1e-9:
         return torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=up.dtype))
@@ -43,7 +43,7 @@ def rotation_to_z(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
 def align(
     listing: Listing, cameras: Cameras, up: str | None, unit_scale: float
 ) -> tuple[Cameras, Float[Tensor, "point 3"] | None, Similarity, str]:
-    """Cameras and points in the world frame as float32, `world_from_file`, and a line about it."""
+    """Cameras and points in the world frame, float32; world_from_file; and a note on how up was found."""
     if not (math.isfinite(unit_scale) and unit_scale > 0):
         raise ValueError(f"unit scale must be positive, got {unit_scale}")
     mean = torch.nn.functional.normalize(cameras.up.double().mean(0), dim=0)
@@ -51,16 +51,16 @@ def align(
         direction, how = parse_up(up), f"world up is the file's {up}"
     elif listing.up is not None:
         direction, how = torch.tensor(listing.up, dtype=torch.float64), "world up is the file's +z"
-        if mean @ direction < TILTED:
+        if mean @ direction < MIN_UP_COSINE:
             how += f"; the cameras' mean up is {', '.join(f'{v:.2f}' for v in mean.tolist())}: see `up`"
     else:
         direction, how = mean, f"world up is the cameras' mean up, file's {', '.join(f'{v:.2f}' for v in mean)}"
     rotation = rotation_to_z(direction)
-    if torch.allclose(rotation, torch.eye(3, dtype=torch.float64), atol=1e-9):  # float64 noise of a mean
+    if torch.allclose(rotation, torch.eye(3, dtype=torch.float64), atol=1e-9):  # rounding of the mean
         rotation = torch.eye(3, dtype=torch.float64)
     centre, spread = cameras.centres.mean(0), (cameras.centres - cameras.centres.mean(0)).norm(dim=-1).max()
     shift = torch.zeros(3, dtype=torch.float64)
-    if centre.norm() > FAR_AWAY * spread.clamp_min(1e-9) and len(cameras) > 1:
+    if centre.norm() > MAX_OFFSET * spread.clamp_min(1e-9) and len(cameras) > 1:
         shift, how = -(rotation @ centre) * unit_scale, how + "; moved to the origin"
     similarity = Similarity(tuple(map(tuple, rotation.tolist())), tuple(shift.tolist()), unit_scale)
     pose = torch.cat(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from volkit.editing.action import CUTTABLE, Action
-from volkit.io.splats.columns import columns_of_file, joined, solid
-from volkit.io.splats.scene import columns_of_splats, splats_of
+from volkit.io.splats.columns import add_flat_scale, columns_from_file, concatenate_columns
+from volkit.io.splats.scene import columns_from_splats, splats_from_columns
 from volkit.representations import Composed, Field, Placed, Representation, Splats
 
 __all__ = ["Merge", "merge"]
@@ -44,13 +44,11 @@ def merge(scenes: Sequence[Representation]) -> Representation:
     if len(splats) < len(scenes):
         kinds = ", ".join(dict.fromkeys(scene.config.kind for scene in scenes))
         raise ValueError(f"merging joins fields, or splats, and not {kinds}; convert them to one kind first")
-    columns = [columns_of_splats(scene).columns_in() for scene in splats]
+    columns = [columns_from_splats(scene).columns_in() for scene in splats]
     if not all(scene.config.surfels for scene in splats):
-        columns = [each | {"log_scales": solid(each["log_scales"])} for each in columns]
-    mip, provenance = (
-        all(scene.config.mip for scene in splats),
-        {"joined": [dict(scene.provenance) for scene in splats]},
-    )
-    whole = splats_of(columns_of_file(joined(columns), mip=mip, provenance=provenance)).to(splats[0].device)
+        columns = [each | {"log_scales": add_flat_scale(each["log_scales"])} for each in columns]
+    mip, record = all(scene.config.mip for scene in splats), {"joined": [dict(scene.provenance) for scene in splats]}
+    merged = columns_from_file(concatenate_columns(columns), mip=mip, provenance=record)
+    whole = splats_from_columns(merged).to(splats[0].device)
     capture = next((scene.capture for scene in splats if scene.capture is not None), None)
     return whole.view(capture=capture).requires_grad_(False)

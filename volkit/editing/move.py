@@ -8,7 +8,7 @@ import torch
 
 from volkit.editing.action import ANY, Action
 from volkit.geometry import Frame, Similarity, turn
-from volkit.io.splats.scene import columns_of_splats, splats_of
+from volkit.io.splats.scene import columns_from_splats, splats_from_columns
 from volkit.representations import Field, Mesh, Placement, Representation, Splats
 from volkit.representations.field import OCCUPANCY_RESOLUTION
 from volkit.representations.occupancy_bits import occupancy_cells
@@ -109,7 +109,7 @@ def robust_box(scene: Representation) -> tuple[Float[Tensor, "3"], Float[Tensor,
     """
     if isinstance(scene, Splats):
         # In the world's axes, for the box of a turned box would be wider.
-        box = splats_of(columns_of_splats(scene).in_world()).domain
+        box = splats_from_columns(columns_from_splats(scene).in_world()).domain
         return torch.tensor(box.lower, dtype=torch.float64), torch.tensor(box.upper, dtype=torch.float64)
     if isinstance(scene, Mesh):
         used = scene.vertices[scene.faces.unique()] if len(scene.faces) else scene.vertices

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from volkit.io.splats.columns import SplatColumns, opacities_of
+from volkit.io.splats.columns import SplatColumns, sigmoid_opacities
 
 __all__ = ["WORST_VIEWS", "ComparedViews", "Fidelity", "decibels", "splat_differences"]
 
@@ -46,8 +46,8 @@ class Fidelity:
         """The same as plain JSON values, without the pictures; scores of pictures only where some were drawn."""
         drawn = ("psnr_to_source", "ssim_to_source", "flip_to_source") if self.ssim_to_source is not None else ()
         scores = {name: getattr(self, name) for name in drawn}
-        told = {"max_difference": self.max_difference, "differences": self.differences, "measured": self.measured}
-        return scores | told
+        values = {"max_difference": self.max_difference, "differences": self.differences, "measured": self.measured}
+        return scores | values
 
 
 def splat_differences(made: SplatColumns, written: SplatColumns, order: np.ndarray | None = None) -> dict[str, float]:
@@ -78,5 +78,5 @@ def _drawn(splats: SplatColumns) -> dict[str, np.ndarray]:
     columns = splats.columns_in()
     turns = columns["quaternions"].astype(np.float64)
     turns /= np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-12)
-    opacities = opacities_of(columns.pop("logits"))
+    opacities = sigmoid_opacities(columns.pop("logits"))
     return columns | {"quaternions": turns, "opacities": opacities}

@@ -17,7 +17,7 @@ from volkit.extras import advice
 from volkit.geometry import Similarity
 from volkit.io import FileAxes, format_for
 from volkit.io.opening import open_scene
-from volkit.io.splats.scene import columns_of_splats
+from volkit.io.splats.scene import columns_from_splats
 from volkit.progress import Progress
 from volkit.representations import Representation, Splats
 from volkit.typing import Float, Tensor
@@ -65,7 +65,7 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
         return None
     started = time.perf_counter()
     written = open_scene(target, device, spz_frame=asked.spz)
-    back = asked.back(made.scene.config.kind, made.scene.frame, written.frame, target)
+    back = asked.source_from_read(made.scene.config.kind, made.scene.frame, written.frame, target)
     place = made.moved.inverse() @ back @ written.world_from_local
     # Cameras know how near matter may be; most formats have no word for it, and it is no loss of theirs.
     written = written.view(placement=place, capture=made.scene.capture)
@@ -92,9 +92,9 @@ def parameter_differences(made: Representation, written: Representation, target:
     file left out as zeros. Empty where parameters do not correspond: another kind, order or unit of length.
     """
     if isinstance(made, Splats) and isinstance(written, Splats):
-        if len(made) != len(written) or format_for(target, kind="splats").sorts:
+        if len(made) != len(written) or format_for(target, kind="splats").reorders:
             return {}
-        return splat_differences(columns_of_splats(made), columns_of_splats(written))
+        return splat_differences(columns_from_splats(made), columns_from_splats(written))
     ours, theirs = dict(made.named_parameters()), dict(written.named_parameters())
     if not math.isclose(made.world_from_local.scale, written.world_from_local.scale, rel_tol=1e-6):
         return {}

@@ -1,4 +1,4 @@
-"""Writing so that nobody ever sees half a file."""
+"""Atomic writes: readers see the old file or the whole new one, never a part."""
 
 import errno
 import os
@@ -26,34 +26,33 @@ FIXES = {
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Give a place beside `path` to write to; it becomes `path` at the end, or vanishes when anything goes wrong.
+    """Yield a path beside `path` to write to; it replaces `path` at the end, or is removed on any error.
 
-    The place lies in a folder `.NAME.writing.part`, on the same disk so that the change is one rename, and apart from
-    `NAME.part`, where unfinished jobs keep their state. What a killed writer, or a library with temporary files of its
-    own, left in the folder is removed with it. Permissions are those of the file that is replaced, else what the user's
-    umask leaves of 0666. OSError and failures to write become FormatError.
+    It is in a folder `.NAME.writing.part`, on the same file system, so that replacing is one rename; unfinished jobs
+    keep their state in `NAME.part`. The folder is removed with all that a killed writer or a library left in it.
+    Permissions are those of the replaced file, else 0666 less the user's umask. OSError becomes PlaceError.
     """
     path = Path(path)
     with _place_beside(path) as place:
-        # As if it were written where it is, whatever a library did: some make a private file and rename it.
+        # Some libraries write a private temporary file and rename it: restore the permissions.
         mode = stat.S_IMODE((path if path.exists() else place).stat().st_mode)
         yield place
         place.chmod(mode)
         with place.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(place, path)
-        _synchronise(path.parent)
+        _sync_folder(path.parent)
 
 
 def write_together(path: Path, data: bytes, beside: dict[str, bytes]) -> None:
-    """One file and those that it names, by their names: all are on the disk before the first is seen, it comes last."""
+    """Write a file and those that it refers to, by name: all are complete before any appears, `path` last."""
     with ExitStack() as stack:
         for name, part in {path.name: data, **beside}.items():
             stack.enter_context(atomic_write(path.with_name(name))).write_bytes(part)
 
 
 def check_writable(path: Path | str) -> None:
-    """Raise FormatError, naming file, fact and fix, where `atomic_write` would fail: ask before hours of work."""
+    """Raise PlaceError where `atomic_write` would fail; call it before hours of work."""
     with _place_beside(Path(path)):
         return
 
@@ -65,11 +64,11 @@ def _place_beside(path: Path) -> Iterator[Path]:
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder")
-        # A rename would replace a file that its owner protects.
+        # A rename would replace even a file that is write-protected.
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, "is read-only")
-        _removed(folder)
-        folder.mkdir(parents=True)  # a target's own folder is made with it
+        _remove_folder(folder)
+        folder.mkdir(parents=True)  # creates missing folders of the target
         place.touch()
         yield place
     except FormatError:
@@ -78,12 +77,12 @@ def _place_beside(path: Path) -> Iterator[Path]:
         fix = FIXES.get(error.errno or 0, "check the disk and the path")
         raise PlaceError(path, f"cannot be written ({error.strerror or error})", fix) from error
     finally:
-        _removed(folder)
+        _remove_folder(folder)
 
 
-def _synchronise(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    # Not every system opens folders, nor does every file system synchronise them: the file itself is safe already.
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder, so that a rename survives a power failure."""
+    # Not every system can open or flush folders; the file's own data are flushed already.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -92,6 +91,6 @@ def _synchronise(folder: Path) -> None:
             os.close(handle)
 
 
-def _removed(folder: Path) -> None:
-    # Where the folder about it cannot be written to, nothing was left behind either.
+def _remove_folder(folder: Path) -> None:
+    # Where removal fails because the parent is read-only, nothing had been created.
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What comes with volkit, in a checkout as in a wheel: scenes, a small prior, the viewer; more priors are apart."""
+"""What comes with volkit in a checkout and in a wheel: scenes, toy priors (some are a package apart) and the viewer."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,12 +8,12 @@ from volkit.files.errors import FormatError
 
 __all__ = ["TOY_PRIORS", "bundled_folder", "scene_folders", "viewer_page"]
 
-TOY_PRIORS = "toy_prior/"  # a bundled folder's name begins so: no hub repository's does
+TOY_PRIORS = "toy_prior/"  # prefix of bundled priors; no repository of the hub has it
 PACKAGE = Path(__file__).parents[1]
 
 
 def scene_folders() -> list[Path]:
-    """Where the bundled scenes and priors lie: in the wheel, in the checkout, in the package of toy priors."""
+    """Folders with bundled scenes and priors: of the wheel, of the checkout, of the package of toy priors."""
     toys = find_spec("volkit_toys")
     apart = (toys and toys.submodule_search_locations) or ()
     places = [PACKAGE / "scenes", PACKAGE.parent / "scenes", *map(Path, apart)]
@@ -21,21 +21,21 @@ def scene_folders() -> list[Path]:
 
 
 def bundled_folder(name: str) -> Path:
-    """A folder among the bundled ones, such as `toy_prior/pixels32`; FormatError with the fix where it is absent."""
+    """The path of a bundled folder such as `toy_prior/pixels32`; FormatError, with the fix, where it is missing."""
     for folder in scene_folders():
         if (folder / name).is_dir():
             return folder / name
     if name.startswith(TOY_PRIORS):
-        raise FormatError(name, "is not in this installation: all but pixels32 are a package apart", advice(TOYS))
-    raise FormatError(name, "did not come with this volkit", "name a folder of your own")
+        raise FormatError(name, "is not installed: all toy priors but pixels32 are in a separate package", advice(TOYS))
+    raise FormatError(name, "is not bundled with volkit", "name a folder of your own")
 
 
 def viewer_page() -> bytes:
-    """The viewer without scenes; ValueError where it was not built."""
+    """The viewer's page without scenes; ValueError where it was not built."""
     built = PACKAGE / "viewer" / "viewer.html"
     if not built.is_file():
         raise ValueError(
             "this volkit was built without its viewer; in a checkout run 'make viewer' (with Node.js 18 or later and"
-            " npm), and install volkit from there again unless it is used from there"
+            " npm), then install volkit from there again"
         )
     return built.read_bytes()

@@ -1,4 +1,4 @@
-"""What is said of a file that cannot be read or written: its name, the fact, the fix."""
+"""Errors about files; each message names the file, the fact, and the fix."""
 
 import lzma
 import struct
@@ -12,8 +12,8 @@ from volkit.choices import ParameterError
 
 __all__ = ["UNZIP_ERRORS", "FormatError", "PlaceError", "TargetError", "format_errors", "read_start"]
 
-# What damaged content makes Python and the libraries that read it say. A wrong name or a broken promise of our own code
-# (AttributeError, NameError, AssertionError, NotImplementedError) is not among them.
+# What Python and libraries raise for damaged content. What faults of our own code raise (AttributeError, NameError,
+# AssertionError, NotImplementedError) is not among them.
 DAMAGE_ERRORS = (
     ValueError,
     TypeError,
@@ -24,7 +24,7 @@ DAMAGE_ERRORS = (
     OSError,
     struct.error,
 )
-# What damaged zip files raise, whatever method their members are said to be packed by.
+# What damaged zip files raise, whatever compression their members claim.
 UNZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -38,22 +38,22 @@ UNZIP_ERRORS = (
 
 
 class FormatError(ValueError):
-    """A file is not what it says or should be: message names the file, the fact and the fix."""
+    """A file is damaged, of an unknown format, or cannot store the scene: the message is `file: fact; fix`."""
 
     def __init__(self, path: Path | str, fact: str, fix: str) -> None:
         super().__init__(f"{path}: {fact}; {fix}")
 
 
 class TargetError(FormatError, ParameterError):
-    """A target cannot mean anything, whatever is to be written: no format has its suffix, or none that is written."""
+    """The name of a target is wrong, whatever the scene: no format has its suffix, or it can only be read."""
 
 
 class PlaceError(FormatError):
-    """A file cannot be written where it was to be, whatever it holds."""
+    """A file cannot be written at its path: a missing permission, a full disk, or a folder in its place."""
 
 
 def read_start(path: Path, size: int) -> bytes:
-    """As many of the first bytes of a file as it has; none where it cannot be read."""
+    """The first `size` bytes of a file, or all of a shorter one; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(size)
@@ -63,11 +63,11 @@ def read_start(path: Path, size: int) -> bytes:
 
 @contextmanager
 def format_errors(path: Path, kind: str, fix: str = "check where it is from") -> Iterator[None]:
-    """Turn what damaged content leads to inside into a FormatError of the file; faults of ours stay what they are."""
+    """Turn errors that damaged content causes into a FormatError for the file; faults of our own code pass through."""
     try:
         yield
     except (FormatError, NotImplementedError):
         raise
     except DAMAGE_ERRORS as error:
-        said = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise FormatError(path, f"cannot be read as {kind}: {' '.join(said.split())[:200]}", fix) from error
+        reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise FormatError(path, f"cannot be read as {kind}: {' '.join(reason.split())[:200]}", fix) from error

@@ -1,9 +1,12 @@
-"""The process in which files for native libraries are tried, kept for the next one: it takes a while to start.
+"""`Sandbox`: a child process in which native libraries open untrusted files before we do.
 
-This file is its program as well, `python sandbox.py PROBE.py`, and imports nothing of volkit. PROBE.py has a function
-`probe(path)`: None, or what is wrong, which it may raise as well. Asked by lines of JSON, `[path, bytes of memory,
-seconds]`, the program answers each by another line. Each file is probed in a fork; where a system has none the program
-answers once and ends. What matters is a crash, memory without end, or no end at all.
+A library may crash, take memory without bound, or never return; then the child dies, and the file is refused. Starting
+it takes a while, so it is kept for the next file.
+
+This file is also the child's program, `python sandbox.py PROBE.py`, and imports nothing from volkit. PROBE.py defines
+`probe(path)`, which returns or raises what is wrong, or returns None. Requests are lines of JSON, `[path, bytes of
+memory, seconds]`; each gets one line in reply. Each file is probed in a fork; where the system cannot fork, the program
+replies once and exits.
 """
 
 import atexit
@@ -23,14 +26,14 @@ __all__ = ["Sandbox"]
 
 Probe = Callable[[str], str | None]
 FORKS = hasattr(os, "fork")
-RATE = 5e6  # bytes a second, beside the seconds of a trial: usd-core looks at no fewer than 1e8
-MEMORY = 8 << 30  # bytes of addresses that a trial may have, and 16 for each of the file's
+BYTES_PER_SECOND = 5e6  # added to the seconds that a small file may take; usd-core reads at least 1e8
+MAX_MEMORY = 8 << 30  # bytes of address space for a small file; each byte of the file adds 16
 
 
 class Sandbox:
-    """A child in which a library looks at one file after another; where one is too late it is ended, and another begun.
+    """A child process in which `library` opens one file after another; it is killed and replaced where one hangs.
 
-    `probe` is a file with a function of that name; `seconds` is what a small file may take.
+    `probe` is the path of a Python file with a function `probe(path)`; `seconds` is what a small file may take.
     """
 
     def __init__(self, library: str, probe: Path, seconds: float) -> None:
@@ -39,33 +42,33 @@ class Sandbox:
         self._lock = threading.Lock()
         atexit.register(self._close)
 
-    def ask(self, path: Path, memory: int = MEMORY) -> None:
-        """ValueError where the library cannot open a file, crashes, or takes more bytes or more time than it may."""
+    def check(self, path: Path, memory: int = MAX_MEMORY) -> None:
+        """Raise ValueError where the library rejects the file, crashes, or exceeds its memory or its time."""
         size = path.stat().st_size
-        seconds, memory = self.seconds + size / RATE, memory + 16 * size
+        seconds, memory = self.seconds + size / BYTES_PER_SECOND, memory + 16 * size
         with self._lock:
-            late = threading.Timer(seconds, self._end)
-            late.start()
+            timeout = threading.Timer(seconds, self._stop)
+            timeout.start()
             try:
-                answer = self._answer([str(path.absolute()), memory, seconds])
+                answer = self._request([str(path.absolute()), memory, seconds])
             except BaseException:
-                self._end()
+                self._stop()
                 raise
             finally:
-                late.cancel()
-                late.join()
+                timeout.cancel()
+                timeout.join()
             ended = self._child is None
-            if not FORKS:  # it looks at one file and ends
-                self._end()
+            if not FORKS:  # it serves one request and exits
+                self._stop()
         if ended:
-            raise ValueError(f"{self.library} does not come to an end within {seconds:.0f} s")
+            raise ValueError(f"{self.library} does not finish within {seconds:.0f} s")
         if not answer:
             raise ValueError(f"{self.library} crashes on it")
         if wrong := json.loads(answer):
             raise ValueError(f"{self.library}: {wrong}")
 
-    def _answer(self, question: list[str | int | float]) -> str:
-        """What the child says; nothing where it ended instead."""
+    def _request(self, question: list[str | int | float]) -> str:
+        """The child's reply; empty where it died instead."""
         if self._child is None or self._child.poll() is not None:
             command = [sys.executable, "-P", __file__, str(self._probe)]
             self._child = subprocess.Popen(
@@ -86,18 +89,18 @@ class Sandbox:
             return ""
 
     def _close(self) -> None:
-        """When this program ends, no child is left behind, and no pipe to it."""
+        """Kill the child when this program ends, and close the pipes to it."""
         with self._lock:
             child = self._child
-            self._end()
+            self._stop()
         if child is not None:
             assert child.stdin is not None and child.stdout is not None
             for pipe in (child.stdin, child.stdout):
                 with suppress(OSError):
                     pipe.close()
 
-    def _end(self) -> None:
-        """The child and what it forked."""
+    def _stop(self) -> None:
+        """Kill the child and its forks."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -108,8 +111,8 @@ class Sandbox:
         child.wait()
 
 
-def _answered(probe: Probe, answers: TextIO, path: str, memory: int, seconds: float) -> None:
-    """In a fork, which answers unless it crashes; else in this process, which ends after that."""
+def _serve(probe: Probe, answers: TextIO, path: str, memory: int, seconds: float) -> None:
+    """Probe one file in a fork, which replies unless it crashes; without forks in this process, which then exits."""
     child = os.fork() if FORKS else 0
     if child:
         if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
@@ -120,13 +123,13 @@ def _answered(probe: Probe, answers: TextIO, path: str, memory: int, seconds: fl
 
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        alone = int(seconds) + 2  # should nobody be left to end it
-        resource.setrlimit(resource.RLIMIT_CPU, (alone, alone))
-    print(json.dumps(_said(probe, path)), file=answers, flush=True)
-    os._exit(0)  # what a library takes down at its leisure is left to the system
+        cpu_seconds = int(seconds) + 2  # in case nobody is left to kill it
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+    print(json.dumps(_run_probe(probe, path)), file=answers, flush=True)
+    os._exit(0)  # skip the library's own shutdown, which may hang
 
 
-def _said(probe: Probe, path: str) -> str | None:
+def _run_probe(probe: Probe, path: str) -> str | None:
     try:
         return probe(path)
     except ValueError as error:
@@ -136,9 +139,9 @@ def _said(probe: Probe, path: str) -> str | None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # what volkit.threads does, without volkit
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as volkit.threads does
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not pass for an answer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not be taken for a reply
     probe: Probe = runpy.run_path(sys.argv[1])["probe"]
     for line in sys.stdin:
-        _answered(probe, answers, *json.loads(line))
+        _serve(probe, answers, *json.loads(line))

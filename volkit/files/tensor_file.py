@@ -1,4 +1,4 @@
-"""safetensors files of ours: named tensors and one JSON header, written whole, read without trust."""
+"""Our safetensors files: named tensors and a JSON header, written atomically, read without trust."""
 
 import json
 import os
@@ -18,36 +18,36 @@ from volkit.typing import Tensor
 __all__ = ["read_header", "read_state", "read_tensors", "write_state", "write_tensors"]
 
 
-HEADER_LIMIT = 64 << 20  # bytes of JSON; a thousand cameras take 0.2 MB
+MAX_HEADER_BYTES = 64 << 20  # a thousand cameras take 0.2 MB
 
 STATE_KEY = "volkit_state"
 
 
 def write_tensors(path: Path, key: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors of any layout and device, and `header` as JSON under the metadata name `key`."""
-    flat = {name: _storable(tensor) for name, tensor in tensors.items()}
+    """Write tensors of any strides and device, and `header` as JSON under the metadata key `key`."""
+    flat = {name: _make_storable(tensor) for name, tensor in tensors.items()}
     with atomic_write(path) as place:
         try:
             save_file(flat, place, metadata={key: json.dumps(header)})
         except SafetensorError as error:
-            # The library reports a full disk as its own error type.
+            # The library wraps a full disk in its own error type.
             raise _system_error(str(error)) from error
 
 
 def _system_error(text: str) -> OSError:
-    """The system's own error where the library quotes it: `... (os error 28)`."""
+    """The system's error where the library quotes its number, as in `... (os error 28)`."""
     number = re.search(r"os error (\d+)", text)
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(text)
 
 
 def read_header(path: Path, key: str) -> Any:
-    """The JSON under `key`, None where the file has no such entry; FormatError unless it is a safetensors file."""
-    with _opened(path) as file:
+    """The JSON under `key`, None where there is none; FormatError unless the file is safetensors."""
+    with _open(path) as file:
         text = (file.metadata() or {}).get(key)
     if text is None:
         return None
-    if len(text) > HEADER_LIMIT:
-        raise FormatError(path, f"has a header of {len(text)} bytes", "it is damaged, or no file of ours")
+    if len(text) > MAX_HEADER_BYTES:
+        raise FormatError(path, f"has a header of {len(text)} bytes", "it is damaged, or not written by volkit")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -55,54 +55,54 @@ def read_header(path: Path, key: str) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors by name, copied out of the file."""
-    with _opened(path) as file:
-        # A later rewrite of the file must not change what was read: mapped pages are copied.
+    """All tensors by name, copied into memory."""
+    with _open(path) as file:
+        # Memory-mapped pages would change if the file were rewritten.
         return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
-def _opened(path: Path):
+def _open(path: Path):
     if not path.is_file():
         raise FormatError(path, "no such file", "check the path")
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as error:
         reason = str(error).split("\n")[0]
-        raise FormatError(path, f"is no whole safetensors file ({reason})", "write or copy it again") from error
+        raise FormatError(path, f"is not a complete safetensors file ({reason})", "write or copy it again") from error
     except OSError as error:
         raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
 
 
-def _storable(tensor: Tensor) -> Tensor:
+def _make_storable(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
-    # Views that share memory are refused by the library; a copy of a part is what is meant.
+    # The library refuses views that share memory: store a copy.
     whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
     return tensor if whole else tensor.contiguous().clone()
 
 
 def write_state(path: Path | str, state: Any) -> None:
-    """Write dicts, lists, tuples, tensors, bool, int, float, str and None so that `read_state` returns their equal.
+    """Write nested dicts, lists, tuples, tensors, bool, int, float, str and None, for `read_state` to return.
 
-    Tensors that appear twice are stored twice. Raises TypeError for anything else, FormatError where writing fails.
+    Tensors that occur twice are stored twice. Raises TypeError for other types, PlaceError where writing fails.
     """
     tensors: dict[str, Tensor] = {}
-    tree = _encoded(state, tensors)
+    tree = _encode(state, tensors)
     write_tensors(Path(path), STATE_KEY, {"schema": 1, "tree": tree}, tensors)
 
 
 def read_state(path: Path | str, device: torch.device | str = "cpu") -> Any:
-    """What `write_state` was given, tensors on `device`; FormatError for a damaged or foreign file."""
+    """What `write_state` wrote, tensors on `device`; FormatError for a damaged or foreign file."""
     path = Path(path)
     header = read_header(path, STATE_KEY)
     if not isinstance(header, dict) or header.get("schema") != 1:
-        raise FormatError(path, "is no stored state of this version", "start again without it")
+        raise FormatError(path, "is not a saved state of this version", "start again without it")
     try:
-        return _decoded(header["tree"], {name: tensor.to(device) for name, tensor in read_tensors(path).items()})
+        return _decode(header["tree"], {name: tensor.to(device) for name, tensor in read_tensors(path).items()})
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise FormatError(path, f"is a damaged state ({error})", "start again without it") from error
+        raise FormatError(path, f"is damaged ({error})", "start again without it") from error
 
 
-def _encoded(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, bool | str | float | int):
         return value
     if isinstance(value, Tensor):
@@ -110,21 +110,21 @@ def _encoded(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[_encoded(k, tensors), _encoded(v, tensors)] for k, v in value.items()]}
+        return {"dict": [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
-        return {"list" if isinstance(value, list) else "tuple": [_encoded(v, tensors) for v in value]}
+        return {"list" if isinstance(value, list) else "tuple": [_encode(v, tensors) for v in value]}
     raise TypeError(f"state: cannot store a {type(value).__name__}")
 
 
-def _decoded(node: Any, tensors: dict[str, Tensor]) -> Any:
+def _decode(node: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(node, dict):
         return node
     ((tag, content),) = node.items()
     if tag == "tensor":
         return tensors[content]
     if tag == "dict":
-        return {_decoded(k, tensors): _decoded(v, tensors) for k, v in content}
+        return {_decode(k, tensors): _decode(v, tensors) for k, v in content}
     if tag in ("list", "tuple"):
-        items = [_decoded(v, tensors) for v in content]
+        items = [_decode(v, tensors) for v in content]
         return items if tag == "list" else tuple(items)
     raise ValueError(f"unknown tag '{tag}'")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from volkit.choices import ParameterError, Precision, Sides
-from volkit.data.pictures import read_picture, size_of_picture
+from volkit.data.pictures import picture_size, read_picture
 from volkit.evaluation.evaluate import WHITE, composite_over
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
@@ -109,7 +109,7 @@ def image_prompt(adapter: Path, picture: Path, device: torch.device) -> Float[Te
 
     FileNotFoundError where there is no such model, FormatError where the file is no picture.
     """
-    pixels = composite_over(read_picture(picture, size_of_picture(picture)), WHITE)
+    pixels = composite_over(read_picture(picture, picture_size(picture)), WHITE)
     return embed_pictures(adapter.parent / IMAGE_ENCODER, pixels[None].to(device))
 
 

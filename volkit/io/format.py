@@ -1,4 +1,4 @@
-"""What one file format is: a row of the table in `formats.py`."""
+"""`Format`: what volkit knows about one file format. `formats.py` lists them all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,43 +11,50 @@ from volkit.choices import Frame
 from volkit.extras import advice
 from volkit.files.errors import FormatError
 
-if TYPE_CHECKING:  # a row is told without what reads and writes its files: torch takes seconds to import
+if TYPE_CHECKING:  # listing the formats must not import torch, which takes seconds
     from volkit.io.splats.columns import SplatColumns
     from volkit.representations.representation import Representation
 
-__all__ = ["Doors", "Format", "Reader", "Sniffer", "Writer", "doors"]
+__all__ = ["Format", "FormatFunctions", "Reader", "Sniffer", "Writer", "from_module"]
 
 Sniffer = Callable[[Path], bool]
 Reader = Callable[[Path], "Representation | SplatColumns"]
 Writer = Callable[[Any, Path], Any]
-Doors = tuple[Sniffer, Reader | None, Writer | None]
+FormatFunctions = tuple[Sniffer, Reader | None, Writer | None]
 
 
 @dataclass(frozen=True)
 class Format:
-    """Readers take a path and return a scene; writers take both; either may be missing.
+    """One file format: its name and suffixes, what it stores, and the functions that sniff, read and write it.
 
-    A scene is a representation; where `columns` is set, writers take splats as SplatColumns, and so readers return
-    them: arrays, for which torch need not be loaded. Such writers answer the order that they wrote splats in, or None.
+    `read(path)` returns a representation and raises `FormatError` for a damaged file; `write(representation, path)`
+    leaves either a whole file or none. Either may be None. With `columns`, both handle splats as `SplatColumns`, arrays
+    that need no torch; the writer returns the order in which it wrote them, None where it kept theirs.
+
+    `frame` is the frame that every file of this format is in: `save` turns a scene to it. None means that files hold
+    the world frame as it is, and need not say which that is.
+
+    >>> row = Format("points", (".pts",), ("splats",), None, sniff, read, write, "positions; nothing else")
+    >>> register_format(row)
     """
 
     name: str
     suffixes: tuple[str, ...]
-    holds: tuple[str, ...]  # kinds of representation, the preferred one first
-    frame: Frame | None  # that its files demand; None: they hold the world's own, and may not say which
-    sniff: Sniffer  # by content, bounded read, never raises on foreign bytes
+    holds: tuple[str, ...]  # kinds of representation that it stores, the preferred one first
+    frame: Frame | None  # of every such file; None: the world's own
+    sniff: Sniffer  # by content; reads a bounded number of bytes and raises nothing
     read: Reader | None
     write: Writer | None
-    keeps: str  # one line: what survives and what is lost
-    every_kind: bool = False  # whether it holds kinds, too, that packages add
-    columns: bool = False  # whether it is read and written as SplatColumns
-    sorts: bool = False  # whether splats are written in an order of the format's own
-    needs: tuple[str, ...] = ()  # modules, of which one must be there
-    extra: str = ""  # of volkit, that brings them
-    offer: str = ""  # how to come by them where no extra does
+    keeps: str  # one line: what a round trip keeps, and what it loses
+    every_kind: bool = False  # also those that plug-ins add
+    columns: bool = False  # whether splats are read and written as SplatColumns
+    reorders: bool = False  # whether writing changes the order of splats
+    needs: tuple[str, ...] = ()  # modules, one of which must be installed
+    extra: str = ""  # volkit's extra that installs it
+    install_hint: str = ""  # how to install it where no extra does
 
     def can_hold(self, kind: str) -> bool:
-        """Whether its files hold this kind."""
+        """Whether the format stores this kind of representation."""
         if kind in self.holds or not self.every_kind:
             return kind in self.holds
         from volkit.representations.kinds import WRAPPERS, kinds
@@ -55,21 +62,23 @@ class Format:
         return kind in kinds() or kind in WRAPPERS
 
     def check_needs(self, path: Path) -> None:
-        """FormatError where what reads and writes such files is not installed."""
+        """Raise FormatError, with the command that installs it, where a module that the format needs is missing."""
         if self.needs and not any(map(find_spec, self.needs)):
-            fix = advice(self.extra) if self.extra else self.offer
+            fix = advice(self.extra) if self.extra else self.install_hint
             raise FormatError(path, f"needs the module {' or '.join(self.needs)}, which is not installed", fix)
 
 
-def doors(module: str, sniff: str | None = "sniff", read: str | None = "read", write: str | None = "write") -> Doors:
-    """The functions of a module of this room by name, which is imported when one of them is called.
+def from_module(
+    module: str, sniff: str | None = "sniff", read: str | None = "read", write: str | None = "write"
+) -> FormatFunctions:
+    """`sniff`, `read` and `write` of a module below `volkit.io`, which is imported at the first call.
 
-    A name with a dot is that of another module's: `meshes.gltf_container.sniff_gltf`.
+    A name with dots is that of another module: `meshes.gltf_reader.sniff_gltf`.
     """
 
-    def on_use(name: str) -> Callable[..., Any]:
-        place, _, own = name.rpartition(".")
-        return lambda *given: getattr(import_module(f"volkit.io.{place or module}"), own)(*given)
+    def lazy(name: str) -> Callable[..., Any]:
+        place, _, function = name.rpartition(".")
+        return lambda *arguments: getattr(import_module(f"volkit.io.{place or module}"), function)(*arguments)
 
-    looks: Sniffer = on_use(sniff) if sniff else lambda path: False
-    return looks, on_use(read) if read else None, on_use(write) if write else None
+    sniffer: Sniffer = lazy(sniff) if sniff else lambda path: False
+    return sniffer, lazy(read) if read else None, lazy(write) if write else None

@@ -1,4 +1,4 @@
-"""Opening scenes ready to be rendered."""
+"""Open scenes ready for rendering."""
 
 from pathlib import Path
 
@@ -19,9 +19,9 @@ __all__ = ["capture_size", "open_scene"]
 def open_scene(
     path: Path, device: Device = "cpu", progress: Progress | None = None, spz_frame: SpzFrame = "rub"
 ) -> Representation:
-    """A scene of any kind, ready to be drawn: frozen, and where it is a field, its empty space marked.
+    """Load a scene for rendering: parameters frozen, moved to `device`, a field's empty space marked.
 
-    With a progress bad splats are dropped and counted in a note; else they are a FormatError.
+    Splats with values that are not finite are dropped, and noted on `progress`; without one they raise FormatError.
     """
     scene = load(path, spz_frame)
     if isinstance(scene, Field):
@@ -42,5 +42,5 @@ def _ready(field: Field, device: Device) -> Field:
 
 
 def capture_size(capture: Capture | None) -> int | None:
-    """Longest side in pixels of the pictures that a scene was made from; None when its file does not say."""
+    """Longest side in pixels of the pictures that a scene was made from; None where they are not recorded."""
     return None if capture is None else int(capture.cameras.size.max())

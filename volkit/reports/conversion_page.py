@@ -1,4 +1,4 @@
-"""What conversions did and lost as a page with pictures, or as a file of JSON."""
+"""Reports of conversions as HTML pages with pictures, or as JSON."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 
 from volkit.evaluation.fidelity import WORST_VIEWS, ComparedViews
 from volkit.reports.convert_report import result_row
-from volkit.reports.fit_report import Column, Gallery, Page, facts_in_words, write_json, write_page
+from volkit.reports.page import Column, Gallery, Page, format_facts, write_json, write_page
 from volkit.typing import Float, Tensor
 
 __all__ = ["write_report"]
@@ -18,11 +18,11 @@ Image = Float[Tensor, "height width 3"]
 
 
 def write_report(path: Path, report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> None:
-    """Write one report, or one with many `results`, as the suffix says; `pictures` are those of each."""
+    """Write a report of one conversion, or of many `results`, as `.json` or `.html`; `pictures` has one entry each."""
     if path.suffix == ".json":
         write_json(path, report)
     else:
-        write_page(path, _page_of_many(report, pictures) if "results" in report else _page(report, pictures[0]))
+        write_page(path, _batch_page(report, pictures) if "results" in report else _page(report, pictures[0]))
 
 
 def _page(report: dict[str, Any], pictures: ComparedViews | None) -> Page:
@@ -37,12 +37,12 @@ def _page(report: dict[str, Any], pictures: ComparedViews | None) -> Page:
         galleries=_galleries(pictures),
         galleries_title="The worst views",
         figures={} if pictures is None else {name: _picture(each) for name, each in pictures.figures.items()},
-        details=[facts_in_words(row) for row in report.get("levels", ())],
-        facts=facts_in_words(facts | lost | {f"note {n}": note for n, note in enumerate(report.get("notes", ()), 1)}),
+        details=[format_facts(row) for row in report.get("levels", ())],
+        facts=format_facts(facts | lost | {f"note {n}": note for n, note in enumerate(report.get("notes", ()), 1)}),
     )
 
 
-def _page_of_many(report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> Page:
+def _batch_page(report: dict[str, Any], pictures: Sequence[ComparedViews | None]) -> Page:
     results = report["results"]
     rows = [result_row(result) for result in results]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -62,12 +62,12 @@ def _page_of_many(report: dict[str, Any], pictures: Sequence[ComparedViews | Non
     )
 
 
-def _galleries(pictures: ComparedViews | None, title: str = "", most: int = WORST_VIEWS) -> list[Gallery]:
+def _galleries(pictures: ComparedViews | None, title: str = "", max_count: int = WORST_VIEWS) -> list[Gallery]:
     if pictures is None:
         return []
     return [
         Gallery(f"{title} {caption}".strip(), _picture(truth), (Column("result", _picture(seen)),), "source")
-        for caption, (truth, seen) in list(pictures.views.items())[:most]
+        for caption, (truth, seen) in list(pictures.views.items())[:max_count]
     ]
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from volkit.evaluation.fidelity import Fidelity, decibels
-from volkit.reports.file_size import size_in_words
+from volkit.reports.file_size import format_size
 
 __all__ = ["ConversionReport", "result_row"]
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What one conversion did and lost; `as_dict` is what the command prints as JSON."""
+    """What a conversion did and what it lost; `as_dict` is the command's JSON."""
 
     source: tuple[str, ...]
     target: str
@@ -25,14 +25,14 @@ class ConversionReport:
     seconds: float
     source_bytes: int
     bytes: int
-    steps: int | None = None  # None: a mesh is extracted, not learnt
+    steps: int | None = None  # None: a mesh, which is extracted, not optimised
     method: str | None = None
     parameters: int | None = None
-    history: tuple[dict[str, float], ...] | None = None  # None: nothing was learnt
+    history: tuple[dict[str, float], ...] | None = None  # None: nothing was optimised
     source_splats: int | None = None
     splats: int | None = None
     spz_frame: str | None = None
-    mesh: dict[str, Any] = field(default_factory=dict)  # what was measured of a mesh: triangles, levels, stages, ...
+    mesh: dict[str, Any] = field(default_factory=dict)  # measurements of a mesh: triangles, levels, stages, ...
     fidelity: Fidelity | None = None  # None: nothing was read back
     notes: tuple[str, ...] = ()
 
@@ -42,19 +42,19 @@ class ConversionReport:
         return None if self.fidelity is None else self.fidelity.psnr_to_source
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values under the names of the command line; what does not apply is left out."""
+        """Plain JSON values under the command line's names; what does not apply is left out."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("mesh", "fidelity")}
         own |= {"from": own.pop("source_kind"), "source": list(self.source), "notes": list(self.notes)}
-        told = {name: value for name, value in own.items() if value is not None}
-        return {"command": "convert"} | told | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())
+        values = {name: value for name, value in own.items() if value is not None}
+        return {"command": "convert"} | values | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())
 
 
 def result_row(report: Mapping[str, Any]) -> dict[str, str]:
     """A conversion in the words of a table: what it made, how large, how long, how like its source."""
     row = {"source": ", ".join(Path(name).name for name in report["source"]), "target": Path(report["target"]).name}
-    if "bytes" not in report:  # it failed, or was only asked what it would take
+    if "bytes" not in report:  # failed, kept, or only estimated
         return row | {"bytes": "failed" if "error" in report else "kept" if report.get("status") == "kept" else "-"}
-    row |= {"bytes": size_in_words(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
+    row |= {"bytes": format_size(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
     row |= {"seconds": f"{report['seconds']:.1f}"}
     if "measured" in report:
         if "ssim_to_source" in report:  # pictures were drawn

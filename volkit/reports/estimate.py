@@ -1,9 +1,9 @@
-"""What a fit or a conversion will take, said before it begins."""
+"""Memory and time that a fit or a conversion will take, estimated before it starts."""
 
 from typing import Any
 
 from volkit.evaluation.evaluate import QUICK_VIEWS
-from volkit.reports.file_size import size_in_words
+from volkit.reports.file_size import format_size
 from volkit.representations.representation import Representation
 from volkit.training.loop import MOMENTS, Budget
 from volkit.training.run import EVALUATIONS
@@ -20,10 +20,10 @@ def estimate(
     teacher: Representation | None = None,
     answers: int = 0,
 ) -> dict[str, Any]:
-    """Memory by what it is for, and time, both in words; and `memory_bytes`, their sum.
+    """Memory by purpose and time, both as text; and `memory_bytes`, the sum.
 
-    `pictures` are the bytes of decoded photographs, `answers` those of what a teacher is asked, `views` are judged in
-    the end. A scene that grows is counted as it starts.
+    `pictures` and `answers` are bytes of decoded photographs and of stored teacher samples, `views` the number that is
+    evaluated at the end. A scene that grows is counted at its initial size.
     """
     groups = [(group, sum(p.numel() for p in group.parameters)) for group in scene.param_groups()]
     parameters = 4 * sum(count for _, count in groups)
@@ -31,18 +31,18 @@ def estimate(
         "parameters": parameters,
         "gradients": parameters,
         "moments": sum(4 * MOMENTS[group.rule] * count for group, count in groups),
-        "pictures": 2 * pictures,  # as they were read, and as one table of pixels
+        "pictures": 2 * pictures,  # decoded, and as one table of pixels
         "batch": scene.config.activation_bytes * scene.config.batch_samples,
     }
     if teacher is not None:
         parts["teacher"] = 4 * sum(p.numel() for p in teacher.parameters())
         parts["answers"] = answers
     total = sum(parts.values())
-    spent = f"{budget.seconds:g} s" if budget.seconds else f"{budget.steps} steps"
-    looks = min(EVALUATIONS * QUICK_VIEWS, EVALUATIONS * views) + views
+    budget_text = f"{budget.seconds:g} s" if budget.seconds else f"{budget.steps} steps"
+    evaluations = min(EVALUATIONS * QUICK_VIEWS, EVALUATIONS * views) + views
     return {
         "memory_bytes": total,
-        "memory": {name: size_in_words(value) for name, value in parts.items() if value}
-        | {"in all": "about " + size_in_words(total)},
-        "time": f"{spent} of optimisation, besides reading, {looks} rendered pictures to judge by, and writing",
+        "memory": {name: format_size(value) for name, value in parts.items() if value}
+        | {"in all": "about " + format_size(total)},
+        "time": f"{budget_text} of optimisation, plus reading, {evaluations} pictures for evaluation, and writing",
     }

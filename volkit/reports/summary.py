@@ -1,4 +1,4 @@
-"""A report as text for people; the whole of it is the JSON."""
+"""Reports as text for people; the JSON has everything."""
 
 import io
 import shutil
@@ -9,71 +9,74 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from volkit.reports.file_size import size_in_words
+from volkit.reports.file_size import format_size
 
-__all__ = ["UP", "kinds_in", "summary"]
+__all__ = ["UP_NAMES", "format_kinds", "summary"]
 
-UP = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
+UP_NAMES = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
 
-MAX_LIST = 12  # values on a line
-# Long, or of interest to programs alone: they are in the JSON. Notes were told when they were made.
+MAX_LIST = 12  # values per line
+# Long, or for programs only; notes were printed when they arose.
 HIDDEN_KEYS = {"history", "command", "tensors", "config", "backend", "notes", "seed", "interrupted", "spz_frame"}
-USUAL = {"method": "volkit", "steps": 0, "failed": 0, "kept": 0}  # what says nothing where it is so
+DEFAULT_VALUES = {"method": "volkit", "steps": 0, "failed": 0, "kept": 0}  # values not worth a line
 
 
 def summary(report: dict[str, Any]) -> str:
-    """One line per value; lists of rows as a table; what is long is left to the JSON."""
+    """One line per value, lists of rows as a table; long values are left to the JSON."""
     if report.get("command") == "formats":
-        return _formats(report["formats"])
+        return _format_table(report["formats"])
     if report.get("command") == "inspect" and report["holds"] == "scene":
-        return "\n".join(_inspection(report))
+        return "\n".join(_describe_scene(report))
     if report.get("command") == "convert" and "results" in report:
-        return _conversions(report["results"])
-    if report.get("steps") == 0:  # a file into another, nothing learnt: what is as it was is not told again
+        return _format_conversions(report["results"])
+    if report.get("steps") == 0:  # nothing was optimised: what has not changed is not worth a line
         same = (("splats", "source_splats"), ("kind", "from"))
-        dull = {"parameters"} | {old for new, old in same if report.get(new) == report.get(old)}
-        report = {key: value for key, value in report.items() if key not in dull}
+        hidden = {"parameters"} | {old for new, old in same if report.get(new) == report.get(old)}
+        report = {key: value for key, value in report.items() if key not in hidden}
     lines: list[str] = []
     for key, value in report.items():
-        if key in HIDDEN_KEYS or value is None or value in ([], {}) or USUAL.get(key, ...) == value:
+        if key in HIDDEN_KEYS or value is None or value in ([], {}) or DEFAULT_VALUES.get(key, ...) == value:
             continue
         if isinstance(value, list) and isinstance(value[0], dict):
-            lines += ["", *_table(value)]
+            lines += ["", *_align_rows(value)]
         elif isinstance(value, dict):
-            lines += [f"{_words(key)}:", *(f"  {_words(k)}: {_said(v)}" for k, v in value.items())]
+            lines += [f"{_readable(key)}:", *(f"  {_readable(k)}: {_format_value(v)}" for k, v in value.items())]
         else:
-            lines.append(f"{_words(key)}: {_said(value)}")
+            lines.append(f"{_readable(key)}: {_format_value(value)}")
     return "\n".join(lines)
 
 
-def kinds_in(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """The kinds that a row of the table of formats may hold, in a few words: `any` where no other holds more."""
+def format_kinds(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """The kinds that a format stores, as text; `any` for the format that stores most."""
     most = max(len(other["holds"]) for other in rows)
     return ", ".join(row["holds"]) if len(row["holds"]) < most else "any"
 
 
-def _formats(rows: list[dict[str, Any]]) -> str:
-    """The table of formats, as wide as the terminal, in colours where it has some."""
-    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+def _format_table(rows: list[dict[str, Any]]) -> str:
+    """The table of formats, as wide as the terminal, in colour where it has colours."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name, style in (("format", "cyan"), ("files", ""), ("", "green"), ("kinds", ""), ("up", "")):
-        drawn.add_column(name, style=style, overflow="fold")
-    drawn.add_column("keeps; not what is lost", ratio=1)
+        table.add_column(name, style=style, overflow="fold")
+    table.add_column("keeps; not what is lost", ratio=1)
     for row in rows:
-        doors = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
-        kinds, upward = kinds_in(row, rows), UP[row["frame"]]
-        drawn.add_row(row["name"], " ".join(row["suffixes"]), doors, kinds, upward, row["keeps"])
+        access = ("r" if row["reads"] else " ") + ("w" if row["writes"] else " ")
+        kinds, upward = format_kinds(row, rows), UP_NAMES[row["frame"]]
+        table.add_row(row["name"], " ".join(row["suffixes"]), access, kinds, upward, row["keeps"])
     console = Console()
     with console.capture() as captured:
-        console.print(drawn)
+        console.print(table)
     return captured.get().rstrip("\n")
 
 
-def _inspection(report: dict[str, Any]) -> list[str]:
-    """A scene in plain words: what it is, how large, what is up, how it was seen, and what comes next."""
-    lines = [f"{report['path']}: {_contents(report)}, {size_in_words(report['bytes'])}", f"size: {_extents(report)}"]
-    lines += [f"up: {UP[report['frame']]}"]
+def _describe_scene(report: dict[str, Any]) -> list[str]:
+    """A scene in plain words: kind, size, up axis, recorded views, provenance, and what to do next."""
+    lines = [
+        f"{report['path']}: {_describe_contents(report)}, {format_size(report['bytes'])}",
+        f"size: {_describe_size(report)}",
+    ]
+    lines += [f"up: {UP_NAMES[report['frame']]}"]
     if report["contracted"]:
-        lines.append("reaches: beyond all bounds around its box")
+        lines.append("extent: unbounded around its box")
     if "occupied" in report:
         lines.append(f"occupied: {100 * report['occupied']:.2g} % of its box")
     if "views" in report:
@@ -81,13 +84,13 @@ def _inspection(report: dict[str, Any]) -> list[str]:
         lines.append(f"views: {report['views']} recorded, {held} of them held out, {width} pixels, {report['lens']}")
     for key, value in report.get("provenance", {}).items():
         if isinstance(value, str | int | float):
-            lines.append(f"{_words(key)}: {_said(value)}")
+            lines.append(f"{_readable(key)}: {_format_value(value)}")
     if report.get("odd", {}).get("floaters", 0) is None:
         lines.append("floaters: not counted (more than 200,000 splats, values that are not finite, or no scipy)")
     return [*lines, *report["advice"]]
 
 
-def _contents(report: dict[str, Any]) -> str:
+def _describe_contents(report: dict[str, Any]) -> str:
     if report["kind"] == "splats":
         flat = "flat " if report["surfels"] else ""
         return f"{report['count']:,} {flat}splats with harmonics of degree {report['degree']}"
@@ -97,19 +100,19 @@ def _contents(report: dict[str, Any]) -> str:
     return f"a field ({report['kind']}){held}"
 
 
-def _extents(report: dict[str, Any]) -> str:
-    """Edges of the box that shows it whole, in the world's unit; those of everything where that is much larger."""
+def _describe_size(report: dict[str, Any]) -> str:
+    """Edges of the box around the scene's core, in world units; also of the whole scene where that is much larger."""
     scale = report["world_from_local"]["scale"]
     boxes = [(report["box"]["lower"], report["box"]["upper"]), (report["lower"], report["upper"])]
     shown, whole = ([scale * (high - low) for low, high in zip(*box, strict=True)] for box in boxes)
     edges = lambda sizes: " x ".join(f"{edge:.3g}" for edge in sizes)  # noqa: E731
-    larger = any(all_of > 1.1 * most for all_of, most in zip(whole, shown, strict=True))
-    rest = f"; {edges(whole)} with what lies far out" if larger and report["kind"] != "mesh" else ""
-    return f"{edges(shown)} units along its own x, y and z{rest}"
+    has_outliers = any(all_of > 1.1 * most for all_of, most in zip(whole, shown, strict=True))
+    outliers = f"; {edges(whole)} with outliers" if has_outliers and report["kind"] != "mesh" else ""
+    return f"{edges(shown)} units along its own x, y and z{outliers}"
 
 
-def _conversions(results: list[dict[str, Any]]) -> str:
-    """One row for each conversion, then a line for each that failed."""
+def _format_conversions(results: list[dict[str, Any]]) -> str:
+    """A table with a row per conversion, then a line for each that failed."""
     from volkit.reports.convert_report import result_row
 
     rows = [result_row(result) for result in results]
@@ -126,11 +129,11 @@ def _conversions(results: list[dict[str, Any]]) -> str:
     return "\n".join([*filter(None, lines), *failed])
 
 
-def _words(key: str) -> str:
+def _readable(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _said(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -138,13 +141,13 @@ def _said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
     if isinstance(value, list | tuple):
-        shown = ", ".join(_said(item) for item in value[:MAX_LIST])
+        shown = ", ".join(_format_value(item) for item in value[:MAX_LIST])
         return shown + (f", ... ({len(value)} in all)" if len(value) > MAX_LIST else "")
     return str(value)
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
+def _align_rows(rows: list[dict[str, Any]]) -> list[str]:
     names = list(dict.fromkeys(n for row in rows for n, v in row.items() if not isinstance(v, dict | list)))
-    cells = [[_words(n) for n in names], *([_said(row.get(n)) for n in names] for row in rows)]
+    cells = [[_readable(n) for n in names], *([_format_value(row.get(n)) for n in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

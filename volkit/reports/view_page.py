@@ -1,8 +1,8 @@
-"""The page of `volkit view`: the viewer as `make viewer` builds it, and in it the scenes, as files in base64.
+"""The page of `volkit view`: the viewer that `make viewer` builds, with scenes embedded as base64 files.
 
-Scenes lie in the page's frame: the world's axes, its origin where the first camera looks, that camera ten units away,
-so that the viewer need not know how large a scene is. Splats are a `.ply`, or a smaller and coarser `.spz`, meshes a
-`.glb`; a field is shown as splats that learn it quickly, which the page says.
+Scenes are in the page's frame: the world's axes, the origin at the first camera's target, that camera ten units away,
+so that the viewer is independent of scale. Splats are embedded as `.ply`, or as a smaller and coarser `.spz`, meshes as
+`.glb`; a field is shown as splats that are quickly fitted to it, and the page says so.
 """
 
 import base64
@@ -25,30 +25,31 @@ from volkit.files import bundled
 from volkit.files.atomic import atomic_write
 from volkit.geometry import UP_AXIS, Cameras, Similarity, sh_count
 from volkit.io import save
-from volkit.io.splats import ply, spz
-from volkit.io.splats.columns import columns_for, columns_of_file
-from volkit.io.splats.scene import columns_of_splats
+from volkit.io.splats import niantic_spz as spz
+from volkit.io.splats import ply
+from volkit.io.splats.columns import columns_from_file, columns_to_write
+from volkit.io.splats.scene import columns_from_splats
 from volkit.progress import Progress
 from volkit.rendering.orbits import orbit_path
 from volkit.representations import Field, Mesh, Placement, Representation, Splats, SplatsConfig
 from volkit.training.loop import Budget
 from volkit.training.run import TrainingRun, make_generator
 
-__all__ = ["Exhibit", "Start", "ViewReport", "ViewSettings", "quick_splats", "view", "write_page"]
+__all__ = ["Exhibit", "Start", "ViewReport", "ViewSettings", "quick_splats", "view", "write_view_page"]
 
 SCENES_MARK = b"<!-- scenes -->"
-AWAY = 10.0  # page units from the first camera to what it looks at
-DEGREE = 3  # of harmonics that the viewer draws
-NONE = -40.0  # log of a surfel's third scale: below -30 the viewer takes a splat for a surfel
-SPZ = 3  # the version that the viewer reads
-QUICK_SIZE = 400  # pixels of the pictures that a field teaches its splats
-MAX_PAGE_SPLAT_BYTES = 100_000_000  # bytes of float32 splats in a page; browsers read what is larger, but slowly
+CAMERA_DISTANCE = 10.0  # page units from the first camera to its target
+MAX_SH_DEGREE = 3  # that the viewer draws
+SURFEL_LOG_SCALE = -40.0  # third log scale: the viewer takes splats below -30 for surfels
+SPZ_VERSION = 3  # version that the viewer reads
+QUICK_SIZE = 400  # pixels of the pictures that splats are fitted to
+MAX_PAGE_SPLAT_BYTES = 100_000_000  # in float32; browsers load larger pages slowly
 WHITE = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where the page looks from first, world frame; `tangent` is that of half the vertical angle of view."""
+    """The page's first camera, world frame; `tangent` is that of half the vertical field of view."""
 
     position: tuple[float, ...]
     target: tuple[float, ...]
@@ -57,7 +58,7 @@ class Start:
 
     @classmethod
     def of(cls, scene: Representation) -> "Start":
-        """The first held-out, else the first camera of a capture, at the depth of what all look at; else an orbit's."""
+        """The capture's first held-out camera, else its first, aimed at the focus; else one of an orbit."""
         capture = scene.capture
         if capture is None:
             return cls._by(orbit_path(scene, 1, 2), None)
@@ -76,9 +77,9 @@ class Start:
 
     @property
     def page_from_world(self) -> Similarity:
-        """Moves the target to the origin and the camera ten units from it."""
+        """Moves the target to the origin and the camera to ten units from it."""
         position, target = torch.tensor([self.position, self.target], dtype=torch.float64)
-        scale = AWAY / float((position - target).norm())
+        scale = CAMERA_DISTANCE / float((position - target).norm())
         return Similarity(translation=tuple((-scale * target).tolist()), scale=scale)
 
 
@@ -88,12 +89,12 @@ class Exhibit:
 
     name: str
     scene: Splats | Mesh
-    note: str = ""  # what is not as in the source
+    note: str = ""  # how it differs from the source
 
 
 @dataclass(frozen=True)
 class ViewReport:
-    """The page that was written, its size, what it shows, and whether a browser opened it."""
+    """The page that was written, its size and scenes, and whether a browser opened it."""
 
     page: Path
     bytes: int
@@ -114,13 +115,13 @@ def view(
     seed: int | torch.Generator = 0,
     progress: Progress | None = None,
 ) -> ViewReport:
-    """Show scenes in a browser: one page, two side by side under a slider, more by name.
+    """Show scenes in a browser, in one page: two are compared under a slider, more are listed by name.
 
-    Without `page` it is written to a temporary folder and opened; else it is written there, over what is there. Splats
-    and meshes are shown as they are, fields as `quick_splats` that learn within `budget`. `up` is z, y, -y or -z, by
-    default the first scene's; `background` is by default the one that it was captured before, else white. `compact`
-    rounds splats as `.spz` does, as is done where they would take more than 100 MB. ValueError where the viewer was not
-    built.
+    Without `page` the page is written to a temporary folder and opened; else it is written there, replacing any file.
+    Splats and meshes are shown as they are, fields as `quick_splats` fitted within `budget`. `up` is z, y, -y or -z, by
+    default the first scene's up axis; `background` is by default that of its capture, else white. `compact` rounds
+    splats as `.spz` does; beyond 100 MB that happens by itself, with a note. Raises ValueError where the viewer was not
+    built, or there is no scene.
 
     >>> view({"source": field, "result": splats}, "compare.html")  # doctest: +SKIP
     """
@@ -132,15 +133,17 @@ def view(
     exhibits = tuple(_exhibit(name, scene, budget, generator, progress) for name, scene in shown.items())
     size = sum(_ply_bytes(exhibit.scene) for exhibit in exhibits)
     if size > MAX_PAGE_SPLAT_BYTES and not compact:
-        progress.note(f"splats are rounded as in .spz: as they are they would take {size / 1e6:.0f} MB of the page")
+        progress.note(f"splats are rounded as in .spz: exact ones would take {size / 1e6:.0f} MB of the page")
     compact = compact or size > MAX_PAGE_SPLAT_BYTES
-    # It must outlive the call: the browser reads it later.
+    # Not removed on return: the browser reads it later.
     path = Path(mkdtemp(prefix="volkit-"), "view.html") if page is None else Path(page)
     axis = UP_AXIS[first.frame] if up == "auto" else up
-    write_page(path, viewer, exhibits, ViewSettings(start, axis, background or captured or (0.0, 0.0, 0.0), compact))
+    write_view_page(
+        path, viewer, exhibits, ViewSettings(start, axis, background or captured or (0.0, 0.0, 0.0), compact)
+    )
     opened = page is None and webbrowser.open(path.resolve().as_uri())
     if page is None and not opened:
-        progress.note(f"no browser was found here: open {path} in one")
+        progress.note(f"no browser was found: open {path} in one")
     return ViewReport(path, path.stat().st_size, exhibits, compact, opened, tuple(progress.notes))
 
 
@@ -151,18 +154,18 @@ def quick_splats(
     seed: int | torch.Generator = 0,
     progress: Progress | None = None,
 ) -> tuple[Splats, str]:
-    """Splats that learn a field quickly, from pictures of 400 pixels; and how well they did, in words."""
+    """Splats fitted quickly to pictures of a field, 400 pixels wide; and a note on how well they match."""
     generator, progress = make_generator(seed), progress or Progress()
     with occupancy_filled(field):
         splats = new_student(field, SplatsConfig(), generator)
-        judge = Evaluator.of_scene(field, QUICK_SIZE, generator)
+        evaluator = Evaluator.of_scene(field, QUICK_SIZE, generator)
         settings = DistillSettings(QUICK_SIZE, max_splats=MAX_SPLATS)
         training = TrainingRun(None, Budget.parse(budget))
-        learnt = teach(field, splats, settings, training, judge, generator, progress)
-        found = judge.mean_psnr(splats, progress)
+        result = teach(field, splats, settings, training, evaluator, generator, progress)
+        psnr = evaluator.mean_psnr(splats, progress)
     assert isinstance(splats, Splats)
-    alike = "" if found is None else f", {found:.1f} dB to its own pictures"
-    note = f"{len(splats)} splats that learnt it for {learnt.seconds:.0f} s{alike}"
+    quality = "" if psnr is None else f", {psnr:.1f} dB to the field's pictures"
+    note = f"{len(splats)} splats fitted for {result.seconds:.0f} s{quality}"
     return splats.requires_grad_(False), note
 
 
@@ -181,24 +184,30 @@ def _named(
 
 def _exhibit(name: str, scene: Representation, budget: str, generator: torch.Generator, progress: Progress) -> Exhibit:
     if isinstance(scene, Field):
-        splats, found = quick_splats(scene, budget, seed=generator, progress=progress)
-        note = f"a quick conversion of a field ({scene.config.kind if scene.config else type(scene).__name__}): {found}"
+        splats, quality = quick_splats(scene, budget, seed=generator, progress=progress)
+        note = (
+            f"a quick conversion of a field ({scene.config.kind if scene.config else type(scene).__name__}): {quality}"
+        )
         progress.note(f"{name} is shown as {note}")
         return Exhibit(name, splats, note)
     if not isinstance(scene, Splats | Mesh):
         raise TypeError(f"view: {name} is a {type(scene).__name__}: fields, splats and meshes can be shown")
-    cut = isinstance(scene, Splats) and scene.config.degree > DEGREE
-    return Exhibit(name, scene, f"harmonics are shown up to degree {DEGREE}" if cut else "")
+    cut = isinstance(scene, Splats) and scene.config.degree > MAX_SH_DEGREE
+    return Exhibit(name, scene, f"harmonics are shown up to degree {MAX_SH_DEGREE}" if cut else "")
 
 
 def _ply_bytes(scene: Representation) -> int:
-    """How large the scene's splats are in the page, before base64."""
-    return 4 * len(scene) * (14 + 3 * sh_count(min(DEGREE, scene.config.degree))) if isinstance(scene, Splats) else 0
+    """Bytes of the scene's splats in the page, before base64."""
+    return (
+        4 * len(scene) * (14 + 3 * sh_count(min(MAX_SH_DEGREE, scene.config.degree)))
+        if isinstance(scene, Splats)
+        else 0
+    )
 
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """How the page looks at its scenes; with `compact` splats are rounded as `.spz` rounds them."""
+    """How the page shows its scenes; with `compact` splats are rounded as `.spz` rounds them."""
 
     start: Start
     up: str = "z"
@@ -206,30 +215,36 @@ class ViewSettings:
     compact: bool = False
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What the viewer must know besides the scenes; the matrix column by column, as three has it."""
+    def description(self) -> dict[str, Any]:
+        """What the viewer needs besides the scenes; matrices by columns, as in three.js."""
         place = self.start.page_from_world
         position = place.points(torch.tensor(self.start.position, dtype=torch.float64)).tolist()
         return {
             "start": {"position": position, "tangent": self.start.tangent, "aspect": self.start.aspect},
             "page_from_world": place.matrix().T.flatten().tolist(),
-            "up": self.up, "background": "#" + "".join(f"{round(255 * value):02x}" for value in self.background),
-        }  # fmt: skip
+            "up": self.up,
+            "background": "#" + "".join(f"{round(255 * value):02x}" for value in self.background),
+        }
 
 
-def write_page(path: Path, viewer: bytes, exhibits: Sequence[Exhibit], look: ViewSettings) -> None:
-    """Write one HTML file that needs no other: the viewer and the scenes, which are moved to the page's frame."""
-    files = [_file(exhibit.scene, look.start.page_from_world, look.compact) for exhibit in exhibits]
+def write_view_page(path: Path, viewer: bytes, exhibits: Sequence[Exhibit], settings: ViewSettings) -> None:
+    """Write one HTML file without external resources: the viewer, and the scenes in the page's frame."""
+    files = [_file(exhibit.scene, settings.start.page_from_world, settings.compact) for exhibit in exhibits]
     scenes = [
-        {"name": e.name, "note": e.note, "kind": e.scene.config.kind, "file": name,
-         "mip": isinstance(e.scene, Splats) and e.scene.config.mip}
-        for e, (name, _) in zip(exhibits, files, strict=True)
-    ]  # fmt: skip
-    told = look.told | {"scenes": scenes}
+        {
+            "name": exhibit.name,
+            "note": exhibit.note,
+            "kind": exhibit.scene.config.kind,
+            "file": name,
+            "mip": isinstance(exhibit.scene, Splats) and exhibit.scene.config.mip,
+        }
+        for exhibit, (name, _) in zip(exhibits, files, strict=True)
+    ]
+    description = settings.description | {"scenes": scenes}
     before, after = viewer.split(SCENES_MARK)
     with atomic_write(path) as place, place.open("wb") as page:
         page.write(before)
-        page.write(_script("scenes", "application/json", json.dumps(told).replace("<", "\\u003c").encode()))
+        page.write(_script("scenes", "application/json", json.dumps(description).replace("<", "\\u003c").encode()))
         for index, (_, data) in enumerate(files):
             page.write(_script(f"scene-{index}", "text/plain", base64.b64encode(data)))
         page.write(after)
@@ -242,16 +257,14 @@ def _script(name: str, kind: str, content: bytes) -> bytes:
 def _file(scene: Splats | Mesh, page_from_world: Similarity, compact: bool) -> tuple[str, bytes]:
     """A scene in the page's frame as a file: its name and bytes."""
     if isinstance(scene, Mesh):
-        placed = scene.view(
-            placement=Placement(page_from_world @ scene.world_from_local, "zup")
-        )  # as the page reads it
-        name, write = "scene.glb", partial(save, placed)
+        placement = Placement(page_from_world @ scene.world_from_local, "zup")  # the viewer's axes
+        name, write = "scene.glb", partial(save, scene.view(placement=placement))
     else:
-        name, writer = ("scene.spz", partial(spz.write, version=SPZ)) if compact else ("scene.ply", ply.write)
-        columns = columns_for(columns_of_splats(scene), Path(name), DEGREE, page_from_world)
+        name, writer = ("scene.spz", partial(spz.write, version=SPZ_VERSION)) if compact else ("scene.ply", ply.write)
+        columns = columns_to_write(columns_from_splats(scene), Path(name), MAX_SH_DEGREE, page_from_world)
         if scene.config.surfels:
-            columns["log_scales"][:, 2] = NONE
-        write = partial(writer, columns_of_file(columns, mip=scene.config.mip, provenance={}))
+            columns["log_scales"][:, 2] = SURFEL_LOG_SCALE
+        write = partial(writer, columns_from_file(columns, mip=scene.config.mip, provenance={}))
     with TemporaryDirectory() as folder:
         path = Path(folder, name)
         write(path)

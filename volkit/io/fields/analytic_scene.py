@@ -1,8 +1,8 @@
-"""Analytic scenes as JSON: primitives, light and the cameras that look at them.
+"""Analytic scenes as JSON: primitives, light, and cameras.
 
-Frame: the scene's own, +Z up. Rotations are degrees about x, then y, then z of the field's frame; colours are
-display-referred in [0, 1]. `views` says how its pictures are taken: cameras on a golden spiral around `target` for
-training, and between them the ones that are held out.
+Frame: the scene's own, +Z up. Rotations are in degrees about x, then y, then z of the field's frame; colours are
+display-referred in [0, 1]. `views` places cameras on a golden spiral around `target`: training views, and held-out ones
+between them.
 """
 
 import json
@@ -22,8 +22,8 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["bundled", "bundled_names", "read", "sniff"]
 
-MARK = '"volkit": "analytic"'
-MAX_FILE_BYTES = 1 << 20  # bytes; a scene is written by hand
+SCENE_MARK = '"volkit": "analytic"'
+MAX_FILE_BYTES = 1 << 20  # scenes are written by hand
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 
 
@@ -47,7 +47,7 @@ def read(path: Path) -> AnalyticField:
         scene = json.loads(text)
         field = _field(scene)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise FormatError(path, f"not readable as JSON ({error})", "write an analytic scene as in scenes/") from error
+        raise FormatError(path, f"not readable as JSON ({error})", "write it like the files in scenes/") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         fact = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise FormatError(path, f"not an analytic scene: {fact}", "compare with the files in scenes/") from error
@@ -58,14 +58,14 @@ def sniff(path: Path) -> bool:
     """Whether a file is a small JSON text with the mark of an analytic scene."""
     if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size > MAX_FILE_BYTES:
         return False
-    return MARK in path.read_text(encoding="utf-8", errors="replace")
+    return SCENE_MARK in path.read_text(encoding="utf-8", errors="replace")
 
 
 def _field(scene: dict[str, Any]) -> AnalyticField:
     known = {"volkit", "version", "title", "domain", "density", "softness", "light", "primitives", "views"}
-    _only(scene, known, "scene")
+    _check_members(scene, known, "scene")
     if scene["version"] != 1:
-        raise ValueError(f"version {scene['version']}, this volkit reads version 1")
+        raise ValueError(f"its version is {scene['version']}, only 1 is supported")
     lower, upper = scene["domain"]
     config = AnalyticConfig(
         primitives=tuple(_primitive(p) for p in scene["primitives"]),
@@ -79,8 +79,8 @@ def _field(scene: dict[str, Any]) -> AnalyticField:
 
 
 def _primitive(entry: dict[str, Any]) -> Primitive:
-    own = {"shape", "size", "position", "rotation", "density"}
-    texture = _record(Texture, {key: value for key, value in entry.items() if key not in own})
+    shape_members = {"shape", "size", "position", "rotation", "density"}
+    texture = _record(Texture, {key: value for key, value in entry.items() if key not in shape_members})
     rotation = _rotation(_triple(entry.get("rotation", (0, 0, 0))))
     placed = Similarity(rotation, _triple(entry.get("position", (0, 0, 0))))
     density = entry.get("density")
@@ -89,14 +89,14 @@ def _primitive(entry: dict[str, Any]) -> Primitive:
 
 
 def _record(kind: type, entry: dict[str, Any]) -> Any:
-    _only(entry, {f.name for f in fields(kind)}, kind.__name__.lower())
+    _check_members(entry, {f.name for f in fields(kind)}, kind.__name__.lower())
     values = {key: _triple(value) if isinstance(value, list) else value for key, value in entry.items()}
     return kind(**values)
 
 
-def _only(entry: dict[str, Any], known: set[str], what: str) -> None:
+def _check_members(entry: dict[str, Any], known: set[str], what: str) -> None:
     if unknown := sorted(set(entry) - known):
-        raise ValueError(f"{what} has no member '{unknown[0]}': there are {', '.join(sorted(known))}")
+        raise ValueError(f"{what} has the unknown member '{unknown[0]}'; known: {', '.join(sorted(known))}")
 
 
 def _number(value: Any) -> float:
@@ -118,7 +118,7 @@ def _rotation(degrees: tuple[float, float, float]) -> tuple[tuple[float, ...], .
         turn = torch.eye(3, dtype=torch.float64)
         turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
         out = turn @ out
-    # Right angles come out of cos and sin with 1e-16 of dirt, which would hide exact zeros from the field.
+    # cos and sin of right angles are off by 1e-16: rounding restores the exact zeros that the field relies on.
     return tuple(tuple(round(v, 15) + 0.0 for v in row) for row in out.tolist())
 
 
@@ -129,7 +129,7 @@ def _capture(
     width, height = (int(edge) for edge in size)
     focal = 0.5 * width / math.tan(math.radians(angle) / 2.0)
     centre = torch.tensor(_triple(target))
-    parts = [_spiral(train, elevation, 0.0), _spiral(test, elevation, 1.234)]  # turned: no two cameras coincide
+    parts = [_spiral(train, elevation, 0.0), _spiral(test, elevation, 1.234)]  # offset, so that no two cameras coincide
     centres = centre + distance * torch.cat(parts)
     cameras = Cameras.looking_at(centres, centre, torch.tensor([0.0, 0.0, 1.0]), focal, (width, height))
     trained, held = (tuple(f"{split}_{i:03d}" for i in range(n)) for split, n in (("train", train), ("test", test)))

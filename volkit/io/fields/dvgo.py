@@ -1,7 +1,7 @@
 """Checkpoints of sunset1995/DirectVoxGO (`.tar`) as kind `voxel_features`, read only.
 
-Facts: `lib/dvgo.py` (`get_kwargs`, `forward`), `lib/grid.py` and `run.py` of that project. The density of a step of
-`interval` voxels of the base size is `softplus(s + shift) interval`, hence per length divided by that size.
+Source: that project's `lib/dvgo.py` (`get_kwargs`, `forward`), `lib/grid.py` and `run.py`. The optical thickness of a
+step of `interval` base voxels is `softplus(s + shift) interval`: the density is that divided by the base voxel's edge.
 """
 
 import math
@@ -14,24 +14,24 @@ import torch
 from volkit.files.errors import format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain
-from volkit.io.fields.mask_grid import occupancy_of
+from volkit.io.fields.mask_grid import occupancy_from_mask
 from volkit.representations import Representation, VoxelFeatures, VoxelFeaturesConfig
 from volkit.typing import Tensor
 
 __all__ = ["read", "sniff"]
 
 MARKS = (b"model_kwargs", b"density.grid")
-SHAPED_BY = ("mpi_depth", "bg_len", "contracted_norm")  # arguments of its models for other kinds of scene
+UNSUPPORTED_ARGUMENTS = ("mpi_depth", "bg_len", "contracted_norm")  # arguments of its other models
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a torch pickle with a density grid and the arguments of its model."""
+    """Whether the file is a torch pickle with a density grid and the arguments of a model."""
     start = pickle_start(path)
     return all(mark in start for mark in MARKS)
 
 
 def read(path: Path) -> Representation:
-    """Grids, network and mask of known free space, in the file's own frame."""
+    """Grids, network and the mask of known empty space, in the file's own frame."""
     stored = load_pickled(path)
     with format_errors(path, "DVGO"):
         return _field(stored)
@@ -53,24 +53,24 @@ def _field(stored: Any) -> VoxelFeatures:
     mask = state.get("mask_cache.mask")
     if mask is not None:
         if mask.dim() != 3 or min(mask.shape) < 2:
-            raise ValueError("its mask is no grid")
-        field.occupancy = occupancy_of(mask.bool().permute(2, 1, 0), torch.tensor([lower, upper]), domain)
+            raise ValueError("its mask is not a grid")
+        field.occupancy = occupancy_from_mask(mask.bool().permute(2, 1, 0), torch.tensor([lower, upper]), domain)
     step = stored.get("global_step")
     return field.view(provenance={"source": "DVGO", "steps": step if isinstance(step, int) else None})
 
 
 def _check(arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Only grids that are dense and boxes that are not bent: ValueError names what else there is."""
-    if found := [name for name in SHAPED_BY if name in arguments]:
+    """Raise ValueError unless grids are dense and the scene is bounded."""
+    if found := [name for name in UNSUPPORTED_ARGUMENTS if name in arguments]:
         raise ValueError(f"it is a model for forward-facing or unbounded scenes ('{found[0]}'), which is not supported")
     for name in ("density_type", "k0_type"):
         if arguments.get(name, "DenseGrid") != "DenseGrid":
-            raise ValueError(f"its {name} is '{str(arguments[name])[:40]}', DenseGrid is supported")
+            raise ValueError(f"its {name} is '{str(arguments[name])[:40]}', only DenseGrid is supported")
     if arguments.get("rgbnet_full_implicit"):
         raise ValueError("its colours are fully implicit, which is not supported")
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor) or (tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())):
-            raise ValueError(f"'{str(name)[:60]}' contains NaN, infinity or no numbers")
+            raise ValueError(f"'{str(name)[:60]}' is not a tensor of finite numbers")
 
 
 def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor], domain: Domain) -> VoxelFeaturesConfig:
@@ -84,8 +84,8 @@ def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor], domain: D
     if weights:
         width, inputs = state["rgbnet.0.weight"].shape
         direct = bool(arguments.get("rgbnet_direct", False))
-        seen = inputs - k0.shape[1] + (0 if direct else 3) - 3
-        network = {"layers": len(weights), "width": width, "view_bands": seen // 6, "direct": direct}
+        view_inputs = inputs - k0.shape[1] + (0 if direct else 3) - 3
+        network = {"layers": len(weights), "width": width, "view_bands": view_inputs // 6, "direct": direct}
     return VoxelFeaturesConfig(
         size=(x, y, z),
         features=k0.shape[1],

@@ -1,7 +1,7 @@
 """Checkpoints of sarafridov/K-Planes (`.pth`), static hybrid models, as kind `planes`, read only.
 
-Facts: `plenoxels/models/kplane_field.py`, `ops/activations.py` (density is `exp(s - 1)`), `runners/base_trainer.py` and
-`raymarching/spatial_distortions.py` of that project; its networks are tiny-cuda-nn's.
+Source: that project's `plenoxels/models/kplane_field.py`, `ops/activations.py` (density is `exp(s - 1)`),
+`runners/base_trainer.py` and `raymarching/spatial_distortions.py`; networks are tiny-cuda-nn's.
 """
 
 from collections.abc import Mapping
@@ -20,18 +20,18 @@ __all__ = ["read", "sniff"]
 
 MARKS = (b"field.grids.0.0", b"field.sigma_net.params")
 PREFIX = "field."
-PLANES = 3  # of a static scene; one with time has 6
-GEOMETRY_PADDED = 16
+STATIC_PLANES = 3  # of a static scene; dynamic ones have 6
+GEOMETRY_OUTPUTS = 16
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a torch pickle with planes and networks under this project's names."""
+    """Whether the file is a torch pickle with K-Planes' names of planes and networks."""
     start = pickle_start(path)
     return all(mark in start for mark in MARKS) or (MARKS[0] in start and b"field.color_basis" in start)
 
 
 def read(path: Path) -> Representation:
-    """Planes of every scale and both networks; proposal networks only choose samples there."""
+    """Planes of every scale and both networks; proposal networks, which only place samples, are left out."""
     stored = load_pickled(path)
     with format_errors(path, "K-Planes"):
         field = _field(_state(stored))
@@ -46,9 +46,9 @@ def _state(stored: Any) -> dict[str, Tensor]:
     state = {str(name).removeprefix(PREFIX): t for name, t in state.items() if str(name).startswith(PREFIX)}
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor) or (tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())):
-            raise ValueError(f"'{name[:60]}' contains NaN, infinity or no numbers")
+            raise ValueError(f"'{name[:60]}' is not a tensor of finite numbers")
     if "color_basis.params" in state:
-        raise ValueError("its decoder is linear (explicit model); the hybrid model is supported")
+        raise ValueError("its decoder is linear (explicit model); only the hybrid model is supported")
     if any(name.startswith(("appearance_embedding", "test_appearance")) for name in state):
         raise ValueError("its colours depend on an appearance embedding, which is not supported")
     return {name: tensor.float() for name, tensor in state.items()}
@@ -59,7 +59,7 @@ def _field(state: Mapping[str, Tensor]) -> Planes:
     first = scales[0][0]
     channels, resolution = first.shape[1], max(max(plane.shape[2:]) for plane in scales[0])
     features = channels * len(scales)
-    width = len(state["sigma_net.params"]) // (-(-features // 16) * 16 + GEOMETRY_PADDED)
+    width = len(state["sigma_net.params"]) // (-(-features // 16) * 16 + GEOMETRY_OUTPUTS)
     domain = _domain(state)
     config = PlanesConfig(
         resolution=resolution,
@@ -72,7 +72,7 @@ def _field(state: Mapping[str, Tensor]) -> Planes:
     if len(state["sigma_net.params"]) != config.sigma_shape.parameters:
         raise ValueError(
             f"its density network has {len(state['sigma_net.params'])} parameters, not the "
-            f"{config.sigma_shape.parameters} of one that reads all scales side by side"
+            f"{config.sigma_shape.parameters} of one that reads all scales concatenated"
         )
     field = Planes(config, domain, torch.Generator())
     planes = {f"grids.{i}.{j}": plane for i, scale in enumerate(scales) for j, plane in enumerate(scale)}
@@ -86,11 +86,11 @@ def _scales(state: Mapping[str, Tensor]) -> list[list[Tensor]]:
     while f"grids.{len(scales)}.0" in state:
         index = len(scales)
         planes = [state[name] for name in sorted(state) if name.startswith(f"grids.{index}.")]
-        if len(planes) != PLANES:
-            raise ValueError(f"it has {len(planes)} planes a scale; 3 (static scenes) are supported")
+        if len(planes) != STATIC_PLANES:
+            raise ValueError(f"it has {len(planes)} planes per scale; only 3 (static scenes) are supported")
         xy, xz, yz = planes
         if any(plane.dim() != 4 or len(plane) != 1 or min(plane.shape[1:]) < 1 for plane in planes):
-            raise ValueError(f"its planes of scale {index} are no textures")
+            raise ValueError(f"its planes of scale {index} are not textures")
         sizes = (xy.shape[3], xy.shape[2], xz.shape[2])
         if xz.shape[3] != sizes[0] or yz.shape[3] != sizes[1] or yz.shape[2] != sizes[2]:
             raise ValueError(f"its planes of scale {index} do not fit each other")
@@ -101,7 +101,7 @@ def _scales(state: Mapping[str, Tensor]) -> list[list[Tensor]]:
 
 
 def _domain(state: Mapping[str, Tensor]) -> Domain:
-    """The box; where space is contracted, the box that translation and scale move to the unit cube."""
+    """The box; of a contracted field the box that translation and scale map to the unit cube."""
     translation = state.get("spatial_distortion.global_translation")
     scale = state.get("spatial_distortion.global_scale")
     if translation is None or scale is None:

@@ -1,4 +1,4 @@
-"""Our own file: safetensors with every tensor in its published layout and one JSON header."""
+"""volkit's own format: safetensors with every tensor in its published layout, and one JSON header."""
 
 import math
 from dataclasses import is_dataclass
@@ -9,7 +9,7 @@ import torch
 
 from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
 from volkit.files.errors import FormatError
-from volkit.files.provenance import frame_in
+from volkit.files.provenance import frame_from_record
 from volkit.files.tensor_file import read_header, read_tensors, write_tensors
 from volkit.geometry import Cameras, Domain, Lens, Similarity
 from volkit.representations import Capture, Placement, Representation, WrapperConfig, config_class, kinds
@@ -20,14 +20,14 @@ __all__ = ["read", "sniff", "write"]
 
 HEADER_KEY = "volkit"
 SCHEMA = 1
-CAPTURE = "capture/"  # names of camera tensors; no parameter name holds a slash
+CAPTURE_PREFIX = "capture/"  # of the names of camera tensors; names of parameters have no slash
 CAMERA_TENSORS = ("world_from_camera", "intrinsics", "size", "coefficients", "time")
-PER_UNIT = {"tensor_vm": 25.0, "tensor_cp": 25.0, "planes": 1.0}  # what older files multiply densities by
-SAFETENSORS_START = b'{"'  # of the header, which follows its length in 8 bytes
-MOST_NEW_VALUES = 1 << 28  # what a config may build beyond what its file holds (1 GB of float32)
-MAX_SCENES = 1 << 10  # that one point may be asked of
-MAX_DEPTH = 32  # of wrappers around wrappers
-DISTIL = "distil it into a kind that has a configuration, such as hash_grid"
+PER_UNIT = {"tensor_vm": 25.0, "tensor_cp": 25.0, "planes": 1.0}  # density scales per local unit of older files
+SAFETENSORS_START = b'{"'  # of the header, after its length in 8 bytes
+MAX_NEW_VALUES = 1 << 28  # that a config may allocate beyond what its file holds: 1 GiB of float32
+MAX_SCENES = 1 << 10  # that one query may reach
+MAX_DEPTH = 32  # of nested wrappers
+DISTIL_FIX = "distil it into a kind that has a configuration, such as hash_grid"
 
 
 def sniff(path: Path) -> bool:
@@ -41,61 +41,63 @@ def sniff(path: Path) -> bool:
 
 
 def write(representation: Representation, path: Path) -> None:
-    """Write every tensor, placement, domain, capture and provenance; of a wrapper its parts too, each once."""
-    parts = _parts_of(representation)
+    """Write every tensor, placement, domain, capture and provenance; the parts of a wrapper too, each once."""
+    parts = _collect_parts(representation)
     numbers = {id(part): index for index, part in enumerate(parts)}
-    rows = [_described(path, scene, numbers) for scene in (*parts, representation)]
+    rows = [_describe(path, scene, numbers) for scene in (*parts, representation)]
     header: dict[str, Any] = {"schema": SCHEMA, "volkit": __version__} | rows[-1]
     tensors = _tensors(representation)
     if parts:
         try:
             _check_parts(rows)
         except ValueError as error:
-            raise FormatError(path, f"cannot hold it: {error}", DISTIL) from error
+            raise FormatError(path, f"cannot hold this scene: {error}", DISTIL_FIX) from error
         header["scenes"] = rows[:-1]
     for index, part in enumerate(parts):
         tensors |= {f"{index}/{name}": tensor for name, tensor in _tensors(part).items()}
-    write_tensors(path, HEADER_KEY, header, _apart(tensors))
+    write_tensors(path, HEADER_KEY, header, _unshare_memory(tensors))
 
 
 def read(path: Path) -> Representation:
-    """Rebuild what was written, bit for bit; FormatError for damaged, hostile, newer and foreign files."""
+    """Read what was written, bit for bit; FormatError for damaged, hostile, newer and foreign files."""
     header = read_header(path, HEADER_KEY)
     if not isinstance(header, dict):
-        raise FormatError(path, "is no file of ours: it has no 'volkit' header", "convert it with the tool it is from")
+        raise FormatError(path, "has no 'volkit' header", "export it from the program that wrote it")
     if header.get("schema") != SCHEMA:
-        raise FormatError(path, f"has schema {header.get('schema')!r}, known is {SCHEMA}", "use the version that wrote")
+        raise FormatError(
+            path, f"has schema {header.get('schema')!r}, only {SCHEMA} is supported", "use the version that wrote it"
+        )
     described = header.get("scenes", [])
     if not isinstance(described, list) or not all(isinstance(row, dict) for row in described):
-        raise FormatError(path, "is damaged or hostile: its scenes are no table", "write or copy it again")
+        raise FormatError(path, "is damaged or hostile: its scenes are not a table", "write or copy it again")
     rows = [*described, header]
     classes = [_class_of(path, row.get("kind")) for row in rows]
     try:
         _check_parts(rows)
-        tensors = _checked(read_tensors(path))
-        own = _by_scene(tensors, len(rows) - 1)
+        tensors = _check_finite(read_tensors(path))
+        own = _split_by_scene(tensors, len(rows) - 1)
         parts: list[Representation] = []
         for row, config, held in zip(rows, classes, own, strict=True):
-            parts.append(_scene(row, config, held, parts))
+            parts.append(_build_scene(row, config, held, parts))
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise FormatError(path, f"is damaged or hostile: {reason}", "write or copy it again") from error
     return parts[-1]
 
 
-def _parts_of(scene: Representation) -> list[Representation]:
-    """All parts of a wrapper and of its parts, each once, after the parts that it is made of."""
+def _collect_parts(scene: Representation) -> list[Representation]:
+    """All parts of a wrapper, recursively, each once and after its own parts."""
     found: dict[int, Representation] = {}
     for part in scene.parts:
-        for inner in (*_parts_of(part), part):
+        for inner in (*_collect_parts(part), part):
             found.setdefault(id(inner), inner)
     return list(found.values())
 
 
-def _described(path: Path, scene: Representation, numbers: dict[int, int]) -> dict[str, Any]:
+def _describe(path: Path, scene: Representation, numbers: dict[int, int]) -> dict[str, Any]:
     config, kind = scene.config, scene.config.kind
     if not is_dataclass(config):
-        raise FormatError(path, f"cannot hold {type(scene).__name__}, a field of your own", DISTIL)
+        raise FormatError(path, f"cannot hold {type(scene).__name__}, a field of your own", DISTIL_FIX)
     described: dict[str, Any] = {
         "kind": kind,
         "config": dataclass_to_json(config),
@@ -121,72 +123,76 @@ def _class_of(path: Path, kind: Any) -> Any:
         return config_class(str(kind))
     except ValueError as error:
         raise FormatError(
-            path, f"holds the unknown kind {str(kind)[:40]!r}", f"known: {', '.join(kinds())}; or install what wrote it"
+            path,
+            f"holds the unknown kind {str(kind)[:40]!r}",
+            f"known: {', '.join(kinds())}; or install the package that wrote it",
         ) from error
 
 
 def _check_parts(rows: list[dict[str, Any]]) -> None:
-    """ValueError unless scenes are made of scenes before them, and of no more than can be asked."""
+    """Raise ValueError unless every scene consists of scenes before it, and the whole stays within the limits."""
     sizes: list[int] = []
     depths: list[int] = []
     for index, row in enumerate(rows):
         parts = row.get("parts", [])
         if not isinstance(parts, list) or not all(type(part) is int and 0 <= part < index for part in parts):
-            raise ValueError("a scene of it is made of scenes that are not there")
+            raise ValueError("one of its scenes refers to parts that do not exist")
         sizes.append(1 + sum(sizes[part] for part in parts))
         depths.append(1 + max((depths[part] for part in parts), default=0))
-    if sizes[-1] > MAX_SCENES:  # a scene of two, twice, twice again, ... would be asked for ever
-        raise ValueError(f"every point would be asked of {sizes[-1]} scenes, at most {MAX_SCENES} are supported")
+    if sizes[-1] > MAX_SCENES:  # doubling at every level would make a query endless
+        raise ValueError(f"every query would reach {sizes[-1]} scenes, at most {MAX_SCENES} are supported")
     if depths[-1] > MAX_DEPTH:
-        raise ValueError(f"its wrappers are {depths[-1]} deep, at most {MAX_DEPTH} are supported")
+        raise ValueError(f"its wrappers are nested {depths[-1]} deep, at most {MAX_DEPTH} are supported")
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of what shares memory with another of them, as views of one scene do: files hold each by itself."""
-    seen: set[int] = set()
+def _unshare_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors that share memory with an earlier one, as those of views do: safetensors refuses them."""
+    storages: set[int] = set()
     found = {}
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if place in seen and tensor.numel() else tensor
-        seen.add(place)
+        found[name] = tensor.clone() if place in storages and tensor.numel() else tensor
+        storages.add(place)
     return found
 
 
-def _by_scene(tensors: dict[str, Tensor], parts: int) -> list[dict[str, Tensor]]:
-    """The tensors of each part, then those of the whole; ValueError for those of a part that is not there."""
+def _split_by_scene(tensors: dict[str, Tensor], parts: int) -> list[dict[str, Tensor]]:
+    """The tensors of each part, then those of the whole; ValueError where the part does not exist."""
     found: list[dict[str, Tensor]] = [{} for _ in range(parts + 1)]
     for name, tensor in tensors.items():
         number, _, rest = name.partition("/")
         if number.isdecimal() and rest:
             if int(number) >= parts:
-                raise ValueError(f"'{name[:60]}' is of no scene of its table")
+                raise ValueError(f"'{name[:60]}' belongs to a part that does not exist")
             found[int(number)][rest] = tensor
         else:
             found[-1][name] = tensor
     return found
 
 
-def _scene(row: dict[str, Any], kind: Any, tensors: dict[str, Tensor], before: list[Representation]) -> Representation:
+def _build_scene(
+    row: dict[str, Any], kind: Any, tensors: dict[str, Tensor], before: list[Representation]
+) -> Representation:
     domain = dataclass_from_json(Domain, row.get("domain"))
     config = dataclass_from_json(kind, _per_edge(kind, row.get("config"), domain))
     place = dataclass_from_json(Similarity, row.get("world_from_local"))
     capture = _capture(row.get("capture"), tensors)
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(CAPTURE)}
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(CAPTURE_PREFIX)}
     if isinstance(config, WrapperConfig):
-        built = _wrapped(config, tuple(before[part] for part in row.get("parts", [])), own)
+        built = _build_wrapper(config, tuple(before[part] for part in row.get("parts", [])), own)
     else:
-        built = _built(config, domain, own)
+        built = _build(config, domain, own)
     provenance = row.get("provenance")
     return built.view(
         domain=domain,
-        placement=Placement(place, frame_in(row, "frame", "zup")),
+        placement=Placement(place, frame_from_record(row, "frame", "zup")),
         capture=capture,
         provenance=provenance if isinstance(provenance, dict) else {},
     )
 
 
 def _per_edge(kind: Any, config: Any, domain: Domain) -> Any:
-    """A config in today's words: older files have densities of these kinds per local unit, planes without a word."""
+    """The config with a density scale per edge of the domain; older files have it per local unit, or not at all."""
     if not isinstance(config, dict) or "density_scale" in config or kind.kind not in PER_UNIT:
         return config
     per_unit = float(config.get("distance_scale", PER_UNIT[kind.kind]))
@@ -195,7 +201,7 @@ def _per_edge(kind: Any, config: Any, domain: Domain) -> Any:
     }
 
 
-def _wrapped(config: WrapperConfig, parts: tuple[Representation, ...], own: dict[str, Tensor]) -> Representation:
+def _build_wrapper(config: WrapperConfig, parts: tuple[Representation, ...], own: dict[str, Tensor]) -> Representation:
     wrapper = config.wrap(parts)
     expected = wrapper.stored_tensors()
     if set(expected) != set(own):
@@ -207,18 +213,18 @@ def _wrapped(config: WrapperConfig, parts: tuple[Representation, ...], own: dict
     return wrapper
 
 
-def _checked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _check_finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"'{name}' contains NaN or infinity")
     return tensors
 
 
-def _built(config: Any, domain: Domain, own: dict[str, Tensor]) -> Representation:
+def _build(config: Any, domain: Domain, own: dict[str, Tensor]) -> Representation:
     held = sum(tensor.numel() for tensor in own.values())
-    wanted = _values_of(config, domain)
-    if wanted > 4 * held + MOST_NEW_VALUES:
-        raise ValueError(f"its config asks for {wanted} values, the file holds {held}")
+    wanted = _count_values(config, domain)
+    if wanted > 4 * held + MAX_NEW_VALUES:
+        raise ValueError(f"its config needs {wanted} values, the file holds {held}")
     representation = config.build(domain, torch.Generator())
     expected = representation.state_dict()
     for name, tensor in own.items():
@@ -229,14 +235,14 @@ def _built(config: Any, domain: Domain, own: dict[str, Tensor]) -> Representatio
     return representation
 
 
-def _values_of(config: Any, domain: Domain) -> int:
-    """How many values a config builds, found without memory: a few bytes of it must not ask for more than fits."""
+def _count_values(config: Any, domain: Domain) -> int:
+    """Number of values that a config allocates, counted without allocating: a tiny file must not exhaust memory."""
     try:
         with torch.device("meta"):
             shadow = config.build(domain, torch.Generator())
     except (RuntimeError, NotImplementedError) as error:
         if "meta" in str(error):
-            return 0  # analytic scenes read values while they are built; they have no parameters
+            return 0  # analytic scenes read values while building, and have no parameters
         raise
     return sum(tensor.numel() for tensor in shadow.state_dict().values())
 
@@ -253,15 +259,15 @@ def _capture_header(capture: Capture) -> dict[str, Any]:
 
 def _capture_tensors(cameras: Cameras) -> dict[str, Tensor]:
     members = {name: getattr(cameras, name) for name in CAMERA_TENSORS}
-    return {CAPTURE + name: member for name, member in members.items() if member is not None}
+    return {CAPTURE_PREFIX + name: member for name, member in members.items() if member is not None}
 
 
 def _capture(header: Any, tensors: dict[str, Tensor]) -> Capture | None:
     if header is None:
         return None
     if not isinstance(header, dict):
-        raise ValueError("its capture is not a table of values")
-    members = {name: tensors.get(CAPTURE + name) for name in CAMERA_TENSORS}
+        raise ValueError("its capture is not a JSON object")
+    members = {name: tensors.get(CAPTURE_PREFIX + name) for name in CAMERA_TENSORS}
     pose, intrinsics, size = (members[name] for name in CAMERA_TENSORS[:3])
     if pose is None or intrinsics is None or size is None:
         raise ValueError("its cameras are incomplete")

@@ -1,7 +1,7 @@
 """Checkpoints of krrish94/nerf-pytorch (`.ckpt`): a plain NeRF as its authors trained it, read only.
 
-The architecture is read off the tensor shapes, since the `config.yml` beside a checkpoint need not be the one that
-trained it. Facts: `nerf/models.py`, class FlexibleNeRFModel, and `train_nerf.py` of that project.
+The architecture is inferred from the shapes of tensors: the `config.yml` beside a checkpoint need not be the one that
+it was trained with. Source: that project's `nerf/models.py`, class FlexibleNeRFModel, and `train_nerf.py`.
 """
 
 from pathlib import Path
@@ -17,28 +17,28 @@ from volkit.typing import Tensor
 
 __all__ = ["read", "sniff"]
 
-MODELS = ("model_fine_state_dict", "model_coarse_state_dict")  # the fine one is what is rendered in the end
+MODELS = ("model_fine_state_dict", "model_coarse_state_dict")  # the fine one, which renders the final image, first
 MARK = b"model_coarse_state_dict"
-HALF = 1.5  # half edge of the domain: the bounds that the data set was published with
+HALF_EDGE = 1.5  # half edge of the domain: the published bounds of the Blender scenes
 MAX_WIDTH = 1 << 14
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a torch pickle that names its models as this project does."""
+    """Whether the file is a torch pickle with nerf-pytorch's names of models."""
     return MARK in pickle_start(path)
 
 
 def read(path: Path) -> Representation:
-    """The fine network as kind `mlp`, positions encoded as they are, in a cube of half edge 1.5."""
+    """The fine network as kind `mlp`, with positions encoded unscaled, in a cube of half edge 1.5."""
     stored = load_pickled(path)
     tensors = _tensors(path, stored)
-    config = config_of(path, tensors)
-    field = config.build(Domain.cube(HALF), torch.Generator())
+    config = infer_config(path, tensors)
+    field = config.build(Domain.cube(HALF_EDGE), torch.Generator())
     try:
         field.load_state_dict({**tensors, "occupancy": field.occupancy})
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise FormatError(path, f"is no NeRF of this project: {reason}", "check where it is from") from error
+        raise FormatError(path, f"is not a checkpoint of nerf-pytorch: {reason}", "check where it is from") from error
     step = stored.get("iter")
     return field.view(
         provenance={
@@ -51,19 +51,19 @@ def read(path: Path) -> Representation:
     )
 
 
-def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
-    """The network's sizes from the shapes of its tensors; FormatError where they make no such network."""
+def infer_config(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
+    """The network's sizes from the shapes of its tensors; FormatError where they do not fit together."""
     layers = 1 + sum(name.startswith("layers_xyz.") and name.endswith(".weight") for name in tensors)
     try:
-        width, encoded = tensors["layer1.weight"].shape
+        width, position_inputs = tensors["layer1.weight"].shape
         wide = [i for i in range(layers - 1) if tensors[f"layers_xyz.{i}.weight"].shape[1] > width]
-        seen = tensors["layers_dir.0.weight"].shape[1] - width if "layers_dir.0.weight" in tensors else None
+        direction_inputs = tensors["layers_dir.0.weight"].shape[1] - width if "layers_dir.0.weight" in tensors else None
     except (KeyError, ValueError) as error:
-        raise FormatError(path, "lacks layers of a NeRF", "check where it is from") from error
+        raise FormatError(path, "lacks layers of the network", "check where it is from") from error
     if not 1 <= width <= MAX_WIDTH:
         raise FormatError(path, f"has layers {width} wide", "check where it is from")
-    position = _bands(path, "positions", encoded)
-    direction = _bands(path, "directions", seen) if seen is not None else (0, True)
+    position = _bands(path, "positions", position_inputs)
+    direction = _bands(path, "directions", direction_inputs) if direction_inputs is not None else (0, True)
     return MlpConfig(
         layers=layers,
         width=width,
@@ -72,14 +72,14 @@ def config_of(path: Path, tensors: dict[str, Tensor]) -> MlpConfig:
         position_input=position[1],
         direction_bands=direction[0],
         direction_input=direction[1],
-        view_directions=seen is not None,
+        view_directions=direction_inputs is not None,
         coordinates="local",
         products="float32",
     )
 
 
 def _bands(path: Path, what: str, size: int) -> tuple[int, bool]:
-    """Octaves, and whether the argument itself is kept: `size = 3 (2 bands + kept)`."""
+    """Number of bands, and whether the input itself is included: `size = 3 (2 bands + included)`."""
     if size < 3 or size % 3:
         raise FormatError(path, f"encodes {what} in {size} values, which is no multiple of 3", "check where it is from")
     return size // 6, bool(size // 3 % 2)
@@ -92,7 +92,7 @@ def _tensors(path: Path, stored: Any) -> dict[str, Tensor]:
         raise FormatError(path, f"holds neither {MODELS[0]} nor {MODELS[1]}", "check where it is from")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise FormatError(path, f"'{name}' is no tensor of numbers", "check where it is from")
+            raise FormatError(path, f"'{name}' is not a tensor of floats", "check where it is from")
         if not bool(torch.isfinite(tensor).all()):
             raise FormatError(path, f"'{name}' contains NaN or infinity", "take an earlier checkpoint")
     return {name: tensor.float() for name, tensor in state.items()}

@@ -1,8 +1,8 @@
 """Checkpoints of nerfstudio's nerfacto (`step-*.ckpt`) as kind `hash_grid`, read only.
 
-Beside or above the checkpoint lie `config.yml`, of which plain values are read and nothing is built, and
-`dataparser_transforms.json`, which leads back to the data set's frame. Facts: nerfstudio `nerfacto_field.py`, `mlp.py`,
-`encodings.py`, `spherical_harmonics.py`, `spatial_distortions.py`, `base_dataparser.py`.
+In the checkpoint's folder or the one above are `config.yml`, of which only plain values are read and no objects built,
+and `dataparser_transforms.json`, which leads back to the dataset's frame. Source: nerfstudio `nerfacto_field.py`,
+`mlp.py`, `encodings.py`, `spherical_harmonics.py`, `spatial_distortions.py`, `base_dataparser.py`.
 """
 
 import json
@@ -18,27 +18,27 @@ import torch
 from volkit.files.errors import FormatError, format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
 from volkit.geometry import Domain, Similarity, sh_basis
-from volkit.io.fields.tcnn import TcnnNetwork, flattened, next_multiple
+from volkit.io.fields.tcnn import TcnnNetwork, flatten_padded, round_up
 from volkit.ops.hash_encode import HashLevels
 from volkit.representations import HashGrid, HashGridConfig, Placement, Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["Networks", "read", "sniff", "tcnn_networks", "torch_networks"]
+__all__ = ["Networks", "read", "read_tcnn_networks", "read_torch_networks", "sniff"]
 
 
-HARMONICS, GEOMETRY = 16, 15
-WIDTHS, MOST_LAYERS, FEATURES = (64, 16, 32, 128), 4, (2, 1, 4, 8)
+SH_VALUES, GEOMETRY_VALUES = 16, 15
+TRIED_WIDTHS, MAX_LAYERS, TRIED_FEATURES = (64, 16, 32, 128), 4, (2, 1, 4, 8)
 
 MARK = b"_model.field.mlp_base"
-FIELD = "_model.field."
-SETTINGS, TRANSFORM = "config.yml", "dataparser_transforms.json"
-TEXT_LIMIT = 1 << 22  # bytes of either
+FIELD_PREFIX = "_model.field."
+SETTINGS_FILE, TRANSFORM_FILE = "config.yml", "dataparser_transforms.json"
+MAX_TEXT_BYTES = 1 << 22  # of either file
 NERFSTUDIO_WORDS = {"true": True, "false": False, "null": None}
 
 
 @dataclass(frozen=True)
 class Networks:
-    """Matrices (out, in): [features, 1] to [log density, 15 values], [16 values, 16 harmonics, 1] to colour."""
+    """Matrices (out, in): [features, 1] to [log density, 15 values]; [16 values, 16 harmonics, 1] to colour."""
 
     density: list[Float[Tensor, "out in"]]
     rgb: list[Float[Tensor, "out in"]]
@@ -47,66 +47,68 @@ class Networks:
     width: int
 
 
-def tcnn_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
-    """From flat vectors; widths and depths are those whose numbers of parameters agree."""
-    head = _flat(state, "mlp_head.tcnn_encoding.params")
-    seen = HARMONICS + GEOMETRY + len(appearance)
-    colour = next((shape for shape in _shapes(WIDTHS, seen, 3) if shape.parameters == len(head)), None)
+def read_tcnn_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
+    """Networks from tiny-cuda-nn's flat vectors; widths and depths are inferred from the number of parameters."""
+    head = _get_vector(state, "mlp_head.tcnn_encoding.params")
+    inputs = SH_VALUES + GEOMETRY_VALUES + len(appearance)
+    colour = next(
+        (shape for shape in _candidate_shapes(TRIED_WIDTHS, inputs, 3) if shape.parameters == len(head)), None
+    )
     if colour is None:
-        raise ValueError(f"its colour network has {len(head)} parameters, which no known shape has")
+        raise ValueError(f"its colour network has {len(head)} parameters, which fit no known shape")
     if "mlp_base.model.params" in state or "mlp_base.params" in state:
-        base = _flat(state, "mlp_base.model.params" if "mlp_base.model.params" in state else "mlp_base.params")
-    else:  # two modules, once: the network comes first in one vector as well
-        base = torch.cat([_flat(state, f"mlp_base_{part}.tcnn_encoding.params") for part in ("mlp", "grid")])
-    for features in FEATURES:
+        base = _get_vector(state, "mlp_base.model.params" if "mlp_base.model.params" in state else "mlp_base.params")
+    else:  # older versions: two modules; in one vector, too, the network comes first
+        base = torch.cat([_get_vector(state, f"mlp_base_{part}.tcnn_encoding.params") for part in ("mlp", "grid")])
+    for features in TRIED_FEATURES:
         sized = replace(levels, features=features)
         rest = len(base) - sized.entries * features
-        for shape in _shapes((colour.width,), levels.levels * features, 1 + GEOMETRY):
+        for shape in _candidate_shapes((colour.width,), levels.levels * features, 1 + GEOMETRY_VALUES):
             if shape.parameters == rest:
                 density, rgb = shape.split(base[:rest]), colour.split(head)
-                density[0] = density[0][:, : shape.inputs]  # what pads features is 0
-                ones = rgb[0][:, seen:].sum(1)
-                rgb[0] = _colour_inputs(rgb[0][:, :HARMONICS], rgb[0][:, HARMONICS:seen], ones, appearance)
+                density[0] = density[0][:, : shape.inputs]  # features are padded with 0
+                ones = rgb[0][:, inputs:].sum(1)
+                rgb[0] = _colour_inputs(rgb[0][:, :SH_VALUES], rgb[0][:, SH_VALUES:inputs], ones, appearance)
                 return Networks(density, rgb, base[rest:].view(-1, features), sized, colour.width)
-    raise ValueError(f"its {len(base)} parameters are no network of width {colour.width} and table of known sizes")
+    raise ValueError(f"its {len(base)} parameters fit no network of width {colour.width} with a table of known size")
 
 
-def torch_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
-    """From layers with biases, tables that are hashed on every level, and harmonics of (d + 1) / 2 without signs."""
+def read_torch_networks(state: dict[str, Tensor], levels: HashLevels, appearance: Tensor) -> Networks:
+    """Networks from torch layers with biases; all levels are hashed, and harmonics take (d + 1) / 2 without signs."""
     name = next((key for key in state if key.endswith(("model.0.hash_table", "mlp_base.0.hash_table"))), None)
     if name is None:
         raise ValueError("it lacks a hash table")
     table = state[name].float()
-    base = _layers(state, name.replace("0.hash_table", "1.layers."))
-    head = _layers(state, "mlp_head.layers.")
+    base = _get_layers(state, name.replace("0.hash_table", "1.layers."))
+    head = _get_layers(state, "mlp_head.layers.")
     levels = replace(levels, features=table.shape[-1], lookup="nerfstudio")
     weight, bias = head[0]
-    if weight.shape[1] != HARMONICS + GEOMETRY + len(appearance):
+    if weight.shape[1] != SH_VALUES + GEOMETRY_VALUES + len(appearance):
         raise ValueError(f"its colour network has {weight.shape[1]} inputs")
-    if base[-1][0].shape[0] != 1 + GEOMETRY:
-        raise ValueError(f"its density network has {base[-1][0].shape[0]} outputs, 16 are known here")
-    directions = weight[:, :HARMONICS] @ _unsigned_from_signed()
-    first = _colour_inputs(directions, weight[:, HARMONICS:], bias, appearance)
+    if base[-1][0].shape[0] != 1 + GEOMETRY_VALUES:
+        raise ValueError(f"its density network has {base[-1][0].shape[0]} outputs; 16 are supported")
+    directions = weight[:, :SH_VALUES] @ _unsigned_from_signed()
+    first = _colour_inputs(directions, weight[:, SH_VALUES:], bias, appearance)
     head[0] = (first[:, :-1], first[:, -1])
-    width = max(next_multiple(len(layers[0][0]) + 1, 16) for layers in (base, head))
-    return Networks(_carried(base, width), _carried(head, width), table, levels, width)
+    width = max(round_up(len(layers[0][0]) + 1, 16) for layers in (base, head))
+    return Networks(_carry_biases(base, width), _carry_biases(head, width), table, levels, width)
 
 
-def _shapes(widths: tuple[int, ...], inputs: int, outputs: int):
+def _candidate_shapes(widths: tuple[int, ...], inputs: int, outputs: int):
     for width in widths:
-        for layers in range(1, MOST_LAYERS + 1):
+        for layers in range(1, MAX_LAYERS + 1):
             yield TcnnNetwork(inputs, outputs, width, layers)
 
 
 def _colour_inputs(directions: Tensor, rest: Tensor, constant: Tensor, appearance: Tensor) -> Tensor:
-    """Columns for [log density, 15 values, harmonics, 1]; of log density none are read."""
-    values, looks = rest[:, :GEOMETRY], rest[:, GEOMETRY:]
-    bias = constant + looks @ appearance
+    """Columns for the inputs [log density, 15 values, harmonics, 1]; those of log density are 0."""
+    values, appearance_weights = rest[:, :GEOMETRY_VALUES], rest[:, GEOMETRY_VALUES:]
+    bias = constant + appearance_weights @ appearance
     return torch.cat([torch.zeros_like(values[:, :1]), values, directions, bias[:, None]], 1)
 
 
-def _carried(layers: list[tuple[Tensor, Tensor]], width: int) -> list[Tensor]:
-    """Matrices of a network whose last hidden unit is always 1, and carries every layer's bias to the next."""
+def _carry_biases(layers: list[tuple[Tensor, Tensor]], width: int) -> list[Tensor]:
+    """Matrices without biases: the last hidden unit is always 1 and carries the bias of the next layer."""
     matrices, inputs = [], layers[0][0].shape[1]
     for index, (weight, bias) in enumerate(layers):
         last, into = index == len(layers) - 1, inputs + 1 if index == 0 else width
@@ -119,7 +121,7 @@ def _carried(layers: list[tuple[Tensor, Tensor]], width: int) -> list[Tensor]:
     return matrices
 
 
-def _layers(state: dict[str, Tensor], prefix: str) -> list[tuple[Tensor, Tensor]]:
+def _get_layers(state: dict[str, Tensor], prefix: str) -> list[tuple[Tensor, Tensor]]:
     layers = []
     while f"{prefix}{len(layers)}.weight" in state:
         weight = state[f"{prefix}{len(layers)}.weight"].float()
@@ -136,7 +138,7 @@ def _layers(state: dict[str, Tensor], prefix: str) -> list[tuple[Tensor, Tensor]
 def _unsigned_from_signed() -> Float[Tensor, "16 16"]:
     """B(d) = M Y(d): nerfstudio's torch harmonics of (d + 1) / 2 in terms of the signed ones of d.
 
-    On the sphere both span the polynomials of degree 3, so that M is exact; found in float64 by 64 directions.
+    On the sphere both span the polynomials of degree 3, so M is exact; it is solved in float64 from 64 directions.
     """
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(64, 3, generator=generator, dtype=torch.float64)
@@ -146,7 +148,7 @@ def _unsigned_from_signed() -> Float[Tensor, "16 16"]:
 
 
 def _torch_harmonics(at: Float[Tensor, "point 3"]) -> Float[Tensor, "point 16"]:
-    """Polynomials of nerfstudio `components_from_spherical_harmonics`: no Condon-Shortley signs, any argument."""
+    """The polynomials of nerfstudio's `components_from_spherical_harmonics`: no Condon-Shortley signs."""
     x, y, z = at.unbind(-1)
     xx, yy, zz = x * x, y * y, z * z
     return torch.stack(
@@ -172,7 +174,7 @@ def _torch_harmonics(at: Float[Tensor, "point 3"]) -> Float[Tensor, "point 16"]:
     )
 
 
-def _flat(state: dict[str, Tensor], name: str) -> Tensor:
+def _get_vector(state: dict[str, Tensor], name: str) -> Tensor:
     if name not in state or state[name].dim() != 1:
         raise ValueError(f"it lacks '{name}'")
     return state[name].float()
@@ -184,7 +186,7 @@ def sniff(path: Path) -> bool:
 
 
 def read(path: Path) -> Representation:
-    """The field alone, with the mean appearance of training; proposal networks only choose samples there."""
+    """The field with its mean appearance embedding; proposal networks, which only place samples, are left out."""
     stored = load_pickled(path)
     settings = _settings(path)
     with format_errors(path, "nerfacto"):
@@ -199,22 +201,24 @@ def _field(stored: Any, settings: dict[str, Any]) -> HashGrid:
     state = stored.get("pipeline") if isinstance(stored, dict) else None
     if not isinstance(state, dict):
         raise ValueError("it lacks a pipeline")
-    state = {name.removeprefix(FIELD): tensor for name, tensor in state.items() if str(name).startswith(FIELD)}
+    state = {
+        name.removeprefix(FIELD_PREFIX): tensor for name, tensor in state.items() if str(name).startswith(FIELD_PREFIX)
+    }
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor) or (tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())):
             raise ValueError(f"'{name[:60]}' contains NaN, infinity or no numbers")
     levels = _levels(state, settings)
     appearance = _appearance(state, settings)
     tcnn = any(name.endswith((".params", "tcnn_encoding.params")) for name in state)
-    networks = (tcnn_networks if tcnn else torch_networks)(state, levels, appearance)
+    networks = (read_tcnn_networks if tcnn else read_torch_networks)(state, levels, appearance)
     domain = _domain(state, settings)
     density = float(settings.get("average_init_density", 1.0)) * domain.unit_edge
     if not (math.isfinite(density) and density > 0):
-        raise ValueError("its average_init_density is no positive number")
-    return _built(networks, domain, density)
+        raise ValueError("its average_init_density is not a positive number")
+    return _build_field(networks, domain, density)
 
 
-def _built(networks: Networks, domain: Domain, density_scale: float) -> HashGrid:
+def _build_field(networks: Networks, domain: Domain, density_scale: float) -> HashGrid:
     levels = networks.levels
     config = HashGridConfig(
         levels=levels.levels,
@@ -233,8 +237,8 @@ def _built(networks: Networks, domain: Domain, density_scale: float) -> HashGrid
     field = HashGrid(config, domain, torch.Generator())
     field.load_state_dict(
         {
-            "density_network": flattened(networks.density, config.density_shape),
-            "rgb_network": flattened(networks.rgb, config.rgb_shape),
+            "density_network": flatten_padded(networks.density, config.density_shape),
+            "rgb_network": flatten_padded(networks.rgb, config.rgb_shape),
             "table": networks.table,
             "occupancy": field.occupancy,
         }
@@ -243,7 +247,7 @@ def _built(networks: Networks, domain: Domain, density_scale: float) -> HashGrid
 
 
 def _levels(state: dict[str, Tensor], settings: dict[str, Any]) -> HashLevels:
-    """Sizes by the buffers that the field keeps; features are found out where the table is."""
+    """Sizes of levels from the field's buffers, else from the settings; features are inferred with the table."""
 
     def size(name: str, default: int) -> int:
         return int(state[name]) if name in state else int(settings.get(name, default))
@@ -255,12 +259,12 @@ def _levels(state: dict[str, Tensor], settings: dict[str, Any]) -> HashLevels:
 
 
 def _appearance(state: dict[str, Tensor], settings: dict[str, Any]) -> Tensor:
-    """What the field hands its colour network when it is not trained: the mean of all pictures' values, or zeros."""
+    """The embedding that the colour network gets at evaluation: the mean over all images, or zeros."""
     learned = state.get("embedding_appearance.embedding.weight")
     if learned is None:
         return torch.zeros(0)
     if learned.dim() != 2 or len(learned) == 0:
-        raise ValueError("its appearance embedding is no table")
+        raise ValueError("its appearance embedding is not a table")
     average = settings.get("use_average_appearance_embedding", True)
     return learned.float().mean(0) if average else torch.zeros(learned.shape[1])
 
@@ -270,20 +274,20 @@ def _domain(state: dict[str, Tensor], settings: dict[str, Any]) -> Domain:
         return Domain.cube(1.0, contracted=True)
     box = state["aabb"].double()
     if box.shape != (2, 3):
-        raise ValueError("its aabb is no box")
+        raise ValueError("its aabb is not a box")
     lower, upper = (tuple(row) for row in box.tolist())
     return Domain(lower, upper)
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Plain values of the model's settings, by name; its tags, which name code, are passed over."""
-    text = _beside(path, SETTINGS)
+    """Plain values of the model's settings by name; YAML tags, which name code, are ignored."""
+    text = _read_beside(path, SETTINGS_FILE)
     if text is None:
         raise FormatError(
-            path, f"lacks {SETTINGS} beside or above it, which says what unit its density has", "copy it there"
+            path, f"lacks {SETTINGS_FILE} beside or above it, which gives the unit of its density", "copy it there"
         )
     found = re.findall(r"^ *([a-z_0-9]+): ([-+.0-9eE]+|true|false|null)$", text, re.MULTILINE)
-    # The first mention is the field's own: proposal networks follow it, deeper.
+    # The first mention is the field's own; those of proposal networks follow.
     values: dict[str, Any] = {}
     for name, word in found:
         if name not in values:
@@ -295,12 +299,12 @@ def _number(path: Path, word: str) -> float | int:
     try:
         return int(word) if re.fullmatch(r"[-+]?\d{1,9}", word) else float(word)
     except ValueError as error:
-        raise FormatError(path, f"has '{word[:20]}' for a number in {SETTINGS}", "copy it again") from error
+        raise FormatError(path, f"has '{word[:20]}' instead of a number in {SETTINGS_FILE}", "copy it again") from error
 
 
 def _world_from_local(path: Path) -> Similarity:
-    """Nerfstudio's unit frame back to the data set's: p = scale (R x + t) there."""
-    text = _beside(path, TRANSFORM)
+    """The dataset's frame from nerfstudio's unit frame, the inverse of p = scale (R x + t)."""
+    text = _read_beside(path, TRANSFORM_FILE)
     if text is None:
         return Similarity()
     try:
@@ -308,21 +312,21 @@ def _world_from_local(path: Path) -> Similarity:
         matrix = torch.tensor(stored["transform"], dtype=torch.float64)
         scale = float(stored["scale"])
     except (RecursionError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"its {TRANSFORM} is damaged ({type(error).__name__})") from error
+        raise ValueError(f"its {TRANSFORM_FILE} is damaged ({type(error).__name__})") from error
     if matrix.shape != (3, 4) or not bool(torch.isfinite(matrix).all()) or not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"its {TRANSFORM} holds no matrix and scale")
+        raise ValueError(f"its {TRANSFORM_FILE} lacks a matrix and a scale")
     rotation = tuple(map(tuple, matrix[:, :3].tolist()))
     return Similarity(rotation, tuple((scale * matrix[:, 3]).tolist()), scale).inverse()
 
 
-def _beside(path: Path, name: str) -> str | None:
-    """A text file in the checkpoint's folder or the one above, where nerfstudio puts it."""
+def _read_beside(path: Path, name: str) -> str | None:
+    """The text of a file in the checkpoint's folder or the one above; None where there is none."""
     for folder in (path.parent, path.absolute().parent.parent):
         place = folder / name
         try:
             if place.is_file():
                 with place.open("rb") as file:
-                    return file.read(TEXT_LIMIT).decode(errors="replace")
+                    return file.read(MAX_TEXT_BYTES).decode(errors="replace")
         except OSError as error:
             raise FormatError(place, f"cannot be read ({error.strerror or error})", "check the path") from error
     return None

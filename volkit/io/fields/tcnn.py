@@ -1,7 +1,7 @@
-"""Networks as tiny-cuda-nn stores them in checkpoints: one flat vector of bias-free matrices, one after another.
+"""Networks as tiny-cuda-nn stores them in checkpoints: one flat vector of matrices without biases.
 
-Facts: NVlabs/tiny-cuda-nn `fully_fused_mlp.cu` and `cutlass_mlp.cu`: row-major (out, in), widths padded to a multiple
-of 16 (fully fused) or 8 (Cutlass), no biases.
+Source: NVlabs/tiny-cuda-nn `fully_fused_mlp.cu` and `cutlass_mlp.cu`: row-major (out, in), inputs and outputs padded to
+a multiple of 16 (fully fused) or 8 (Cutlass).
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from torch.nn import functional
 from volkit.ops.fused_mlp import MlpShape
 from volkit.typing import Float, Tensor
 
-__all__ = ["TcnnNetwork", "flattened", "next_multiple"]
+__all__ = ["TcnnNetwork", "flatten_padded", "round_up"]
 
 
-def next_multiple(number: int, of: int) -> int:
-    """The smallest multiple that is not below the number."""
+def round_up(number: int, of: int) -> int:
+    """The smallest multiple of `of` that is at least `number`."""
     return -(-number // of) * of
 
 
@@ -33,8 +33,8 @@ class TcnnNetwork:
 
     @property
     def matrices(self) -> list[tuple[int, int]]:
-        """(out, in) of each matrix as it is stored."""
-        ends = [next_multiple(size, self.alignment) for size in (self.inputs, self.outputs)]
+        """(out, in) of each stored matrix, padding included."""
+        ends = [round_up(size, self.alignment) for size in (self.inputs, self.outputs)]
         return list((out, into) for into, out in pairwise([ends[0], *[self.width] * self.hidden_layers, ends[1]]))
 
     @property
@@ -43,13 +43,13 @@ class TcnnNetwork:
         return sum(out * into for out, into in self.matrices)
 
     def split(self, flat: Float[Tensor, " parameter"]) -> list[Float[Tensor, "out in"]]:
-        """The matrices of a stored vector."""
+        """Views of a stored vector as its matrices."""
         parts = flat.split([out * into for out, into in self.matrices])
         return [part.view(size) for part, size in zip(parts, self.matrices, strict=True)]
 
 
-def flattened(matrices: list[Float[Tensor, "out in"]], shape: MlpShape) -> Float[Tensor, " parameter"]:
-    """Matrices in the sizes of a network of ours: what is missing is zero, padded rows that nobody reads are cut."""
+def flatten_padded(matrices: list[Float[Tensor, "out in"]], shape: MlpShape) -> Float[Tensor, " parameter"]:
+    """Matrices resized to a network of ours and flattened: padded with zeros, unused padding rows cut."""
     sized = [
         functional.pad(matrix, (0, into - matrix.shape[1], 0, out - matrix.shape[0]))
         for matrix, (out, into) in zip(matrices, shape.matrices, strict=True)

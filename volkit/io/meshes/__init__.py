@@ -1,1 +1,1 @@
-"""Meshes as files: what an engine loads, and the formats that hold it."""
+"""Mesh files: the assets that game engines load, and the formats that store them."""

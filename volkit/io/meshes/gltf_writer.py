@@ -1,7 +1,7 @@
-"""Assets as `.glb`, and as `.gltf` with its buffer and pictures beside it, in metres.
+"""Assets as `.glb`, or as `.gltf` with its buffer and textures beside it, in metres.
 
-One material and one set of pictures for all levels. Tangents are written with a normal map, which means nothing without
-them, and left out otherwise.
+All levels share one material and one set of textures. Tangents are written where there is a normal map, which is
+undefined without them, and left out otherwise.
 """
 
 import json
@@ -17,50 +17,54 @@ from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
 from volkit.geometry.triangles import corner_tangents
-from volkit.io.meshes.asset import Asset, Style
-from volkit.io.meshes.engines import collider_name, colliders_in_scene, level_names, makes_levels, unreadable
-from volkit.io.meshes.gltf_builder import GltfBuilder, MeshRows, QuantisationGrid
-from volkit.io.meshes.gltf_container import packed
-from volkit.io.meshes.pictures import PictureFile, picture_files, see_through
+from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures, has_transparency
+from volkit.io.meshes.engines import (
+    collider_name,
+    colliders_in_scene,
+    generates_levels,
+    level_names,
+    unsupported_options,
+)
+from volkit.io.meshes.gltf_builder import GltfBuilder, MeshRows, QuantisationGrid, pack_glb
 from volkit.representations.mesh import Mesh
 from volkit.typing import Float, Tensor
 
 __all__ = ["check_gltf", "write_gltf"]
 
-SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, over a pyramid
+SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, with linear mipmaps
 
 
 def write_gltf(asset: Asset, path: Path, style: Style) -> None:
-    """All of the asset in the form that the suffix names; see `engines` for names."""
+    """Write all of an asset, as `.glb` or `.gltf` by the suffix; `engines.py` explains the names."""
     check_gltf(path, style)
-    if style.texture_format == "jpeg" and see_through(asset):
+    if style.texture_format == "jpeg" and has_transparency(asset):
         raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
-    built = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
-    binary, pictures = path.suffix.lower() == ".glb", picture_files(asset, style.texture_format)
-    material = _material(built, asset, path.stem, pictures, binary)
-    _nodes(built, asset, path.stem, style, material)
-    buffer = {"byteLength": len(built.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
-    built.tree["buffers"] = [buffer]
+    builder = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
+    binary, textures = path.suffix.lower() == ".glb", encode_textures(asset, style.texture_format)
+    material = _material(builder, asset, path.stem, textures, binary)
+    _nodes(builder, asset, path.stem, style, material)
+    buffer = {"byteLength": len(builder.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
+    builder.tree["buffers"] = [buffer]
     if binary:
-        return write_together(path, packed(built.tree, bytes(built.blob)), {})
-    beside = {picture.named(path.stem): picture.data for picture in pictures}
-    text = json.dumps(built.tree, indent=1).encode()
-    write_together(path, text, beside | {f"{path.stem}.bin": bytes(built.blob)})
+        return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), {})
+    beside = {texture.file_name(path.stem): texture.data for texture in textures}
+    text = json.dumps(builder.tree, indent=1).encode()
+    write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)})
 
 
 def check_gltf(path: Path, style: Style) -> None:
-    """FormatError where the engine reads no such glTF, or none can be made."""
-    if refused := unreadable(style):
-        raise FormatError(path, f"{style.engine} reads no glTF with {' and '.join(refused)}", "leave it out")
+    """Raise FormatError where the engine cannot read such a glTF, or it cannot be written."""
+    if refused := unsupported_options(style):
+        raise FormatError(path, f"{style.engine} cannot read glTF with {' and '.join(refused)}", "leave it out")
     if style.draco and style.quantize:
-        raise FormatError(path, "Draco quantizes by itself", "choose one of draco and quantize")
+        raise FormatError(path, "Draco quantizes already", "choose one of draco and quantize")
     if style.draco and find_spec("DracoPy") is None:
         raise FormatError(path, "DracoPy is not installed", advice("mesh", "DracoPy"))
 
 
-def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[PictureFile], binary: bool) -> int:
-    """Base colour from the texture, or from the vertices; rough and not metallic but where a picture says otherwise."""
-    texture = {p.slot: {"index": _texture(built, p, name, binary)} for p in pictures}
+def _material(builder: GltfBuilder, asset: Asset, name: str, textures: list[TextureFile], binary: bool) -> int:
+    """Base colour from the texture, else from the vertices; rough and not metallic unless a texture says otherwise."""
+    texture = {p.slot: {"index": _texture(builder, p, name, binary)} for p in textures}
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
     material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
     if "baseColor" in texture:
@@ -68,70 +72,73 @@ def _material(built: GltfBuilder, asset: Asset, name: str, pictures: list[Pictur
     if "metallicRoughness" in texture:
         surface |= {"metallicRoughnessTexture": texture["metallicRoughness"], "metallicFactor": 1.0}
     material |= {f"{slot}Texture": texture[slot] for slot in ("normal", "occlusion") if slot in texture}
-    if see_through(asset):
+    if has_transparency(asset):
         material["alphaMode"] = "BLEND"
     if asset.unlit:
-        built.uses("KHR_materials_unlit")
+        builder.use_extension("KHR_materials_unlit")
         material["extensions"] = {"KHR_materials_unlit": {}}
-    return built.add("materials", material)
+    return builder.add("materials", material)
 
 
-def _texture(built: GltfBuilder, picture: PictureFile, name: str, binary: bool) -> int:
-    place: dict[str, Any] = {"uri": picture.named(name)}
+def _texture(builder: GltfBuilder, texture: TextureFile, name: str, binary: bool) -> int:
+    place: dict[str, Any] = {"uri": texture.file_name(name)}
     if binary:
-        place = {"bufferView": built.view(picture.data, {}), "mimeType": picture.mime}
-    image = built.add("images", {"name": f"{name}_{picture.slot}"} | place)
-    if not built.tree.get("samplers"):
-        built.add("samplers", SAMPLER)
+        place = {"bufferView": builder.add_view(texture.data, {}), "mimeType": texture.mime}
+    image = builder.add("images", {"name": f"{name}_{texture.slot}"} | place)
+    if not builder.tree.get("samplers"):
+        builder.add("samplers", SAMPLER)
     source: dict[str, Any] = {"source": image}
-    if picture.coding == "webp":
-        built.uses("EXT_texture_webp", required=True)
+    if texture.format == "webp":
+        builder.use_extension("EXT_texture_webp", required=True)
         source = {"extensions": {"EXT_texture_webp": source}}
-    return built.add("textures", {"sampler": 0} | source)
+    return builder.add("textures", {"sampler": 0} | source)
 
 
-def _nodes(built: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
-    """The finest level in the scene, the others behind it, solids where the engine looks for them."""
+def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
+    """The finest level in the scene, coarser ones attached to it, colliders where the engine looks for them."""
     place = asset.levels[0].world_from_local
-    levels = asset.levels[:1] if makes_levels(style.engine) else asset.levels
+    levels = asset.levels[:1] if generates_levels(style.engine) else asset.levels
     lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
-    bumpy = asset.normal_map is not None
-    parts = [_mesh_rows(mesh, place, uv, bumpy) for mesh, uv in zip(levels, lightmaps, strict=True)]
-    lattice = QuantisationGrid.over(parts) if style.quantize else None
+    has_normal_map = asset.normal_map is not None
+    parts = [_split_rows(mesh, place, uv, has_normal_map) for mesh, uv in zip(levels, lightmaps, strict=True)]
+    grid = QuantisationGrid.over(parts) if style.quantize else None
     names, nodes = level_names(stem, len(parts)), []
     for name, rows in zip(names, parts, strict=True):
-        primitive = built.primitive(rows, lattice, style.draco) | {"material": material}
-        mesh = built.add("meshes", {"name": name, "primitives": [primitive]})
-        nodes.append(built.add("nodes", {"name": name, "mesh": mesh} | (lattice.placement if lattice else {})))
-    finest = built.tree["nodes"][nodes[0]]
+        primitive = builder.add_primitive(rows, grid, style.draco) | {"material": material}
+        mesh = builder.add("meshes", {"name": name, "primitives": [primitive]})
+        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | (grid.placement if grid else {})))
+    finest = builder.tree["nodes"][nodes[0]]
     if len(nodes) > 1:
-        built.uses("MSFT_lod")
-        finest |= {"extensions": {"MSFT_lod": {"ids": nodes[1:]}}, "extras": {"MSFT_screencoverage": _coverage(asset)}}
-    solids = []
-    for number, solid in enumerate(asset.colliders):
-        rows = _mesh_rows(Mesh.of(solid.vertices, solid.faces), place)
+        builder.use_extension("MSFT_lod")
+        finest |= {
+            "extensions": {"MSFT_lod": {"ids": nodes[1:]}},
+            "extras": {"MSFT_screencoverage": _screen_coverage(asset)},
+        }
+    colliders = []
+    for number, collider in enumerate(asset.colliders):
+        rows = _split_rows(Mesh.of(collider.vertices, collider.faces), place)
         name = collider_name(style.engine, stem, names[0], number)
-        mesh = built.add("meshes", {"name": name, "primitives": [built.solid(rows)]})
-        solids.append(built.add("nodes", {"name": name, "mesh": mesh}))
+        mesh = builder.add("meshes", {"name": name, "primitives": [builder.add_collider(rows)]})
+        colliders.append(builder.add("nodes", {"name": name, "mesh": mesh}))
     together = colliders_in_scene(style.engine)
-    built.add("scenes", {"name": stem, "nodes": [nodes[0], *(solids if together else ())]})
-    if solids and not together:
-        built.add("scenes", {"name": f"{stem}_colliders", "nodes": solids})
+    builder.add("scenes", {"name": stem, "nodes": [nodes[0], *(colliders if together else ())]})
+    if colliders and not together:
+        builder.add("scenes", {"name": f"{stem}_colliders", "nodes": colliders})
 
 
-def _coverage(asset: Asset) -> list[float]:
-    """Shares of the screen down to which each level is shown: as many triangles a pixel as the finest has on all."""
+def _screen_coverage(asset: Asset) -> list[float]:
+    """Share of the screen below which each level gives way: equal triangles per pixel, full screen for the finest."""
     counts = torch.tensor([float(mesh.config.faces) for mesh in asset.levels])
     return [round(share, 4) for share in (counts[1:] / counts[0]).tolist()] + [0.0]
 
 
-def _mesh_rows(
+def _split_rows(
     mesh: Mesh,
     file_from_local: Similarity,
     lightmap_uv: Float[Tensor, "face 3 2"] | None = None,
     tangents: bool = False,
 ) -> MeshRows:
-    """Split vertices where their corners differ in uv or tangent; vertices that no face names are left out."""
+    """Split vertices whose corners differ in uv or tangent; vertices that no face uses are left out."""
     textured, count = mesh.config.texture[0] > 0, 3 * len(mesh.faces)
     layers = {"uv": mesh.corner_uv} if textured else {}
     layers |= {"lightmap_uv": lightmap_uv} if lightmap_uv is not None else {}
@@ -140,16 +147,16 @@ def _mesh_rows(
     corners = torch.cat([mesh.faces.view(count, 1).double(), *flat.values()], 1).numpy()
     _, first, faces = np.unique(corners, axis=0, return_index=True, return_inverse=True)
     rows = mesh.faces.view(count).long()[first]
-    along = {name: layer[first].float().numpy() for name, layer in flat.items()}
+    corner_data = {name: layer[first].float().numpy() for name, layer in flat.items()}
     if tangents:
-        turned = file_from_local.vectors(torch.from_numpy(along["tangents"][:, :3]))
-        along["tangents"] = np.concatenate([turned.numpy(), along["tangents"][:, 3:]], 1)
+        turned = file_from_local.vectors(torch.from_numpy(corner_data["tangents"][:, :3]))
+        corner_data["tangents"] = np.concatenate([turned.numpy(), corner_data["tangents"][:, 3:]], 1)
     return MeshRows(
         file_from_local.points(mesh.vertices.double())[rows].float().numpy(),
         file_from_local.vectors(mesh.triangles.normals.double())[rows].float().numpy(),
         faces.reshape(-1, 3),
-        uv=along.get("uv"),
-        lightmap_uv=along.get("lightmap_uv"),
+        uv=corner_data.get("uv"),
+        lightmap_uv=corner_data.get("lightmap_uv"),
         colours=None if textured else mesh.colours[rows].numpy(),
-        tangents=along.get("tangents"),
+        tangents=corner_data.get("tangents"),
     )

@@ -1,6 +1,6 @@
-"""Opens a USD stage and looks at all that readers look at; run by itself, to see whether usd-core survives it.
+"""Opens a USD stage and reads all that our readers read; the sandbox runs it first, in case usd-core crashes.
 
-Values that Python cannot have are no matter, for readers may not ask for them.
+Values that usd-core cannot convert to Python are not errors here, since the readers may never need them.
 """
 
 # usd-core fills its modules at run time.
@@ -16,21 +16,21 @@ __all__ = ["probe"]
 
 
 def probe(path: str) -> str | None:
-    """What keeps a stage from being opened, or takes more memory than there may be."""
+    """Why a stage cannot be opened, or needs more memory than allowed; None where it is fine."""
     try:
         stage = Usd.Stage.Open(path)
     except Exception as error:
-        return _said(error)
-    for look in _looks(stage):
+        return _first_line(error)
+    for read in _reads(stage):
         try:
-            look()
+            read()
         except Exception as error:
             if isinstance(error, MemoryError) or "bad_alloc" in str(error):
-                return "needs more memory than the file can justify"
+                return "needs far more memory than its size"
     return None
 
 
-def _looks(stage: Any) -> Iterator[Callable[[], object]]:
+def _reads(stage: Any) -> Iterator[Callable[[], object]]:
     for prim in stage.Traverse(Usd.TraverseInstanceProxies()):
         yield UsdGeom.Imageable(prim).ComputeVisibility
         yield partial(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform, Usd.TimeCode.Default())
@@ -39,7 +39,7 @@ def _looks(stage: Any) -> Iterator[Callable[[], object]]:
         yield UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial
 
 
-def _said(error: Exception) -> str:
-    """The first complaint, without where in usd-core it was made."""
+def _first_line(error: Exception) -> str:
+    """The first line of a message, without the place in usd-core's source."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[0].rpartition(" : ")[2].strip("' ") if lines else type(error).__name__

@@ -1,6 +1,6 @@
-"""Meshes of a USD stage as they are first seen, by usd-core: what is visible and for all purposes, with base colour."""
+"""Meshes of a USD stage at its default time, by usd-core: what is visible, without guides, with base colour."""
 
-# usd-core fills its modules at run time.
+# usd-core defines its modules' members at run time.
 # pyright: reportAttributeAccessIssue=false
 
 from collections.abc import Iterator
@@ -15,47 +15,47 @@ from volkit.files.sandbox import Sandbox
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_srgb_from_linear
 
-__all__ = ["MAX_ARRAY_VALUES", "opened", "usd_frame", "usd_parts", "usd_record"]
+__all__ = ["MAX_ARRAY_VALUES", "open_stage", "read_stage_provenance", "read_usd_parts", "world_from_stage"]
 
-MAX_ARRAY_VALUES = 1 << 26  # values in an array; a damaged file promises any number
-SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_probe.py"), 10.0)  # a first look takes 0.7
+MAX_ARRAY_VALUES = 1 << 26  # of one array; a damaged file may claim any number
+SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_probe.py"), 10.0)  # the first stage takes 0.7
 
 
-def usd_frame(stage: Any) -> Similarity:
-    """The world, +Z up in metres, from the stage's frame and unit."""
+def world_from_stage(stage: Any) -> Similarity:
+    """World (+Z up, metres) from stage coordinates, by the stage's up axis and unit."""
     from pxr import UsdGeom
 
     up = turn("zup", "yup" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else "zup")
     return Similarity(up.rotation, scale=float(UsdGeom.GetStageMetersPerUnit(stage)))
 
 
-def usd_record(stage: Any) -> dict[str, Any]:
-    """What our writer noted at the stage's root."""
+def read_stage_provenance(stage: Any) -> dict[str, Any]:
+    """The provenance that our writer stores at the stage's default prim."""
     root = stage.GetDefaultPrim()
-    told = root.GetCustomDataByKey(PROVENANCE_KEY) if root else None
-    plain = told if isinstance(told, dict) else {}
+    record = root.GetCustomDataByKey(PROVENANCE_KEY) if root else None
+    plain = record if isinstance(record, dict) else {}
     return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
 
-def usd_parts(stage: Any) -> list[Any]:
-    """One of trimesh's meshes for each mesh of the stage, in the stage's frame."""
+def read_usd_parts(stage: Any) -> list[Any]:
+    """A `trimesh.Trimesh` for each visible mesh of the stage, in the stage's frame."""
     from pxr import Usd, UsdGeom
 
     meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
-    seen = [
+    visible = [
         mesh
         for mesh in meshes
         if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
     ]
-    return [_part(mesh) for mesh in seen if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
+    return [_part(mesh) for mesh in visible if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The stage, tried in a process of its own first; what usd-core complains of becomes ValueError."""
+def open_stage(path: Path) -> Iterator[Any]:
+    """Open a stage that the sandbox opened without harm; errors of usd-core become ValueError."""
     from pxr import Tf, Usd
 
-    SANDBOX.ask(path)  # crashes on some damaged crates, or comes to no end
+    SANDBOX.check(path)  # usd-core crashes or hangs on some damaged crates
     try:
         yield Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
@@ -74,12 +74,12 @@ def _part(mesh: Any) -> Any:
     indices = _array(mesh.GetFaceVertexIndicesAttr())
     if counts.min() < 0 or counts.sum(dtype=np.int64) != len(indices):
         raise ValueError(f"{mesh.GetPath()} has {len(indices)} corners, and its faces do not add up to that")
-    at = _fans(counts)  # corners, by their place in the list of all
+    at = _fans(counts)  # positions in the list of corners
     if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != (np.linalg.det(to_stage[:3, :3]) < 0):
         at = at[:, ::-1]
-    corners = points[indices[at]].reshape(-1, 3)  # each corner a vertex of its own
+    corners = points[indices[at]].reshape(-1, 3)  # one vertex per corner; equal ones are merged below
     faces = np.arange(len(corners)).reshape(-1, 3)
-    image, colour, name = _look(mesh)
+    image, colour, name = _base_colour(mesh)
     uv = UsdGeom.PrimvarsAPI(mesh).GetPrimvar(name)
     if image is not None and uv.HasValue():
         values = np.array(uv.ComputeFlattened(), np.float64)
@@ -107,15 +107,15 @@ def _array(attribute: Any) -> np.ndarray:
 
 
 def _fans(counts: np.ndarray) -> np.ndarray:
-    """Polygons as triangles about their first corners."""
+    """Polygons as fans of triangles: [triangle, 3] positions in the list of corners."""
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     start, size = starts.repeat(np.maximum(counts - 2, 0)), np.maximum(counts - 2, 0)
     step = np.arange(len(start)) - np.concatenate([[0], np.cumsum(size)[:-1]]).repeat(size)
     return np.stack([start, start + step + 1, start + step + 2], 1)
 
 
-def _look(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:
-    """The bound surface's picture, its colour where it has none, and the name of the uv that it is met by."""
+def _base_colour(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:
+    """Image of the bound material, or None; its colour otherwise; and the name of its uv primvar."""
     from pxr import UsdShade
 
     material, _ = UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()
@@ -129,11 +129,11 @@ def _look(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:
             name = UsdShade.Shader(reader[0].source).GetInput("varname").Get() if reader else "st"
             return _image(texture.GetInput("file").Get()), (1.0, 1.0, 1.0), str(name)
     value = slots[0].Get() if slots and slots[0] else None
-    return None, tuple(value) if value else (0.578, 0.578, 0.578), "st"  # the grey of a mesh without colours
+    return None, tuple(value) if value else (0.578, 0.578, 0.578), "st"  # 0.8 in sRGB
 
 
 def _image(asset: Any) -> Any:
-    """A picture beside the stage, or within its archive."""
+    """The image beside the stage, or within its archive."""
     from io import BytesIO
 
     from PIL import Image

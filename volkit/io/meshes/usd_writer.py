@@ -1,10 +1,10 @@
-"""Assets as `.usdc`, `.usda` or `.usd` with pictures beside it, and as `.usdz`, by usd-core: metres.
+"""Assets as `.usdc`, `.usda` or `.usd` with textures beside them, or as one `.usdz`, in metres; by usd-core.
 
-The material is a UsdPreviewSurface. Levels are the variants `LOD0`, `LOD1`, ... of the set `LOD`, the finest chosen.
-Solids are convex UsdPhysics colliders of purpose `guide`, which are not drawn.
+The material is a UsdPreviewSurface. Levels are the variants `LOD0`, `LOD1`, ... of the variant set `LOD`, with the
+finest selected. Colliders are convex UsdPhysics meshes of purpose `guide`, which are not drawn.
 """
 
-# usd-core fills its modules at run time.
+# usd-core defines its modules' members at run time.
 # pyright: reportAttributeAccessIssue=false
 
 from importlib.util import find_spec
@@ -21,17 +21,16 @@ from volkit.files.errors import FormatError
 from volkit.geometry import Frame
 from volkit.geometry.colour import array_linear_from_srgb
 from volkit.geometry.triangles import Triangles
-from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures
 from volkit.io.meshes.engines import collider_name
-from volkit.io.meshes.pictures import PictureFile, picture_files
 from volkit.representations.mesh import Mesh
 from volkit.version import __version__
 
-__all__ = ["check_usd", "plain", "set_frame", "write_usd"]
+__all__ = ["check_usd", "set_frame", "usd_metadata", "write_usd"]
 
 
 def check_usd(path: Path, style: Style) -> None:
-    """FormatError where USD cannot be written, or not so."""
+    """Raise FormatError where usd-core is missing, or USD lacks what the style asks for."""
     if find_spec("pxr") is None:
         raise FormatError(path, "usd-core is not installed", advice("usd"))
     if style.texture_format == "webp":
@@ -41,17 +40,17 @@ def check_usd(path: Path, style: Style) -> None:
 
 
 def write_usd(asset: Asset, path: Path, style: Style) -> None:
-    """All of the asset, in the form that the suffix names."""
+    """Write all of an asset, in the form that the suffix names."""
     check_usd(path, style)
     from pxr import UsdUtils
 
-    pictures = picture_files(asset, style.texture_format)
+    textures = encode_textures(asset, style.texture_format)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
-        stage = _stage(asset, path.stem, style, pictures)
+        stage = _stage(asset, path.stem, style, textures)
         stage.GetRootLayer().Export(str(layer))
-        beside = {picture.named(path.stem): picture.data for picture in pictures}
+        beside = {picture.file_name(path.stem): picture.data for picture in textures}
         if not archive:
             return write_together(path, layer.read_bytes(), beside)
         for file, data in beside.items():
@@ -61,18 +60,18 @@ def write_usd(asset: Asset, path: Path, style: Style) -> None:
                 raise OSError("the archive could not be made")
 
 
-def _stage(asset: Asset, stem: str, style: Style, pictures: list[PictureFile]) -> Any:
+def _stage(asset: Asset, stem: str, style: Style, textures: list[TextureFile]) -> Any:
     from pxr import Tf, Usd, UsdGeom
 
     stage = Usd.Stage.CreateInMemory()
     set_frame(stage, asset.levels[0].frame)
     root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
     stage.SetDefaultPrim(root)
-    root.SetCustomDataByKey("volkit", {"generator": f"volkit {__version__}"} | plain(asset.extras))
-    material = _material(stage, root, stem, pictures, asset.unlit)
+    root.SetCustomDataByKey("volkit", {"generator": f"volkit {__version__}"} | usd_metadata(asset.extras))
+    material = _material(stage, root, stem, textures, asset.unlit)
     place = asset.levels[0].world_from_local
     variants = root.GetVariantSets().AddVariantSet("LOD") if len(asset.levels) > 1 else None
-    for number, level in reversed(list(enumerate(asset.levels))):  # the last one chosen stays: the finest
+    for number, level in reversed(list(enumerate(asset.levels))):  # the selection that is made last stays: the finest
         if variants is None:
             _mesh(stage, root, level, place, material)
             continue
@@ -80,9 +79,9 @@ def _stage(asset: Asset, stem: str, style: Style, pictures: list[PictureFile]) -
         variants.SetVariantSelection(f"LOD{number}")
         with variants.GetVariantEditContext():
             _mesh(stage, root, level, place, material)
-    for number, solid in enumerate(asset.colliders):
+    for number, collider in enumerate(asset.colliders):
         name = Tf.MakeValidIdentifier(collider_name(style.engine, stem, stem, number))
-        _solid(stage, f"{root.GetPath()}/{name}", solid, place)
+        _collider(stage, f"{root.GetPath()}/{name}", collider, place)
     return stage
 
 
@@ -119,17 +118,17 @@ def _shape(stage: Any, path: str, triangles: Triangles, place: Any) -> Any:
     return shape
 
 
-def _solid(stage: Any, path: str, solid: Triangles, place: Any) -> None:
+def _collider(stage: Any, path: str, collider: Triangles, place: Any) -> None:
     from pxr import UsdGeom, UsdPhysics
 
-    shape = _shape(stage, path, solid, place)
+    shape = _shape(stage, path, collider, place)
     shape.CreatePurposeAttr(UsdGeom.Tokens.guide)
     UsdPhysics.CollisionAPI.Apply(shape.GetPrim())
     UsdPhysics.MeshCollisionAPI.Apply(shape.GetPrim()).CreateApproximationAttr(UsdPhysics.Tokens.convexHull)
 
 
-def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unlit: bool) -> Any:
-    """Diffuse colour from the texture, or from the vertices."""
+def _material(stage: Any, root: Any, stem: str, textures: list[TextureFile], unlit: bool) -> Any:
+    """A preview surface with diffuse colour from the texture, else from the vertices; emissive where unlit."""
     from pxr import Gf, Sdf, UsdShade
 
     types = Sdf.ValueTypeNames
@@ -145,22 +144,25 @@ def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unl
     surface.CreateInput("roughness", types.Float).Set(1.0)
     surface.CreateInput("metallic", types.Float).Set(0.0)
     material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", types.Token))
-    reader = node("Reader", "UsdPrimvarReader_float2" if pictures else "UsdPrimvarReader_float3")
-    reader.CreateInput("varname", types.String).Set("st" if pictures else "displayColor")
-    found = reader.CreateOutput("result", types.Float2 if pictures else types.Float3)
+    reader = node("Reader", "UsdPrimvarReader_float2" if textures else "UsdPrimvarReader_float3")
+    reader.CreateInput("varname", types.String).Set("st" if textures else "displayColor")
+    looked_up = reader.CreateOutput("result", types.Float2 if textures else types.Float3)
     colour = "emissiveColor" if unlit else "diffuseColor"
     if unlit:
         surface.CreateInput("diffuseColor", types.Color3f).Set((0.0, 0.0, 0.0))
-    if not pictures:
-        surface.CreateInput(colour, types.Color3f).ConnectToSource(found)
-    slots = {"baseColor": [(colour, types.Color3f, "rgb")], "normal": [("normal", types.Normal3f, "rgb")],
-             "metallicRoughness": [("roughness", types.Float, "g"), ("metallic", types.Float, "b")],
-             "occlusion": [("occlusion", types.Float, "r")]}  # fmt: skip
-    for picture in pictures:
+    if not textures:
+        surface.CreateInput(colour, types.Color3f).ConnectToSource(looked_up)
+    slots = {
+        "baseColor": [(colour, types.Color3f, "rgb")],
+        "normal": [("normal", types.Normal3f, "rgb")],
+        "metallicRoughness": [("roughness", types.Float, "g"), ("metallic", types.Float, "b")],
+        "occlusion": [("occlusion", types.Float, "r")],
+    }
+    for picture in textures:
         texture = node(picture.slot, "UsdUVTexture")
-        texture.CreateInput("file", types.Asset).Set(Sdf.AssetPath(f"./{picture.named(stem)}"))
+        texture.CreateInput("file", types.Asset).Set(Sdf.AssetPath(f"./{picture.file_name(stem)}"))
         texture.CreateInput("sourceColorSpace", types.Token).Set("sRGB" if picture.slot == "baseColor" else "raw")
-        texture.CreateInput("st", types.Float2).ConnectToSource(found)
+        texture.CreateInput("st", types.Float2).ConnectToSource(looked_up)
         for wrap in ("wrapS", "wrapT"):
             texture.CreateInput(wrap, types.Token).Set("repeat")
         if picture.slot == "normal":  # from [0, 1] to [-1, 1]
@@ -173,14 +175,14 @@ def _material(stage: Any, root: Any, stem: str, pictures: list[PictureFile], unl
 
 
 def set_frame(stage: Any, frame: Frame) -> None:
-    """Metres, and +Z up where the coordinates have it so; else +Y: USD knows no third."""
+    """Set the unit to metres and the up axis to +Z for `zup`, else to +Y: USD has no other."""
     from pxr import UsdGeom
 
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z if frame == "zup" else UsdGeom.Tokens.y)
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
 
 
-def plain(extras: dict[str, Any]) -> dict[str, Any]:
-    """What USD's metadata can hold: numbers and words as they are, the rest as text."""
-    return {name: value if isinstance(value, str | int | float | bool) else str(value)
-            for name, value in extras.items()}  # fmt: skip
+def usd_metadata(extras: dict[str, Any]) -> dict[str, Any]:
+    """The values that USD's metadata can hold: numbers and strings as they are, all else as text."""
+    plain = str | int | float | bool
+    return {name: value if isinstance(value, plain) else str(value) for name, value in extras.items()}

@@ -1,4 +1,4 @@
-"""Assets written in the format that a path's suffix names; a mesh alone is an asset of one level."""
+"""Write assets in the format that the suffix names; a single mesh is an asset of one level."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +10,10 @@ from plyfile import PlyData, PlyElement
 
 from volkit.files.atomic import atomic_write, write_together
 from volkit.files.errors import FormatError
-from volkit.files.provenance import comments_of, provenance_of
+from volkit.files.provenance import comments_from_record, provenance_record
 from volkit.geometry import UP_AXIS
-from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures
 from volkit.io.meshes.gltf_writer import check_gltf, write_gltf
-from volkit.io.meshes.pictures import PictureFile, picture_files
 from volkit.io.meshes.usd_writer import check_usd, write_usd
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Representation
@@ -23,11 +22,11 @@ from volkit.typing import Tensor, UInt8
 __all__ = ["check_style", "write_asset", "write_mesh", "write_obj", "write_ply", "write_stl"]
 
 
-UPRIGHT = (".ply", ".stl")  # +Z up, as scanners and printers have it; the others +Y
+ZUP_SUFFIXES = (".ply", ".stl")  # +Z up, as for scanners and 3D printers; the others are +Y up
 
 
 def write_ply(asset: Asset, path: Path, style: Style) -> None:
-    """The finest level: positions, normals, colours (of a texture, what it has at the vertices), faces; binary."""
+    """Write the finest level: positions, normals, vertex colours (sampled from a texture), faces; binary."""
     mesh = asset.levels[0]
     place = mesh.world_from_local
     columns = torch.cat([place.points(mesh.vertices.double()), place.vectors(mesh.triangles.normals.double())], 1)
@@ -41,11 +40,11 @@ def write_ply(asset: Asset, path: Path, style: Style) -> None:
     face["vertex_indices"] = mesh.faces.numpy()
     elements = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
     with atomic_write(path) as place_of_file:
-        PlyData(elements, byte_order="<", comments=["metres", *comments_of(asset.extras)]).write(place_of_file)
+        PlyData(elements, byte_order="<", comments=["metres", *comments_from_record(asset.extras)]).write(place_of_file)
 
 
 def write_stl(asset: Asset, path: Path, style: Style) -> None:
-    """The finest level, binary: 80 bytes of title, the count, and for each face normal, corners, and no attribute."""
+    """Write the finest level, binary: an 80-byte title, the count, then normal, corners and 2 unused bytes per face."""
     mesh = asset.levels[0]
     corners = mesh.world_from_local.points(mesh.vertices.double())[mesh.faces.long()].float()
     normals = torch.nn.functional.normalize(
@@ -59,53 +58,53 @@ def write_stl(asset: Asset, path: Path, style: Style) -> None:
 
 
 def _vertex_colours(mesh: Mesh) -> UInt8[Tensor, "vertex 4"]:
-    """A texture's colours at the vertices, at seams the mean of both sides."""
+    """Vertex colours; of a texture its samples at the vertices, averaged across seams."""
     if not mesh.config.texture[0]:
         return mesh.colours
     count = len(mesh.faces)
     corner = torch.eye(3).repeat(count, 1)
-    found = mesh.base_colour(torch.arange(count).repeat_interleave(3), corner)
+    sampled = mesh.base_colour(torch.arange(count).repeat_interleave(3), corner)
     at = mesh.faces.long().flatten()
-    sums = torch.zeros(len(mesh.vertices), 5).index_add_(0, at, torch.cat([found, torch.ones(len(found), 1)], 1))
+    sums = torch.zeros(len(mesh.vertices), 5).index_add_(0, at, torch.cat([sampled, torch.ones(len(sampled), 1)], 1))
     return (255.0 * sums[:, :4] / sums[:, 4:].clamp_min(1.0)).round().byte()
 
 
-def _check_bare(path: Path, style: Style) -> None:
+def _check_uncompressed(path: Path, style: Style) -> None:
     if style.draco or style.quantize:
         raise FormatError(path, "Draco and quantized arrays are glTF's", "leave them out, or write .glb")
 
 
 def check_style(path: Path, style: Style) -> None:
-    """Raise the FormatError with which `write_asset` would fail whatever the asset, before the work is done."""
+    """Raise what `write_asset` would raise for any asset, before the work is done."""
     if path.suffix.lower() not in WRITERS:
         raise FormatError(path, f"meshes are not written as '{path.suffix}'", f"use one of {', '.join(WRITERS)}")
     WRITERS[path.suffix.lower()][1](path, style)
 
 
 def write_asset(asset: Asset, path: Path, style: Style) -> None:
-    """An asset as its suffix says, turned to its axes; glTF and USD hold all of it, the others the finest level."""
+    """Write an asset, turned to the format's axes; glTF and USD store all of it, other formats the finest level."""
     check_style(path, style)
     suffix = path.suffix.lower()
-    finest = asset.levels[0].view_in_frame(style.frame or ("zup" if suffix in UPRIGHT else "yup"))
-    told = provenance_of(finest) | asset.extras
-    WRITERS[suffix][0](replace(asset, levels=(finest, *asset.levels[1:]), extras=told), path, style)
+    finest = asset.levels[0].view_in_frame(style.frame or ("zup" if suffix in ZUP_SUFFIXES else "yup"))
+    record = provenance_record(finest) | asset.extras
+    WRITERS[suffix][0](replace(asset, levels=(finest, *asset.levels[1:]), extras=record), path, style)
 
 
 def write_mesh(mesh: Representation, path: Path) -> None:
-    """A mesh as it is and lies, without asking for anything."""
+    """Write a mesh in its own frame with the default style."""
     assert isinstance(mesh, Mesh)
     write_asset(Asset((mesh,), metallic_roughness=mesh.metallic_roughness), path, Style(frame=mesh.frame))
 
 
 def write_obj(asset: Asset, path: Path, style: Style) -> None:
-    """Positions, normals, uv or colours; maps of base colour and normals."""
+    """Write the finest level: positions, normals, uv or vertex colours; base colour and normal maps beside it."""
     mesh = asset.levels[0]
     place = mesh.world_from_local
     positions = place.points(mesh.vertices.double())
     textured = mesh.config.texture[0] > 0
     if not textured:
         positions = torch.cat([positions, mesh.colours[:, :3].double() / 255.0], 1)
-    lines = [f"# {line}" for line in (f"{path.stem}, metres", *comments_of(asset.extras))] + [f"o {path.stem}"]
+    lines = [f"# {line}" for line in (f"{path.stem}, metres", *comments_from_record(asset.extras))] + [f"o {path.stem}"]
     lines += _rows("v", positions) + _rows("vn", place.vectors(mesh.triangles.normals.double()))
     corner, numbers = "{0}//{0}", [1 + mesh.faces.long().numpy()]
     if textured:
@@ -114,8 +113,8 @@ def write_obj(asset: Asset, path: Path, style: Style) -> None:
         lines += _rows("vt", torch.from_numpy(uv * [1, -1] + [0, 1]))  # v runs up
         corner, numbers = "{0}/{1}/{0}", [*numbers, 1 + number.reshape(-1, 3)]
     lines += ["f " + " ".join(corner.format(*names) for names in face) for face in np.stack(numbers, -1).tolist()]
-    pictures = picture_files(asset, style.texture_format) if textured else []
-    beside = {p.named(path.stem): p.data for p in pictures}
+    pictures = encode_textures(asset, style.texture_format) if textured else []
+    beside = {p.file_name(path.stem): p.data for p in pictures}
     if textured:
         beside[f"{path.stem}.mtl"] = _material(path.stem, pictures)
     write_together(path, ("\n".join(lines) + "\n").encode(), beside)
@@ -125,20 +124,17 @@ def _rows(key: str, values: Tensor) -> list[str]:
     return [" ".join([key, *(f"{value:.9g}" for value in row)]) for row in values.tolist()]
 
 
-def _material(stem: str, pictures: list[PictureFile]) -> bytes:
-    """White, times the picture; without highlights."""
+def _material(stem: str, pictures: list[TextureFile]) -> bytes:
+    """An .mtl: white times the texture, no specular highlights."""
     slots = {"baseColor": "map_Kd", "normal": "norm"}
-    maps = [f"{slots[p.slot]} {p.named(stem)}" for p in pictures if p.slot in slots]
+    maps = [f"{slots[p.slot]} {p.file_name(stem)}" for p in pictures if p.slot in slots]
     return "\n".join([f"newmtl {stem}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", *maps, ""]).encode()
 
 
-GLTF, OBJ, PLY, STL, USD = (
-    (write_gltf, check_gltf), (write_obj, _check_bare), (write_ply, _check_bare), (write_stl, _check_bare),
-    (write_usd, check_usd),
-)  # fmt: skip
-
-
 WRITERS: dict[str, tuple[Callable[[Asset, Path, Style], None], Callable[[Path, Style], None]]] = {
-    ".glb": GLTF, ".gltf": GLTF, ".obj": OBJ, ".ply": PLY, ".stl": STL,
-    ".usdz": USD, ".usdc": USD, ".usda": USD, ".usd": USD,
-}  # fmt: skip
+    **dict.fromkeys((".glb", ".gltf"), (write_gltf, check_gltf)),
+    ".obj": (write_obj, _check_uncompressed),
+    ".ply": (write_ply, _check_uncompressed),
+    ".stl": (write_stl, _check_uncompressed),
+    **dict.fromkeys((".usdz", ".usdc", ".usda", ".usd"), (write_usd, check_usd)),
+}

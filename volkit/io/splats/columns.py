@@ -1,71 +1,82 @@
-"""What readers of splats return, and writers take: columns before activation, as arrays, and where they stand.
+"""`SplatColumns`: splats as arrays before activation, which readers return and writers take; no torch.
 
-Nothing here needs torch: a file becomes another one by NumPy alone. `scene.py` makes a scene of columns, and back.
+One file of splats becomes another by NumPy alone. `scene.py` converts columns to a scene and back.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from volkit.choices import Frame
 from volkit.files.errors import FormatError
-from volkit.files.provenance import about_scene, frame_in
+from volkit.files.provenance import frame_from_record, without_frames
 from volkit.geometry.frames import Similarity, turn
 from volkit.geometry.gaussians import move_gaussians
 from volkit.geometry.morton import morton_codes
 from volkit.progress import Progress
+from volkit.threads import thread_count
 from volkit.typing import Bool, Float, Int
 
 __all__ = [
     "COLUMNS",
     "SplatColumns",
+    "add_flat_scale",
     "check_bad",
     "check_count",
-    "columns_for",
-    "columns_of_file",
-    "columns_of_parts",
-    "joined",
-    "log_of_scales",
-    "logits_of",
+    "columns_from_file",
+    "columns_from_parts",
+    "columns_to_write",
+    "concatenate_columns",
+    "exp_scales",
+    "map_blocks",
     "morton_order",
-    "opacities_of",
-    "scales_of",
-    "solid",
-    "unit_quaternions",
+    "normalise_quaternions",
+    "read_columns_in_blocks",
+    "safe_log",
+    "safe_logit",
+    "sigmoid_opacities",
 ]
 
+
 COLUMNS = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
-# The log of a surfel's third scale, where a file needs one; findings/splat_transform_flat_scales.sh has why no smaller.
+# The third log scale of a surfel where a file needs one; findings/splat_transform_flat_scales.sh says why no smaller.
 FLAT_LOG_SCALE = -20.0
-MIN_SCALE = 1e-30  # of a scale: 0 has no logarithm
-LOGIT_MARGIN = 1e-7  # from 0 and 1, where an opacity has no logit
-FINEST_CELLS = (1 << 21) - 1  # cells a side
+MIN_SCALE = 1e-30  # so that the logarithm is finite
+LOGIT_MARGIN = 1e-7  # from 0 and 1, so that the logit is finite
+MORTON_CELLS = (1 << 21) - 1  # per axis: 21 bits
 
 Arrays = Mapping[str, np.ndarray]
 HERE = Similarity()
 
+BLOCK_SPLATS = 1 << 14  # processed at a time: their columns stay in the cache
+MAX_WAITING_BLOCKS = 4  # finished blocks per thread that wait to be taken
+
+Block = TypeVar("Block")
+
 
 @dataclass(frozen=True)
 class SplatColumns:
-    """Splats as a file holds them: float32 arrays before activation, in a local frame, and where that stands.
+    """Splats as files store them: float32 arrays before activation, in a local frame that is placed in the world.
 
     Attributes:
         means: `[splat, 3]`, local units.
         quaternions: `[splat, 4]`, w x y z, of any length but 0.
         log_scales: `[splat, 3]`, of surfels `[splat, 2]`: logarithms of standard deviations.
-        logits: `[splat]`, of opacities.
-        sh_dc: `[splat, 1, 3]`, the constant of the colour.
-        sh_rest: `[splat, basis, 3]`, harmonics from degree 1.
-        mip: whether they are drawn without dilation but with their energy (Mip-Splatting).
-        extras: further columns of the file by name and type (`label:u1`), float64, kept but not understood.
-        world_from_local: where the local frame stands.
-        frame: which axis of the world points up.
-        provenance: where they come from, as plain JSON values.
+        logits: `[splat]`, logits of opacities.
+        sh_dc: `[splat, 1, 3]`, harmonics of degree 0.
+        sh_rest: `[splat, basis, 3]`, harmonics from degree 1 on.
+        mip: whether they were trained with the filter of Mip-Splatting.
+        extras: further columns by name and type (`label:u1`), float64, passed on unchanged.
+        world_from_local: placement of the local frame.
+        frame: the world frame, which says what is up.
+        provenance: origin, as plain JSON values.
     """
 
     means: Float[np.ndarray, "splat 3"]
@@ -85,22 +96,22 @@ class SplatColumns:
 
     @property
     def degree(self) -> int:
-        """Of the harmonics."""
+        """Degree of the harmonics."""
         return math.isqrt(self.sh_rest.shape[1] + 1) - 1
 
     @property
     def surfels(self) -> bool:
-        """Whether they are flat."""
+        """Whether splats have two scales (2DGS)."""
         return self.log_scales.shape[1] == 2
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """The columns by name, local frame."""
+        """The columns by name, in the local frame."""
         return {name: getattr(self, name) for name in COLUMNS}
 
     @property
     def invalid(self) -> Bool[np.ndarray, " splat"]:
-        """Splats that cannot be drawn: a value that is not finite, or a quaternion that is zero."""
+        """Splats that cannot be drawn: with a value that is not finite, or a zero quaternion."""
         bad = np.einsum("nk,nk->n", self.quaternions, self.quaternions) == 0
         for column in self.columns.values():
             if not _summable(column):
@@ -108,31 +119,31 @@ class SplatColumns:
         return bad
 
     def keep(self, rows: Bool[np.ndarray, " splat"] | Int[np.ndarray, " row"]) -> "SplatColumns":
-        """Some of the splats, with all their columns."""
+        """The splats at these rows, with all their columns."""
         extras = {name: values[rows] for name, values in self.extras.items()}
         return replace(self, **{name: column[rows] for name, column in self.columns.items()}, extras=extras)
 
     def in_frame(self, frame: Frame) -> "SplatColumns":
-        """The same in another frame of the world; `world` in the provenance is the one that they had."""
+        """The same splats in another world frame; `world` in the provenance records the previous one."""
         change = turn(frame, self.frame)
         if change.is_identity:
             return self
-        told = {"world": self.frame} | dict(self.provenance)
-        return replace(self, world_from_local=change @ self.world_from_local, frame=frame, provenance=told)
+        provenance = {"world": self.frame} | dict(self.provenance)
+        return replace(self, world_from_local=change @ self.world_from_local, frame=frame, provenance=provenance)
 
     def in_world(self) -> "SplatColumns":
-        """The same with the world's frame as their own."""
+        """The same splats with the world frame as their local frame."""
         return replace(self, **self.columns_in(), world_from_local=Similarity())
 
     def columns_in(
         self, frame_from_world: Similarity | None = None, rows: slice = slice(None)
     ) -> dict[str, np.ndarray]:
-        """The columns, or some rows, in the world's frame, or another: moved, turned and scaled, harmonics and all."""
+        """The columns, or some rows, in the world frame or in `frame_from_world`; harmonics are rotated too."""
         place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
         return move_gaussians({name: column[rows] for name, column in self.columns.items()}, place)
 
 
-def columns_of_file(
+def columns_from_file(
     columns: Arrays,
     place: Similarity | None = None,
     *,
@@ -141,112 +152,146 @@ def columns_of_file(
     provenance: Mapping[str, Any],
     frame: Frame | None = None,
 ) -> SplatColumns:
-    """The value of a file's columns, in float32; two scales make surfels.
+    """Splats of a file's columns, converted to float32; two scales make surfels.
 
-    `frame` is the world's; by default the one that the provenance names, else -Y up, as captures have it.
+    `place` is world_from_file. `frame` is the world frame, by default the one that the provenance names, else -Y up, as
+    in captures.
     """
     plain = {name: np.ascontiguousarray(columns[name], np.float32) for name in COLUMNS}
     return SplatColumns(
-        **plain, mip=mip, extras=dict(extras), world_from_local=place or Similarity(),
-        frame=frame or frame_in(provenance, "frame", "ydown"), provenance=about_scene(provenance),
-    )  # fmt: skip
+        **plain,
+        mip=mip,
+        extras=dict(extras),
+        world_from_local=place or Similarity(),
+        frame=frame or frame_from_record(provenance, "frame", "ydown"),
+        provenance=without_frames(provenance),
+    )
 
 
-def columns_of_parts(
-    found: Sequence[tuple[Arrays, Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
+def columns_from_parts(
+    parts: Sequence[tuple[Arrays, Similarity]], zup_from_file: Similarity, provenance: Mapping[str, Any]
 ) -> SplatColumns:
-    """Splats of a file's parts and their places: of one part in its own frame, of several in the file's.
+    """Splats of a file's parts, each with its transform: a single part keeps its own frame, several get the file's.
 
-    The world is as it was when they were written, where the provenance says so, else -Y up.
+    The world frame is the one that the provenance names, else -Y up.
     """
-    world = frame_in(provenance, "world", "ydown")
+    world = frame_from_record(provenance, "world", "ydown")
     world_from_file = turn(world, "zup") @ zup_from_file
-    if len(found) == 1:
-        columns, place = found[0]
-        return columns_of_file(columns, world_from_file @ place, provenance=provenance, frame=world)
-    moved = [move_gaussians(columns, place) for columns, place in found]
-    return columns_of_file(joined(moved), world_from_file, provenance=provenance, frame=world)
+    if len(parts) == 1:
+        columns, place = parts[0]
+        return columns_from_file(columns, world_from_file @ place, provenance=provenance, frame=world)
+    moved = [move_gaussians(columns, place) for columns, place in parts]
+    return columns_from_file(concatenate_columns(moved), world_from_file, provenance=provenance, frame=world)
 
 
-def joined(found: Sequence[Arrays]) -> dict[str, np.ndarray]:
-    """One table of several; harmonics of lower degrees are filled up by zeros."""
-    basis = max(columns["sh_rest"].shape[1] for columns in found)
-    rests = [np.pad(c["sh_rest"], ((0, 0), (0, basis - c["sh_rest"].shape[1]), (0, 0))) for c in found]
-    return {name: np.concatenate([columns[name] for columns in found]) for name in COLUMNS[:-1]} | {
+def concatenate_columns(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    """Concatenate tables of columns; harmonics of lower degrees are padded with zeros."""
+    basis = max(columns["sh_rest"].shape[1] for columns in parts)
+    rests = [np.pad(c["sh_rest"], ((0, 0), (0, basis - c["sh_rest"].shape[1]), (0, 0))) for c in parts]
+    return {name: np.concatenate([columns[name] for columns in parts]) for name in COLUMNS[:-1]} | {
         "sh_rest": np.concatenate(rests)
     }
 
 
-def solid(log_scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat 3"]:
-    """With a third scale of nearly nothing, where there are two."""
+def add_flat_scale(log_scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat 3"]:
+    """Log scales with a third, tiny one where there are two."""
     return np.pad(log_scales, ((0, 0), (0, 3 - log_scales.shape[1])), constant_values=FLAT_LOG_SCALE)
 
 
-def log_of_scales(scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat axis"]:
-    """Finite logarithms; what is not a number stays none."""
+def safe_log(scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat axis"]:
+    """Logarithms of scales, finite also for 0; NaN stays NaN."""
     with np.errstate(invalid="ignore"):
         return np.log(np.maximum(scales, MIN_SCALE, dtype=np.float64)).astype(np.float32)
 
 
-def scales_of(log_scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat axis"]:
-    """Standard deviations, to the last bit of float32."""
-    with np.errstate(over="ignore"):  # as large as they are said to be: infinite
+def exp_scales(log_scales: Float[np.ndarray, "splat axis"]) -> Float[np.ndarray, "splat axis"]:
+    """Scales of log scales, correctly rounded to float32."""
+    with np.errstate(over="ignore"):  # overflow is infinite, as stored
         return np.exp(log_scales.astype(np.float64)).astype(np.float32)
 
 
-def logits_of(opacities: Float[np.ndarray, " splat"]) -> Float[np.ndarray, " splat"]:
-    """Finite logits."""
+def safe_logit(opacities: Float[np.ndarray, " splat"]) -> Float[np.ndarray, " splat"]:
+    """Logits of opacities, finite also for 0 and 1."""
     shares = np.clip(opacities.astype(np.float64), LOGIT_MARGIN, 1 - LOGIT_MARGIN)
     return (np.log(shares) - np.log1p(-shares)).astype(np.float32)
 
 
-def opacities_of(logits: Float[np.ndarray, " splat"]) -> Float[np.ndarray, " splat"]:
-    """`1 / (1 + exp(-logit))`, to the last bit of float32."""
-    with np.errstate(over="ignore"):  # of a splat that nobody sees: 1 / (1 + inf) is 0
+def sigmoid_opacities(logits: Float[np.ndarray, " splat"]) -> Float[np.ndarray, " splat"]:
+    """`1 / (1 + exp(-logit))`, correctly rounded to float32."""
+    with np.errstate(over="ignore"):  # 1 / (1 + inf) is 0
         return (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
 
 
-def unit_quaternions(quaternions: Float[np.ndarray, "splat 4"]) -> Float[np.ndarray, "splat 4"]:
-    """Of length 1; those of length 0 stay."""
+def normalise_quaternions(quaternions: Float[np.ndarray, "splat 4"]) -> Float[np.ndarray, "splat 4"]:
+    """Quaternions of length 1; zero ones stay zero."""
     length = np.sqrt(np.einsum("nk,nk->n", quaternions, quaternions))
     return quaternions / np.maximum(length, np.float32(1e-12))[:, None]
 
 
-def columns_for(
+def columns_to_write(
     splats: SplatColumns, path: Path, degree: int, file_from_world: Similarity | None = None
 ) -> dict[str, np.ndarray]:
-    """The columns in the file's frame, with three scales and harmonics up to a degree; finite, or a FormatError."""
+    """The columns in the file's frame, with three scales and harmonics up to `degree`; FormatError if not finite."""
     columns = splats.columns_in(file_from_world)
     if not all(map(_summable, columns.values())) and (count := int(splats.invalid.sum())):
-        raise FormatError(path, f"cannot hold values that are not finite, as {count} splats have", "drop them")
+        raise FormatError(path, f"cannot hold the values of {count} splats, which are not finite", "drop them")
     if splats.surfels:
-        columns["log_scales"] = solid(columns["log_scales"])
+        columns["log_scales"] = add_flat_scale(columns["log_scales"])
     columns["sh_rest"] = columns["sh_rest"][:, : (degree + 1) ** 2 - 1]
     return columns
 
 
 def _summable(column: np.ndarray) -> bool:
-    """A sum is finite where all values are, but for overflow; to look at each costs ten times as much."""
+    """Whether a column's sum is finite: then all values are; checking each of them costs ten times as much."""
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(column.sum())
 
 
 def morton_order(positions: Float[np.ndarray, "splat 3"]) -> Int[np.ndarray, " splat"]:
-    """Splats so that neighbours in the file are neighbours in space."""
+    """The order along a Morton curve: neighbours in the file are neighbours in space."""
     low = positions.min(0)
     span = np.maximum((positions.max(0) - low).astype(np.float64), 1e-30)
     unit = (positions - low).astype(np.float64) / span
-    return morton_codes((unit * FINEST_CELLS).astype(np.int64)).argsort(kind="stable")
+    return morton_codes((unit * MORTON_CELLS).astype(np.int64)).argsort(kind="stable")
 
 
 def check_bad(path: Path, count: int, progress: Progress | None) -> None:
-    """Say that so many splats that cannot be drawn are dropped: in a note, or without a progress as a FormatError."""
+    """Note on `progress` that `count` bad splats are dropped; without a progress raise FormatError."""
     if progress is None:
-        raise FormatError(path, f"holds {count} splats with values that are not finite", "have bad splats dropped")
+        raise FormatError(path, f"holds {count} splats with values that are not finite", "remove them first")
     progress.note(f"{path}: {count} splats that are not finite were dropped")
 
 
 def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:
-    """FormatError where a header promises more splats than so many bytes can hold at `each` bytes a splat."""
+    """Raise FormatError where a header claims more splats than `held` bytes can store at `each` bytes per splat."""
     if not 0 < count <= held / each:
-        raise FormatError(path, f"promises {count} splats in {held} bytes", "copy or write it again")
+        raise FormatError(path, f"claims {count} splats in {held} bytes", "copy or write it again")
+
+
+def map_blocks(count: int, make: Callable[[slice], Block]) -> Iterator[Block]:
+    """Yield `make(rows)` for each block of rows in order; blocks run in threads."""
+    if count <= BLOCK_SPLATS:
+        yield make(slice(0, count))
+        return
+    threads = thread_count()
+    waiting = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, count, BLOCK_SPLATS):
+            waiting.append(pool.submit(make, slice(start, min(start + BLOCK_SPLATS, count))))
+            if len(waiting) > MAX_WAITING_BLOCKS * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def read_columns_in_blocks(count: int, make: Callable[[slice], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """All columns, read block by block: `make(rows)` returns the columns of a block."""
+    few = make(slice(0, min(count, 1)))
+    whole = {name: np.empty((count, *part.shape[1:]), part.dtype) for name, part in few.items()}
+
+    def fill(rows: slice) -> None:
+        for name, part in make(rows).items():
+            whole[name][rows] = part
+
+    deque(map_blocks(count, fill), maxlen=0)
+    return whole

@@ -1,4 +1,4 @@
-"""`.csv` of splats, for tables and eyes: the columns of INRIA's `.ply` without normals, nine digits each."""
+"""Splats as `.csv`, for spreadsheets: the columns of INRIA's `.ply` without normals, nine digits each."""
 
 from itertools import chain
 from pathlib import Path
@@ -10,11 +10,11 @@ from volkit.io.splats.columns import SplatColumns
 
 __all__ = ["write"]
 
-ROWS = 1 << 12  # that become text at a time
+ROWS_PER_BLOCK = 1 << 12  # formatted at a time
 
 
 def write(splats: SplatColumns, path: Path) -> None:
-    """A row a splat, in the world frame; further columns are left out."""
+    """Write one row per splat, in the world frame; further columns are left out."""
     columns = splats.columns_in()
     parts = {
         "xyz": columns["means"],
@@ -29,9 +29,9 @@ def write(splats: SplatColumns, path: Path) -> None:
         ("x", "y", "z") if name == "xyz" else (name,) if name == "opacity" else (f"{name}_{k}" for k in range(width))
         for name, width in ((name, part.shape[1]) for name, part in parts.items())
     )
-    line = ",".join(["%.9g"] * table.shape[1]) + "\n"  # nine digits name every float32
+    line = ",".join(["%.9g"] * table.shape[1]) + "\n"  # nine digits identify every float32
     with atomic_write(path) as place, place.open("w", encoding="ascii", newline="\n") as file:
         file.write(",".join(names) + "\n")
-        for start in range(0, len(table), ROWS):
-            rows = table[start : start + ROWS]
+        for start in range(0, len(table), ROWS_PER_BLOCK):
+            rows = table[start : start + ROWS_PER_BLOCK]
             file.write(line * len(rows) % tuple(rows.ravel().tolist()))

@@ -1,8 +1,9 @@
-"""mkkellogg's `.ksplat`, levels 0 to 2: sections of splats whose positions count from the middle of their buckets.
+"""mkkellogg's `.ksplat`, levels 0 to 2: sections of splats, with positions relative to the centre of their bucket.
 
-Level 0 holds float32; level 1 positions in 16 bits about a bucket's middle, scales, rotations (w x y z) and harmonics
-as float16; level 2 harmonics in bytes. Scales are no logarithms, colour and opacity bytes; harmonics go degree by
-degree and within one channel by channel, to degree 2. Full buckets stand first, then those with a length of their own.
+Level 0 is float32; level 1 has positions in 16 bits about the bucket's centre, and scales, rotations (w x y z) and
+harmonics in float16; level 2 has harmonics in bytes. Scales are linear, colour and opacity are bytes; harmonics go
+degree by degree, within a degree channel by channel, up to degree 2. Full buckets come first, then partial ones, whose
+lengths are listed.
 Source: mkkellogg/GaussianSplats3D `src/loaders/SplatBuffer.js`.
 """
 
@@ -16,35 +17,39 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError, read_start
 from volkit.io.splats.columns import (
     SplatColumns,
-    columns_for,
-    columns_of_file,
-    joined,
-    log_of_scales,
-    opacities_of,
-    scales_of,
-    unit_quaternions,
+    columns_from_file,
+    columns_to_write,
+    concatenate_columns,
+    exp_scales,
+    normalise_quaternions,
+    safe_log,
+    sigmoid_opacities,
 )
-from volkit.io.splats.quantised import coded, colour_of_constant, constant_of_colour, logits_of_bytes
+from volkit.io.splats.quantised import colour_from_sh_dc, logits_from_bytes, quantise, sh_dc_from_colour
 from volkit.typing import Int
 
 __all__ = ["read", "sniff", "write"]
 
-FILE, SECTION = 4096, 1024  # bytes of the headers
-LEVEL = 1  # that is written unless asked otherwise
-NUMBERS = (("<f4", "<f4", "<f4"), ("<u2", "<f2", "<f2"), ("<u2", "<f2", "u1"))  # positions, scales and rotations, rest
-BASES = ((), (3,), (3, 5), (3, 5, 7))  # functions by degree
-MOST_DEGREE = 2  # that is written; the format has no more
-BUCKET, BLOCK, RANGE = 256, 5.0, 32767  # splats, units, steps from the middle to a side
-SPAN = 1.5  # of harmonics in bytes, where the header names none
+FILE_HEADER_BYTES, SECTION_HEADER_BYTES = 4096, 1024  # bytes of the headers
+DEFAULT_LEVEL = 1  # compression level that is written by default
+NUMBER_TYPES = (
+    ("<f4", "<f4", "<f4"),
+    ("<u2", "<f2", "<f2"),
+    ("<u2", "<f2", "u1"),
+)  # positions, scales and rotations, rest
+BASIS_SIZES = ((), (3,), (3, 5), (3, 5, 7))  # functions of each band, by degree
+MAX_DEGREE = 2  # of the format
+BUCKET_SPLATS, BLOCK_EDGE, POSITION_STEPS = 256, 5.0, 32767  # splats; world units; steps from centre to face
+DEFAULT_HARMONIC_RANGE = 1.5  # harmonics in bytes span +-1.5 where the header gives no range
 FIX = "copy or write it again"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One header: so many splats, at most so many, in buckets of such a size."""
+    """The header of a section: its splats, its capacity, its buckets."""
 
     count: int
-    most: int
+    capacity: int
     bucket: int
     buckets: int
     block: float
@@ -56,75 +61,82 @@ class Section:
 
     @classmethod
     def at(cls, data: bytes, start: int) -> "Section":
-        """As it stands in the file."""
-        count, most, bucket, buckets, block, storage = struct.unpack_from("<IIIIfH", data, start)
+        """Unpack a header at a byte offset."""
+        count, capacity, bucket, buckets, block, storage = struct.unpack_from("<IIIIfH", data, start)
         steps, _, full, partial, degree = struct.unpack_from("<IIIIH", data, start + 24)
-        return cls(count, most, bucket, buckets, block, storage, steps or RANGE, full, partial, degree)
+        return cls(count, capacity, bucket, buckets, block, storage, steps or POSITION_STEPS, full, partial, degree)
 
-    def packed(self) -> bytes:
-        """As it stands in the file."""
-        first = struct.pack("<IIIIfHH", self.count, self.most, self.bucket, self.buckets, self.block, self.storage, 0)
+    def to_bytes(self) -> bytes:
+        """Pack the header."""
+        first = struct.pack(
+            "<IIIIfHH", self.count, self.capacity, self.bucket, self.buckets, self.block, self.storage, 0
+        )
         second = struct.pack("<IIIIH", self.steps, 0, self.full, self.partial, self.degree)
-        return (first + second).ljust(SECTION, b"\0")
+        return (first + second).ljust(SECTION_HEADER_BYTES, b"\0")
 
 
-def row_of(level: int, degree: int) -> np.dtype:
-    """One splat."""
-    position, part, rest = NUMBERS[level]
-    return np.dtype([("position", position, 3), ("scale", part, 3), ("rotation", part, 4), ("rgba", "u1", 4),
-                     ("rest", rest, 3 * sum(BASES[degree]))])  # fmt: skip
+def row_dtype(level: int, degree: int) -> np.dtype:
+    """The record of one splat."""
+    position, part, rest = NUMBER_TYPES[level]
+    columns = [("position", position, 3), ("scale", part, 3), ("rotation", part, 4), ("rgba", "u1", 4)]
+    return np.dtype([*columns, ("rest", rest, 3 * sum(BASIS_SIZES[degree]))])
 
 
 def sniff(path: Path) -> bool:
-    """Whether the header says version 0.1 or later, a level that there is, and sections that fit the file."""
-    head = read_start(path, FILE)
-    if len(head) < FILE or head[0] != 0 or head[1] < 1:
+    """Whether the header has version 0.1 or later, a known level, and sections that fit into the file."""
+    head = read_start(path, FILE_HEADER_BYTES)
+    if len(head) < FILE_HEADER_BYTES or head[0] != 0 or head[1] < 1:
         return False
     sections, count, level = *struct.unpack_from("<I8xI", head, 4), struct.unpack_from("<H", head, 20)[0]
     size = path.stat().st_size
-    return level <= 2 and sections > 0 and FILE + sections * SECTION <= size and 0 < count <= size
+    return (
+        level <= 2
+        and sections > 0
+        and FILE_HEADER_BYTES + sections * SECTION_HEADER_BYTES <= size
+        and 0 < count <= size
+    )
 
 
 def read(path: Path) -> SplatColumns:
-    """All sections as one; FormatError for damaged files and those that lie about their size."""
+    """The splats of all sections; FormatError where the file is damaged or shorter than its headers say."""
     data = path.read_bytes()
     if not sniff(path):
-        raise FormatError(path, "has no header of a .ksplat", FIX)
+        raise FormatError(path, "has no .ksplat header", FIX)
     sections, count = struct.unpack_from("<I8xI", data, 4)
     level = struct.unpack_from("<H", data, 20)[0]
     low, high = struct.unpack_from("<ff", data, 36)
-    span = (low or -SPAN, high or SPAN)
-    at, found = FILE + sections * SECTION, []
+    span = (low or -DEFAULT_HARMONIC_RANGE, high or DEFAULT_HARMONIC_RANGE)
+    at, sections_read = FILE_HEADER_BYTES + sections * SECTION_HEADER_BYTES, []
     for number in range(sections):
-        section = Section.at(data, FILE + number * SECTION)
+        section = Section.at(data, FILE_HEADER_BYTES + number * SECTION_HEADER_BYTES)
         if section.count:
             rows, means, at = _rows(path, data, at, section, level)
-            found.append((rows, means, section.degree))
-    if sum(len(rows) for rows, _, _ in found) != count:
-        raise FormatError(path, f"promises {count} splats, and its sections hold others", FIX)
-    parts = [_columns(rows, means, degree, span) for rows, means, degree in found]
-    return columns_of_file(joined(parts), provenance={"format": "ksplat", "level": level})
+            sections_read.append((rows, means, section.degree))
+    if sum(len(rows) for rows, _, _ in sections_read) != count:
+        raise FormatError(path, f"claims {count} splats, which its sections do not add up to", FIX)
+    parts = [_columns(rows, means, degree, span) for rows, means, degree in sections_read]
+    return columns_from_file(concatenate_columns(parts), provenance={"format": "ksplat", "level": level})
 
 
 def _rows(path: Path, data: bytes, at: int, section: Section, level: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Splats, their positions and where the next section begins."""
-    if section.degree >= len(BASES):
-        raise FormatError(path, f"says degree {section.degree}", FIX)
-    row = row_of(level, section.degree)
+    """Records of a section's splats, their positions, and the offset of the next section."""
+    if section.degree >= len(BASIS_SIZES):
+        raise FormatError(path, f"claims degree {section.degree}", FIX)
+    row = row_dtype(level, section.degree)
     middles = at + 4 * section.partial
     start = middles + section.storage * section.buckets
-    end = start + row.itemsize * section.most
-    if section.count > section.most or start + row.itemsize * section.count > len(data):
-        raise FormatError(path, f"promises {section.count} splats beyond its end", FIX)
+    end = start + row.itemsize * section.capacity
+    if section.count > section.capacity or start + row.itemsize * section.count > len(data):
+        raise FormatError(path, f"claims {section.count} splats, which lie beyond its end", FIX)
     rows = np.frombuffer(data, row, section.count, start)
     if level == 0:
         return rows, rows["position"].astype(np.float32), end
     if section.storage < 12 or section.full * section.bucket > section.count:
-        raise FormatError(path, "has buckets that hold other splats than there are", FIX)
+        raise FormatError(path, "has buckets that do not add up to its splats", FIX)
     lengths = np.frombuffer(data, "<u4", section.partial, at).astype(np.int64)
     left = section.count - section.full * section.bucket
     if lengths.sum() != left or section.full + section.partial > section.buckets:
-        raise FormatError(path, "has buckets that hold other splats than there are", FIX)
+        raise FormatError(path, "has buckets that do not add up to its splats", FIX)
     sizes = np.concatenate([np.full(section.full, section.bucket), lengths])
     stored = np.frombuffer(data, np.uint8, section.storage * section.buckets, middles).reshape(section.buckets, -1)
     middle = np.ascontiguousarray(stored[: len(sizes), :12]).view("<f4")
@@ -137,65 +149,76 @@ def _columns(rows: np.ndarray, means: np.ndarray, degree: int, span: tuple[float
     rest = rows["rest"].astype(np.float32)
     if rows["rest"].dtype == np.uint8:
         rest = rest * np.float32((span[1] - span[0]) / 255) + np.float32(span[0])
-    bands = np.split(rest, np.cumsum([3 * size for size in BASES[degree]])[:-1], 1) if degree else ()
+    bands = np.split(rest, np.cumsum([3 * size for size in BASIS_SIZES[degree]])[:-1], 1) if degree else ()
     basis = [band.reshape(len(rows), 3, -1).transpose(0, 2, 1) for band in bands]
     return {
         "means": means,
         "quaternions": rows["rotation"].astype(np.float32),
-        "log_scales": log_of_scales(rows["scale"]),
-        "logits": logits_of_bytes(rows["rgba"][:, 3]),
-        "sh_dc": constant_of_colour(rows["rgba"][:, :3].astype(np.float32) / 255)[:, None],
+        "log_scales": safe_log(rows["scale"]),
+        "logits": logits_from_bytes(rows["rgba"][:, 3]),
+        "sh_dc": sh_dc_from_colour(rows["rgba"][:, :3].astype(np.float32) / 255)[:, None],
         "sh_rest": np.concatenate([np.empty((len(rows), 0, 3), np.float32), *basis], 1),
     }
 
 
-def write(splats: SplatColumns, path: Path, level: int = LEVEL) -> Int[np.ndarray, " splat"]:
-    """One section of a level, in the world frame, splats bucket by bucket: that order is answered."""
-    columns = columns_for(splats, path, MOST_DEGREE)
-    order, section, lengths, middles = _bucketed(columns["means"], splats.degree)
+def write(splats: SplatColumns, path: Path, level: int = DEFAULT_LEVEL) -> Int[np.ndarray, " splat"]:
+    """Write one section at a compression level, in the world frame; returns the order, which is by buckets."""
+    columns = columns_to_write(splats, path, MAX_DEGREE)
+    order, section, lengths, middles = _fill_buckets(columns["means"], splats.degree)
     columns = {name: column.take(order, 0) for name, column in columns.items()}
-    rows = np.empty(len(order), row_of(level, section.degree))
+    rows = np.empty(len(order), row_dtype(level, section.degree))
     means = columns["means"]
     if level:
-        sizes = np.concatenate([np.full(section.full, BUCKET), lengths])
-        steps = (means - middles.repeat(sizes, 0)) * np.float32(2 * RANGE / BLOCK)
-        means = np.rint(steps + RANGE).clip(0, 2 * RANGE)
+        sizes = np.concatenate([np.full(section.full, BUCKET_SPLATS), lengths])
+        steps = (means - middles.repeat(sizes, 0)) * np.float32(2 * POSITION_STEPS / BLOCK_EDGE)
+        means = np.rint(steps + POSITION_STEPS).clip(0, 2 * POSITION_STEPS)
     with np.errstate(over="ignore"):  # half floats end at 65504
-        rows["position"], rows["scale"] = means, scales_of(columns["log_scales"])
-    rows["rotation"] = unit_quaternions(columns["quaternions"])
-    light = np.concatenate([colour_of_constant(columns["sh_dc"][:, 0]), opacities_of(columns["logits"])[:, None]], 1)
-    rows["rgba"] = coded(light, 255)
-    bands = np.split(columns["sh_rest"], np.cumsum(BASES[section.degree])[:-1], 1) if section.degree else ()
+        rows["position"], rows["scale"] = means, exp_scales(columns["log_scales"])
+    rows["rotation"] = normalise_quaternions(columns["quaternions"])
+    light = np.concatenate(
+        [colour_from_sh_dc(columns["sh_dc"][:, 0]), sigmoid_opacities(columns["logits"])[:, None]], 1
+    )
+    rows["rgba"] = quantise(light, 255)
+    bands = np.split(columns["sh_rest"], np.cumsum(BASIS_SIZES[section.degree])[:-1], 1) if section.degree else ()
     flat = [band.transpose(0, 2, 1).reshape(len(order), -1) for band in bands]
     rest = np.concatenate([np.empty((len(order), 0), np.float32), *flat], 1)
-    span = float(np.abs(rest).max(initial=0.0)) or SPAN
-    rows["rest"] = coded((rest / np.float32(span) + 1) / 2, 255) if level == 2 else rest
-    head = bytearray(FILE)
+    span = float(np.abs(rest).max(initial=0.0)) or DEFAULT_HARMONIC_RANGE
+    rows["rest"] = quantise((rest / np.float32(span) + 1) / 2, 255) if level == 2 else rest
+    head = bytearray(FILE_HEADER_BYTES)
     struct.pack_into("<BB2xIIIIH", head, 0, 0, 1, 1, 1, len(order), len(order), level)
     struct.pack_into("<3fff", head, 24, *columns["means"].mean(0).tolist(), -span, span)
     buckets = lengths.astype("<u4").tobytes() + middles.astype("<f4").tobytes()
     with atomic_write(path) as place, place.open("wb") as file:
-        file.write(bytes(head) + section.packed() + buckets)
+        file.write(bytes(head) + section.to_bytes() + buckets)
         rows.tofile(file)
     return order
 
 
-def _bucketed(means: np.ndarray, degree: int) -> tuple[np.ndarray, Section, np.ndarray, np.ndarray]:
-    """Splats block by block, first as many as fill whole buckets; the rest's lengths, and the middles of all."""
+def _fill_buckets(means: np.ndarray, degree: int) -> tuple[np.ndarray, Section, np.ndarray, np.ndarray]:
+    """Order of splats by block, full buckets first; the section; lengths of partial buckets; centres of all."""
     low = means.min(0)
-    cells = np.floor((means - low) / BLOCK).astype(np.int64)
+    cells = np.floor((means - low) / BLOCK_EDGE).astype(np.int64)
     order = np.lexsort(cells.T[::-1])
     first = np.concatenate([[True], (np.diff(cells[order], axis=0) != 0).any(1)])
     starts = np.flatnonzero(first)
     counts = np.diff(starts, append=len(means))
     within = np.arange(len(means)) - starts.repeat(counts)
-    whole = within < (counts // BUCKET * BUCKET).repeat(counts)
-    middle = low + (cells[order[starts]] + np.float32(0.5)).astype(np.float32) * np.float32(BLOCK)
+    whole = within < (counts // BUCKET_SPLATS * BUCKET_SPLATS).repeat(counts)
+    middle = low + (cells[order[starts]] + np.float32(0.5)).astype(np.float32) * np.float32(BLOCK_EDGE)
     order = np.concatenate([order[whole], order[~whole]])
-    lengths = (counts % BUCKET)[counts % BUCKET > 0]
-    middles = np.concatenate([middle.repeat(counts // BUCKET, 0), middle[counts % BUCKET > 0]])
-    count, full = len(means), int((counts // BUCKET).sum())
+    lengths = (counts % BUCKET_SPLATS)[counts % BUCKET_SPLATS > 0]
+    middles = np.concatenate([middle.repeat(counts // BUCKET_SPLATS, 0), middle[counts % BUCKET_SPLATS > 0]])
+    count, full = len(means), int((counts // BUCKET_SPLATS).sum())
     section = Section(
-        count, count, BUCKET, len(middles), BLOCK, 12, RANGE, full, len(lengths), min(degree, MOST_DEGREE)
+        count,
+        count,
+        BUCKET_SPLATS,
+        len(middles),
+        BLOCK_EDGE,
+        12,
+        POSITION_STEPS,
+        full,
+        len(lengths),
+        min(degree, MAX_DEGREE),
     )
     return order, section, lengths, middles

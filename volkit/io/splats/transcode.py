@@ -1,4 +1,4 @@
-"""A file of splats as another one: columns are read, written and, to see what was lost, read again; never a scene."""
+"""Convert a file of splats into another one by its columns, without a scene; and read the result back."""
 
 import time
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from volkit.io.formats import FileAxes, check_target, format_for, read_file, rea
 from volkit.io.splats.columns import SplatColumns, check_bad
 from volkit.progress import Progress
 
-__all__ = ["Transcoded", "between_columns", "read_again", "transcode"]
+__all__ = ["Transcoded", "is_splats_to_splats", "read_back", "transcode"]
 
 
 @dataclass(frozen=True)
 class Transcoded:
-    """What was written, the rows of it in the file's order (None: in its own), and the seconds that it took."""
+    """The splats that were written, the file's order of their rows (None: unchanged), and the seconds it took."""
 
     splats: SplatColumns
     order: np.ndarray | None
@@ -25,10 +25,10 @@ class Transcoded:
     seconds: float
 
 
-def between_columns(source: Path, target: Path) -> bool:
-    """Whether a file is one of splats that is read as columns, and the other may be written from them.
+def is_splats_to_splats(source: Path, target: Path) -> bool:
+    """Whether both files are of formats that are read and written as columns of splats.
 
-    FormatError where the source is no file that is known here, or no format has the target's suffix.
+    Raises FormatError where the source is in no known format, or no format has the target's suffix.
     """
     return reader_for(source).columns and format_for(target, kind="splats").columns
 
@@ -42,10 +42,10 @@ def transcode(
     drop_bad: bool = False,
     progress: Progress | None = None,
 ) -> Transcoded:
-    """Write the splats of a file as another file, in the format that its suffix names; equal to `save(load(source))`.
+    """Convert a file of splats into the format that the target's suffix names, as `save(load(source))` would.
 
-    `axes` are the target's, `spz_frame` those of a source that is an .spz. Splats that are not finite are left out
-    where `drop_bad` says so, and counted in a note. Raises FormatError with what is wrong, that of bad splats too.
+    `axes` are the target's, `spz_frame` those of a source that is an .spz. Splats that are not finite raise
+    FormatError; with `drop_bad` they are left out, and counted in a note.
 
     >>> transcode(Path("a.ply"), Path("b.spz")).splats.provenance["format"]
     'ply'
@@ -62,11 +62,11 @@ def transcode(
     return Transcoded(splats, order, target, axes, time.perf_counter() - started)
 
 
-def read_again(made: Transcoded) -> SplatColumns | None:
-    """What the file holds, in the world of what was written; None where its format is for writing alone."""
+def read_back(made: Transcoded) -> SplatColumns | None:
+    """The file's splats in the world frame of those that were written; None where its format cannot be read."""
     if format_for(made.target, kind="splats").read is None:
         return None
     written = read_file(reader_for(made.target, made.axes.spz), made.target)
     assert isinstance(written, SplatColumns)
-    place = made.axes.back("splats", made.splats.frame, written.frame, made.target)
+    place = made.axes.source_from_read("splats", made.splats.frame, written.frame, made.target)
     return replace(written, world_from_local=place @ written.world_from_local)

@@ -72,7 +72,7 @@ def albedo(texture: Texture, at: Float[Tensor, "point 3"]) -> Float[Tensor, "poi
 
 
 @dataclass(frozen=True)
-class SurfacePoints:
+class ShadingInputs:
     """The inputs of shading at surface points: colour, normal, view direction, visible light."""
 
     colour: Float[Tensor, "point 3"]  # linear
@@ -84,7 +84,7 @@ class SurfacePoints:
     shininess: Float[Tensor, " point"]
 
 
-def shade(surface: SurfacePoints, light: Light) -> Float[Tensor, "point 3"]:
+def shade(surface: ShadingInputs, light: Light) -> Float[Tensor, "point 3"]:
     """Display-referred colours: `srgb(albedo (sky + sun max(0, n.l)) + gloss (sun (n.h)^s + fresnel sky))`.
 
     Lambert for the sun and a hemisphere sky `(1 + n_z) / 2`; the gloss lobe is Blinn-Phong's half vector, the

@@ -9,7 +9,7 @@ import torch
 
 from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
 from volkit.ops.param_group import ParamGroup
-from volkit.representations.analytic.appearance import Light, SurfacePoints, Texture, albedo, shade
+from volkit.representations.analytic.appearance import Light, ShadingInputs, Texture, albedo, shade
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.kinds import RepresentationConfig
@@ -190,7 +190,7 @@ class AnalyticField(Field):
         gloss = surface.new_tensor([t.gloss for t in textures])[owner]
         shininess = surface.new_tensor([t.shininess for t in textures])[owner]
         sunlit, open_sky = self._visibility(surface, normal)
-        return shade(SurfacePoints(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
+        return shade(ShadingInputs(colour, normal, directions, sunlit, open_sky, gloss, shininess), self.config.light)
 
     def _visibility(self, surface: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Soft shadow and ambient occlusion from distances along the ray (Quilez 2010; Evans 2006)."""

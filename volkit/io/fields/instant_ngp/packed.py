@@ -1,6 +1,6 @@
-"""The bytes of a snapshot: one msgpack map, compressed where the suffix is `.ingp`.
+"""The bytes of a snapshot: a msgpack map, compressed where the suffix is `.ingp`; and its density grid.
 
-Facts: NVlabs/instant-ngp `testbed.cu`, `save_snapshot` and `load_snapshot`.
+Source: NVlabs/instant-ngp `testbed.cu`, `save_snapshot` and `load_snapshot`.
 """
 
 import zlib
@@ -15,66 +15,66 @@ from volkit.geometry import morton_cells, morton_codes
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits, unpack_bits
 from volkit.typing import Bool, Float, Tensor, UInt8
 
-__all__ = ["grid_of", "occupancy_of", "pack", "sniff", "unpack"]
+__all__ = ["density_grid_from_occupancy", "occupancy_from_density_grid", "pack", "sniff", "unpack"]
 
 
 COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
-ANY_WRAPPER = 32 + zlib.MAX_WBITS  # zlib or gzip, by its own header
-GZIP = 16 + zlib.MAX_WBITS
+ANY_WBITS = 32 + zlib.MAX_WBITS  # zlib or gzip, detected from the header
+GZIP_WBITS = 16 + zlib.MAX_WBITS
 MAP_STARTS = (*range(0x80, 0x90), 0xDE, 0xDF)
 MARK = b"snapshot"
-START = 1 << 16  # bytes in which the mark must stand: only configuration precedes it
-FREE_UNPACKED_BYTES = 64 << 20  # bytes: 8 empty density grids, which compress to nothing, are 32 MB
-RATIO = 16  # to which parameters may be compressed
-MOST_ITEMS = 1 << 16  # of one list: there is one of every camera
+HEAD_BYTES = 1 << 16  # only configuration precedes the mark
+FREE_UNPACKED_BYTES = 64 << 20  # 8 empty density grids, which compress to nothing, take 32 MB
+MAX_COMPRESSION = 16  # the ratio that parameters may reach
+MAX_ITEMS = 1 << 16  # of a list: one per camera
 
 CELLS = OCCUPANCY_RESOLUTION**3
-MIN_OPTICAL_THICKNESS = 0.01  # optical thickness over instant-ngp's smallest step
+MIN_OPTICAL_THICKNESS = 0.01  # over instant-ngp's smallest step
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a msgpack map, compressed or not, that has a snapshot in it."""
+    """Whether the file is a msgpack map with a snapshot, compressed or not."""
     try:
         with path.open("rb") as file:
-            head = file.read(START)
+            head = file.read(HEAD_BYTES)
         if head.startswith(COMPRESSED):
-            head = zlib.decompressobj(ANY_WRAPPER).decompress(head, START)
+            head = zlib.decompressobj(ANY_WBITS).decompress(head, HEAD_BYTES)
     except (OSError, zlib.error):
         return False
     return bool(head) and head[0] in MAP_STARTS and MARK in head
 
 
 def unpack(path: Path) -> dict[str, Any]:
-    """The whole map; FormatError for what is damaged or unpacks to more than a snapshot of its size can hold."""
+    """The whole map; FormatError where the file is damaged, or unpacks to more than its size can justify."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise FormatError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
     if data.startswith(COMPRESSED):
-        data = _decompressed(path, data)
+        data = _decompress(path, data)
     try:
-        root = msgpack.unpackb(data, strict_map_key=False, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS)
+        root = msgpack.unpackb(data, strict_map_key=False, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS)
     except (ValueError, msgpack.UnpackException, TypeError, RecursionError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:160]
-        raise FormatError(path, f"is no whole msgpack file ({reason})", "copy it again") from error
+        raise FormatError(path, f"is not a complete msgpack file ({reason})", "copy it again") from error
     if not isinstance(root, dict):
-        raise FormatError(path, "holds no map of values", "give a snapshot of instant-ngp")
+        raise FormatError(path, "does not hold a msgpack map", "give a snapshot of instant-ngp")
     return root
 
 
 def pack(root: dict[str, Any], compress: bool) -> bytes:
-    """The bytes of a snapshot."""
+    """The bytes of a snapshot, gzipped on request."""
     data = msgpack.packb(root)
     assert isinstance(data, bytes)
     if not compress:
         return data
-    squeezer = zlib.compressobj(wbits=GZIP)
-    return squeezer.compress(data) + squeezer.flush()
+    compressor = zlib.compressobj(wbits=GZIP_WBITS)
+    return compressor.compress(data) + compressor.flush()
 
 
-def _decompressed(path: Path, data: bytes) -> bytes:
-    limit = FREE_UNPACKED_BYTES + RATIO * len(data)
-    stream = zlib.decompressobj(ANY_WRAPPER)
+def _decompress(path: Path, data: bytes) -> bytes:
+    limit = FREE_UNPACKED_BYTES + MAX_COMPRESSION * len(data)
+    stream = zlib.decompressobj(ANY_WBITS)
     try:
         whole = stream.decompress(data, limit)
     except zlib.error as error:
@@ -82,21 +82,21 @@ def _decompressed(path: Path, data: bytes) -> bytes:
     if stream.unconsumed_tail:
         raise FormatError(path, f"unpacks to more than {limit} bytes", "do not trust it")
     if not stream.eof:
-        raise FormatError(path, "ends before its compressed data do", "copy it again")
+        raise FormatError(path, "ends within its compressed data", "copy it again")
     return whole
 
 
-def occupancy_of(grid: Float[Tensor, " value"]) -> UInt8[Tensor, " byte"]:
-    """Bits of the outermost cascade, finer ones pooled into it."""
+def occupancy_from_density_grid(grid: Float[Tensor, " value"]) -> UInt8[Tensor, " byte"]:
+    """Occupancy bits of the outermost cascade, with finer cascades pooled into it."""
     threshold = grid[:CELLS].clamp_min(0.0).mean().clamp_max(MIN_OPTICAL_THICKNESS)
     inner, *outer = (grid > threshold).view(-1, CELLS)
     for cascade in outer:
-        inner = cascade | _within(inner)
+        inner = cascade | _pool_into_next(inner)
     return pack_bits(inner)
 
 
-def grid_of(occupancy: UInt8[Tensor, " byte"], cascades: int) -> Float[Tensor, " value"]:
-    """Cascades that give the same bits, the outermost being ours: thickness 1 or 0, since only the bits are known."""
+def density_grid_from_occupancy(occupancy: UInt8[Tensor, " byte"], cascades: int) -> Float[Tensor, " value"]:
+    """Cascades that give the same bits, ours the outermost; values are 1 or 0, as only the bits are known."""
     grids = [unpack_bits(occupancy.cpu())]
     middle = morton_codes((morton_cells(torch.arange(CELLS)) >> 1) + OCCUPANCY_RESOLUTION // 4)
     for _ in range(cascades - 1):
@@ -104,8 +104,8 @@ def grid_of(occupancy: UInt8[Tensor, " byte"], cascades: int) -> Float[Tensor, "
     return torch.cat(grids).half()
 
 
-def _within(inner: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
-    """A cascade in the middle of the next: eight cells become one."""
+def _pool_into_next(inner: Bool[Tensor, " cell"]) -> Bool[Tensor, " cell"]:
+    """A cascade within the next, of twice its edge: eight cells become one."""
     pooled = inner.view(-1, 8).any(-1)
     cells = morton_cells(torch.arange(len(pooled))) + OCCUPANCY_RESOLUTION // 4
     return torch.zeros_like(inner).index_put_((morton_codes(cells),), pooled)

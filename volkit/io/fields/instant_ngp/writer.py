@@ -1,6 +1,6 @@
 """Fields of kind `hash_grid` as snapshots that instant-ngp opens.
 
-Facts: NVlabs/instant-ngp `testbed.cu`, what `load_snapshot` and `reset_network` demand.
+Source: NVlabs/instant-ngp `testbed.cu`, what `load_snapshot` and `reset_network` require.
 """
 
 from pathlib import Path
@@ -12,18 +12,18 @@ from volkit.files.atomic import atomic_write
 from volkit.files.dataclass_json import dataclass_to_json
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
-from volkit.io.fields.instant_ngp.frame import dataset_cameras, dataset_frame
-from volkit.io.fields.instant_ngp.packed import grid_of, pack
+from volkit.io.fields.instant_ngp.layout import camera_entries, frame_entries
+from volkit.io.fields.instant_ngp.packed import density_grid_from_occupancy, pack
 from volkit.ops.fused_mlp import MlpShape
 from volkit.representations import Capture, HashGrid, HashGridConfig, Representation
 from volkit.typing import Tensor
 
 __all__ = ["OWN_ENTRY", "write"]
 
-OWN_ENTRY = "volkit"  # our entry in the map, which instant-ngp passes over
+OWN_ENTRY = "volkit"  # our entry in the map, which instant-ngp ignores
 FUSED_WIDTHS = (16, 32, 64, 128)
-HALF_LARGEST = 65504.0
-EQUAL = 1e-6  # relative difference of edges that rounding makes
+MAX_HALF = 65504.0
+EDGE_TOLERANCE = 1e-6  # relative difference of edges, from rounding
 
 
 def write(representation: Representation, path: Path) -> None:
@@ -36,10 +36,10 @@ def write(representation: Representation, path: Path) -> None:
 
 
 def _check(field: HashGrid, path: Path) -> None:
-    """FormatError for what instant-ngp has no words for."""
+    """Raise FormatError where instant-ngp has no equivalent of the field."""
     config, scale = field.config, field.config.density_scale
     edges = field.domain.extent
-    if field.domain.contracted or max(edges) - min(edges) > EQUAL * max(edges):
+    if field.domain.contracted or max(edges) - min(edges) > EDGE_TOLERANCE * max(edges):
         raise FormatError(path, "holds fields in cubes only", "distil it into a hash grid first")
     if scale not in [float(1 << k) for k in range(8)]:
         raise FormatError(path, f"cannot hold density in units of {scale}", "distil it into a hash grid first")
@@ -47,9 +47,9 @@ def _check(field: HashGrid, path: Path) -> None:
         raise FormatError(path, "cannot hold these networks", "distil it into a hash grid first")
     first = field.density_network[: config.width * config.density_shape.padded_inputs].view(config.width, -1)
     if bool(first[:, config.density_shape.inputs :].any()):
-        raise FormatError(path, "pads features with 0, not with 1", "choose levels that fill a multiple of 16")
+        raise FormatError(path, "pads inputs with 0, and this field with 1", "choose levels that fill a multiple of 16")
     for name, tensor in field.named_parameters():
-        if not bool((tensor.abs() <= HALF_LARGEST).all()):
+        if not bool((tensor.abs() <= MAX_HALF).all()):
             raise FormatError(path, f"cannot hold '{name}' at half precision", "fit it with smaller rates")
 
 
@@ -89,7 +89,7 @@ def _network(shape: MlpShape) -> dict[str, Any]:
 
 
 def _optimizer(config: HashGridConfig) -> dict[str, Any]:
-    """Plain Adam at the field's rate: snapshots without one cannot be opened."""
+    """Plain Adam at the field's rate: instant-ngp does not open snapshots without an optimiser."""
     return {
         "otype": "Adam",
         "learning_rate": config.network_lr,
@@ -105,7 +105,7 @@ def _snapshot(field: HashGrid) -> dict[str, Any]:
     flat = torch.cat([part.detach().reshape(-1) for part in parts]).half().cpu()
     half = 0.5 * field.config.density_scale
     box = {"min": [0.5 - half] * 3, "max": [0.5 + half] * 3}
-    frame = dataset_frame(_world_from_ngp(field))
+    frame = frame_entries(_world_from_ngp(field))
     aabb_scale = int(field.config.density_scale)
     return {
         "version": 1,
@@ -114,7 +114,7 @@ def _snapshot(field: HashGrid) -> dict[str, Any]:
         "params_type": "__half",
         "params_binary": _bytes(flat),
         "density_grid_size": 128,
-        "density_grid_binary": _bytes(grid_of(field.occupancy, aabb_scale.bit_length())),
+        "density_grid_binary": _bytes(density_grid_from_occupancy(field.occupancy, aabb_scale.bit_length())),
         "training_step": 0,
         "loss": 0.0,
         "aabb": box,
@@ -124,7 +124,7 @@ def _snapshot(field: HashGrid) -> dict[str, Any]:
             "aabb_scale": aabb_scale,
             "rgb": {"rays_per_batch": 4096, "measured_batch_size": 0, "measured_batch_size_before_compaction": 0},
             "dataset": {
-                **dataset_cameras(field.capture, _world_from_ngp(field)),
+                **camera_entries(field.capture, _world_from_ngp(field)),
                 **frame,
                 "aabb_scale": aabb_scale,
                 "render_aabb": box,
@@ -139,7 +139,7 @@ def _snapshot(field: HashGrid) -> dict[str, Any]:
 
 
 def _world_from_ngp(field: HashGrid) -> Similarity:
-    """Our world seen from the cube that instant-ngp's box is: [0, 1]^3 grown about its centre by aabb_scale."""
+    """Our world from instant-ngp's cube: its box is [0, 1]^3 grown about the centre by aabb_scale."""
     lower, edge, scale = field.domain.lower, max(field.domain.extent), field.config.density_scale
     ratio, start = edge / scale, 0.5 - 0.5 * scale
     local_from_ngp = Similarity(translation=tuple(low - ratio * start for low in lower), scale=ratio)
@@ -147,7 +147,7 @@ def _world_from_ngp(field: HashGrid) -> Similarity:
 
 
 def _capture(capture: Capture) -> dict[str, Any]:
-    """What instant-ngp keeps no word of."""
+    """The parts of a capture that instant-ngp has no entry for."""
     background = None if capture.background is None else list(capture.background)
     return {"held_out": list(capture.held_out), "near": capture.near, "background": background}
 

@@ -1,4 +1,4 @@
-"""PlayCanvas' SOG: splats as lossless WebP pictures and a page of JSON, in one archive or in a folder."""
+"""PlayCanvas' SOG: splats as lossless WebP images and a `meta.json`, in an archive or in a folder."""
 
 from volkit.io.splats.sog.sog_file import read, sniff, write
 

@@ -1,4 +1,4 @@
-"""A self-contained page about a job: pictures side by side with error maps, curves, a table."""
+"""Self-contained HTML pages for reports: tables, curves, and pictures side by side with error maps."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ __all__ = [
     "check_report",
     "curves",
     "error_map",
-    "facts_in_words",
+    "format_facts",
     "write_json",
     "write_page",
 ]
@@ -37,7 +37,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 130, 14, 40
 
 Series = Sequence[tuple[float, float]]
 
-ERROR_FULL = 0.2  # colour difference that is drawn in the brightest colour
+ERROR_SCALE = 0.2  # of the full range: the colour difference shown at full brightness
 HEAT = ((0.0, 0.0, 0.02), (0.32, 0.07, 0.43), (0.73, 0.21, 0.33), (0.98, 0.55, 0.24), (0.99, 0.99, 0.75))
 STYLE = """
 :root{color-scheme:light}body{margin:0;background:#faf9f6;color:#23272b;font:16px/1.55 system-ui,sans-serif}
@@ -58,7 +58,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;font-size:14p
 
 
 def curves(series: dict[str, Series], x_title: str, y_title: str) -> str:
-    """One line per series, labelled at its end; points that are not finite are left out."""
+    """An SVG chart with a line per series, labelled at its end; points that are not finite are left out."""
     kept = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)] for name, points in series.items()
     }
@@ -72,7 +72,7 @@ def curves(series: dict[str, Series], x_title: str, y_title: str) -> str:
     upward = _scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y_title)} over {escape(x_title)}">']
     parts += _axes([(t, across(t)) for t in x_ticks], [(t, upward(t)) for t in y_ticks], x_title, y_title)
-    labels = _apart({name: upward(points[-1][1]) for name, points in kept.items()})
+    labels = _spread_labels({name: upward(points[-1][1]) for name, points in kept.items()})
     for colour, (name, points) in zip(COLOURS * len(kept), kept.items(), strict=False):
         path = " ".join(f"{across(x):.1f},{upward(y):.1f}" for x, y in points)
         end_x = across(points[-1][0])
@@ -99,7 +99,7 @@ def _axes(
 
 
 def _ticks(low: float, high: float, wanted: int = 6) -> list[float]:
-    """Round numbers that enclose a range: steps of 1, 2 or 5 times a power of ten."""
+    """Round numbers that enclose a range, in steps of 1, 2 or 5 times a power of ten."""
     span = max(high - low, 1e-6 * max(abs(high), 1.0))
     raw = span / wanted
     power = 10.0 ** math.floor(math.log10(raw))
@@ -112,8 +112,8 @@ def _scale(low: float, high: float, start: float, end: float):
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
-def _apart(labels: dict[str, float], least: float = 16.0) -> dict[str, float]:
-    """Move labels down until none covers another."""
+def _spread_labels(labels: dict[str, float], least: float = 16.0) -> dict[str, float]:
+    """Move labels down until none overlaps another."""
     placed: dict[str, float] = {}
     for name, y in sorted(labels.items(), key=lambda item: item[1]):
         placed[name] = max([y, *(other + least for other in placed.values())])
@@ -122,7 +122,7 @@ def _apart(labels: dict[str, float], least: float = 16.0) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Column:
-    """One candidate's picture of a view."""
+    """A candidate's picture of a view."""
 
     title: str
     rgb: Float[Tensor, "height width 3"]
@@ -131,7 +131,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Gallery:
-    """One view: what it is held against and what the candidates make of it."""
+    """One view: the reference picture and those of the candidates."""
 
     title: str
     truth: Float[Tensor, "height width 3"]
@@ -141,7 +141,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that a report shows, in its order."""
+    """The content of a report, in order."""
 
     title: str
     lead: str
@@ -159,20 +159,20 @@ class Page:
 
 
 def check_report(path: Path) -> None:
-    """Raise what writing a report would, before the work is done."""
+    """Raise what writing a report to `path` would raise, before the work is done."""
     if path.suffix not in (".html", ".json"):
-        raise ParameterError(f"{path}: a report is a page or JSON; name it .html or .json")
+        raise ParameterError(f"{path}: reports are HTML or JSON; name it .html or .json")
     check_writable(path)
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
-    """A report as it is."""
+    """Write a report as JSON, with other values as text."""
     with atomic_write(path) as place:
         place.write_text(json.dumps(report, indent=1, allow_nan=False, default=str), encoding="utf-8")
 
 
-def facts_in_words(row: dict[str, Any]) -> dict[str, str]:
-    """Names and values as words."""
+def format_facts(row: dict[str, Any]) -> dict[str, str]:
+    """A dict as text: underscores become spaces, floats have four digits."""
     words = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
     return {name.replace("_", " "): value for name, value in words.items()}
 
@@ -180,15 +180,15 @@ def facts_in_words(row: dict[str, Any]) -> dict[str, str]:
 def error_map(
     a: Float[Tensor, "height width 3"], b: Float[Tensor, "height width 3"]
 ) -> Float[Tensor, "height width 3"]:
-    """Largest channel difference of every pixel as heat: black none, pale yellow 0.2 and more."""
-    error = ((quantised(a) - quantised(b)).abs().amax(-1) / ERROR_FULL).clamp(0.0, 1.0) * (len(HEAT) - 1)
+    """Largest channel difference of every pixel as a heat map: from black, none, to pale yellow, at least 0.2."""
+    error = ((quantised(a) - quantised(b)).abs().amax(-1) / ERROR_SCALE).clamp(0.0, 1.0) * (len(HEAT) - 1)
     ramp = error.new_tensor(HEAT)
     below = error.floor().clamp_max(len(HEAT) - 2).long()
     return torch.lerp(ramp[below], ramp[below + 1], (error - below)[..., None])
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Write the page as one HTML file that needs no other."""
+    """Write a page as one HTML file without external resources."""
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
@@ -227,7 +227,7 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
 def _legend() -> str:
     stops = ",".join("rgb({:.0f} {:.0f} {:.0f})".format(*(255 * c for c in colour)) for colour in HEAT)
     return (
-        f"<figcaption>Error maps: largest channel difference, 0 to {ERROR_FULL:g} of full range"
+        f"<figcaption>Error maps: largest channel difference, 0 to {ERROR_SCALE:g} of full range"
         f'<div class="scale" style="background:linear-gradient(90deg,{stops})"></div></figcaption>'
     )
 
@@ -236,7 +236,7 @@ def _gallery(gallery: Gallery) -> str:
     pictures = [_figure(gallery.truth, f"{gallery.title}: {gallery.reference}", "truth")]
     pictures += [_figure(column.rgb, f"{column.title} {column.note}".strip()) for column in gallery.columns]
     maps = [_figure(error_map(column.rgb, gallery.truth), f"{column.title}: error") for column in gallery.columns]
-    # One candidate's error stands beside it; those of several below them.
+    # The error map of a single candidate goes beside it, those of several in a row below.
     rows = [[*pictures, *maps]] if len(maps) == 1 else [pictures, ["<figure></figure>", *maps]]
     return '<div class="views">{}</div>'.format("".join(f'<div class="row">{"".join(row)}</div>' for row in rows))
 
