@@ -79,9 +79,9 @@ modules, lines = json.load(sys.stdin)
 sys.modules.update(dict.fromkeys(modules))  # neither found nor imported
 from volkit import cli
 from volkit.commands import demo
-from volkit.reports import view_page
+from volkit.files import bundled
 demo.QUICK = demo.Effort(16, "2", ("1",) * 4, faces=100, texture=64, cells=16, words="1", small=True)
-view_page.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
+bundled.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
 found = []
 for line in lines:
     with contextlib.redirect_stdout(io.StringIO()) as told:
