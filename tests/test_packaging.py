@@ -19,6 +19,8 @@ from volkit.cli import COMMANDS
 from volkit.commands.doctor import CAPABILITIES
 from volkit.files import bundled
 from volkit.files.errors import FormatError
+from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.penalties import Penalties
 from volkit.geometry import Domain
 from volkit.representations import Mesh, SplatsConfig
 from volkit.version import __version__
@@ -77,9 +79,9 @@ modules, lines = json.load(sys.stdin)
 sys.modules.update(dict.fromkeys(modules))  # neither found nor imported
 from volkit import cli
 from volkit.commands import demo
-from volkit.reports import view_page
+from volkit.files import bundled
 demo.QUICK = demo.Effort(16, "2", ("1",) * 4, faces=100, texture=64, cells=16, words="1", small=True)
-view_page.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
+bundled.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
 found = []
 for line in lines:
     with contextlib.redirect_stdout(io.StringIO()) as told:
@@ -143,6 +145,13 @@ def test_every_command_works_without_extras_or_says_which_it_needs(tmp_path):
     assert not wrong, wrong
 
 
+def test_painting_a_mesh_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr("volkit.meshing.pipeline.LIBRARIES", ("no_such_module",))
+    triangle = Mesh.of(torch.eye(3), torch.tensor([[0, 1, 2]]))
+    with pytest.raises(RuntimeError, match="needs no_such_module; pip install 'DracoPy"):
+        MeshParticle(triangle, Penalties())
+
+
 def test_every_command_and_extra_is_tried_without_extras():
     assert {line.split()[0] for line in LINES} == set(COMMANDS)
     known = {extra: {re.match(r"[\w.-]+", one)[0] for one in EXTRAS[extra]} for extra in ADVISED}
@@ -184,7 +193,7 @@ def test_no_text_sends_to_the_index_for_a_name_that_is_not_ours():
 
 def test_toy_priors_are_found_in_a_package_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setattr(bundled, "PACKAGE", tmp_path / "volkit")
-    with pytest.raises(FormatError, match=r"not in this installation.*dist/volkit3d_toys-\*\.whl"):
+    with pytest.raises(FormatError, match=r"is not installed.*dist/volkit3d_toys-\*\.whl"):
         bundled.bundled_folder("toy_prior/latent")
     folder = tmp_path / "volkit_toys" / "toy_prior" / "latent"
     folder.mkdir(parents=True)

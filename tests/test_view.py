@@ -26,7 +26,9 @@ PLACE = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (40.0, 
 @pytest.fixture(autouse=True)
 def viewer(monkeypatch):
     """What `make viewer` builds need not be there."""
-    monkeypatch.setattr(view_page, "viewer_page", lambda: b"<html><!-- scenes --><script>show()</script></html>")
+    monkeypatch.setattr(
+        "volkit.files.bundled.viewer_page", lambda: b"<html><!-- scenes --><script>show()</script></html>"
+    )
 
 
 def seen(*words: str | Path) -> dict[str, Any]:

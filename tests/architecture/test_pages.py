@@ -79,7 +79,7 @@ def test_python_examples_run(page, place, few_views, monkeypatch):
     """In their order, in one folder and one namespace, as printed but for sizes and budgets."""
     monkeypatch.chdir(place)
     page_without_scenes = b"<html><!-- scenes --><script>show()</script></html>"  # the viewer is not built everywhere
-    monkeypatch.setattr("volkit.reports.view_page.viewer_page", lambda: page_without_scenes)
+    monkeypatch.setattr("volkit.files.bundled.viewer_page", lambda: page_without_scenes)
     monkeypatch.setattr("volkit.reports.view_page.QUICK_SIZE", 16)  # pixels of the pictures by which a field is shown
     for room in ("volkit.rendering.viewpoints", "volkit.evaluation.compare"):
         monkeypatch.setattr(f"{room}.orbit_cameras", _few_cameras)

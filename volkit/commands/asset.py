@@ -71,8 +71,10 @@ class AssetJob:
 
         from volkit.io.opening import open_scene
         from volkit.meshing.game_asset import make_game_asset
+        from volkit.meshing.pipeline import check_libraries
         from volkit.representations import Mesh
 
+        check_libraries()
         scene = open_scene(self.source, self.device, progress)
         made = make_game_asset(scene, self._plan(isinstance(scene, Mesh)), seed=self.seed, progress=progress)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,8 @@ class AssetJob:
 
     def _written_page(self, scene: "Representation", made: "GameAsset", progress: "Progress") -> Path | None:
         """A page with splats and mesh; None, and a note, where this volkit has no viewer."""
-        from volkit.reports.view_page import Exhibit, Start, ViewSettings, viewer_page, write_view_page
+        from volkit.files.bundled import viewer_page
+        from volkit.reports.view_page import Exhibit, Start, ViewSettings, write_view_page
         from volkit.representations import Splats
 
         try:

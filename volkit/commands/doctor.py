@@ -104,7 +104,7 @@ def _missing(row: Capability) -> str:
 
 
 def _viewer() -> str:
-    from volkit.reports.view_page import viewer_page
+    from volkit.files.bundled import viewer_page
 
     try:
         viewer_page()

@@ -59,7 +59,8 @@ class ViewJob:
             raise UsageError("view: give at least one scene file")
         parse_edits(self.edit)
         self._check_target()
-        from volkit.reports.view_page import view, viewer_page
+        from volkit.files.bundled import viewer_page
+        from volkit.reports.view_page import view
 
         viewer_page()  # before anything is read: where there is none, nothing can be shown
         scenes: dict[str, Representation] = {}
@@ -93,8 +94,8 @@ class ViewJob:
 
 
 def _row(exhibit: "Exhibit") -> dict[str, Any]:
-    from volkit.representations import Splats
+    from volkit.representations import Mesh
 
     scene = exhibit.scene
-    held = {"splats": len(scene)} if isinstance(scene, Splats) else {"faces": len(scene.faces)}
+    held = {"faces": len(scene.faces)} if isinstance(scene, Mesh) else {"splats": len(scene)}
     return {"name": exhibit.name, "shown as": scene.config.kind} | held | {"note": exhibit.note}

@@ -14,6 +14,8 @@ from volkit.typing import Bool, Float, Tensor
 
 __all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "LimitHarmonics", "find_floaters"]
 
+MAX_COMPARED = 2048  # splats that are compared each with each: sooner done than scipy is imported
+
 
 @dataclass(frozen=True)
 class KeepOpacity(Action):
@@ -129,17 +131,25 @@ def find_floaters(
 
     Mean and standard deviation are those of all splats' mean distances: statistical outlier removal (Rusu et al. 2008,
     "Towards 3D point cloud based object maps for household environments"). Alone it would also remove the large splats
-    of plain surfaces: the distance must be beyond the splat's own `reach` as well. RuntimeError without scipy.
+    of plain surfaces: the distance must be beyond the splat's own `reach` as well. RuntimeError without scipy, which
+    more than a few thousand splats need.
     """
+    count = min(neighbours, len(means) - 1)
+    if count < 1:
+        return torch.zeros(len(means), dtype=torch.bool, device=means.device)
+    distance = _nearest_distances(means.detach().cpu().double(), count).mean(1)
+    far = distance > distance.mean() + ratio * distance.std(correction=0)
+    return far.to(means.device) & (distance.to(reach) > reach)
+
+
+def _nearest_distances(places: Float[Tensor, "splat 3"], count: int) -> Float[Tensor, "splat neighbour"]:
+    """Distances to so many nearest others."""
+    if len(places) <= MAX_COMPARED:
+        apart = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist")
+        return apart.topk(count + 1, largest=False).values[:, 1:]  # the first is the point itself
     if find_spec("scipy") is None:
         raise RuntimeError(f"finding floaters needs scipy; {advice('mesh', 'scipy')}")
     from scipy.spatial import KDTree
 
-    count = min(neighbours, len(means) - 1)
-    if count < 1:
-        return torch.zeros(len(means), dtype=torch.bool, device=means.device)
-    places = means.detach().cpu().numpy()
-    distances, _ = KDTree(places).query(places, k=count + 1, workers=-1)  # the first is the point itself
-    distance = torch.from_numpy(distances[:, 1:]).mean(1)
-    far = distance > distance.mean() + ratio * distance.std(correction=0)
-    return far.to(means.device) & (distance.to(reach) > reach)
+    distances, _ = KDTree(places.numpy()).query(places.numpy(), k=count + 1, workers=-1)
+    return torch.from_numpy(distances[:, 1:])

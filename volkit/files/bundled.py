@@ -1,4 +1,4 @@
-"""Scenes and toy priors that come with volkit, in a checkout, in a wheel, and in the separate package of toy priors."""
+"""Scenes, toy priors and the viewer that come with volkit: in a checkout, in a wheel, in the package of toy priors."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from volkit.extras import TOYS, advice
 from volkit.files.errors import FormatError
 
-__all__ = ["TOY_PRIORS", "bundled_folder", "scene_folders"]
+__all__ = ["TOY_PRIORS", "bundled_folder", "scene_folders", "viewer_page"]
 
 TOY_PRIORS = "toy_prior/"  # prefix of bundled priors; no repository of the hub has it
 PACKAGE = Path(__file__).parents[1]
@@ -28,3 +28,14 @@ def bundled_folder(name: str) -> Path:
     if name.startswith(TOY_PRIORS):
         raise FormatError(name, "is not installed: all toy priors but pixels32 are in a separate package", advice(TOYS))
     raise FormatError(name, "is not bundled with volkit", "name a folder of your own")
+
+
+def viewer_page() -> bytes:
+    """The viewer's page without scenes; ValueError where it was not built."""
+    built = PACKAGE / "viewer" / "viewer.html"
+    if not built.is_file():
+        raise ValueError(
+            "this volkit was built without its viewer; in a checkout run 'make viewer' (with Node.js 18 or later and"
+            " npm), then install volkit from there again"
+        )
+    return built.read_bytes()

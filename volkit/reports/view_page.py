@@ -21,6 +21,7 @@ from volkit.distillation.build import DistillSettings
 from volkit.distillation.learn import MAX_SPLATS, occupancy_filled, teach
 from volkit.distillation.students import new_student
 from volkit.evaluation.evaluate import Evaluator
+from volkit.files import bundled
 from volkit.files.atomic import atomic_write
 from volkit.geometry import UP_AXIS, Cameras, Similarity, sh_count
 from volkit.io import save
@@ -34,7 +35,7 @@ from volkit.representations import Field, Mesh, Placement, Representation, Splat
 from volkit.training.loop import Budget
 from volkit.training.run import TrainingRun, make_generator
 
-__all__ = ["Exhibit", "Start", "ViewReport", "ViewSettings", "quick_splats", "view", "viewer_page", "write_view_page"]
+__all__ = ["Exhibit", "Start", "ViewReport", "ViewSettings", "quick_splats", "view", "write_view_page"]
 
 SCENES_MARK = b"<!-- scenes -->"
 CAMERA_DISTANCE = 10.0  # page units from the first camera to its target
@@ -124,7 +125,7 @@ def view(
 
     >>> view({"source": field, "result": splats}, "compare.html")  # doctest: +SKIP
     """
-    viewer, progress, generator = viewer_page(), progress or Progress(), make_generator(seed)
+    viewer, progress, generator = bundled.viewer_page(), progress or Progress(), make_generator(seed)
     shown = _named(scenes)
     first = next(iter(shown.values()))
     captured = first.capture.background if first.capture else WHITE
@@ -159,7 +160,7 @@ def quick_splats(
         splats = new_student(field, SplatsConfig(), generator)
         evaluator = Evaluator.of_scene(field, QUICK_SIZE, generator)
         settings = DistillSettings(QUICK_SIZE, max_splats=MAX_SPLATS)
-        training = TrainingRun(None, Budget.parse(budget))
+        training = TrainingRun(Budget.parse(budget))
         result = teach(field, splats, settings, training, evaluator, generator, progress)
         psnr = evaluator.mean_psnr(splats, progress)
     assert isinstance(splats, Splats)
@@ -202,17 +203,6 @@ def _ply_bytes(scene: Representation) -> int:
         if isinstance(scene, Splats)
         else 0
     )
-
-
-def viewer_page() -> bytes:
-    """The viewer's page without scenes; ValueError where it was not built."""
-    built = Path(__file__).parents[1] / "viewer" / "viewer.html"
-    if not built.is_file():
-        raise ValueError(
-            "this volkit was built without its viewer; in a checkout run 'make viewer' (with Node.js 18 or later and"
-            " npm), then install volkit from there again"
-        )
-    return built.read_bytes()
 
 
 @dataclass(frozen=True)
