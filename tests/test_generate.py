@@ -88,7 +88,7 @@ def particle(kind, generator):
 
 
 def begun(kind, penalties, generator):
-    return build_particle(build_scene(kind, AROUND, 1.0, generator, most=400), penalties, generator, 400)
+    return build_particle(build_scene(kind, AROUND, 1.0, generator, max_splats=400), penalties, generator, 400)
 
 
 def student(kind, method, generator, count=1, views=4):

@@ -15,6 +15,7 @@ from volkit.geometry.triangles import Triangles
 from volkit.guidance.ramps import value
 from volkit.meshing.large_steps import Smoothing, undo_flips
 from volkit.meshing.paint import paint_texels
+from volkit.meshing.pipeline import check_libraries
 from volkit.meshing.textured import Shade, TexturedSurface
 from volkit.meshing.unwrap import Atlas
 from volkit.ops.param_group import ParamGroup
@@ -101,6 +102,7 @@ class MeshParticle:
         *,
         fine: bool = False,
     ) -> None:
+        check_libraries()
         self.rate = VERTEX_STEP * (FINE_STEP_SHARE if fine else 1.0)
         self.start_mesh, self.penalties, self.shape_share, self.lights = mesh, penalties, shape_share, lights
         self.atlas = Atlas(mesh.triangles, mesh.corner_uv)

@@ -156,7 +156,7 @@ def _trimesh_reader(kind: str) -> Callable[[Path], list[Any]]:
 
 def _check_mesh(path: Path) -> None:
     if find_spec("trimesh") is None:
-        raise FormatError(path, "is a mesh, and trimesh is not installed", advice("mesh", "trimesh"))
+        raise FormatError(path, "is a mesh, and trimesh is not installed", advice("mesh", "embreex", "trimesh"))
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FormatError(path, f"is larger than {MAX_FILE_BYTES >> 30} GiB", "simplify the mesh first")
 
