@@ -45,6 +45,13 @@ def small_kinds(monkeypatch) -> None:
         monkeypatch.setattr(config.__init__, "__defaults__", tuple((usual | changes).values()))
 
 
+@pytest.fixture
+def few_views(monkeypatch) -> None:
+    """Meshes are made of a quarter of the usual pictures: those of small things cost as much as of large ones."""
+    monkeypatch.setattr("volkit.meshing.pipeline.VISIBILITY_VIEWS", 40)
+    monkeypatch.setattr("volkit.meshing.pipeline.COLOUR_VIEWS", 16)
+
+
 def listed_reasons() -> list[str]:
     """Reasons that tests may skip for, each the beginning of the skip's own words."""
     lines = LISTED.read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,6 @@
 """Many conversions by one command: all that can be made is made, and what cannot is told."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from batch_runs import is_killed, runs, waits
+from engines.assets import coloured
 
 from volkit import cli
 from volkit.commands.batch import batch_report, run_all
@@ -26,12 +27,12 @@ SMALL = ["--to", "mesh", "--faces", "200", "--texture", "64", "--cells", "32", "
 
 
 def test_one_bad_file_stops_no_other(tmp_path: Path, capsys) -> None:
-    sources = [tmp_path / name for name in ("a.json", "bad.ply", "b.json")]
+    sources = [tmp_path / name for name in ("a.ply", "bad.ply", "b.ply")]
     for source in sources:
-        shutil.copy(bundled("primitives"), source)
+        save(coloured(1), source)
     sources[1].write_bytes(b"x")
     out = tmp_path / "out"
-    line = ["convert", *map(str, sources), str(out), "--format", "glb", "--jobs", "2", *SMALL]
+    line = ["convert", *map(str, sources), str(out), "--format", "glb", "--jobs", "2", "--size", "16", "--json"]
     assert cli.main(line) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["failed"] == 1 and [Path(row["target"]).name for row in found["results"]] == [
@@ -43,17 +44,8 @@ def test_one_bad_file_stops_no_other(tmp_path: Path, capsys) -> None:
     assert sorted(p.name for p in out.iterdir()) == ["a.glb", "b.glb"] and load(out / "a.glb").config.kind == "mesh"
 
 
-def _runs(progress: Progress) -> dict:
-    return {"bytes": 1, "seconds": 0.5}
-
-
-def _is_killed(progress: Progress) -> dict:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return {}
-
-
-def test_one_that_is_killed_takes_no_other_with_it() -> None:
-    named = [(Path("a"), _runs), (Path("b"), _is_killed), (Path("c"), _runs), (Path("d"), _runs)]
+def test_one_thatis_killed_takes_no_other_with_it() -> None:
+    named = [(Path("a"), runs), (Path("b"), is_killed), (Path("c"), runs), (Path("d"), runs)]
     reports = run_all(named, 2, Progress())
     assert "its process was killed" in reports[1].pop("error") and reports[1] == {"target": "b", "status": "failed"}
     assert reports[0] == reports[2] == reports[3] == {"status": "made", "bytes": 1, "seconds": 0.5}
@@ -64,7 +56,7 @@ def test_one_after_the_other() -> None:
         raise OSError("no\nroom")
 
     progress = Progress()
-    reports = run_all([(Path("a"), fails), (Path("b"), _runs)], 1, progress)
+    reports = run_all([(Path("a"), fails), (Path("b"), runs)], 1, progress)
     assert reports[0] == {"target": "a", "status": "failed", "error": "no room"}
     assert reports[1] == {"status": "made", "bytes": 1, "seconds": 0.5}
     assert progress.notes == ["1/2 a: no room", "2/2 b: 1 bytes in 0 s"]
@@ -76,16 +68,11 @@ def test_what_is_finished_is_kept_where_work_is_resumed(tmp_path: Path) -> None:
     done, half, new = (tmp_path / name for name in ("done", "half", "new"))
     for path in (done, half, tmp_path / "half.part"):
         path.touch()
-    named = [(done, _is_killed), (half, _runs), (new, _runs)]
+    named = [(done, is_killed), (half, runs), (new, runs)]
     reports = run_all(named, 1, Progress(), resume=True)
     assert [row["status"] for row in reports] == ["kept", "made", "made"] and reports[0]["target"] == str(done)
     found = batch_report("convert", reports)
     assert (found["kept"], found["made"], found["failed"], found["interrupted"]) == (1, 2, 0, False)
-
-
-def _waits(progress: Progress) -> dict:
-    time.sleep(60)
-    return {}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -103,7 +90,7 @@ def test_an_interruption_keeps_what_was_made(jobs: int) -> None:
 
     before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        reports = run_all([(Path("a"), _runs), (Path("b"), _waits), (Path("c"), _waits)], jobs, Heard())
+        reports = run_all([(Path("a"), runs), (Path("b"), waits), (Path("c"), waits)], jobs, Heard())
     finally:
         signal.signal(signal.SIGALRM, before)
     # 2 s is what is promised, of which 1 s is for files that are half written; 0.2 s pass before the signal
@@ -234,5 +221,5 @@ def test_surprises_stop_no_other() -> None:
     def surprises(progress: Progress) -> dict:
         raise KeyError("nobody thought of this")
 
-    reports = run_all([(Path("a"), surprises), (Path("b"), _runs)], 1, Progress())
+    reports = run_all([(Path("a"), surprises), (Path("b"), runs)], 1, Progress())
     assert reports[0]["error"].startswith("unexpected KeyError") and "error" not in reports[1]

@@ -284,7 +284,7 @@ def test_channels_orbit_and_cameras(capsys, scene, pictures, tmp_path):
     assert report(capsys, "render", scene, again, "--cameras", lone, "--channel", "opacity")["pictures"] == 5
 
 
-def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch, small_kinds):
+def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch, small_kinds, few_views):
     from volkit.commands import demo
 
     monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "40", ("6",) * 4, faces=500, texture=64, cells=32, words="2"))

@@ -8,12 +8,12 @@ import torch
 from contracts.kinds import small_field
 
 from volkit.cli import main
-from volkit.commands import conversion, convert
+from volkit.conversion import convert as conversion
 from volkit.evaluation.evaluate import Evaluator, _apart
 from volkit.evaluation.roundtrip import parameter_differences
+from volkit.files.file_size import stored_bytes
 from volkit.geometry import Domain, Similarity
 from volkit.io import FileAxes, PlaceError, load, save
-from volkit.reports.file_size import stored_bytes
 from volkit.representations import Field, Mesh, Splats, SplatsConfig
 
 
@@ -29,7 +29,7 @@ def cloud(count: int = 300, degree: int = 2) -> Splats:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """All views are measured, however slow the machine is."""
-    monkeypatch.setattr("volkit.commands.conversion.MEASURE_SECONDS", 1e9)
+    monkeypatch.setattr("volkit.conversion.convert.MEASURE_SECONDS", 1e9)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_densities_of_another_unit_are_not_compared(tmp_path, capsys):
 
 def test_a_field_of_the_kind_is_learnt_anew_where_it_must_be(tmp_path, capsys, monkeypatch):
     """Asked for by an option; cut; too narrow for instant-ngp."""
-    monkeypatch.setattr(convert, "BUDGET", "3")
+    monkeypatch.setattr(conversion, "BUDGET", "3")
     source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     save(known_field("hash_grid"), source)
     assert converted(capsys, source, target, "--budget", "2", size=12)["steps"] == 2

@@ -123,7 +123,7 @@ def test_looking_takes_about_half_of_the_time_of_learning(tmp_path, monkeypatch,
 
     student = Parabola()
     student.scene = student
-    run = training.TrainingRun(tmp_path / "a.safetensors", Budget(steps=16), "looks", checkpoint_seconds=1e9)
+    run = training.TrainingRun(Budget(steps=16), training.Checkpoint(tmp_path / "a.part", "looks", seconds=1e9))
     history = run.run(student, Progress(), look).history.rows
     assert len(history) == 8 and all("loss" in row for row in history)
     assert sum("psnr" in row for row in history) == looks

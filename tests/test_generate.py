@@ -88,7 +88,7 @@ def particle(kind, generator):
 
 
 def begun(kind, penalties, generator):
-    return build_particle(build_scene(kind, AROUND, 1.0, generator, most=400), penalties, generator, 400)
+    return build_particle(build_scene(kind, AROUND, 1.0, generator, max_splats=400), penalties, generator, 400)
 
 
 def student(kind, method, generator, count=1, views=4):
@@ -189,16 +189,16 @@ def test_pictures_of_a_field_are_coarse_while_nothing_is_known_to_be_empty():
 
 
 def test_parameters_that_are_not_numbers_are_not_kept(tmp_path):
-    from volkit.training.run import TrainingRun
+    from volkit.training.run import Checkpoint, TrainingRun
 
     fit = TrainingLoop(student("hash_grid", METHODS["sds"](), seeded()), Budget(steps=2))
-    training = TrainingRun(tmp_path / "a.safetensors", Budget(steps=2), "test")
+    training = TrainingRun(Budget(steps=2), Checkpoint(tmp_path / "a.part", "test"))
     training.keep(fit)
-    before = training.part.read_bytes()
+    before = training.checkpoint.path.read_bytes()
     fit.trainee.scene.table.data[3] = float("nan")
     with pytest.raises(FloatingPointError, match=r"scene\.table"):
         training.keep(fit)
-    assert training.part.read_bytes() == before
+    assert training.checkpoint.path.read_bytes() == before
 
 
 def test_domains_follow_the_advice():

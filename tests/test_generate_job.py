@@ -48,7 +48,7 @@ def test_what_learns_beside_a_scene_is_told_in_the_report(prior, tmp_path, name)
 )
 def test_resumed_work_is_the_same_work(prior, tmp_path, monkeypatch, suffix, options):
     """Interrupted after every step in turn, a run in steps ends bit for bit where an unbroken one does."""
-    monkeypatch.setattr("volkit.generation.run._mesh", lambda *_: sphere())  # three steps leave no surface
+    monkeypatch.setattr("volkit.generation.run._extract", lambda *_: sphere())  # three steps leave no surface
     whole = tmp_path / f"whole-{suffix}"
     job(prior, whole, **options).run(Progress())
     target = tmp_path / suffix

@@ -75,7 +75,7 @@ def test_particles_of_a_blind_prior_are_measured_against_each_other(prior, tools
     assert blind["camera"] == "silent" and blind["size"] == 12
 
 
-def test_assets_are_made_worse_refined_and_edited(prior, tools, monkeypatch, capsys):  # noqa: F811
+def test_assets_are_made_worse_refined_and_edited(prior, tools, monkeypatch, capsys, few_views):  # noqa: F811
     import generation_figures
     import measure_rework
     from kept import results

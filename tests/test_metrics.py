@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from volkit.evaluation.metrics import Scores, flip, mean_scores, psnr, quantised, score, ssim, ssim_map
+from volkit.evaluation.metrics import Scores, flip, mean_scores, psnr, round_to_8_bits, score, ssim, ssim_map
 
 
 def pair(seed: int = 0, size: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +29,7 @@ def test_identical_pictures_have_no_psnr():
 
 def test_eight_bit_rounding_hides_what_a_file_cannot_keep():
     _, truth = pair()
-    truth = quantised(truth)
+    truth = round_to_8_bits(truth)
     assert psnr(truth + 0.3 / 255, truth) is None
     assert psnr(torch.full_like(truth, 3.0), torch.ones_like(truth)) is None  # above 1 is white in a file
 
@@ -37,7 +37,7 @@ def test_eight_bit_rounding_hides_what_a_file_cannot_keep():
 def test_ssim_agrees_with_scikit_image():
     structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
     for seed in range(3):
-        prediction, truth = (quantised(p) for p in pair(seed))
+        prediction, truth = (round_to_8_bits(p) for p in pair(seed))
         theirs = structural_similarity(
             truth.double().numpy(),
             prediction.double().numpy(),

@@ -19,6 +19,8 @@ from volkit.cli import COMMANDS
 from volkit.commands.doctor import CAPABILITIES
 from volkit.files import bundled
 from volkit.files.errors import FormatError
+from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.penalties import Penalties
 from volkit.geometry import Domain
 from volkit.representations import Mesh, SplatsConfig
 from volkit.version import __version__
@@ -141,6 +143,13 @@ def test_every_command_works_without_extras_or_says_which_it_needs(tmp_path):
         if not (asked if extra else status == 0):
             wrong[line] = report.get("error", status)
     assert not wrong, wrong
+
+
+def test_painting_a_mesh_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr("volkit.meshing.pipeline.LIBRARIES", ("no_such_module",))
+    triangle = Mesh.of(torch.eye(3), torch.tensor([[0, 1, 2]]))
+    with pytest.raises(RuntimeError, match="needs no_such_module; pip install 'DracoPy"):
+        MeshParticle(triangle, Penalties())
 
 
 def test_every_command_and_extra_is_tried_without_extras():

@@ -111,7 +111,7 @@ def test_what_is_held_stays():
     trainee = student("mesh", METHODS["dds"](), seeded())
     trainee.rung.conditions = replace(trainee.rung.conditions, preserve=5.0)
     losses = trainee.losses(StepInfo(0, 0.0, 0.0)).values
-    assert losses["held"] >= 0.0 and losses["held"].requires_grad
+    assert losses["preserve"] >= 0.0 and losses["preserve"].requires_grad
     TrainingLoop(trainee, Budget(steps=20)).run()
     cameras = AROUND.turntable(4, SIZE)
     corners = trainee.particles[0].draw(cameras, StepInfo(0, 0.0, 1.0)).over(torch.ones(4, 3))[:, :2, :2]

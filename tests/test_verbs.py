@@ -76,11 +76,52 @@ def test_scenes_are_compared_by_cameras():
 
 def test_a_scene_in_memory_is_converted_into_a_file(tmp_path):
     scene, target = splats(), tmp_path / "b.spz"
-    report = vk.convert(scene, target, actions=[vk.Crop(vk.Ball((0.0, 0.0, 0.0), 0.9))])
+    made = vk.convert(scene, target, actions=[vk.Crop(vk.Ball((0.0, 0.0, 0.0), 0.9))])
+    report = made.report
     assert isinstance(report, vk.ConversionReport) and report.steps == 0 and report.source == ()
-    assert report.source_splats == 200 > report.splats == len(vk.load(target)) > 0
-    assert report.fidelity.measured["views"] > 0 and report.bytes == target.stat().st_size
+    assert report.source_splats == 200 > report.splats == len(vk.load(target)) == len(made.scene) > 0
+    assert report.fidelity.measured["views"] == len(made.cameras) > 0 and report.bytes == target.stat().st_size
     with pytest.raises(FileExistsError, match="exists already"):
         vk.convert(scene, target)
-    again = vk.convert(target, tmp_path / "c.ply")
+    again = vk.convert(target, tmp_path / "c.ply").report
     assert again.source == (str(target),) and again.as_dict()["from"] == "splats"
+
+
+def test_a_scene_in_memory_becomes_another(tmp_path, monkeypatch):
+    """Nothing is written and nothing printed; the source stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    scene, events = splats(), []
+    size = vk.VoxelsConfig(resolution=8, start=8)
+    options = vk.ConvertOptions(to="voxels", budget="3", config=size, size=24)
+    made = vk.convert(scene, options=options, callback=events.append)
+    assert (
+        made.scene.config.kind == "voxels"
+        and made.scene.config.resolution == 8
+        and [e.step for e in events] == [1, 2, 3]
+    )
+    assert made.report.target is None and made.report.fidelity is None and made.report.steps == 3 and made.asset is None
+    kept = vk.convert(scene)
+    assert kept.scene is scene and kept.report.steps == 0
+    back = vk.convert(made.scene.with_(), options=vk.ConvertOptions(to="splats", budget="2", max_splats=50, size=24))
+    assert 0 < len(back.scene) <= 50 and not list(tmp_path.iterdir())
+
+
+def test_exposure_is_refused_where_it_would_not_be_learnt():
+    from volkit.distillation.build import Pictures, trainee_from_pictures
+
+    camera = vk.Camera.look_at((0.0, -3.0, 1.0), size=(8, 8))
+    seen = Pictures(camera, (torch.zeros(8, 8, 3, dtype=torch.uint8),))
+    with pytest.raises(ValueError, match="exposure is learnt with fields alone"):
+        trainee_from_pictures(splats(), seen, torch.Generator(), vk.MCMCStrategy(), exposure=True)
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"to": "nonsense"}, "to nonsense: there is no such kind"),
+    ({"to": "voxels", "surfels": True}, "about splats alone: surfels; give them with to splats"),
+    ({"to": "mesh", "budget": "5s", "sh_degree": 0}, "leave out budget, sh_degree"),
+    ({"sh_degree": 5}, "sh_degree 5: the harmonics of splats have degree 0 to 4"),
+    ({"to": "voxels", "mesh": vk.MeshOptions()}, "about meshes alone: mesh"),
+])  # fmt: skip
+def test_options_that_contradict_each_other_are_told_by_the_names_of_parameters(options, said):
+    with pytest.raises(ValueError, match=said):
+        vk.ConvertOptions(**options)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     import torch
 
     from volkit import ops
+    from volkit.conversion.convert import Conversion
+    from volkit.conversion.options import ConvertOptions, FileOptions
+    from volkit.conversion.report import ConversionReport
     from volkit.data import Photographs
     from volkit.distillation.learn import DistillReport, FitReport, Result
     from volkit.distillation.splats.adaptive import DefaultStrategy
@@ -65,7 +68,6 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.progress import Progress
     from volkit.rendering.picture import Picture
     from volkit.rendering.renderer import render
-    from volkit.reports.convert_report import ConversionReport
     from volkit.reports.view_page import ViewReport, view
     from volkit.representations import (
         Ball,
@@ -93,6 +95,9 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
 
 # Where each name lives that is imported when it is first used.
 PLACES = {
+    "volkit.conversion.convert": ("Conversion",),
+    "volkit.conversion.options": ("ConvertOptions", "FileOptions"),
+    "volkit.conversion.report": ("ConversionReport",),
     "volkit.data": ("Photographs",),
     "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
     "volkit.distillation.splats.adaptive": ("DefaultStrategy",),
@@ -119,7 +124,6 @@ PLACES = {
     "volkit.progress": ("Progress",),
     "volkit.rendering.picture": ("Picture",),
     "volkit.rendering.renderer": ("render",),
-    "volkit.reports.convert_report": ("ConversionReport",),
     "volkit.reports.view_page": ("ViewReport", "view"),
     "volkit.representations": (
         "Ball", "Capture", "Field", "FieldSample", "FunctionField", "HashGridConfig", "Mesh", "MlpConfig", "ParamGroup",
@@ -133,9 +137,11 @@ MODULES = {"ops": "volkit.ops", "methods": "volkit.guidance.methods"}
 PLACE_OF = {name: place for place, names in PLACES.items() for name in names}
 
 __all__ = [
-    "Action", "Asset", "AssetPlan", "Ball", "Box", "Camera", "Cameras", "Capture", "Comparison", "ConversionReport",
+    "Action", "Asset", "AssetPlan", "Ball", "Box", "Camera", "Cameras", "Capture", "Comparison", "Conversion",
+    "ConversionReport", "ConvertOptions",
     "Crop", "Decimate", "DefaultStrategy", "DistillReport", "Domain", "DropFloaters", "EditOptions", "Erase", "Field",
-    "FieldSample", "Fit", "FitReport", "Format", "FunctionField", "GenerateOptions", "Ground", "HashGridConfig",
+    "FieldSample", "FileOptions",
+    "Fit", "FitReport", "Format", "FunctionField", "GenerateOptions", "Ground", "HashGridConfig",
     "KeepOpacity", "KeepSize", "LimitHarmonics", "MCMCStrategy", "Merge", "Mesh", "MeshOptions", "MeshTarget",
     "MlpConfig", "Move", "ParamGroup", "ParameterChange", "Photographs", "Picture", "Placement", "PlanesConfig",
     "Points", "Progress", "RefineOptions", "Representation", "RepresentationConfig", "Result", "RetextureOptions",
@@ -216,12 +222,14 @@ def fit(
     strategy: "Strategy | None" = None,
     seed: "int | torch.Generator" = 0,
     callback: "Callback | None" = None,
+    exposure: bool = False,
 ) -> "Result[FitReport]":
     """Fit an untrained scene of this configuration to posed photographs; by default a hash grid sized for them.
 
     `budget` is wall clock of the optimisation (`120s`, `10m`) or, in steps, `2000`; the `strategy` adds and removes
-    splats; `callback` is called with a StepEvent (step, seconds, fraction, loss, psnr) after every step. The same seed
-    and a budget in steps give the same scene on one machine. Raises ValueError where there is nothing to learn from,
+    splats; `callback` is called with a StepEvent (step, seconds, fraction, loss, psnr) after every step; with
+    `exposure` a field learns exposure and white balance of every photograph as well. The same seed and a budget in
+    steps give the same scene on one machine. Raises ValueError where there is nothing to learn from,
     FloatingPointError where a loss is not finite.
 
     >>> made = vk.fit(photos, vk.SplatsConfig(), budget="3m", strategy=vk.MCMCStrategy(max_splats=100_000))
@@ -229,7 +237,7 @@ def fit(
     """
     from volkit.distillation import learn
 
-    return learn.fit(_photos(photos), config, budget, strategy, seed, callback)
+    return learn.fit(_photos(photos), config, budget, strategy, seed, callback, exposure)
 
 
 def distill(
@@ -274,47 +282,41 @@ def edit(
 
 def convert(
     source: "Representation | Name",
-    target: Name,
-    to: str | None = None,
-    budget: str | None = None,
+    target: Name | None = None,
+    options: "ConvertOptions | None" = None,
+    files: "FileOptions | None" = None,
     actions: "Sequence[Action]" = (),
-    seed: int = 0,
+    seed: "int | torch.Generator" = 0,
     force: bool = False,
     callback: "Callback | None" = None,
-) -> "ConversionReport":
-    """Convert a scene, in memory or in a file, into a file, as the command `convert` does.
+) -> "Conversion":
+    """Convert a scene, in memory or in a file, into another kind and, where a target is named, into a file.
 
-    `to` is a kind or `mesh`; by default the source's own kind, where the target's format holds it. A scene of that kind
-    is written as it is, unless a `budget` asks for learning; others learn for 60s by default. `actions` are
-    applied to the source first. What was written is read back and compared with its source: `report.fidelity`. Raises
-    FormatError and ValueError with what is wrong, FileExistsError without `force`.
+    `options` say the kind, how long to learn and what a mesh is to be like; by default the kind stays, where the
+    target's format holds it. A scene of that kind is kept as it is, unless a `budget` asks for learning; others learn
+    for 60s by default, and meshes are extracted. `actions` are applied to the source first. What was written is read
+    back and compared with its source, `report.fidelity`; `files` say how it is read and written. Raises FormatError and
+    ValueError with what is wrong, FileExistsError without `force`.
 
-    >>> vk.convert("a.ply", "b.spz").psnr_to_source
+    >>> vk.convert("a.ply", "b.spz").report.psnr_to_source
+    >>> grid = vk.convert(splats, options=vk.ConvertOptions(to="hash_grid", budget="30s")).scene
     """
-    from dataclasses import replace
-
-    from volkit.commands.conversion import OpenedSource, SourceOptions, convert_scene
-    from volkit.commands.convert import ConvertJob
-    from volkit.editing import edit as apply
-    from volkit.representations import Representation
+    from volkit.conversion import convert as verbs
+    from volkit.conversion.options import ConvertOptions, FileOptions
+    from volkit.conversion.source import Source
     from volkit.training.run import CallbackProgress, make_generator
 
-    progress, generator = CallbackProgress(callback), make_generator(seed)
-    files = () if isinstance(source, Representation) else (Path(source),)
-    paths = (*(files or (Path("scene"),)), Path(target))
-    job = ConvertJob(paths, to=to, budget=budget, seed=seed, force=force)
-    job.check()
-    job.check_new(Path(target))
-    if isinstance(source, Representation):
-        opened = OpenedSource.of(source)
+    files = files or FileOptions()
+    place = None if target is None else Path(target)
+    if place is not None and place.exists() and not force:
+        raise FileExistsError(f"{place}: exists already; force=True overwrites it")
+    work = verbs.Work(make_generator(seed), CallbackProgress(callback))
+    if isinstance(source, str | PathLike):
+        opened = Source.read([Path(source)], files, work.generator, work.progress)
     else:
-        opened = SourceOptions("cpu", False, "rub", ())(files, generator, progress)
-    if actions:
-        shapes = [action for action in actions if not action.keeps_appearance]
-        scene = apply(opened.scene, actions, seed=generator, progress=progress)
-        whole = scene if len(shapes) == len(actions) else apply(opened.scene, shapes)
-        opened = replace(opened, scene=scene, whole=whole)
-    return convert_scene(job, opened, Path(target), generator, progress, files)
+        opened = Source.of(source)
+    opened = opened.edited(actions, work.generator, work.progress)
+    return verbs.convert(opened, options or ConvertOptions(), work, place, files)
 
 
 def compare(

@@ -3,6 +3,7 @@
 Nothing heavy is imported here, so that a command line is read, and found wrong, before anything heavy is.
 """
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal
 
@@ -44,5 +45,17 @@ else:
 class ParameterError(ValueError):
     """An argument cannot mean anything, whatever the files hold: a wrong word, a number out of its range.
 
-    On the command line it ends a command with status 2.
+    The message may hold the `names` of parameters in braces, `{to} nonsense: ...`; a command line spells them as its
+    flags. It ends a command with status 2.
     """
+
+    def __init__(self, message: str, *names: str) -> None:
+        self.message, self.names = message, names
+        super().__init__(self.spelled(str))
+
+    def spelled(self, spell: Callable[[str], str]) -> str:
+        """The message with its parameters spelled another way."""
+        text = self.message
+        for name in self.names:
+            text = text.replace(f"{{{name}}}", spell(name))
+        return text

@@ -8,7 +8,7 @@ FLOORS = (
     ("__init__", "cli"),
     ("commands",),
     ("reports",),
-    ("generation",),
+    ("conversion", "generation"),
     ("meshing",),
     ("distillation",),
     ("editing",),

@@ -75,7 +75,7 @@ def _few_cameras(scene: Representation, count: int, size: int, generator: torch.
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
-def test_python_examples_run(page, place, monkeypatch):
+def test_python_examples_run(page, place, few_views, monkeypatch):
     """In their order, in one folder and one namespace, as printed but for sizes and budgets."""
     monkeypatch.chdir(place)
     page_without_scenes = b"<html><!-- scenes --><script>show()</script></html>"  # the viewer is not built everywhere
@@ -83,8 +83,6 @@ def test_python_examples_run(page, place, monkeypatch):
     monkeypatch.setattr("volkit.reports.view_page.QUICK_SIZE", 16)  # pixels of the pictures by which a field is shown
     for room in ("volkit.rendering.viewpoints", "volkit.evaluation.compare"):
         monkeypatch.setattr(f"{room}.orbit_cameras", _few_cameras)
-    monkeypatch.setattr("volkit.meshing.pipeline.VISIBILITY_VIEWS", 16)
-    monkeypatch.setattr("volkit.meshing.pipeline.COLOUR_VIEWS", 8)
     names: dict[str, object] = {"__name__": "page"}
     broken = {}
     for number, example in enumerate(_examples(page), 1):

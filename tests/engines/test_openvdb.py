@@ -16,7 +16,7 @@ def test_a_field_goes_to_openvdb_and_nanovdb_and_back(found):
     assert all(density < 1e-5 and rgb < 1e-4 for density, rgb in found["read"]), found["read"]
     assert found["valid"].count("passed") == 10 and "failed" not in found["valid"], found["valid"]  # grids of degree 2
     assert all("b.vdb: cannot be read as an OpenVDB file" in said for said in found["said"]), found["said"]
-    assert "packed by Blosc" in found["blosc"]
+    assert "compressed by Blosc" in found["blosc"]
 
 
 def test_blocks_of_one_value_are_read(found):

@@ -110,7 +110,10 @@ def test_what_a_prior_lacks_is_named():
         ({"to": "nothing"}, "no such kind to generate"),
         ({"method": "nothing"}, "no such method"),
         ({"method": "csd", "options": GenerateOptions(score=ScoreSettings(scale=3.0))}, "csd has no guidance scale"),
-        ({"method": METHODS["sds"](), "options": GenerateOptions(score=ScoreSettings(scale=3.0))}, "has its scale in"),
+        (
+            {"method": METHODS["sds"](), "options": GenerateOptions(score=ScoreSettings(scale=3.0))},
+            "includes its guidance",
+        ),
         ({"budget": "long"}, "write 120s"),
         ({"options": GenerateOptions(particles=0)}, "give at least 1"),
     ],
@@ -138,7 +141,7 @@ def test_what_is_reworked_is_a_copy():
     given, score = sphere(), QUICK
     two_words = replace(as_guiding_prior(replace(mixture(), directions=None)), advice=Advice(sides=False))
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
-    locked = RefineOptions("locked", score=score)
+    locked = RefineOptions(geometry="locked", score=score)
     keeping = RetextureOptions(keep=True, score=score)
     results = (
         refine(given, "a b", LEAST_SQUARES, OneColour(), options=RefineOptions(score=score), budget=30),

@@ -2,10 +2,13 @@
 
 import json
 import struct
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
 import torch
+from contracts import kinds
 from safetensors.torch import save_file
 
 from volkit.geometry import OPENCV, Cameras, Domain, Similarity
@@ -260,3 +263,14 @@ def test_failed_writes_leave_nothing(tmp_path):
     with pytest.raises(FormatError, match="names no format"):
         save(small_field(), tmp_path / "field.unknown")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.safetensors"]
+
+
+def test_a_field_is_read_without_the_compiler_of_torch(tmp_path):
+    """Its import takes as long as torch's own; sizes are counted on the meta device, where most operations need it."""
+    for name in ("hash_grid", "tensor_vm", "tensor_cp", "planes", "mlp"):
+        save(kinds.small_field(name), tmp_path / f"{name}.safetensors")
+    program = (
+        "import sys; from pathlib import Path; from volkit.io import load; "
+        "[load(path) for path in Path(sys.argv[1]).iterdir()]; sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=120).returncode == 0

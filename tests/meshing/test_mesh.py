@@ -156,7 +156,7 @@ def _slab(picture: torch.Tensor) -> Mesh:
     return Mesh.of(vertices, faces, corner_uv=uv[faces], texture=colour, metallic_roughness=picture)
 
 
-def test_roughness_and_metalness_are_baked(tmp_path, capsys):
+def test_roughness_and_metalness_are_baked(tmp_path, capsys, few_views):
     low, high = [255, 40, 0], [255, 200, 250]
     save(_slab(torch.tensor([[low, low, high, high]]).byte()), tmp_path / "a.glb")
     line = ["convert", str(tmp_path / "a.glb"), str(tmp_path / "b.glb"), "--faces", "200", "--texture", "64"]

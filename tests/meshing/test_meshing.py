@@ -118,7 +118,7 @@ def _told(capsys) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
+def test_a_scene_becomes_an_asset(tmp_path: Path, capsys, few_views) -> None:
     scene, target = bundled("primitives"), tmp_path / "scene.glb"
     line = ["convert", str(scene), str(target), "--faces", "4000", "--texture", "256", "--cells", "96", "--size", "64"]
     page = tmp_path / "scene.html"
@@ -139,7 +139,7 @@ def test_a_scene_becomes_an_asset(tmp_path: Path, capsys) -> None:
     assert len(whole.to_mesh().faces) == report["triangles"]
 
 
-def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys) -> None:
+def test_an_obj_lies_beside_its_material(tmp_path: Path, capsys, few_views) -> None:
     target = tmp_path / "scene.obj"
     line = ["convert", str(bundled("primitives")), str(target), "--faces", "500", "--texture", "64", "--cells", "48"]
     assert cli.main([*line, "--size", "32", "--watertight", "--json"]) == 0

@@ -5,7 +5,7 @@ import torch
 from grading import assert_grade
 
 from volkit.ops import MlpShape, backend, fused_mlp
-from volkit.ops.fused_mlp import _mlp, _mlp_backward, _reference
+from volkit.ops.fused_mlp import _reference
 
 SHAPES = [
     MlpShape(32, 16, 64, 2),
@@ -91,10 +91,13 @@ def test_opcheck():
     shape = MlpShape(7, 3, 16, 1)
     inputs, weights, grad = draw(shape, 9)
     numbers = [7, 3, 16, 1, 0]
-    torch.library.opcheck(_mlp, (inputs.t().contiguous().t().requires_grad_(), weights.requires_grad_(), numbers))
+    torch.library.opcheck(
+        torch.ops.volkit.fused_mlp.default,
+        (inputs.t().contiguous().t().requires_grad_(), weights.requires_grad_(), numbers),
+    )
     planar = [t.detach().t().contiguous().t() for t in (grad, inputs)]
     for wanted in ([True, True], [False, True], [True, False]):
-        torch.library.opcheck(_mlp_backward, (*planar, weights.detach(), numbers, wanted))
+        torch.library.opcheck(torch.ops.volkit.fused_mlp_backward.default, (*planar, weights.detach(), numbers, wanted))
 
 
 def test_only_what_is_asked(isa: str):

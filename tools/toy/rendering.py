@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d
 from toy.solids import MEETINGS
 from volkit.geometry import Cameras
 from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture
-from volkit.representations.analytic.appearance import SurfacePoints, albedo, shade
+from volkit.representations.analytic.appearance import ShadingInputs, albedo, shade
 from volkit.representations.analytic.shapes import reach
 from volkit.typing import Bool, Float, Int, Tensor
 
@@ -140,7 +140,7 @@ def _shaded(
     gloss = at.new_tensor([texture.gloss for texture in textures])[owner]
     shininess = at.new_tensor([texture.shininess for texture in textures])[owner]
     full = torch.ones_like(gloss)
-    return shade(SurfacePoints(colour, normal, direction, full, full, gloss, shininess), light)
+    return shade(ShadingInputs(colour, normal, direction, full, full, gloss, shininess), light)
 
 
 def _paint(colour: Tensor, at: Tensor, solids: Solids, owner: Tensor, patterned: Bool[Tensor, " solid"]) -> None:

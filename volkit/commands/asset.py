@@ -71,8 +71,10 @@ class AssetJob:
 
         from volkit.io.opening import open_scene
         from volkit.meshing.game_asset import make_game_asset
+        from volkit.meshing.pipeline import check_libraries
         from volkit.representations import Mesh
 
+        check_libraries()
         scene = open_scene(self.source, self.device, progress)
         made = make_game_asset(scene, self._plan(isinstance(scene, Mesh)), seed=self.seed, progress=progress)
         self.out.mkdir(parents=True, exist_ok=True)

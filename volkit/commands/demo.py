@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,39 @@ class Effort:
     cells: int
     words: str
     small: bool = False  # representations as small as such pictures need: their start takes a part of a second
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """What was made, of what, at which cost, and how like held-out pictures and its teacher it is (dB, None: equal)."""
+
+    name: str
+    source: str
+    seconds: float
+    bytes: int
+    scores: dict[str, float | None] = field(default_factory=dict)  # psnr, ssim, flip, psnr_to_source; none of words
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"name": self.name, "from": self.source} | self.scores | {"seconds": self.seconds, "bytes": self.bytes}
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the tour made of a scene, and where its page is."""
+
+    scene: str
+    seconds: float
+    effort: Effort
+    report: Path
+    results: tuple[DemoRow, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "command": "demo", "scene": self.scene, "seconds": self.seconds, "effort": asdict(self.effort),
+            "report": str(self.report), "results": [row.as_dict() for row in self.results],
+        }  # fmt: skip
 
 
 # under 3 minutes on two idle cores, everything included, 5 with words
@@ -128,15 +161,14 @@ class DemoJob:
         progress.note("4/4 compare with held-out pictures, write the report")
         seen = HeldOut.of(pictures)
         looks = {name: self._look(name, seen, progress) for name in FILES if name in reports}
-        rows = [_row(name, report, looks.get(name), seen) for name, report in reports.items()]
-        seconds = round(time.monotonic() - started, 1)
-        result = {"command": "demo", "scene": self.scene, "seconds": seconds, "effort": asdict(effort),
-                  "report": str(self.out / "report.html"), "results": rows}  # fmt: skip
+        rows = tuple(_row(name, report, looks.get(name), seen) for name, report in reports.items())
+        page = self.out / "report.html"
+        result = DemoReport(self.scene, round(time.monotonic() - started, 1), effort, page, rows)
         curves = {name: _curve(report) for name, report in reports.items()}
-        write_page(self.out / "report.html", self._page(result, curves, reports, _galleries(seen, looks)))
+        write_page(page, self._page(result, curves, reports, _galleries(seen, looks)))
         with atomic_write(self.out / "report.json") as place:
-            place.write_text(json.dumps(result | {"jobs": reports}, indent=1, default=str), encoding="utf-8")
-        return result
+            place.write_text(json.dumps(result.as_dict() | {"jobs": reports}, indent=1, default=str), encoding="utf-8")
+        return result.as_dict()
 
     def _file(self, name: str) -> Path:
         return self.out / FILES[name]
@@ -183,9 +215,7 @@ class DemoJob:
                 progress.advance((index + 1) / len(seen.names))
         return shown
 
-    def _page(
-        self, result: dict[str, Any], curves: dict, reports: dict[str, Any], galleries: "list[Gallery]"
-    ) -> "Page":
+    def _page(self, result: DemoReport, curves: dict, reports: dict[str, Any], galleries: "list[Gallery]") -> "Page":
         from volkit.reports.page import Page
 
         first = next(iter(reports.values()))
@@ -193,15 +223,15 @@ class DemoJob:
         return Page(
             title=f"volkit demo: {self.scene.replace('_', ' ')}",
             lead="A hash grid learned from pictures, then handed on without them: to other forms, back, and to a mesh.",
-            table=[_cells(row) for row in result["results"]],
+            table=[_cells(row) for row in result.results],
             curves=curves,
             galleries=galleries,
             figures=self._words() if WORDS in reports else {},
             figures_title=f"Text to 3D: {PROMPT}",
             facts={
-                "took": f"{result['seconds']:.0f} s in all",
-                "pictures": f"{result['effort']['size']} pixels, rendered from the analytic scene",
-                "sizes": "as few numbers as such pictures need" if result["effort"]["small"] else "as usual",
+                "took": f"{result.seconds:.0f} s in all",
+                "pictures": f"{result.effort.size} pixels, rendered from the analytic scene",
+                "sizes": "as few numbers as such pictures need" if result.effort.small else "as usual",
                 "curves": "the fit against held-out pictures, conversions against the teacher's own",
                 "kernels": f"{backend['native']}, {backend['isa']}, {backend['threads']} threads",
                 "torch": str(backend["torch"]),
@@ -218,16 +248,16 @@ class DemoJob:
         return render_around(open_scene(self.out / WORDS_FILE), cameras)
 
 
-def _row(name: str, report: dict[str, Any], look: "list[Picture] | None", seen: HeldOut) -> dict[str, Any]:
+def _row(name: str, report: dict[str, Any], look: "list[Picture] | None", seen: HeldOut) -> DemoRow:
     """Where it came from, how alike it is to the pictures that were held out, what it took."""
     from volkit.evaluation.metrics import mean_scores, score
 
-    cost = {"seconds": report["seconds"], "bytes": report["bytes"]}
     if look is None:
-        return {"name": name, "from": f"'{PROMPT}'"} | cost
+        return DemoRow(name, f"'{PROMPT}'", report["seconds"], report["bytes"])
     scores = mean_scores([score(picture, truth) for picture, truth in zip(look, seen.truth, strict=True)])
     source = next((source for source, target in (*CONVERSIONS, MESH) if target == name), "pictures")
-    return {"name": name, "from": source, **asdict(scores), "psnr_to_source": report.get("psnr_to_source")} | cost
+    measured = asdict(scores) | {"psnr_to_source": report.get("psnr_to_source")}
+    return DemoRow(name, source, report["seconds"], report["bytes"], measured)
 
 
 def _galleries(seen: HeldOut, looks: "dict[str, list[Picture]]") -> "list[Gallery]":
@@ -264,13 +294,14 @@ def _curve(report: dict[str, Any]) -> list[tuple[float, float]]:
     return [(row["seconds"], row["psnr"]) for row in report.get("history", []) if row.get("psnr") is not None]
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    def number(value: float | None, form: str) -> str:
+def _cells(row: DemoRow) -> dict[str, str]:
+    def number(name: str, form: str) -> str:
+        value = row.scores.get(name)
         return "-" if value is None else format(value, form)
 
     return {
-        "representation": row["name"], "learned from": row["from"],
-        "dB, held-out views": number(row.get("psnr"), ".2f"), "SSIM": number(row.get("ssim"), ".4f"),
-        "FLIP": number(row.get("flip"), ".4f"), "dB to its teacher": number(row.get("psnr_to_source"), ".2f"),
-        "seconds": number(row["seconds"], ".1f"), "megabytes": number(row["bytes"] / 1e6, ".2f"),
+        "representation": row.name, "learned from": row.source, "dB, held-out views": number("psnr", ".2f"),
+        "SSIM": number("ssim", ".4f"), "FLIP": number("flip", ".4f"),
+        "dB to its teacher": number("psnr_to_source", ".2f"), "seconds": f"{row.seconds:.1f}",
+        "megabytes": f"{row.bytes / 1e6:.2f}",
     }  # fmt: skip

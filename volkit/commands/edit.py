@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.edits import EDIT_HELP
+from volkit.commands.edits import EDIT_HELP, edited
 from volkit.commands.options import Shown
 from volkit.commands.usage import UsageError
 
@@ -41,22 +41,21 @@ class EditJob:
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Read, apply, write, report."""
-        from volkit.commands.conversion import SourceOptions
+        from volkit.conversion.options import FileChoices
+        from volkit.conversion.source import Source
         from volkit.io import check_target, save
-        from volkit.representations import Splats
         from volkit.training.run import count_parameters, make_generator
 
         if not self.edit:
             raise UsageError("edit: give at least one --edit, such as --edit floaters")
         if self.target.exists() and not self.force:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
-        source = SourceOptions(self.device, self.drop_bad, "rub", self.edit)(
-            [self.source], make_generator(self.seed), progress
-        )
+        generator, choices = make_generator(self.seed), FileChoices(device=self.device, drop_bad=self.drop_bad)
+        source = edited(Source.read([self.source], choices, generator, progress), self.edit, generator, progress)
         scene = source.scene
         check_target(self.target, scene.config.kind)
         save(scene, self.target, frame=self.frame)
-        counts = {"source_splats": source.splats, "splats": len(scene)} if isinstance(scene, Splats) else {}
+        counts = {} if scene.splat_count is None else {"source_splats": source.splats, "splats": scene.splat_count}
         return {
             "command": "edit", "source": str(self.source), "target": str(self.target), "kind": scene.config.kind,
             "edits": list(self.edit), **counts, "parameters": count_parameters(scene),

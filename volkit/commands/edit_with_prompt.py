@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volkit.commands.prior_options import ControlWord, PriorOptions
+from volkit.commands.prior_options import PriorOptions
+from volkit.commands.usage import taken
+from volkit.generation.options import EditChoices
 
 if TYPE_CHECKING:
     from volkit.progress import Progress
@@ -13,7 +15,7 @@ __all__ = ["EditWithPromptJob"]
 
 
 @dataclass(frozen=True)
-class EditWithPromptJob(PriorOptions):
+class EditWithPromptJob(PriorOptions, EditChoices):
     """Edit an asset by words: what it is, and what it shall be. What the prior does not ask to change is held.
 
     Source-anchored (delta denoising): what the prior says about the asset under the first words is taken off what it
@@ -32,16 +34,8 @@ class EditWithPromptJob(PriorOptions):
     """File to write."""
     method: str = field(default="dds", kw_only=True)
     """Rule of score distillation: dds, or another one that asks about the source's words."""
-    preserve: float = 5.0
-    """Weight with which pixels are held where the prior does not ask for a change."""
-    free: bool = False
-    """Let the vertices of a mesh move as well."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
     control: Path | None = None
     """Folder of a ControlNet, which is shown the asset's shape: the prior then knows what it looks at."""
-    control_kind: ControlWord = "normal"
-    """What that was taught to read: normals, depth, or the edges of pictures."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Edit, write, report."""
@@ -51,9 +45,11 @@ class EditWithPromptJob(PriorOptions):
         scene = open_scene(self.asset, self.device)
         self.check([self.before, self.after], [self.target], scene.config.kind)
         options = EditOptions(
-            self.method, self.preserve, self.free, self.texture, self.control_kind, self.settings(),
-            self.previewed(self.target),
-        )  # fmt: skip
+            **taken(self, EditChoices),
+            method=self.method,
+            score=self.settings(),
+            preview=self.previewed(self.target),
+        )
         made = edit_with_prompt(
             scene, self.before, self.after, self.opened(progress, self.control), options=options,
             budget=self.training(self.target), seed=self.seed, callback=progress,

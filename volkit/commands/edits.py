@@ -10,11 +10,12 @@ from volkit.commands.usage import UsageError
 if TYPE_CHECKING:  # help needs the words alone
     import torch
 
+    from volkit.conversion.source import Source
     from volkit.editing import Action
     from volkit.progress import Progress
     from volkit.representations import Representation
 
-__all__ = ["EDIT_FORMS", "EDIT_HELP", "apply_edits", "parse_edits", "shape_edits"]
+__all__ = ["EDIT_FORMS", "EDIT_HELP", "apply_edits", "edited", "parse_edits"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,6 @@ def parse_edits(texts: Sequence[str]) -> "list[Action]":
     return [_parse(text) for text in texts]
 
 
-def shape_edits(texts: Sequence[str]) -> tuple[str, ...]:
-    """Those edits that say what is to be seen and where, without those that thin it out."""
-    return tuple(text for text in texts if not _parse(text).keeps_appearance)
-
-
 def apply_edits(
     scene: "Representation",
     texts: Sequence[str],
@@ -77,21 +73,32 @@ def apply_edits(
     What is not changed is shared with the scene given. A progress is told how many splats each left.
     """
     from volkit.editing.action import apply_action, mark_empty
-    from volkit.representations import Splats
     from volkit.training.run import make_generator
 
     generator = generator or make_generator(0)
     actions = parse_edits(texts)
     for text, action in zip(texts, actions, strict=True):
-        before = len(scene) if isinstance(scene, Splats) else 0
+        before = scene.splat_count
         try:
             scene = apply_action(scene, action, generator)
         except ValueError as error:
             hint = " (--to splats)" if "to splats first" in str(error) else ""
             raise ValueError(f"--edit {text}: {error}{hint}") from error
-        if progress is not None and isinstance(scene, Splats) and len(scene) < before:
-            progress.note(f"--edit {text}: {len(scene)} of {before} splats are left")
+        left = scene.splat_count
+        if progress is not None and before is not None and left is not None and left < before:
+            progress.note(f"--edit {text}: {left} of {before} splats are left")
     return mark_empty(scene, generator) if any(action.empties for action in actions) else scene
+
+
+def edited(source: "Source", texts: Sequence[str], generator: "torch.Generator", progress: "Progress") -> "Source":
+    """A source changed by edits; those that only thin it are no part of what the result is held against."""
+    if not texts:
+        return source
+    shapes = [text for text in texts if not _parse(text).keeps_appearance]
+    return source.changed(
+        lambda scene: apply_edits(scene, texts, generator, progress),
+        None if len(shapes) == len(texts) else lambda scene: apply_edits(scene, shapes),
+    )
 
 
 def _parse(text: str) -> "Action":

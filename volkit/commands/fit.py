@@ -1,6 +1,7 @@
 """`volkit fit`: from posed photographs to a scene of any kind."""
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:  # help does not wait for torch
 
 __all__ = ["FitJob"]
 
-MAX_SPLATS = 60_000
 OF_SPLATS = ("max_splats", "sh_degree", "surfels", "densify", "start")  # options that say nothing about fields
 FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}  # options that do not change what is made
 
@@ -84,7 +84,7 @@ class FitJob:
         from volkit.io import save
         from volkit.ops import backend
         from volkit.reports.estimate import estimate
-        from volkit.training.run import TrainingRun, count_parameters, make_generator
+        from volkit.training.run import Checkpoint, TrainingRun, count_parameters, make_generator
 
         device = chosen_device(self.device)
         budget = self._checked()
@@ -103,10 +103,10 @@ class FitJob:
             pixels = sum(image.numel() for image in photos.images)
             return named | estimate(scene, budget, pixels, photos.split.count("test") or len(photos))
         purpose = " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in FREE)
-        training = TrainingRun(self.target, budget, purpose, self.resume, self.checkpoint_seconds)
-        made = fit_scene(scene, photos, training, self._settings(photos), generator, progress)
+        kept = Checkpoint.of(self.target, purpose, self.resume, self.checkpoint_seconds)
+        made = fit_scene(scene, photos, TrainingRun(budget, kept), self._settings(photos), generator, progress)
         save(made.scene, self.target)
-        training.finish()
+        kept.finish()
         report = made.report
         return named | {
             "seconds": report.seconds, "steps": report.steps, "psnr": report.psnr, "views": report.views,
@@ -139,6 +139,7 @@ class FitJob:
         return budget
 
     def _config(self, photos: "Photographs") -> Any:
+        from volkit.distillation.learn import MAX_SPLATS
         from volkit.distillation.sizes import default_config
         from volkit.geometry import Similarity
         from volkit.representations import SplatsConfig
@@ -149,12 +150,13 @@ class FitJob:
         return self.config or default_config(self.to, photos.domain, Similarity(), cameras, splats)
 
     def _settings(self, photos: "Photographs") -> "FitSettings":
-        from volkit.distillation.learn import FitSettings
+        from volkit.distillation.learn import MAX_SPLATS, FitSettings
         from volkit.distillation.splats.adaptive import DefaultStrategy
         from volkit.distillation.splats.mcmc import MCMCStrategy
+        from volkit.evaluation.evaluate import write_picture
         from volkit.io.splats.point_cloud import read_points
 
         strategy = DefaultStrategy if self.densify == "classic" else MCMCStrategy
         points = None if self.start is None else photos.world_from_file.points(read_points(self.start))
-        preview = self.target.with_suffix(".png") if self.preview else None
+        preview = partial(write_picture, self.target.with_suffix(".png")) if self.preview else None
         return FitSettings(strategy(self.max_splats or MAX_SPLATS), self.exposure, points, preview)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.commands.prior_options import PriorOptions, check_pbr
-from volkit.commands.usage import UsageError
+from volkit.commands.usage import UsageError, taken
+from volkit.generation.options import GenerateChoices
 
 if TYPE_CHECKING:
     from volkit.progress import Progress
@@ -18,7 +19,7 @@ PREFERRED = ("mesh", "splats")  # where the target's format holds no field
 
 
 @dataclass(frozen=True)
-class GenerateJob(PriorOptions):
+class GenerateJob(PriorOptions, GenerateChoices):
     """Make an asset of words, by score distillation: a diffusion model of pictures says how each view should change.
 
     The prior that comes with volkit knows simple solids in eight colours, alone, one on or beside another, or with a
@@ -31,13 +32,10 @@ class GenerateJob(PriorOptions):
     prompt: str
     """What it shall be."""
     target: Path
-    """File to write; its suffix names the format: .safetensors a field, .ply splats, .glb a mesh."""
+    """File to write; its suffix names the format: .safetensors a field, .ply splats, .glb a mesh.
+    TARGET-2, TARGET-3, ... are those of further particles."""
     to: Kind | None = None
     """Kind of representation; by default the first that the target's format holds. A mesh is a field first."""
-    particles: int = 1
-    """How many assets are made together, with one critic; TARGET-2, TARGET-3, ... are the others."""
-    max_splats: int = 20_000
-    """How many splats there may be, with --to splats."""
     faces: int = 5_000
     """How many triangles a mesh may have, with --to mesh."""
     texture: int | None = None
@@ -58,7 +56,9 @@ class GenerateJob(PriorOptions):
             self.method,
             self.opened(progress),
             to=MeshTarget(self.faces, self.texture, self.pbr) if kind == "mesh" else kind,
-            options=GenerateOptions(self.particles, self.max_splats, self.settings(), self.previewed(self.target)),
+            options=GenerateOptions(
+                **taken(self, GenerateChoices), score=self.settings(), preview=self.previewed(self.target)
+            ),
             budget=self.training(self.target),
             seed=self.seed,
             callback=progress,

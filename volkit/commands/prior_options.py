@@ -2,30 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.usage import UsageError
+from volkit.commands.usage import UsageError, taken
+from volkit.generation.options import ScoreChoices
 
 if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
+    from volkit.evaluation.evaluate import Preview
     from volkit.generation.build import ScoreSettings
     from volkit.generation.result import GenerationResult
-    from volkit.generation.run import Preview
     from volkit.guidance.prior import GuidingPrior
     from volkit.progress import Progress
     from volkit.representations import Representation
     from volkit.training.run import TrainingRun
 
-__all__ = ["ControlWord", "PriorOptions", "check_pbr"]
+__all__ = ["PriorOptions", "check_pbr"]
 
-ControlWord = Literal["normal", "depth", "canny"]
 IGNORED = {"resume", "force", "checkpoint_seconds", "preview", "report"}  # what makes no other job
 HOLD_PBR = (".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorOptions:
+class PriorOptions(ScoreChoices):
     """Options of every command that asks a prior."""
 
     prior: str | None = None
@@ -37,23 +38,6 @@ class PriorOptions:
     """120s, 10m, 1h of optimisation, or 2000 for steps."""
     seed: int = 0
     """Same seed, same budget in steps, same machine: same asset."""
-    scale: float | None = None
-    """Guidance scale; by default the method's own, or what the prior's folder advises."""
-    weight: str | None = None
-    """Weight of the diffusion's times: sigma_squared, sigma_over_alpha, one, ...; by default the method's own."""
-    negative: str = ""
-    """What it shall not be, for methods that ask about that."""
-    sides: Literal["auto", "words", "perp_neg", "none"] = "auto"
-    """How words tell the side that is seen: words (front view, ...), perp_neg, none; auto: words, where the prior is
-    not told the camera."""
-    grid: bool = False
-    """Show the prior four views as one picture, so that a prior of single pictures makes them agree."""
-    views: int | None = None
-    """Pictures of a step, of each particle; by default 4."""
-    size: int | None = None
-    """Pixels a side of the pictures at the end; by default what the prior's folder advises, else 64."""
-    front: float | None = None
-    """Share of views about the front, as web pictures are taken; 0: evenly around."""
     opacity: float = 0.0
     """Weight of emptiness: fog goes where the prior does not mind."""
     entropy: float = 0.0
@@ -134,25 +118,22 @@ class PriorOptions:
         if self.ip_adapter is not None and self.image_prompt is not None:
             image = image_prompt(self.ip_adapter, self.image_prompt, chosen_device(self.device))
         penalties = Penalties(self.opacity, self.entropy, self.distortion, self.orientation, self.smoothness)
-        return ScoreSettings(
-            self.scale, self.weight, self.negative, self.sides, self.grid, self.views, self.size, self.front, penalties,
-            image,
-        )  # fmt: skip
+        return ScoreSettings(**taken(self, ScoreChoices), penalties=penalties, image=image)
 
     def training(self, target: Path) -> "TrainingRun":
         """The run on its way to a file."""
         from volkit.training.loop import Budget
-        from volkit.training.run import TrainingRun
+        from volkit.training.run import Checkpoint, TrainingRun
 
         purpose = " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in IGNORED)
         budget = _usage("--", lambda: Budget.parse(self.budget))
-        return TrainingRun(target, budget, purpose, self.resume, self.checkpoint_seconds)
+        return TrainingRun(budget, Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds))
 
     def previewed(self, target: Path) -> "Preview | None":
         """Who writes pictures as the work goes on."""
         from volkit.evaluation.evaluate import write_picture
 
-        return (lambda picture: write_picture(target.with_suffix(".png"), picture)) if self.preview else None
+        return partial(write_picture, target.with_suffix(".png")) if self.preview else None
 
     def written(
         self,
@@ -169,7 +150,8 @@ class PriorOptions:
 
         for target, scene in zip(targets, made.scenes, strict=True):
             save(scene, target)
-        self.training(targets[0]).finish()
+        if (kept := self.training(targets[0]).checkpoint) is not None:
+            kept.finish()
         report = report | made.report.as_dict() | {
             "target": [str(target) for target in targets], "seed": self.seed, "bytes": targets[0].stat().st_size,
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from volkit.commands.prior_options import ControlWord, PriorOptions, check_pbr
+from volkit.commands.prior_options import PriorOptions, check_pbr
+from volkit.commands.usage import taken
+from volkit.generation.options import RefineChoices
 
 if TYPE_CHECKING:
     from volkit.progress import Progress
@@ -13,7 +15,7 @@ __all__ = ["RefineJob"]
 
 
 @dataclass(frozen=True)
-class RefineJob(PriorOptions):
+class RefineJob(PriorOptions, RefineChoices):
     """Refine a mesh, splats or a field under a prompt: sharper colours, cleaner shape, the same thing.
 
     The prior is asked at the late times of its diffusion alone, where it says how to finish what it sees and not what
@@ -27,18 +29,10 @@ class RefineJob(PriorOptions):
     """What it is."""
     target: Path
     """File to write."""
-    geometry: Literal["free", "locked"] = "free"
-    """Whether the vertices of a mesh may move; its faces and uv stay."""
     denoise: Literal["auto", "off"] = "auto"
     """Whether vertices that are mostly noise, as in a poor scan, are smoothed first; those of locked meshes are not."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    pbr: bool = False
-    """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
     control: Path | None = None
     """Folder of a ControlNet, which is shown the asset's shape: the prior then knows what it looks at."""
-    control_kind: ControlWord = "normal"
-    """What that was taught to read: normals, depth, or the edges of pictures."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Refine, write, report."""
@@ -51,9 +45,11 @@ class RefineJob(PriorOptions):
             check_pbr(before.config.kind, [self.target])
         prior = self.opened(progress, self.control)
         options = RefineOptions(
-            self.geometry, self.denoise == "auto", self.texture, self.control_kind, self.pbr, self.settings(),
-            self.previewed(self.target),
-        )  # fmt: skip
+            **taken(self, RefineChoices),
+            denoise=self.denoise == "auto",
+            score=self.settings(),
+            preview=self.previewed(self.target),
+        )
         made = refine(
             before, self.prompt, self.method, prior, options=options, budget=self.training(self.target),
             seed=self.seed, callback=progress,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volkit.commands.prior_options import ControlWord, PriorOptions, check_pbr
+from volkit.commands.prior_options import PriorOptions, check_pbr
+from volkit.commands.usage import taken
+from volkit.generation.options import RetextureChoices
 
 if TYPE_CHECKING:
     from volkit.progress import Progress
@@ -13,7 +15,7 @@ __all__ = ["RetextureJob"]
 
 
 @dataclass(frozen=True)
-class RetextureJob(PriorOptions):
+class RetextureJob(PriorOptions, RetextureChoices):
     """Paint a mesh by words. Vertices, faces and uv are written as they were read; a mesh without uv is unwrapped.
 
     Example: volkit retexture teapot.glb "a blue teapot with white dots" painted.glb --prior models/sd15 --budget 10m
@@ -25,16 +27,8 @@ class RetextureJob(PriorOptions):
     """What it shall look like."""
     target: Path
     """File to write."""
-    keep: bool = False
-    """Begin with the colours that are there, not with grey."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    pbr: bool = False
-    """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
     control: Path | None = None
     """Folder of a ControlNet, which is shown the asset's shape: the prior then knows what it looks at."""
-    control_kind: ControlWord = "normal"
-    """What that was taught to read: normals, depth, or the edges of pictures."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Paint, write, report."""
@@ -51,7 +45,7 @@ class RetextureJob(PriorOptions):
             check_pbr("mesh", [self.target])
         prior = self.opened(progress, self.control)
         options = RetextureOptions(
-            self.keep, self.texture, self.control_kind, self.pbr, self.settings(), self.previewed(self.target)
+            **taken(self, RetextureChoices), score=self.settings(), preview=self.previewed(self.target)
         )
         made = retexture(
             before, self.prompt, self.method, prior, options=options, budget=self.training(self.target),

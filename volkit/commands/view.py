@@ -94,8 +94,8 @@ class ViewJob:
 
 
 def _row(exhibit: "Exhibit") -> dict[str, Any]:
-    from volkit.representations import Splats
+    from volkit.representations import Mesh
 
     scene = exhibit.scene
-    held = {"splats": len(scene)} if isinstance(scene, Splats) else {"faces": len(scene.faces)}
+    held = {"faces": len(scene.faces)} if isinstance(scene, Mesh) else {"splats": len(scene)}
     return {"name": exhibit.name, "shown as": scene.config.kind} | held | {"note": exhibit.note}

@@ -1,6 +1,7 @@
 """Who learns what from whom: fields by rays, splats by whole views; from photographs, from fields, from splats."""
 
 from dataclasses import dataclass
+from functools import singledispatch
 
 import torch
 
@@ -19,7 +20,7 @@ from volkit.distillation.splats.start import agreeing_places, photo_evidence, st
 from volkit.distillation.splats.strategy import Strategy
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.splats.views import PhotographViews, TeacherViews
-from volkit.distillation.student import FieldStudent, Schedule, Stage
+from volkit.distillation.student import FieldStudent, FieldTrainee, Schedule, Stage
 from volkit.editing.decimate import contributions, thin_splats
 from volkit.geometry import Cameras, sh_count
 from volkit.rendering.viewpoints import distillation_cameras, random_windows
@@ -30,7 +31,14 @@ from volkit.sampling.occupancy_grid import OccupancyGrid, visible_cells
 from volkit.sampling.visible import VisibleSampler
 from volkit.typing import Float, Tensor, UInt8
 
-__all__ = ["DistillSettings", "Pictures", "answer_bytes", "trainee_from_pictures", "trainee_from_teacher"]
+__all__ = [
+    "DistillSettings",
+    "Pictures",
+    "answer_bytes",
+    "check_method",
+    "trainee_from_pictures",
+    "trainee_from_teacher",
+]
 
 VIEWS = 400  # cameras that a field is asked from, ray by ray: four times a usual capture
 WHOLE_VIEWS = 120  # pictures that are asked for as a whole, which cost more
@@ -68,11 +76,21 @@ class DistillSettings:
 
     def check(self, teacher: Representation, student: Representation) -> None:
         """Raise ValueError where the method or photographs do not go with these kinds."""
-        if self.method not in ("volkit", *METHODS):
-            raise ParameterError(f"method {self.method}: there is none; choose one of volkit, {', '.join(METHODS)}")
-        fields = isinstance(teacher, Field) and isinstance(student, Field)
-        if (self.photographs is not None or self.method != "volkit") and not fields:
-            raise ParameterError(f"photographs and methods {', '.join(METHODS)} are for fields that learn from fields")
+        check_method(self.method, self.photographs is not None, teacher, student)
+
+
+def check_method(method: str, photographs: bool, teacher: Representation, student: Representation) -> None:
+    """Raise ValueError where a method, or photographs for a last stage, do not go with these kinds."""
+    if method not in ("volkit", *METHODS):
+        raise ParameterError(f"method {method}: there is none; choose one of volkit, {', '.join(METHODS)}")
+    fields = isinstance(teacher, Field) and isinstance(student, Field)
+    if (photographs or method != "volkit") and not fields:
+        methods = ", ".join(METHODS)
+        raise ParameterError(
+            f"{{photos}} and {{method}} {methods} are for fields that learn from fields; leave them out",
+            "photos",
+            "method",
+        )
 
 
 def trainee_from_pictures(
@@ -84,11 +102,35 @@ def trainee_from_pictures(
     exposure: bool = False,
 ) -> FieldStudent | SplatStudent:
     """A trainee that learns a scene from posed pictures alone; `strategy` is for splats, `exposure` for fields."""
-    cameras = seen.cameras.to(scene.device)
-    if isinstance(scene, Splats):
-        _begin(scene, cameras, seen, generator)
-        return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
-    assert isinstance(scene, Field)
+    return _pictured_trainee(scene, seen, seen.cameras.to(scene.device), generator, strategy, exposure)
+
+
+@singledispatch
+def _pictured_trainee(
+    scene: Representation,
+    seen: Pictures,
+    cameras: Cameras,
+    generator: torch.Generator,
+    strategy: Strategy,
+    exposure: bool,
+) -> FieldStudent | SplatStudent:
+    raise _not_learnt(scene)
+
+
+@_pictured_trainee.register
+def _splats_of_pictures(
+    scene: Splats, seen: Pictures, cameras: Cameras, generator: torch.Generator, strategy: Strategy, exposure: bool
+) -> SplatStudent:
+    if exposure:
+        raise ParameterError("{exposure} is learnt with fields alone; leave it out with splats", "exposure")
+    _begin(scene, cameras, seen, generator)
+    return SplatStudent(scene, PhotographViews(cameras, seen.images, seen.masks), generator, strategy)
+
+
+@_pictured_trainee.register
+def _field_of_pictures(
+    scene: Field, seen: Pictures, cameras: Cameras, generator: torch.Generator, strategy: Strategy, exposure: bool
+) -> FieldStudent:
     place, stride = scene.world_from_local, learning_stride(scene, cameras)
     visible = visible_cells(scene, cameras, near=seen.near, opacities=seen.opacities)
     gains = Gains(len(seen.images)).to(scene.device) if exposure else None
@@ -100,7 +142,8 @@ def trainee_from_pictures(
         generator,
         gains,
     )
-    return FieldStudent(scene, [Stage(rung)], generator, OccupancyGrid(scene, stride, visible=visible), gains)
+    trainee = FieldTrainee(scene, OccupancyGrid(scene, stride, visible=visible))
+    return FieldStudent(trainee, [Stage(rung)], generator, gains)
 
 
 def _begin(scene: Splats, cameras: Cameras, seen: Pictures, generator: torch.Generator) -> None:
@@ -127,24 +170,38 @@ def trainee_from_teacher(
     teacher: Representation, student: Representation, lesson: DistillSettings, generator: torch.Generator
 ) -> FieldStudent | SplatStudent:
     """A trainee that learns what a teacher shows, with no photographs needed."""
-    if isinstance(student, Splats):
-        return _splats(teacher, student, lesson, generator)
-    assert isinstance(student, Field)
-    if isinstance(teacher, Field):
-        return _field(teacher, student, lesson, generator)
-    return _pictured(teacher, student, lesson, generator)
+    return _taught(student, teacher, lesson, generator)
+
+
+@singledispatch
+def _taught(
+    student: Representation, teacher: Representation, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent | SplatStudent:
+    raise _not_learnt(student)
+
+
+@_taught.register
+def _taught_field(
+    student: Field, teacher: Representation, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent:
+    return _field(teacher, student, lesson, generator)
+
+
+def _not_learnt(scene: Representation) -> TypeError:
+    return TypeError(f"a {type(scene).__name__} learns nothing: fields and splats can be students")
 
 
 def answer_bytes(teacher: Representation, student: Representation, size: int | None) -> int:
     """What is kept of a teacher's answers while its student learns: samples, pieces of pictures or whole ones."""
-    if isinstance(student, Splats):
+    if student.splat_count is not None:
         first = distillation_cameras(teacher, 1, size, torch.Generator())[[0]]
         return WHOLE_VIEWS * int(first.size.prod()) * 8  # four channels, 16 bits each
     cache = CacheSize()
     return ANSWER * cache.batches * cache.samples if isinstance(teacher, Field) else 4 * PIECES * PIECE**2
 
 
-def _pictured(
+@singledispatch
+def _field(
     teacher: Representation, student: Field, lesson: DistillSettings, generator: torch.Generator
 ) -> FieldStudent:
     cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator)
@@ -158,10 +215,13 @@ def _pictured(
     near = 0.0 if teacher.capture is None else teacher.capture.near / place.scale
     sampler = VisibleSampler(OccupancySampler(student, stride, near, generator), student)
     rung = PixelRung(source, sampler, place.inverse().rays, student.config.batch_samples, generator)
-    return FieldStudent(student, [Stage(rung)], generator, grid)
+    return FieldStudent(FieldTrainee(student, grid), [Stage(rung)], generator)
 
 
-def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: torch.Generator) -> FieldStudent:
+@_field.register
+def _field_of_field(
+    teacher: Field, student: Field, lesson: DistillSettings, generator: torch.Generator
+) -> FieldStudent:
     cameras = distillation_cameras(teacher, VIEWS, lesson.size, generator).to(teacher.device)
     generator = on_device(generator, teacher.device)
     near = 0.0 if teacher.capture is None else teacher.capture.near / teacher.world_from_local.scale
@@ -170,13 +230,14 @@ def _field(teacher: Field, student: Field, lesson: DistillSettings, generator: t
     if lesson.method != "volkit":
         return pvd_student(ladder, METHODS[lesson.method])
     # A teacher answers wherever its student is asked: penalties that guess where nothing was seen only blur.
-    recipe = Schedule(rate=exact(teacher, student, generator), own_penalties=False)
+    schedule = Schedule(rate=exact(teacher, student, generator), own_penalties=False)
     stages = plan_stages(ladder, student.config.batch_samples, lesson.photographs)
-    return FieldStudent(student, stages, generator, recipe=recipe)
+    return FieldStudent(FieldTrainee(student, schedule=schedule), stages, generator)
 
 
-def _splats(
-    teacher: Representation, student: Splats, lesson: DistillSettings, generator: torch.Generator
+@_taught.register
+def _taught_splats(
+    student: Splats, teacher: Representation, lesson: DistillSettings, generator: torch.Generator
 ) -> SplatStudent:
     cameras = distillation_cameras(teacher, WHOLE_VIEWS, lesson.size, generator)
     cameras = cameras[torch.randperm(len(cameras), generator=generator)].to(teacher.device)

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -18,11 +17,11 @@ from volkit.distillation.splats.strategy import Strategy
 from volkit.distillation.splats.student import SplatStudent
 from volkit.distillation.student import FieldStudent
 from volkit.distillation.students import new_student
-from volkit.evaluation.evaluate import Evaluator, white_background
+from volkit.evaluation.evaluate import Evaluator, Preview, white_background
 from volkit.geometry import Similarity
 from volkit.ops import backend
 from volkit.progress import Progress
-from volkit.representations import Capture, Field, Representation, RepresentationConfig, SplatsConfig
+from volkit.representations import Capture, Representation, RepresentationConfig, SplatsConfig
 from volkit.sampling.occupancy_grid import occupancy_filled
 from volkit.training.loop import Budget
 from volkit.training.run import Callback, CallbackProgress, TrainingRun, count_parameters, make_generator
@@ -103,7 +102,7 @@ class FitSettings:
     strategy: Strategy = field(default_factory=MCMCStrategy)  # of splats
     exposure: bool = False  # learn exposure and white balance of every photograph; fields alone
     points: Float[Tensor, "point 3"] | None = None  # world frame, where splats start; else the photographs' own
-    preview: Path | None = None  # a held-out view, written as the fit goes on
+    preview: Preview | None = None  # is given a held-out view now and then
 
 
 def fit(
@@ -113,13 +112,15 @@ def fit(
     strategy: Strategy | None = None,
     seed: int | torch.Generator = 0,
     callback: Callback | None = None,
+    exposure: bool = False,
 ) -> Result[FitReport]:
     """Fit an untrained scene of this configuration to posed photographs; by default a hash grid sized for them.
 
     `budget` is wall clock of the optimisation (`120s`, `10m`) or, in steps, `2000`; the `strategy` adds and removes
-    splats; `callback` is called with a StepEvent after every step. The same seed and a budget in steps give the same
-    scene on one machine. Pictures of the split `train` are learnt from, those of `test` measured. Raises ValueError
-    where there are none to learn from, FloatingPointError where a loss is not finite.
+    splats; `callback` is called with a StepEvent after every step; with `exposure` a field learns exposure and white
+    balance of every photograph as well. The same seed and a budget in steps give the same scene on one machine.
+    Pictures of the split `train` are learnt from, those of `test` measured. Raises ValueError where there are none to
+    learn from, FloatingPointError where a loss is not finite.
 
     >>> photos = load_photographs("fox/", size=480, holdout=8)
     >>> made = fit(photos, HashGridConfig(), budget="3m", callback=lambda event: print(event.step, event.loss))
@@ -130,8 +131,8 @@ def fit(
         cameras = photos.subset("train").cameras
         config = default_config("hash_grid", photos.domain, Similarity(), cameras, SplatsConfig())
     scene = untrained_scene(photos, config, generator)
-    settings = FitSettings(strategy or MCMCStrategy(MAX_SPLATS))
-    training = TrainingRun(None, Budget.parse(budget))
+    settings = FitSettings(strategy or MCMCStrategy(MAX_SPLATS), exposure)
+    training = TrainingRun(Budget.parse(budget))
     return fit_scene(scene, photos, training, settings, generator, CallbackProgress(callback))
 
 
@@ -200,7 +201,7 @@ def distill(
         table = None if photos is None else table_of(photos, teacher.device)
         settings = DistillSettings(None, method, table, MAX_SPLATS)
         judge = Evaluator.of_scene(teacher, None, generator)
-        training = TrainingRun(None, Budget.parse(budget))
+        training = TrainingRun(Budget.parse(budget))
         learnt = teach(teacher, student, settings, training, judge, generator, progress)
         psnr = judge.mean_psnr(student, progress)
     report = DistillReport(
@@ -224,7 +225,7 @@ def teach(
     with progress.phase(f"convert to {student.config.kind}"):
         started = time.perf_counter()
         trainee = trainee_from_teacher(teacher, student, settings, generator)
-        schedule = None if settings.method == "volkit" or not isinstance(student, Field) else pvd_schedule(student)
+        schedule = None if settings.method == "volkit" else pvd_schedule(student)
         loop = training.run(trainee, progress, judge.quick_psnr, schedule, time.perf_counter() - started)
     return Learnt(round(loop.seconds, 2), loop.step, tuple(loop.history.rows))
 

@@ -10,7 +10,6 @@ from volkit.representations import (
     Field,
     Representation,
     RepresentationConfig,
-    Splats,
     SplatsConfig,
     trainable_kinds,
 )
@@ -35,9 +34,9 @@ def build_student(
     if kind not in trainable_kinds():
         choices = ", ".join((*trainable_kinds(), "mesh"))
         raise ParameterError(f"kind {kind}: there is no such kind to convert to; choose one of {choices}")
-    if isinstance(teacher, Splats) and kind == "splats" and splats == teacher.config:
+    if kind == splats.kind and splats == teacher.config:
         return teacher
-    if isinstance(teacher, Field) and teacher.config.kind == kind and not anew:
+    if kind != splats.kind and teacher.config.kind == kind and not anew:
         return teacher
     cameras = None if teacher.capture is None else teacher.capture.cameras
     config = config or default_config(kind, teacher.domain, teacher.world_from_local, cameras, splats)
@@ -63,11 +62,11 @@ def copy_if_alike(teacher: Field, student: Field) -> bool:
 
 def splats_config(teacher: Representation, most: int | None, degree: int | None, surfels: bool) -> SplatsConfig:
     """What splats are to be like: a source's own, but for what was asked for."""
-    own = teacher.config if isinstance(teacher, Splats) else SplatsConfig()
-    assert isinstance(own, SplatsConfig)
+    source = teacher.config
+    own = source if isinstance(source, SplatsConfig) else SplatsConfig()
     count = min(own.count, most or own.count)
     kept = own.degree if degree is None else checked_degree(degree)
-    if isinstance(teacher, Splats):
+    if own is source:
         kept = min(kept, own.degree)
     changed = replace(own, count=count, degree=kept, surfels=own.surfels or surfels)
     return own if changed == own else replace(changed, extras=())

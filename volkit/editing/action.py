@@ -90,17 +90,17 @@ def edit(
     """
     scene, generator = scene.with_(), make_generator(seed)
     for action in actions:
-        before = len(scene) if isinstance(scene, Splats) else 0
+        before = scene.splat_count or 0
         scene = apply_action(scene, action, generator)
-        if progress is not None and isinstance(scene, Splats) and len(scene) < before:
-            progress.note(f"{action}: {len(scene)} of {before} splats are left")
+        if progress is not None and scene.splat_count is not None and scene.splat_count < before:
+            progress.note(f"{action}: {scene.splat_count} of {before} splats are left")
     return mark_empty(scene, generator) if any(action.empties for action in actions) else scene
 
 
 def apply_action(scene: Representation, action: Action, generator: torch.Generator) -> Representation:
     """Apply one action; tensors may be shared. ValueError where it does not apply, or leaves no splat."""
     action.check(scene)
-    before = len(scene) if isinstance(scene, Splats) else 0
+    before = scene.splat_count
     scene = action.change(scene, generator)
     if isinstance(scene, Splats) and len(scene) != before:
         if not len(scene):

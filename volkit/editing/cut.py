@@ -1,6 +1,7 @@
 """Cuts: keep what is inside a solid, or what is outside."""
 
 from dataclasses import dataclass
+from functools import singledispatch
 
 import torch
 
@@ -50,11 +51,19 @@ class Erase(Action):
         return _cut(scene, self.region, keep_inside=False)
 
 
+@singledispatch
 def _cut(scene: Representation, region: Box | Ball, keep_inside: bool) -> Representation:
-    if isinstance(scene, Splats):
-        scene = scene.view()
-        scene.keep(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
-        return scene
-    assert isinstance(scene, Field)
+    raise TypeError(f"a {type(scene).__name__} cannot be cut")
+
+
+@_cut.register
+def _cut_splats(scene: Splats, region: Box | Ball, keep_inside: bool) -> Representation:
+    scene = scene.view()
+    scene.keep(region.contains(scene.world_from_local.points(scene.means.detach())) == keep_inside)
+    return scene
+
+
+@_cut.register
+def _cut_field(scene: Field, region: Box | Ball, keep_inside: bool) -> Representation:
     solid = region.domain if isinstance(region, Box) else region
     return Edited(scene, (Cut(solid, keep_inside, scene.world_from_local),))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Literal, Self
 
 import torch
@@ -101,21 +102,39 @@ class Ground(Action):
         return _transform(scene, Similarity(translation=(x, y, -float(lower[2]))))
 
 
+Corners = tuple[Float[Tensor, "3"], Float[Tensor, "3"]]
+
+
 @torch.no_grad()
-def robust_box(scene: Representation) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
+def robust_box(scene: Representation) -> Corners:
     """Lower and upper corner, world frame, float64, of the visible part of a scene.
 
     It leaves out splats far away, and the thinnest fog of a field. ValueError for an empty field.
     """
-    if isinstance(scene, Splats):
-        # In the world's axes, for the box of a turned box would be wider.
-        box = splats_from_columns(columns_from_splats(scene).in_world()).domain
-        return torch.tensor(box.lower, dtype=torch.float64), torch.tensor(box.upper, dtype=torch.float64)
-    if isinstance(scene, Mesh):
-        used = scene.vertices[scene.faces.unique()] if len(scene.faces) else scene.vertices
-        world = scene.world_from_local.points(used.detach().double().cpu())
-        return world.amin(0), world.amax(0)
-    assert isinstance(scene, Field)
+    return _box(scene)
+
+
+@singledispatch
+def _box(scene: Representation) -> Corners:
+    raise TypeError(f"a {type(scene).__name__} has no box")
+
+
+@_box.register
+def _box_of_splats(scene: Splats) -> Corners:
+    # In the world's axes, for the box of a turned box would be wider.
+    box = splats_from_columns(columns_from_splats(scene).in_world()).domain
+    return torch.tensor(box.lower, dtype=torch.float64), torch.tensor(box.upper, dtype=torch.float64)
+
+
+@_box.register
+def _box_of_mesh(scene: Mesh) -> Corners:
+    used = scene.vertices[scene.faces.unique()] if len(scene.faces) else scene.vertices
+    world = scene.world_from_local.points(used.detach().double().cpu())
+    return world.amin(0), world.amax(0)
+
+
+@_box.register
+def _box_of_field(scene: Field) -> Corners:
     world, weight = _matter(scene)
     edges = [_quantiles(axis, weight) for axis in world.unbind(-1)]
     lower, upper = (torch.stack(ends) for ends in zip(*edges, strict=True))

@@ -1,4 +1,4 @@
-"""How alike two things look, scenes or photographs: PSNR, SSIM and FLIP of views by the same cameras."""
+"""`compare`: PSNR, SSIM and FLIP between two scenes or sets of photographs, from the same cameras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from volkit.typing import Float, Tensor
 
 __all__ = ["Comparison", "NamedScores", "compare"]
 
-ORBIT_VIEWS = 12  # cameras around a scene that does not know how it was captured
-ORBIT_SIZE = 400  # pixels of each, a side
+ORBIT_VIEWS = 12  # around a scene without a recorded capture
+ORBIT_SIZE = 400  # pixels per side
 BLACK = (0.0, 0.0, 0.0)
 
-View = tuple[str, Cameras]  # its name, and one camera
+View = tuple[str, Cameras]  # name, one camera
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NamedScores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`psnr` in dB (None: identical), `ssim`, `flip` (None: not installed), means over `views`."""
+    """Means over `views`: `psnr` in dB (None: identical), `ssim`, `flip` (None: not installed); `size` as compared."""
 
     psnr: float | None
     ssim: float
@@ -54,18 +54,18 @@ def compare(
     size: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Scores of `a` against `b`, each a scene that is drawn or photographs that are looked up.
+    """Scores of `a` against `b`, each a scene to render or photographs to look up by name.
 
-    By `cameras`, world frame, where both are scenes and they are given; else by the views whose photographs both have;
-    else by those that a scene remembers, of `split` (train, test or val; by default those held out); else from around.
-    `size` is the longest side of the pictures, by default that of the cameras. Colours are laid over white where either
-    side has transparency, over black where none has. Raises ValueError where there is nothing to compare.
+    Views are, in this order: `cameras`, world frame, if both are scenes; the photographs that both sides have; those
+    recorded in a scene, of `split` (train, test or val; by default the held-out ones); an orbit of 12. `size` limits
+    the longest side in pixels, by default that of the cameras. Colours are composited over white where either side has
+    transparency, else over black. Not differentiable. Raises ValueError where there is nothing to compare.
 
     >>> scores = compare(made.scene, photos)
     >>> scores.psnr, [view.ssim for view in scores.views]
     """
     if size is not None and size < WINDOW:
-        raise ValueError(f"size {size}: the SSIM window alone is {WINDOW} pixels wide")
+        raise ValueError(f"size {size}: SSIM needs at least {WINDOW} pixels")
     progress = progress or Progress()
     scenes = [side for side in (a, b) if isinstance(side, Representation)]
     capture = next((scene.capture for scene in scenes if scene.capture is not None), None)
@@ -100,7 +100,7 @@ def _given(cameras: Cameras, size: int | None, sides: Sequence[object]) -> list[
 def _views(
     sides: Sequence[Representation | Photographs], capture: Capture | None, size: int | None, split: str | None
 ) -> list[View]:
-    """Names and cameras: of the pictures that all photographs have, else of the capture, else of an orbit."""
+    """Names and cameras of the photographs on all sides, else of the capture, else of an orbit."""
     photographs = [side for side in sides if isinstance(side, Photographs)]
     if photographs:
         common = set.intersection(*(set(each.names) for each in photographs))
@@ -120,7 +120,7 @@ def _views(
 
 
 def _wanted(name: str, capture: Capture | None, photographs: Sequence[Photographs], split: str | None) -> bool:
-    """What the scene holds out goes before a dataset's own split, where both speak of the same pictures."""
+    """Whether a view is of the split; the views that a scene holds out override the split of a dataset."""
     held_out = set() if capture is None else set(capture.held_out)
     if photographs and held_out.isdisjoint(photographs[0].names):
         return photographs[0].split[photographs[0].names.index(name)] == (split or "test")
@@ -128,16 +128,16 @@ def _wanted(name: str, capture: Capture | None, photographs: Sequence[Photograph
 
 
 def _camera(name: str, capture: Capture | None, photographs: Photographs) -> Cameras:
-    """The scene's own record of a view, at the picture's size: it holds even where a dataset was turned or scaled."""
-    seen = photographs.cameras[[photographs.names.index(name)]]
+    """The camera that the scene recorded, at the photograph's size: valid however the dataset was loaded."""
+    listed = photographs.cameras[[photographs.names.index(name)]]
     if capture is None or name not in capture.names:
-        return seen
-    own = capture.cameras[[capture.names.index(name)]].resize(int(seen.size.max()))
-    return own if torch.equal(own.size, seen.size) else seen
+        return listed
+    own = capture.cameras[[capture.names.index(name)]].resize(int(listed.size.max()))
+    return own if torch.equal(own.size, listed.size) else listed
 
 
 def _background(sides: Sequence[Representation | Photographs]) -> tuple[float, float, float]:
-    """White where either side has transparency, black where both are opaque captures."""
+    """White where either side has transparency, black where both are opaque."""
     for side in sides:
         if isinstance(side, Photographs):
             if colour := white_background(side):

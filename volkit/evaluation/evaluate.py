@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 
 from volkit.choices import ParameterError
 from volkit.data import Photographs
-from volkit.evaluation.metrics import WINDOW, psnr, quantised
+from volkit.evaluation.metrics import WINDOW, psnr, round_to_8_bits
 from volkit.files.atomic import atomic_write
 from volkit.geometry import Cameras
 from volkit.io.opening import capture_size
@@ -20,12 +20,22 @@ from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
-__all__ = ["EVALUATION_VIEWS", "Evaluator", "composite_over", "render_over", "white_background"]
+__all__ = [
+    "EVALUATION_VIEWS",
+    "Evaluator",
+    "Preview",
+    "composite_over",
+    "render_over",
+    "white_background",
+    "write_picture",
+]
 
 QUICK_VIEWS = 2  # views judged on the way
 EVALUATION_VIEWS = 8  # of a source, when a conversion is done
 MODEST = 320  # pixels, the longest side of those: what eight views cost of a million splats is seconds
 WHITE = (1.0, 1.0, 1.0)
+
+Preview = Callable[[Float[Tensor, "height width 3"]], None]  # is given a picture, now and then as work goes on
 
 
 def white_background(photographs: Photographs) -> tuple[float, float, float] | None:
@@ -58,11 +68,11 @@ class Evaluator:
     truth: tuple[Float[Tensor, "height width 3"], ...]
     label: str
     background: tuple[float, float, float] = WHITE
-    preview: Path | None = None
+    preview: Preview | None = None
     seconds: float = 0.0  # that the pictures took, where they were drawn
 
     @classmethod
-    def of(cls, photographs: Photographs, preview: Path | None = None) -> "Evaluator":
+    def of(cls, photographs: Photographs, preview: Preview | None = None) -> "Evaluator":
         """The test split, else the training views."""
         label = "test" if "test" in photographs.split else "train"
         views = photographs.subset(label)
@@ -76,7 +86,7 @@ class Evaluator:
         scene: Representation,
         size: int | None,
         generator: torch.Generator,
-        preview: Path | None = None,
+        preview: Preview | None = None,
         seconds: float = math.inf,
     ) -> "Evaluator":
         """A scene's own pictures from held-out views of its capture, else from views made up.
@@ -105,7 +115,7 @@ class Evaluator:
         return cls(cameras[views], tuple(truth[i] for i in views), "source", background, preview, taken)
 
     def quick_psnr(self, scene: Representation) -> float | None:
-        """Mean PSNR over a few views spread over the set; writes the preview."""
+        """Mean PSNR over a few views spread over the set; the first is shown as a preview."""
         count = len(self.truth)
         chosen = sorted({round(k * (count - 1) / max(QUICK_VIEWS - 1, 1)) for k in range(QUICK_VIEWS)})
         return self._mean(scene, chosen)
@@ -128,7 +138,7 @@ class Evaluator:
         for done, index in enumerate(chosen):
             seen = render_over(scene, self.cameras[[index]], self.background)
             if self.preview is not None and done == 0:
-                write_picture(self.preview, seen)
+                self.preview(seen)
             found.append(psnr(seen, self.truth[index]))
             if progress is not None:
                 progress.advance((done + 1) / len(chosen))
@@ -148,4 +158,4 @@ def write_picture(path: Path, rgb: Float[Tensor, "height width 3"]) -> None:
     import imageio.v3 as imageio
 
     with atomic_write(path) as place:
-        imageio.imwrite(place, (quantised(rgb) * 255.0).round().to(torch.uint8).numpy(), extension=".png")
+        imageio.imwrite(place, (round_to_8_bits(rgb) * 255.0).round().to(torch.uint8).numpy(), extension=".png")

@@ -1,7 +1,7 @@
-"""How alike two pictures are: PSNR, SSIM, FLIP, per view and then the mean.
+"""PSNR, SSIM and FLIP of pictures, per view and averaged; chamfer distance and F-score of surfaces.
 
 Conventions: colours are display-referred in [0, 1]; both pictures are rounded to 8 bits first, so that a picture equals
-itself after a trip through a PNG; pictures with alpha are laid over white before they come here.
+itself after a round trip through a PNG; pictures with alpha are composited over white before they get here.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = [
     "flip",
     "mean_scores",
     "psnr",
-    "quantised",
+    "round_to_8_bits",
     "score",
     "ssim",
     "ssim_map",
@@ -40,15 +40,15 @@ class Scores:
     flip: float | None
 
 
-def quantised(rgb: Float[Tensor, "*pixel 3"]) -> Float[Tensor, "*pixel 3"]:
-    """What an 8-bit file keeps of a picture: `round(255 clamp(rgb)) / 255`."""
+def round_to_8_bits(rgb: Float[Tensor, "*pixel 3"]) -> Float[Tensor, "*pixel 3"]:
+    """A picture as an 8-bit file stores it: `round(255 clamp(rgb)) / 255`."""
     return (rgb.clamp(0.0, 1.0) * 255.0).round() / 255.0
 
 
 def psnr(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "height width 3"]) -> float | None:
     """`-10 log10(mean squared error)` after rounding to 8 bits; None for identical pictures."""
     _same_shape(prediction, truth)
-    error = (quantised(prediction) - quantised(truth)).double().square().mean().item()
+    error = (round_to_8_bits(prediction) - round_to_8_bits(truth)).double().square().mean().item()
     return None if error == 0.0 else float(-10.0 * torch.log10(torch.tensor(error, dtype=torch.float64)))
 
 
@@ -58,8 +58,7 @@ def ssim_map(
     """Structural similarity where the 11x11 Gaussian window (sigma 1.5) fits; differentiable.
 
     `(2 m_a m_b + C1)(2 s_ab + C2) / ((m_a^2 + m_b^2 + C1)(s_a^2 + s_b^2 + C2))`, `C_i = K_i^2`, range 1, population
-    covariance (Wang et al. 2004). Without padding this is what scikit-image and torchmetrics average too: a test
-    holds it against the former, and neither has to be imported.
+    covariance (Wang et al. 2004). No padding, as in scikit-image and torchmetrics; a test compares it with the former.
     """
     if min(a.shape[:2]) < WINDOW:
         raise ValueError(f"ssim: pictures must be at least {WINDOW} pixels high and wide, got {tuple(a.shape[:2])}")
@@ -84,7 +83,7 @@ def ssim_map(
 def ssim(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "height width 3"]) -> float:
     """Mean of `ssim_map` over pixels and channels, after rounding to 8 bits."""
     _same_shape(prediction, truth)
-    return float(ssim_map(quantised(prediction).double(), quantised(truth).double()).mean())
+    return float(ssim_map(round_to_8_bits(prediction).double(), round_to_8_bits(truth).double()).mean())
 
 
 def flip(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "height width 3"]) -> float | None:
@@ -94,7 +93,7 @@ def flip(prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "heig
         return None
     import flip_evaluator
 
-    reference, test = (quantised(p).float().cpu().contiguous().numpy() for p in (truth, prediction))
+    reference, test = (round_to_8_bits(p).float().cpu().contiguous().numpy() for p in (truth, prediction))
     settings = {"ppd": FLIP_PIXELS_PER_DEGREE}
     _, mean, _ = flip_evaluator.evaluate(reference, test, "LDR", applyMagma=False, parameters=settings)
     return float(mean)
@@ -127,7 +126,7 @@ def _same_shape(prediction: Tensor, truth: Tensor) -> None:
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """`chamfer`: mean of both mean distances; `f_score`: harmonic mean of the shares that lie within a bound;
+    """`chamfer`: mean of the two mean distances; `f_score`: harmonic mean of the shares within a bound;
     `normals`: mean cosine between a point's normal and that of the nearest point on the other."""
 
     chamfer: float
@@ -139,20 +138,21 @@ Oriented = tuple[Float[Tensor, "point 3"], Float[Tensor, "point 3"]]
 
 
 def surface_distances(mine: Oriented, truth: Oriented, bound: float) -> SurfaceScores:
-    """How far points with unit normals, drawn evenly on two surfaces, are from the nearest of the other.
+    """Distances between two surfaces, from points with unit normals sampled evenly on each.
 
-    Chamfer in the points' unit; F-score as in Tanks and Temples (Knapitsch et al. 2017), section 4.
+    Chamfer distance in the points' unit; F-score within `bound`, as in section 4 of Tanks and Temples (Knapitsch et al.
+    2017).
     """
-    there, theirs = _nearest(mine[0], truth[0])
-    back, ours = _nearest(truth[0], mine[0])
-    precision, recall = float((there < bound).double().mean()), float((back < bound).double().mean())
-    both = 2.0 * precision * recall / max(precision + recall, 1e-12)
-    alike = (mine[1] * truth[1][theirs]).sum(-1).mean() + (truth[1] * mine[1][ours]).sum(-1).mean()
-    return SurfaceScores(float(0.5 * (there.mean() + back.mean())), both, float(0.5 * alike))
+    to_truth, nearest_truth = _nearest(mine[0], truth[0])
+    to_mine, nearest_mine = _nearest(truth[0], mine[0])
+    precision, recall = float((to_truth < bound).double().mean()), float((to_mine < bound).double().mean())
+    f_score = 2.0 * precision * recall / max(precision + recall, 1e-12)
+    cosine = (mine[1] * truth[1][nearest_truth]).sum(-1).mean() + (truth[1] * mine[1][nearest_mine]).sum(-1).mean()
+    return SurfaceScores(float(0.5 * (to_truth.mean() + to_mine.mean())), f_score, float(0.5 * cosine))
 
 
 def _nearest(points: Float[Tensor, "point 3"], others: Float[Tensor, "other 3"]) -> tuple[Tensor, Tensor]:
-    """Distance to the nearest of the others, and which that is."""
+    """Distance to the nearest of the others, and its index."""
     from scipy.spatial import KDTree
 
     distance, index = KDTree(others.numpy()).query(points.numpy())

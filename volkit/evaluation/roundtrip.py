@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from volkit.choices import Device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.fidelity import WORST_VIEWS, ComparedViews, Fidelity, decibels, splat_differences
-from volkit.evaluation.metrics import Scores, mean_scores, quantised, score
+from volkit.evaluation.metrics import Scores, mean_scores, round_to_8_bits, score
 from volkit.extras import advice
 from volkit.geometry import Similarity
 from volkit.io import FileAxes, format_for
@@ -22,21 +22,21 @@ from volkit.progress import Progress
 from volkit.representations import Representation, Splats
 from volkit.typing import Float, Tensor
 
-__all__ = ["Written", "fidelity_of", "parameter_differences"]
+__all__ = ["Written", "measure_fidelity", "parameter_differences", "with_figures"]
 
 Image = Float[Tensor, "height width 3"]
 
 
-def worst_views(
-    truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores], figures: Mapping[str, Image]
-) -> ComparedViews:
-    """The worst views, and further pictures."""
+def worst_views(truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
+    """The worst views."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
     views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
-    return ComparedViews(
-        {caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()},
-        {caption: _bytes(picture) for caption, picture in figures.items()},
-    )
+    return ComparedViews({caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()})
+
+
+def with_figures(views: ComparedViews, figures: Mapping[str, Image]) -> ComparedViews:
+    """The same with further pictures."""
+    return replace(views, figures={caption: _bytes(picture) for caption, picture in figures.items()})
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Written:
     scene: Representation
     judge: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
-    figures: Mapping[str, Float[Tensor, "height width 3"]] = field(default_factory=dict)
 
 
-def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, progress: Progress) -> Fidelity | None:
+def measure_fidelity(
+    made: Written, target: Path, device: Device, axes: FileAxes, progress: Progress
+) -> Fidelity | None:
     """How alike a source and what is read back of its target are: pictures by the same cameras, and parameters.
 
     None where nothing is to be measured, or the target's format is for writing alone.
@@ -64,8 +65,8 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
         progress.note(f"{target}: is not measured, for its format is written and not read")
         return None
     started = time.perf_counter()
-    written = open_scene(target, device, spz_frame=asked.spz)
-    back = asked.source_from_read(made.scene.config.kind, made.scene.frame, written.frame, target)
+    written = open_scene(target, device, spz_frame=axes.spz)
+    back = axes.source_from_read(made.scene.config.kind, made.scene.frame, written.frame, target)
     place = made.moved.inverse() @ back @ written.world_from_local
     # Cameras know how near matter may be; most formats have no word for it, and it is no loss of theirs.
     written = written.view(placement=place, capture=made.scene.capture)
@@ -81,7 +82,7 @@ def fidelity_of(made: Written, target: Path, device: Device, asked: FileAxes, pr
     }
     if mean.flip is None:
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
-    worst = worst_views(judge.truth, seen, scores, made.figures)
+    worst = worst_views(judge.truth, seen, scores)
     return Fidelity(apart, measured, mean.psnr, mean.ssim, mean.flip, worst)
 
 
@@ -104,7 +105,7 @@ def parameter_differences(made: Representation, written: Representation, target:
 
 
 def _bytes(picture: Image) -> np.ndarray:
-    return (quantised(picture) * 255.0).round().to(torch.uint8).numpy()
+    return (round_to_8_bits(picture) * 255.0).round().to(torch.uint8).numpy()
 
 
 @torch.no_grad()

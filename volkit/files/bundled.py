@@ -1,4 +1,4 @@
-"""What comes with volkit in a checkout and in a wheel: scenes, toy priors (some are a package apart) and the viewer."""
+"""Scenes, toy priors and the viewer that come with volkit: in a checkout, in a wheel, in the package of toy priors."""
 
 from importlib.util import find_spec
 from pathlib import Path

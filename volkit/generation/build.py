@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from volkit.choices import ParameterError, Precision, Sides
+from volkit.choices import ParameterError, Precision
 from volkit.data.pictures import picture_size, read_picture
 from volkit.evaluation.evaluate import WHITE, composite_over
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
+from volkit.generation.options import ScoreChoices
 from volkit.generation.penalties import Penalties
 from volkit.generation.rung import ConditionBuilder, ScoreRung
 from volkit.generation.start_asset import StartAsset
@@ -49,26 +50,10 @@ RATIO_PICTURES, RATIO_STRIDES = (
 )  # pictures that a prior draws by itself for a density ratio, and the strides of each
 
 
-@dataclass(frozen=True)
-class ScoreSettings:
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings(ScoreChoices):
     """How a prior is used; None is the default of the method, or the recommendation of the prior."""
 
-    scale: float | None = None
-    """Guidance scale `s` of `ε_∅ + s (ε_y - ε_∅)`."""
-    weight: str | None = None
-    """Weight w(t) of the diffusion's times, by its name in `WEIGHTS`."""
-    negative: str = ""
-    """Negative prompt, for methods that use one."""
-    sides: Sides = "auto"
-    """How prompts name the visible side: `words` (front view, ...), `perp_neg`, `none`."""
-    grid: bool = False
-    """Lay four views out as one picture for the prior."""
-    views: int | None = None
-    """Pictures of a step, for each particle."""
-    size: int | None = None
-    """Pixels a side of the pictures at the end of the run."""
-    front: float | None = None
-    """Share of views about the front; 0: evenly around."""
     penalties: Penalties = field(default_factory=Penalties)
     """Regularisers beside the prior."""
     image: Float[Tensor, "1 token width"] | None = None
@@ -192,7 +177,7 @@ def _call_method(method: str | Callable[..., Method], name: str, scale: float | 
     own = parameters["scale"].default
     if scale is None:
         scale = min(own, advised or own) if isinstance(own, int | float) else own
-    return make(scale=scale)  # pyright: ignore[reportCallIssue]
+    return make(scale=scale)
 
 
 def _build_guidance(

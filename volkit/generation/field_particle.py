@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from volkit.distillation.student import FieldTrainee, Schedule
 from volkit.generation.particle import Drawing
 from volkit.generation.penalties import (
     Penalties,
@@ -43,8 +44,14 @@ class FieldParticle:
     """
 
     def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
-        self.scene, self.penalties, self.generator, self.samples = scene, penalties, generator, samples
+        self.penalties, self.generator, self.samples = penalties, generator, samples
         self.grid = OccupancyGrid(scene, Stride(max(scene.domain.extent) / MIN_SAMPLES))
+        self.trainee = FieldTrainee(scene, self.grid, Schedule(own_penalties=False, looks=_settled))
+
+    @property
+    def scene(self) -> Field:
+        """The field as it is now."""
+        return self.trainee.scene
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures in one pass over the rays of all cameras."""
@@ -87,19 +94,21 @@ class FieldParticle:
 
     def groups(self) -> list[ParamGroup]:
         """The field's parameters."""
-        return self.scene.param_groups()
+        return self.trainee.groups()
 
     def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
         """Refine the field, then update its occupancy, once the place of the object is settled."""
-        grown = self.scene.refine(moment.fraction)
-        if moment.fraction >= UNKNOWN_OCCUPANCY and (moment.step % OCCUPANCY_INTERVAL == 0 or self.grid.incomplete):
-            self.grid.refresh(self.scene, moment.step, generator)
-        return ParameterChange() if grown else None
+        return self.trainee.after_step(moment, generator)
 
     def state(self) -> dict[str, Any]:
         """Parameters and occupancy."""
-        return {"scene": dict(self.scene.state_dict()), "grid": self.grid.state()}
+        return self.trainee.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.scene.load_state_dict(state["scene"])
-        self.grid.load_state(state["grid"])
+        """Take up `state()`."""
+        self.trainee.load_state(state)
+
+
+def _settled(moment: StepInfo, unknown: bool) -> bool:
+    """Whether it is time to look where nothing is."""
+    return moment.fraction >= UNKNOWN_OCCUPANCY and (moment.step % OCCUPANCY_INTERVAL == 0 or unknown)

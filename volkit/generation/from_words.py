@@ -8,10 +8,12 @@ import torch
 
 from volkit.choices import ParameterError
 from volkit.devices import on_device
+from volkit.evaluation.evaluate import Preview
 from volkit.generation.build import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
+from volkit.generation.options import GenerateChoices
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
-from volkit.generation.run import GenerationRun, MeshTarget, Preview, generate_mesh
-from volkit.generation.scenes import MAX_SPLATS, build_particle, build_scene, coarse_first, pixels_across
+from volkit.generation.run import GenerationRun, MeshTarget, generate_mesh
+from volkit.generation.scenes import build_particle, build_scene, coarse_first, pixels_across
 from volkit.geometry import Domain
 from volkit.guidance.prompts import Prompts
 from volkit.progress import Progress
@@ -24,14 +26,10 @@ __all__ = ["GenerateOptions", "generate"]
 DEFAULT_KIND = "hash_grid"  # and that of the field which a mesh is extracted from
 
 
-@dataclass(frozen=True)
-class GenerateOptions:
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(GenerateChoices):
     """Options of `generate`."""
 
-    particles: int = 1
-    """Scenes trained together, with one critic."""
-    max_splats: int = MAX_SPLATS
-    """Largest number of splats."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is used."""
     preview: Preview | None = None
@@ -88,9 +86,8 @@ def generate(
     with progress.phase("prior"):
         guiding = open_guiding_prior(prior)
     device, half = guiding.schedule.alpha.device, guiding.advice.half
-    mesh = MeshTarget() if to == "mesh" else to if isinstance(to, MeshTarget) else None
-    kind = DEFAULT_KIND if mesh is not None else to
-    assert not isinstance(kind, MeshTarget)
+    to = MeshTarget() if to == "mesh" else to
+    mesh, kind = (to, DEFAULT_KIND) if isinstance(to, MeshTarget) else (None, to)
     sampler = sample_cameras(guiding, settings)
     sampler = sampler if kind == "splats" or isinstance(kind, SplatsConfig) else coarse_first(sampler)
     max_splats = options.max_splats

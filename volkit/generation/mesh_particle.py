@@ -15,6 +15,7 @@ from volkit.geometry.triangles import Triangles
 from volkit.guidance.ramps import value
 from volkit.meshing.large_steps import Smoothing, undo_flips
 from volkit.meshing.paint import paint_texels
+from volkit.meshing.pipeline import check_libraries
 from volkit.meshing.textured import Shade, TexturedSurface
 from volkit.meshing.unwrap import Atlas
 from volkit.ops.param_group import ParamGroup
@@ -101,6 +102,7 @@ class MeshParticle:
         *,
         fine: bool = False,
     ) -> None:
+        check_libraries()
         self.rate = VERTEX_STEP * (FINE_STEP_SHARE if fine else 1.0)
         self.start_mesh, self.penalties, self.shape_share, self.lights = mesh, penalties, shape_share, lights
         self.atlas = Atlas(mesh.triangles, mesh.corner_uv)
@@ -122,23 +124,16 @@ class MeshParticle:
     @property
     def scene(self) -> Mesh:
         """The current mesh, without flipped faces."""
+        start = self.start_mesh
         with torch.no_grad():
             vertices = undo_flips(self.atlas.surface, self.vertices).vertices
             own = self.atlas.texels(self.surface.size[0])[0]
-            texture, material = (
-                paint_texels(self.start_mesh.texture, self.texels[:, :3], own),
-                self.start_mesh.metallic_roughness,
-            )
+            texture = paint_texels(start.texture, self.texels[:, :3], own)
+            material = start.metallic_roughness
             if self.lights is not None:
-                material = metallic_roughness_texture(self.start_mesh, self.texels[:, 3:], own)
-        mesh = Mesh.of(
-            vertices,
-            self.start_mesh.faces,
-            corner_uv=self.start_mesh.corner_uv,
-            texture=texture,
-            metallic_roughness=material,
-        )
-        return mesh.placed_like(self.start_mesh)
+                material = metallic_roughness_texture(start, self.texels[:, 3:], own)
+        mesh = Mesh.of(vertices, start.faces, corner_uv=start.corner_uv, texture=texture, metallic_roughness=material)
+        return mesh.placed_like(start)
 
     def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
         """Pictures, one camera after the other."""

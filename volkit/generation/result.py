@@ -129,7 +129,7 @@ def training_run(budget: str | int | Budget | TrainingRun) -> TrainingRun:
     """A budget as a run that stores no unfinished work; a `TrainingRun` as it is."""
     if isinstance(budget, TrainingRun):
         return budget
-    return TrainingRun(None, budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
+    return TrainingRun(budget if isinstance(budget, Budget) else Budget.parse(str(budget)))
 
 
 def progress_of(callback: Callback | Progress | None) -> Progress:

@@ -2,21 +2,28 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn import functional
 
-from volkit.choices import ControlKind
 from volkit.devices import on_device
-from volkit.evaluation.evaluate import Evaluator
+from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.metrics import psnr
 from volkit.generation.build import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
 from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.options import EditChoices, RefineChoices, RetextureChoices
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
-from volkit.generation.run import GenerationRun, Preview
+from volkit.generation.run import GenerationRun
 from volkit.generation.rung import ScoreRung, change_mask
-from volkit.generation.start_asset import StartAsset, asset_particle, denoise_if_noisy, ensure_uv, place_of
+from volkit.generation.start_asset import (
+    StartAsset,
+    asset_particle,
+    denoise_if_noisy,
+    ensure_uv,
+    place_of,
+    with_uv,
+)
 from volkit.guidance.prior import GuidingPrior
 from volkit.guidance.prompts import Prompts
 from volkit.io.meshes.asset import Asset
@@ -38,58 +45,34 @@ PriorChoice = str | Path | Any
 BudgetChoice = str | int | Budget | TrainingRun
 
 
-@dataclass(frozen=True)
-class RefineOptions:
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions(RefineChoices):
     """Options of `refine`."""
 
-    geometry: Literal["free", "locked"] = "free"
-    """Whether the vertices of a mesh may move; its faces and uv stay."""
     denoise: bool = True
     """Smooth vertices first that are mostly noise, as in a poor scan; those of locked meshes never are."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    control: ControlKind = "normal"
-    """What a prior with a ControlNet on it was taught to read."""
-    pbr: bool = False
-    """Learn roughness and metalness of a mesh as well, under random lights."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is used."""
     preview: Preview | None = None
     """Is given pictures of four sides, now and then."""
 
 
-@dataclass(frozen=True)
-class RetextureOptions:
+@dataclass(frozen=True, kw_only=True)
+class RetextureOptions(RetextureChoices):
     """Options of `retexture`."""
 
-    keep: bool = False
-    """Start from the present colours instead of grey."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    control: ControlKind = "normal"
-    """What a prior with a ControlNet on it was taught to read."""
-    pbr: bool = False
-    """Learn roughness and metalness as well, under random lights."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is used."""
     preview: Preview | None = None
     """Is given pictures of four sides, now and then."""
 
 
-@dataclass(frozen=True)
-class EditOptions:
+@dataclass(frozen=True, kw_only=True)
+class EditOptions(EditChoices):
     """Options of `edit_with_prompt`."""
 
     method: MethodChoice = "dds"
     """Method of score distillation that compares with the source's words."""
-    preserve: float = 5.0
-    """Weight of the difference from the source in pixels where the prior does not call for a change."""
-    free: bool = False
-    """Let the vertices of a mesh move as well."""
-    texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
-    control: ControlKind = "normal"
-    """What a prior with a ControlNet on it was taught to read."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     """How the prior is used."""
     preview: Preview | None = None
@@ -124,7 +107,8 @@ def refine(
         The refined copy; `report.measures["psnr_to_source"]` is its PSNR to the asset, in dB.
 
     Example:
-        >>> better = refine(volkit.load("scan.glb"), "a red ball", options=RefineOptions("locked"))  # doctest: +SKIP
+        >>> locked = RefineOptions(geometry="locked")
+        >>> better = refine(volkit.load("scan.glb"), "a red ball", options=locked)  # doctest: +SKIP
     """
     Prompts(prompt)
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
@@ -132,12 +116,11 @@ def refine(
     scene, before = _copy_twice(asset, guiding.schedule.alpha.device)
     place = place_of(before, guiding.advice.half)
     free = FREE_SHARE if options.geometry == "free" else 0.0
-    if isinstance(scene, Mesh):
-        scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
-        scene = ensure_uv(scene, options.texture)
+    scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
+    scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
-    start = StartAsset(before, place=place, control=options.control)
+    start = StartAsset(before, place=place, control=options.control_kind)
     sampler = sample_cameras(guiding, score)
     rung = build_rung(prompt, method, guiding, score, sampler, generator, start)
     run = GenerationRun(rung, options.preview).late()
@@ -180,11 +163,11 @@ def retexture(
     scene, before = _copy_twice(mesh, guiding.schedule.alpha.device)
     if not isinstance(scene, Mesh):
         raise TypeError(f"a {scene.config.kind} is no mesh: only meshes are painted; extract one first")
-    scene = ensure_uv(scene, options.texture)
+    scene = with_uv(scene, options.texture)
     scene = scene if options.keep else _paint_grey(scene)
     place = place_of(before, guiding.advice.half)
     generator = on_device(generator, scene.device)
-    start = StartAsset(before, place=place, control=options.control)
+    start = StartAsset(before, place=place, control=options.control_kind)
     rung = build_rung(prompt, method, guiding, score, sample_cameras(guiding, score), generator, start)
     with progress.phase("retexture"):
         particle = MeshParticle(scene, score.penalties, 0.0, generator if options.pbr else None)
@@ -226,12 +209,9 @@ def edit_with_prompt(
         Prompts(words)
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
     guiding = _open_prior(prior, progress)
-    scene, before_pictures = _copy_twice(asset, guiding.schedule.alpha.device)
-    start = StartAsset(
-        before_pictures, before, place_of(before_pictures, guiding.advice.half), options.preserve, options.control
-    )
-    if isinstance(scene, Mesh):
-        scene = ensure_uv(scene, options.texture)
+    scene, source = _copy_twice(asset, guiding.schedule.alpha.device)
+    start = StartAsset(source, before, place_of(source, guiding.advice.half), options.preserve, options.control_kind)
+    scene = ensure_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
     rung = build_rung(after, options.method, guiding, score, sample_cameras(guiding, score), generator, start)
@@ -250,10 +230,8 @@ def measure_untouched(rung: ScoreRung, start: StartAsset, after: Representation)
     size = int(rung.sampler.draw(1, 1.0, make_generator(0)).size[0, 0])
     cameras = rung.sampler.turntable(UNTOUCHED_VIEWS, size)
     white = torch.ones(UNTOUCHED_VIEWS, 3, device=rung.generator.device)
-    before_pictures, after_pictures = (
-        start.pictures(cameras, white),
-        replace(start, scene=after).pictures(cameras, white),
-    )
+    before_pictures = start.pictures(cameras, white)
+    after_pictures = replace(start, scene=after).pictures(cameras, white)
     conditions, draws = rung.conditions.build(cameras, white), make_generator(0)
     gradients = [rung.guidance.step(before_pictures, conditions, draws).gradient for _ in range(UNTOUCHED_DRAWS)]
     untouched = ~_dilate(change_mask(torch.stack(gradients).mean(0)) > 0.5)

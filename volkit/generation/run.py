@@ -1,11 +1,12 @@
 """Runs of score distillation for any particles; and for meshes, which are extracted from a field."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from volkit.evaluation.evaluate import Preview
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.particle import Particle
 from volkit.generation.rung import ScoreRung, ScoreTrainee
@@ -16,18 +17,16 @@ from volkit.meshing.options import MeshOptions
 from volkit.meshing.pipeline import extract_mesh
 from volkit.progress import Progress
 from volkit.rendering.renderer import renderer_for
-from volkit.representations import Field, Mesh, Representation
+from volkit.representations import Mesh, Representation
 from volkit.training.loop import Budget, TrainingLoop
 from volkit.training.run import TrainingRun
 from volkit.typing import Float, Tensor
 
-__all__ = ["GenerationRun", "MeshTarget", "Preview", "RunResult", "at_late_times", "generate_mesh"]
+__all__ = ["GenerationRun", "MeshTarget", "RunResult", "at_late_times", "generate_mesh"]
 
 PREVIEW_VIEWS, PREVIEW_SIZE = 4, 96  # views of a preview, pixels a side of each
 EVALUATIONS = 24  # points on the curve of the loss, and previews
 LATE_TIMES = 0.5  # largest diffusion time, as a share, of a second stage: more noise would hide its finished shape
-
-Preview = Callable[[Float[Tensor, "height width 3"]], None]  # called with pictures side by side during a run
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,9 @@ class GenerationRun:
             return RunResult.of(training.run(trainee, progress, show, evaluations=EVALUATIONS), particles)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
-                hint = "" if training.part is None else f"; {training.part} holds the last good state"
                 raise RuntimeError(
                     f"out of memory: lower views (now {self.rung.views}) or size, open the prior in float16 or take a "
-                    f"smaller one{hint}"
+                    f"smaller one{training.kept}"
                 ) from error
             raise
 
@@ -122,24 +120,23 @@ def generate_mesh(
 
     An interrupted run resumes in the stage where it was.
     """
-    rest, purpose = _share_of(training.budget, 1.0 - target.field_share), f"{training.purpose} stage=mesh"
-    second = replace(training, purpose=purpose, budget=rest)
-    stored = second.left(particles[0].scene.device)
-    second = replace(second, resume=stored is not None)
+    checkpoint = training.checkpoint
+    checkpoint = None if checkpoint is None else replace(checkpoint, purpose=f"{checkpoint.purpose} stage=mesh")
+    stored = None if checkpoint is None else checkpoint.left(particles[0].scene.device)
+    resume = stored is not None
     if stored is None:
         first = run.train(particles, replace(training, budget=_share_of(training.budget, target.field_share)), progress)
         meshes = [_extract(scene, target.options(across), 4 * round(across), progress) for scene in first.scenes]
-        stored = {
-            "meshes": [dict(mesh.state_dict()) for mesh in meshes],
-            "steps": first.steps,
-            "seconds": first.seconds,
-        }
+        tensors = [dict(mesh.state_dict()) for mesh in meshes]
+        stored = {"meshes": tensors, "steps": first.steps, "seconds": first.seconds}
     else:
         meshes = [_load_mesh(tensors) for tensors in stored["meshes"]]
         first = RunResult((), stored["steps"], stored["seconds"], [])
     lights = run.rung.generator if target.pbr else None
     refined = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
-    return first.then(run.late().train(refined, replace(second, beside=stored), progress))
+    checkpoint = None if checkpoint is None else replace(checkpoint, resume=resume, beside=stored)
+    rest = TrainingRun(_share_of(training.budget, 1.0 - target.field_share), checkpoint)
+    return first.then(run.late().train(refined, rest, progress))
 
 
 def at_late_times(rung: ScoreRung) -> ScoreRung:
@@ -151,7 +148,6 @@ def at_late_times(rung: ScoreRung) -> ScoreRung:
 
 
 def _extract(scene: Representation, options: MeshOptions, size: int, progress: Progress) -> Mesh:
-    assert isinstance(scene, Field)
     try:
         return extract_mesh(scene.requires_grad_(False), options, size=size, progress=progress).mesh
     except ValueError as error:  # fog has no surface

@@ -133,7 +133,7 @@ class ScoreRung:
         if self.conditions.preserve and conditions.source_pictures is not None:
             preserved = 1.0 - change_mask(view.gradient)
             change = (pictures - conditions.source_pictures).square().sum(-1)
-            losses["held"] = self.conditions.preserve * (preserved * change).sum() / self.views
+            losses["preserve"] = self.conditions.preserve * (preserved * change).sum() / self.views
         for learner in self.learners:
             losses[learner.name] = learner.loss(self.guidance, pictures, conditions, generator)
         return StepLosses(losses, [drawing.record for drawing in drawings])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from volkit.choices import ParameterError
 from volkit.distillation.splats.mcmc import MCMCStrategy
 from volkit.distillation.splats.start import start_splats
+from volkit.distillation.splats.strategy import Strategy
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
 from volkit.generation.particle import Particle
@@ -17,7 +19,7 @@ from volkit.generation.splat_particle import SplatParticle
 from volkit.geometry import Domain
 from volkit.guidance.ramps import Ramp, value
 from volkit.ops.param_group import ParamGroup
-from volkit.representations import REPRESENTATIONS, Field, RepresentationConfig, Splats, SplatsConfig
+from volkit.representations import REPRESENTATIONS, Field, Representation, RepresentationConfig, Splats, SplatsConfig
 from volkit.representations.voxels import Voxels
 from volkit.training.loop import Budget, ParameterChange, StepInfo, StepLosses, TrainingLoop
 from volkit.typing import Float, Tensor
@@ -29,6 +31,7 @@ __all__ = [
     "coarse_first",
     "initial_density",
     "initialise",
+    "particle_of",
     "pixels_across",
 ]
 
@@ -53,17 +56,28 @@ def initial_density(scene: Field, positions: Float[Tensor, "point 3"]) -> Float[
     return FOG_THICKNESS / (math.sqrt(2.0 * math.pi) * width) * (-0.5 * away.square()).exp()
 
 
-def initialise(scene: Field | Splats, generator: torch.Generator) -> None:
+@singledispatch
+def initialise(scene: Representation, generator: torch.Generator) -> None:
     """Initialise an untrained scene as fog: splats are drawn from it, voxels set to it, other fields trained on it."""
-    if isinstance(scene, Splats):
-        offsets = torch.randn(scene.config.count, 3, generator=generator, device=generator.device)
-        middle, width = offsets.new_tensor(scene.domain.centre), FOG_WIDTH * max(scene.domain.extent)
-        start_splats(scene, middle + width * offsets, torch.full_like(offsets, 0.5), generator)
-    elif isinstance(scene, Voxels):
-        with torch.no_grad():
-            scene.density_data.copy_(initial_density(scene, scene.centres)[:, None])
-    else:
-        TrainingLoop(_FogTrainee(scene, generator), Budget(steps=FOG_STEPS)).run()
+    raise TypeError(f"a {type(scene).__name__} cannot learn from a prior: fields, splats and meshes can")
+
+
+@initialise.register
+def _initialise_splats(scene: Splats, generator: torch.Generator) -> None:
+    offsets = torch.randn(scene.config.count, 3, generator=generator, device=generator.device)
+    middle, width = offsets.new_tensor(scene.domain.centre), FOG_WIDTH * max(scene.domain.extent)
+    start_splats(scene, middle + width * offsets, torch.full_like(offsets, 0.5), generator)
+
+
+@initialise.register
+@torch.no_grad()
+def _initialise_voxels(scene: Voxels, generator: torch.Generator) -> None:
+    scene.density_data.copy_(initial_density(scene, scene.centres)[:, None])
+
+
+@initialise.register
+def _initialise_field(scene: Field, generator: torch.Generator) -> None:
+    TrainingLoop(_FogTrainee(scene, generator), Budget(steps=FOG_STEPS)).run()
 
 
 @dataclass
@@ -119,7 +133,7 @@ def build_scene(
     half: float,
     generator: torch.Generator,
     max_splats: int = MAX_SPLATS,
-) -> Field | Splats:
+) -> Representation:
     """An untrained scene of a kind or a config, on the CPU, in the cube of that half edge, of at most `max_splats`.
 
     ValueError for a kind that a prior cannot train.
@@ -130,16 +144,34 @@ def build_scene(
     config = REPRESENTATIONS[to].for_prior(pixels_across(sampler, domain)) if isinstance(to, str) else to
     if isinstance(config, SplatsConfig):
         config = replace(config, count=min(config.count, max_splats))
-    scene = config.build(domain, generator)
-    assert isinstance(scene, Field | Splats)
-    return scene
+    return config.build(domain, generator)
 
 
 def build_particle(
-    scene: Field | Splats, penalties: Penalties, generator: torch.Generator, max_splats: int = MAX_SPLATS
+    scene: Representation, penalties: Penalties, generator: torch.Generator, max_splats: int = MAX_SPLATS
 ) -> Particle:
     """A particle of an untrained scene, initialised in place as grey fog; splats grow to `max_splats`."""
     initialise(scene, generator)
-    if isinstance(scene, Splats):
-        return SplatParticle(scene, penalties, MCMCStrategy(max_splats))
-    return FieldParticle(scene, penalties, generator)
+    return particle_of(scene, penalties, generator, MCMCStrategy(max_splats))
+
+
+@singledispatch
+def particle_of(
+    scene: Representation, penalties: Penalties, generator: torch.Generator, strategy: Strategy, samples: float = 1.5
+) -> Particle:
+    """A scene as a particle: splats with a `strategy`, a field with `samples` on a ray for a pixel's width."""
+    raise TypeError(f"a {type(scene).__name__} cannot learn from a prior: fields, splats and meshes can")
+
+
+@particle_of.register
+def _splat_particle(
+    scene: Splats, penalties: Penalties, generator: torch.Generator, strategy: Strategy, samples: float = 1.5
+) -> Particle:
+    return SplatParticle(scene, penalties, strategy)
+
+
+@particle_of.register
+def _field_particle(
+    scene: Field, penalties: Penalties, generator: torch.Generator, strategy: Strategy, samples: float = 1.5
+) -> Particle:
+    return FieldParticle(scene, penalties, generator, samples)

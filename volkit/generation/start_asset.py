@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import get_args
 
 import torch
@@ -9,11 +10,10 @@ import torch
 from volkit.choices import ControlKind
 from volkit.distillation.splats.adaptive import DefaultStrategy
 from volkit.extras import advice
-from volkit.generation.field_particle import FieldParticle
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.particle import Particle
 from volkit.generation.penalties import Penalties
-from volkit.generation.splat_particle import SplatParticle
+from volkit.generation.scenes import particle_of
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.meshing.bake import bake_texture
 from volkit.meshing.simplify import denoise
@@ -34,6 +34,7 @@ __all__ = [
     "denoise_if_noisy",
     "ensure_uv",
     "place_of",
+    "with_uv",
 ]
 
 PRIOR_STEP_SCALE = 6.0  # of the steps through a field, for pictures as small as a prior's
@@ -121,7 +122,7 @@ CONTROL_PICTURES: dict[ControlKind, Callable[[Picture, Cameras], Tensor]] = dict
 
 def place_of(scene: Representation, half: float) -> Similarity:
     """World from the prior's frame: the identity for a scene that fits the prior's cube, else one that fits it."""
-    box = core_box(scene) if isinstance(scene, Splats) else _box(scene)
+    box = _box(scene)
     low, high = (scene.world_from_local.points(torch.tensor([corner]).float())[0] for corner in (box.lower, box.upper))
     low, high = torch.minimum(low, high), torch.maximum(low, high)
     reach, extent = float(torch.maximum(low.abs(), high.abs()).max()), float((high - low).max())
@@ -130,9 +131,17 @@ def place_of(scene: Representation, half: float) -> Similarity:
     return Similarity(scale=extent / (2.0 * FILL_SHARE * half), translation=tuple((0.5 * (low + high)).tolist()))
 
 
+@singledispatch
 def _box(scene: Representation) -> Domain:
-    if not isinstance(scene, Field):
-        return scene.bounds()
+    """The box of what is visible, local frame."""
+    return scene.bounds()
+
+
+_box.register(Splats, core_box)
+
+
+@_box.register
+def _box_of_field(scene: Field) -> Domain:
     centre, radius = occupied_sphere(scene)
     local = scene.world_from_local.inverse()
     middle, reach = local.points(centre.cpu()[None])[0], radius * local.scale / 3.0**0.5  # of a cube in the sphere
@@ -153,13 +162,11 @@ def asset_particle(
     if isinstance(scene, Mesh):
         return MeshParticle(scene, penalties, shape_share, generator if pbr else None, fine=True)
     scene.requires_grad_(True)
-    if isinstance(scene, Splats):
-        return SplatParticle(scene, penalties, DefaultStrategy(max_splats=len(scene), resets=()))
-    assert isinstance(scene, Field)
-    return FieldParticle(scene, penalties, generator, samples=3.0)
+    strategy = DefaultStrategy(max_splats=scene.splat_count or 0, resets=())
+    return particle_of(scene, penalties, generator, strategy, samples=3.0)
 
 
-def ensure_uv(mesh: Mesh, size: int) -> Mesh:
+def with_uv(mesh: Mesh, size: int) -> Mesh:
     """A mesh with uv and a texture: itself, or unwrapped with its colours baked."""
     if mesh.config.texture[0]:
         return mesh
@@ -169,8 +176,23 @@ def ensure_uv(mesh: Mesh, size: int) -> Mesh:
     return unwrapped.placed_like(mesh)
 
 
-def denoise_if_noisy(mesh: Mesh, progress: Progress) -> Mesh:
+@singledispatch
+def ensure_uv(scene: Representation, size: int) -> Representation:
+    """A mesh `with_uv`; other scenes are returned unchanged."""
+    return scene
+
+
+ensure_uv.register(Mesh, with_uv)
+
+
+@singledispatch
+def denoise_if_noisy(scene: Representation, progress: Progress) -> Representation:
     """A mesh smoothed if its vertices are noisy, as pictures as coarse as a prior's do not resolve such noise."""
+    return scene
+
+
+@denoise_if_noisy.register
+def _denoise_mesh(mesh: Mesh, progress: Progress) -> Mesh:
     surface, rounds = denoise(mesh.triangles)
     if not rounds:
         return mesh

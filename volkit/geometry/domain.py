@@ -82,6 +82,17 @@ class Domain:
         a, b, c = ((0.5 + share) * edge for edge in self.extent)
         return Domain((x - a, y - b, z - c), (x + a, y + b, z + c), self.contracted)
 
+    def union(self, other: "Domain") -> "Domain":
+        """The smallest box that holds both boxes; contracted as this one.
+
+        Example:
+            >>> Domain.cube(1.0).union(Domain((0.0, 0.0, 0.0), (3.0, 1.0, 1.0))).upper
+            (3.0, 1.0, 1.0)
+        """
+        x0, y0, z0 = map(min, self.lower, other.lower)
+        x1, y1, z1 = map(max, self.upper, other.upper)
+        return Domain((x0, y0, z0), (x1, y1, z1), self.contracted)
+
     def unit_from_local(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
         """Map local positions to the unit cube; outside a box the result leaves [0, 1].
 

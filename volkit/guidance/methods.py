@@ -288,7 +288,7 @@ def random_scale_vsd(low: float = 0.5, high: float = 4.0) -> Method:
     return replace(vsd(), combine=scale, second=Critic(scale=scale))
 
 
-METHODS: dict[str, Callable[[], Method]] = {
+METHODS: dict[str, Callable[..., Method]] = {
     method.__name__: method
     for method in (
         sds,

@@ -1,5 +1,6 @@
 """Open scenes ready for rendering."""
 
+from functools import singledispatch
 from pathlib import Path
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from volkit.choices import Device
 from volkit.devices import chosen_device
 from volkit.io import SpzFrame, load
-from volkit.io.splats.columns import check_bad
+from volkit.io.splats.columns import check_invalid
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
@@ -24,21 +25,34 @@ def open_scene(
     Splats with values that are not finite are dropped, and noted on `progress`; without one they raise FormatError.
     """
     scene = load(path, spz_frame)
-    if isinstance(scene, Field):
-        return _ready(scene, device)
-    if isinstance(scene, Splats) and bool(scene.invalid.any()):
-        check_bad(path, int(scene.invalid.sum()), progress)
+    _check(scene, path, progress)
+    scene.requires_grad_(False).to(chosen_device(device))
+    _mark(scene)
+    return scene
+
+
+@singledispatch
+def _check(scene: Representation, path: Path, progress: Progress | None) -> None:
+    """Raise FormatError where it cannot be drawn, or leave out what cannot; readers check all but splats."""
+
+
+@_check.register
+def _check_splats(scene: Splats, path: Path, progress: Progress | None) -> None:
+    if bool(scene.invalid.any()):
+        check_invalid(path, int(scene.invalid.sum()), progress)
         scene.keep(~scene.invalid)
-    return scene.requires_grad_(False).to(chosen_device(device))
 
 
-def _ready(field: Field, device: Device) -> Field:
-    field.requires_grad_(False)
-    field.to(chosen_device(device))
+@singledispatch
+def _mark(scene: Representation) -> None:
+    """Fill the occupancy of a field that does not say where it is empty."""
+
+
+@_mark.register
+def _mark_field(field: Field) -> None:
     if bool((field.occupancy == 255).all()):
         generator = torch.Generator(device=field.occupancy.device).manual_seed(0)
         fill_occupancy(field, stride_for(field.domain), generator)
-    return field
 
 
 def capture_size(capture: Capture | None) -> int | None:

@@ -57,8 +57,8 @@ def bake_texture(
     """
     place = scene.world_from_local
     useful = MAX_TEXELS_PER_PIXEL * _pixels(atlases[0], cameras.transform(place.inverse()))
-    baked = size // 2 if atlases[0].density(size // 2) > useful else size
-    texel, local, normal = (torch.cat(parts) for parts in zip(*(_points(a, baked) for a in atlases), strict=True))
+    baked_size = size // 2 if atlases[0].density(size // 2) > useful else size
+    texel, local, normal = (torch.cat(parts) for parts in zip(*(_points(a, baked_size) for a in atlases), strict=True))
     world, normal = place.points(local), functional.normalize(place.vectors(normal), dim=-1)
     tolerance = DEPTH_TOLERANCE * scene.domain.diagonal * place.scale
     views = [_view(scene, cameras[[index]]) for index in range(len(cameras))]
@@ -71,10 +71,10 @@ def bake_texture(
     if not bool(covered.any()):
         raise ValueError("mesh: no camera sees the surface; look at the scene with volkit render")
     colour[~covered] = colour[covered][_nearest(world[covered], world[~covered])]
-    picture, filled = torch.ones(baked * baked, 4), torch.zeros(baked * baked, dtype=torch.bool)
+    picture, filled = torch.ones(baked_size * baked_size, 4), torch.zeros(baked_size * baked_size, dtype=torch.bool)
     picture[texel, :3], filled[texel] = colour.clamp(0.0, 1.0), True
-    picture, filled = picture.view(baked, baked, 4), filled.view(baked, baked)
-    whole = fill_empty(picture, filled) if baked == size else upsample(picture, filled, size)
+    picture, filled = picture.view(baked_size, baked_size, 4), filled.view(baked_size, baked_size)
+    whole = fill_empty(picture, filled) if baked_size == size else upsample(picture, filled, size)
     return (whole * 255.0).round().to(torch.uint8)
 
 
@@ -155,9 +155,9 @@ def _interpolate(image: Float[Tensor, "channel height width"], pixels: Float[Ten
     return functional.grid_sample(image[None].float(), grid, align_corners=False)[0, :, 0].T
 
 
-def _nearest(covered: Float[Tensor, "place 3"], baked: Float[Tensor, "texel 3"]) -> Tensor:
+def _nearest(covered: Float[Tensor, "place 3"], hidden: Float[Tensor, "texel 3"]) -> Tensor:
     """The nearest covered texel of each hidden one; of more than `MAX_TREE_POINTS`, evenly spaced ones."""
     from scipy.spatial import KDTree
 
     stride = -(-len(covered) // MAX_TREE_POINTS)
-    return stride * torch.from_numpy(KDTree(covered[::stride].numpy()).query(baked.numpy())[1])
+    return stride * torch.from_numpy(KDTree(covered[::stride].numpy()).query(hidden.numpy())[1])

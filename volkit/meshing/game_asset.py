@@ -17,7 +17,7 @@ from volkit.meshing.options import MeshOptions
 from volkit.meshing.pipeline import extract_mesh
 from volkit.progress import Progress
 from volkit.rendering.orbits import Viewpoint, cameras_around
-from volkit.representations import Mesh, Placement, Representation, Splats
+from volkit.representations import Mesh, Placement, Representation
 from volkit.training.run import make_generator
 from volkit.typing import Float, Tensor
 
@@ -138,12 +138,11 @@ def _clean(
     scene: Representation, cleaning: Cleaning, generator: torch.Generator, note: Callable[[str], None]
 ) -> Representation:
     """Splats after cleaning; other kinds as they are."""
-    if not isinstance(scene, Splats) or cleaning == "none":
+    before = scene.splat_count
+    if before is None or cleaning == "none":
         return scene
-    before = len(scene)
     cleaned = edit(scene, CLEANING[cleaning], seed=generator)
-    assert isinstance(cleaned, Splats)
-    note(f"cleaned ({cleaning}): {before - len(cleaned)} of {before} splats removed")
+    note(f"cleaned ({cleaning}): {before - (cleaned.splat_count or 0)} of {before} splats removed")
     return cleaned
 
 

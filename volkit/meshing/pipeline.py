@@ -30,7 +30,7 @@ from volkit.representations import Mesh, Placement, Representation
 from volkit.sampling.occupancy_grid import occupancy_filled
 from volkit.typing import Tensor, UInt8
 
-__all__ = ["MeshStages", "extract_mesh", "free_memory", "missing_libraries", "move_to_ground"]
+__all__ = ["MeshStages", "check_libraries", "extract_mesh", "free_memory", "missing_libraries", "move_to_ground"]
 
 LIBRARIES = ("coacd", "embreex", "fast_simplification", "manifold3d", "scipy", "skimage", "trimesh", "xatlas")
 VISIBILITY_VIEWS = 160  # cameras by which visible faces are found
@@ -174,7 +174,7 @@ def bake_colours(stages: MeshStages, progress: Progress) -> MeshStages:
     """Add base colour, and the roughness and metalness of a source that has them."""
     options, scene = stages.options, stages.source
     texture = bake_texture(scene, stages.atlases, stages.views, options.texture, lit=options.lit)
-    material = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
+    material = scene.as_metallic_roughness()
     if material is None:
         return replace(stages, texture=texture)
     baked = bake_texture(material, stages.atlases, stages.views, options.texture)
@@ -272,10 +272,15 @@ def missing_libraries() -> list[str]:
     return [name for name in LIBRARIES if find_spec(name) is None]
 
 
-def _check(options: MeshOptions) -> None:
-    """Raise for missing libraries and impossible options before any work."""
+def check_libraries() -> None:
+    """Raise RuntimeError where a library is missing, with the line that installs all."""
     if missing := missing_libraries():
         raise RuntimeError(f"making a mesh needs {', '.join(missing)}; {advice('mesh')}")
+
+
+def _check(options: MeshOptions) -> None:
+    """Raise for missing libraries and impossible options before any work."""
+    check_libraries()
     check_levels(options.faces, options.lods)
     if options.texture < 16 or options.texture & (options.texture - 1):
         raise ParameterError(f"texture {options.texture}: give a power of two from 16, such as 1024 or 2048")

@@ -1,6 +1,6 @@
 """`render`, and the table of renderers by kind of scene."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -71,19 +71,24 @@ def render(
 
 
 def renderer_for(representation: Representation, *, step_scale: float = 1.0, normals: bool = False) -> Renderer[Any]:
-    """The renderer of a representation's kind; TypeError where there is none.
+    """The renderer that suits a representation, by the table `RENDERERS`; TypeError where there is none.
 
     Args:
         representation: a field, splats or a mesh.
         step_scale: factor of the steps through a field.
         normals: whether pictures of fields and splats have normals.
     """
-    if isinstance(representation, AnalyticField):
-        return AnalyticRenderer(step_scale, normals=normals)
-    if isinstance(representation, Field):
-        return VolumeRenderer(step_scale, normals=normals)
-    if isinstance(representation, Splats):
-        return SplatRenderer(normals)
-    if isinstance(representation, Mesh):
-        return MeshRenderer()
-    raise TypeError(f"no renderer draws a {type(representation).__name__}: fields, splats and meshes can be rendered")
+    made = next((RENDERERS[kind] for kind in type(representation).__mro__ if kind in RENDERERS), None)
+    if made is None:
+        name = type(representation).__name__
+        raise TypeError(f"no renderer draws a {name}: fields, splats and meshes can be rendered")
+    return made(step_scale, normals)
+
+
+# By the class of a scene, its nearest one first; of the scale of steps and whether normals are wanted.
+RENDERERS: dict[type, Callable[[float, bool], Renderer[Any]]] = {
+    AnalyticField: lambda step_scale, normals: AnalyticRenderer(step_scale, normals=normals),
+    Field: lambda step_scale, normals: VolumeRenderer(step_scale, normals=normals),
+    Splats: lambda step_scale, normals: SplatRenderer(normals),
+    Mesh: lambda step_scale, normals: MeshRenderer(),
+}

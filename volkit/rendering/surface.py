@@ -77,9 +77,8 @@ class MeshRenderer:
         along = found.depth.flatten()[hit] / (rays.directions @ pose[:, 2])
         shaded = _shade_hits(mesh, face[hit], found.barycentric.flatten(0, 1)[hit], along, rays.directions)
         flat = shaded.new_zeros(len(face), shaded.shape[1]).index_copy(0, hit, shaded)
-        smooth = antialias(
-            flat.view(n * height, n * width, -1), found, points, mesh.faces, _neighbours(mesh.faces)
-        )  # fmt: skip
+        samples, neighbours = flat.view(n * height, n * width, -1), _neighbours(mesh.faces)
+        smooth = antialias(samples, found, points, mesh.faces, neighbours)
         return self._average(smooth, width, height)
 
     def _average(self, samples: Tensor, width: int, height: int) -> Picture:

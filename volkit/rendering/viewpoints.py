@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import singledispatch
 
 import torch
 
@@ -81,31 +82,41 @@ def random_windows(cameras: Cameras, count: int, side: int, generator: torch.Gen
     return replace(chosen, intrinsics=torch.cat([focal, centre - corner], -1), size=size)
 
 
+@singledispatch
 def occupied_sphere(scene: Representation) -> tuple[Float[Tensor, "3"], float]:
     """Centre and radius, world frame, of a sphere around a field's occupied cells, most splats, a mesh's box."""
-    if isinstance(scene, Splats):
-        middle, radius = core_sphere(scene)
-        return scene.world_from_local.points(middle[None])[0], radius * scene.world_from_local.scale
-    if not isinstance(scene, Field):
-        corners = torch.tensor([scene.domain.lower, scene.domain.upper], device=scene.device)
-        return _sphere(scene, corners)
-    field = scene
+    return _sphere(scene, torch.tensor([scene.domain.lower, scene.domain.upper], device=scene.device))
+
+
+@occupied_sphere.register
+def _of_splats(splats: Splats) -> tuple[Float[Tensor, "3"], float]:
+    middle, radius = core_sphere(splats)
+    return splats.world_from_local.points(middle[None])[0], radius * splats.world_from_local.scale
+
+
+@occupied_sphere.register
+def _of_cells(field: Field) -> tuple[Float[Tensor, "3"], float]:
     cells = occupancy_cells(field.device)[unpack_bits(field.occupancy)]
     whole = torch.tensor([[0.0] * 3, [1.0] * 3], device=cells.device)
     unit = (cells + 0.5) / OCCUPANCY_RESOLUTION if len(cells) else whole
     return _sphere(field, field.domain.local_from_unit(torch.stack([unit.amin(0), unit.amax(0)])))
 
 
-@torch.no_grad()
+@singledispatch
 def visible_box(scene: Representation) -> Domain:
     """The box, local frame, that a picture should show: nearly all occupied cells or splats, or a mesh's vertices.
 
     Of an unbounded scene it is the inner box. Single cells and splats far away are left out.
     """
-    if isinstance(scene, Splats):
-        return whole_box(scene)
-    if not isinstance(scene, Field):
-        return scene.bounds()
+    return scene.bounds()
+
+
+visible_box.register(Splats, whole_box)
+
+
+@visible_box.register
+@torch.no_grad()
+def _box_of_cells(scene: Field) -> Domain:
     cells = occupancy_cells(scene.device)[unpack_bits(scene.occupancy)].cpu()
     inner = (0.25, 0.75) if scene.domain.contracted else (0.0, 1.0)  # of the unit cube: where the box is
     cells = cells[(((cells + 0.5) / OCCUPANCY_RESOLUTION - 0.5).abs() < inner[1] - 0.5).all(-1)]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from volkit.evaluation.evaluate import QUICK_VIEWS
-from volkit.reports.file_size import format_size
+from volkit.files.file_size import format_size
 from volkit.representations.representation import Representation
 from volkit.training.loop import MOMENTS, Budget
 from volkit.training.run import EVALUATIONS

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from volkit.choices import ParameterError
-from volkit.evaluation.metrics import quantised
+from volkit.evaluation.metrics import round_to_8_bits
 from volkit.files.atomic import atomic_write, check_writable
 from volkit.typing import Float, Tensor
 
@@ -181,7 +181,7 @@ def error_map(
     a: Float[Tensor, "height width 3"], b: Float[Tensor, "height width 3"]
 ) -> Float[Tensor, "height width 3"]:
     """Largest channel difference of every pixel as a heat map: from black, none, to pale yellow, at least 0.2."""
-    error = ((quantised(a) - quantised(b)).abs().amax(-1) / ERROR_SCALE).clamp(0.0, 1.0) * (len(HEAT) - 1)
+    error = ((round_to_8_bits(a) - round_to_8_bits(b)).abs().amax(-1) / ERROR_SCALE).clamp(0.0, 1.0) * (len(HEAT) - 1)
     ramp = error.new_tensor(HEAT)
     below = error.floor().clamp_max(len(HEAT) - 2).long()
     return torch.lerp(ramp[below], ramp[below + 1], (error - below)[..., None])
@@ -244,7 +244,7 @@ def _gallery(gallery: Gallery) -> str:
 def _figure(rgb: Tensor, caption: str, kind: str = "") -> str:
     import imageio.v3 as imageio
 
-    pixels = (quantised(rgb) * 255.0).round().to(torch.uint8).numpy()
+    pixels = (round_to_8_bits(rgb) * 255.0).round().to(torch.uint8).numpy()
     stream = io.BytesIO()
     imageio.imwrite(stream, pixels, extension=".png")
     data = base64.b64encode(stream.getvalue()).decode("ascii")

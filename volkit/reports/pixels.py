@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from volkit.choices import Channel
-from volkit.evaluation.metrics import quantised
+from volkit.evaluation.metrics import round_to_8_bits
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.rendering.picture import Picture
@@ -36,7 +36,7 @@ def channel_pixels(picture: Picture, channel: Channel, background: Background, *
 
 
 def _to_bytes(values: Tensor) -> np.ndarray:
-    return (quantised(values) * 255.0).round().to(torch.uint8).numpy()
+    return (round_to_8_bits(values) * 255.0).round().to(torch.uint8).numpy()
 
 
 def _rgb(picture: Picture, background: Background, video: bool) -> np.ndarray:

@@ -8,7 +8,7 @@ from volkit.evaluation.evaluate import WHITE, render_over
 from volkit.geometry import Cameras
 from volkit.rendering.renderer import renderer_for
 from volkit.reports.page import Column, Gallery, Page, format_facts, write_json, write_page
-from volkit.representations import Mesh, Representation
+from volkit.representations import Representation
 from volkit.typing import Float, Tensor
 
 __all__ = ["VIEWS", "VIEW_SIZE", "render_around", "write_prior_report"]
@@ -69,7 +69,7 @@ def _figures(scenes: Sequence[Representation], cameras: Cameras, *, alone: bool)
         name = f"particle {number}, " if len(scenes) > 1 else ""
         if alone:
             found |= {name + angle: picture for angle, picture in render_around(scene, cameras).items()}
-        metallic_roughness = scene.as_metallic_roughness() if isinstance(scene, Mesh) else None
+        metallic_roughness = scene.as_metallic_roughness()
         if metallic_roughness is not None:
             views = render_around(metallic_roughness, cameras[::4])
             found |= {f"{name}roughness and metalness, {angle}": picture for angle, picture in views.items()}

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from volkit.reports.file_size import format_size
+from volkit.files.file_size import format_size
 
 __all__ = ["UP_NAMES", "format_kinds", "summary"]
 

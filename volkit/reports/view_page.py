@@ -160,7 +160,7 @@ def quick_splats(
         splats = new_student(field, SplatsConfig(), generator)
         evaluator = Evaluator.of_scene(field, QUICK_SIZE, generator)
         settings = DistillSettings(QUICK_SIZE, max_splats=MAX_SPLATS)
-        training = TrainingRun(None, Budget.parse(budget))
+        training = TrainingRun(Budget.parse(budget))
         result = teach(field, splats, settings, training, evaluator, generator, progress)
         psnr = evaluator.mean_psnr(splats, progress)
     assert isinstance(splats, Splats)

@@ -189,8 +189,8 @@ class HashGrid(Field):
 
 def xavier(shape: MlpShape, generator: torch.Generator) -> Tensor:
     """Uniform in +-sqrt(6 / (in + out)) per padded matrix, tiny-cuda-nn's initialisation."""
-    parts = [
-        torch.empty(rows * columns).uniform_(-1.0, 1.0, generator=generator) * (6.0 / (rows + columns)) ** 0.5
-        for rows, columns in shape.matrices
-    ]
-    return torch.cat(parts)
+    sizes = [rows * columns for rows, columns in shape.matrices]
+    weights = torch.empty(sum(sizes))
+    for part, (rows, columns) in zip(weights.split(sizes), shape.matrices, strict=True):
+        part.uniform_(-1.0, 1.0, generator=generator).mul_((6.0 / (rows + columns)) ** 0.5)
+    return weights

@@ -140,6 +140,15 @@ class Representation(nn.Module, ABC):
         """The scenes that a wrapper is made of; empty for other scenes."""
         return ()
 
+    @property
+    def splat_count(self) -> int | None:
+        """How many splats it is made of; None of what is made of other things."""
+        return None
+
+    def as_metallic_roughness(self) -> "Representation | None":
+        """The same with roughness and metalness for colours, None where there are none."""
+        return None
+
     @abstractmethod
     def bounds(self) -> Domain:
         """The box that holds everything visible, local frame."""

@@ -97,6 +97,11 @@ class Splats(Representation):
         return self.means.shape[0]
 
     @property
+    def splat_count(self) -> int:
+        """As many as there are."""
+        return len(self)
+
+    @property
     def columns(self) -> tuple[Tensor, ...]:
         """Means, quaternions, log scales, logits, constant and further harmonics: what `ops.splat.project` takes."""
         return tuple(getattr(self, name) for name in PARAMETERS)

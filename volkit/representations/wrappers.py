@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -188,10 +189,7 @@ class Composed(Field):
             raise ValueError("composed: give at least one field")
         if len({field.domain.contracted for field in fields}) > 1:
             raise ValueError("composed: all domains must be boxes, or all contracted; convert one of them first")
-        corners = [(field.domain.lower, field.domain.upper) for field in fields]
-        lower = tuple(min(axis) for axis in zip(*(low for low, _ in corners), strict=True))
-        upper = tuple(max(axis) for axis in zip(*(high for _, high in corners), strict=True))
-        domain = Domain(lower, upper, fields[0].domain.contracted)  # pyright: ignore[reportArgumentType]
+        domain = reduce(Domain.union, (field.domain for field in fields))
         capture = next((field.capture for field in fields if field.capture is not None), None)
         super().__init__(domain, Placement(frame=fields[0].frame), capture)
         self.config = ComposedConfig()
@@ -232,7 +230,7 @@ class Composed(Field):
         ]
 
     def _fields(self) -> list[Field]:
-        return list(self.fields)  # pyright: ignore[reportReturnType, reportArgumentType]
+        return [field for field in self.fields if isinstance(field, Field)]
 
     def _sizes(self) -> list[str]:
         return [str(part) for part in self.parts]

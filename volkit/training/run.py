@@ -1,4 +1,4 @@
-"""What fitting and converting share: budgets, checkpoints, progress, pictures on the way, the field's capture."""
+"""What fitting, converting and generating share: checkpoints, progress, and what is measured on the way."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,7 @@ __all__ = [
     "CHECKPOINT_SECONDS",
     "Callback",
     "CallbackProgress",
+    "Checkpoint",
     "StepEvent",
     "TrainingRun",
     "count_parameters",
@@ -65,25 +66,57 @@ class CallbackProgress(Progress):
 
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """How one optimisation runs: how long, and where its last good state is kept, if anywhere.
+class Checkpoint:
+    """Where the last good state of a run is kept until its result is written, how often, and whether a run resumes it.
 
-    With a `target`, `TARGET.part` holds that state until the target is written; `resume` goes on from it. `purpose`
-    identifies the work; a state of other work is refused. `beside` is stored with it: what an earlier stage left that
-    this one begins with.
+    `purpose` identifies the work; a state of other work is refused. `beside` is stored with it: what an earlier stage
+    left that this one begins with.
     """
 
-    target: Path | None
-    budget: Budget
+    path: Path
     purpose: str = ""
     resume: bool = False
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    seconds: float = CHECKPOINT_SECONDS
     beside: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def part(self) -> Path | None:
-        """Where unfinished work is kept."""
-        return None if self.target is None else self.target.with_name(self.target.name + ".part")
+    @classmethod
+    def of(cls, target: Path, purpose: str, resume: bool = False, seconds: float = CHECKPOINT_SECONDS) -> "Checkpoint":
+        """The one of work that becomes a file: `TARGET.part`, beside it."""
+        return cls(target.with_name(target.name + ".part"), purpose, resume, seconds)
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Keep a state of the loop."""
+        write_state(self.path, {"purpose": self.purpose, "fit": state, "beside": dict(self.beside)})
+
+    def read(self, device: torch.device) -> dict[str, Any] | None:
+        """The state that was kept, None where there is none; FormatError where it is of other work."""
+        if not self.path.exists():
+            return None
+        state = read_state(self.path, device)
+        if state["purpose"] != self.purpose:
+            raise FormatError(
+                self.path, f"holds unfinished work of another job ({state['purpose']})", "repeat that job's options"
+            )
+        return state["fit"]
+
+    def left(self, device: torch.device) -> dict[str, Any] | None:
+        """What was stored beside an interrupted run of this very purpose, None where there is none."""
+        if not self.resume or not self.path.exists():
+            return None
+        state = read_state(self.path, device)
+        return state["beside"] if state["purpose"] == self.purpose else None
+
+    def finish(self) -> None:
+        """The result is written: the unfinished work is not needed any more."""
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """How one optimisation runs: how long, and where its last good state is kept, if anywhere."""
+
+    budget: Budget
+    checkpoint: Checkpoint | None = None
 
     def run(
         self,
@@ -100,11 +133,11 @@ class TrainingRun:
         """
         fit = TrainingLoop(student, self.budget, schedule or cosine(FINAL_RATE))
         fit.seconds = spent
-        if self.resume:
-            self._take_up(fit, student.scene.device, progress)
+        if self.checkpoint is not None and self.checkpoint.resume:
+            _take_up(self.checkpoint, fit, student.scene.device, progress)
         watch = [_evaluation(lambda: evaluate(student.scene), evaluations, progress), _progress(progress, self.budget)]
-        if self.part is not None:
-            watch.insert(1, self._checkpoints())
+        if self.checkpoint is not None:
+            watch.insert(1, self._checkpoints(self.checkpoint.seconds))
         fit.run(watch)
         if fit.step == 0:
             progress.note(f"the start took all of the budget ({fit.seconds:.0f} s), nothing was learnt: give more time")
@@ -114,48 +147,37 @@ class TrainingRun:
         """Write the state, if it is a good one: FloatingPointError leaves the one before it in place."""
         state = fit.state()
         if bad := [name for name, value in _numbers(state["trainee"]) if bool(value.isnan().any())]:
-            kept = "" if self.part is None else f"; {self.part} holds the last good state"
             raise FloatingPointError(
-                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale{kept}"
+                f"after step {fit.step} '{bad[0]}' is not a number: lower the learning rate or the guidance scale"
+                f"{self.kept}"
             )
-        if self.part is None:
-            return
-        write_state(self.part, {"purpose": self.purpose, "fit": state, "beside": dict(self.beside)})
+        if self.checkpoint is not None:
+            self.checkpoint.write(state)
 
-    def left(self, device: torch.device) -> dict[str, Any] | None:
-        """What was stored beside an interrupted run of this very purpose, None where there is none."""
-        if not self.resume or self.part is None or not self.part.exists():
-            return None
-        state = read_state(self.part, device)
-        return state["beside"] if state["purpose"] == self.purpose else None
+    @property
+    def kept(self) -> str:
+        """What an error says of the work that is not lost."""
+        return "" if self.checkpoint is None else f"; {self.checkpoint.path} holds the last good state"
 
-    def finish(self) -> None:
-        """The target is written: the unfinished work is not needed any more."""
-        if self.part is not None:
-            self.part.unlink(missing_ok=True)
-
-    def _take_up(self, fit: TrainingLoop, device: torch.device, progress: Progress) -> None:
-        if self.part is None or not self.part.exists():
-            progress.note(f"nothing to resume: {self.part} does not exist; starting from the beginning")
-            return
-        state = read_state(self.part, device)
-        if state["purpose"] != self.purpose:
-            raise FormatError(
-                self.part, f"holds unfinished work of another job ({state['purpose']})", "repeat that job's options"
-            )
-        fit.load_state(state["fit"])
-        progress.note(f"resumed at step {fit.step}, {fit.seconds:.0f} s into the budget")
-
-    def _checkpoints(self) -> Watcher:
+    def _checkpoints(self, seconds: float) -> Watcher:
         last = time.monotonic()
 
         def watch(moment: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
             nonlocal last
-            if time.monotonic() - last >= self.checkpoint_seconds and moment.fraction < 1.0:
+            if time.monotonic() - last >= seconds and moment.fraction < 1.0:
                 self.keep(fit)
                 last = time.monotonic()
 
         return watch
+
+
+def _take_up(checkpoint: Checkpoint, fit: TrainingLoop, device: torch.device, progress: Progress) -> None:
+    state = checkpoint.read(device)
+    if state is None:
+        progress.note(f"nothing to resume: {checkpoint.path} does not exist; starting from the beginning")
+        return
+    fit.load_state(state)
+    progress.note(f"resumed at step {fit.step}, {fit.seconds:.0f} s into the budget")
 
 
 def _evaluation(evaluate: Callable[[], float | None], count: int, progress: Progress) -> Watcher:

@@ -1,6 +1,7 @@
 """A model of the density of what is no field: splats and meshes scattered into points that stop light."""
 
 from dataclasses import dataclass
+from functools import singledispatch
 
 import torch
 from torch.nn import functional
@@ -36,15 +37,13 @@ class Cloud:
     harmonics: Float[Tensor, "point 27"]  # of colour - 0.5, one channel after the other
 
 
+@singledispatch
 def cloud_of(teacher: Representation, pixel: float, generator: torch.Generator) -> Cloud:
     """Scatter splats or a mesh; `pixel` is how wide a pixel of the pictures is in the scene, local units."""
-    if isinstance(teacher, Splats):
-        return _of_splats(teacher, pixel, generator)
-    if isinstance(teacher, Mesh):
-        return _of_mesh(teacher, generator)
     raise TypeError(f"there is no model of the density of a {type(teacher).__name__}")
 
 
+@cloud_of.register
 @torch.no_grad()
 def _of_splats(splats: Splats, pixel: float, generator: torch.Generator) -> Cloud:
     """Each splat as equal points drawn from its Gaussian.
@@ -73,7 +72,8 @@ def _of_splats(splats: Splats, pixel: float, generator: torch.Generator) -> Clou
     )
 
 
-def _of_mesh(mesh: Mesh, generator: torch.Generator) -> Cloud:
+@cloud_of.register
+def _of_mesh(mesh: Mesh, pixel: float, generator: torch.Generator) -> Cloud:
     """Points spread evenly over the surface, each as opaque as the surface is there."""
     corners = mesh.vertices[mesh.faces.long()]
     area = 0.5 * torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)

@@ -1,5 +1,7 @@
 """Splats on what a teacher shows: one for each of some rays, where half of the light is gone."""
 
+from functools import singledispatch
+
 import torch
 from torch.nn import functional
 
@@ -49,10 +51,18 @@ def surface_points(teacher: Representation, cameras: Cameras, count: int, genera
     A field is asked along random rays, a round after the other until there are enough: no more than a few for each
     splat, however large its pictures are. Others draw whole pictures.
     """
-    if not isinstance(teacher, Field):
-        renderer = renderer_for(teacher, normals=True)
-        parts = [_seen(renderer(teacher, cameras[[i]]), cameras.picture_rays(i)) for i in range(len(cameras))]
-        return SurfacePoints.cat(parts)
+    return _points(teacher, cameras, count, generator)
+
+
+@singledispatch
+def _points(teacher: Representation, cameras: Cameras, count: int, generator: torch.Generator) -> SurfacePoints:
+    renderer = renderer_for(teacher, normals=True)
+    parts = [_seen(renderer(teacher, cameras[[i]]), cameras.picture_rays(i)) for i in range(len(cameras))]
+    return SurfacePoints.cat(parts)
+
+
+@_points.register
+def _points_of_field(teacher: Field, cameras: Cameras, count: int, generator: torch.Generator) -> SurfacePoints:
     parts, found = [], 0
     for _ in range(ROUNDS):
         rays = cameras.random_rays(2 * count, generator)

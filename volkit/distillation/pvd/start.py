@@ -6,27 +6,31 @@ where a representation's published density is another function, the start and, f
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import singledispatch
 
 import torch
 from torch.nn import functional
 
 from volkit.distillation.pvd.method import PvdRung, PvdSettings
 from volkit.distillation.rungs.plan import Ladder
-from volkit.distillation.student import FieldStudent, Schedule, Stage
+from volkit.distillation.student import FieldStudent, FieldTrainee, Schedule, Stage
 from volkit.distillation.students import copy_if_alike
 from volkit.ops.param_group import ParamGroup
-from volkit.representations import Mlp, TensorCP, TensorVM, Voxels
+from volkit.representations import Mlp, Representation, TensorCP, TensorVM, Voxels
 from volkit.representations.field import OCCUPANCY_RESOLUTION, Field
 from volkit.representations.occupancy_bits import occupancy_cells
 from volkit.sampling.occupancy import OccupancySampler
 from volkit.training.loop import StepInfo, cosine
+from volkit.typing import Tensor
 
 __all__ = ["pvd_groups", "pvd_schedule", "pvd_student", "share_heads", "start_density"]
 
 RATE, SLOW_RATE, LAST_RATE = 1e-2, 1e-3, 7e-5
 WEIGHT_DECAY = 0.01
+SLOW_HEADS = ("tensor_vm", "tensor_cp")  # kinds whose networks learn at the slow rate
+OWN_RATES = ("voxels",)
 
 
 def pvd_student(ladder: Ladder, settings: PvdSettings) -> FieldStudent:
@@ -40,11 +44,11 @@ def pvd_student(ladder: Ladder, settings: PvdSettings) -> FieldStudent:
     share_heads(teacher, student)
     sampler = OccupancySampler(teacher, ladder.stride, ladder.near, generator)
     rung = PvdRung(teacher, ladder.cameras, sampler, ladder.local_rays, settings, generator)
-    recipe = Schedule(pvd_groups, own_penalties=False, own_growth=False)
-    return FieldStudent(student, [Stage(rung)], generator, recipe=recipe)
+    schedule = Schedule(pvd_groups, own_penalties=False, own_growth=False)
+    return FieldStudent(FieldTrainee(student, schedule=schedule), [Stage(rung)], generator)
 
 
-def pvd_schedule(student: Field) -> Callable[[StepInfo], float]:
+def pvd_schedule(student: Representation) -> Callable[[StepInfo], float]:
     """Learning-rate factor for `TrainingLoop`: half a cosine over the budget to 7e-5, without a warm-up."""
     return cosine(LAST_RATE / _rate(student.config.kind), warmup_steps=1)
 
@@ -54,11 +58,10 @@ def pvd_groups(student: Field) -> list[ParamGroup]:
 
     Voxels keep their own rates: their density is no exponential and moves by its own magnitude.
     """
-    groups = []
+    groups, kind = [], student.config.kind
     for group in student.param_groups():
-        heads = group.name == "networks" and isinstance(student, TensorVM | TensorCP)
-        rate = SLOW_RATE if heads else _rate(student.config.kind)
-        lr = group.lr if isinstance(student, Voxels) else rate
+        rate = SLOW_RATE if group.name == "networks" and kind in SLOW_HEADS else _rate(kind)
+        lr = group.lr if kind in OWN_RATES else rate
         groups.append(replace(group, lr=lr, weight_decay=WEIGHT_DECAY * rate / lr, rule="adam"))
     return groups
 
@@ -95,31 +98,55 @@ def start_density(student: Field) -> None:
     A NeRF's `relu` and TensoRF's `softplus(x - 10)` start at nothing, below the clamp, where no gradient would ever
     lift them. One constant component of a tensor, or a bias, does it; hash grids and planes are exponentials already.
     """
-    half = 0.5 * max(student.domain.extent)
-    if isinstance(student, Voxels):
-        student.density_data.fill_(1.0 / half)
-    elif isinstance(student, Mlp):
-        level = 1.0 if student.config.coordinates == "domain" else 1.0 / half
-        if student.config.view_directions:
-            student.fc_alpha.bias.fill_(level)
-        else:
-            student.fc_out.bias[3] = level
-    elif isinstance(student, TensorVM | TensorCP):
-        config = student.config
-        scale = config.density_scale / student.domain.unit_edge
-        feature = math.log(math.expm1(1.0 / (half * scale))) - config.density_shift
-        parts = student.factors("density")[:2] if isinstance(student, TensorVM) else list(student.density_line)
-        magnitude = abs(feature) ** (1.0 / len(parts))
-        for index, part in enumerate(parts):
-            part[:, 0] = math.copysign(magnitude, feature) if index == 0 else magnitude
+    _set_density(student, 0.5 * max(student.domain.extent))
 
 
-@torch.no_grad()
+@singledispatch
+def _set_density(student: Field, half: float) -> None:
+    """Nothing for those whose density is an exponential already."""
+
+
+@_set_density.register
+def _set_voxels(student: Voxels, half: float) -> None:
+    student.density_data.fill_(1.0 / half)
+
+
+@_set_density.register
+def _set_mlp(student: Mlp, half: float) -> None:
+    level = 1.0 if student.config.coordinates == "domain" else 1.0 / half
+    if student.config.view_directions:
+        student.fc_alpha.bias.fill_(level)
+    else:
+        student.fc_out.bias[3] = level
+
+
+@_set_density.register
+def _set_vm(student: TensorVM, half: float) -> None:
+    _set_factors(student.factors("density")[:2], student, half)
+
+
+@_set_density.register
+def _set_cp(student: TensorCP, half: float) -> None:
+    _set_factors(list(student.density_line), student, half)
+
+
+def _set_factors(parts: Sequence[Tensor], student: TensorVM | TensorCP, half: float) -> None:
+    scale = student.config.density_scale / student.domain.unit_edge
+    feature = math.log(math.expm1(1.0 / (half * scale))) - student.config.density_shift
+    magnitude = abs(feature) ** (1.0 / len(parts))
+    for index, part in enumerate(parts):
+        part[:, 0] = math.copysign(magnitude, feature) if index == 0 else magnitude
+
+
+@singledispatch
 def _grow(student: Field) -> None:
     """Full size at once: upsampling is off in the published code. Voxels exist where the frozen occupancy is alone."""
-    if not isinstance(student, Voxels):
-        student.refine(1.0)
-        return
+    student.refine(1.0)
+
+
+@_grow.register
+@torch.no_grad()
+def _grow_voxels(student: Voxels) -> None:
     student.upsample(min(128, student.config.resolution))
     device = student.occupancy.device
     cells = occupancy_cells(device).long()

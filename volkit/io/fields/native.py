@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from volkit.files.dataclass_json import dataclass_from_json, dataclass_to_json
 from volkit.files.errors import FormatError
@@ -25,6 +26,7 @@ CAMERA_TENSORS = ("world_from_camera", "intrinsics", "size", "coefficients", "ti
 PER_UNIT = {"tensor_vm": 25.0, "tensor_cp": 25.0, "planes": 1.0}  # density scales per local unit of older files
 SAFETENSORS_START = b'{"'  # of the header, after its length in 8 bytes
 MAX_NEW_VALUES = 1 << 28  # that a config may allocate beyond what its file holds: 1 GiB of float32
+INITIALISERS = (Tensor.uniform_, Tensor.normal_, Tensor.mul, Tensor.__rmul__, Tensor.mul_, Tensor.add, Tensor.__radd__)
 MAX_SCENES = 1 << 10  # that one query may reach
 MAX_DEPTH = 32  # of nested wrappers
 DISTIL_FIX = "distil it into a kind that has a configuration, such as hash_grid"
@@ -238,13 +240,24 @@ def _build(config: Any, domain: Domain, own: dict[str, Tensor]) -> Representatio
 def _count_values(config: Any, domain: Domain) -> int:
     """Number of values that a config allocates, counted without allocating: a tiny file must not exhaust memory."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialised():
             shadow = config.build(domain, torch.Generator())
     except (RuntimeError, NotImplementedError) as error:
         if "meta" in str(error):
             return 0  # analytic scenes read values while building, and have no parameters
         raise
     return sum(tensor.numel() for tensor in shadow.state_dict().values())
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Skips what changes values and no shape: on the meta device that imports torch's compiler, 1 s of CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.randn:
+            return torch.empty(*args)
+        if func in INITIALISERS and not any(isinstance(argument, Tensor) for argument in args[1:]):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _capture_header(capture: Capture) -> dict[str, Any]:

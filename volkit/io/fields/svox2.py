@@ -45,9 +45,8 @@ def read(path: Path) -> Representation:
         return _field(arrays)
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Voxels, path: Path) -> None:
     """Write what `SparseGrid.load` reads, with harmonics at half precision as svox2 stores them."""
-    assert isinstance(representation, Voxels)
     field = representation
     if field.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")

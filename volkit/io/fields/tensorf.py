@@ -44,9 +44,8 @@ def read(path: Path) -> Representation:
         return _field(stored)
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: TensorVM | TensorCP, path: Path) -> None:
     """Write what TensoRF loads, with frame, provenance and occupancy in an entry of ours."""
-    assert isinstance(representation, TensorVM | TensorCP)
     if representation.domain.contracted:
         raise FormatError(path, "cannot hold a contracted field", "convert it into one in a box first")
     state = {

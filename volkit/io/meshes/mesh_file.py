@@ -21,7 +21,7 @@ from volkit.io.splats.columns import SplatColumns
 from volkit.io.splats.scene import columns_from_splats
 from volkit.io.splats.usd import read_stage_splats, write_splats
 from volkit.representations.mesh import Mesh
-from volkit.representations.representation import Placement, Representation
+from volkit.representations.representation import Placement
 from volkit.representations.splats import Splats
 from volkit.typing import Tensor
 
@@ -111,9 +111,9 @@ def _read_stage(path: Path) -> SplatColumns | tuple[list[Any], Similarity, dict[
         return read_usd_parts(stage), world_from_stage(stage), read_stage_provenance(stage)
 
 
-def write_usd(scene: Representation, path: Path) -> None:
+def write_usd(scene: Mesh | Splats, path: Path) -> None:
     """Write splats, or a mesh, in the scene's frame."""
-    if not isinstance(scene, Splats):
+    if isinstance(scene, Mesh):
         return write_mesh(scene, path)
     write_splats(columns_from_splats(scene), path)
 
@@ -156,7 +156,7 @@ def _trimesh_reader(kind: str) -> Callable[[Path], list[Any]]:
 
 def _check_mesh(path: Path) -> None:
     if find_spec("trimesh") is None:
-        raise FormatError(path, "is a mesh, and trimesh is not installed", advice("mesh", "trimesh"))
+        raise FormatError(path, "is a mesh, and trimesh is not installed", advice("mesh", "embreex", "trimesh"))
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FormatError(path, f"is larger than {MAX_FILE_BYTES >> 30} GiB", "simplify the mesh first")
 

@@ -16,7 +16,6 @@ from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures
 from volkit.io.meshes.gltf_writer import check_gltf, write_gltf
 from volkit.io.meshes.usd_writer import check_usd, write_usd
 from volkit.representations.mesh import Mesh
-from volkit.representations.representation import Representation
 from volkit.typing import Tensor, UInt8
 
 __all__ = ["check_style", "write_asset", "write_mesh", "write_obj", "write_ply", "write_stl"]
@@ -90,9 +89,8 @@ def write_asset(asset: Asset, path: Path, style: Style) -> None:
     WRITERS[suffix][0](replace(asset, levels=(finest, *asset.levels[1:]), extras=record), path, style)
 
 
-def write_mesh(mesh: Representation, path: Path) -> None:
+def write_mesh(mesh: Mesh, path: Path) -> None:
     """Write a mesh in its own frame with the default style."""
-    assert isinstance(mesh, Mesh)
     write_asset(Asset((mesh,), metallic_roughness=mesh.metallic_roughness), path, Style(frame=mesh.frame))
 
 

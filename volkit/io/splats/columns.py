@@ -28,8 +28,8 @@ __all__ = [
     "COLUMNS",
     "SplatColumns",
     "add_flat_scale",
-    "check_bad",
     "check_count",
+    "check_invalid",
     "columns_from_file",
     "columns_from_parts",
     "columns_to_write",
@@ -255,7 +255,7 @@ def morton_order(positions: Float[np.ndarray, "splat 3"]) -> Int[np.ndarray, " s
     return morton_codes((unit * MORTON_CELLS).astype(np.int64)).argsort(kind="stable")
 
 
-def check_bad(path: Path, count: int, progress: Progress | None) -> None:
+def check_invalid(path: Path, count: int, progress: Progress | None) -> None:
     """Note on `progress` that `count` bad splats are dropped; without a progress raise FormatError."""
     if progress is None:
         raise FormatError(path, f"holds {count} splats with values that are not finite", "remove them first")

@@ -22,7 +22,7 @@ from volkit.io.splats.columns import (
     read_columns_in_blocks,
     sigmoid_opacities,
 )
-from volkit.io.splats.quantised import (
+from volkit.io.splats.quantisation import (
     colour_from_sh_dc,
     decode_smallest_three,
     encode_smallest_three,

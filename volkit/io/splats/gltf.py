@@ -31,7 +31,7 @@ from volkit.io.splats.columns import (
     safe_logit,
     sigmoid_opacities,
 )
-from volkit.io.splats.quantised import colour_from_sh_dc
+from volkit.io.splats.quantisation import colour_from_sh_dc
 
 __all__ = ["EXTENSION", "read", "sniff", "write"]
 

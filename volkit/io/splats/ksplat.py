@@ -25,7 +25,7 @@ from volkit.io.splats.columns import (
     safe_log,
     sigmoid_opacities,
 )
-from volkit.io.splats.quantised import colour_from_sh_dc, logits_from_bytes, quantise, sh_dc_from_colour
+from volkit.io.splats.quantisation import colour_from_sh_dc, logits_from_bytes, quantise, sh_dc_from_colour
 from volkit.typing import Int
 
 __all__ = ["read", "sniff", "write"]

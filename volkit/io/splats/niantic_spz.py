@@ -29,7 +29,7 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry.frames import Similarity
 from volkit.io.splats.columns import SplatColumns, check_count, columns_from_file, columns_to_write, sigmoid_opacities
-from volkit.io.splats.quantised import (
+from volkit.io.splats.quantisation import (
     decode_smallest_three,
     encode_smallest_three,
     logits_from_bytes,

@@ -8,7 +8,7 @@ import numpy as np
 
 from volkit.choices import SpzFrame
 from volkit.io.formats import FileAxes, check_target, format_for, read_file, reader_for, write_columns, writer_for
-from volkit.io.splats.columns import SplatColumns, check_bad
+from volkit.io.splats.columns import SplatColumns, check_invalid
 from volkit.progress import Progress
 
 __all__ = ["Transcoded", "is_splats_to_splats", "read_back", "transcode"]
@@ -55,7 +55,7 @@ def transcode(
     assert isinstance(splats, SplatColumns)
     bad = splats.invalid
     if bad.any():
-        check_bad(source, int(bad.sum()), progress if drop_bad else None)
+        check_invalid(source, int(bad.sum()), progress if drop_bad else None)
         splats = splats.keep(~bad)
     check_target(target, "splats")
     order = write_columns(splats, target, writer_for(target, "splats"), axes)

@@ -36,9 +36,8 @@ def read(path: Path) -> Representation:
         return voxels_from_grids(*read_grids(str(path)), {})
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Voxels, path: Path) -> None:
     """Write leaves of 8x8x8 voxels wherever the field is not empty."""
-    assert isinstance(representation, Voxels)
     from volkit.io.volumes import nvdb_probe as nvdb
 
     grids, world_from_voxel = grids_from_voxels(representation, path)

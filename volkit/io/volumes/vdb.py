@@ -40,9 +40,8 @@ def read(path: Path) -> Representation:
         return voxels_from_grids(grids, world_from_voxel, without_frames(parse_object(record)))
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: Voxels, path: Path) -> None:
     """Write one grid per quantity; active voxels are the cells that are not empty."""
-    assert isinstance(representation, Voxels)
     vdb = import_module(next(filter(find_spec, MODULES)))
     arrays, world_from_voxel = grids_from_voxels(representation, path)
     grids = [_grid(vdb, name, values) for name, values in arrays.items()]

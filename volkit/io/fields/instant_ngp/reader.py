@@ -13,7 +13,8 @@ import torch
 from volkit.files.dataclass_json import dataclass_from_json
 from volkit.files.errors import format_errors
 from volkit.geometry import Domain, Similarity
-from volkit.io.fields.instant_ngp import packed
+from volkit.io.fields.instant_ngp import container
+from volkit.io.fields.instant_ngp.container import CELLS, occupancy_from_density_grid
 from volkit.io.fields.instant_ngp.layout import (
     Layout,
     get_integer,
@@ -24,7 +25,6 @@ from volkit.io.fields.instant_ngp.layout import (
     read_frame,
     read_layout,
 )
-from volkit.io.fields.instant_ngp.packed import CELLS, occupancy_from_density_grid
 from volkit.io.fields.instant_ngp.writer import OWN_ENTRY
 from volkit.io.fields.tcnn import flatten_padded
 from volkit.representations import Capture, HashGrid, Placement, Representation
@@ -38,7 +38,7 @@ MAX_AABB_SCALE = 128  # instant-ngp has 8 cascades
 
 def read(path: Path) -> Representation:
     """Table, networks, occupancy, frame and cameras; the mean of per-image latents becomes a bias."""
-    root = packed.unpack(path)
+    root = container.unpack(path)
     with format_errors(path, "a snapshot", "save it again, or train it anew"):
         return _field(root)
 

@@ -12,10 +12,10 @@ from volkit.files.atomic import atomic_write
 from volkit.files.dataclass_json import dataclass_to_json
 from volkit.files.errors import FormatError
 from volkit.geometry import Similarity
+from volkit.io.fields.instant_ngp.container import density_grid_from_occupancy, pack
 from volkit.io.fields.instant_ngp.layout import camera_entries, frame_entries
-from volkit.io.fields.instant_ngp.packed import density_grid_from_occupancy, pack
 from volkit.ops.fused_mlp import MlpShape
-from volkit.representations import Capture, HashGrid, HashGridConfig, Representation
+from volkit.representations import Capture, HashGrid, HashGridConfig
 from volkit.typing import Tensor
 
 __all__ = ["OWN_ENTRY", "write"]
@@ -26,9 +26,8 @@ MAX_HALF = 65504.0
 EDGE_TOLERANCE = 1e-6  # relative difference of edges, from rounding
 
 
-def write(representation: Representation, path: Path) -> None:
+def write(representation: HashGrid, path: Path) -> None:
     """Write parameters at half precision; `.ingp` is compressed, `.msgpack` is not."""
-    assert isinstance(representation, HashGrid)
     _check(representation, path)
     data = pack(_root(representation), compress=path.suffix.lower() == ".ingp")
     with atomic_write(path) as place:

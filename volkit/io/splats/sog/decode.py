@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from volkit.files.errors import UNZIP_ERRORS, FormatError
 from volkit.geometry.spherical_harmonics import sh_count
-from volkit.io.splats.quantised import decode_smallest_three, logits_from_bytes
+from volkit.io.splats.quantisation import decode_smallest_three, logits_from_bytes
 
 __all__ = ["FIX", "MAX_WEBP_SIDE", "META", "Parts", "decode_columns", "is_mip", "is_surfels"]
 

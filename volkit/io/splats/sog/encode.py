@@ -11,7 +11,7 @@ from PIL import Image
 
 from volkit.files.errors import FormatError
 from volkit.io.splats.columns import map_blocks, morton_order, sigmoid_opacities
-from volkit.io.splats.quantised import encode_smallest_three, quantise
+from volkit.io.splats.quantisation import encode_smallest_three, quantise
 from volkit.io.splats.sog.decode import LARGEST_BASE, MAX_PALETTE, MAX_WEBP_SIDE, PALETTE_LINE_ROWS
 from volkit.threads import thread_count
 from volkit.typing import Float, Int

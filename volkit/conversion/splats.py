@@ -1,0 +1,60 @@
+"""A file of splats as another one: by columns of arrays alone, without torch; measured splat by splat."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from volkit.conversion.options import FileOptions
+from volkit.conversion.report import ConversionReport
+from volkit.evaluation.fidelity import Fidelity, splat_differences
+from volkit.files.file_size import stored_bytes
+from volkit.io import FileAxes
+from volkit.io.splats.transcode import Transcoded, read_back, transcode
+from volkit.progress import Progress
+from volkit.threads import thread_count
+
+__all__ = ["convert_columns"]
+
+
+def convert_columns(source: Path, target: Path, files: FileOptions, seed: int, progress: Progress) -> ConversionReport:
+    """Write the target; what it lost is measured splat by splat, which says more than pictures of them.
+
+    Both formats are read and written as columns (`is_splats_to_splats`). FormatError names file, fact and fix.
+    """
+    axes = FileAxes(files.frame, files.spz_frame)
+    made = transcode(source, target, axes=axes, spz_frame=files.spz_frame, drop_bad=files.drop_bad, progress=progress)
+    splats, told = made.splats, made.splats.provenance
+    of_spz = target.suffix.lower() == ".spz" or "spz_frame" in told
+    return ConversionReport(
+        source=(str(source),),
+        target=str(target),
+        source_kind="splats",
+        kind="splats",
+        seed=seed,
+        device="cpu",
+        backend={"choice": "numpy", "numpy": np.__version__, "threads": thread_count()},
+        seconds=round(made.seconds, 2),
+        source_bytes=stored_bytes(source),
+        bytes=stored_bytes(target),
+        steps=0,
+        method="volkit",
+        parameters=sum(column.size for column in splats.columns.values()),
+        source_splats=len(splats),
+        splats=len(splats),
+        spz_frame=str(told.get("spz_frame", "ply" if axes.raw else "rub")) if of_spz else None,
+        fidelity=_fidelity(made, progress) if files.measure else None,
+        notes=tuple(progress.notes),
+    )
+
+
+def _fidelity(made: Transcoded, progress: Progress) -> Fidelity | None:
+    started = time.perf_counter()
+    with progress.phase("measure"):
+        written = read_back(made)
+    if written is None:
+        progress.note(f"{made.target}: is not measured, for its format is written and not read")
+        return None
+    differences = splat_differences(made.splats, written, made.order)
+    seconds = round(time.perf_counter() - started, 2)
+    return Fidelity(differences, {"by": "parameters", "splats": len(written), "seconds": seconds})
