@@ -287,7 +287,7 @@ def test_channels_orbit_and_cameras(capsys, scene, pictures, tmp_path):
 def test_the_demo_writes_a_page_that_needs_no_other(capsys, tmp_path, monkeypatch, small_kinds, few_views):
     from volkit.commands import demo
 
-    monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "40", ("6",) * 4, faces=500, texture=64, cells=32, words="2"))
+    monkeypatch.setattr(demo, "QUICK", demo.Effort(16, "100", ("6",) * 4, faces=500, texture=64, cells=32, words="2"))
     monkeypatch.setattr(demo, "SHOWN_SIZE", 16)
     found = report(capsys, "demo", "--quick", "--all", "--scene", "primitives", "--out", tmp_path / "demo")
     made = ["hash_grid", "tensor_vm", "mlp", "splats", "hash_grid again", "mesh", "text to 3D"]
