@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,16 @@ def test_what_is_finished_is_kept_where_work_is_resumed(tmp_path: Path) -> None:
     assert (found["kept"], found["made"], found["failed"], found["interrupted"]) == (1, 2, 0, False)
 
 
+@pytest.fixture
+def heard_interrupts():
+    """SIGINT is heard here and in children: a shell tells its background jobs, and what they start, to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interruption_keeps_what_was_made(jobs: int) -> None:
+def test_an_interruption_keeps_what_was_made(jobs: int, heard_interrupts) -> None:
     interrupted: list[float] = []
 
     class Heard(Progress):
@@ -100,7 +109,7 @@ def test_an_interruption_keeps_what_was_made(jobs: int) -> None:
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_an_interrupted_command_ends_at_once_with_a_report(jobs: str, captures: Path) -> None:
+def test_an_interrupted_command_ends_at_once_with_a_report(jobs: str, captures: Path, heard_interrupts) -> None:
     """The whole process, children included, when its work has begun: what is begun is kept for --resume."""
     line = ["convert", "a.ply", "b.compressed.ply", "out", "--to", "hash_grid", "--budget", "1h", "--size", "32"]
     line = [sys.executable, "-m", "volkit.cli", *line, "--jobs", jobs, "--checkpoint-seconds", "0.1", "--json"]
@@ -116,6 +125,33 @@ def test_an_interrupted_command_ends_at_once_with_a_report(jobs: str, captures: 
     assert begun and process.returncode == 130 and found["interrupted"]
     assert [row["status"] for row in found["results"]] == ["interrupted"] * 2
     assert took < 2.0  # what is promised; idle it takes 0.1 s, and with processes of its own up to 0.8 s
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in Linux's /proc")
+def test_a_killed_command_leaves_no_process_behind(captures: Path) -> None:
+    line = ["convert", "a.ply", "b.ply", "out", "--to", "hash_grid", "--budget", "1h", "--size", "32", "--jobs", "2"]
+    line = [sys.executable, "-m", "volkit.cli", *line, "--checkpoint-seconds", "0.1"]
+    with subprocess.Popen(line, cwd=captures, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _wait(lambda: any(captures.glob("out/*.part")) or process.poll() is not None)
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+    assert workers
+    _wait(lambda: not any(_runs(pid) for pid in workers), 60.0)
+    assert not any(_runs(pid) for pid in workers)
+
+
+def _wait(until: Callable[[], bool], seconds: float = 300.0) -> None:
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def _runs(pid: str) -> bool:
+    """Whether it is a process that has not ended: one that nobody has waited for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
 
 
 def test_what_is_the_same_of_all_is_said_once() -> None:

@@ -126,7 +126,9 @@ def test_every_command_works_without_extras_or_says_which_it_needs(tmp_path):
     scene = json.loads(Path(bundled.scene_folders()[-1], "primitives.json").read_text(encoding="utf-8"))
     scene["views"] |= {"train": 9, "test": 3, "size": [16, 16]}
     (tmp_path / "scene.json").write_text(json.dumps(scene), encoding="utf-8")
-    volkit.save(SplatsConfig(100, 0).build(Domain.cube(1.0), torch.Generator().manual_seed(0)), tmp_path / "splats.ply")
+    volkit.save(
+        SplatsConfig(2100, 0).build(Domain.cube(1.0), torch.Generator().manual_seed(0)), tmp_path / "splats.ply"
+    )
     corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     volkit.save(Mesh.of(corners, torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])), tmp_path / "cube.obj")
     blocked = [module for row in CAPABILITIES.values() if row.extra for module in row.modules]

@@ -64,7 +64,7 @@ def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path): 
     before = volkit.load(source)
     for name, job in (
         ("painted", RetextureJob(source, "a b", tmp_path / "painted.glb", prior=str(prior), budget="20")),
-        ("locked", RefineJob(source, "a b", tmp_path / "locked.glb", "locked", prior=str(prior), budget="20")),
+        ("locked", RefineJob(source, "a b", tmp_path / "locked.glb", geometry="locked", prior=str(prior), budget="20")),
     ):
         job.run(QUIET)
         after = volkit.load(tmp_path / f"{name}.glb")

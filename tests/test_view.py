@@ -148,6 +148,6 @@ def test_what_cannot_be(tmp_path, monkeypatch, capsys):
     (tmp_path / "there.html").touch()
     assert cli.main([*words, str(tmp_path / "there.html")]) == 1 and "--force" in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setattr("volkit.reports.view_page.__file__", str(tmp_path / "reports" / "view_page.py"))
+    monkeypatch.setattr("volkit.files.bundled.PACKAGE", tmp_path)
     assert cli.main([*words, str(tmp_path / "page.html")]) == 1 and "'make viewer'" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cloud.ply", "there.html"]

@@ -1,7 +1,9 @@
 """Many conversions by one command: what fails is told, what is finished is kept, and the rest goes on."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -152,13 +154,21 @@ def _no_interruption() -> Iterator[None]:
 
 
 def _work(sender: Connection, target: Path, run: Run, threads: int) -> None:
-    """In the child: its parent ends it in a way that lets files be put away."""
+    """In the child: its parent ends it in a way that lets files be put away; without a parent it ends by itself."""
     signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     set_wait_policy()  # before torch is loaded
     apply_threads(threads)
     keep_memory()
     with suppress(SystemExit):
         sender.send(_tried(target, run))
+
+
+def _end_with_parent() -> None:
+    """Leave when the parent has ended, however suddenly: nobody is left who would hear of the work."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave(number: int, frame: object) -> None:
