@@ -85,7 +85,7 @@ class DemoReport:
 # under 3 minutes on two idle cores, everything included, 5 with words
 FULL_EFFORT = Effort(size=128, fit="30s", convert=("12s",) * 4, faces=10_000, texture=512, cells=128, words="100s")
 QUICK = Effort(
-    size=56, fit="8s", convert=("2s", "5s", "3s", "4s"), faces=2_000, texture=256, cells=48, words="5s", small=True
+    size=56, fit="12s", convert=("2s", "8s", "3s", "6s"), faces=2_000, texture=256, cells=48, words="5s", small=True
 )
 
 
