@@ -1,7 +1,8 @@
 """Scenes that learn from a prior: known optima, every rule on every kind of student, cameras, penalties."""
 
 from dataclasses import replace
-from itertools import cycle
+from itertools import cycle, product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from volkit.evaluation.metrics import psnr
 from volkit.generation import CameraSampler, ConditionBuilder, Penalties, ScoreRung, ScoreTrainee
 from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.penalties import distortion, entropy, orientation
 from volkit.generation.scenes import LEARNABLE, build_particle, build_scene, coarse_first
 from volkit.geometry import Domain
 from volkit.guidance import METHODS, Cfg, Conditions, Guidance, Method, MixturePrior
@@ -159,6 +161,22 @@ def test_penalties_are_named_and_differentiable():
         gradient.zero_()
         term.backward(retain_graph=True)
         assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0, name
+
+
+def test_penalties_are_those_of_their_formulas():
+    half = torch.tensor([0.25, 0.25, 0.5], dtype=torch.float64)
+    assert float(entropy(half)) == pytest.approx(2 * 0.8112781244591328 + 1.0)  # bits of a biased and of a fair coin
+    weights, middle = torch.rand(7, generator=seeded()), torch.tensor([1.0, 2, 4, 7, 0, 3, 5])
+    ray, lengths = torch.tensor([0, 0, 0, 0, 1, 1, 1]), torch.tensor([0.5, 1, 2, 1, 0.3, 2, 1])
+    samples = SimpleNamespace(midpoints=middle, lengths=lengths, ray=ray, offsets=torch.tensor([0, 4, 7]))
+    whole = sum(
+        float(weights[i] * weights[j] * (middle[i] - middle[j]).abs() / 2.0)
+        for i, j in product(range(7), repeat=2)
+        if ray[i] == ray[j]
+    ) + float((weights.square() * lengths / 2.0).sum() / 3.0)
+    assert float(distortion(weights, samples, 2.0)) == pytest.approx(whole, rel=1e-5)  # float32
+    normals, directions = torch.eye(3), torch.tensor([[0.6, 0.0, 0.8], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert float(orientation(torch.tensor([0.5, 1.0, 0.25]), normals, directions)) == pytest.approx(0.5 * 0.36 + 0.25)
 
 
 def test_cameras_stand_where_they_are_said_to():
