@@ -84,8 +84,9 @@ class DemoReport:
 
 # under 3 minutes on two idle cores, everything included, 5 with words
 FULL_EFFORT = Effort(size=128, fit="30s", convert=("12s",) * 4, faces=10_000, texture=512, cells=128, words="100s")
+# In steps, of which so small a field needs a hundred to leave fog, however slow the machine is.
 QUICK = Effort(
-    size=56, fit="12s", convert=("2s", "8s", "3s", "6s"), faces=2_000, texture=256, cells=48, words="5s", small=True
+    size=56, fit="150", convert=("2s", "4s", "3s", "4s"), faces=2_000, texture=256, cells=48, words="5s", small=True
 )
 
 
@@ -143,7 +144,9 @@ class DemoJob:
         progress.note(f"1/4 pictures of {self.scene}")
         render = RenderJob(source, pictures, split="all", size=effort.size, force=True)
         pictured = render.run(progress)
-        progress.note(f"2/4 fit a hash grid to {pictured['pictures']} pictures of {effort.size} pixels ({effort.fit})")
+        progress.note(
+            f"2/4 fit a hash grid to {pictured['pictures']} pictures of {effort.size} pixels ({_spoken(effort.fit)})"
+        )
         reports = {FIRST_KIND: self._fit(pictures, effort, progress)}
         progress.note(f"hash_grid: {_decibels(reports[FIRST_KIND]['psnr'])} to pictures that were held out")
         vm, mlp, splats, back = effort.convert
@@ -284,6 +287,10 @@ def _config(kind: str, effort: Effort) -> Any:
         "mlp": MlpConfig(layers=3, width=64, skip=0, position_bands=6),
     }
     return small.get(kind)
+
+
+def _spoken(budget: str) -> str:
+    return f"{budget} steps" if budget.isdecimal() else budget
 
 
 def _decibels(psnr: float | None) -> str:
