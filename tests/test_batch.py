@@ -46,7 +46,7 @@ def test_one_bad_file_stops_no_other(tmp_path: Path, capsys) -> None:
     assert sorted(p.name for p in out.iterdir()) == ["a.glb", "b.glb"] and load(out / "a.glb").config.kind == "mesh"
 
 
-def test_one_thatis_killed_takes_no_other_with_it() -> None:
+def test_one_that_is_killed_takes_no_other_with_it() -> None:
     named = [(Path("a"), runs), (Path("b"), is_killed), (Path("c"), runs), (Path("d"), runs)]
     reports = run_all(named, 2, Progress())
     assert "its process was killed" in reports[1].pop("error") and reports[1] == {"target": "b", "status": "failed"}

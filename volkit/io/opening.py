@@ -1,6 +1,5 @@
 """Open scenes ready for rendering."""
 
-from functools import singledispatch
 from pathlib import Path
 
 import torch
@@ -25,34 +24,14 @@ def open_scene(
     Splats with values that are not finite are dropped, and noted on `progress`; without one they raise FormatError.
     """
     scene = load(path, spz_frame)
-    _check(scene, path, progress)
-    scene.requires_grad_(False).to(chosen_device(device))
-    _mark(scene)
-    return scene
-
-
-@singledispatch
-def _check(scene: Representation, path: Path, progress: Progress | None) -> None:
-    """Raise FormatError where it cannot be drawn, or leave out what cannot; readers check all but splats."""
-
-
-@_check.register
-def _check_splats(scene: Splats, path: Path, progress: Progress | None) -> None:
-    if bool(scene.invalid.any()):
+    if isinstance(scene, Splats) and bool(scene.invalid.any()):
         check_invalid(path, int(scene.invalid.sum()), progress)
         scene.keep(~scene.invalid)
-
-
-@singledispatch
-def _mark(scene: Representation) -> None:
-    """Fill the occupancy of a field that does not say where it is empty."""
-
-
-@_mark.register
-def _mark_field(field: Field) -> None:
-    if bool((field.occupancy == 255).all()):
-        generator = torch.Generator(device=field.occupancy.device).manual_seed(0)
-        fill_occupancy(field, stride_for(field.domain), generator)
+    scene.requires_grad_(False).to(chosen_device(device))
+    if isinstance(scene, Field) and bool((scene.occupancy == 255).all()):
+        generator = torch.Generator(device=scene.occupancy.device).manual_seed(0)
+        fill_occupancy(scene, stride_for(scene.domain), generator)
+    return scene
 
 
 def capture_size(capture: Capture | None) -> int | None:
