@@ -80,10 +80,10 @@ def test_a_step_of_the_published_methods_creates_nothing_elsewhere(photographs, 
     teacher = untrained_scene(photographs, STUDENTS["hash_grid"], generator).requires_grad_(False)
     student = STUDENTS["tensor_vm"].build(teacher.domain, generator).placed_like(teacher)
     cameras = distillation_cameras(teacher, 6, None, generator)
-    ladder = FieldPair(
+    pair = FieldPair(
         teacher, student, cameras, lambda rays: rays, stride_for(teacher.domain), near=0.1, generator=generator
     )
-    stepped(pvd_trainee(ladder, METHODS[method]))
+    stepped(pvd_trainee(pair, METHODS[method]))
 
 
 def test_a_word_that_cannot_be_meant_is_one_line(capsys, nowhere, tmp_path):

@@ -119,23 +119,23 @@ def test_small_pictures_are_asked_for_whole():
 def test_pixels_are_those_of_the_teacher_and_come_bit_by_bit():
     teacher, cameras = ball(), random_windows(orbit_cameras(ball(), 40, 32), FIRST_WINDOWS + 4, 16, seeded())
     source, generator = TeacherPixels(teacher, cameras), seeded()
-    seen = set()
+    visited = set()
     for draw in range(6 * WINDOW_INTERVAL):
-        drawn = source.draw(200, generator)
+        targets = source.draw(200, generator)
         known = min(FIRST_WINDOWS + draw // WINDOW_INTERVAL, len(cameras))
-        assert int(drawn.drawn.camera.max()) < known == len(source.pixels.cameras)
-        seen |= set(drawn.drawn.camera.tolist())
-        source.update(drawn, torch.rand(200, generator=generator))
-    assert len(seen) == len(cameras)
-    index = int(drawn.drawn.camera[0])
+        assert int(targets.drawn.camera.max()) < known == len(source.pixels.cameras)
+        visited |= set(targets.drawn.camera.tolist())
+        source.update(targets, torch.rand(200, generator=generator))
+    assert len(visited) == len(cameras)
+    index = int(targets.drawn.camera[0])
     picture = renderer_for(teacher)(teacher, cameras[[index]])
-    rows = drawn.drawn.camera == index
-    column, row = drawn.drawn.pixels[rows].long().unbind(-1)
+    rows = targets.drawn.camera == index
+    column, row = targets.drawn.pixels[rows].long().unbind(-1)
     # half a step of 8 bits
     torch.testing.assert_close(
-        drawn.colour[rows], picture.rgb[0, row, column].clamp(0, 1), atol=0.5 / 255 + 1e-6, rtol=0
+        targets.colour[rows], picture.rgb[0, row, column].clamp(0, 1), atol=0.5 / 255 + 1e-6, rtol=0
     )
-    torch.testing.assert_close(drawn.opacity[rows], picture.opacity[0, row, column], atol=0.5 / 255 + 1e-6, rtol=0)
+    torch.testing.assert_close(targets.opacity[rows], picture.opacity[0, row, column], atol=0.5 / 255 + 1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("done", [0, 1, WINDOW_INTERVAL, WINDOW_INTERVAL + 1, 10 * WINDOW_INTERVAL])
@@ -143,8 +143,8 @@ def test_a_source_that_was_stored_goes_on_alike(done):
     cameras = random_windows(orbit_cameras(ball(), 40, 32), FIRST_WINDOWS + 4, 16, seeded())
     first, second, generator = TeacherPixels(ball(), cameras), TeacherPixels(ball(), cameras), seeded()
     for _ in range(done):
-        drawn = first.draw(50, generator)
-        first.update(drawn, drawn.colour[:, 0])
+        targets = first.draw(50, generator)
+        first.update(targets, targets.colour[:, 0])
     second.load_state(first.state())
     after = [source.draw(50, seeded(7)) for source in (first, second)]
     for name in ("colour", "opacity"):

@@ -65,29 +65,29 @@ def teacher() -> Field:
     return ball
 
 
-def _rung(teacher: Field, settings: PvdSettings, seed: int = 0) -> PvdObjective:
+def _objective(teacher: Field, settings: PvdSettings, seed: int = 0) -> PvdObjective:
     generator = _generator(seed)
     cameras = orbit_cameras(teacher, 24, 48, generator)
     sampler = OccupancySampler(teacher, STEP, 0.0, generator)
     return PvdObjective(teacher, cameras, sampler, lambda rays: rays, settings, generator)
 
 
-def _moment(fraction: float, step: int = 0) -> StepInfo:
+def _at(fraction: float, step: int = 0) -> StepInfo:
     return StepInfo(step, 0.0, fraction)
 
 
 def test_stages_end_where_published_ones_do(teacher: Field) -> None:
     student = _Ball(featured=True, level=3.0)
-    rung = _rung(teacher, PvdSettings.pvd())
-    assert set(rung.losses(student, _moment(1999 / 30000))) == {"feature"}
-    assert set(rung.losses(student, _moment(2000 / 30000))) == {"feature", "colour", "density"}
-    assert set(rung.losses(student, _moment(4999 / 30000))) == {"feature", "colour", "density"}
-    assert set(rung.losses(student, _moment(5000 / 30000))) == {"pixels", "feature", "colour", "density"}
-    assert set(_rung(teacher, PvdSettings.pvd_al()).losses(student, _moment(0.0))) >= {"pixels", "density"}
+    objective = _objective(teacher, PvdSettings.pvd())
+    assert set(objective.losses(student, _at(1999 / 30000))) == {"feature"}
+    assert set(objective.losses(student, _at(2000 / 30000))) == {"feature", "colour", "density"}
+    assert set(objective.losses(student, _at(4999 / 30000))) == {"feature", "colour", "density"}
+    assert set(objective.losses(student, _at(5000 / 30000))) == {"pixels", "feature", "colour", "density"}
+    assert set(_objective(teacher, PvdSettings.pvd_al()).losses(student, _at(0.0))) >= {"pixels", "density"}
 
 
 def test_students_without_features_begin_with_points(teacher: Field) -> None:
-    losses = _rung(teacher, PvdSettings.pvd()).losses(_Ball(level=3.0), _moment(0.0))
+    losses = _objective(teacher, PvdSettings.pvd()).losses(_Ball(level=3.0), _at(0.0))
     assert set(losses) == {"colour", "density"}
 
 
@@ -101,10 +101,10 @@ def test_losses_are_norms_of_clamped_differences(teacher: Field) -> None:
     student = _Ball(featured=True, level=3.0)
     with torch.no_grad():
         student.feature.fill_(0.5)
-    rung, twin = _rung(teacher, PvdSettings.pvd()), _rung(teacher, PvdSettings.pvd())
+    objective, twin = _objective(teacher, PvdSettings.pvd()), _objective(teacher, PvdSettings.pvd())
     batch = twin._draw()  # the same randomness gives the same batch
     points = batch.samples.points(batch.rays)
-    losses = rung.losses(student, _moment(0.5))
+    losses = objective.losses(student, _at(0.5))
     low, high = math.exp(-2.0), math.exp(7.0)
     ours, theirs = (f.density(points.positions).clamp(low, high) for f in (student, teacher))
     logs = ours.log() - theirs.log()
@@ -124,30 +124,30 @@ def test_losses_are_norms_of_clamped_differences(teacher: Field) -> None:
 
 def test_no_gradient_reaches_densities_outside_the_clamp(teacher: Field) -> None:
     thin = _Ball(level=0.1)  # below exp(-2) everywhere
-    sum(_rung(teacher, PvdSettings.pvd()).losses(thin, _moment(0.5)).values()).backward()
+    sum(_objective(teacher, PvdSettings.pvd()).losses(thin, _at(0.5)).values()).backward()
     assert thin.level.grad is None or thin.level.grad.item() == 0.0
     thick = _Ball(level=0.5)
-    sum(_rung(teacher, PvdSettings.pvd()).losses(thick, _moment(0.5)).values()).backward()
+    sum(_objective(teacher, PvdSettings.pvd()).losses(thick, _at(0.5)).values()).backward()
     assert thick.level.grad.item() < 0.0  # more matter is wanted
 
 
 def test_a_relu_at_zero_gives_no_nan(teacher: Field) -> None:
     student = _Ball(level=0.0)
-    losses = _rung(teacher, PvdSettings.pvd()).losses(student, _moment(0.5))
+    losses = _objective(teacher, PvdSettings.pvd()).losses(student, _at(0.5))
     sum(losses.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in student.parameters() if p.grad is not None)
 
 
 def test_tensor_vm_pays_for_its_density_factors(teacher: Field) -> None:
     student = SMALL["tensor_vm"].build(DOMAIN, _generator())
-    losses = _rung(teacher, PvdSettings.pvd()).losses(student, _moment(0.5))
+    losses = _objective(teacher, PvdSettings.pvd()).losses(student, _at(0.5))
     total = sum(p.abs().mean().item() for p in student.factors("density"))
     assert losses["l1"].item() == pytest.approx(1e-4 * total, rel=1e-5)  # one float32 sum
 
 
 def test_point_losses_of_pvd_al_see_the_surface_alone(teacher: Field) -> None:
-    full = _rung(teacher, PvdSettings.pvd()).losses(_Ball(level=3.0), _moment(0.5))
-    part = _rung(teacher, PvdSettings.pvd_al()).losses(_Ball(level=3.0), _moment(0.5))
+    full = _objective(teacher, PvdSettings.pvd()).losses(_Ball(level=3.0), _at(0.5))
+    part = _objective(teacher, PvdSettings.pvd_al()).losses(_Ball(level=3.0), _at(0.5))
     assert part["pixels"].item() == pytest.approx(full["pixels"].item(), rel=1e-6)  # same rays, float32
     assert 0 < part["density"].item() < full["density"].item()
 
@@ -172,12 +172,12 @@ def test_features_align_while_heads_are_shared() -> None:
     generator = _generator(3)
     student = config.build(DOMAIN, generator)
     cameras = orbit_cameras(teacher, 24, 48, generator)
-    ladder = FieldPair(teacher.requires_grad_(False), student, cameras, lambda rays: rays, STEP, 0.0, generator)
-    trainee = pvd_trainee(ladder, PvdSettings(1.0, 1.0, feature_decay=1.0, rays=64, samples=2048))
-    before = trainee.losses(_moment(0.0)).values
+    pair = FieldPair(teacher.requires_grad_(False), student, cameras, lambda rays: rays, STEP, 0.0, generator)
+    trainee = pvd_trainee(pair, PvdSettings(1.0, 1.0, feature_decay=1.0, rays=64, samples=2048))
+    before = trainee.losses(_at(0.0)).values
     assert set(before) == {"feature"}
     TrainingLoop(trainee, Budget(steps=60), pvd_schedule(student)).run()
-    assert trainee.losses(_moment(0.0)).values["feature"] < 0.8 * before["feature"]  # 60 steps: well on the way
+    assert trainee.losses(_at(0.0)).values["feature"] < 0.8 * before["feature"]  # 60 steps: well on the way
 
 
 @pytest.mark.parametrize("kind", sorted(SMALL))
@@ -202,11 +202,11 @@ def test_rates_decay_and_schedule_are_the_published_ones() -> None:
             assert group.lr * group.weight_decay == pytest.approx((1e-3 if slow else 1e-2) * 0.01)
             assert kind == "voxels" or group.lr == (1e-3 if slow else 1e-2)
         factor = pvd_schedule(student)
-        assert factor(_moment(0.0)) == pytest.approx(1.0)
-        assert factor(_moment(1.0)) == pytest.approx(7e-5 / (1e-3 if kind == "mlp" else 1e-2))
+        assert factor(_at(0.0)) == pytest.approx(1.0)
+        assert factor(_at(1.0)) == pytest.approx(7e-5 / (1e-3 if kind == "mlp" else 1e-2))
 
 
-def _ladder(teacher: Field, kind: str, seed: int) -> FieldPair:
+def _pair(teacher: Field, kind: str, seed: int) -> FieldPair:
     generator = _generator(seed)
     student = SMALL[kind].build(DOMAIN, generator).placed_like(teacher)
     student.occupancy.copy_(teacher.occupancy)
@@ -219,11 +219,13 @@ def _ladder(teacher: Field, kind: str, seed: int) -> FieldPair:
 def test_every_kind_learns(teacher: Field, kind: str, method: str) -> None:
     settings = METHODS[method]
     small = PvdSettings(settings.feature_until, settings.point_until, active=settings.active, rays=256, samples=4096)
-    trainee = pvd_trainee(_ladder(teacher, kind, 5), small)
-    judge = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9)
-    before = judge.losses(trainee.scene, _moment(0.9))["pixels"].item()
+    trainee = pvd_trainee(_pair(teacher, kind, 5), small)
+    evaluation = _objective(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9)
+    before = evaluation.losses(trainee.scene, _at(0.9))["pixels"].item()
     TrainingLoop(trainee, Budget(steps=80), pvd_schedule(trainee.scene)).run()
-    after = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9).losses(trainee.scene, _moment(0.9))["pixels"].item()
+    after = (
+        _objective(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9).losses(trainee.scene, _at(0.9))["pixels"].item()
+    )
     # A clear gain: 80 steps of 256 rays converge nowhere, and lines and a plain network have hardly begun.
     assert math.isfinite(after) and after < {"mlp": 0.95, "tensor_cp": 0.9}.get(kind, 0.7) * before
     assert torch.equal(trainee.scene.occupancy, teacher.occupancy)  # frozen
@@ -233,7 +235,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(teacher: Field) -> None:
     settings = PvdSettings(0.0, 0.0, active=True, rays=64, samples=2048)
 
     def fresh() -> TrainingLoop:
-        return TrainingLoop(pvd_trainee(_ladder(teacher, "hash_grid", 6), settings), Budget(steps=150))
+        return TrainingLoop(pvd_trainee(_pair(teacher, "hash_grid", 6), settings), Budget(steps=150))
 
     whole, first = fresh(), fresh()
     whole.run()

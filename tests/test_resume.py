@@ -19,10 +19,10 @@ GROWING = {
 }
 
 
-def fitted(seen, kind: str) -> TrainingLoop:
+def fitted(photos, kind: str) -> TrainingLoop:
     generator = torch.Generator().manual_seed(0)
-    scene = untrained_scene(seen, GROWING[kind], generator)
-    return TrainingLoop(trainee_from_photographs(scene, seen, FitSettings(), generator), Budget(steps=STEPS))
+    scene = untrained_scene(photos, GROWING[kind], generator)
+    return TrainingLoop(trainee_from_photographs(scene, photos, FitSettings(), generator), Budget(steps=STEPS))
 
 
 class Stop(Exception):

@@ -149,7 +149,7 @@ def test_open_space_is_begun_beyond_the_box():
 
 
 def _pulled(pull: torch.Tensor) -> ViewRecord:
-    """One view in which every splat is seen and pulled at."""
+    """One view in which every splat is visible and has a gradient."""
     means, flat = torch.zeros(len(pull), 2, requires_grad=True), torch.ones(len(pull))
     (means[:, 0] * pull).sum().backward()
     return ViewRecord(Projected(means, flat, flat, flat, flat, torch.ones(len(pull), 2)), torch.zeros(0))

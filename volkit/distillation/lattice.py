@@ -34,6 +34,11 @@ FOOTPRINT = 0.25 * torch.tensor(
 
 Axes = tuple[Float[Tensor, " node"], ...]  # node coordinates along x, y, z in the unit cube
 
+STEPS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
+
+EMPTY_ALPHA = 2e-3  # mean alpha up to which a cell is empty: a ray passes a few hundred of them at most
+OPAQUE_ALPHA = 0.95
+
 
 def dense_occupancy(field: Field) -> Bool[Tensor, "x y z"]:
     """A field's occupancy bits as a dense lattice."""
@@ -124,12 +129,6 @@ def _fibonacci_sphere(count: int) -> Float[Tensor, "direction 3"]:
     turn = k * torch.pi * (3.0 - 5.0**0.5)
     ring = (1.0 - height * height).sqrt()
     return torch.stack([ring * turn.cos(), ring * turn.sin(), height], -1)
-
-
-STEPS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
-
-EMPTY_ALPHA = 2e-3  # mean alpha up to which a cell is empty: a ray passes a few hundred of them at most
-OPAQUE_ALPHA = 0.95
 
 
 def neighbours(nodes: Int[Tensor, " node"], sizes: tuple[int, ...]) -> Int[Tensor, "node 6"]:

@@ -39,7 +39,7 @@ class CameraPool:
         self.pool: list[Cameras] = []
         self.slots: list[int] = []  # of the pool, drawn from in this epoch
         self.recent: list[tuple[Cameras, float]] = []  # poses of this epoch and their PSNR
-        self.take, self.collected, self.epoch, self.since = 0, 0, 0, 0.0
+        self.per_epoch, self.collected, self.epoch, self.since = 0, 0, 0, 0.0
 
     @property
     def full(self) -> bool:
@@ -66,28 +66,28 @@ class CameraPool:
             for slot, camera in zip(self.slots, worst, strict=False):
                 self.pool[slot] = camera
         else:
-            self.take = max(1, round(HARD_SHARE * len(worst)))
-            self.pool += worst[: self.take]
+            self.per_epoch = max(1, round(HARD_SHARE * len(worst)))
+            self.pool += worst[: self.per_epoch]
             self.collected += 1
         order = torch.randperm(len(self.pool), generator=generator, device=generator.device)
-        self.slots = order[: self.take].tolist()
+        self.slots = order[: self.per_epoch].tolist()
 
     def state(self) -> dict[str, Any]:
         """The pool and its counters."""
         return {
             "pool": _stack(self.pool),
             "slots": list(self.slots),
-            "seen": _stack([camera for camera, _ in self.recent]),
+            "recent": _stack([camera for camera, _ in self.recent]),
             "psnr": [psnr for _, psnr in self.recent],
-            "counts": [self.take, self.collected, self.epoch],
+            "counts": [self.per_epoch, self.collected, self.epoch],
             "since": self.since,
         }
 
     def load_state(self, state: dict[str, Any], like: Cameras) -> None:
         """Restore `state()`; lens model and optional members as those of `like`."""
         self.pool, self.slots = _unstack(state["pool"], like), list(state["slots"])
-        self.recent = list(zip(_unstack(state["seen"], like), state["psnr"], strict=True))
-        self.take, self.collected, self.epoch = state["counts"]
+        self.recent = list(zip(_unstack(state["recent"], like), state["psnr"], strict=True))
+        self.per_epoch, self.collected, self.epoch = state["counts"]
         self.since = state["since"]
 
 
@@ -111,7 +111,7 @@ class RayPool:
         self.full = False
 
     def draw(self, batch: int, generator: torch.Generator) -> HardRays | None:
-        """A tenth of `batch` rays from random slots; None while the pool is filled."""
+        """A tenth of `batch` rays from random slots; None until the pool is full."""
         if not self.full:
             return None
         count = max(1, round(HARD_SHARE * batch))

@@ -163,7 +163,7 @@ class PvdObjective:
                 per_ray = len(samples) / len(rays)
                 self.rays = int(min(max(self.settings.samples / per_ray, MIN_RAYS), self.settings.rays))
                 return batch
-        raise ValueError(f"pvd: {MAX_ATTEMPTS} cameras saw nothing of the teacher; check its occupancy and the cameras")
+        raise ValueError(f"pvd: {MAX_ATTEMPTS} cameras see nothing of the teacher; check its occupancy and the cameras")
 
     def _comparable(self, student: Field, points: Points) -> bool:
         """Whether teacher and student have comparable features."""

@@ -34,6 +34,21 @@ CURVE_COUNT = 6  # shifted against each other: neighbours that one separates are
 CURVE_STEPS = 8  # of the search along a curve, in each direction
 CURVE_CELLS = 1 << 10  # of a curve along each axis
 
+MAX_VIEWS = 48  # that points are projected into; more of them exclude little more empty space
+CANDIDATES = 12  # points for each splat
+HULL_ROUNDS = 4  # in which they are tested, to bound memory
+MIN_VIEWS = 3  # of a point: fewer always agree
+MAX_CONTRACTED_DEPTH = 0.95  # of a contracted cube's half width, 10 half boxes away: parallax does not resolve more
+PHOTO_OPACITY = 0.1
+WIDTH = 0.5  # standard deviation in distances between splats
+
+WIDE_SCALE, FLAT_SCALE = 0.7, 0.2  # standard deviations along and across a surface, in distances between splats
+SURFACE_OPACITY = 0.8
+RAY_ROUNDS = 8  # of two rays a splat; the last ones are for scenes that cover few pixels
+
+# Quaternions about (1, 1, 1): for each shortest axis the rotation that makes it z and keeps the order of the others.
+TURNS = ((0.5, 0.5, 0.5, 0.5), (0.5, -0.5, -0.5, -0.5), (1.0, 0.0, 0.0, 0.0))
+
 
 @torch.no_grad()
 def neighbour_distances(points: Float[Tensor, "point 3"], domain: Domain) -> Float[Tensor, " point"]:
@@ -65,15 +80,6 @@ def _distances_along(points: Float[Tensor, "point 3"]) -> Float[Tensor, " point"
     if nearest == 0:
         return torch.full_like(points[:, 0], torch.inf)
     return found.topk(nearest, largest=False).values.mean(1)
-
-
-MAX_VIEWS = 48  # that points are projected into; more of them exclude little more empty space
-CANDIDATES = 12  # points for each splat
-HULL_ROUNDS = 4  # in which they are tested, to bound memory
-MIN_VIEWS = 3  # of a point: fewer always agree
-MAX_CONTRACTED_DEPTH = 0.95  # of a contracted cube's half width, 10 half boxes away: parallax does not resolve more
-PHOTO_OPACITY = 0.1
-WIDTH = 0.5  # standard deviation in distances between splats
 
 
 class PhotoConsistency(NamedTuple):
@@ -173,14 +179,6 @@ def initialise_splats(
     })  # fmt: skip
 
 
-WIDE_SCALE, FLAT_SCALE = 0.7, 0.2  # standard deviations along and across a surface, in distances between splats
-SURFACE_OPACITY = 0.8
-RAY_ROUNDS = 8  # of two rays a splat; the last ones are for scenes that cover few pixels
-
-# Quaternions about (1, 1, 1): for each shortest axis the rotation that makes it z and keeps the order of the others.
-TURNS = ((0.5, 0.5, 0.5, 0.5), (0.5, -0.5, -0.5, -0.5), (1.0, 0.0, 0.0, 0.0))
-
-
 class SurfacePoints:
     """Points on a surface, in the world frame.
 
@@ -251,7 +249,7 @@ def initialise_on_surface(splats: Splats, surface: SurfacePoints, generator: tor
         ValueError: the surface has no points.
     """
     if not len(surface):
-        raise ValueError("splats: the teacher shows nothing to lie on; look at it with volkit render")
+        raise ValueError("splats: no camera sees a surface of the teacher; look at it with volkit render")
     count = min(splats.config.count, len(surface))
     chosen = torch.randperm(len(surface), generator=generator, device=generator.device)[:count]
     chosen = chosen.to(surface.positions.device)

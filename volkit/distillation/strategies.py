@@ -18,6 +18,23 @@ MAX_SPLATS = 60_000  # by default
 
 State = dict[str, Any]  # numbers and tensors by name, as a checkpoint stores them
 
+DEAD_OPACITY = 0.005  # opacity up to which a splat is dead
+MAX_COPIES = 51  # of one splat in one round: with more, the alternating sums lose their digits
+NOISE_RATE = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6e-4 of the scene
+OPAQUE_OPACITY = 0.995  # opacity above which no noise is added
+STEEPNESS = 100.0  # of the transition there
+MIN_NOISE_WEIGHT = 1e-3  # below which a splat does not move
+MAX_NOISE_DEVIATIONS = 2.0  # standard deviations
+SHARE_DECAY = 0.98  # of the shares of error from step to step: they cover about fifty views
+# Weights of mean opacity and mean scale, by which superfluous splats fade. 3DGS-MCMC has 0.01, which takes longer to
+# render: faint splats occlude nothing, and all behind them is blended.
+OPACITY_WEIGHT = 0.002
+SCALE_WEIGHT = 0.002
+
+SPLIT_SCALE = 0.01  # of the domain's diagonal: wider splats are split, others cloned
+SPLIT_FACTOR = 1.6  # by which the two of a split are narrower
+RESET_OPACITY = 0.01  # the largest after a reset
+
 
 @dataclass(frozen=True)
 class ViewRecord:
@@ -81,20 +98,6 @@ class Strategy(ABC):
         Returns:
             The new state, and the former row of each new one; None if no row was added, removed or moved.
         """
-
-
-DEAD_OPACITY = 0.005  # opacity up to which a splat is dead
-MAX_COPIES = 51  # of one splat in one round: with more, the alternating sums lose their digits
-NOISE_RATE = 80.0  # 1 / diagonal of the domain: 5e5 times 3DGS's rate of means, 1.6e-4 of the scene
-OPAQUE_OPACITY = 0.995  # opacity above which no noise is added
-STEEPNESS = 100.0  # of the transition there
-MIN_NOISE_WEIGHT = 1e-3  # below which a splat does not move
-MAX_NOISE_DEVIATIONS = 2.0  # standard deviations
-SHARE_DECAY = 0.98  # of the shares of error from step to step: they cover about fifty views
-# Weights of mean opacity and mean scale, by which superfluous splats fade. 3DGS-MCMC has 0.01, which takes longer to
-# render: faint splats occlude nothing, and all behind them is blended.
-OPACITY_WEIGHT = 0.002
-SCALE_WEIGHT = 0.002
 
 
 @dataclass(frozen=True)
@@ -202,11 +205,6 @@ def add_noise(splats: Splats, strength: float, generator: torch.Generator) -> No
     noise = torch.randn(*rows.shape[::2], 1, generator=generator, device=moving.device)
     reach = (strength * splats.scales[moving]).clamp_max(MAX_NOISE_DEVIATIONS) * faintness[moving, None]
     splats.means[moving] += (rows @ (reach[..., None] * noise))[..., 0]
-
-
-SPLIT_SCALE = 0.01  # of the domain's diagonal: wider splats are split, others cloned
-SPLIT_FACTOR = 1.6  # by which the two of a split are narrower
-RESET_OPACITY = 0.01  # the largest after a reset
 
 
 @dataclass(frozen=True)

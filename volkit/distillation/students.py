@@ -134,4 +134,4 @@ def splats_config(teacher: Representation, max_splats: int | None, degree: int |
 
 def untrainable(scene: Representation) -> TypeError:
     """The error about a scene that cannot be trained."""
-    return TypeError(f"a {type(scene).__name__} learns nothing: fields and splats can be students")
+    return TypeError(f"a {type(scene).__name__} cannot be trained: only fields and splats can be students")

@@ -29,6 +29,15 @@ CP_AXES = ((2,), (1,), (0,))
 MODES = ((1, 0, 2), (2, 0, 1), (2, 1, 0))  # a plane's axes and its line's
 RIDGE = 1e-4  # of the mean diagonal: texels without a weighted node stay near zero
 
+LATTICE = 128  # nodes along an edge of a cube; the factors are interpolated to the student's final size
+MAX_EMPTY_OPACITY = 0.02  # of empty space along the domain's diagonal
+VM_SWEEPS, VM_COLOUR_SWEEPS = 8, 4
+CP_SWEEPS, CP_COLOUR_SWEEPS = 40, 15
+# Weights of nodes, relative to 1 at a surface where alpha changes fastest with the feature:
+EMPTY_WEIGHT = 0.1
+BURIED_WEIGHT = 0.02  # opaque neighbours: invisible, but not to become hollow
+FAINT_WEIGHT = 0.05
+
 
 @dataclass(frozen=True)
 class Block:
@@ -148,15 +157,6 @@ def _balance(factors: list[Tensor]) -> list[Tensor]:
     mean = sizes.clamp_min(1e-12).log().mean(0).exp()
     return [factor * (mean / size.clamp_min(1e-12)) for factor, size in zip(factors, sizes, strict=True)]
 
-
-LATTICE = 128  # nodes along an edge of a cube; the factors are interpolated to the student's final size
-MAX_EMPTY_OPACITY = 0.02  # of empty space along the domain's diagonal
-VM_SWEEPS, VM_COLOUR_SWEEPS = 8, 4
-CP_SWEEPS, CP_COLOUR_SWEEPS = 40, 15
-# Weights of nodes, relative to 1 at a surface where alpha changes fastest with the feature:
-EMPTY_WEIGHT = 0.1
-BURIED_WEIGHT = 0.02  # opaque neighbours: invisible, but not to become hollow
-FAINT_WEIGHT = 0.05
 
 Solver = Callable[[Block, int], list[Tensor]]
 
