@@ -5,9 +5,11 @@ Nothing heavy is imported here, so that a command line is read, and found wrong,
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 __all__ = [
+    "FROM_PYTHON",
     "KINDS",
     "Channel",
     "ColliderShape",
@@ -21,6 +23,8 @@ __all__ = [
     "SpzFrame",
     "TextureFormat",
 ]
+
+FROM_PYTHON = MappingProxyType({"hidden": True})  # metadata of a field that no command line offers
 
 Channel = Literal["rgb", "depth", "normal", "opacity"]  # of a picture
 ColliderShape = Literal["convex", "hulls", "box"]

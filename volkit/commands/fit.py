@@ -5,8 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from volkit.choices import KINDS, Device, LearntKind
-from volkit.commands.options import FROM_PYTHON
+from volkit.choices import FROM_PYTHON, KINDS, Device, LearntKind
 from volkit.commands.usage import UsageError
 
 if TYPE_CHECKING:  # help does not wait for torch

@@ -8,7 +8,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from volkit.commands.usage import UsageError
 
-__all__ = ["FIRST_GROUP", "FROM_PYTHON", "GROUPS", "Option", "OutputOptions", "Shown", "options_of", "parse"]
+__all__ = ["FIRST_GROUP", "GROUPS", "Option", "OutputOptions", "Shown", "options_of", "parse"]
 
 # Options mean the same in every command, so that they stand in the same group in every command. What is named nowhere
 # here says what the result is to be; a dataclass in a dataclass is a group of its own.
@@ -33,8 +33,8 @@ GROUPS = {
     "Run": ("device", "threads", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
     "Output": ("force", "report", "preview", "measure", "pictures", "save", "json", "debug"),
 }  # fmt: skip
+TYPED = "typed"  # the field of a group that gets the names of its options on the command line
 MAX_VALUE_NAME = 56  # letters; where choices take more, the help lists them
-FROM_PYTHON = {"hidden": True}  # metadata of a field that is no option; its type need not be there at run time
 Job = TypeVar("Job")
 
 
@@ -112,22 +112,24 @@ VALUES = {bool: "", int: "N", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
 def options_of(job: type) -> list[Option]:
     """The options of a job, those of its groups where they stand."""
-    return list(_options(job, ""))
+    return list(_options(job, "", None))
 
 
-def _options(owner: type, group: str) -> Iterator[Option]:
+def _options(owner: type, group: str, defaults: Any) -> Iterator[Option]:
+    """The options of a dataclass; a group of a job has the defaults that the job gives it."""
     helps = _docstrings(owner)
     for field, kind, shown in _typed_fields(owner):
+        default = _default(field) if defaults is None else getattr(defaults, field.name)
         if is_dataclass(kind):
             assert isinstance(kind, type)
-            yield from _options(kind, field.name.replace("_", " ").capitalize())
+            yield from _options(kind, field.name.replace("_", " ").capitalize(), default)
             continue
         many = get_origin(kind) is tuple
         one = get_args(kind)[0] if many else kind
         title = group or next((title for title, names in GROUPS.items() if field.name in names), FIRST_GROUP)
         told = shown.help or helps.get(field.name, "")
-        name = shown.name or (field.name.upper() + "..." * many if _default(field) is MISSING else _value_name(one))
-        yield Option(owner, field.name, one, many, _default(field), title, told, name)
+        name = shown.name or (field.name.upper() + "..." * many if default is MISSING else _value_name(one))
+        yield Option(owner, field.name, one, many, default, title, told, name)
 
 
 def _typed_fields(owner: type) -> Iterator[tuple["Field[Any]", Any, Shown]]:
@@ -264,12 +266,18 @@ def _by_place(options: list[Option], words: list[str]) -> Typed:
 
 
 def _made(job: type[Job], typed: Typed) -> Job:
-    """The job with what was typed; groups of it with theirs."""
-    values = {name: value for (owner, name), value in typed.items() if owner is job}
-    groups = {
-        field.name: kind for field, kind, _ in _typed_fields(job) if isinstance(kind, type) and is_dataclass(kind)
-    }
-    return job(**values, **{name: _made(kind, typed) for name, kind in groups.items()})
+    """The job with what was typed; its groups with theirs, and with the names of what was typed where they ask."""
+    values = _values(job, typed)
+    for field, kind, _ in _typed_fields(job):
+        if isinstance(kind, type) and is_dataclass(kind):
+            own = _values(kind, typed)
+            named = {TYPED: tuple(own)} if any(each.name == TYPED for each in fields(kind)) else {}
+            values[field.name] = replace(_default(field), **own, **named)
+    return job(**values)
+
+
+def _values(owner: type, typed: Typed) -> dict[str, Any]:
+    return {name: value for (each, name), value in typed.items() if each is owner}
 
 
 def _nearest(word: str, choices: Sequence[str], listed: bool = True) -> str:
