@@ -11,8 +11,7 @@ import pytest
 from volkit import cli
 from volkit.choices import FROM_PYTHON
 from volkit.commands.help import help_text
-from volkit.commands.options import GROUPS, OutputOptions, Shown, options_of, parse
-from volkit.commands.usage import UsageError
+from volkit.commands.options import GROUPS, OutputOptions, Shown, UsageError, options_of, parse
 
 if TYPE_CHECKING:
     import no_such_module  # pyright: ignore[reportMissingImports]

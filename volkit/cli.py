@@ -120,7 +120,7 @@ def _run(name: str, arguments: list[str], speech: OutputOptions) -> int:
 
 def _settle(arguments: list[str]) -> None:
     """How this process uses threads, memory and bars, before a command is imported: libraries ask when they load."""
-    from volkit.commands.usage import UsageError
+    from volkit.commands.options import UsageError
 
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers heeds it, too

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
 from volkit.commands.mesh_flags import MeshFlags, changes_surface
-from volkit.commands.usage import UsageError
+from volkit.commands.options import UsageError
 
 if TYPE_CHECKING:
     from volkit.io.meshes.asset import Style

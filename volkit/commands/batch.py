@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from volkit.commands.usage import UsageError
+from volkit.commands.options import UsageError
 from volkit.io import FORMATS, is_scene
 from volkit.progress import Progress
 from volkit.threads import apply_threads, available_cores, keep_memory, set_wait_policy

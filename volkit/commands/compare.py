@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.usage import UsageError
+from volkit.commands.options import UsageError
 
 if TYPE_CHECKING:  # help does not wait for torch
     from volkit.data import Photographs

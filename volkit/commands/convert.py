@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from volkit.choices import FROM_PYTHON
 from volkit.commands.edits import EDIT_HELP, edited, parse_edits
 from volkit.commands.mesh_flags import MeshFlags
-from volkit.commands.options import Shown
-from volkit.commands.usage import UsageError, flag, in_flags, taken
+from volkit.commands.options import Shown, UsageError, flag, in_flags, taken
 from volkit.conversion.options import BUDGET, LEARNING, ConvertChoices, ConvertOptions, FileChoices, FileOptions
 
 if TYPE_CHECKING:  # help does not wait for torch, nor for arrays

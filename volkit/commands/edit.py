@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Device
 from volkit.commands.edits import EDIT_HELP, edited
-from volkit.commands.options import Shown
-from volkit.commands.usage import UsageError
+from volkit.commands.options import Shown, UsageError
 
 if TYPE_CHECKING:
     from volkit.progress import Progress

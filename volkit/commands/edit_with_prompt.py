@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volkit.commands.options import taken
 from volkit.commands.prior_options import PriorOptions
-from volkit.commands.usage import taken
 from volkit.generation.options import EditChoices
 
 if TYPE_CHECKING:

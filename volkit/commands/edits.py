@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from volkit.commands.usage import UsageError
+from volkit.commands.options import UsageError
 
 if TYPE_CHECKING:  # help needs the words alone
     import torch

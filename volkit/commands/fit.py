@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import FROM_PYTHON, KINDS, Device, LearntKind
-from volkit.commands.usage import UsageError
+from volkit.commands.options import UsageError, flag
 
 if TYPE_CHECKING:  # help does not wait for torch
     from volkit.data import Photographs
@@ -121,8 +121,7 @@ class FitJob:
         if self.to not in KINDS:
             raise UsageError(f"--to {self.to}: there is no such kind to fit; choose one of {', '.join(KINDS)}")
         if self.to != "splats" and given:
-            named = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise UsageError(f"about splats alone: {named}; give them with --to splats")
+            raise UsageError(f"about splats alone: {', '.join(map(flag, given))}; give them with --to splats")
         if self.to == "splats" and self.exposure:
             raise UsageError("--exposure is learnt with fields alone; leave it out with --to splats")
         if self.sh_degree is not None and not 0 <= self.sh_degree <= 4:

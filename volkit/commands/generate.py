@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from volkit.commands.options import UsageError, taken
 from volkit.commands.prior_options import PriorOptions, check_pbr
-from volkit.commands.usage import UsageError, taken
 from volkit.generation.options import GenerateChoices
 
 if TYPE_CHECKING:

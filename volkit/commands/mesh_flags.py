@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from volkit.choices import FROM_PYTHON, Engine, TextureFormat
-from volkit.commands.usage import taken
+from volkit.commands.options import taken
 from volkit.meshing.options import MeshOptions
 
 if TYPE_CHECKING:  # help needs no textures

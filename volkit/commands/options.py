@@ -8,15 +8,28 @@ import ast
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from volkit.commands.usage import UsageError
+from volkit.choices import ParameterError
 
-__all__ = ["FIRST_GROUP", "GROUPS", "Option", "OutputOptions", "Shown", "options_of", "parse"]
+__all__ = [
+    "FIRST_GROUP",
+    "GROUPS",
+    "Option",
+    "OutputOptions",
+    "Shown",
+    "UsageError",
+    "flag",
+    "in_flags",
+    "options_of",
+    "parse",
+    "taken",
+]
 
 # Options mean the same in every command, so that they stand in the same group in every command. What is named nowhere
 # here says what the result is to be; a dataclass in a dataclass is a group of its own.
@@ -36,6 +49,10 @@ GROUPS = {
 TYPED = "typed"  # the field of a group that gets the names of its options on the command line
 MAX_VALUE_NAME = 56  # letters; where choices take more, the help lists them
 Job = TypeVar("Job")
+
+
+class UsageError(ParameterError):
+    """Options or arguments that cannot mean anything, whatever the files hold; the command ends with status 2."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +91,7 @@ class Option:
     @property
     def flag(self) -> str:
         """How it is typed."""
-        return "--" + self.name.replace("_", "-")
+        return flag(self.name)
 
     @property
     def placed(self) -> bool:
@@ -108,6 +125,27 @@ class Option:
 CONVERTERS: dict[Any, Any] = {int: int, float: float, str: str, Path: Path}
 KINDS = {int: "a whole number", float: "a number"}
 VALUES = {bool: "", int: "N", float: "NUMBER", str: "TEXT", Path: "PATH"}
+
+
+def flag(name: str) -> str:
+    """How a parameter is typed."""
+    return "--" + name.replace("_", "-")
+
+
+@contextmanager
+def in_flags() -> Iterator[None]:
+    """What the engine says of parameters, it says of their flags."""
+    try:
+        yield
+    except ParameterError as error:
+        if not error.names:
+            raise
+        raise UsageError(error.spelled(flag)) from error
+
+
+def taken(job: Any, choices: type[Any]) -> dict[str, Any]:
+    """What a job says of the engine's choices that it inherits, by name."""
+    return {each.name: getattr(job, each.name) for each in fields(choices)}
 
 
 def options_of(job: type) -> list[Option]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.usage import UsageError, taken
+from volkit.commands.options import UsageError, taken
 from volkit.generation.options import ScoreChoices
 
 if TYPE_CHECKING:  # torch takes a second to import: help needs none of it

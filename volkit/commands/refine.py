@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from volkit.commands.options import taken
 from volkit.commands.prior_options import PriorOptions, check_pbr
-from volkit.commands.usage import taken
 from volkit.generation.options import RefineChoices
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Channel, Device
 from volkit.commands.edits import EDIT_HELP
-from volkit.commands.options import Shown
-from volkit.commands.usage import UsageError
+from volkit.commands.options import Shown, UsageError
 from volkit.progress import Progress
 
 if TYPE_CHECKING:  # help needs none of it, and torch takes a second to import

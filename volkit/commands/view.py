@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Device, SpzFrame
 from volkit.commands.edits import EDIT_HELP, apply_edits, parse_edits
-from volkit.commands.options import Shown
-from volkit.commands.usage import UsageError
+from volkit.commands.options import Shown, UsageError
 from volkit.progress import Progress
 
 if TYPE_CHECKING:  # help needs none of it, and torch takes a second to import

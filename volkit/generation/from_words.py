@@ -57,7 +57,7 @@ def generate(
         method: a name of `volkit.methods`, one of its functions (the guidance scale is then at most the one that the
             prior recommends), or a user's `Method`, which is used as it is.
         prior: folder or hub name of a diffusers pipeline; a user's object with `eps`, `encode`, `decode` and
-            `schedule` (`volkit.guidance.Prior`; its `embed`, `views`, `size` and `advice` are used if it has them);
+            `schedule` (`volkit.guidance.Prior`; its `embed`, `views`, `size` and `defaults` are used if it has them);
             None: the bundled toy prior, which knows simple solids in eight colours.
         to: a kind (`hash_grid`, `voxels`, `splats`, ...) in sizes that suit the prior, a config, or `mesh` or a
             `MeshTarget`: meshes are extracted from a field, then refined.
@@ -85,7 +85,7 @@ def generate(
     request = Request(prompt, method, prior_name(prior), settings)
     with progress.phase("prior"):
         guiding = open_guiding_prior(prior)
-    device, half = guiding.schedule.alpha.device, guiding.advice.half
+    device, half = guiding.schedule.alpha.device, guiding.defaults.half
     to = MeshTarget() if to == "mesh" else to
     mesh, kind = (to, DEFAULT_KIND) if isinstance(to, MeshTarget) else (None, to)
     sampler = sample_cameras(guiding, settings)

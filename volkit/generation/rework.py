@@ -20,7 +20,6 @@ from volkit.generation.start_asset import (
     StartAsset,
     asset_particle,
     denoise_if_noisy,
-    ensure_uv,
     place_of,
     with_uv,
 )
@@ -114,10 +113,11 @@ def refine(
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
     guiding = _open_prior(prior, progress)
     scene, before = _copy_twice(asset, guiding.schedule.alpha.device)
-    place = place_of(before, guiding.advice.half)
+    place = place_of(before, guiding.defaults.half)
     free = FREE_SHARE if options.geometry == "free" else 0.0
-    scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
-    scene = ensure_uv(scene, options.texture)
+    if isinstance(scene, Mesh):
+        scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
+        scene = with_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
     start = StartAsset(before, place=place, control=options.control_kind)
@@ -165,7 +165,7 @@ def retexture(
         raise TypeError(f"a {scene.config.kind} is no mesh: only meshes are painted; extract one first")
     scene = with_uv(scene, options.texture)
     scene = scene if options.keep else _paint_grey(scene)
-    place = place_of(before, guiding.advice.half)
+    place = place_of(before, guiding.defaults.half)
     generator = on_device(generator, scene.device)
     start = StartAsset(before, place=place, control=options.control_kind)
     rung = build_rung(prompt, method, guiding, score, sample_cameras(guiding, score), generator, start)
@@ -210,8 +210,8 @@ def edit_with_prompt(
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
     guiding = _open_prior(prior, progress)
     scene, source = _copy_twice(asset, guiding.schedule.alpha.device)
-    start = StartAsset(source, before, place_of(source, guiding.advice.half), options.preserve, options.control_kind)
-    scene = ensure_uv(scene, options.texture)
+    start = StartAsset(source, before, place_of(source, guiding.defaults.half), options.preserve, options.control_kind)
+    scene = with_uv(scene, options.texture) if isinstance(scene, Mesh) else scene
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
     rung = build_rung(after, options.method, guiding, score, sample_cameras(guiding, score), generator, start)

@@ -200,7 +200,7 @@ def _encode_nothing(cameras: Cameras, background: Tensor) -> Float[Tensor, "came
     return cameras.intrinsics.new_zeros(len(cameras), 16)
 
 
-# By the names that `Advice.camera` takes.
+# By the names that `PriorDefaults.camera` takes.
 CAMERA_ENCODINGS: dict[str, Callable[[Cameras, Tensor], Float[Tensor, "camera 16"]]] = {
     "pose": _encode_pose,
     "circle": encode_circle,

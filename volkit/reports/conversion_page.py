@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from volkit.evaluation.fidelity import WORST_VIEWS, ComparedViews
-from volkit.reports.convert_report import result_row
 from volkit.reports.page import Column, Gallery, Page, format_facts, write_json, write_page
+from volkit.reports.summary import result_row
 from volkit.typing import Float, Tensor
 
 __all__ = ["write_report"]
