@@ -1,4 +1,4 @@
-"""`volkit asset`: a scan to what a game engine loads, the whole way in one command."""
+"""`volkit asset`: from a scan to a game asset in one command."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ MESH = MeshFlags(faces=20_000, texture=1024, lods=3, collider="hulls", pivot="gr
 
 @dataclass(frozen=True)
 class AssetJob:
-    """Make a game asset of a scan: cleaned, upright, sized, on the ground, a mesh with levels and collider.
+    """Make a game asset from a scan: cleaned, upright, to scale, on the ground, a mesh with LODs and collider.
 
     OUT gets NAME.glb, NAME.png (four sides of scan and mesh), NAME.txt (each step that was done), of splats NAME.spz as
     well, and NAME.html, a page that shows them, where the viewer is built. NAME is the scan's.
@@ -32,28 +32,28 @@ class AssetJob:
     source: Path
     """Splats, a field or a mesh."""
     out: Path
-    """Folder to write; it is made."""
+    """Folder to write into; it is created where it does not exist."""
     height: float | None = None
-    """Of the mesh, in metres; by default as high as the scan."""
+    """Height of the mesh in metres; by default that of the scan."""
     up: Literal["auto", "z", "-z", "y", "-y"] = "auto"
-    """The axis of the scan that is up; auto: as its file says, or as its format has it (-y for .ply of captures)."""
+    """Up axis of the scan; auto: that of its file or format (-y for .ply of captures)."""
     turn: float = 0.0
-    """Degrees by which it is turned about the axis that is up, counter-clockwise from above, so that its front faces -Y
-    (+Z in glTF): the preview's first picture shows that side."""
+    """Rotation about the up axis in degrees, counter-clockwise from above, so that its front faces -Y (+Z in glTF); the
+    preview's first picture shows the front."""
     clean: Literal["none", "light", "normal", "strong"] = "normal"
-    """Of splats: light leaves out what no picture shows, normal floaters as well, strong more of both."""
+    """Cleaning of splats: light removes invisible ones, normal floaters as well, strong more of both."""
     mesh: MeshFlags = MESH
     """Options of the mesh, with the defaults of `AssetPlan`."""
     format: Literal["glb", "gltf", "obj", "usdz", "ply", "stl"] = "glb"
-    """Suffix of the mesh's file."""
+    """Format of the mesh."""
     size: int | None = None
-    """Longest side of the pictures by which the scan is asked; by default that of its cameras, else 400."""
+    """Longest side in pixels of the pictures of the scan; by default as its cameras recorded, else 400."""
     seed: int = 0
-    """Of what is drawn."""
+    """Random seed."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     force: bool = False
-    """Overwrite what an earlier run left."""
+    """Overwrite existing files."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Open, make, write, report."""
@@ -142,7 +142,7 @@ class AssetJob:
         return page
 
     def _beside(self, style: "Style") -> list[str]:
-        """What the engine makes of it."""
+        """Notes on what the engine does by itself."""
         if style.engine != "godot":
             return []
         if self._levels > 1:

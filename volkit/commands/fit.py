@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # help does not wait for torch
 
 __all__ = ["FitJob"]
 
-OF_SPLATS = ("max_splats", "sh_degree", "surfels", "densify", "start")  # options that say nothing about fields
+OF_SPLATS = ("max_splats", "sh_degree", "surfels", "densify", "start")  # options that do not apply to fields
 FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}  # options that do not change what is made
 
 
@@ -28,52 +28,52 @@ class FitJob:
     """
 
     data: Path
-    """Folder (or transforms file) of the dataset."""
+    """Folder of the dataset, or its transforms.json."""
     target: Path
-    """File to write; its suffix names the format."""
+    """File to write; its suffix selects the format (volkit formats lists them)."""
     to: LearntKind = "hash_grid"
-    """Kind of representation."""
+    """Representation to fit."""
     size: int | None = None
-    """Longest side of the pictures in pixels; by default as they are."""
+    """Longest side in pixels to which the pictures are reduced; by default they stay as they are."""
     holdout: int | None = None
-    """Keep pictures 0, N, 2N, ... (sorted by name) for testing."""
+    """Hold out every Nth picture (0, N, 2N, ... by name) for testing."""
     budget: str = "5m"
-    """120s, 10m, 1h of optimisation, or 2000 for steps."""
+    """Time of optimisation (120s, 10m, 1h) or a number of steps (2000)."""
     exposure: bool = False
-    """Learn exposure and white balance of every photograph."""
+    """Learn the exposure and white balance of every photograph; fields only."""
     domain: str | None = None
-    """x0,y0,z0,x1,y1,z1[:contracted] overrules the box found from the cameras."""
+    """Box x0,y0,z0,x1,y1,z1, by default estimated from the cameras; append :contracted for an unbounded scene."""
     up: str | None = None
-    """World up of the dataset: x, -x, y, -y, z, -z."""
+    """Up axis of the dataset's world: x, -x, y, -y, z or -z; by default as its convention has it."""
     unit_scale: float | None = None
     """Metres per unit of the dataset."""
     max_splats: int | None = None
-    """How many splats there may be, with --to splats; by default 60000."""
+    """Largest number of splats, with --to splats; by default 60000."""
     sh_degree: int | None = None
-    """Degree of the spherical harmonics of splats, 0 to 4, with --to splats; by default 3."""
+    """Degree of the spherical harmonics, 0 to 4, with --to splats; by default 3."""
     surfels: bool = False
-    """Flat splats (2D Gaussians), with --to splats."""
+    """Fit flat splats (2D Gaussians), with --to splats."""
     densify: Literal["mcmc", "classic"] | None = None
-    """How splats move and multiply: by Markov chain Monte Carlo (the default), or cloned, split and pruned as in
+    """Densification of splats: mcmc (default; Kheradmand et al. 2024), or classic: clone, split and prune as in
     3DGS."""
     start: Path | None = None
-    """A .ply of points, in the dataset's frame, where splats begin; by default the dataset's own points, if any."""
+    """Point cloud (.ply, dataset frame) from which splats are initialised; by default the dataset's own, if any."""
     seed: int = 0
-    """Same seed, same budget in steps, same machine: same scene."""
+    """Random seed; the same seed and number of steps give the same scene on one machine."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     checkpoint_seconds: float = 20.0
-    """How much work a power cut may cost."""
+    """Seconds of work between checkpoints, TARGET.part."""
     resume: bool = False
-    """Go on from TARGET.part."""
+    """Continue from the checkpoint, TARGET.part."""
     force: bool = False
     """Overwrite an existing target."""
     dry_run: bool = False
-    """Say what it would take, and stop."""
+    """Estimate memory and time, and stop."""
     config: Any = field(default=None, metadata=FROM_PYTHON)
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
-    """Write TARGET.png, a held-out view, as the fit goes on."""
+    """Write TARGET.png, a held-out view, during the fit."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Read, fit, write, report."""
