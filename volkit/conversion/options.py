@@ -49,8 +49,12 @@ class ConvertChoices:
 class ConvertOptions(ConvertChoices):
     """Options of `convert`; None is the value that the source or the target's format suggests.
 
-    >>> ConvertOptions(to="voxels", budget="30s").kind_asked
-    'voxels'
+    Raises:
+        ParameterError: a kind or degree that does not exist, or options that do not apply to the requested kind.
+
+    Example:
+        >>> ConvertOptions(to="voxels", budget="30s").kind_asked
+        'voxels'
     """
 
     config: "RepresentationConfig | None" = None
@@ -109,7 +113,12 @@ class FileChoices:
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions(FileChoices):
-    """Options of `convert` for reading and writing files, and for measuring what was written."""
+    """Options of `convert` for reading and writing files, and for measuring what was written.
+
+    Example:
+        >>> FileOptions(frame="yup", measure=False).frame
+        'yup'
+    """
 
     measure: bool = True
     """Read the target back and compare it with the source, by eight views and parameter by parameter."""

@@ -52,10 +52,18 @@ RATIO_PICTURES, RATIO_STRIDES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings(ScoreChoices):
-    """How a prior is used; None is the default of the method, or the recommendation of the prior."""
+    """Options of score distillation; None is the default of the method or of the prior.
+
+    Raises:
+        ParameterError: a weight that does not exist, or fewer than one view.
+
+    Example:
+        >>> ScoreSettings(scale=50.0, views=8).views
+        8
+    """
 
     penalties: Penalties = field(default_factory=Penalties)
-    """Regularisers beside the prior."""
+    """Weights of regularisers."""
     image: Float[Tensor, "1 token width"] | None = None
     """An embedded picture that the scene should resemble (IP-Adapter)."""
 

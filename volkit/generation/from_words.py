@@ -28,12 +28,17 @@ DEFAULT_KIND = "hash_grid"  # and that of the field which a mesh is extracted fr
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions(GenerateChoices):
-    """Options of `generate`."""
+    """Options of `generate`.
+
+    Example:
+        >>> GenerateOptions(particles=2, score=ScoreSettings(views=2)).particles
+        2
+    """
 
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Called with pictures of four sides from time to time."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 DEFAULTS = GenerateOptions()

@@ -46,36 +46,51 @@ BudgetChoice = str | int | Budget | TrainingRun
 
 @dataclass(frozen=True, kw_only=True)
 class RefineOptions(RefineChoices):
-    """Options of `refine`."""
+    """Options of `refine`.
+
+    Example:
+        >>> RefineOptions(geometry="locked").denoise
+        True
+    """
 
     denoise: bool = True
-    """Smooth vertices first that are mostly noise, as in a poor scan; those of locked meshes never are."""
+    """Whether noisy vertices of a mesh, as in a poor scan, are smoothed first, unless its geometry is locked."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Is given pictures of four sides, now and then."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetextureOptions(RetextureChoices):
-    """Options of `retexture`."""
+    """Options of `retexture`.
+
+    Example:
+        >>> RetextureOptions(texture=2048, keep=True).texture
+        2048
+    """
 
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Is given pictures of four sides, now and then."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(EditChoices):
-    """Options of `edit_with_prompt`."""
+    """Options of `edit_with_prompt`.
+
+    Example:
+        >>> EditOptions(preserve=10.0).method
+        'dds'
+    """
 
     method: MethodChoice = "dds"
-    """Method of score distillation that compares with the source's words."""
+    """Score distillation method that uses the source's prompt."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Is given pictures of four sides, now and then."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 REFINE, RETEXTURE, EDIT = RefineOptions(), RetextureOptions(), EditOptions()

@@ -30,7 +30,7 @@ class SecondScore(Protocol):
 
 @dataclass(frozen=True)
 class SampledNoise:
-    """The noise `ε` of the path: drawn (SDS), or found by inversion (SDI)."""
+    """The noise `ε` of the path: sampled (SDS, Poole et al. 2022) or inverted (SDI, Lukoianov et al. 2024)."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
         """The noise of the path."""
@@ -39,7 +39,7 @@ class SampledNoise:
 
 @dataclass(frozen=True)
 class NoSecondScore:
-    """Zero, for combinations that are a difference already (CSD), or a plain score (LD)."""
+    """Zero, for combinations that are differences already (CSD), or a plain score (LD)."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
         """Zero."""
