@@ -172,7 +172,7 @@ class ConvertJob(ConvertChoices, FileChoices):
                  "from": innermost(teacher).config.kind, "kind": kind, "seed": self.seed,
                  "device": chosen_device(self.device).type, "backend": backend.describe(),
                  "method": self.method or "volkit"}  # fmt: skip
-        student = plan_student(teacher, kind, options, work.generator, work.learns)
+        student = plan_student(teacher, kind, options, work.generator, work.trains)
         if student is teacher:
             return named | {"parameters": count_parameters(teacher), "steps": 0}
         answers = answer_bytes(teacher, student, self.size)

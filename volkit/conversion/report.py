@@ -65,5 +65,5 @@ class ConversionReport:
         """Plain JSON values, those of the mesh and of the comparison beside the others; without what does not apply."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("mesh", "fidelity")}
         own |= {"from": own.pop("source_kind"), "source": list(self.source), "notes": list(self.notes)}
-        told = {name: value for name, value in own.items() if value is not None}
-        return told | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())
+        known = {name: value for name, value in own.items() if value is not None}
+        return known | self.mesh | ({} if self.fidelity is None else self.fidelity.as_dict())

@@ -27,10 +27,10 @@ __all__ = ["Written", "measure_fidelity", "parameter_differences", "with_figures
 Image = Float[Tensor, "height width 3"]
 
 
-def worst_views(truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
+def worst_views(truth: Sequence[Image], rendered: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
     """The worst views."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
-    views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
+    views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], rendered[index]) for index in worst}
     return ComparedViews({caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()})
 
 
@@ -47,7 +47,7 @@ class Written:
     """
 
     scene: Representation
-    judge: Evaluator | None
+    evaluator: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
 
 
@@ -58,8 +58,8 @@ def measure_fidelity(
 
     None where nothing is to be measured, or the target's format is for writing alone.
     """
-    judge = made.judge
-    if judge is None:
+    evaluator = made.evaluator
+    if evaluator is None:
         return None
     if format_for(target, kind=made.scene.config.kind).read is None:
         progress.note(f"{target}: is not measured, for its format is written and not read")
@@ -71,18 +71,18 @@ def measure_fidelity(
     # Cameras know how near matter may be; most formats have no word for it, and it is no loss of theirs.
     written = written.view(placement=place, capture=made.scene.capture)
     with progress.phase("measure"):
-        seen = judge.pictures(written, progress)
-        scores = [score(picture, truth) for picture, truth in zip(seen, judge.truth, strict=True)]
+        rendered = evaluator.pictures(written, progress)
+        scores = [score(picture, truth) for picture, truth in zip(rendered, evaluator.truth, strict=True)]
     mean, apart = mean_scores(scores), parameter_differences(made.scene, written, target)
     measured = {
         "views": len(scores),
-        "size": int(judge.cameras.size.max()),
+        "size": int(evaluator.cameras.size.max()),
         "identical_views": sum(each.psnr is None for each in scores),
-        "seconds": round(judge.seconds + time.perf_counter() - started, 2),
+        "seconds": round(evaluator.seconds + time.perf_counter() - started, 2),
     }
     if mean.flip is None:
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
-    worst = worst_views(judge.truth, seen, scores)
+    worst = worst_views(evaluator.truth, rendered, scores)
     return Fidelity(apart, measured, mean.psnr, mean.ssim, mean.flip, worst)
 
 

@@ -66,8 +66,8 @@ def _galleries(pictures: ComparedViews | None, title: str = "", max_count: int =
     if pictures is None:
         return []
     return [
-        Gallery(f"{title} {caption}".strip(), _picture(truth), (Column("result", _picture(seen)),), "source")
-        for caption, (truth, seen) in list(pictures.views.items())[:max_count]
+        Gallery(f"{title} {caption}".strip(), _picture(truth), (Column("result", _picture(rendered)),), "source")
+        for caption, (truth, rendered) in list(pictures.views.items())[:max_count]
     ]
 
 
