@@ -139,7 +139,7 @@ def plan_student(
 def _filled(
     source: Source, kind: str, options: ConvertOptions, files: FileOptions, target: Path | None, work: Work
 ) -> Made:
-    """The scene as it is, or a student distilled from it; of a field also where its format refuses the scene as it is."""
+    """The scene as it is, or a student distilled from it, also where the format refuses a field as it is."""
     student = plan_student(source.scene, kind, options, work.generator, work.trains)
     if student is source.scene:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What was lost on the way from a source to the file that was written: of its pictures, and of its parameters."""
+"""Fidelity of a written file to its source, by pictures and by parameters."""
 
 import math
 import time
@@ -28,22 +28,25 @@ Image = Float[Tensor, "height width 3"]
 
 
 def worst_views(truth: Sequence[Image], rendered: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
-    """The worst views."""
+    """The views of lowest PSNR, as pairs of 8-bit pictures by caption."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
     views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], rendered[index]) for index in worst}
     return ComparedViews({caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()})
 
 
 def with_figures(views: ComparedViews, figures: Mapping[str, Image]) -> ComparedViews:
-    """The same with further pictures."""
+    """The compared views, with further figures by caption."""
     return replace(views, figures={caption: _bytes(picture) for caption, picture in figures.items()})
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: a scene or the finest level of an asset, and what it is held against, if anything.
+    """What was written, and the evaluator of its source.
 
-    `moved` is the world that it was written in from the source's.
+    Attributes:
+        scene: the scene, or the finest level of an asset.
+        evaluator: pictures of the source; None: nothing is measured.
+        moved: world of the written scene from that of the source.
     """
 
     scene: Representation
@@ -54,9 +57,9 @@ class Written:
 def measure_fidelity(
     made: Written, target: Path, device: Device, axes: FileAxes, progress: Progress
 ) -> Fidelity | None:
-    """How alike a source and what is read back of its target are: pictures by the same cameras, and parameters.
+    """Read the target back and compare it with the source, by pictures from the same cameras and by parameters.
 
-    None where nothing is to be measured, or the target's format is for writing alone.
+    None where nothing is to be measured, or the target's format can only be written.
     """
     evaluator = made.evaluator
     if evaluator is None:
