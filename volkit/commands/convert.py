@@ -128,9 +128,9 @@ class ConvertJob(ConvertChoices, FileChoices):
         generator = make_generator(self.seed)
         source = edited(Source.read(sources, self, generator, progress), self.edit, generator, progress)
         purpose = f"{target} " + " ".join(f"{name}={v}" for name, v in asdict(self).items() if name not in FREE)
-        kept = Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds)
+        checkpoint = Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds)
         preview = partial(write_picture, target.with_suffix(".png")) if self.preview else None
-        work = Work(generator, progress, kept, preview)
+        work = Work(generator, progress, checkpoint, preview)
         files = replace(files, style=self.mesh.style())
         with in_flags():
             if target_kind(self.options(), source.scene, target) == "mesh":

@@ -24,7 +24,9 @@ class FitJob:
     """Fit a radiance field or splats to posed photographs.
 
     DATA is a folder with transforms.json (Blender, nerfstudio, instant-ngp), a COLMAP model, LLFF poses, or a video
-    with poses. Example: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+    with poses.
+    A field: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+    Splats: volkit fit photos/fox fox.ply --to splats --max-splats 100000 --budget 10m
     """
 
     data: Path
@@ -102,10 +104,10 @@ class FitJob:
             pixels = sum(image.numel() for image in photos.images)
             return named | estimate(scene, budget, pixels, photos.split.count("test") or len(photos))
         purpose = " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in FREE)
-        kept = Checkpoint.of(self.target, purpose, self.resume, self.checkpoint_seconds)
-        made = fit_scene(scene, photos, TrainingRun(budget, kept), self._settings(photos), generator, progress)
+        checkpoint = Checkpoint.of(self.target, purpose, self.resume, self.checkpoint_seconds)
+        made = fit_scene(scene, photos, TrainingRun(budget, checkpoint), self._settings(photos), generator, progress)
         save(made.scene, self.target)
-        kept.finish()
+        checkpoint.finish()
         report = made.report
         return named | {
             "seconds": report.seconds, "steps": report.steps, "psnr": report.psnr, "views": report.views,
@@ -113,7 +115,7 @@ class FitJob:
         }  # fmt: skip
 
     def _checked(self) -> Any:
-        """The budget; whatever is wrong with options or target is said before the work begins."""
+        """The budget; wrong options and targets are refused before any work."""
         from volkit.io import check_target
         from volkit.training.loop import Budget
 

@@ -35,8 +35,9 @@ __all__ = [
 # the first group; a dataclass in a dataclass is a group of its own.
 FIRST_GROUP = "Result"
 GROUPS = {
-    FIRST_GROUP: ("to", "edit", "size", "faces", "texture", "pbr", "compose"),
-    "Learning": (
+    FIRST_GROUP: ("to", "size", "faces", "texture", "pbr", "compose"),
+    "Editing": ("edit",),
+    "Training": (
         "budget", "method", "photos", "densify", "start", "max_splats", "sh_degree", "surfels", "exposure", "domain",
         "scale", "weight", "negative", "sides", "grid", "views", "front", "particles", "opacity", "entropy",
         "distortion", "orientation", "smoothness", "preserve", "geometry", "denoise",

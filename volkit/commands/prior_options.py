@@ -150,8 +150,8 @@ class PriorOptions(ScoreChoices):
 
         for target, scene in zip(targets, made.scenes, strict=True):
             save(scene, target)
-        if (kept := self.training_run(targets[0]).checkpoint) is not None:
-            kept.finish()
+        if (checkpoint := self.training_run(targets[0]).checkpoint) is not None:
+            checkpoint.finish()
         report = report | made.report.as_dict() | {
             "target": [str(target) for target in targets], "seed": self.seed, "bytes": targets[0].stat().st_size,
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,
