@@ -137,7 +137,7 @@ def build_rung(
     """The training rung of a prompt under a prior.
 
     Args:
-        prompt: the words.
+        prompt: the text.
         method: a name, a function or a `Method`.
         prior: opened by `open_guiding_prior`.
         settings: of its use.
@@ -146,7 +146,7 @@ def build_rung(
         start: the source asset, for refinement and editing.
 
     Raises:
-        ValueError: settings that do not suit method or prior, or words that the prior does not know.
+        ValueError: settings that do not suit method or prior, or a prompt that the prior does not know.
     """
     conditions = _build_conditions(prompt, method_name(method), prior, settings, start)
     guidance, learners = _build_guidance(prompt, method, prior, settings, generator)

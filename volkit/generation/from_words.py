@@ -1,4 +1,4 @@
-"""`generate`: a scene from words, by score distillation."""
+"""`generate`: a scene from a prompt, by score distillation."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +55,7 @@ def generate(
     seed: int | torch.Generator = 0,
     callback: Callback | Progress | None = None,
 ) -> GenerationResult:
-    """Generate a scene from words by score distillation.
+    """Generate a scene from a prompt by score distillation.
 
     Args:
         prompt: a description of the scene.
@@ -75,7 +75,7 @@ def generate(
         Scenes in the prior's cube about the origin, +Z up, front -Y, on the prior's device.
 
     Raises:
-        ValueError: an unknown kind or method, words that the prior does not know, or a field that is still fog when its
+        ValueError: unknown kind or method, a prompt that the prior does not know, or a field that is still fog when its
             mesh is to be extracted.
         FloatingPointError: the prior's predictions are not finite.
 

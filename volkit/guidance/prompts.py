@@ -57,7 +57,7 @@ class Prompts:
     Attributes:
         text: the prompt.
         negative: the negative prompt; empty: none.
-        source: words for the source, for methods that compare with it; empty: none.
+        source: prompt of the source, for methods that compare with it; empty: none.
         sides: whether the prompt names the side that a camera sees ("front view", ...).
         perp_neg: whether predictions for the other sides are subtracted (`PerpNeg`).
         contradicting: words to leave out on the given sides (prompt debiasing, arXiv 2303.15413, with the words given

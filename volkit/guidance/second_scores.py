@@ -97,7 +97,7 @@ class NegativePrompt:
 
 @dataclass(frozen=True)
 class PriorAtSecondPoint:
-    """The prior at the path's second point: earlier without words (ISM), or later with the prompt (Asynchronous SD).
+    """The prior at the path's second point: earlier without prompt (ISM), or later with it (Asynchronous SD).
 
     Attributes:
         words: which condition: `prompt` or `null`.
@@ -112,7 +112,7 @@ class PriorAtSecondPoint:
 
 @dataclass(frozen=True)
 class SourceBranch:
-    """The guided prediction for the noised source, under the source's words (DDS, arXiv 2304.07090).
+    """The guided prediction for the noised source, under the source's prompt (DDS, arXiv 2304.07090).
 
     Attributes:
         scale: of classifier-free guidance, `s`.
