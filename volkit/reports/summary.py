@@ -113,8 +113,8 @@ def _describe_size(report: dict[str, Any]) -> str:
 
 
 def result_row(report: Mapping[str, Any]) -> dict[str, str]:
-    """A conversion in the words of a table: what it made, how large, how long, how like its source."""
-    from volkit.evaluation.fidelity import decibels  # arrays: `formats` answers without them
+    """One conversion as cells of a table: files, sizes, seconds, similarity to the source."""
+    from volkit.evaluation.fidelity import decibels  # imports numpy, which `formats` does not need
 
     row = {"source": ", ".join(Path(name).name for name in report["source"]), "target": Path(report["target"]).name}
     if "bytes" not in report:  # failed, kept, or only estimated
@@ -122,7 +122,7 @@ def result_row(report: Mapping[str, Any]) -> dict[str, str]:
     row |= {"bytes": format_size(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
     row |= {"seconds": f"{report['seconds']:.1f}"}
     if "measured" in report:
-        if "ssim_to_source" in report:  # pictures were drawn
+        if "ssim_to_source" in report:  # views were rendered
             flip = report["flip_to_source"]
             row |= {"PSNR": decibels(report["psnr_to_source"]), "SSIM": f"{report['ssim_to_source']:.4f}"}
             row |= {"FLIP": "-" if flip is None else f"{flip:.4f}"}
