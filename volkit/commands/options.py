@@ -29,7 +29,9 @@ GROUPS = {
         "distortion", "orientation", "smoothness", "preserve", "geometry", "denoise",
     ),
     "Prior": ("prior", "lora", "ip_adapter", "image_prompt", "control", "control_kind", "precision"),
-    "Files": ("format", "frame", "spz_frame", "up", "unit_scale", "holdout", "drop_bad", "allow_outside"),
+    "Files": (
+        "format", "frame", "spz_frame", "spz_version", "up", "unit_scale", "holdout", "drop_bad", "allow_outside",
+    ),
     "Run": ("device", "threads", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
     "Output": ("force", "report", "preview", "measure", "pictures", "save", "json", "debug"),
 }  # fmt: skip
@@ -88,15 +90,15 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """All that a value may be; empty where that has no end."""
-        return _choices(self.kind)
+        """All that a value may be, as words; empty where that has no end."""
+        return tuple(map(str, _choices(self.kind)))
 
     def value(self, word: str) -> Any:
         """What a word means here; UsageError where it means nothing."""
         said = self.shown if self.placed else self.flag
         if self.choices:
             if word in self.choices:
-                return word
+                return _choices(self.kind)[self.choices.index(word)]
             raise UsageError(f"{said} {word}: there is no such choice{_nearest(word, self.choices)}")
         kind = next(kind for kind in (*get_args(self.kind), self.kind) if kind in CONVERTERS)
         try:
@@ -155,7 +157,7 @@ def _default(field: "Field[Any]") -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
-def _choices(kind: Any) -> tuple[str, ...]:
+def _choices(kind: Any) -> tuple[str | int, ...]:
     if get_origin(kind) is Literal:
         return get_args(kind)
     if get_origin(kind) in (Union, UnionType):
@@ -166,7 +168,7 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 def _value_name(kind: Any) -> str:
     if choices := _choices(kind):
-        joined = "|".join(choices)
+        joined = "|".join(map(str, choices))
         return joined if len(joined) < MAX_VALUE_NAME else "WORD"
     return next(name for known, name in VALUES.items() if known is kind or known in get_args(kind))
 

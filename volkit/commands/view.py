@@ -41,8 +41,8 @@ class ViewJob:
     """auto: as the first scene was captured, else white."""
     compact: bool = False
     """Round splats as .spz does: a page several times smaller."""
-    spz_frame: SpzFrame = "rub"
-    """Axes of an .spz: rub as documented, ply as in a .ply, auto as the file's record says."""
+    spz_frame: SpzFrame = "auto"
+    """Axes of an .spz: auto as the file's record says, without one as rub; rub as documented; ply as in a .ply."""
     edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     drop_bad: bool = False
     """Leave out splats whose values are not finite, and say how many."""
@@ -79,6 +79,8 @@ class ViewJob:
         from volkit.io.opening import open_scene
 
         scene = open_scene(source, self.device, progress if self.drop_bad else None, self.spz_frame)
+        for note in scene.provenance.get("notes", ()):
+            progress.note(f"{source}: {note}")
         return apply_edits(scene, self.edit, progress=progress)
 
     def _check_target(self) -> None:

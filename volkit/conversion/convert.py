@@ -101,7 +101,7 @@ def convert(
     judge = fidelity = None
     if target is not None:
         judge = (made.judge or _judge(source, options, made.seconds, work)) if files.measure else None
-        axes = FileAxes(files.frame, files.spz_frame)
+        axes = FileAxes(files.frame, files.spz_frame, files.spz_version)
         fidelity = measure_fidelity(Written(made.scene, judge, made.moved), target, files.device, axes, work.progress)
     report = _report(source, made, options, work, target, files, fidelity)
     return Conversion(made.scene, made.history or (), report, made.asset, None if judge is None else judge.cameras)
@@ -136,7 +136,7 @@ def _filled(
         started = time.perf_counter()
         try:
             if target is not None:
-                save(student, target, spz_frame=files.spz_frame, frame=files.frame)
+                _save(student, target, files, work.progress)
             return Made(student, round(source.seconds + time.perf_counter() - started, 2), steps=0)
         except FormatError as error:
             if isinstance(error, PlaceError) or not isinstance(student, Field):
@@ -145,10 +145,21 @@ def _filled(
         student = plan_student(source.scene, kind, options, work.generator, anew=True)
     made = _taught(source, student, options, work)
     if target is not None:
-        save(made.scene, target, spz_frame=files.spz_frame, frame=files.frame)
+        _save(made.scene, target, files, work.progress)
         if work.checkpoint is not None:
             work.checkpoint.finish()
     return made
+
+
+def _save(scene: Representation, target: Path, files: FileOptions, progress: Progress) -> None:
+    save(
+        scene,
+        target,
+        spz_frame=files.spz_frame,
+        frame=files.frame,
+        spz_version=files.spz_version,
+        progress=progress,
+    )
 
 
 def _taught(source: Source, student: Representation, options: ConvertOptions, work: Work) -> Made:

@@ -46,6 +46,9 @@ class Source:
         started = time.perf_counter()
         dropping = progress if choices.drop_bad else None
         scenes = [open_scene(path, choices.device, dropping, choices.spz_frame) for path in paths]
+        for path, scene in zip(paths, scenes, strict=True):
+            for note in scene.provenance.get("notes", ()):
+                progress.note(f"{path}: {note}")
         scene = scenes[0] if len(scenes) == 1 else mark_empty(merge(scenes), generator)
         return replace(cls.of(scene), files=tuple(paths), seconds=time.perf_counter() - started)
 

@@ -22,7 +22,7 @@ def convert_columns(source: Path, target: Path, files: FileOptions, seed: int, p
 
     Both formats are read and written as columns (`is_splats_to_splats`). FormatError names file, fact and fix.
     """
-    axes = FileAxes(files.frame, files.spz_frame)
+    axes = FileAxes(files.frame, files.spz_frame, files.spz_version)
     made = transcode(source, target, axes=axes, spz_frame=files.spz_frame, drop_bad=files.drop_bad, progress=progress)
     splats, told = made.splats, made.splats.provenance
     of_spz = target.suffix.lower() == ".spz" or "spz_frame" in told

@@ -62,10 +62,11 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> SplatColumns:
     """The splats in the file's order; FormatError where it is damaged or shorter than its header says."""
-    elements, comments = read_elements(path)
-    bounds, words, harmonics = _check_elements(path, elements)
+    held = read_elements(path, ("chunk", "vertex", "sh"))
+    bounds, words, harmonics = _check_elements(path, held.elements)
     columns = read_columns_in_blocks(len(words), lambda rows: _unpack(bounds, words, harmonics, rows))
-    provenance = record_from_comments(comments) | {"format": "compressed_ply", "comments": list(comments)}
+    provenance = record_from_comments(held.comments) | {"format": "compressed_ply", "comments": list(held.comments)}
+    provenance |= {"notes": held.notes} if held.notes else {}
     return columns_from_file(columns, provenance=provenance)
 
 
@@ -95,7 +96,7 @@ def _unpack(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: 
 def _check_elements(path: Path, elements: dict[str, Table]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bounds [chunk, 18], words [splat, 4] and bytes of harmonics [splat, f_rest]."""
     fix = "copy or write it again"
-    if not {"chunk", "vertex"} <= set(elements) <= {"chunk", "vertex", "sh"}:
+    if not {"chunk", "vertex"} <= set(elements):
         raise FormatError(path, f"holds the elements {', '.join(elements)}", "write chunk, vertex and optionally sh")
     chunks, vertices = elements["chunk"], elements["vertex"]
     count = len(vertices)

@@ -38,7 +38,7 @@ def transcode(
     target: Path,
     *,
     axes: FileAxes | None = None,
-    spz_frame: SpzFrame = "rub",
+    spz_frame: SpzFrame = "auto",
     drop_bad: bool = False,
     progress: Progress | None = None,
 ) -> Transcoded:
@@ -53,12 +53,16 @@ def transcode(
     started, axes, progress = time.perf_counter(), axes or FileAxes(), progress or Progress()
     splats = read_file(reader_for(source, spz_frame), source)
     assert isinstance(splats, SplatColumns)
+    for note in splats.provenance.get("notes", ()):
+        progress.note(f"{source}: {note}")
     bad = splats.invalid
     if bad.any():
-        check_invalid(source, int(bad.sum()), progress if drop_bad else None)
+        check_invalid(source, splats, progress if drop_bad else None)
         splats = splats.keep(~bad)
+    if not len(splats):
+        progress.note(f"{source}: holds no splats")
     check_target(target, "splats")
-    order = write_columns(splats, target, writer_for(target, "splats"), axes)
+    order = write_columns(splats, target, writer_for(target, "splats"), axes, progress)
     return Transcoded(splats, order, target, axes, time.perf_counter() - started)
 
 
