@@ -76,11 +76,10 @@ class ViewJob:
                 "notes": list(shown.notes)}  # fmt: skip
 
     def _opened(self, source: Path, progress: Progress) -> "Representation":
-        from volkit.io.opening import open_scene
+        from volkit.io.opening import note_reading, open_scene
 
         scene = open_scene(source, self.device, progress if self.drop_bad else None, self.spz_frame)
-        for note in scene.provenance.get("notes", ()):
-            progress.note(f"{source}: {note}")
+        note_reading(source, scene, progress)
         return apply_edits(scene, self.edit, progress=progress)
 
     def _check_target(self) -> None:

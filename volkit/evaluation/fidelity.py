@@ -55,7 +55,8 @@ def splat_differences(made: SplatColumns, written: SplatColumns, order: np.ndarr
     """The largest absolute difference of each parameter between splats and those that a file holds, world frame.
 
     Opacities for their logits, unit quaternions up to their sign and half turns about the splat's own axes, harmonics
-    that the file left out as zeros; a surfel has no third scale. `order` are the rows of `made` as the file has them, where it has an order of its own.
+    that the file left out as zeros; a surfel has no third scale. `order` are the rows of `made` as the file has them,
+    where it has an order of its own.
     """
     ours, theirs = _drawn(made if order is None else made.keep(order)), _drawn(written)
     basis = max(columns["sh_rest"].shape[1] for columns in (ours, theirs))

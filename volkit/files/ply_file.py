@@ -55,7 +55,7 @@ class PlyTables:
 
 
 @dataclass(frozen=True)
-class Header:
+class PlyHeader:
     """The header of a file: its lines without comments, which may hold any bytes; the comments; its size in bytes."""
 
     plain: bytes
@@ -63,7 +63,7 @@ class Header:
     size: int
 
 
-def _split_header(head: bytes) -> Header | None:
+def _split_header(head: bytes) -> PlyHeader | None:
     """The header at the start of a file; None where it does not end, or there is none."""
     newline = b"\r\n" if head[3:5] == b"\r\n" else head[3:4]
     end = head.find(newline + b"end_header" + newline) if head.startswith(b"ply") and newline.strip() == b"" else -1
@@ -73,7 +73,7 @@ def _split_header(head: bytes) -> Header | None:
     plain = [line for line in lines if not line.startswith((b"comment", b"obj_info"))]
     comments = [line.partition(b" ")[2] for line in lines if line.startswith(b"comment")]
     text = newline.join([*plain, b"end_header", b""])
-    return Header(
+    return PlyHeader(
         text, tuple(c.decode(errors="backslashreplace") for c in comments), end + 2 * len(newline) + len(b"end_header")
     )
 
@@ -107,7 +107,7 @@ def read_elements(path: Path, wanted: Collection[str]) -> PlyTables:
     return PlyTables(tables, others, header.comments)
 
 
-def _parse_header(header: Header) -> PlyData:
+def _parse_header(header: PlyHeader) -> PlyData:
     try:
         return PlyData._parse_header(BytesIO(header.plain))
     except AttributeError as error:  # plyfile's error for a property without an element
@@ -115,7 +115,7 @@ def _parse_header(header: Header) -> PlyData:
 
 
 def _read_tables(
-    path: Path, file: BinaryIO, header: Header, parsed: PlyData, wanted: Collection[str]
+    path: Path, file: BinaryIO, header: PlyHeader, parsed: PlyData, wanted: Collection[str]
 ) -> dict[str, Table]:
     """Tables by name; the rows of elements after the last wanted one are not looked at where they hold lists."""
     if any(_has_lists(element) for element in parsed.elements if element.name in wanted):

@@ -283,13 +283,27 @@ def write_columns(
     """
     write = _with_spz_axes(row, axes.spz, axes.spz_version).write
     assert write is not None
-    if splats.georeferenced and not row.georeferenced:
-        lost = f"{path}: {splats.rounding}; .ply, .safetensors and .glb keep positions"
+    if rounding := _position_rounding(splats, row):
+        lost = f"{path}: positions are rounded by up to {rounding:.2g}, for they reach {splats.farthest:.7g} from the "
+        lost += "origin; .ply, .safetensors and .glb keep them"
         if progress is not None:
             progress.note(lost)
         else:
             warnings.warn(lost, RuntimeWarning, stacklevel=3)
     return write(splats.in_frame(axes.frame_for(row) or splats.frame), path)
+
+
+def _position_rounding(splats: "SplatColumns", row: Format) -> float:
+    """How far a format moves positions because they lie far from the origin; 0 where it moves none for that."""
+    from volkit.io.splats.columns import rounding_of
+
+    lost = rounding_of(splats.farthest) if splats.georeferenced and not row.georeferenced else 0.0
+    if row.name != "spz":
+        return lost
+    from volkit.io.splats import niantic_spz as spz
+
+    bits = spz.fraction_bits(splats.farthest)
+    return lost + (0.0 if bits == spz.FRACTION_BITS else 0.5 * 2.0**-bits)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:

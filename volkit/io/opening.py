@@ -14,7 +14,7 @@ from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
 
-__all__ = ["capture_size", "open_scene"]
+__all__ = ["capture_size", "note_reading", "open_scene"]
 
 
 def open_scene(
@@ -33,6 +33,12 @@ def open_scene(
         generator = torch.Generator(device=scene.occupancy.device).manual_seed(0)
         fill_occupancy(scene, stride_for(scene.domain), generator)
     return scene
+
+
+def note_reading(path: Path, scene: Representation, progress: Progress) -> None:
+    """Note on `progress` what of a scene's file was left out or guessed."""
+    for note in scene.provenance.get("notes", ()):
+        progress.note(f"{path}: {note}")
 
 
 def capture_size(capture: Capture | None) -> int | None:

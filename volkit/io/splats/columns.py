@@ -40,6 +40,7 @@ __all__ = [
     "morton_order",
     "normalise_quaternions",
     "read_columns_in_blocks",
+    "rounding_of",
     "safe_log",
     "safe_logit",
     "sigmoid_opacities",
@@ -116,13 +117,13 @@ class SplatColumns:
         if far == 0.0 or not len(self):
             return False
         width = _width(self.means) + float(np.exp(min(float(self.log_scales.max()), 80.0)))  # of a single one: its own
-        return _rounding(far) > MAX_ROUNDING * self.world_from_local.scale * width
+        return rounding_of(far) > MAX_ROUNDING * self.world_from_local.scale * width
 
     @property
-    def rounding(self) -> str:
-        """In words, what float32 does to positions that are georeferenced."""
-        far = max(map(abs, self.world_from_local.translation))
-        return f"positions are rounded by up to {_rounding(far):.2g}, for they lie {far:.7g} from the origin"
+    def farthest(self) -> float:
+        """The largest coordinate in the world, regardless of its sign."""
+        means = self.means if self.world_from_local.is_identity else self.positions_in()
+        return float(np.abs(means).max(initial=0.0))
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
@@ -224,7 +225,7 @@ def columns_from_parts(
         columns, place = parts[0]
         return columns_from_file(columns, world_from_file @ place, provenance=provenance, frame=world)
     far = Similarity(translation=parts[0][1].translation)  # of parts that lie far away together float32 holds the rest
-    far = far if _rounding(max(map(abs, far.translation))) > MAX_ROUNDING else Similarity()
+    far = far if rounding_of(max(map(abs, far.translation))) > MAX_ROUNDING else Similarity()
     moved = [move_gaussians(columns, far.inverse() @ place) for columns, place in parts]
     return columns_from_file(concatenate_columns(moved), world_from_file @ far, provenance=provenance, frame=world)
 
@@ -236,15 +237,15 @@ def keep_remainders(positions: Float[np.ndarray, "splat 3"]) -> tuple[Float[np.n
     """
     finite = positions[np.isfinite(positions).all(1)]
     width = _width(finite)
-    if not len(finite) or _rounding(float(np.abs(finite).max())) <= MAX_ROUNDING * width:
+    if not len(finite) or rounding_of(float(np.abs(finite).max())) <= MAX_ROUNDING * width:
         return positions.astype(np.float32), Similarity()
     step = 2.0 ** np.floor(np.log2(width)) if width > 0 else 1.0
     offset = np.rint(0.5 * (finite.min(0) + finite.max(0)) / step) * step
     return (positions - offset).astype(np.float32), Similarity(translation=tuple(offset.tolist()))
 
 
-def _rounding(far: float) -> float:
-    """How far float32 may round a number of this size."""
+def rounding_of(far: float) -> float:
+    """How far float32 may round a number of this size; 0 of 0."""
     return 0.5 * float(np.spacing(np.float32(min(far, 1e38))))
 
 

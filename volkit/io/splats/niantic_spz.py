@@ -48,7 +48,7 @@ from volkit.io.splats.quantisation import (
 )
 from volkit.threads import thread_count
 
-__all__ = ["MAGIC", "Header", "Part", "fraction_bits", "pack", "read", "sniff", "unpack", "write"]
+__all__ = ["FRACTION_BITS", "MAGIC", "Header", "Part", "fraction_bits", "pack", "read", "sniff", "unpack", "write"]
 
 
 MAGIC, GZIP = b"NGSP", b"\x1f\x8b"
@@ -231,14 +231,15 @@ def read(path: Path, frame: SpzFrame = "auto") -> SplatColumns:
     named = _axes_of(path, header) if frame == "auto" else None
     used = named or {"rub": RUB, "ply": RDF, "auto": RUB}[frame]
     positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
-    rows = lambda values: values.astype(np.float32).reshape(header.count, -1)  # noqa: E731
+    rows = lambda values, *shape: values.astype(np.float32).reshape(header.count, *shape)  # noqa: E731
+    basis = (header.degree + 1) ** 2 - 1
     columns = {
         "means": _positions(positions, header),
         "quaternions": _rotations(rotations, header),
-        "log_scales": rows(scales) / 16 - 10,
+        "log_scales": rows(scales, 3) / 16 - 10,
         "logits": logits_from_bytes(alphas),
-        "sh_dc": ((rows(colours) / 255 - 0.5) / SH_DC_SCALE)[:, None],
-        "sh_rest": ((rows(harmonics) - 128) / 128).reshape(header.count, -1, 3),
+        "sh_dc": ((rows(colours, 1, 3) / 255 - 0.5) / SH_DC_SCALE),
+        "sh_rest": (rows(harmonics, basis, 3) - 128) / 128,
     }
     provenance = {"format": "spz", "version": header.version, "spz_frame": "ply" if used == RDF else "rub"}
     if used not in (RDF, RUB):
