@@ -326,8 +326,9 @@ def _summable(column: np.ndarray) -> bool:
 
 def morton_order(positions: Float[np.ndarray, "splat 3"]) -> Int[np.ndarray, " splat"]:
     """The order along a Morton curve: neighbours in the file are neighbours in space."""
-    low = positions.min(0)
-    span = np.maximum((positions.max(0) - low).astype(np.float64), 1e-30)
+    axes = np.ascontiguousarray(positions.T)  # extremes of a row are found several times faster than those of a column
+    low = axes.min(1)
+    span = np.maximum((axes.max(1) - low).astype(np.float64), 1e-30)
     unit = (positions - low).astype(np.float64) / span
     return morton_codes((unit * MORTON_CELLS).astype(np.int64)).argsort(kind="stable")
 

@@ -238,9 +238,11 @@ def read(path: Path, frame: SpzFrame = "auto") -> SplatColumns:
         "quaternions": _rotations(rotations, header),
         "log_scales": rows(scales, 3) / 16 - 10,
         "logits": logits_from_bytes(alphas),
-        "sh_dc": ((rows(colours, 1, 3) / 255 - 0.5) / SH_DC_SCALE),
-        "sh_rest": (rows(harmonics, basis, 3) - 128) / 128,
+        "sh_dc": (rows(colours, 1, 3) / 255 - 0.5) / SH_DC_SCALE,
+        "sh_rest": rows(harmonics, basis, 3),
     }
+    columns["sh_rest"] -= 128  # in place: they are most of a scene
+    columns["sh_rest"] /= 128
     provenance = {"format": "spz", "version": header.version, "spz_frame": "ply" if used == RDF else "rub"}
     if used not in (RDF, RUB):
         provenance["spz_frame"] = f"axes {used}"
