@@ -8,6 +8,7 @@ import numpy as np
 from volkit.conversion.options import FileOptions
 from volkit.conversion.report import ConversionReport
 from volkit.evaluation.fidelity import Fidelity, splat_differences
+from volkit.evaluation.second_reader import read_again
 from volkit.files.file_size import stored_bytes
 from volkit.io import FileAxes
 from volkit.io.splats.transcode import Transcoded, read_back, transcode
@@ -56,5 +57,11 @@ def _fidelity(made: Transcoded, progress: Progress) -> Fidelity | None:
         progress.note(f"{made.target}: is not measured, for its format is written and not read")
         return None
     differences = splat_differences(made.splats, written, made.order)
+    again = read_again(made.splats.in_frame(made.axes.frame_for(made.format) or made.splats.frame), made.target)
+    if again is not None and not again.agrees:
+        progress.note(
+            f"{made.target}: {again.library} reads other splats from it than were written; please report this"
+        )
     seconds = round(time.perf_counter() - started, 2)
-    return Fidelity(differences, {"by": "parameters", "splats": len(written), "seconds": seconds})
+    measured = {"by": "parameters", "splats": len(written), "seconds": seconds}
+    return Fidelity(differences, measured, second_reading=None if again is None else again.as_dict())

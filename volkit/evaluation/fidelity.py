@@ -37,6 +37,7 @@ class Fidelity:
     ssim_to_source: float | None = None  # None: no pictures were drawn
     flip_to_source: float | None = None  # None: no pictures, or not installed
     worst_views: ComparedViews | None = field(default=None, repr=False)  # None: no pictures were drawn
+    second_reading: dict[str, Any] | None = None  # what another library reads from the file; None: none does
 
     @property
     def max_difference(self) -> float | None:
@@ -48,7 +49,8 @@ class Fidelity:
         drawn = ("psnr_to_source", "ssim_to_source", "flip_to_source") if self.ssim_to_source is not None else ()
         scores = {name: getattr(self, name) for name in drawn}
         values = {"max_difference": self.max_difference, "differences": self.differences, "measured": self.measured}
-        return scores | values
+        again = {} if self.second_reading is None else {"second_reading": self.second_reading}
+        return scores | values | again
 
 
 def splat_differences(made: SplatColumns, written: SplatColumns, order: np.ndarray | None = None) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The table of file formats; `load` and `save`, which choose a row of it."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -298,7 +299,7 @@ def _position_rounding(splats: "SplatColumns", row: Format) -> float:
     from volkit.io.splats.columns import rounding_of
 
     lost = rounding_of(splats.farthest) if splats.georeferenced and not row.georeferenced else 0.0
-    if row.name != "spz":
+    if row.name != "spz" or not math.isfinite(splats.farthest):  # its writer refuses what is not finite
         return lost
     from volkit.io.splats import niantic_spz as spz
 
