@@ -21,6 +21,7 @@ __all__ = [
     "Precision",
     "Sides",
     "SpzFrame",
+    "SpzVersion",
     "TextureFormat",
 ]
 
@@ -34,7 +35,8 @@ Engine = Literal["gltf", "unity", "unreal", "godot", "blender"]
 Frame = Literal["zup", "yup", "ydown"]  # up axis: +Z in the world, +Y in glTF, -Y in COLMAP and camera frames
 Precision = Literal["float32", "float16", "bfloat16"]
 Sides = Literal["auto", "words", "perp_neg", "none"]
-SpzFrame = Literal["rub", "ply", "auto"]  # axes of an .spz: as documented, as in a .ply, as the file records
+SpzFrame = Literal["auto", "rub", "ply"]  # axes of an .spz: as its record says, as documented, as in a .ply
+SpzVersion = Literal[2, 3, 4]
 TextureFormat = Literal["png", "jpeg", "webp"]
 
 # Kinds that can be learnt: those that come with volkit, and those of plug-ins, whose names cost no import of theirs.

@@ -71,13 +71,14 @@ class AssetJob:
                 raise FileExistsError(f"{path}: exists already; --force overwrites it")
         check_style(target, style)
 
-        from volkit.io.opening import open_scene
+        from volkit.io.opening import note_reading, open_scene
         from volkit.meshing.game_asset import make_game_asset
         from volkit.meshing.pipeline import check_libraries
         from volkit.representations import Mesh
 
         check_libraries()
         scene = open_scene(self.source, self.device, progress)
+        note_reading(self.source, scene, progress)
         made = make_game_asset(scene, self._plan(isinstance(scene, Mesh)), seed=self.seed, progress=progress)
         self.out.mkdir(parents=True, exist_ok=True)
         files = self._write(made, style, progress)

@@ -58,7 +58,7 @@ class CompareJob:
         """Scenes first: they know how large the photographs of the other side should be."""
         from volkit.data import load_photographs
         from volkit.io import is_scene
-        from volkit.io.opening import capture_size, open_scene
+        from volkit.io.opening import capture_size, note_reading, open_scene
 
         dropping = progress if self.drop_bad else None
         paths = (self.a, self.b)
@@ -69,6 +69,7 @@ class CompareJob:
         sides = []
         for path, scene in zip(paths, scenes, strict=True):
             if scene is not None:
+                note_reading(path, scene, progress)
                 sides.append(scene)
                 continue
             with progress.phase("read"):

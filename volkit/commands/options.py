@@ -43,7 +43,9 @@ GROUPS = {
         "distortion", "orientation", "smoothness", "preserve", "geometry", "denoise",
     ),
     "Prior": ("prior", "lora", "ip_adapter", "image_prompt", "control", "control_kind", "precision"),
-    "Files": ("format", "frame", "spz_frame", "up", "unit_scale", "holdout", "drop_bad", "allow_outside"),
+    "Files": (
+        "format", "frame", "spz_frame", "spz_version", "up", "unit_scale", "holdout", "drop_bad", "allow_outside",
+    ),
     "Run": ("device", "threads", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
     "Output": ("force", "report", "preview", "measure", "pictures", "save", "json", "debug"),
 }  # fmt: skip
@@ -106,15 +108,15 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The allowed values; empty where any value of the type is."""
-        return _choices(self.kind)
+        """The allowed values, as words; empty where any value of the type is."""
+        return tuple(map(str, _choices(self.kind)))
 
     def value(self, word: str) -> Any:
         """The value of a word; UsageError where it has none."""
         said = self.shown if self.placed else self.flag
         if self.choices:
             if word in self.choices:
-                return word
+                return _choices(self.kind)[self.choices.index(word)]
             raise UsageError(f"{said} {word}: there is no such choice{_nearest(word, self.choices)}")
         kind = next(kind for kind in (*get_args(self.kind), self.kind) if kind in CONVERTERS)
         try:
@@ -196,7 +198,7 @@ def _default(field: "Field[Any]") -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
-def _choices(kind: Any) -> tuple[str, ...]:
+def _choices(kind: Any) -> tuple[str | int, ...]:
     if get_origin(kind) is Literal:
         return get_args(kind)
     if get_origin(kind) in (Union, UnionType):
@@ -207,7 +209,7 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 def _value_name(kind: Any) -> str:
     if choices := _choices(kind):
-        joined = "|".join(choices)
+        joined = "|".join(map(str, choices))
         return joined if len(joined) < MAX_VALUE_NAME else "WORD"
     return next(name for known, name in VALUES.items() if known is kind or known in get_args(kind))
 

@@ -88,13 +88,14 @@ class RenderJob:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
         from volkit.commands.edits import apply_edits, parse_edits
         from volkit.files.atomic import check_writable
-        from volkit.io.opening import open_scene
+        from volkit.io.opening import note_reading, open_scene
 
         parse_edits(self.edit)
         viewpoint = self._viewpoint()
         if kind != "folder":
             check_writable(self.target)
         scene = open_scene(self.source, self.device, progress if self.drop_bad else None)
+        note_reading(self.source, scene, progress)
         scene = apply_edits(scene, self.edit, progress=progress)
         views = self._views(scene, kind, viewpoint)
         with progress.phase("render"):

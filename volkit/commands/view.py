@@ -40,8 +40,8 @@ class ViewJob:
     """Background; auto: that of the first scene's capture, else white."""
     compact: bool = False
     """Quantise splats as .spz does: the page is several times smaller."""
-    spz_frame: SpzFrame = "rub"
-    """Axes of an .spz: rub as documented, ply as in a .ply, auto as the file records."""
+    spz_frame: SpzFrame = "auto"
+    """Axes of an .spz: auto as the file's record says, without one as rub; rub as documented; ply as in a .ply."""
     edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     drop_bad: bool = False
     """Drop splats with values that are not finite, and report how many."""
@@ -75,9 +75,10 @@ class ViewJob:
                 "notes": list(shown.notes)}  # fmt: skip
 
     def _opened(self, source: Path, progress: Progress) -> "Representation":
-        from volkit.io.opening import open_scene
+        from volkit.io.opening import note_reading, open_scene
 
         scene = open_scene(source, self.device, progress if self.drop_bad else None, self.spz_frame)
+        note_reading(source, scene, progress)
         return apply_edits(scene, self.edit, progress=progress)
 
     def _check_target(self) -> None:

@@ -107,7 +107,7 @@ def convert(
     evaluator = fidelity = None
     if target is not None:
         evaluator = (made.evaluator or _make_evaluator(source, options, made.seconds, work)) if files.measure else None
-        axes = FileAxes(files.frame, files.spz_frame)
+        axes = FileAxes(files.frame, files.spz_frame, files.spz_version)
         fidelity = measure_fidelity(
             Written(made.scene, evaluator, made.moved), target, files.device, axes, work.progress
         )
@@ -146,7 +146,7 @@ def _filled(
         started = time.perf_counter()
         try:
             if target is not None:
-                save(student, target, spz_frame=files.spz_frame, frame=files.frame)
+                _save(student, target, files, work.progress)
             return Made(student, round(source.seconds + time.perf_counter() - started, 2), steps=0)
         except FormatError as error:
             if isinstance(error, PlaceError) or not isinstance(student, Field):
@@ -155,10 +155,21 @@ def _filled(
         student = plan_student(source.scene, kind, options, work.generator, anew=True)
     made = _distilled(source, student, options, work)
     if target is not None:
-        save(made.scene, target, spz_frame=files.spz_frame, frame=files.frame)
+        _save(made.scene, target, files, work.progress)
         if work.checkpoint is not None:
             work.checkpoint.remove()
     return made
+
+
+def _save(scene: Representation, target: Path, files: FileOptions, progress: Progress) -> None:
+    save(
+        scene,
+        target,
+        spz_frame=files.spz_frame,
+        frame=files.frame,
+        spz_version=files.spz_version,
+        progress=progress,
+    )
 
 
 def _distilled(source: Source, student: Representation, options: ConvertOptions, work: Work) -> Made:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from volkit.choices import KINDS, AnyKind, Device, ParameterError, SpzFrame
+from volkit.choices import KINDS, AnyKind, Device, ParameterError, SpzFrame, SpzVersion
 
 if TYPE_CHECKING:
     from volkit.data import Photographs
@@ -107,8 +107,12 @@ class FileChoices:
     """Drop splats with values that are not finite, and report how many."""
     frame: Literal["auto", "zup", "yup", "ydown"] = "auto"
     """Up axis of the target: zup (+Z), yup (+Y), ydown (-Y, as .ply of captures); auto: that of its format."""
-    spz_frame: SpzFrame = "rub"
-    """Axes of an .spz that is read or written: rub as documented, ply as in a .ply, auto as the file records."""
+    spz_frame: SpzFrame = "auto"
+    """Axes of an .spz that is read or written: auto as the file's record says, without one as rub; rub as documented;
+    ply as in a .ply."""
+    spz_version: SpzVersion | None = None
+    """Version of an .spz that is written; by default 2, which most viewers open, and 4 where harmonics have degree 4.
+    Rotations of 3 and 4 are finer."""
 
 
 @dataclass(frozen=True, kw_only=True)

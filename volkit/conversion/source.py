@@ -10,7 +10,7 @@ import torch
 from volkit.conversion.options import FileChoices
 from volkit.editing import Action, edit, merge
 from volkit.editing.action import mark_empty
-from volkit.io.opening import open_scene
+from volkit.io.opening import note_reading, open_scene
 from volkit.progress import Progress
 from volkit.representations import Representation
 
@@ -50,6 +50,8 @@ class Source:
         started = time.perf_counter()
         dropping = progress if choices.drop_bad else None
         scenes = [open_scene(path, choices.device, dropping, choices.spz_frame) for path in paths]
+        for path, scene in zip(paths, scenes, strict=True):
+            note_reading(path, scene, progress)
         scene = scenes[0] if len(scenes) == 1 else mark_empty(merge(scenes), generator)
         return replace(cls.of(scene), files=tuple(paths), seconds=time.perf_counter() - started)
 

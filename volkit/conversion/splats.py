@@ -8,6 +8,7 @@ import numpy as np
 from volkit.conversion.options import FileOptions
 from volkit.conversion.report import ConversionReport
 from volkit.evaluation.fidelity import Fidelity, splat_differences
+from volkit.evaluation.second_reader import read_again
 from volkit.files.file_size import stored_bytes
 from volkit.io import FileAxes
 from volkit.io.splats.transcode import Transcoded, read_back, transcode
@@ -22,7 +23,7 @@ def convert_columns(source: Path, target: Path, files: FileOptions, seed: int, p
 
     Both formats are read and written as columns (`is_splats_to_splats`). FormatError names file, fact and fix.
     """
-    axes = FileAxes(files.frame, files.spz_frame)
+    axes = FileAxes(files.frame, files.spz_frame, files.spz_version)
     made = transcode(source, target, axes=axes, spz_frame=files.spz_frame, drop_bad=files.drop_bad, progress=progress)
     splats, provenance = made.splats, made.splats.provenance
     of_spz = target.suffix.lower() == ".spz" or "spz_frame" in provenance
@@ -56,5 +57,11 @@ def _fidelity(made: Transcoded, progress: Progress) -> Fidelity | None:
         progress.note(f"{made.target}: is not measured, as its format is written but not read")
         return None
     differences = splat_differences(made.splats, written, made.order)
+    again = read_again(made.splats.in_frame(made.axes.frame_for(made.format) or made.splats.frame), made.target)
+    if again is not None and not again.agrees:
+        progress.note(
+            f"{made.target}: {again.library} reads other splats from it than were written; please report this"
+        )
     seconds = round(time.perf_counter() - started, 2)
-    return Fidelity(differences, {"by": "parameters", "splats": len(written), "seconds": seconds})
+    measured = {"by": "parameters", "splats": len(written), "seconds": seconds}
+    return Fidelity(differences, measured, second_reading=None if again is None else again.as_dict())

@@ -86,6 +86,7 @@ def _describe_scene(report: dict[str, Any]) -> list[str]:
     for key, value in report.get("provenance", {}).items():
         if isinstance(value, str | int | float):
             lines.append(f"{_readable(key)}: {_format_value(value)}")
+    lines += [f"note: {note}" for note in report.get("provenance", {}).get("notes", ())]
     if report.get("odd", {}).get("floaters", 0) is None:
         lines.append("floaters: not counted (more than 200,000 splats, values that are not finite, or no scipy)")
     return [*lines, *report["advice"]]
