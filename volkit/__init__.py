@@ -27,10 +27,8 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.conversion.options import ConvertOptions, FileOptions
     from volkit.conversion.report import ConversionReport
     from volkit.data import Photographs
-    from volkit.distillation.learn import DistillReport, FitReport, Result
-    from volkit.distillation.splats.adaptive import DefaultStrategy
-    from volkit.distillation.splats.mcmc import MCMCStrategy
-    from volkit.distillation.splats.strategy import Strategy, ViewRecord
+    from volkit.distillation.result import DistillReport, FitReport, Result
+    from volkit.distillation.strategies import DefaultStrategy, MCMCStrategy, Strategy, ViewRecord
     from volkit.editing import (
         Action,
         Crop,
@@ -99,10 +97,8 @@ PLACES = {
     "volkit.conversion.options": ("ConvertOptions", "FileOptions"),
     "volkit.conversion.report": ("ConversionReport",),
     "volkit.data": ("Photographs",),
-    "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
-    "volkit.distillation.splats.adaptive": ("DefaultStrategy",),
-    "volkit.distillation.splats.mcmc": ("MCMCStrategy",),
-    "volkit.distillation.splats.strategy": ("Strategy", "ViewRecord"),
+    "volkit.distillation.result": ("DistillReport", "FitReport", "Result"),
+    "volkit.distillation.strategies": ("DefaultStrategy", "MCMCStrategy", "Strategy", "ViewRecord"),
     "volkit.editing": (
         "Action", "Crop", "Decimate", "DropFloaters", "Erase", "Fit", "Ground", "KeepOpacity", "KeepSize",
         "LimitHarmonics", "Merge", "Move",
@@ -235,9 +231,9 @@ def fit(
     >>> made = vk.fit(photos, vk.SplatsConfig(), budget="3m", strategy=vk.MCMCStrategy(max_splats=100_000))
     >>> made.scene, made.report.psnr, made.history[-1]
     """
-    from volkit.distillation import learn
+    from volkit.distillation.fit import fit as apply
 
-    return learn.fit(_photos(photos), config, budget, strategy, seed, callback, exposure)
+    return apply(_photos(photos), config, budget, strategy, seed, callback, exposure)
 
 
 def distill(
@@ -259,10 +255,10 @@ def distill(
     >>> ball = vk.FunctionField(lambda x: 30.0 * (x.norm(dim=-1) < 0.5), lambda x, d: x.abs(), vk.Domain.cube(1.0))
     >>> grid = vk.distill(ball, vk.HashGridConfig(), budget="30s").scene
     """
-    from volkit.distillation import learn
+    from volkit.distillation.distill import distill as apply
 
     last = None if photos is None else _photos(photos)
-    return learn.distill(_scene(teacher), config, budget, last, method, seed, callback)
+    return apply(_scene(teacher), config, budget, last, method, seed, callback)
 
 
 def edit(

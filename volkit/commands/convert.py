@@ -159,7 +159,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         """Estimated parameters, memory and time."""
         from volkit.conversion.convert import plan_student, target_kind
         from volkit.devices import chosen_device
-        from volkit.distillation.build import answer_bytes
+        from volkit.distillation.distill import cache_bytes
         from volkit.evaluation.evaluate import EVALUATION_VIEWS
         from volkit.ops import backend
         from volkit.reports.estimate import estimate
@@ -175,7 +175,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         student = plan_student(teacher, kind, options, work.generator, work.trains)
         if student is teacher:
             return named | {"parameters": count_parameters(teacher), "steps": 0}
-        answers = answer_bytes(teacher, student, self.size)
+        answers = cache_bytes(teacher, student, self.size)
         found = estimate(student, self.parsed_budget(), 0, EVALUATION_VIEWS, teacher=teacher, answers=answers)
         return named | {"parameters": count_parameters(student)} | found
 

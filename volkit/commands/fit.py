@@ -10,7 +10,7 @@ from volkit.commands.options import UsageError, flag
 
 if TYPE_CHECKING:  # help does not wait for torch
     from volkit.data import Photographs
-    from volkit.distillation.learn import FitSettings
+    from volkit.distillation.fit import FitSettings
     from volkit.progress import Progress
 
 __all__ = ["FitJob"]
@@ -81,7 +81,7 @@ class FitJob:
         """Read, fit, write, report."""
         from volkit.data import load_photographs
         from volkit.devices import chosen_device
-        from volkit.distillation.learn import fit_scene, untrained_scene
+        from volkit.distillation.fit import fit_scene, untrained_scene
         from volkit.io import save
         from volkit.ops import backend
         from volkit.reports.estimate import estimate
@@ -107,7 +107,7 @@ class FitJob:
         checkpoint = Checkpoint.of(self.target, purpose, self.resume, self.checkpoint_seconds)
         made = fit_scene(scene, photos, TrainingRun(budget, checkpoint), self._settings(photos), generator, progress)
         save(made.scene, self.target)
-        checkpoint.finish()
+        checkpoint.remove()
         report = made.report
         return named | {
             "seconds": report.seconds, "steps": report.steps, "psnr": report.psnr, "views": report.views,
@@ -139,8 +139,8 @@ class FitJob:
         return budget
 
     def _config(self, photos: "Photographs") -> Any:
-        from volkit.distillation.learn import MAX_SPLATS
-        from volkit.distillation.sizes import default_config
+        from volkit.distillation.strategies import MAX_SPLATS
+        from volkit.distillation.students import default_config
         from volkit.geometry import Similarity
         from volkit.representations import SplatsConfig
 
@@ -150,9 +150,8 @@ class FitJob:
         return self.config or default_config(self.to, photos.domain, Similarity(), cameras, splats)
 
     def _settings(self, photos: "Photographs") -> "FitSettings":
-        from volkit.distillation.learn import MAX_SPLATS, FitSettings
-        from volkit.distillation.splats.adaptive import DefaultStrategy
-        from volkit.distillation.splats.mcmc import MCMCStrategy
+        from volkit.distillation.fit import FitSettings
+        from volkit.distillation.strategies import MAX_SPLATS, DefaultStrategy, MCMCStrategy
         from volkit.evaluation.evaluate import write_picture
         from volkit.io.splats.point_cloud import read_points
 

@@ -151,7 +151,7 @@ class PriorOptions(ScoreChoices):
         for target, scene in zip(targets, made.scenes, strict=True):
             save(scene, target)
         if (checkpoint := self.training_run(targets[0]).checkpoint) is not None:
-            checkpoint.finish()
+            checkpoint.remove()
         report = report | made.report.as_dict() | {
             "target": [str(target) for target in targets], "seed": self.seed, "bytes": targets[0].stat().st_size,
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,

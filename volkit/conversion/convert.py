@@ -10,8 +10,9 @@ from volkit.conversion.options import BUDGET, ConvertOptions, FileOptions
 from volkit.conversion.report import ConversionReport
 from volkit.conversion.source import Source
 from volkit.devices import chosen_device
-from volkit.distillation.build import DistillSettings, check_method
-from volkit.distillation.learn import MAX_SPLATS, Result, table_of, teach
+from volkit.distillation.distill import DistillSettings, check_method, train_student, training_pixels
+from volkit.distillation.result import Result
+from volkit.distillation.strategies import MAX_SPLATS
 from volkit.distillation.students import build_student, splats_config
 from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.fidelity import Fidelity
@@ -156,7 +157,7 @@ def _filled(
     if target is not None:
         save(made.scene, target, spz_frame=files.spz_frame, frame=files.frame)
         if work.checkpoint is not None:
-            work.checkpoint.finish()
+            work.checkpoint.remove()
     return made
 
 
@@ -164,10 +165,10 @@ def _distilled(source: Source, student: Representation, options: ConvertOptions,
     """Distil the source into the student within the budget."""
     teacher, method = source.scene, options.method or "volkit"
     evaluator = Evaluator.of_scene(source.whole, options.size, work.generator, work.preview)
-    photos = None if options.photos is None else table_of(options.photos, teacher.device)
+    photos = None if options.photos is None else training_pixels(options.photos, teacher.device)
     settings = DistillSettings(options.size, method, photos, options.max_splats or MAX_SPLATS)
     training = TrainingRun(Budget.parse(options.budget or BUDGET), work.checkpoint)
-    learnt = teach(teacher, student, settings, training, evaluator, work.generator, work.progress)
+    learnt = train_student(teacher, student, settings, training, evaluator, work.generator, work.progress)
     provenance = {"source": _names(source), "from": innermost(teacher).config.kind, "method": method,
             "seconds": learnt.seconds, "steps": learnt.steps}  # fmt: skip
     if learnt.history:

@@ -52,7 +52,7 @@ class Particle(Protocol):
         """The current scene."""
         ...
 
-    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
+    def draw(self, cameras: Cameras, info: StepInfo) -> Drawing:
         """Pictures of world-frame cameras of one size."""
         ...
 
@@ -60,7 +60,7 @@ class Particle(Protocol):
         """The trainable parameters."""
         ...
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator, record: Any) -> ParameterChange | None:
+    def after_step(self, info: StepInfo, generator: torch.Generator, record: Any) -> ParameterChange | None:
         """Refine, update the occupancy, densify; `record` is that of the drawing."""
         ...
 

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 
 from volkit.choices import ControlKind
-from volkit.distillation.splats.adaptive import DefaultStrategy
+from volkit.distillation.strategies import DefaultStrategy
 from volkit.extras import advice
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.particle import Particle
