@@ -10,9 +10,10 @@ from splat_scenes import C0
 
 from volkit.conversion.options import FileOptions
 from volkit.conversion.splats import convert_columns
+from volkit.editing.merge import merge
 from volkit.geometry import Similarity
 from volkit.geometry.frames import frame_of_up
-from volkit.io import FormatError, load, save
+from volkit.io import FormatError, is_scene, load, save
 from volkit.io.formats import read_file, reader_for
 from volkit.io.splats.columns import SplatColumns
 from volkit.progress import Progress
@@ -92,6 +93,18 @@ def test_positions_at_utm_size_keep_their_millimetres(tmp_path):
     report = converted(source, tmp_path / "b.csv")
     table = np.loadtxt(tmp_path / "b.csv", delimiter=",", skiprows=1)
     assert np.abs(table[:, :3] - exact).max() < MILLIMETRE and not any("rounded" in note for note in report.notes)
+
+
+def test_joined_parts_at_utm_size_keep_their_millimetres(tmp_path):
+    exact = np.stack([rows()[axis] for axis in "xyz"], 1).astype(np.float64) + UTM
+    parts = [
+        written(tmp_path / f"{n}.ply", rows(**{axis: exact[:, k] + 7 * n for k, axis in enumerate("xyz")}))
+        for n in range(2)
+    ]
+    save(merge([load(part) for part in parts]), tmp_path / "joined.ply")
+    vertex = PlyData.read(tmp_path / "joined.ply")["vertex"]
+    found = np.stack([vertex[axis] for axis in "xyz"], 1)
+    assert np.abs(found - np.concatenate([exact, exact + 7])).max() < MILLIMETRE
 
 
 @pytest.mark.parametrize("suffix", ["spz", "splat", "sog", "ksplat", "compressed.ply"])
@@ -208,6 +221,7 @@ def test_packed_files_are_named_as_such(tmp_path):
         ("c.ply", "gzip"),
         ("d.ply", "zip"),
     ):
+        assert is_scene(tmp_path / name)  # no dataset: what is said is about the archive
         with pytest.raises(FormatError, match=rf"{name}: is .*{said}.*; unpack it first"):
             load(tmp_path / name)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GenerateJob"]
 
-Kind = Literal["hash_grid", "voxels", "planes", "tensor_vm", "tensor_cp", "mlp", "splats", "mesh"]
+Kind = Literal["hash_grid", "voxels", "tensor_vm", "tensor_cp", "planes", "mlp", "splats", "mesh"]
 DEFAULT = "hash_grid"
 PREFERRED = ("mesh", "splats")  # where the target's format holds no field
 

@@ -126,7 +126,7 @@ def _read_tables(
     last = max((k for k, element in enumerate(parsed.elements) if element.name in wanted), default=-1)
     if parsed.text or any(map(_has_lists, parsed.elements[: last + 1])):
         file.seek(header.size)
-        whole = PlyData.read(BytesIO(header.plain + file.read()), mmap=False)
+        whole = PlyData.read(BytesIO(header.plain + file.read()), mmap="")
         return {element.name: element.data for element in whole.elements if element.name in wanted}
     tables, at, sized = {}, header.size, True
     for element in parsed.elements:

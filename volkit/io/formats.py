@@ -140,9 +140,9 @@ def is_scene(path: Path) -> bool:
         raise FormatError(path, "no such file or folder", "check the path")
     if not path.is_file():
         return False
-    # A damaged scene file still counts by its suffix: its own reader explains best what is wrong.
+    # A damaged scene file still counts by its suffix, and an archive: what reads them explains best what is wrong.
     named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
-    if named or any(row.sniff(path) for row in FORMATS.values()):
+    if named or describe_archive(path) or any(row.sniff(path) for row in FORMATS.values()):
         return True
     return any(path.name.lower().endswith(row.suffixes) or row.sniff(path) for row in plug_in_formats())
 

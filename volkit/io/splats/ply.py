@@ -190,9 +190,9 @@ def write(splats: SplatColumns, path: Path) -> None:
             return floats
         table = np.empty(len(floats), kinds)
         table[names] = floats.view([(name, "<f4") for name in names])[:, 0]
-        positions = splats.positions_in(rows=rows) if doubles else None
-        for axis, name in enumerate(doubles):
-            table[name] = positions[:, axis]
+        if doubles:
+            for name, values in zip("xyz", splats.positions_in(rows=rows).T, strict=True):
+                table[name] = values
         for name, values in extras.items():
             table[name] = values[rows]
         return table
