@@ -98,7 +98,7 @@ def test_a_word_that_cannot_be_meant_is_one_line(capsys, nowhere, tmp_path):
 
 def test_auto_takes_what_is_there(nowhere):
     assert chosen_device("auto").type == "cpu"
-    with pytest.raises(ValueError, match="no such word"):
+    with pytest.raises(ValueError, match="no such device"):
         chosen_device("tpu")
 
 

@@ -22,6 +22,7 @@ from volkit.representations import (
     Field,
     HashGridConfig,
     PlanesConfig,
+    SplatsConfig,
     TensorCPConfig,
     TensorVMConfig,
 )
@@ -223,6 +224,24 @@ def test_hostile_headers_are_refused(tmp_path, name):
     save(small_field(), path)
     rewritten(path, HOSTILE[name])
     with pytest.raises(FormatError, match=r"field\.safetensors: .+; .+"):
+        load(path)
+
+
+GREEDY = {
+    "splats": (SplatsConfig(4, 0), {"count": 10**11}),
+    "hash_grid": (replace(SMALL, lookup="nerfstudio"), {"log2_table": 24, "levels": 32, "per_level_scale": 1.0}),
+}
+
+
+@pytest.mark.parametrize("kind", GREEDY)
+def test_a_small_file_cannot_ask_for_much_memory(tmp_path, kind):
+    """Also of kinds that read values while they are built: the spacing of splats, nerfstudio's scales."""
+    config, much = GREEDY[kind]
+    path = tmp_path / "a.safetensors"
+    save(config.build(Domain.cube(1.0), torch.Generator().manual_seed(0)), path)
+    load(path)
+    rewritten(path, lambda header: header["config"].update(much))
+    with pytest.raises(FormatError, match=r"its config needs \d{9,} values"):
         load(path)
 
 

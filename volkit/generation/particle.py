@@ -39,7 +39,11 @@ class Drawing:
 
 
 class Particle(Protocol):
-    """A scene that is rendered while it is trained."""
+    """A scene that a prior trains: it is rendered, stepped and stored by this interface.
+
+    Attributes:
+        penalties: weights of its regularisers.
+    """
 
     penalties: Penalties
 

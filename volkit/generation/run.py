@@ -89,7 +89,12 @@ class GenerationRun:
 
 @dataclass(frozen=True)
 class MeshTarget:
-    """A mesh as the target of `generate`: a field is trained, its mesh extracted, then vertices and texture refined."""
+    """A mesh as the target of `generate`: a field is trained, its mesh extracted, then vertices and texture refined.
+
+    Example:
+        >>> MeshTarget(faces=2_000, pbr=True).texture is None
+        True
+    """
 
     faces: int = 5_000
     """Largest number of triangles."""

@@ -95,7 +95,16 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class ViewReport:
-    """The page that was written, its size and scenes, and whether a browser opened it."""
+    """Result of `view`.
+
+    Attributes:
+        page: the file.
+        bytes: its size.
+        exhibits: the scenes as the page shows them.
+        compact: whether splats are rounded as in .spz.
+        opened: whether a browser opened the page.
+        notes: what a user should know.
+    """
 
     page: Path
     bytes: int

@@ -143,5 +143,5 @@ def kinds() -> tuple[str, ...]:
 
 
 def trainable_kinds() -> tuple[str, ...]:
-    """Names of all kinds that can be students."""
+    """Names of all kinds that can be trained, those of plug-ins included."""
     return tuple(kind for kind in kinds() if config_class(kind).trainable)

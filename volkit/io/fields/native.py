@@ -27,6 +27,8 @@ PER_UNIT = {"tensor_vm": 25.0, "tensor_cp": 25.0, "planes": 1.0}  # density scal
 SAFETENSORS_START = b'{"'  # of the header, after its length in 8 bytes
 MAX_NEW_VALUES = 1 << 28  # that a config may allocate beyond what its file holds: 1 GiB of float32
 INITIALISERS = (Tensor.uniform_, Tensor.normal_, Tensor.mul, Tensor.__rmul__, Tensor.mul_, Tensor.add, Tensor.__radd__)
+READERS = (Tensor.__float__, Tensor.__int__, Tensor.__bool__, Tensor.item, Tensor.tolist)
+MAX_READ_VALUES = 1 << 12  # at once, while values are counted
 MAX_SCENES = 1 << 10  # that one query may reach
 MAX_DEPTH = 32  # of nested wrappers
 DISTIL_FIX = "distil it into a kind that has a configuration, such as hash_grid"
@@ -106,7 +108,7 @@ def _describe(path: Path, scene: Representation, numbers: dict[int, int]) -> dic
         "domain": dataclass_to_json(scene.domain),
         "world_from_local": dataclass_to_json(scene.world_from_local),
         "frame": scene.frame,
-        "provenance": dict(scene.provenance),
+        "provenance": {name: value for name, value in scene.provenance.items() if name != "notes"},
     }
     if scene.parts:
         described["parts"] = [numbers[id(part)] for part in scene.parts]
@@ -250,9 +252,15 @@ def _count_values(config: Any, domain: Domain) -> int:
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Skips what changes values and no shape: on the meta device that imports torch's compiler, 1 s of CPU."""
+    """Skips what changes values and no shape: on the meta device that imports torch's compiler, 1 s of CPU.
+
+    Tensors there have no values: where a build reads some, as for the spacing of splats, it gets ones.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in READERS and args[0].is_meta and args[0].numel() <= MAX_READ_VALUES:
+            ones = torch.ones(args[0].shape, device="cpu")
+            return func(ones, *args[1:])
         if func is torch.randn:
             return torch.empty(*args)
         if func in INITIALISERS and not any(isinstance(argument, Tensor) for argument in args[1:]):
