@@ -29,12 +29,14 @@ COMMANDS = {
     "asset": "a game asset from a scan: clean, upright, to scale; mesh with LODs and collider, preview, page",
     "render": "render pictures or a video of a scene, or a posed dataset that other tools train on",
     "view": "show scenes in a browser, in one page that works offline",
-    "compare": "PSNR, SSIM and FLIP between two scenes, or a scene and its photographs",
+    "compare": "measure PSNR, SSIM and FLIP between two scenes, or a scene and its photographs",
     "inspect": "print what a scene file or a dataset contains, and which commands come next",
     "formats": "list the file formats: read or written, kinds, up axis, what each keeps",
     "doctor": "test backends and extras, and say how to install what is missing",
 }
 MANUAL = """usage: volkit COMMAND SOURCE... TARGET [options]
+
+Convert 3D scenes between radiance fields, Gaussian splats and meshes; fit, generate, edit, render and compare them.
 
 {commands}
 
