@@ -1,7 +1,6 @@
 """What every test shares: where real data lies, few threads, and no skip that nobody listed."""
 
 import os
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -34,15 +33,10 @@ def shared_data() -> Path:
 @pytest.fixture
 def small_kinds(monkeypatch) -> None:
     """Kinds as the command line builds them where nobody says how large: of the usual form, and quick."""
-    from volkit.representations import HashGridConfig, MlpConfig, TensorVMConfig
+    from small_kinds import small_defaults
 
-    for config, changes in (
-        (HashGridConfig, {"levels": 8, "log2_table": 13, "width": 16}),
-        (TensorVMConfig, {"resolution": 32, "start": 24}),
-        (MlpConfig, {"layers": 3, "width": 32, "skip": 0}),
-    ):
-        usual = {field.name: field.default for field in fields(config)}
-        monkeypatch.setattr(config.__init__, "__defaults__", tuple((usual | changes).values()))
+    for constructor, defaults in small_defaults():
+        monkeypatch.setattr(constructor, "__defaults__", defaults)
 
 
 @pytest.fixture

@@ -75,12 +75,16 @@ LINES: dict[str, str | None] = {
 }
 WITHOUT_EXTRAS = """
 import contextlib, io, json, sys
-modules, lines = json.load(sys.stdin)
+tests, modules, lines = json.load(sys.stdin)
 sys.modules.update(dict.fromkeys(modules))  # neither found nor imported
 from volkit import cli
 from volkit.commands import demo
 from volkit.files import bundled
 demo.QUICK = demo.Effort(16, "2", ("1",) * 4, faces=100, texture=64, cells=16, words="1", small=True)
+sys.path.insert(0, tests)
+from small_kinds import small_defaults
+for constructor, defaults in small_defaults():
+    constructor.__defaults__ = defaults
 bundled.viewer_page = lambda: b"<html><!-- scenes --></html>"  # built apart
 found = []
 for line in lines:
@@ -132,10 +136,15 @@ def test_every_command_works_without_extras_or_says_which_it_needs(tmp_path):
     corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     volkit.save(Mesh.of(corners, torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])), tmp_path / "cube.obj")
     blocked = [module for row in CAPABILITIES.values() if row.extra for module in row.modules]
+    question = json.dumps((str(Path(__file__).parent), blocked, list(LINES)))
     child = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS], input=json.dumps((blocked, list(LINES))), cwd=tmp_path,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", WITHOUT_EXTRAS],
+        input=question,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert not child.returncode, child.stderr
     wrong = {}
     for (line, extra), (status, told) in zip(LINES.items(), json.loads(child.stdout), strict=True):
