@@ -1,5 +1,6 @@
 """Another library's eyes on what was written: its figures are in the report, and a disagreement is told."""
 
+import json
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from plyfile import PlyData
 
+from volkit.cli import main
 from volkit.conversion.options import FileOptions
 from volkit.conversion.splats import convert_columns
 from volkit.evaluation import second_reader
@@ -45,6 +47,13 @@ def test_its_figures_are_in_the_report(source, tmp_path, patient, suffix):
         vertex = PlyData.read(source)["vertex"]
         assert told["lower"] == [float(vertex[axis].min()) for axis in "xyz"]
         assert told["colour"] == pytest.approx([0.5] * 3, abs=1e-4)  # harmonics of 0: grey
+
+
+def test_a_scene_that_was_edited_is_read_again_too(source, tmp_path, patient, capsys):
+    line = ["convert", str(source), str(tmp_path / "b.ply"), "--edit", "opacity:0.01", "--size", "32", "--json"]
+    assert main(line) == 0
+    told = json.loads(capsys.readouterr().out)["second_reading"]
+    assert told["agrees"] is True and told["library"].startswith("plyfile")
 
 
 def test_a_writer_that_errs_is_told(source, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mutants import survive
+from plyfile import PlyData
 from splat_scenes import assert_agree, random_splats
 
 from volkit.geometry import Similarity
@@ -100,6 +101,25 @@ def test_several_primitives_become_one_scene(tmp_path):
     both = load(tmp_path / "a.glb")
     assert len(both) == 100
     assert torch.allclose(both.means[50:] - both.means[:50], torch.tensor([5.0, 0.0, 0.0]), atol=1e-6)
+
+
+def test_several_primitives_far_away_keep_their_millimetres(tmp_path):
+    splats = random_splats(50, 0)
+    save(splats, tmp_path / "a.glb")
+
+    def change(tree, blob):
+        tree["nodes"][0]["translation"] = [500_000.25, 4_649_776.5, 3.0]
+        tree["nodes"].append({"mesh": 0, "translation": [500_005.25, 4_649_776.5, 3.0]})
+        tree["scenes"][0]["nodes"].append(1)
+
+    _changed(tmp_path / "a.glb", change)
+    save(load(tmp_path / "a.glb"), tmp_path / "b.ply")
+    vertex = PlyData.read(tmp_path / "b.ply")["vertex"]
+    found = np.stack([vertex[axis] for axis in "xyz"], 1)
+    # Left, up, front in the .glb, right, down, front in the .ply.
+    offsets = np.array([[-500_000.25, -4_649_776.5, 3.0], [-500_005.25, -4_649_776.5, 3.0]])
+    means = splats.means.detach().double().numpy()
+    assert np.abs(found - np.concatenate([means + offset for offset in offsets])).max() < 1e-3  # a millimetre
 
 
 def test_colours_for_other_programs_are_linear(tmp_path):

@@ -57,11 +57,7 @@ def _fidelity(made: Transcoded, progress: Progress) -> Fidelity | None:
         progress.note(f"{made.target}: is not measured, as its format is written but not read")
         return None
     differences = splat_differences(made.splats, written, made.order)
-    again = read_again(made.splats.in_frame(made.axes.frame_for(made.format) or made.splats.frame), made.target)
-    if again is not None and not again.agrees:
-        progress.note(
-            f"{made.target}: {again.library} reads other splats from it than were written; please report this"
-        )
+    again = read_again(made.splats, made.target, made.axes, progress)
     seconds = round(time.perf_counter() - started, 2)
     measured = {"by": "parameters", "splats": len(written), "seconds": seconds}
     return Fidelity(differences, measured, second_reading=None if again is None else again.as_dict())

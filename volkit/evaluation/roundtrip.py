@@ -13,6 +13,7 @@ from volkit.choices import Device
 from volkit.evaluation.evaluate import Evaluator
 from volkit.evaluation.fidelity import WORST_VIEWS, ComparedViews, Fidelity, decibels, splat_differences
 from volkit.evaluation.metrics import Scores, mean_scores, round_to_8_bits, score
+from volkit.evaluation.second_reader import read_again
 from volkit.extras import advice
 from volkit.geometry import Similarity
 from volkit.io import FileAxes, format_for
@@ -76,6 +77,9 @@ def measure_fidelity(
     with progress.phase("measure"):
         rendered = evaluator.pictures(written, progress)
         scores = [score(picture, truth) for picture, truth in zip(rendered, evaluator.truth, strict=True)]
+    again = None
+    if isinstance(made.scene, Splats):
+        again = read_again(columns_from_splats(made.scene), target, axes, progress)
     mean, apart = mean_scores(scores), parameter_differences(made.scene, written, target)
     measured = {
         "views": len(scores),
@@ -86,7 +90,7 @@ def measure_fidelity(
     if mean.flip is None:
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
     worst = worst_views(evaluator.truth, rendered, scores)
-    return Fidelity(apart, measured, mean.psnr, mean.ssim, mean.flip, worst)
+    return Fidelity(apart, measured, mean.psnr, mean.ssim, mean.flip, worst, None if again is None else again.as_dict())
 
 
 def parameter_differences(made: Representation, written: Representation, target: Path) -> dict[str, float]:

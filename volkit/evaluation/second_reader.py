@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from volkit.io import FileAxes, format_for
 from volkit.io.splats.columns import SplatColumns, rounding_of
 from volkit.io.splats.quantisation import colour_from_sh_dc
+from volkit.progress import Progress
 
 __all__ = ["SecondReading", "read_again"]
 
@@ -37,8 +39,8 @@ class SecondReading:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def read_again(splats: SplatColumns, path: Path) -> SecondReading | None:
-    """What a second library reads from a file of these splats, in whose world frame the file's coordinates are.
+def read_again(splats: SplatColumns, path: Path, axes: FileAxes, progress: Progress) -> SecondReading | None:
+    """What a second library reads from a file that these splats were written to; noted where it is not them.
 
     None where no library is installed that reads the format, or where it would take more than a tenth of the CPU time
     that the process has taken so far.
@@ -48,6 +50,8 @@ def read_again(splats: SplatColumns, path: Path) -> SecondReading | None:
         return None
     if seconds > MAX_SHARE * time.process_time():
         return None
+    # In the world frame as it was written: the file's coordinates.
+    splats = splats.in_frame(axes.frame_for(format_for(path, kind="splats")) or splats.frame)
     try:
         library = f"{name} {version(name)}"
         count, lower, upper, colour = read(path)
@@ -62,6 +66,8 @@ def read_again(splats: SplatColumns, path: Path) -> SecondReading | None:
         mean = colour_from_sh_dc(splats.sh_dc[:, 0].astype(np.float64)).mean(0)
         agrees = agrees and float(np.abs(colour - mean).max()) <= MAX_COLOUR_ERROR
     shown = None if colour is None else colour.round(4).tolist()
+    if not agrees:
+        progress.note(f"{path}: {library} reads other splats from it than were written; please report this")
     return SecondReading(library, count, lower.tolist(), upper.tolist(), shown, bool(agrees))
 
 

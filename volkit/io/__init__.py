@@ -1,6 +1,6 @@
 """Scene files: one file or folder per format; `formats.py` is the table."""
 
-from volkit.choices import SpzFrame
+from volkit.choices import SpzFrame, SpzVersion
 from volkit.files.errors import FormatError, PlaceError, TargetError
 from volkit.io.format import Format
 from volkit.io.formats import (
@@ -23,6 +23,7 @@ __all__ = [
     "FormatError",
     "PlaceError",
     "SpzFrame",
+    "SpzVersion",
     "TargetError",
     "check_target",
     "describe",

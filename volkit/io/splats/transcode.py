@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from volkit.choices import SpzFrame
-from volkit.io.format import Format
 from volkit.io.formats import FileAxes, check_target, format_for, read_file, reader_for, write_columns, writer_for
 from volkit.io.splats.columns import SplatColumns, check_invalid
 from volkit.progress import Progress
@@ -17,12 +16,11 @@ __all__ = ["Transcoded", "is_splats_to_splats", "read_back", "transcode"]
 
 @dataclass(frozen=True)
 class Transcoded:
-    """The splats that were written, the file's order of their rows (None: unchanged), its format, and the seconds."""
+    """The splats that were written, the file's order of their rows (None: unchanged), and the seconds it took."""
 
     splats: SplatColumns
     order: np.ndarray | None
     target: Path
-    format: Format
     axes: FileAxes
     seconds: float
 
@@ -64,9 +62,8 @@ def transcode(
     if not len(splats):
         progress.note(f"{source}: holds no splats")
     check_target(target, "splats")
-    row = writer_for(target, "splats")
-    order = write_columns(splats, target, row, axes, progress)
-    return Transcoded(splats, order, target, row, axes, time.perf_counter() - started)
+    order = write_columns(splats, target, writer_for(target, "splats"), axes, progress)
+    return Transcoded(splats, order, target, axes, time.perf_counter() - started)
 
 
 def read_back(made: Transcoded) -> SplatColumns | None:
