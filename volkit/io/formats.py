@@ -46,8 +46,8 @@ ROWS = (
            "every tensor bit for bit, frame, occupancy, cameras, provenance", every_kind=True),
     Format("nerf-pytorch", (".ckpt",), ("mlp",), "zup", *from_module("fields.nerf_checkpoint", write=None),
            "fine network exactly; not the coarse one, cameras"),
-    Format("nerfacto", (".ckpt",), ("hash_grid",), "zup", *from_module("fields.nerfacto", write=None),
-           "table and networks exactly, frame, mean appearance; not proposal networks, cameras"),
+    Format("nerfacto", (".ckpt",), ("hash_grid",), None, *from_module("fields.nerfacto", write=None),
+           "table and networks exactly, frame, mean appearance; not proposal networks, cameras", folders=True),
     Format("instant-ngp", (".ingp", ".msgpack"), ("hash_grid",), "zup", *from_module("fields.instant_ngp"),
            "table and networks in 16 bits, occupancy, frame, cameras, provenance; not the optimiser's state"),
     Format("dvgo", (".tar",), ("voxel_features",), "zup", *from_module("fields.dvgo", write=None),
@@ -130,11 +130,14 @@ def plug_in_formats() -> list[Format]:
 
 
 def is_scene(path: Path) -> bool:
-    """Whether a path is a scene file; everything else counts as a dataset. FormatError where it does not exist."""
+    """Whether a path is a scene file, or the folder of a trainer; everything else counts as a dataset.
+
+    FormatError where it does not exist.
+    """
     if not path.exists():
         raise FormatError(path, "no such file or folder", "check the path")
     if not path.is_file():
-        return False
+        return any(row.folders and row.sniff(path) for row in FORMATS.values())
     # A damaged scene file still counts by its suffix: its own reader explains best what is wrong.
     named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
     if named or any(row.sniff(path) for row in FORMATS.values()):
@@ -145,7 +148,7 @@ def is_scene(path: Path) -> bool:
 def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
     """Read a scene file of any format, recognised by its content first and by its suffix second.
 
-    The scene comes back in the frame that its file has, with its provenance, and with its cameras where the format
+    A folder that a trainer left stands for the newest scene in it. The scene comes back in the frame that its file has, with its provenance, and with its cameras where the format
     stores them. `spz_frame` says which axes an `.spz` uses: `rub` as its specification says, `ply` as some programs
     write it, `auto` what the file's own record says. Raises FormatError, which names the file, the fact and the fix.
 
@@ -166,15 +169,21 @@ def reader_for(path: Path, spz_frame: SpzFrame = "rub") -> Format:
     """The format that reads a file, with `spz_frame` applied; FormatError without such a file, or such a format."""
     if not path.exists():
         raise FormatError(path, "no such file", "check the path")
-    if path.is_dir():
-        raise FormatError(path, "is a folder, not a scene file", "name a file; datasets are for fit and compare")
     readable = [row for row in FORMATS.values() if row.read is not None]
+    if path.is_dir():
+        if row := next((row for row in readable if row.folders and row.sniff(path)), None):
+            return row
+        fact = "is a folder, not a scene file, and of no trainer that is known"
+        raise FormatError(path, fact, "name a file; datasets are for fit and compare")
     named = _by_suffix(path, readable)
     # Formats that the suffix names go first, so that the usual file is opened once; plug-ins go last.
     for rows in (named, (row for row in readable if row not in named), (row for row in plug_in_formats() if row.read)):
         for row in rows:
             if row.sniff(path):
                 return _with_spz_frame(row, spz_frame)
+    from volkit.io.checkpoint_families import explain_unknown
+
+    explain_unknown(path)
     if named := _by_suffix(path, [row for row in FORMATS.values() if row.read is not None]):
         return _with_spz_frame(named[0], spz_frame)
     raise FormatError(path, "is in no known format", f"give one of {_suffixes(writable=False)}")

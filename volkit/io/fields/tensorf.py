@@ -25,7 +25,7 @@ from volkit.typing import Tensor
 
 __all__ = ["read", "sniff", "write"]
 
-MARK = b"density_line.0"
+MARK = b"density_line."
 OWN_ENTRY = "volkit"  # our entry, which TensoRF ignores
 MAX_WIDTH = 1 << 12  # of networks and factors
 NEAR_HALF_EDGES, FAR_HALF_EDGES = 0.05, 100.0  # near_far in half edges: TensoRF samples rays between them
@@ -33,8 +33,7 @@ NEAR_HALF_EDGES, FAR_HALF_EDGES = 0.05, 100.0  # near_far in half edges: TensoRF
 
 def sniff(path: Path) -> bool:
     """Whether the file is a torch pickle with TensoRF's names of factors."""
-    start = pickle_start(path)
-    return MARK in start and b"kwargs" in start
+    return MARK in pickle_start(path)
 
 
 def read(path: Path) -> Representation:
