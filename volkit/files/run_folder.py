@@ -33,5 +33,5 @@ def newest_file(path: Path, patterns: Sequence[str]) -> Path:
 def _number(file: Path, pattern: str) -> int:
     starred = re.escape(pattern).replace(r"\*", "(.*)")
     match = re.fullmatch(starred, file.as_posix())
-    numbers = re.findall(r"\d{1,18}", match.group(1)) if match else []
+    numbers = re.findall(r"\d{1,18}", "".join(match.groups()[:1])) if match else []
     return int(numbers[-1]) if numbers else -1

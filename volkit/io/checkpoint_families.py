@@ -68,7 +68,9 @@ def explain_unknown(path: Path) -> None:
     holds = f"holds {_listed(told)}" if told else "holds no names"
     for family in FAMILIES:
         if any(all(mark in start for mark in marks) for marks in family.marks):
-            raise FormatError(path, f"seems to be a checkpoint of {family.name}, which is not read ({holds})", family.fix)
+            raise FormatError(
+                path, f"seems to be a checkpoint of {family.name}, which is not read ({holds})", family.fix
+            )
     raise FormatError(path, f"is a checkpoint of no known program: it {holds}", "check which program wrote it")
 
 

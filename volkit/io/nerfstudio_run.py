@@ -73,7 +73,9 @@ def run_placement(path: Path) -> RunPlacement:
     if (dataset := _beside(path, DATASET_FILE)) is not None:
         applied = _read_json(dataset)
         if isinstance(applied, Mapping) and "applied_transform" in applied:
-            change = _similarity({"applied_scale": 1.0} | dict(applied), "applied_transform", "applied_scale", dataset.name)
+            change = _similarity(
+                {"applied_scale": 1.0} | dict(applied), "applied_transform", "applied_scale", dataset.name
+            )
             world_from_local = change @ world_from_local
         world = "the dataset"
     up = np.asarray(world_from_local.rotation)[:, 2]
