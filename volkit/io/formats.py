@@ -159,9 +159,10 @@ def is_scene(path: Path) -> bool:
 def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
     """Read a scene file of any format, recognised by its content first and by its suffix second.
 
-    A folder that a trainer left stands for the newest scene in it. The scene comes back in the frame that its file has, with its provenance, and with its cameras where the format
-    stores them. `spz_frame` says which axes an `.spz` uses: `rub` as its specification says, `ply` as some programs
-    write it, `auto` what the file's own record says. Raises FormatError, which names the file, the fact and the fix.
+    A folder that a trainer left stands for the newest scene in it. The scene comes back in the frame that its file
+    has, with its provenance, and with its cameras where the format stores them. `spz_frame` says which axes an `.spz`
+    uses: `rub` as its specification says, `ply` as some programs write it, `auto` what the file's own record says.
+    Raises FormatError, which names the file, the fact and the fix.
 
     >>> scene = load("garden.ply")
     """

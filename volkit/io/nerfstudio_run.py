@@ -79,8 +79,8 @@ def run_placement(path: Path) -> RunPlacement:
             world_from_local = change @ world_from_local
         world = "the dataset"
     up = np.asarray(world_from_local.rotation)[:, 2]
-    along, frame = max((float(up @ np.array(axis)), name) for name, axis in UP.items())
-    if along < MIN_UPRIGHT:
+    frame = max(UP, key=lambda name: float(up @ np.array(UP[name])))
+    if float(up @ np.array(UP[frame])) < MIN_UPRIGHT:
         return RunPlacement(Similarity(), "zup", "the run's own, for no frame has the dataset's up axis")
     return RunPlacement(world_from_local, frame, world)
 

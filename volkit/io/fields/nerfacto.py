@@ -1,7 +1,7 @@
 """Checkpoints of nerfstudio's nerfacto (`step-*.ckpt`) as kind `hash_grid`, read only.
 
-Those of `depth-nerfacto` and of nerfstudio's own `instant-ngp` have the same field. What lies around the checkpoint is in
-`nerfstudio_run.py`. Source: nerfstudio `nerfacto_field.py`, `mlp.py`, `encodings.py`, `spherical_harmonics.py`,
+Those of `depth-nerfacto` and of nerfstudio's own `instant-ngp` have the same field. What lies around the checkpoint is
+in `nerfstudio_run.py`. Source: nerfstudio `nerfacto_field.py`, `mlp.py`, `encodings.py`, `spherical_harmonics.py`,
 `spatial_distortions.py`, `models/instant_ngp.py`.
 """
 

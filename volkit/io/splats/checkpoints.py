@@ -1,4 +1,4 @@
-"""Splats in checkpoints of trainers, read only: gsplat (`.pt`), nerfstudio's splatfacto (`.ckpt`), INRIA's 3DGS (`.pth`).
+"""Splats in checkpoints, read only: of gsplat (`.pt`), nerfstudio's splatfacto (`.ckpt`), INRIA's 3DGS (`.pth`).
 
 All hold the parameters of a `.ply` before activation. Sources: gsplat `examples/simple_trainer.py`,
 `simple_trainer_2dgs.py` and `datasets/colmap.py`; nerfstudio `models/splatfacto.py`; graphdeco-inria/gaussian-splatting

@@ -1,7 +1,7 @@
 """The folder that INRIA's 3DGS and programs derived from it leave: the newest `.ply` of splats, cameras, arguments.
 
-`point_cloud/iteration_N/point_cloud.ply`, `cameras.json` (centre, rotation to the world, focal lengths in pixels, OpenCV
-axes) and `cfg_args`, the text of an `argparse.Namespace`, of which literals alone are read. Source:
+`point_cloud/iteration_N/point_cloud.ply`, `cameras.json` (centre, rotation to the world, focal lengths in pixels,
+OpenCV axes) and `cfg_args`, the text of an `argparse.Namespace`, of which literals alone are read. Source:
 graphdeco-inria/gaussian-splatting `scene/__init__.py`, `utils/camera_utils.py`, `train.py`.
 """
 
