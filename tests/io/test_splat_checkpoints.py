@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from mutants import survive
+from mutants import mutants, survive
 from plyfile import PlyData, PlyElement
 from torch.nn import Parameter, ParameterDict
 
@@ -275,3 +275,14 @@ def test_mutants(tmp_path, kind):
         "inria": lambda: inria(tensors(), tmp_path / "chkpnt1.pth"),
     }[kind]()  # fmt: skip
     survive(path, path.read_bytes(), share=0.5)
+
+
+@pytest.mark.parametrize("name", ["cameras.json", "cfg_args"])
+def test_mutants_of_what_lies_around_splats(tmp_path, name):
+    place = inria_folder(tmp_path / "model") / name
+    for changed in mutants(place.read_bytes(), 60):
+        place.write_bytes(changed)
+        try:
+            load(tmp_path / "model")
+        except FormatError as error:
+            assert name in str(error)
