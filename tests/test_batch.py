@@ -245,8 +245,8 @@ def test_many_are_only_asked_what_they_take(captures: Path, capsys, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("words", "said", "status"), [
-    (["nothing*.ply", "out"], "no file has such a name", 1), ([".", "out"], "holds no scene file", 1),
-    (["captures/*.ply", "out.spz"], "stands for 2 files", 2),
+    (["nothing*.ply", "out"], "no file matches", 1), ([".", "out"], "contains no scene file", 1),
+    (["captures/*.ply", "out.spz"], "matches 2 files", 2),
 ])  # fmt: skip
 def test_sources_that_are_none_are_said(
     captures: Path, capsys, monkeypatch, words: list[str], said: str, status: int

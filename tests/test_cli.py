@@ -149,9 +149,9 @@ def test_an_interruption_says_what_can_be_taken_up(capsys, monkeypatch, tmp_path
 
     target = tmp_path / "x.safetensors"
     monkeypatch.setattr(FitJob, "run", interrupted)
-    assert run(capsys, "fit", ".", target)[2] == "volkit: interrupted; nothing is kept\n"
+    assert run(capsys, "fit", ".", target)[2] == "volkit: interrupted; there is no checkpoint to continue from\n"
     target.with_name("x.safetensors.part").touch()
-    assert f"{target}.part is kept: the same command with --resume" in run(capsys, "fit", ".", target)[2]
+    assert f"the same command with --resume continues from {target}.part" in run(capsys, "fit", ".", target)[2]
 
 
 def test_a_batch_that_was_interrupted_ends_with_130_and_its_report(capsys, monkeypatch):
@@ -198,7 +198,7 @@ def test_interruption_and_surprises(capsys, monkeypatch):
 
     monkeypatch.setattr(DoctorJob, "run", interrupted)
     status, _, err = run(capsys, "doctor")
-    assert status == 130 and err == "volkit: interrupted; nothing is kept\n"
+    assert status == 130 and err == "volkit: interrupted; there is no checkpoint to continue from\n"
     monkeypatch.setattr(DoctorJob, "run", surprised)
     status, _, err = run(capsys, "doctor")
     assert status == 1 and "unexpected AttributeError" in err and "--debug" in err

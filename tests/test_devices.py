@@ -13,11 +13,11 @@ import torch
 from volkit import cli
 from volkit.data import Photographs
 from volkit.devices import chosen_device, on_device
-from volkit.distillation.learn import FitSettings, trainee_from_photographs, untrained_scene
-from volkit.distillation.pvd.method import METHODS
-from volkit.distillation.pvd.start import pvd_student
-from volkit.distillation.rungs.plan import Ladder
-from volkit.distillation.student import FieldStudent
+from volkit.distillation.field_training import FieldTrainee
+from volkit.distillation.fit import FitSettings, trainee_from_photographs, untrained_scene
+from volkit.distillation.pvd_objective import METHODS
+from volkit.distillation.pvd_student import pvd_trainee
+from volkit.distillation.stages import FieldPair
 from volkit.geometry import Cameras, Domain
 from volkit.io.opening import open_scene
 from volkit.rendering.viewpoints import distillation_cameras
@@ -63,11 +63,11 @@ def test_a_step_of_a_fit_creates_nothing_elsewhere(photographs, kind, monkeypatc
     generator = torch.Generator().manual_seed(0)
     scene = untrained_scene(photographs, STUDENTS[kind], generator)
     student = trainee_from_photographs(scene, photographs, FitSettings(exposure=True), generator)
-    assert isinstance(student, FieldStudent)
+    assert isinstance(student, FieldTrainee)
     stepped(student)
 
 
-def stepped(student: FieldStudent) -> None:
+def stepped(student: FieldTrainee) -> None:
     fit = TrainingLoop(student, Budget(steps=3))
     with torch.device("meta"):
         fit.run()
@@ -80,10 +80,10 @@ def test_a_step_of_the_published_methods_creates_nothing_elsewhere(photographs, 
     teacher = untrained_scene(photographs, STUDENTS["hash_grid"], generator).requires_grad_(False)
     student = STUDENTS["tensor_vm"].build(teacher.domain, generator).placed_like(teacher)
     cameras = distillation_cameras(teacher, 6, None, generator)
-    ladder = Ladder(
+    ladder = FieldPair(
         teacher, student, cameras, lambda rays: rays, stride_for(teacher.domain), near=0.1, generator=generator
     )
-    stepped(pvd_student(ladder, METHODS[method]))
+    stepped(pvd_trainee(ladder, METHODS[method]))
 
 
 def test_a_word_that_cannot_be_meant_is_one_line(capsys, nowhere, tmp_path):
@@ -98,7 +98,7 @@ def test_a_word_that_cannot_be_meant_is_one_line(capsys, nowhere, tmp_path):
 
 def test_auto_takes_what_is_there(nowhere):
     assert chosen_device("auto").type == "cpu"
-    with pytest.raises(ValueError, match="no such word"):
+    with pytest.raises(ValueError, match="no such device"):
         chosen_device("tpu")
 
 

@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from volkit.distillation.exact import exact
-from volkit.distillation.exact.factor import CP_AXES, VM_AXES, Block, cp_factors, vm_factors
-from volkit.distillation.exact.lattice import dense_occupancy, nodes_near_matter, sh_of
-from volkit.distillation.exact.tensors import divided
+from volkit.distillation.closed_form import initialise_from_teacher
+from volkit.distillation.lattice import dense_occupancy, fit_sh, occupied_nodes
+from volkit.distillation.tensor_start import CP_AXES, VM_AXES, Block, apportion, cp_factors, vm_factors
 from volkit.geometry import Domain, Points, Similarity, morton_codes
 from volkit.rendering.viewpoints import orbit_cameras
 from volkit.rendering.volume import VolumeRenderer
@@ -70,7 +69,7 @@ def pictures(field, cameras):
 def started(config, teacher, domain=None):
     student = config.build(domain or teacher.domain, seeded())
     copy_occupancy(teacher, student)
-    exact(teacher, student, seeded())
+    initialise_from_teacher(teacher, student, seeded())
     return student
 
 
@@ -109,7 +108,7 @@ def test_bounds_are_met_more_closely_by_every_sweep():
 
 
 def test_terms_are_divided_in_proportion():
-    assert divided(torch.tensor([4.0, 2.0, 1.0, 0.0]), 14) == [8, 4, 2, 0]
+    assert apportion(torch.tensor([4.0, 2.0, 1.0, 0.0]), 14) == [8, 4, 2, 0]
 
 
 @pytest.mark.parametrize("config", [SMALL_HASH, SMALL_VM, SMALL_CP, SMALL_VOXELS], ids=lambda c: c.kind)
@@ -117,7 +116,7 @@ def test_the_same_architecture_is_copied(config):
     teacher = config.build(Domain.cube(1.0), seeded(1))
     teacher.occupancy.copy_(torch.randint(256, teacher.occupancy.shape, generator=seeded(), dtype=torch.uint8))
     student = config.build(Domain.cube(1.0), seeded(2))
-    assert exact(teacher, student, seeded()) < 1.0  # a start worth keeping lowers the first rates
+    assert initialise_from_teacher(teacher, student, seeded()) < 1.0  # a start worth keeping lowers the first rates
     for name, tensor in teacher.state_dict().items():
         assert torch.equal(student.state_dict()[name], tensor), name
 
@@ -125,7 +124,7 @@ def test_the_same_architecture_is_copied(config):
 def test_kinds_without_closed_form_are_left_alone(ball):
     student = SMALL_HASH.build(ball[0].domain, seeded())
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    assert exact(ball[0], student, seeded()) == 1.0
+    assert initialise_from_teacher(ball[0], student, seeded()) == 1.0
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
 
 
@@ -133,7 +132,7 @@ def test_harmonics_of_a_representable_colour_are_exact():
     teacher = VoxelsConfig(resolution=8, start=8).build(Domain.cube(1.0), seeded())
     coefficients = 0.05 * torch.randn(27, generator=seeded())  # small: colours stay above 0, where they are linear
     teacher.sh_data.data[:] = coefficients
-    found = sh_of(teacher, 0.5 * torch.rand(20, 3, generator=seeded()))
+    found = fit_sh(teacher, 0.5 * torch.rand(20, 3, generator=seeded()))
     torch.testing.assert_close(found.flatten(1), coefficients.expand(20, 27), atol=1e-5, rtol=0)  # float32 sums of 24
 
 
@@ -165,7 +164,7 @@ def test_occupancy_bits_become_a_lattice():
     field.occupancy[code >> 3] = 1 << (code & 7)
     assert dense_occupancy(field).nonzero().tolist() == [[3, 70, 127]]
     axes = tuple((torch.arange(64) + 0.5) / 64 for _ in range(3))
-    nodes = nodes_near_matter(field, axes)
+    nodes = occupied_nodes(field, axes)
     place = torch.stack([nodes // 4096, nodes // 64 % 64, nodes % 64], 1)
     assert [1, 35, 63] in place.tolist()
     assert (place - torch.tensor([1, 35, 63])).abs().amax() <= 2  # dilated by what a node reaches, no more

@@ -90,7 +90,7 @@ def test_a_field_of_the_kind_is_learnt_anew_where_it_must_be(tmp_path, capsys, m
     assert converted(capsys, source, target, "--force", "--edit", "crop:sphere:0,0,0,0.5", size=12)["steps"] == 3
     assert converted(capsys, source, target, "--force", "--edit", "scale:2", size=12)["steps"] == 0
     report = converted(capsys, source, tmp_path / "b.ingp", size=12)
-    assert report["steps"] == 3 and "learnt anew" in report["notes"][0]
+    assert report["steps"] == 3 and "distilled again" in report["notes"][0]
 
 
 def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
@@ -102,7 +102,7 @@ def test_a_full_disk_is_no_reason_to_learn(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(conversion, "save", full)
     assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]) == 1
     said = capsys.readouterr().err
-    assert "free some space" in said and "learnt anew" not in said
+    assert "free some space" in said and "distilled again" not in said
 
 
 def test_quantisation_is_measured_on_the_file(source, capsys):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from volkit.distillation.rungs.active import PixelDraw
+from volkit.distillation.pixels import PixelSampler
 from volkit.geometry import Cameras
 from volkit.ops.param_group import ParamGroup
 from volkit.progress import Progress
@@ -21,14 +21,14 @@ class Parabola:
         self.x = nn.Parameter(torch.full((4,), 3.0))
         self.generator = torch.Generator().manual_seed(0)
 
-    def losses(self, moment: StepInfo):
+    def losses(self, info: StepInfo):
         noise = torch.randn(4, generator=self.generator)
         return StepLosses({"pixels": (self.x - 1.0 + 0.1 * noise).square().sum()})
 
     def groups(self):
         return [ParamGroup("x", (self.x,), lr=0.1)]
 
-    def after_step(self, moment: StepInfo, record) -> list[ParameterChange]:
+    def after_step(self, info: StepInfo, record) -> list[ParameterChange]:
         return []
 
     def state(self):
@@ -62,8 +62,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does():
     TrainingLoop(whole, Budget(steps=60)).run()
     states = []
 
-    def keep(moment, values, fit):
-        if moment.step == 25:
+    def keep(info, values, fit):
+        if info.step == 25:
             states.append(copy.deepcopy(fit.state()))
 
     TrainingLoop(Parabola(), Budget(steps=60)).run([keep])
@@ -96,12 +96,12 @@ def test_error_driven_draws_are_unbiased():
     """The importance-weighted mean of any function of pixels is its plain mean, whatever errors were learnt."""
     size = 64
     cameras = Cameras.looking_at(torch.eye(3) * 3, torch.zeros(3), torch.tensor([0.1, 0.2, 1.0]), 50.0, (size, size))
-    draw = PixelDraw(cameras)
+    draw = PixelSampler(cameras)
     generator = torch.Generator().manual_seed(0)
     camera, pixels, importance = draw.draw(20_000, generator)
     assert torch.equal(importance, torch.ones(20_000))
     error = torch.where(camera == 1, 1.0, 0.01) * (1.0 + 3.0 * (pixels[:, 0] > 32))
-    draw.learn(camera, pixels, error)
+    draw.update(camera, pixels, error)
     camera, pixels, importance = draw.draw(200_000, generator)
     value = (camera + 1) * pixels[:, 0] * pixels[:, 1]
     expected = 2.0 * 32.0 * 32.0

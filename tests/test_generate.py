@@ -211,11 +211,11 @@ def test_parameters_that_are_not_numbers_are_not_kept(tmp_path):
 
     fit = TrainingLoop(student("hash_grid", METHODS["sds"](), seeded()), Budget(steps=2))
     training = TrainingRun(Budget(steps=2), Checkpoint(tmp_path / "a.part", "test"))
-    training.keep(fit)
+    training.write_checkpoint(fit)
     before = training.checkpoint.path.read_bytes()
     fit.trainee.scene.table.data[3] = float("nan")
     with pytest.raises(FloatingPointError, match=r"scene\.table"):
-        training.keep(fit)
+        training.write_checkpoint(fit)
     assert training.checkpoint.path.read_bytes() == before
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from volkit.distillation.sizes import default_config
+from volkit.distillation.students import default_config
 from volkit.geometry import Cameras, Domain
 from volkit.representations import REPRESENTATIONS, SplatsConfig
 from volkit.sampling import learning_stride, stride_for

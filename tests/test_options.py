@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import pytest
 
 from volkit import cli
+from volkit.choices import FROM_PYTHON
 from volkit.commands.help import help_text
-from volkit.commands.options import FROM_PYTHON, GROUPS, OutputOptions, Shown, options_of, parse
-from volkit.commands.usage import UsageError
+from volkit.commands.options import GROUPS, OutputOptions, Shown, UsageError, options_of, parse
 
 if TYPE_CHECKING:
     import no_such_module  # pyright: ignore[reportMissingImports]
@@ -136,6 +136,7 @@ def test_help_and_formats_import_nothing_heavy() -> None:
     program = f"""
 import sys
 from volkit import cli
+from volkit.choices import FROM_PYTHON
 for command in {list(cli.COMMANDS)}:
     assert cli.main([command, "--help"]) == 0
     assert not {{"torch", "numpy"}} & sys.modules.keys(), command

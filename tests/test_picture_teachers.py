@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from volkit.distillation.build import DistillSettings, trainee_from_teacher
-from volkit.distillation.exact.cloud import Cloud, cells_of, cloud_of, voxels_of
-from volkit.distillation.rungs.pixels import FIRST_PIECES, PERIOD, TeacherPixels
+from volkit.distillation.density_cloud import DensityCloud, density_cloud, occupied_cells, voxelise
+from volkit.distillation.distill import DistillSettings, trainee_from_teacher
+from volkit.distillation.pixels import FIRST_WINDOWS, WINDOW_INTERVAL, TeacherPixels
 from volkit.geometry import Domain
 from volkit.rendering.renderer import renderer_for
 from volkit.rendering.viewpoints import orbit_cameras, random_windows
@@ -43,7 +43,7 @@ def square() -> Mesh:
 def test_a_splat_stops_as_much_light_as_in_its_pictures(opacity):
     splats = ball(1, opacity)
     splats.log_scales.copy_(torch.tensor([[0.3, 0.2, 0.1]]).log())
-    found = float(cloud_of(splats, 0.0, seeded()).depth.sum())
+    found = float(density_cloud(splats, 0.0, seeded()).depth.sum())
     r = torch.linspace(0.0, 8.0, 20001, dtype=torch.float64)
     line = torch.trapezoid(-torch.log1p(-opacity * torch.exp(-0.5 * r * r)) * 2.0 * torch.pi * r, r)
     u = torch.nn.functional.normalize(torch.randn(200_000, 3, generator=seeded(), dtype=torch.float64), dim=-1)
@@ -56,10 +56,10 @@ def test_a_splat_stops_as_much_light_as_in_its_pictures(opacity):
 def test_voxels_hold_what_the_cloud_holds(contracted):
     """Whatever the cells measure, density times volume adds up to the points' optical depth times area."""
     domain = replace(Domain.cube(0.4), contracted=contracted)
-    cloud = cloud_of(ball(), 0.0, seeded())
+    cloud = density_cloud(ball(), 0.0, seeded())
     inside = ((domain.unit_from_local(cloud.positions) - 0.5).abs() < 0.5).all(-1)
     assert bool(inside.all()) == contracted
-    voxels = voxels_of(cloud, domain, 32)
+    voxels = voxelise(cloud, domain, 32)
     cells = voxels._voxels()
     shift = torch.rand(20, len(cells), 3, generator=seeded())
     corners = [domain.local_from_unit((cells + s) / 32) for s in (0.0, 1.0)]
@@ -81,20 +81,20 @@ def test_voxels_hold_what_the_cloud_holds(contracted):
 @pytest.mark.parametrize("teacher", [ball(), square()], ids=["splats", "mesh"])
 def test_the_model_looks_like_the_teacher(teacher):
     domain = Domain.cube(1.1)
-    cloud = cloud_of(teacher, 0.01, seeded())
+    cloud = density_cloud(teacher, 0.01, seeded())
     camera = orbit_cameras(teacher, 4, 48)[[0]]
-    model = voxels_of(cloud, domain, 64)
+    model = voxelise(cloud, domain, 64)
     ours, theirs = (renderer_for(scene)(scene, camera) for scene in (model, teacher))
     assert (ours.over(torch.ones(3)) - theirs.over(torch.ones(3))).square().mean() < 0.02  # white itself: 0.2
-    marked = cells_of(cloud, domain)
+    marked = occupied_cells(cloud, domain)
     assert 0.001 < marked.float().mean() < 0.2  # a shell, not the box
     assert (ours.opacity[theirs.opacity > 0.9] > 0.6).float().mean() > 0.9  # cells of 1 / 64 are wider than its edges
 
 
 def test_an_empty_cloud_marks_nothing():
-    cloud = Cloud(torch.zeros(0, 3), torch.zeros(0), torch.zeros(0, 27))
-    assert not cells_of(cloud, Domain.cube(1.0)).any()
-    assert len(voxels_of(cloud, Domain.cube(1.0), 16).density_data) == 0
+    cloud = DensityCloud(torch.zeros(0, 3), torch.zeros(0), torch.zeros(0, 27))
+    assert not occupied_cells(cloud, Domain.cube(1.0)).any()
+    assert len(voxelise(cloud, Domain.cube(1.0), 16).density_data) == 0
 
 
 def test_windows_look_where_their_pictures_do():
@@ -117,20 +117,20 @@ def test_small_pictures_are_asked_for_whole():
 
 
 def test_pixels_are_those_of_the_teacher_and_come_bit_by_bit():
-    teacher, cameras = ball(), random_windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
+    teacher, cameras = ball(), random_windows(orbit_cameras(ball(), 40, 32), FIRST_WINDOWS + 4, 16, seeded())
     source, generator = TeacherPixels(teacher, cameras), seeded()
     seen = set()
-    for draw in range(6 * PERIOD):
+    for draw in range(6 * WINDOW_INTERVAL):
         drawn = source.draw(200, generator)
-        known = min(FIRST_PIECES + draw // PERIOD, len(cameras))
-        assert int(drawn.origin.camera.max()) < known == len(source.pixels.cameras)
-        seen |= set(drawn.origin.camera.tolist())
-        source.learn(drawn, torch.rand(200, generator=generator))
+        known = min(FIRST_WINDOWS + draw // WINDOW_INTERVAL, len(cameras))
+        assert int(drawn.drawn.camera.max()) < known == len(source.pixels.cameras)
+        seen |= set(drawn.drawn.camera.tolist())
+        source.update(drawn, torch.rand(200, generator=generator))
     assert len(seen) == len(cameras)
-    index = int(drawn.origin.camera[0])
+    index = int(drawn.drawn.camera[0])
     picture = renderer_for(teacher)(teacher, cameras[[index]])
-    rows = drawn.origin.camera == index
-    column, row = drawn.origin.pixels[rows].long().unbind(-1)
+    rows = drawn.drawn.camera == index
+    column, row = drawn.drawn.pixels[rows].long().unbind(-1)
     # half a step of 8 bits
     torch.testing.assert_close(
         drawn.colour[rows], picture.rgb[0, row, column].clamp(0, 1), atol=0.5 / 255 + 1e-6, rtol=0
@@ -138,13 +138,13 @@ def test_pixels_are_those_of_the_teacher_and_come_bit_by_bit():
     torch.testing.assert_close(drawn.opacity[rows], picture.opacity[0, row, column], atol=0.5 / 255 + 1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("done", [0, 1, PERIOD, PERIOD + 1, 10 * PERIOD])
+@pytest.mark.parametrize("done", [0, 1, WINDOW_INTERVAL, WINDOW_INTERVAL + 1, 10 * WINDOW_INTERVAL])
 def test_a_source_that_was_stored_goes_on_alike(done):
-    cameras = random_windows(orbit_cameras(ball(), 40, 32), FIRST_PIECES + 4, 16, seeded())
+    cameras = random_windows(orbit_cameras(ball(), 40, 32), FIRST_WINDOWS + 4, 16, seeded())
     first, second, generator = TeacherPixels(ball(), cameras), TeacherPixels(ball(), cameras), seeded()
     for _ in range(done):
         drawn = first.draw(50, generator)
-        first.learn(drawn, drawn.colour[:, 0])
+        first.update(drawn, drawn.colour[:, 0])
     second.load_state(first.state())
     after = [source.draw(50, seeded(7)) for source in (first, second)]
     for name in ("colour", "opacity"):
@@ -162,8 +162,8 @@ def test_resumed_conversions_end_where_unbroken_ones_do(teacher):
     whole, broken, again = fresh(), fresh(), fresh()
     stored = {}
 
-    def stop(moment, losses, fit):
-        if moment.step == 13:
+    def stop(info, losses, fit):
+        if info.step == 13:
             stored.update(_copied(fit.state()))
 
     whole.run()

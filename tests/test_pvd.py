@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from volkit.distillation.pvd.method import METHODS, PvdRung, PvdSettings
-from volkit.distillation.pvd.start import pvd_groups, pvd_schedule, pvd_student, share_heads, start_density
-from volkit.distillation.rungs.plan import Ladder
+from volkit.distillation.pvd_objective import METHODS, PvdObjective, PvdSettings
+from volkit.distillation.pvd_student import initialise_density, pvd_groups, pvd_schedule, pvd_trainee, share_heads
+from volkit.distillation.stages import FieldPair
 from volkit.geometry import Domain, Points
 from volkit.ops.composite import composite
 from volkit.ops.param_group import ParamGroup
@@ -65,11 +65,11 @@ def teacher() -> Field:
     return ball
 
 
-def _rung(teacher: Field, settings: PvdSettings, seed: int = 0) -> PvdRung:
+def _rung(teacher: Field, settings: PvdSettings, seed: int = 0) -> PvdObjective:
     generator = _generator(seed)
     cameras = orbit_cameras(teacher, 24, 48, generator)
     sampler = OccupancySampler(teacher, STEP, 0.0, generator)
-    return PvdRung(teacher, cameras, sampler, lambda rays: rays, settings, generator)
+    return PvdObjective(teacher, cameras, sampler, lambda rays: rays, settings, generator)
 
 
 def _moment(fraction: float, step: int = 0) -> StepInfo:
@@ -172,8 +172,8 @@ def test_features_align_while_heads_are_shared() -> None:
     generator = _generator(3)
     student = config.build(DOMAIN, generator)
     cameras = orbit_cameras(teacher, 24, 48, generator)
-    ladder = Ladder(teacher.requires_grad_(False), student, cameras, lambda rays: rays, STEP, 0.0, generator)
-    trainee = pvd_student(ladder, PvdSettings(1.0, 1.0, feature_decay=1.0, rays=64, samples=2048))
+    ladder = FieldPair(teacher.requires_grad_(False), student, cameras, lambda rays: rays, STEP, 0.0, generator)
+    trainee = pvd_trainee(ladder, PvdSettings(1.0, 1.0, feature_decay=1.0, rays=64, samples=2048))
     before = trainee.losses(_moment(0.0)).values
     assert set(before) == {"feature"}
     TrainingLoop(trainee, Budget(steps=60), pvd_schedule(student)).run()
@@ -184,7 +184,7 @@ def test_features_align_while_heads_are_shared() -> None:
 def test_start_densities_lie_within_the_clamp(kind: str) -> None:
     domain = Domain.cube(2.5)
     student = SMALL[kind].build(domain, _generator())
-    start_density(student)
+    initialise_density(student)
     positions = torch.rand(512, 3, generator=_generator(1)) * 4.0 - 2.0
     logs = (student.density(positions) * 2.5).log()
     inside = ((logs > -2.0) & (logs < 7.0)).float().mean()
@@ -206,12 +206,12 @@ def test_rates_decay_and_schedule_are_the_published_ones() -> None:
         assert factor(_moment(1.0)) == pytest.approx(7e-5 / (1e-3 if kind == "mlp" else 1e-2))
 
 
-def _ladder(teacher: Field, kind: str, seed: int) -> Ladder:
+def _ladder(teacher: Field, kind: str, seed: int) -> FieldPair:
     generator = _generator(seed)
     student = SMALL[kind].build(DOMAIN, generator).placed_like(teacher)
     student.occupancy.copy_(teacher.occupancy)
     cameras = orbit_cameras(teacher, 24, 48, generator)
-    return Ladder(teacher, student, cameras, lambda rays: rays, STEP, 0.0, generator)
+    return FieldPair(teacher, student, cameras, lambda rays: rays, STEP, 0.0, generator)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -219,7 +219,7 @@ def _ladder(teacher: Field, kind: str, seed: int) -> Ladder:
 def test_every_kind_learns(teacher: Field, kind: str, method: str) -> None:
     settings = METHODS[method]
     small = PvdSettings(settings.feature_until, settings.point_until, active=settings.active, rays=256, samples=4096)
-    trainee = pvd_student(_ladder(teacher, kind, 5), small)
+    trainee = pvd_trainee(_ladder(teacher, kind, 5), small)
     judge = _rung(teacher, PvdSettings(0.0, 0.0, rays=512), seed=9)
     before = judge.losses(trainee.scene, _moment(0.9))["pixels"].item()
     TrainingLoop(trainee, Budget(steps=80), pvd_schedule(trainee.scene)).run()
@@ -233,13 +233,13 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(teacher: Field) -> None:
     settings = PvdSettings(0.0, 0.0, active=True, rays=64, samples=2048)
 
     def fresh() -> TrainingLoop:
-        return TrainingLoop(pvd_student(_ladder(teacher, "hash_grid", 6), settings), Budget(steps=150))
+        return TrainingLoop(pvd_trainee(_ladder(teacher, "hash_grid", 6), settings), Budget(steps=150))
 
     whole, first = fresh(), fresh()
     whole.run()
     with pytest.raises(_Stop):
         first.run([_stop_after(120)])
-    assert first.trainee.stages[0].rung.hard_cameras.full  # the pools are in use when the run breaks
+    assert first.trainee.stages[0].objective.hard_cameras.full  # the pools are in use when the run breaks
     second = fresh()
     second.load_state(first.state())
     second.run()
@@ -252,8 +252,8 @@ class _Stop(Exception):
 
 
 def _stop_after(step: int):
-    def watch(moment: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
-        if moment.step == step:
+    def watch(info: StepInfo, losses: dict[str, float], fit: TrainingLoop) -> None:
+        if info.step == step:
             raise _Stop
 
     return watch

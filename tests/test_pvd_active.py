@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from volkit.distillation.pvd.active import CameraPool, RayPool, rotated, surface_samples
+from volkit.distillation.pvd_active import CameraPool, RayPool, rotate_randomly, surface_samples
 from volkit.geometry import Cameras, Rays, RaySamples
 
 
@@ -25,7 +25,7 @@ def test_camera_pool_holds_the_worst_poses_with_their_own_errors() -> None:
     for _ in range(7):
         for index in torch.randperm(20, generator=generator).tolist():  # shuffled, as a loader does
             fraction += 1.0001 / (96 * 20)
-            pool.learn(cameras[index : index + 1], 10.0 + index, fraction, generator)
+            pool.update(cameras[index : index + 1], 10.0 + index, fraction, generator)
     held = [place[tuple(camera.centres[0].tolist())] for camera in pool.pool]
     assert pool.full and len(held) == 8  # epochs 4 to 7, a tenth of 20 each
     assert set(held) == {0, 1}
@@ -54,12 +54,12 @@ def _fill(pool: CameraPool, cameras, epochs: int, generator: torch.Generator) ->
     for _ in range(epochs):
         for index in range(20):
             fraction += 1.0001 / (96 * 20)
-            pool.learn(cameras[index : index + 1], float(index), fraction, generator)
+            pool.update(cameras[index : index + 1], float(index), fraction, generator)
 
 
 def test_turns_stay_within_nine_degrees_about_the_own_centre() -> None:
     cameras = _orbit(200)
-    turned = rotated(cameras, 9.0, _generator())
+    turned = rotate_randomly(cameras, 9.0, _generator())
     assert torch.equal(turned.centres, cameras.centres)
     old, new = cameras.world_from_camera[:, :, :3], turned.world_from_camera[:, :, :3]
     relative = old.transpose(1, 2) @ new
@@ -79,13 +79,13 @@ def test_ray_pool_fills_then_swaps_its_slots() -> None:
     pool, generator = RayPool(), _generator()
     rays = Rays(torch.arange(40.0)[:, None].expand(40, 3), torch.zeros(40, 3))
     errors = torch.arange(40.0)
-    pool.learn(rays, errors, None, 0.0)
+    pool.update(rays, errors, None, 0.0)
     assert pool.draw(40, generator) is None
-    pool.learn(rays, -errors, None, 0.05)  # 1500 of 30 000: full
+    pool.update(rays, -errors, None, 0.05)  # 1500 of 30 000: full
     hard = pool.draw(40, generator)
     assert hard is not None and len(hard.rays) == 4
     assert set(hard.rays.origins[:, 0].tolist()) <= {36.0, 37.0, 38.0, 39.0, 0.0, 1.0, 2.0, 3.0}
-    pool.learn(Rays(rays.origins + 100, rays.directions), errors, hard.slots, 0.06)
+    pool.update(Rays(rays.origins + 100, rays.directions), errors, hard.slots, 0.06)
     assert set(pool.parts[0][hard.slots, 0].tolist()) <= {136.0, 137.0, 138.0, 139.0}
     assert len(pool.parts[0]) == 8
 
@@ -95,7 +95,7 @@ def test_ray_pool_is_full_at_150_batches() -> None:
     rays = Rays(torch.zeros(10, 3), torch.zeros(10, 3))
     for count in range(1500):
         assert pool.full == (count >= 1500)
-        pool.learn(rays, torch.rand(10, generator=_generator(count)), None, 0.0)
+        pool.update(rays, torch.rand(10, generator=_generator(count)), None, 0.0)
     assert pool.full and len(pool.parts[0]) == 1500
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_devices import photographs  # noqa: F401
 
-from volkit.distillation.learn import FitSettings, trainee_from_photographs, untrained_scene
+from volkit.distillation.fit import FitSettings, trainee_from_photographs, untrained_scene
 from volkit.files.tensor_file import read_state, write_state
 from volkit.representations.tensor_cp import TensorCPConfig
 from volkit.representations.tensor_vm import TensorVMConfig
@@ -34,8 +34,8 @@ def test_resumed_work_is_the_same_work(photographs, kind, tmp_path, monkeypatch)
     monkeypatch.setattr(type(GROWING[kind]), "batch_samples", 1 << 10)
     path = tmp_path / "state.part"
 
-    def watch(moment, losses, fit) -> None:
-        if moment.step == BREAK:
+    def watch(info, losses, fit) -> None:
+        if info.step == BREAK:
             write_state(path, fit.state())
 
     whole = fitted(photographs, kind)

@@ -13,7 +13,7 @@ from volkit.commands.edit_with_prompt import EditWithPromptJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
 from volkit.generation import change_mask
-from volkit.generation.start_asset import control_picture, ensure_uv, place_of
+from volkit.generation.start_asset import control_picture, place_of, with_uv
 from volkit.geometry import Domain, Similarity
 from volkit.guidance import METHODS
 from volkit.meshing.simplify import median_bend
@@ -141,7 +141,7 @@ def test_assets_of_any_size_are_brought_to_the_prior():
 
 def test_meshes_without_uv_are_unfolded():
     plain = replace_colours(sphere())
-    found = ensure_uv(plain, 64)
+    found = with_uv(plain, 64)
     assert found.texture.shape == (64, 64, 4) and len(found.corner_uv) == len(plain.faces)
     assert torch.equal(found.vertices, plain.vertices)
     seen = found.texture[..., :3].flatten(0, 1).float().median(0).values

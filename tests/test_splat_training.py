@@ -9,13 +9,14 @@ import torch
 from plyfile import PlyData, PlyElement
 
 from volkit.cli import main
-from volkit.distillation.spacing import spacing
-from volkit.distillation.splats.adaptive import DefaultStrategy
-from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise
-from volkit.distillation.splats.start import agreeing_places, photo_evidence, start_splats
-from volkit.distillation.splats.strategy import ViewRecord
-from volkit.distillation.splats.student import SplatStudent
-from volkit.distillation.splats.views import PhotographViews
+from volkit.distillation.splat_start import (
+    initialise_splats,
+    neighbour_distances,
+    photo_consistency,
+    photo_consistent_points,
+)
+from volkit.distillation.splat_training import PhotographViews, SplatTrainee
+from volkit.distillation.strategies import DefaultStrategy, MCMCStrategy, ViewRecord, add_noise
 from volkit.geometry import Cameras, Domain
 from volkit.io import FormatError, load
 from volkit.io.fields.analytic_scene import bundled
@@ -55,14 +56,16 @@ def test_spacing_against_all_distances(contracted):
     points = 2.0 * torch.rand(3000, 3, generator=_seeded()) - 1.0
     points[:, 2] *= 0.1
     exact = torch.cdist(points, points).topk(4, largest=False).values[:, 1:].mean(1)
-    ratio = spacing(points, domain) / exact
+    ratio = neighbour_distances(points, domain) / exact
     # never less than the truth (float32 of cdist); along six curves a neighbour is missed now and then
     assert ratio.min() > 0.99 and ratio.median() < 1.1 and ratio.quantile(0.99) < 2.0
 
 
 def test_spacing_of_one_point_and_of_two():
-    assert spacing(torch.zeros(1, 3), BOX).tolist() == pytest.approx([BOX.diagonal])
-    assert spacing(torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0]]), BOX).tolist() == pytest.approx([0.3, 0.3])
+    assert neighbour_distances(torch.zeros(1, 3), BOX).tolist() == pytest.approx([BOX.diagonal])
+    assert neighbour_distances(torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0]]), BOX).tolist() == pytest.approx(
+        [0.3, 0.3]
+    )
 
 
 def test_a_shake_is_as_large_as_the_splat_allows():
@@ -92,7 +95,7 @@ def test_the_error_is_blamed_on_who_draws_it():
     cameras, chain = _ring(1), MCMCStrategy(100)
     opaque = tuple(image[..., :3] for image in _ball_pictures(cameras))
     splats = SplatsConfig(100, 0).build(BOX, _seeded())
-    student = SplatStudent(splats, PhotographViews(cameras, opaque), _seeded(), chain)
+    student = SplatTrainee(splats, PhotographViews(cameras, opaque), _seeded(), chain)
     losses = student.losses(StepInfo(0, 0.0, 0.0))
     sum(losses.values.values()).backward()
     again = _seeded()
@@ -111,7 +114,7 @@ def test_the_error_is_blamed_on_who_draws_it():
 def test_more_splats_come_where_the_error_is():
     splats = SplatsConfig(100, 0).build(BOX, _seeded())
     guilty = splats.means.detach()[7].clone()
-    known = {"done": 0, "shares": torch.eye(100)[7]}
+    known = {"rounds": 0, "shares": torch.eye(100)[7]}
     known, change = MCMCStrategy(max_splats=110, growth=1.5).relocate_dead(splats, known, _seeded())
     assert len(known["shares"]) == 110 and change is not None and len(splats) == 110
     assert (splats.means[100:] == guilty).all() and (splats.opacities[100:] < 0.1).all()
@@ -120,19 +123,19 @@ def test_more_splats_come_where_the_error_is():
 def test_what_pictures_say_about_points():
     cameras = _ring()
     points = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.9], [40.0, 0.0, 0.0]])
-    said = photo_evidence(points, cameras, _ball_pictures(cameras), 0.1)
+    said = photo_consistency(points, cameras, _ball_pictures(cameras), 0.1)
     assert said.possible.tolist() == [True, False, False]
     torch.testing.assert_close(said.colours[0], torch.tensor([200 / 255, 0.0, 0.0]))
-    assert said.views[0] == 12 and said.spread[0] < 1e-3
+    assert said.views[0] == 12 and said.deviation[0] < 1e-3
 
 
 def test_splats_begin_inside_the_visual_hull():
     cameras = _ring()
     splats = SplatsConfig(500, 1).build(BOX, _seeded())
-    world, colours = agreeing_places(splats, cameras, _ball_pictures(cameras), 0.1, _seeded())
+    world, colours = photo_consistent_points(splats, cameras, _ball_pictures(cameras), 0.1, _seeded())
     assert 0 < len(world) <= 500
     assert (world[:, :2].norm(dim=-1) < 0.55).all()  # the ball's radius and a pixel, 0.07; cameras stand on a ring
-    start_splats(splats, world, colours, torch.Generator().manual_seed(0))
+    initialise_splats(splats, world, colours, torch.Generator().manual_seed(0))
     assert len(splats) == len(world) and splats.opacities.mean().item() == pytest.approx(0.1, abs=1e-4)
     assert (splats.sh_dc[:, 0, 0] > 0).all() and (splats.sh_dc[:, 0, 1] < 0).all()
 
@@ -141,7 +144,7 @@ def test_open_space_is_begun_beyond_the_box():
     cameras = _ring()
     splats = SplatsConfig(500, 1).build(Domain.cube(0.5, contracted=True), _seeded())
     opaque = tuple(image[..., :3] for image in _ball_pictures(cameras))
-    world, _ = agreeing_places(splats, cameras, opaque, 0.1, _seeded())
+    world, _ = photo_consistent_points(splats, cameras, opaque, 0.1, _seeded())
     assert len(world) == 500 and (world.norm(dim=-1) > 2.0).any() and (world.norm(dim=-1) < 20.0).all()
 
 
@@ -190,15 +193,15 @@ def test_a_classic_run_is_taken_up_where_it_was():
     def fit(steps: int) -> TrainingLoop:
         splats = SplatsConfig(200, 1).build(BOX, _seeded())
         views = PhotographViews(cameras, _ball_pictures(cameras))
-        return TrainingLoop(SplatStudent(splats, views, _seeded(), DefaultStrategy(300, rounds=4)), Budget(steps=steps))
+        return TrainingLoop(SplatTrainee(splats, views, _seeded(), DefaultStrategy(300, rounds=4)), Budget(steps=steps))
 
     whole, half, rest = fit(24), fit(24), fit(24)
     whole.run()
 
     class Stop(Exception): ...
 
-    def stop(moment, values, at) -> None:
-        if moment.step == 12:
+    def stop(info, values, at) -> None:
+        if info.step == 12:
             raise Stop
 
     with pytest.raises(Stop):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from volkit.distillation.exact.surface import SurfacePoints, flattened, place_splats
-from volkit.distillation.splats.mcmc import MCMCStrategy, add_noise, relocate
+from volkit.distillation.splat_start import SurfacePoints, flatten_to_surfels, initialise_on_surface
+from volkit.distillation.strategies import MCMCStrategy, add_noise, relocate
 from volkit.editing.decimate import thin_splats
 from volkit.geometry import Cameras, Domain, Similarity, rotate_sh, rotations_of, sh_basis, sh_count
 from volkit.geometry.lens import FISHEYE, OPENCV, PINHOLE
@@ -172,7 +172,7 @@ def test_the_dead_move_and_more_are_added(surfels):
     splats = _splats(100, surfels=surfels)
     with torch.no_grad():
         splats.logits[:30] = -12.0
-    known = {"done": 0, "shares": torch.ones(100)}
+    known = {"rounds": 0, "shares": torch.ones(100)}
     _, change = MCMCStrategy(max_splats=110, growth=1.5).relocate_dead(splats, known, _seeded())
     assert len(splats) == 110 == splats.config.count and (splats.opacities > 0.005 * 0.99).all()
     assert change is not None and change.rows is not None and len(change.rows) == 110
@@ -219,7 +219,7 @@ def test_flat_splats_look_alike_when_flattened():
         thinnest = torch.randint(3, (200, 1), generator=_seeded(4))
         splats.log_scales.scatter_(1, thinnest, -9.0)
         thick = renderer_for(splats)(splats, _cameras(3))
-        splats.replace_columns(flattened({name: getattr(splats, name) for name in PARAMETERS}))
+        splats.replace_columns(flatten_to_surfels({name: getattr(splats, name) for name in PARAMETERS}))
         flat = renderer_for(splats)(splats, _cameras(3))
     assert splats.config.surfels and splats.log_scales.amin() > -9.0
     # what is left is perspective within a splat and the filters, 0.3 and 0.5 pixel^2; other axes give 0.2
@@ -232,14 +232,14 @@ class _Growing:
     def __init__(self) -> None:
         self.x = torch.nn.Parameter(torch.tensor([[1.0], [2.0]]))
 
-    def losses(self, moment):
+    def losses(self, info):
         return StepLosses({"x": self.x.square().sum()})
 
     def groups(self):
         return [ParamGroup("x", (self.x,), 1e-2)]
 
-    def after_step(self, moment, record):
-        if moment.step != 2:
+    def after_step(self, info, record):
+        if info.step != 2:
             return []
         self.x = torch.nn.Parameter(self.x.detach()[torch.tensor([0, 1, 1])])
         return [ParameterChange(torch.tensor([0, -1, 1]))]
@@ -263,7 +263,7 @@ def test_splats_lie_flat_on_what_was_seen():
     flat = torch.cat([grid.view(-1, 2), torch.zeros(400, 1)], 1)
     normals = torch.nn.functional.normalize(torch.tensor([0.0, 1.0, 1.0]), dim=0).expand(400, 3)
     splats = SplatsConfig(300, 1).build(BOX, _seeded())
-    place_splats(splats, SurfacePoints(flat, torch.full((400, 3), 0.25), normals), _seeded())
+    initialise_on_surface(splats, SurfacePoints(flat, torch.full((400, 3), 0.25), normals), _seeded())
     assert len(splats) == 300
     shortest = rotations_of(splats.quaternions)[:, :, 2]
     torch.testing.assert_close(shortest, normals[:300], atol=1e-5, rtol=0)  # float32

@@ -107,12 +107,12 @@ def test_a_scene_in_memory_becomes_another(tmp_path, monkeypatch):
 
 
 def test_exposure_is_refused_where_it_would_not_be_learnt():
-    from volkit.distillation.build import Pictures, trainee_from_pictures
+    from volkit.distillation.fit import FitSettings, trainee_from_photographs
 
-    camera = vk.Camera.look_at((0.0, -3.0, 1.0), size=(8, 8))
-    seen = Pictures(camera, (torch.zeros(8, 8, 3, dtype=torch.uint8),))
+    camera, scene = vk.Camera.look_at((0.0, -3.0, 1.0), size=(8, 8)), splats()
+    photos = vk.Photographs(camera, (torch.zeros(8, 8, 3, dtype=torch.uint8),), ("0",), ("train",), scene.domain)
     with pytest.raises(ValueError, match="exposure is learnt with fields alone"):
-        trainee_from_pictures(splats(), seen, torch.Generator(), vk.MCMCStrategy(), exposure=True)
+        trainee_from_photographs(scene, photos, FitSettings(exposure=True), torch.Generator())
 
 
 @pytest.mark.parametrize(("options", "said"), [

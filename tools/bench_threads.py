@@ -93,8 +93,8 @@ def steps():
     """Steps of a hash grid that learns from photographs of noise."""
     import torch
 
-    from volkit.distillation.build import Pictures, trainee_from_pictures
-    from volkit.distillation.splats.mcmc import MCMCStrategy
+    from volkit.data import Photographs
+    from volkit.distillation.fit import FitSettings, trainee_from_photographs
     from volkit.geometry import Cameras, Domain
     from volkit.representations import HashGridConfig
     from volkit.training.loop import Budget, TrainingLoop
@@ -104,9 +104,10 @@ def steps():
     centres = 3.0 * torch.nn.functional.normalize(torch.randn(8, 3, generator=generator), dim=-1)
     cameras = Cameras.looking_at(centres, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]), 64.0, (64, 64))
     images = tuple(torch.randint(256, (64, 64, 3), generator=generator, dtype=torch.uint8) for _ in range(8))
+    photos = Photographs(cameras, images, tuple("01234567"), 8 * ("train",), domain)
     field = HashGridConfig().build(domain, generator)
-    student = trainee_from_pictures(field, Pictures(cameras, images), generator, MCMCStrategy(1))
-    return lambda share: TrainingLoop(student, Budget(steps=round(STEPS * share))).run()
+    trainee = trainee_from_photographs(field, photos, FitSettings(), generator)
+    return lambda share: TrainingLoop(trainee, Budget(steps=round(STEPS * share))).run()
 
 
 def splats():

@@ -89,7 +89,7 @@ def _prompts(options: argparse.Namespace) -> list[str]:
 
 
 def _prepared(options: argparse.Namespace) -> str | None:
-    """The prior that was asked for, or a copy that knows nothing, or one whose advice is to tell it no camera."""
+    """The prior that was asked for, or a copy that knows nothing, or one whose defaults give it no camera."""
     prior = Path(options.prior or bundled_folder(TOY_PRIOR))
     if options.untrained:
         target = options.work / f"{prior.name}-untrained"

@@ -27,10 +27,8 @@ if TYPE_CHECKING:  # torch takes a second to import: nothing here needs it befor
     from volkit.conversion.options import ConvertOptions, FileOptions
     from volkit.conversion.report import ConversionReport
     from volkit.data import Photographs
-    from volkit.distillation.learn import DistillReport, FitReport, Result
-    from volkit.distillation.splats.adaptive import DefaultStrategy
-    from volkit.distillation.splats.mcmc import MCMCStrategy
-    from volkit.distillation.splats.strategy import Strategy, ViewRecord
+    from volkit.distillation.result import DistillReport, FitReport, Result
+    from volkit.distillation.strategies import DefaultStrategy, MCMCStrategy, Strategy, ViewRecord
     from volkit.editing import (
         Action,
         Crop,
@@ -99,10 +97,8 @@ PLACES = {
     "volkit.conversion.options": ("ConvertOptions", "FileOptions"),
     "volkit.conversion.report": ("ConversionReport",),
     "volkit.data": ("Photographs",),
-    "volkit.distillation.learn": ("DistillReport", "FitReport", "Result"),
-    "volkit.distillation.splats.adaptive": ("DefaultStrategy",),
-    "volkit.distillation.splats.mcmc": ("MCMCStrategy",),
-    "volkit.distillation.splats.strategy": ("Strategy", "ViewRecord"),
+    "volkit.distillation.result": ("DistillReport", "FitReport", "Result"),
+    "volkit.distillation.strategies": ("DefaultStrategy", "MCMCStrategy", "Strategy", "ViewRecord"),
     "volkit.editing": (
         "Action", "Crop", "Decimate", "DropFloaters", "Erase", "Fit", "Ground", "KeepOpacity", "KeepSize",
         "LimitHarmonics", "Merge", "Move",
@@ -235,9 +231,9 @@ def fit(
     >>> made = vk.fit(photos, vk.SplatsConfig(), budget="3m", strategy=vk.MCMCStrategy(max_splats=100_000))
     >>> made.scene, made.report.psnr, made.history[-1]
     """
-    from volkit.distillation import learn
+    from volkit.distillation.fit import fit as apply
 
-    return learn.fit(_photos(photos), config, budget, strategy, seed, callback, exposure)
+    return apply(_photos(photos), config, budget, strategy, seed, callback, exposure)
 
 
 def distill(
@@ -252,26 +248,26 @@ def distill(
     """Distil a teacher into a new scene of this configuration, with no photographs needed.
 
     The teacher is a scene of any kind, or a field of your own: a subclass of Field, or FunctionField of functions and
-    modules. It is only asked. `photos` are for a last stage, in which a field may pass its teacher; `method` is
-    `volkit`, or `pvd` or `pvd-al` as published, the two between fields alone. Budget, seed and callback as in `fit`.
+    modules. It does not change. `photos` are for a last stage, in which a field may surpass its teacher; `method` is
+    `volkit`, or `pvd` or `pvd-al` as published, the two between fields only. Budget, seed and callback as in `fit`.
     Raises ValueError where a method or photographs do not go with these kinds.
 
     >>> ball = vk.FunctionField(lambda x: 30.0 * (x.norm(dim=-1) < 0.5), lambda x, d: x.abs(), vk.Domain.cube(1.0))
     >>> grid = vk.distill(ball, vk.HashGridConfig(), budget="30s").scene
     """
-    from volkit.distillation import learn
+    from volkit.distillation.distill import distill as apply
 
     last = None if photos is None else _photos(photos)
-    return learn.distill(_scene(teacher), config, budget, last, method, seed, callback)
+    return apply(_scene(teacher), config, budget, last, method, seed, callback)
 
 
 def edit(
     scene: "Representation | Name", actions: "Sequence[Action]", seed: "int | torch.Generator" = 0
 ) -> "Representation":
-    """A new scene, changed by the actions in their order; the one given stays as it is, and nothing is shared with it.
+    """An edited copy of a scene, by actions in their order; the scene stays as it is and shares nothing with the copy.
 
-    Positions and lengths are in the scene's world frame and unit as they are when an action's turn comes. Raises
-    ValueError for an action that has no meaning for this scene, or that leaves nothing of it.
+    Positions and lengths are in the scene's world frame and unit at the time of each action. Raises ValueError for an
+    action that does not apply to this scene, or that leaves nothing of it.
 
     >>> small = vk.edit(scene, [vk.Crop(vk.Box((-1, -1, 0), (1, 1, 2))), vk.Fit(0.3), vk.Ground()])
     """
@@ -292,11 +288,11 @@ def convert(
 ) -> "Conversion":
     """Convert a scene, in memory or in a file, into another kind and, where a target is named, into a file.
 
-    `options` say the kind, how long to learn and what a mesh is to be like; by default the kind stays, where the
-    target's format holds it. A scene of that kind is kept as it is, unless a `budget` asks for learning; others learn
-    for 60s by default, and meshes are extracted. `actions` are applied to the source first. What was written is read
-    back and compared with its source, `report.fidelity`; `files` say how it is read and written. Raises FormatError and
-    ValueError with what is wrong, FileExistsError without `force`.
+    `options` select the kind, the budget of training and the mesh; by default the kind stays, if the target's format
+    holds it. A scene of that kind is not trained unless a `budget` asks for it; other kinds are trained for 60s by
+    default, and meshes are extracted. `actions` are applied to the source first. `files` are options of reading and
+    writing; the target is read back and compared with the source, `report.fidelity`. Raises FormatError and ValueError
+    with what is wrong, FileExistsError without `force`.
 
     >>> vk.convert("a.ply", "b.spz").report.psnr_to_source
     >>> grid = vk.convert(splats, options=vk.ConvertOptions(to="hash_grid", budget="30s")).scene
@@ -328,9 +324,9 @@ def compare(
 ) -> "Comparison":
     """PSNR in dB (None: identical), SSIM and FLIP of `a` against `b`, scenes or photographs, and of every view.
 
-    By `cameras`, world frame, where both are scenes and they are given; else by the views whose photographs both have;
-    else by those that a scene remembers, of `split` (by default those held out); else from around. `size` is the
-    longest side of the pictures in pixels. Raises ValueError where there is nothing to compare.
+    Views are `cameras`, world frame, if both are scenes; else the photographs that both have; else the views recorded
+    in a scene, of `split` (by default those held out); else an orbit. `size` is the longest side of the pictures in
+    pixels. Raises ValueError where there is nothing to compare.
 
     >>> scores = vk.compare(made.scene, photos)
     >>> scores.psnr, [view.ssim for view in scores.views]

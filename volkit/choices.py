@@ -1,13 +1,15 @@
-"""What a parameter may be where it is one of a few words, and the error for one that cannot be.
+"""Parameters that are one of a few names, and the error for a wrong one.
 
-Nothing heavy is imported here, so that a command line is read, and found wrong, before anything heavy is.
+Nothing heavy is imported, so that a command line is parsed, and refused, before anything heavy is.
 """
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 __all__ = [
+    "FROM_PYTHON",
     "KINDS",
     "Channel",
     "ColliderShape",
@@ -19,18 +21,22 @@ __all__ = [
     "Precision",
     "Sides",
     "SpzFrame",
+    "SpzVersion",
     "TextureFormat",
 ]
 
+FROM_PYTHON = MappingProxyType({"hidden": True})  # metadata of a field that no command line offers
+
 Channel = Literal["rgb", "depth", "normal", "opacity"]  # of a picture
 ColliderShape = Literal["convex", "hulls", "box"]
-ControlKind = Literal["normal", "depth", "canny"]  # what a ControlNet is told
+ControlKind = Literal["normal", "depth", "canny"]  # input of a ControlNet
 Device = Literal["auto", "cpu", "cuda"]
 Engine = Literal["gltf", "unity", "unreal", "godot", "blender"]
-Frame = Literal["zup", "yup", "ydown"]  # what is up: +Z in the world, +Y in glTF, -Y where COLMAP and cameras have it
+Frame = Literal["zup", "yup", "ydown"]  # up axis: +Z in the world, +Y in glTF, -Y in COLMAP and camera frames
 Precision = Literal["float32", "float16", "bfloat16"]
 Sides = Literal["auto", "words", "perp_neg", "none"]
-SpzFrame = Literal["rub", "ply", "auto"]  # axes of an .spz: as documented, as in a .ply, as the file's record says
+SpzFrame = Literal["auto", "rub", "ply"]  # axes of an .spz: as its record says, as documented, as in a .ply
+SpzVersion = Literal[2, 3, 4]
 TextureFormat = Literal["png", "jpeg", "webp"]
 
 # Kinds that can be learnt: those that come with volkit, and those of plug-ins, whose names cost no import of theirs.
@@ -43,9 +49,9 @@ else:
 
 
 class ParameterError(ValueError):
-    """An argument cannot mean anything, whatever the files hold: a wrong word, a number out of its range.
+    """A wrong argument, whatever the files hold: an unknown name, a number out of range.
 
-    The message may hold the `names` of parameters in braces, `{to} nonsense: ...`; a command line spells them as its
+    The message may contain the `names` of parameters in braces, `{to} nonsense: ...`, which a command line spells as
     flags. It ends a command with status 2.
     """
 

@@ -1,4 +1,4 @@
-"""The command line: every command is a job dataclass, and its fields are the options."""
+"""The command line: every command is a dataclass, a job, whose fields are the options."""
 
 import importlib
 import json
@@ -16,23 +16,23 @@ from volkit.version import __version__
 
 __all__ = ["COMMANDS", "job_class", "main"]
 
-# What each command is for. `volkit.commands.NAME` holds `NameJob`, imported when it is called.
+# Purpose of each command. `volkit.commands.NAME` holds `NameJob`, which is imported when it is called.
 COMMANDS = {
-    "demo": "the whole tour in minutes: pictures of a bundled scene, a fit, conversions, a mesh, a report",
-    "fit": "posed photographs to a radiance field",
-    "convert": "a scene to another representation, or to a mesh, with no photographs needed",
-    "generate": "words to an asset, by what a diffusion model says about its pictures",
-    "refine": "an asset and words to a better asset",
-    "retexture": "new colours by words for a mesh whose shape and uv stay",
-    "edit": "a scene cut, moved, sized, cleaned or thinned, in the order that is typed",
-    "edit-with-prompt": "an asset, what it is and what it shall be in words, to that: the rest is held",
-    "asset": "a scan to a game asset: cleaned, upright, sized, meshed, with levels, collider, preview and page",
-    "render": "pictures or a video of a scene, or a dataset that other tools train on",
-    "view": "scenes in a browser: one page that needs no other file and no network",
-    "compare": "PSNR, SSIM and FLIP between scenes, or a scene and its photographs",
-    "inspect": "what a scene file or a dataset holds",
-    "formats": "which files are read and written, what is up in them, and what each keeps",
-    "doctor": "which backends and extras were found, and why not the others",
+    "demo": "a tour in minutes: render a bundled scene, fit it, convert it, extract a mesh, write a report",
+    "fit": "fit a radiance field or splats to posed photographs",
+    "convert": "convert a scene to another representation, to a mesh or to another format, without photographs",
+    "generate": "text to 3D by score distillation from a diffusion model",
+    "refine": "refine an asset under a prompt: sharper colours, cleaner shape",
+    "retexture": "paint a mesh from a prompt; its shape and uv stay",
+    "edit": "crop, move, scale, clean or decimate a scene",
+    "edit-with-prompt": "edit an asset by prompts: what it is, and what it should become",
+    "asset": "a game asset from a scan: clean, upright, to scale; mesh with LODs and collider, preview, page",
+    "render": "render pictures or a video of a scene, or a posed dataset that other tools train on",
+    "view": "show scenes in a browser, in one page that works offline",
+    "compare": "PSNR, SSIM and FLIP between two scenes, or a scene and its photographs",
+    "inspect": "print what a scene file or a dataset contains, and which commands come next",
+    "formats": "list the file formats: read or written, kinds, up axis, what each keeps",
+    "doctor": "test backends and extras, and say how to install what is missing",
 }
 MANUAL = """usage: volkit COMMAND SOURCE... TARGET [options]
 
@@ -48,15 +48,15 @@ examples:
   volkit view fox.ply fox.glb
   volkit compare fox_vm.safetensors photos/fox --json
 
-volkit COMMAND --help lists a command's options; volkit --version says which volkit this is.
+volkit COMMAND --help lists the options of a command; volkit --version prints the version.
 --json prints one JSON object on standard output, errors included; progress goes to standard error.
 
 environment:
-  VOLKIT_BACKEND     auto, native, reference, cuda or gsplat: what computes; a choice that is not there is an error
+  VOLKIT_BACKEND     compute backend: auto (default), native, reference, cuda or gsplat; one that is missing is an error
   VOLKIT_ISA         instruction set of the CPU kernels; volkit doctor lists those of this processor
-  VOLKIT_THREADS     threads of the CPU kernels and of torch, as --threads; by default one for each core we may use
-  OMP_NUM_THREADS    the same, of all libraries that use OpenMP; VOLKIT_THREADS goes before it
-  OMP_WAIT_POLICY    how idle threads wait: by default passive here, with GOMP_SPINCOUNT=1000: they soon sleep
+  VOLKIT_THREADS     threads of the CPU kernels and of torch, as --threads; by default one per available core
+  OMP_NUM_THREADS    the same for all libraries that use OpenMP; VOLKIT_THREADS takes precedence
+  OMP_WAIT_POLICY    how idle threads wait; volkit sets passive and GOMP_SPINCOUNT=1000, so that they soon sleep
   COLUMNS            width of help and tables
 
 Exit status: 0 done, 1 failed, 2 the command line itself is wrong, 130 interrupted."""
@@ -70,76 +70,76 @@ def job_class(command: str) -> type[Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. Of the process's own arguments an interruption ends the process."""
+    """Run one command and return its exit status; called without arguments, an interruption ends the process."""
     set_wait_policy()
-    status = _answered(list(sys.argv[1:] if arguments is None else arguments))
+    status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     if arguments is None and status == INTERRUPTED:
-        _leave(status)
+        _exit(status)
     return status
 
 
-def _answered(given: list[str]) -> int:
+def _dispatch(given: list[str]) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         longest = max(map(len, COMMANDS))
         rows = "\n".join(f"  {name:{longest}} {purpose}" for name, purpose in COMMANDS.items())
-        _say(MANUAL.format(commands=rows))
+        _print(MANUAL.format(commands=rows))
         return 0 if given else WRONG
     if given[0] in ("-V", "--version"):
-        _say(f"volkit {__version__}")
+        _print(f"volkit {__version__}")
         return 0
-    speech = OutputOptions("--json" in given, "--debug" in given)
+    output = OutputOptions("--json" in given, "--debug" in given)
     if given[0] not in COMMANDS:
         from difflib import get_close_matches
 
         near = [f"did you mean {name}?" for name in get_close_matches(given[0], COMMANDS, 1)]
         fix = " ".join([*near, f"volkit --help lists them: {', '.join(COMMANDS)}"])
-        return _failed(f"there is no command '{given[0]}'; {fix}", "usage", WRONG, given[0], speech)
-    return _run(given[0], given[1:], speech)
+        return _print_error(f"there is no command '{given[0]}'; {fix}", "usage", WRONG, given[0], output)
+    return _run(given[0], given[1:], output)
 
 
-def _run(name: str, arguments: list[str], speech: OutputOptions) -> int:
+def _run(name: str, arguments: list[str], output: OutputOptions) -> int:
     job = None
     try:
-        _settle(arguments)
+        _set_up_process(arguments)
         classes = (job_class(name), OutputOptions)
         if "--help" in arguments or "-h" in arguments:
-            _say(help_text(name, classes))
+            _print(help_text(name, classes))
             return 0
-        job, speech = parse(classes, arguments)
-        return _reported(job.run(_progress(speech)), speech)
+        job, output = parse(classes, arguments)
+        return _print_report(job.run(_make_progress(output)), output)
     except KeyboardInterrupt:
-        return _failed(_interrupted(job), "interrupted", INTERRUPTED, name, speech)
+        return _print_error(_interruption_message(job), "interrupted", INTERRUPTED, name, output)
     except Exception as error:
-        if speech.debug:
+        if output.debug:
             raise
         kind = _kind(error)
         surprise = f"unexpected {type(error).__name__} (--debug shows where): " if kind == "unexpected" else ""
         status = WRONG if kind == "usage" else FAILED
-        return _failed(surprise + " ".join(str(error).split()), kind, status, name, speech)
+        return _print_error(surprise + " ".join(str(error).split()), kind, status, name, output)
 
 
-def _settle(arguments: list[str]) -> None:
-    """How this process uses threads, memory and bars, before a command is imported: libraries ask when they load."""
-    from volkit.commands.usage import UsageError
+def _set_up_process(arguments: list[str]) -> None:
+    """Set up threads, memory and progress bars before a command is imported, for libraries read them as they load."""
+    from volkit.commands.options import UsageError
 
     if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers heeds it, too
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers reads it, too
     keep_memory()
     try:
-        apply_threads(_typed_threads(arguments))
+        apply_threads(_threads_option(arguments))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def _typed_threads(arguments: list[str]) -> int | None:
-    """The number behind `--threads`."""
+def _threads_option(arguments: list[str]) -> int | None:
+    """The value of `--threads`."""
     given = [f"{word}={following}" for word, following in pairwise([*arguments, ""])] + arguments
     numbers = [word.partition("=")[2] for word in given if word.startswith("--threads=")]
     return next((int(number) for number in reversed(numbers) if number.isdecimal()), None)
 
 
-def _progress(speech: OutputOptions) -> Any:
-    if speech.json:
+def _make_progress(output: OutputOptions) -> Any:
+    if output.json:
         from volkit.progress import Progress
 
         return Progress()
@@ -148,13 +148,13 @@ def _progress(speech: OutputOptions) -> Any:
     return ConsoleProgress()
 
 
-def _reported(report: dict[str, Any], speech: OutputOptions) -> int:
-    if speech.json:
-        _say(json.dumps(report, allow_nan=False, default=str))
+def _print_report(report: dict[str, Any], output: OutputOptions) -> int:
+    if output.json:
+        _print(json.dumps(report, allow_nan=False, default=str))
     else:
         from volkit.reports.summary import summary
 
-        _say(summary(report))
+        _print(summary(report))
     if report.get("interrupted"):
         return INTERRUPTED
     return FAILED if report.get("failed") else 0
@@ -169,33 +169,33 @@ def _kind(error: Exception) -> str:
     return found or ("failed" if isinstance(error, ValueError | RuntimeError | ArithmeticError) else "unexpected")
 
 
-def _interrupted(job: Any) -> str:
-    """Whether anything is left that can be taken up."""
+def _interruption_message(job: Any) -> str:
+    """The message of an interruption, with the checkpoint that can be resumed."""
     last = getattr(job, "target", None) or (getattr(job, "paths", None) or [None])[-1]
     if last is not None and (part := Path(f"{last}.part")).exists():
-        return f"interrupted; {part} is kept: the same command with --resume goes on from it"
-    return "interrupted; nothing is kept"
+        return f"interrupted; the same command with --resume continues from {part}"
+    return "interrupted; there is no checkpoint to continue from"
 
 
-def _failed(message: str, kind: str, status: int, command: str, speech: OutputOptions) -> int:
-    if speech.json:
-        _say(json.dumps({"error": message, "kind": kind, "command": command}))
+def _print_error(message: str, kind: str, status: int, command: str, output: OutputOptions) -> int:
+    if output.json:
+        _print(json.dumps({"error": message, "kind": kind, "command": command}))
     else:
         print(f"volkit: error: {message}" if status != INTERRUPTED else f"volkit: {message}", file=sys.stderr)
     return status
 
 
-def _leave(status: int) -> None:
-    """End at once, for all is put away and said: to take torch apart takes longer than to stop what it did."""
+def _exit(status: int) -> None:
+    """End at once: all files are closed, and unloading torch takes longer than an interrupted user waits."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # who reads has seen enough, as in `volkit formats | head`
+    except BrokenPipeError:  # the reader has closed, as in `volkit formats | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter flushes at its end
 
 

@@ -1,7 +1,4 @@
-"""`device`, with the same words everywhere: where fields, generators, tables and cameras go.
-
-Everything else follows its input.
-"""
+"""The choice of a device for fields, generators, tables and cameras; all else follows its input."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
@@ -15,25 +12,25 @@ __all__ = ["chosen_device", "on_device", "unverified"]
 
 
 def chosen_device(word: str) -> "torch.device":
-    """The device that a word stands for; `auto` is CUDA where it passes a test of itself, else the CPU.
+    """The torch device of a name; `auto` is CUDA if its kernels pass a self-test, else the CPU.
 
-    Raises ParameterError for a word that is none, and for `cuda` where torch sees none.
+    Raises ParameterError for an unknown name, and for `cuda` where torch finds none.
     """
     import torch
 
     if word not in get_args(Device):
-        raise ParameterError(f"device {word}: there is no such word; choose one of {', '.join(get_args(Device))}")
+        raise ParameterError(f"device {word}: there is no such device; choose one of {', '.join(get_args(Device))}")
     if word == "cuda" and not torch.cuda.is_available():
-        why = "sees no CUDA device here" if torch.version.cuda else "was built without CUDA"
+        why = "finds no CUDA device here" if torch.version.cuda else "was built without CUDA"
         raise ParameterError(f"device cuda: torch {torch.__version__} {why}; use device cpu, or auto")
     return torch.device("cuda" if word == "cuda" or (word == "auto" and not unverified("cuda")) else "cpu")
 
 
 @cache
 def unverified(choice: Literal["native", "cuda"]) -> str:
-    """Why these kernels are not to be trusted, by running one; empty where it answers as the plain reference does.
+    """Why these kernels fail a self-test; empty where they pass.
 
-    Values and gradient of a small hash grid are held against each other.
+    Values and gradient of a small hash grid are compared with those of the reference.
     """
     import torch
 

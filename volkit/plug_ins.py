@@ -1,4 +1,4 @@
-"""What installed packages add to the tables of kinds and of formats, by their entry points."""
+"""Plug-ins: entry points of installed packages that add kinds and formats."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ __all__ = ["plug_ins"]
 
 
 def plug_ins(group: str, name: str | None = None) -> Iterator[tuple[EntryPoint, Any]]:
-    """What installed packages offer under this group of entry points, or by one name; imported as it is asked for.
+    """The entry points of a group, or of one name in it, and what they load; each is imported when it is reached.
 
     A package that cannot be imported is left out with a warning that names it.
     """
@@ -17,7 +17,7 @@ def plug_ins(group: str, name: str | None = None) -> Iterator[tuple[EntryPoint, 
         if name in (None, plug_in.name):
             try:
                 found = plug_in.load()
-            except Exception as error:  # of a stranger's module anything may come
+            except Exception as error:  # the module of another package may raise anything
                 warnings.warn(f"plug-in {plug_in.value} cannot be loaded: {error!r}", RuntimeWarning, stacklevel=3)
             else:
                 yield plug_in, found

@@ -1,4 +1,4 @@
-"""What long work says of itself while it goes on; nothing here prints."""
+"""Progress of long work; nothing here prints."""
 
 import time
 from types import TracebackType
@@ -8,19 +8,30 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Phases of work, fractions, values and notes; this one is silent and keeps notes and seconds for the report.
+    """Phases of work, fractions, values and notes; silent, but keeps notes and seconds for the report.
 
-    A subclass that shows them overrides `note`, `began`, `moved` and `ended`.
+    A subclass that displays them overrides `note`, `began`, `moved` and `ended`.
+
+    Attributes:
+        notes: what a user should know, in order.
+        seconds: of each phase that has ended, by title.
+
+    Example:
+        >>> progress = Progress()
+        >>> with progress.phase("read"):
+        ...     progress.counted(1, 2)
+        >>> list(progress.seconds)
+        ['read']
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self.seconds: dict[str, float] = {}  # that each phase took
+        self.seconds: dict[str, float] = {}
         self._values: dict[str, float | None] = {}
         self._title, self._started = "", 0.0
 
     def note(self, text: str) -> None:
-        """Tell the user something once."""
+        """Record a note for the user."""
         self.notes.append(text)
 
     def phase(self, title: str) -> Self:
@@ -39,18 +50,18 @@ class Progress:
         self.ended(self._title)
 
     def values(self, **values: float | None) -> None:
-        """Remember values to show with the fraction, such as `psnr`."""
+        """Set values that are shown with the fraction, such as `psnr`."""
         self._values.update(values)
 
     def advance(self, fraction: float, *, seconds_left: float | None = None, **values: float) -> None:
-        """Say what fraction of the phase is done."""
+        """Report the fraction of the phase that is done, and values."""
         self._values.update(values)
         if seconds_left is None and fraction > 0:
             seconds_left = (time.monotonic() - self._started) * (1 / fraction - 1)
         self.moved(fraction, seconds_left, self._values)
 
     def counted(self, done: int, total: int) -> None:
-        """Say that `done` of `total` are done."""
+        """Report that `done` of `total` items are done."""
         self.advance(done / max(total, 1))
 
     def began(self, title: str) -> None:

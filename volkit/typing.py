@@ -11,7 +11,7 @@ __all__ = ["Bool", "Float", "Int", "Tensor", "UInt8"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Tensor`, when it is first asked for: what deals with arrays alone does not wait for torch."""
+    """Import `Tensor` on first use, so that modules which need arrays only do not wait for torch."""
     if name != "Tensor":
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     from torch import Tensor

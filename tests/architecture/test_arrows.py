@@ -47,7 +47,7 @@ def test_arrows_point_down(path):
 
 
 def test_the_rule_sees_an_arrow_that_points_up():
-    assert upward("rendering", "volkit.distillation.rungs.plan.plan_stages")
+    assert upward("rendering", "volkit.distillation.stages.plan_stages")
     assert upward("data", "volkit.io.load")  # the same floor
     assert upward("io", "volkit.__version__")  # the roof
     assert not upward("commands", "volkit.rendering.viewpoints.orbit_cameras")

@@ -7,6 +7,8 @@ import pytest
 from volkit.cli import main
 from volkit.commands.convert import ConvertJob
 from volkit.commands.mesh_flags import MeshFlags
+from volkit.commands.options import parse
+from volkit.meshing.options import MeshOptions
 
 SCENE = str(Path(__file__).parents[2] / "scenes" / "primitives.json")
 
@@ -38,6 +40,10 @@ def test_a_wrong_command_line_ends_with_2_before_any_work(words, said, capsys, t
 
 def test_a_default_that_is_typed_counts():
     paths = (Path("a.ply"), Path("b.glb"))
-    assert not ConvertJob(paths).wants_mesh and ConvertJob(paths, mesh=MeshFlags(faces=50_000)).wants_mesh
+    assert not ConvertJob(paths).wants_mesh and ConvertJob(paths, mesh=MeshFlags(faces=20_000)).wants_mesh
+    (typed,) = parse([ConvertJob], ["a.ply", "b.glb", "--faces", "50000"])
+    assert typed.wants_mesh and typed.mesh == MeshFlags(typed=("faces",)) and typed.mesh.options() == MeshOptions()
+    (kept,) = parse([ConvertJob], ["a.glb", "b.glb", "--collider", "none", "--engine", "gltf"])
+    assert kept.wants_mesh and not kept.mesh.options().rebuild
     job = ConvertJob(paths, sh_degree=0, method="volkit")
     assert job.given("sh_degree", "method", "budget", "surfels") == ["sh_degree", "method"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import volkit as vk
-from volkit.distillation.exact import exact
+from volkit.distillation.closed_form import initialise_from_teacher
 
 SMALL = vk.HashGridConfig(levels=5, log2_table=12, base_resolution=8, per_level_scale=1.6, width=16, sh_degree=0)
 SIZE = 24
@@ -57,7 +57,7 @@ def builtin(teacher: "vk.Field") -> "vk.Field":
     """Voxels that hold the same shape and colours."""
     config = vk.VoxelsConfig(resolution=64, start=64, doublings=(), sh_degree=0)
     voxels = config.build(teacher.domain, torch.Generator().manual_seed(0)).view(capture=teacher.capture)
-    exact(teacher, voxels, torch.Generator().manual_seed(0))
+    initialise_from_teacher(teacher, voxels, torch.Generator().manual_seed(0))
     return voxels.requires_grad_(False)
 
 
@@ -90,9 +90,9 @@ class PruneFaint(vk.Strategy):
     def initialize_state(self, splats):
         return {"rounds": 0}
 
-    def post_backward(self, splats, state, record, moment, generator):
+    def post_backward(self, splats, state, record, info, generator):
         assert record.errors.grad.shape == (len(splats), 1)
-        if moment.step % 10:
+        if info.step % 10:
             return state, None
         rows = splats.opacities.topk(len(splats) // 2).indices
         splats.keep(rows)

@@ -19,7 +19,7 @@ from volkit.generation import (
     retexture,
 )
 from volkit.guidance import METHODS, Cfg, Method, NoiseSchedule
-from volkit.guidance.prior import Advice, as_guiding_prior
+from volkit.guidance.prior import PriorDefaults, as_guiding_prior
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.io.meshes.asset import Asset
 from volkit.progress import Progress
@@ -76,7 +76,7 @@ def test_an_own_prior_an_own_rule_and_an_own_config_make_a_scene(capsys, tmp_pat
 @pytest.mark.parametrize("method", ["sds", METHODS["sds"], METHODS["sds"](5.0)])
 def test_rules_are_names_functions_and_values(method):
     """One rule in three ways; the name and the function are no stronger than the prior advises."""
-    prior = replace(as_guiding_prior(OneColour()), advice=Advice(scale=5.0))
+    prior = replace(as_guiding_prior(OneColour()), defaults=PriorDefaults(scale=5.0))
     steps = []
     made = generate(
         "a ball", method, prior, to=SMALL, options=GenerateOptions(score=QUICK), budget=2,
@@ -139,7 +139,7 @@ def test_a_mesh_comes_of_a_field(monkeypatch):
 def test_what_is_reworked_is_a_copy():
     """Refined, painted, edited: the result differs, the mesh that was given is bit for bit as it was."""
     given, score = sphere(), QUICK
-    two_words = replace(as_guiding_prior(replace(mixture(), directions=None)), advice=Advice(sides=False))
+    two_words = replace(as_guiding_prior(replace(mixture(), directions=None)), defaults=PriorDefaults(sides=False))
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
     locked = RefineOptions(geometry="locked", score=score)
     keeping = RetextureOptions(keep=True, score=score)

@@ -40,7 +40,7 @@ COLUMNS = {
     "volkit": lambda _: EXACT,
     "ply": lambda _: EXACT,
     "compressed_ply": test_compressed_ply.tolerances,
-    "spz": lambda _: test_spz.TOLERANCES,
+    "spz": lambda _: test_spz.OURS,
     "sog": test_sog.tolerances,
     "splat": lambda _: test_antimatter_splat.TOLERANCES | {"sh_rest": 0.0},
     "ksplat": lambda _: test_ksplat.TOLERANCES[1],

@@ -1,12 +1,12 @@
-"""`volkit asset`: a scan to what a game engine loads, the whole way in one command."""
+"""`volkit asset`: from a scan to a game asset in one command."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.mesh_flags import MeshFlags
-from volkit.commands.usage import UsageError
+from volkit.commands.mesh_flags import MeshFlags, changes_surface
+from volkit.commands.options import UsageError
 
 if TYPE_CHECKING:
     from volkit.io.meshes.asset import Style
@@ -16,42 +16,44 @@ if TYPE_CHECKING:
 
 __all__ = ["AssetJob"]
 
+MESH = MeshFlags(faces=20_000, texture=1024, lods=3, collider="hulls", pivot="ground")
+
 
 @dataclass(frozen=True)
 class AssetJob:
-    """Make a game asset of a scan: cleaned, upright, sized, on the ground, a mesh with levels and collider.
+    """Make a game asset from a scan: cleaned, upright, to scale, on the ground, a mesh with LODs and collider.
 
-    OUT gets NAME.glb, NAME.png (four sides of scan and mesh), NAME.txt (what was done), of splats NAME.spz as well, and
-    NAME.html, a page that shows them, where the viewer is built. NAME is the scan's. Where nothing else is typed the
-    mesh has 20000 triangles, 1024 texels a side, 3 levels (1 for Godot, which makes its own) and hulls to collide with.
+    OUT gets NAME.glb, NAME.png (four sides of scan and mesh), NAME.txt (each step that was done), of splats NAME.spz as
+    well, and NAME.html, a page that shows them, where the viewer is built. NAME is the scan's.
+    For Godot, which makes levels of detail by itself, the file has one level unless --lods says otherwise.
     Example: volkit asset scan.ply out/ --height 0.3 --engine godot
     """
 
     source: Path
     """Splats, a field or a mesh."""
     out: Path
-    """Folder to write; it is made."""
+    """Folder to write into; it is created where it does not exist."""
     height: float | None = None
-    """Of the mesh, in metres; by default as high as the scan."""
+    """Height of the mesh in metres; by default that of the scan."""
     up: Literal["auto", "z", "-z", "y", "-y"] = "auto"
-    """The axis of the scan that is up; auto: as its file says, or as its format has it (-y for .ply of captures)."""
+    """Up axis of the scan; auto: that of its file or format (-y for .ply of captures)."""
     turn: float = 0.0
-    """Degrees by which it is turned about the axis that is up, counter-clockwise from above, so that its front faces -Y
-    (+Z in glTF): the preview's first picture shows that side."""
+    """Rotation about the up axis in degrees, counter-clockwise from above, so that its front faces -Y (+Z in glTF); the
+    preview's first picture shows the front."""
     clean: Literal["none", "light", "normal", "strong"] = "normal"
-    """Of splats: light leaves out what no picture shows, normal floaters as well, strong more of both."""
-    mesh: MeshFlags = field(default_factory=MeshFlags)
-    """Of the mesh; by default 20000 triangles, 1024 texels, 3 levels (Godot: 1, it makes its own) and hulls."""
+    """Cleaning of splats: light removes invisible ones, normal floaters as well, strong more of both."""
+    mesh: MeshFlags = MESH
+    """Options of the mesh, with the defaults of `AssetPlan`."""
     format: Literal["glb", "gltf", "obj", "usdz", "ply", "stl"] = "glb"
-    """Suffix of the mesh's file."""
+    """Format of the mesh."""
     size: int | None = None
-    """Longest side of the pictures by which the scan is asked; by default that of its cameras, else 400."""
+    """Longest side in pixels of the pictures of the scan; by default as its cameras recorded, else 400."""
     seed: int = 0
-    """Of what is drawn."""
+    """Random seed."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     force: bool = False
-    """Overwrite what an earlier run left."""
+    """Overwrite existing files."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Open, make, write, report."""
@@ -59,8 +61,8 @@ class AssetJob:
 
         if self.height is not None and not 0.0 < self.height < float("inf"):
             raise UsageError(f"--height {self.height}: give a positive number of metres")
-        if self.mesh.pivot is not None:
-            raise UsageError("--pivot: an asset stands on the ground; leave it out")
+        if self.mesh.pivot != "ground":
+            raise UsageError(f"--pivot {self.mesh.pivot}: an asset stands on the ground; leave it out")
         style, target = self.mesh.style(), self._file(f".{self.format}")
         if self.out.is_file():
             raise UsageError(f"{self.out}: is a file; name a folder to write into")
@@ -69,13 +71,14 @@ class AssetJob:
                 raise FileExistsError(f"{path}: exists already; --force overwrites it")
         check_style(target, style)
 
-        from volkit.io.opening import open_scene
+        from volkit.io.opening import note_reading, open_scene
         from volkit.meshing.game_asset import make_game_asset
         from volkit.meshing.pipeline import check_libraries
         from volkit.representations import Mesh
 
         check_libraries()
         scene = open_scene(self.source, self.device, progress)
+        note_reading(self.source, scene, progress)
         made = make_game_asset(scene, self._plan(isinstance(scene, Mesh)), seed=self.seed, progress=progress)
         self.out.mkdir(parents=True, exist_ok=True)
         files = self._write(made, style, progress)
@@ -91,29 +94,21 @@ class AssetJob:
     def _file(self, suffix: str) -> Path:
         return self.out / (self.source.name.split(".")[0] + suffix)
 
-    def _plan(self, keeps: bool) -> "AssetPlan":
-        """What was typed over what suits an asset; a mesh keeps its surface unless an option asks for another."""
-        from dataclasses import replace
-
+    def _plan(self, is_mesh: bool) -> "AssetPlan":
+        """The options of the engine; a mesh keeps its surface unless an option that was typed asks for another."""
         from volkit.meshing.game_asset import AssetPlan
 
-        asked, plan = self.mesh.options(), AssetPlan()
-        suited = {
-            "faces": 20_000,
-            "texture": 1024,
-            "lods": 1 if self.mesh.engine == "godot" else 3,
-            "collider": "hulls",
-        }
-        chosen = {name: value for name, value in suited.items() if getattr(self.mesh, name) is None}
-        mesh = replace(asked, **chosen, rebuild=asked.rebuild or not keeps)  # pyright: ignore[reportArgumentType]
-        return replace(
-            plan, height=self.height, up=self.up, turn=self.turn, clean=self.clean, mesh=mesh, size=self.size
-        )
+        rebuild = not is_mesh or changes_surface(self.mesh.typed)
+        mesh = replace(self.mesh.options(), lods=self._levels, rebuild=rebuild)
+        return AssetPlan(self.height, self.up, self.turn, self.clean, mesh, self.size)
+
+    @property
+    def _levels(self) -> int:
+        """Godot makes levels of detail by itself."""
+        return 1 if self.mesh.engine == "godot" and "lods" not in self.mesh.typed else self.mesh.lods
 
     def _write(self, made: "GameAsset", style: "Style", progress: "Progress") -> dict[str, Path]:
         """Every file but the text, by what it is."""
-        from dataclasses import replace
-
         from volkit.evaluation.evaluate import write_picture
         from volkit.io import save
         from volkit.io.meshes.writer import write_asset
@@ -148,10 +143,10 @@ class AssetJob:
         return page
 
     def _beside(self, style: "Style") -> list[str]:
-        """What the engine makes of it."""
+        """Notes on what the engine does by itself."""
         if style.engine != "godot":
             return []
-        if (self.mesh.lods or 1) > 1:
+        if self._levels > 1:
             return ["Godot makes levels of detail by itself when it imports: the file holds the finest alone"]
         return ["one level: Godot makes levels of detail by itself when it imports"]
 

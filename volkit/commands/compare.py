@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.usage import UsageError
+from volkit.commands.options import UsageError
 
 if TYPE_CHECKING:  # help does not wait for torch
     from volkit.data import Photographs
@@ -21,23 +21,23 @@ LEAST_SIZE = 11  # pixels: the SSIM window
 class CompareJob:
     """Compare two scenes, or a scene with its photographs: PSNR, SSIM and FLIP, per view and on average.
 
-    A is judged against B. Examples:
+    A is compared with the reference B. Examples:
       volkit compare out/fox.safetensors photos/fox --json
       volkit compare out/chair_vm.safetensors out/chair.safetensors --size 200
     """
 
     a: Path
-    """Scene file or dataset that is judged."""
+    """Scene file or dataset to measure."""
     b: Path
-    """Scene file or dataset that it is held against."""
+    """Scene file or dataset that is the reference."""
     split: Literal["train", "test", "val"] | None = None
-    """By default the held-out views."""
+    """Views to compare by; by default the held-out ones."""
     size: int | None = None
-    """Longest side of the pictures in pixels; by default the size recorded in the scene file."""
+    """Longest side of the pictures in pixels; by default as recorded in the scene file."""
     drop_bad: bool = False
-    """Leave out splats whose values are not finite, and say how many."""
+    """Drop splats with values that are not finite, and report how many."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Open both sides, compare them, report."""
@@ -58,7 +58,7 @@ class CompareJob:
         """Scenes first: they know how large the photographs of the other side should be."""
         from volkit.data import load_photographs
         from volkit.io import is_scene
-        from volkit.io.opening import capture_size, open_scene
+        from volkit.io.opening import capture_size, note_reading, open_scene
 
         dropping = progress if self.drop_bad else None
         paths = (self.a, self.b)
@@ -69,6 +69,7 @@ class CompareJob:
         sides = []
         for path, scene in zip(paths, scenes, strict=True):
             if scene is not None:
+                note_reading(path, scene, progress)
                 sides.append(scene)
                 continue
             with progress.phase("read"):

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from volkit.choices import FROM_PYTHON
 from volkit.commands.edits import EDIT_HELP, edited, parse_edits
 from volkit.commands.mesh_flags import MeshFlags
-from volkit.commands.options import FROM_PYTHON, Shown
-from volkit.commands.usage import UsageError, flag, in_flags, taken
+from volkit.commands.options import Shown, UsageError, flag, in_flags, taken
 from volkit.conversion.options import BUDGET, LEARNING, ConvertChoices, ConvertOptions, FileChoices, FileOptions
 
 if TYPE_CHECKING:  # help does not wait for torch, nor for arrays
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # help does not wait for torch, nor for arrays
 
 __all__ = ["ConvertJob"]
 
-# Options that ask for a scene, to be changed, learnt or drawn, where else a file of splats is one of columns.
+# Options that need a scene in memory; without them a file of splats is transcoded column by column.
 OF_SCENES = (*LEARNING, "resume", "preview", "dry_run", "size", "report", "pictures")
 # Options that do not change what is made.
 FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report", "jobs", "measure", "pictures"}
@@ -31,46 +31,49 @@ FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview", "report",
 class ConvertJob(ConvertChoices, FileChoices):
     """Convert a scene into another representation by distillation, or extract a textured mesh from it.
 
-    The student answers to its teacher, not to photographs; --photos adds a last stage on photographs, in which it may
-    pass its teacher. Example: volkit convert chair.safetensors chair_vm.safetensors --to tensor_vm --budget 60s
-    A mesh is extracted, not learnt: volkit convert chair.safetensors chair.glb --faces 20000 --lods 3 --collider hulls
-    A source that is a mesh keeps its surface and texture unless one of the mesh options asks for other ones.
+    The source is the teacher of a new scene, which needs no photographs; --photos adds a last stage on photographs.
+    Files of splats become other files of splats without training. A source that is a mesh keeps its surface and
+    texture, unless an option of meshes asks for other ones.
+    Distil: volkit convert chair.safetensors chair_vm.safetensors --to tensor_vm --budget 60s
+    Change the format: volkit convert chair.ply chair.spz
+    Extract a mesh: volkit convert chair.safetensors chair.glb --faces 20000 --lods 3 --collider hulls
+    Many at once: volkit convert 'captures/*.ply' out/ --format spz --jobs 2
     """
 
     paths: Annotated[tuple[Path, ...], Shown("SOURCE... TARGET")]
-    """The last is a folder, or the first is the source and the rest are targets. Sources may be
-    folders and quoted patterns, 'captures/*.ply'."""
+    """One source and its targets; or, where the last path is a folder, sources that are all written there. A source may
+    be a folder or a quoted pattern, 'captures/*.ply'."""
     photos: Path | None = None
-    """Dataset for a last stage on photographs."""
+    """Dataset of posed photographs for a last stage, in which a field may surpass its teacher."""
     compose: bool = False
-    """Join all sources, fields or splats, into one target (the last path)."""
+    """Merge all sources, fields or splats, into one target (the last path)."""
     edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     mesh: MeshFlags = field(default_factory=MeshFlags)
-    """With --to mesh."""
+    """Options of a mesh."""
     format: str | None = None
-    """Suffix of the targets where the last path is a folder: glb, ply, safetensors; several by commas: spz,sog."""
+    """Format of the targets in a folder, as a suffix: glb, ply, safetensors; several with commas: spz,sog."""
     jobs: int = 1
-    """How many conversions go on at once, where there are several; they share the cores."""
+    """Number of conversions that run in parallel; they share the cores."""
     report: Path | None = None
-    """Write what was done and lost as a page with pictures (.html) or as JSON (.json); of several conversions, one."""
+    """Write a report of what was done and lost: a page with pictures (.html), or JSON (.json); one for all targets."""
     measure: bool = True
-    """Do not read what was written to compare it with its source, by eight views and parameter by parameter."""
+    """Do not compare the target with its source (eight views, and parameter by parameter)."""
     pictures: bool = False
-    """Compare by views, too, a file of splats that is written as another one: else splat by splat alone, exactly."""
+    """Compare by views also where a file of splats becomes another one, which else is compared splat by splat only."""
     seed: int = 0
-    """Same seed, same budget in steps, same machine: same result."""
+    """Random seed; the same seed and number of steps give the same result on one machine."""
     checkpoint_seconds: float = 20.0
-    """How much work a power cut may cost."""
+    """Seconds of work between checkpoints, TARGET.part."""
     resume: bool = False
-    """Go on from TARGET.part."""
+    """Continue from the checkpoint, TARGET.part."""
     force: bool = False
     """Overwrite existing targets."""
     dry_run: bool = False
-    """Say what it would take, and stop."""
+    """Estimate memory and time, and stop."""
     config: "RepresentationConfig | None" = field(default=None, metadata=FROM_PYTHON)
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
-    """Write TARGET.png, a held-out view, as the conversion goes on."""
+    """Write TARGET.png, a held-out view, during training."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Convert, write, measure, report; several results are listed under `results`, failures counted by `failed`."""
@@ -121,13 +124,13 @@ class ConvertJob(ConvertChoices, FileChoices):
         from volkit.training.run import Checkpoint, make_generator
 
         self.check_new(target)
-        chosen_device(self.device)  # one that is not there is said before anything is read
+        chosen_device(self.device)  # an unavailable one is refused before anything is read
         generator = make_generator(self.seed)
         source = edited(Source.read(sources, self, generator, progress), self.edit, generator, progress)
         purpose = f"{target} " + " ".join(f"{name}={v}" for name, v in asdict(self).items() if name not in FREE)
-        kept = Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds)
+        checkpoint = Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds)
         preview = partial(write_picture, target.with_suffix(".png")) if self.preview else None
-        work = Work(generator, progress, kept, preview)
+        work = Work(generator, progress, checkpoint, preview)
         files = replace(files, style=self.mesh.style())
         with in_flags():
             if target_kind(self.options(), source.scene, target) == "mesh":
@@ -143,7 +146,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         return {"command": "convert"} | made.report.as_dict() | {"worst_views": views}
 
     def _is_transcoding(self, sources: tuple[Path, ...], target: Path) -> bool:
-        """Whether one file of splats shall be another, and no option asks for a scene in between."""
+        """Whether a file of splats becomes another one, and no option needs the scene in between."""
         if len(sources) != 1 or self.to not in (None, "splats") or self.edit or self.wants_mesh:
             return False
         if self.device == "cuda" or self.given(*OF_SCENES):
@@ -153,10 +156,10 @@ class ConvertJob(ConvertChoices, FileChoices):
         return is_splats_to_splats(sources[0], target)
 
     def _estimate(self, source: "Source", target: Path, work: "Work") -> dict[str, Any]:
-        """What the conversion would take: parameters, memory, time."""
+        """Estimated parameters, memory and time."""
         from volkit.conversion.convert import plan_student, target_kind
         from volkit.devices import chosen_device
-        from volkit.distillation.build import answer_bytes
+        from volkit.distillation.distill import cache_bytes
         from volkit.evaluation.evaluate import EVALUATION_VIEWS
         from volkit.ops import backend
         from volkit.reports.estimate import estimate
@@ -169,15 +172,15 @@ class ConvertJob(ConvertChoices, FileChoices):
                  "from": innermost(teacher).config.kind, "kind": kind, "seed": self.seed,
                  "device": chosen_device(self.device).type, "backend": backend.describe(),
                  "method": self.method or "volkit"}  # fmt: skip
-        student = plan_student(teacher, kind, options, work.generator, work.learns)
+        student = plan_student(teacher, kind, options, work.generator, work.trains)
         if student is teacher:
             return named | {"parameters": count_parameters(teacher), "steps": 0}
-        answers = answer_bytes(teacher, student, self.size)
+        answers = cache_bytes(teacher, student, self.size)
         found = estimate(student, self.parsed_budget(), 0, EVALUATION_VIEWS, teacher=teacher, answers=answers)
         return named | {"parameters": count_parameters(student)} | found
 
     def options(self) -> ConvertOptions:
-        """For the engine, photographs read; ParameterError where options contradict each other."""
+        """The options of the engine, with photographs loaded; ParameterError where options contradict each other."""
         photos = None
         if self.photos is not None:
             from volkit.data import load_photographs
@@ -187,7 +190,7 @@ class ConvertJob(ConvertChoices, FileChoices):
         return ConvertOptions(**taken(self, ConvertChoices), config=self.config, mesh=mesh, photos=photos)
 
     def check(self) -> None:
-        """UsageError where options contradict each other, whatever the files hold."""
+        """UsageError where options contradict each other, before any file is read."""
         if len(self.paths) < 2:
             raise UsageError("convert: give a source and a target")
         if self.mesh.given and self.to not in (None, "mesh"):
@@ -197,24 +200,24 @@ class ConvertJob(ConvertChoices, FileChoices):
         with in_flags():
             ConvertOptions(**taken(self, ConvertChoices))
         if self.pictures and not self.measure:
-            raise UsageError("--pictures is a way to measure: leave it or --no-measure out")
+            raise UsageError("--pictures and --no-measure contradict each other; leave one of them out")
         if self.budget is not None:
             self.parsed_budget()
         if self.edit:
             parse_edits(self.edit)
 
     def check_mesh(self) -> None:
-        """UsageError where options ask for learning, and the result is a mesh."""
+        """UsageError where options of training are given for a mesh."""
         if given := self.given(*LEARNING, "resume", "preview", "dry_run"):
             raise UsageError(f"a mesh is extracted, not learnt: leave out {_flags(given)}")
 
     def check_new(self, path: Path) -> None:
-        """FileExistsError where a target is there already, and may not be replaced."""
+        """FileExistsError where a target exists and may not be overwritten."""
         if path.exists() and not self.force and not self.dry_run:
             raise FileExistsError(f"{path}: exists already; --force overwrites it")
 
     def parsed_budget(self) -> "Budget":
-        """How long to learn, where anything is learnt."""
+        """The budget of training."""
         from volkit.training.loop import Budget
 
         try:

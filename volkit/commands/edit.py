@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Device
 from volkit.commands.edits import EDIT_HELP, edited
-from volkit.commands.options import Shown
-from volkit.commands.usage import UsageError
+from volkit.commands.options import Shown, UsageError
 
 if TYPE_CHECKING:
     from volkit.progress import Progress
@@ -17,9 +16,9 @@ __all__ = ["EditJob"]
 
 @dataclass(frozen=True)
 class EditJob:
-    """Edit a scene: crop, erase, move, scale, rotate, clean and thin it, in the order that is typed.
+    """Edit a scene: crop, erase, move, scale, rotate, clean or decimate it, in the order of the options.
 
-    Nothing is learnt: the kind stays. For changes by words see volkit edit-with-prompt.
+    Nothing is trained, and the kind stays. For edits by prompts see volkit edit-with-prompt.
     Example: volkit edit scan.ply clean.ply --edit floaters --edit crop:sphere:0,0,0,2 --edit rotate:x:90
     """
 
@@ -27,15 +26,15 @@ class EditJob:
     """Scene of any kind."""
     target: Path
     """File to write, in a format that holds the source's kind."""
-    edit: Annotated[tuple[str, ...], Shown(help=EDIT_HELP)] = ()
+    edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     frame: Literal["auto", "zup", "yup", "ydown"] = "auto"
-    """What is up in the target's coordinates: zup, yup, ydown (-Y, as .ply of captures); auto: as its format has it."""
+    """Up axis of the target: zup (+Z), yup (+Y), ydown (-Y, as .ply of captures); auto: that of its format."""
     drop_bad: bool = False
-    """Leave out splats whose values are not finite, and say how many."""
+    """Drop splats with values that are not finite, and report how many."""
     seed: int = 0
-    """Of what is drawn: the same seed thins alike."""
+    """Random seed; the same seed decimates alike."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     force: bool = False
     """Overwrite an existing target."""
 

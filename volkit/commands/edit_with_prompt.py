@@ -1,11 +1,11 @@
-"""`volkit edit-with-prompt`: change by words what an asset is, and nothing else of it."""
+"""`volkit edit-with-prompt`: an asset edited by prompts, the rest of it preserved."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volkit.commands.options import taken
 from volkit.commands.prior_options import PriorOptions
-from volkit.commands.usage import taken
 from volkit.generation.options import EditChoices
 
 if TYPE_CHECKING:
@@ -16,26 +16,25 @@ __all__ = ["EditWithPromptJob"]
 
 @dataclass(frozen=True)
 class EditWithPromptJob(PriorOptions, EditChoices):
-    """Edit an asset by words: what it is, and what it shall be. What the prior does not ask to change is held.
+    """Edit an asset by two prompts: what it is, and what it should become. All else is preserved.
 
-    Source-anchored (delta denoising): what the prior says about the asset under the first words is taken off what it
-    says about the edited one under the second, at the same noise. The report tells how far from the asset the parts
-    are that were not to be touched.
+    Delta denoising: the score of the source under the first prompt is subtracted from that of the edited asset under
+    the second, at the same noise. The report says how close the parts that should not change are to the source.
     Example: volkit edit-with-prompt ball.glb "a red ball on a blue box" "a red ball on a green box" green.glb
     """
 
     asset: Path
     """Mesh, splats or a field."""
     before: str
-    """What it is."""
+    """Description of the source."""
     after: str
-    """What it shall be."""
+    """Description of the edited asset."""
     target: Path
     """File to write."""
     method: str = field(default="dds", kw_only=True)
-    """Rule of score distillation: dds, or another one that asks about the source's words."""
+    """Score distillation method: dds, or another one that uses the source's prompt."""
     control: Path | None = None
-    """Folder of a ControlNet, which is shown the asset's shape: the prior then knows what it looks at."""
+    """Folder of a ControlNet, which conditions the prior on the asset's shape."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Edit, write, report."""
@@ -48,11 +47,11 @@ class EditWithPromptJob(PriorOptions, EditChoices):
             **taken(self, EditChoices),
             method=self.method,
             score=self.settings(),
-            preview=self.previewed(self.target),
+            preview=self.preview_writer(self.target),
         )
         made = edit_with_prompt(
-            scene, self.before, self.after, self.opened(progress, self.control), options=options,
-            budget=self.training(self.target), seed=self.seed, callback=progress,
+            scene, self.before, self.after, self.open_prior(progress, self.control), options=options,
+            budget=self.training_run(self.target), seed=self.seed, callback=progress,
         )  # fmt: skip
         report = {"command": "edit-with-prompt", "source": str(self.asset)}
-        return self.written(report, made, [self.target], progress, scene)
+        return self.write(report, made, [self.target], progress, scene)

@@ -1,13 +1,13 @@
-"""`--edit`: words of the command line as actions, in their order, in the source's world frame and unit."""
+"""`--edit`: actions as text, applied in their order, in the source's world frame and unit."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from volkit.commands.usage import UsageError
+from volkit.commands.options import UsageError
 
-if TYPE_CHECKING:  # help needs the words alone
+if TYPE_CHECKING:  # help does not wait for torch
     import torch
 
     from volkit.conversion.source import Source
@@ -20,12 +20,12 @@ __all__ = ["EDIT_FORMS", "EDIT_HELP", "apply_edits", "edited", "parse_edits"]
 
 @dataclass(frozen=True)
 class EditForm:
-    """One word of `--edit`, with as many numbers as one of `takes` says."""
+    """One action of `--edit`; `takes` lists how many numbers it may have."""
 
     name: str
-    numbers: str  # as they are named in a form
+    numbers: str  # their names
     takes: tuple[int, ...]
-    says: str
+    purpose: str
 
     @property
     def form(self) -> str:
@@ -41,24 +41,26 @@ ROWS = (
     EditForm("crop:sphere", *BALL, "keep what is inside"),
     EditForm("erase:box", *BOX, "keep what is outside"),
     EditForm("erase:sphere", *BALL, "keep what is outside"),
-    EditForm("fit", "size", (1,), "scale until the longest side is that, in units of the file"),
-    EditForm("ground", "", (0,), "upright, with the middle of its bottom at the origin"),
+    EditForm("fit", "size", (1,), "scale so that the longest side has this length"),
+    EditForm("ground", "", (0,), "turn +Z up, and put the centre of the bottom at the origin"),
     EditForm("scale", "factor", (1,), "about the origin"),
-    *(EditForm(f"rotate:{axis}", "degrees", (1,), "about that axis") for axis in "xyz"),
-    EditForm("translate", "x,y,z", (3,), "move"),
-    EditForm("opacity", "least", (1,), "keep splats at least so opaque, 0 to 1"),
-    EditForm("size", "[smallest,]largest", (1, 2), "keep splats whose largest standard deviation lies between"),
+    *(EditForm(f"rotate:{axis}", "degrees", (1,), "counter-clockwise about this axis") for axis in "xyz"),
+    EditForm("translate", "x,y,z", (3,), "move by this vector"),
+    EditForm("opacity", "min", (1,), "keep splats of at least this opacity, 0 to 1"),
+    EditForm("size", "[min,]max", (1, 2), "keep splats whose largest standard deviation lies between"),
     EditForm("floaters", "neighbours,ratio", (0, 2),
-             "drop splats that do not touch their 16 nearest, by mean + 2 deviations of all"),
-    EditForm("sh", "degree", (1,), "keep harmonics to that degree, 0 to 4"),
-    EditForm("decimate", "share|count", (1,), "drop splats that show least, join neighbours that look alike"),
+             "drop splats far from their 16 nearest neighbours, by more than 2 deviations beyond the mean"),
+    EditForm("sh", "degree", (1,), "limit the spherical harmonics to this degree, 0 to 4"),
+    EditForm("decimate", "share|count", (1,), "drop the splats that contribute least, merge similar neighbours"),
 )  # fmt: skip
 EDIT_FORMS: dict[str, EditForm] = {row.name: row for row in ROWS}
-EDIT_HELP = "Change the source first; again for more, in order:\n" + "\n".join(f"{r.form} ({r.says})" for r in ROWS)
+EDIT_HELP = "Edit the scene first; give it again for more, in order. Frame and unit are the world's:\n" + "\n".join(
+    f"{row.form} ({row.purpose})" for row in ROWS
+)
 
 
 def parse_edits(texts: Sequence[str]) -> "list[Action]":
-    """The actions; UsageError names the text that cannot be read, with the forms there are."""
+    """The actions; UsageError names the text that cannot be parsed, and the known forms."""
     return [_parse(text) for text in texts]
 
 
@@ -68,9 +70,9 @@ def apply_edits(
     generator: "torch.Generator | None" = None,
     progress: "Progress | None" = None,
 ) -> "Representation":
-    """A scene changed by edits in their order; ValueError names the edit that has no meaning for it.
+    """A scene edited by actions in their order; ValueError names the one that does not apply to it.
 
-    What is not changed is shared with the scene given. A progress is told how many splats each left.
+    Tensors that do not change are shared with the scene given. Progress receives how many splats each action left.
     """
     from volkit.editing.action import apply_action, mark_empty
     from volkit.training.run import make_generator
@@ -91,7 +93,7 @@ def apply_edits(
 
 
 def edited(source: "Source", texts: Sequence[str], generator: "torch.Generator", progress: "Progress") -> "Source":
-    """A source changed by edits; those that only thin it are no part of what the result is held against."""
+    """A source edited by actions; those that keep its appearance do not change the scene that it is compared with."""
     if not texts:
         return source
     shapes = [text for text in texts if not _parse(text).keeps_appearance]

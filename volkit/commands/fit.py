@@ -5,18 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from volkit.choices import KINDS, Device, LearntKind
-from volkit.commands.options import FROM_PYTHON
-from volkit.commands.usage import UsageError
+from volkit.choices import FROM_PYTHON, KINDS, Device, LearntKind
+from volkit.commands.options import UsageError, flag
 
 if TYPE_CHECKING:  # help does not wait for torch
     from volkit.data import Photographs
-    from volkit.distillation.learn import FitSettings
+    from volkit.distillation.fit import FitSettings
     from volkit.progress import Progress
 
 __all__ = ["FitJob"]
 
-OF_SPLATS = ("max_splats", "sh_degree", "surfels", "densify", "start")  # options that say nothing about fields
+OF_SPLATS = ("max_splats", "sh_degree", "surfels", "densify", "start")  # options that do not apply to fields
 FREE = {"resume", "force", "dry_run", "checkpoint_seconds", "preview"}  # options that do not change what is made
 
 
@@ -25,62 +24,64 @@ class FitJob:
     """Fit a radiance field or splats to posed photographs.
 
     DATA is a folder with transforms.json (Blender, nerfstudio, instant-ngp), a COLMAP model, LLFF poses, or a video
-    with poses. Example: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+    with poses.
+    A field: volkit fit photos/fox fox.safetensors --to hash_grid --size 480 --holdout 8 --budget 3m
+    Splats: volkit fit photos/fox fox.ply --to splats --max-splats 100000 --budget 10m
     """
 
     data: Path
-    """Folder (or transforms file) of the dataset."""
+    """Folder of the dataset, or its transforms.json."""
     target: Path
-    """File to write; its suffix names the format."""
+    """File to write; its suffix selects the format (volkit formats lists them)."""
     to: LearntKind = "hash_grid"
-    """Kind of representation."""
+    """Representation to fit."""
     size: int | None = None
-    """Longest side of the pictures in pixels; by default as they are."""
+    """Longest side in pixels to which the pictures are reduced; by default they stay as they are."""
     holdout: int | None = None
-    """Keep pictures 0, N, 2N, ... (sorted by name) for testing."""
+    """Hold out every Nth picture (0, N, 2N, ... by name) for testing."""
     budget: str = "5m"
-    """120s, 10m, 1h of optimisation, or 2000 for steps."""
+    """Time of optimisation (120s, 10m, 1h) or a number of steps (2000)."""
     exposure: bool = False
-    """Learn exposure and white balance of every photograph."""
+    """Learn the exposure and white balance of every photograph; fields only."""
     domain: str | None = None
-    """x0,y0,z0,x1,y1,z1[:contracted] overrules the box found from the cameras."""
+    """Box x0,y0,z0,x1,y1,z1, by default estimated from the cameras; append :contracted for an unbounded scene."""
     up: str | None = None
-    """World up of the dataset: x, -x, y, -y, z, -z."""
+    """Up axis of the dataset's world: x, -x, y, -y, z or -z; by default as its convention has it."""
     unit_scale: float | None = None
     """Metres per unit of the dataset."""
     max_splats: int | None = None
-    """How many splats there may be, with --to splats; by default 60000."""
+    """Largest number of splats, with --to splats; by default 60000."""
     sh_degree: int | None = None
-    """Degree of the spherical harmonics of splats, 0 to 4, with --to splats; by default 3."""
+    """Degree of the spherical harmonics, 0 to 4, with --to splats; by default 3."""
     surfels: bool = False
-    """Flat splats (2D Gaussians), with --to splats."""
+    """Fit flat splats (2D Gaussians), with --to splats."""
     densify: Literal["mcmc", "classic"] | None = None
-    """How splats move and multiply: by Markov chain Monte Carlo (the default), or cloned, split and pruned as in
+    """Densification of splats: mcmc (default; Kheradmand et al. 2024), or classic: clone, split and prune as in
     3DGS."""
     start: Path | None = None
-    """A .ply of points, in the dataset's frame, where splats begin; by default the dataset's own points, if any."""
+    """Point cloud (.ply, dataset frame) from which splats are initialised; by default the dataset's own, if any."""
     seed: int = 0
-    """Same seed, same budget in steps, same machine: same scene."""
+    """Random seed; the same seed and number of steps give the same scene on one machine."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     checkpoint_seconds: float = 20.0
-    """How much work a power cut may cost."""
+    """Seconds of work between checkpoints, TARGET.part."""
     resume: bool = False
-    """Go on from TARGET.part."""
+    """Continue from the checkpoint, TARGET.part."""
     force: bool = False
     """Overwrite an existing target."""
     dry_run: bool = False
-    """Say what it would take, and stop."""
+    """Estimate memory and time, and stop."""
     config: Any = field(default=None, metadata=FROM_PYTHON)
     """Sizes of the representation, from Python or a preset; by default those of its paper."""
     preview: bool = False
-    """Write TARGET.png, a held-out view, as the fit goes on."""
+    """Write TARGET.png, a held-out view, during the fit."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Read, fit, write, report."""
         from volkit.data import load_photographs
         from volkit.devices import chosen_device
-        from volkit.distillation.learn import fit_scene, untrained_scene
+        from volkit.distillation.fit import fit_scene, untrained_scene
         from volkit.io import save
         from volkit.ops import backend
         from volkit.reports.estimate import estimate
@@ -103,10 +104,10 @@ class FitJob:
             pixels = sum(image.numel() for image in photos.images)
             return named | estimate(scene, budget, pixels, photos.split.count("test") or len(photos))
         purpose = " ".join(f"{name}={value}" for name, value in asdict(self).items() if name not in FREE)
-        kept = Checkpoint.of(self.target, purpose, self.resume, self.checkpoint_seconds)
-        made = fit_scene(scene, photos, TrainingRun(budget, kept), self._settings(photos), generator, progress)
+        checkpoint = Checkpoint.of(self.target, purpose, self.resume, self.checkpoint_seconds)
+        made = fit_scene(scene, photos, TrainingRun(budget, checkpoint), self._settings(photos), generator, progress)
         save(made.scene, self.target)
-        kept.finish()
+        checkpoint.remove()
         report = made.report
         return named | {
             "seconds": report.seconds, "steps": report.steps, "psnr": report.psnr, "views": report.views,
@@ -114,7 +115,7 @@ class FitJob:
         }  # fmt: skip
 
     def _checked(self) -> Any:
-        """The budget; whatever is wrong with options or target is said before the work begins."""
+        """The budget; wrong options and targets are refused before any work."""
         from volkit.io import check_target
         from volkit.training.loop import Budget
 
@@ -122,8 +123,7 @@ class FitJob:
         if self.to not in KINDS:
             raise UsageError(f"--to {self.to}: there is no such kind to fit; choose one of {', '.join(KINDS)}")
         if self.to != "splats" and given:
-            named = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise UsageError(f"about splats alone: {named}; give them with --to splats")
+            raise UsageError(f"about splats alone: {', '.join(map(flag, given))}; give them with --to splats")
         if self.to == "splats" and self.exposure:
             raise UsageError("--exposure is learnt with fields alone; leave it out with --to splats")
         if self.sh_degree is not None and not 0 <= self.sh_degree <= 4:
@@ -139,8 +139,8 @@ class FitJob:
         return budget
 
     def _config(self, photos: "Photographs") -> Any:
-        from volkit.distillation.learn import MAX_SPLATS
-        from volkit.distillation.sizes import default_config
+        from volkit.distillation.strategies import MAX_SPLATS
+        from volkit.distillation.students import default_config
         from volkit.geometry import Similarity
         from volkit.representations import SplatsConfig
 
@@ -150,9 +150,8 @@ class FitJob:
         return self.config or default_config(self.to, photos.domain, Similarity(), cameras, splats)
 
     def _settings(self, photos: "Photographs") -> "FitSettings":
-        from volkit.distillation.learn import MAX_SPLATS, FitSettings
-        from volkit.distillation.splats.adaptive import DefaultStrategy
-        from volkit.distillation.splats.mcmc import MCMCStrategy
+        from volkit.distillation.fit import FitSettings
+        from volkit.distillation.strategies import MAX_SPLATS, DefaultStrategy, MCMCStrategy
         from volkit.evaluation.evaluate import write_picture
         from volkit.io.splats.point_cloud import read_points
 

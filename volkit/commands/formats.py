@@ -1,4 +1,4 @@
-"""`volkit formats`: which files are read and written, and what each of them keeps."""
+"""`volkit formats`: the table of file formats."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,10 @@ __all__ = ["FormatsJob"]
 
 @dataclass(frozen=True)
 class FormatsJob:
-    """Say which files are read and written, what may be in them, what is up, what they keep and lose.
+    """List the file formats: read or written, the kinds that they hold, their up axis, what they keep and lose.
 
-    Coordinates are turned to what is up in the format, splats with their harmonics; --frame of volkit convert overrules
-    it. Example: volkit formats --json
+    Scenes are turned to the up axis of the format, splats with their harmonics; --frame of volkit convert sets another.
+    Example: volkit formats --json
     """
 
     def run(self, progress: Progress) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`volkit inspect`: what a file holds."""
+"""`volkit inspect`: the contents of a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from volkit.progress import Progress
 
-if TYPE_CHECKING:  # help needs none of it, and torch takes a second to import
+if TYPE_CHECKING:  # help does not wait for torch
     from volkit.reports.contents import SceneContents
 
 __all__ = ["InspectJob"]
@@ -14,13 +14,16 @@ __all__ = ["InspectJob"]
 
 @dataclass(frozen=True)
 class InspectJob:
-    """Say what a scene file or a dataset holds, and what to do next. Example: volkit inspect out/chair.safetensors"""
+    """Print what a scene file or a dataset contains, and which commands come next.
+
+    Example: volkit inspect out/chair.safetensors
+    """
 
     path: Path
     """Scene file or dataset."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
-        """Kind, sizes, frame, tensors, capture of a scene; pictures, cameras, domain of a dataset."""
+        """Report kind, sizes, frame, tensors and capture of a scene; pictures, cameras and domain of a dataset."""
         from volkit.reports.contents import SceneContents, read_contents
 
         with progress.phase("read"):
@@ -28,7 +31,7 @@ class InspectJob:
         if isinstance(found, SceneContents):
             advice = self._advice(found)
         else:
-            advice = [f"learn it: volkit fit {self.path} scene.safetensors --budget 3m"]
+            advice = [f"fit a scene to it: volkit fit {self.path} scene.safetensors --budget 3m"]
         return {"command": "inspect"} | found.as_dict() | {"advice": advice}
 
     def _advice(self, found: "SceneContents") -> list[str]:
@@ -44,7 +47,7 @@ class InspectJob:
             counts = ", ".join(f"{odd[what]} {what}" for what in wanted)
             advice.append(f"{counts}: volkit convert {name} clean{self.path.suffix} {' '.join(wanted.values())}")
         seen = "--view 0" if found.capture is not None and found.capture.views else "--sheet"
-        advice.append(f"see it: volkit render {name} {stem}.png {seen}")
+        advice.append(f"render it: volkit render {name} {stem}.png {seen}")
         if found.kind != "mesh":
-            advice.append(f"a mesh of it: volkit convert {name} {stem}.glb --to mesh")
+            advice.append(f"extract a mesh: volkit convert {name} {stem}.glb --to mesh")
         return advice

@@ -1,69 +1,54 @@
-"""The options of every command that makes a mesh; what was not typed is None."""
+"""The options of every command that makes a mesh."""
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from volkit.choices import FROM_PYTHON, Engine, TextureFormat
+from volkit.commands.options import taken
+from volkit.meshing.options import MeshOptions
+
+if TYPE_CHECKING:  # help needs no textures
     from volkit.io.meshes.asset import Style
-    from volkit.meshing.options import MeshOptions
 
-__all__ = ["MeshFlags"]
+__all__ = ["MeshFlags", "changes_surface"]
 
 STYLE = ("engine", "texture_format", "draco", "quantize")  # how the file is written
-KEEPING = ("collider", "pivot", *STYLE)  # what leaves the surface and the texture of a mesh as they are
+KEEPING = ("collider", "pivot", *STYLE)  # options that leave the surface and the texture of a mesh as they are
 
 
 @dataclass(frozen=True)
-class MeshFlags:
-    """What a mesh is to be like."""
+class MeshFlags(MeshOptions):
+    """`MeshOptions`, how the file is written, and the names of the options that were typed."""
 
-    faces: int | None = None
-    """How many triangles a mesh may have, by default 50000. 10000 suit a phone, 200000 what is looked at closely."""
-    texture: int | None = None
-    """Texels a side of a mesh's texture, a power of two, by default 2048."""
-    lods: int | None = None
-    """Levels of detail, each with a quarter of the faces of the one before it, on the same texture; by default 1."""
-    collider: Literal["none", "box", "convex", "hulls"] | None = None
-    """Solids to collide with: a box, one convex hull, or several that follow the shape; by default none."""
-    engine: Literal["gltf", "unity", "unreal", "godot", "blender"] | None = None
-    """Whose names levels and colliders get; by default none's, plain glTF."""
-    pivot: Literal["source", "ground"] | None = None
-    """Origin: the source's own (the default), or the middle of the lowest point's plane."""
-    refine: float | None = None
-    """Seconds in which shape and texture learn from the source's own pictures; by default 0."""
-    cells: int | None = None
-    """How finely a mesh's surface is sought: lattice intervals along the longest side, by default 256."""
-    maps: Literal["colour", "normal", "all"] | None = None
-    """Textures: colour alone; normals of the surface before it was simplified (the default); all: ambient occlusion
-    too."""
-    lit: bool = False
-    """Keep the light of the capture in the texture, and say that the mesh is to be shown without lamps."""
-    watertight: bool = False
-    """Close the surface, for physics and for printing; faces that fill gaps come on top of --faces."""
-    lightmap: bool = False
-    """Give each level a second set of uv without overlap, which engines bake light into."""
-    texture_format: Literal["png", "jpeg", "webp"] | None = None
-    """How textures are stored, by default as png."""
+    engine: Engine = "gltf"
+    """Engine whose naming conventions levels and colliders follow; gltf: none."""
+    texture_format: TextureFormat = "png"
+    """Image format of the textures."""
     draco: bool = False
-    """Compress the triangles of a .glb by Draco; Godot reads no such files."""
+    """Compress the geometry of a .glb with Draco, which Godot does not read."""
     quantize: bool = False
-    """Store positions, normals and uv of a .glb as integers."""
+    """Store positions, normals and uv of a .glb as integers (KHR_mesh_quantization)."""
+    typed: tuple[str, ...] = field(default=(), metadata=FROM_PYTHON)
+    """Names of the options on the command line, also where their values are the defaults."""
 
     @property
-    def given(self) -> dict[str, object]:
-        """What was typed, by name."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if value is not None and value is not False}
+    def given(self) -> list[str]:
+        """Names of options that were typed, or that are not as they are by default."""
+        own = [each for each in fields(self) if not each.metadata]
+        return [each.name for each in own if each.name in self.typed or getattr(self, each.name) != each.default]
 
-    def options(self) -> "MeshOptions":
-        """For the engine; a source that is a mesh is rebuilt where an option asks for another surface or texture."""
-        from volkit.meshing.options import MeshOptions
-
-        asked = {name: value for name, value in self.given.items() if name not in STYLE}
-        return MeshOptions(**asked, rebuild=any(name not in KEEPING for name in asked))  # pyright: ignore[reportArgumentType]
+    def options(self) -> MeshOptions:
+        """The options of the engine; a source that is a mesh is rebuilt only where an option asks for it."""
+        return replace(MeshOptions(**taken(self, MeshOptions)), rebuild=changes_surface(self.given))
 
     def style(self) -> "Style":
-        """For the writer."""
+        """The options of the writer."""
         from volkit.io.meshes.asset import Style
 
-        return Style(**{name: value for name, value in self.given.items() if name in STYLE})  # pyright: ignore[reportArgumentType]
+        return Style(**{name: getattr(self, name) for name in STYLE})
+
+
+def changes_surface(names: Iterable[str]) -> bool:
+    """Whether any of these options asks for another surface or texture than a mesh has."""
+    return any(name not in KEEPING for name in names)

@@ -1,58 +1,78 @@
-"""A command line into a frozen dataclass: its fields are the options, their docstrings the help.
+"""Parsing a command line into a frozen dataclass, whose fields are the options and whose docstrings are the help.
 
-A field without a default is an argument by place, one with a default an option; a field that is itself a dataclass is a
-group of options. Nothing but the class and its source is looked at, so that help costs no more than they do.
+A field without a default is a positional argument, one with a default an option; a field that is itself a dataclass is
+a group of options. Only the class and its source are read, so that help imports nothing else.
 """
 
 import ast
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from volkit.commands.usage import UsageError
+from volkit.choices import ParameterError
 
-__all__ = ["FIRST_GROUP", "FROM_PYTHON", "GROUPS", "Option", "OutputOptions", "Shown", "options_of", "parse"]
+__all__ = [
+    "FIRST_GROUP",
+    "GROUPS",
+    "Option",
+    "OutputOptions",
+    "Shown",
+    "UsageError",
+    "flag",
+    "in_flags",
+    "options_of",
+    "parse",
+    "taken",
+]
 
-# Options mean the same in every command, so that they stand in the same group in every command. What is named nowhere
-# here says what the result is to be; a dataclass in a dataclass is a group of its own.
+# An option has the same meaning, and stands in the same group, in every command. Options that are not listed belong to
+# the first group; a dataclass in a dataclass is a group of its own.
 FIRST_GROUP = "Result"
 GROUPS = {
-    FIRST_GROUP: ("to", "edit", "size", "faces", "texture", "pbr", "compose"),
-    "Learning": (
+    FIRST_GROUP: ("to", "size", "faces", "texture", "pbr", "compose"),
+    "Editing": ("edit",),
+    "Training": (
         "budget", "method", "photos", "densify", "start", "max_splats", "sh_degree", "surfels", "exposure", "domain",
         "scale", "weight", "negative", "sides", "grid", "views", "front", "particles", "opacity", "entropy",
         "distortion", "orientation", "smoothness", "preserve", "geometry", "denoise",
     ),
     "Prior": ("prior", "lora", "ip_adapter", "image_prompt", "control", "control_kind", "precision"),
-    "Files": ("format", "frame", "spz_frame", "up", "unit_scale", "holdout", "drop_bad", "allow_outside"),
+    "Files": (
+        "format", "frame", "spz_frame", "spz_version", "up", "unit_scale", "holdout", "drop_bad", "allow_outside",
+    ),
     "Run": ("device", "threads", "seed", "jobs", "resume", "checkpoint_seconds", "dry_run", "quick", "all"),
     "Output": ("force", "report", "preview", "measure", "pictures", "save", "json", "debug"),
 }  # fmt: skip
+TYPED = "typed"  # the field of a group that gets the names of its options on the command line
 MAX_VALUE_NAME = 56  # letters; where choices take more, the help lists them
-FROM_PYTHON = {"hidden": True}  # metadata of a field that is no option; its type need not be there at run time
 Job = TypeVar("Job")
+
+
+class UsageError(ParameterError):
+    """A wrong command line, whatever the files hold; the command ends with status 2."""
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How a command speaks, whatever it does."""
+    """Options of every command: output and threads."""
 
     json: bool = False
-    """Print one JSON object on standard output and nothing else, errors too; no progress."""
+    """Print one JSON object on standard output, errors included, and no progress."""
     debug: bool = False
     """Show the traceback of an error."""
     threads: int | None = None
-    """CPU threads; without it VOLKIT_THREADS, else every core that this process may use."""
+    """CPU threads; by default VOLKIT_THREADS, else one per available core."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How a field is shown, where its name, type and docstring do not say it: `Annotated[Path, Shown("FILE")]`."""
+    """How help shows a field, where name, type and docstring do not suffice: `Annotated[Path, Shown("FILE")]`."""
 
     name: str = ""  # of the value
     help: str = ""  # instead of the docstring
@@ -60,25 +80,25 @@ class Shown:
 
 @dataclass(frozen=True)
 class Option:
-    """One field as an option or an argument by place; `owner` is the dataclass that it belongs to."""
+    """One field as an option or a positional argument; `owner` is its dataclass."""
 
     owner: type
     name: str
-    kind: Any  # of one value
-    many: bool  # all that are given, as a tuple
-    default: Any  # MISSING: an argument by place
+    kind: Any  # type of one value
+    many: bool  # values are collected in a tuple
+    default: Any  # MISSING: a positional argument
     group: str
     help: str
     shown: str
 
     @property
     def flag(self) -> str:
-        """How it is typed."""
-        return "--" + self.name.replace("_", "-")
+        """The flag."""
+        return flag(self.name)
 
     @property
     def placed(self) -> bool:
-        """Whether it is an argument by place."""
+        """Whether it is a positional argument."""
         return self.default is MISSING
 
     @property
@@ -88,15 +108,15 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """All that a value may be; empty where that has no end."""
-        return _choices(self.kind)
+        """The allowed values, as words; empty where any value of the type is."""
+        return tuple(map(str, _choices(self.kind)))
 
     def value(self, word: str) -> Any:
-        """What a word means here; UsageError where it means nothing."""
+        """The value of a word; UsageError where it has none."""
         said = self.shown if self.placed else self.flag
         if self.choices:
             if word in self.choices:
-                return word
+                return _choices(self.kind)[self.choices.index(word)]
             raise UsageError(f"{said} {word}: there is no such choice{_nearest(word, self.choices)}")
         kind = next(kind for kind in (*get_args(self.kind), self.kind) if kind in CONVERTERS)
         try:
@@ -110,28 +130,51 @@ KINDS = {int: "a whole number", float: "a number"}
 VALUES = {bool: "", int: "N", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
 
+def flag(name: str) -> str:
+    """The flag of a parameter: `max_splats` is `--max-splats`."""
+    return "--" + name.replace("_", "-")
+
+
+@contextmanager
+def in_flags() -> Iterator[None]:
+    """Re-raise ParameterError as UsageError, with flags in place of the names of parameters."""
+    try:
+        yield
+    except ParameterError as error:
+        if not error.names:
+            raise
+        raise UsageError(error.spelled(flag)) from error
+
+
+def taken(job: Any, choices: type[Any]) -> dict[str, Any]:
+    """Values of the fields that a job inherits from a class of choices, by name."""
+    return {each.name: getattr(job, each.name) for each in fields(choices)}
+
+
 def options_of(job: type) -> list[Option]:
-    """The options of a job, those of its groups where they stand."""
-    return list(_options(job, ""))
+    """The options of a job and its groups, in the order of declaration."""
+    return list(_options(job, "", None))
 
 
-def _options(owner: type, group: str) -> Iterator[Option]:
+def _options(owner: type, group: str, defaults: Any) -> Iterator[Option]:
+    """The options of a dataclass; a group of a job has the defaults that the job gives it."""
     helps = _docstrings(owner)
     for field, kind, shown in _typed_fields(owner):
+        default = _default(field) if defaults is None else getattr(defaults, field.name)
         if is_dataclass(kind):
             assert isinstance(kind, type)
-            yield from _options(kind, field.name.replace("_", " ").capitalize())
+            yield from _options(kind, field.name.replace("_", " ").capitalize(), default)
             continue
         many = get_origin(kind) is tuple
         one = get_args(kind)[0] if many else kind
         title = group or next((title for title, names in GROUPS.items() if field.name in names), FIRST_GROUP)
         told = shown.help or helps.get(field.name, "")
-        name = shown.name or (field.name.upper() + "..." * many if _default(field) is MISSING else _value_name(one))
-        yield Option(owner, field.name, one, many, _default(field), title, told, name)
+        name = shown.name or (field.name.upper() + "..." * many if default is MISSING else _value_name(one))
+        yield Option(owner, field.name, one, many, default, title, told, name)
 
 
 def _typed_fields(owner: type) -> Iterator[tuple["Field[Any]", Any, Shown]]:
-    """Fields that are options, each with its type: only theirs are looked up."""
+    """Fields that are options, each with its resolved type."""
     for field in fields(owner):
         if field.init and not field.metadata.get("hidden"):
             home = next(each for each in owner.__mro__ if field.name in vars(each).get("__annotations__", {}))
@@ -140,7 +183,7 @@ def _typed_fields(owner: type) -> Iterator[tuple["Field[Any]", Any, Shown]]:
 
 
 def _bare(hint: Any) -> tuple[Any, Shown]:
-    """A type without None and without what is annotated, and that."""
+    """A type without None and annotations, and how it is shown."""
     shown = Shown()
     if get_origin(hint) is Annotated:
         shown = next((extra for extra in get_args(hint)[1:] if isinstance(extra, Shown)), shown)
@@ -155,7 +198,7 @@ def _default(field: "Field[Any]") -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
-def _choices(kind: Any) -> tuple[str, ...]:
+def _choices(kind: Any) -> tuple[str | int, ...]:
     if get_origin(kind) is Literal:
         return get_args(kind)
     if get_origin(kind) in (Union, UnionType):
@@ -166,13 +209,13 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 def _value_name(kind: Any) -> str:
     if choices := _choices(kind):
-        joined = "|".join(choices)
+        joined = "|".join(map(str, choices))
         return joined if len(joined) < MAX_VALUE_NAME else "WORD"
     return next(name for known, name in VALUES.items() if known is kind or known in get_args(kind))
 
 
 def _docstrings(owner: type) -> dict[str, str]:
-    """What stands below the fields of a class and of those that it inherits from."""
+    """Docstrings of the fields of a class and its bases, by name."""
     found: dict[str, str] = {}
     for each in reversed(owner.__mro__):
         body = _bodies(each.__module__).get(each.__name__, []) if each.__module__ != "builtins" else []
@@ -184,7 +227,7 @@ def _docstrings(owner: type) -> dict[str, str]:
 
 
 def _bodies(module: str) -> dict[str, list[ast.stmt]]:
-    """The classes of a module by name, as they are written."""
+    """The bodies of a module's classes by name, from its source."""
     path = getattr(sys.modules[module], "__file__", None)
     source = Path(path).read_text(encoding="utf-8") if path else ""
     return {node.name: node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
@@ -193,8 +236,8 @@ def _bodies(module: str) -> dict[str, list[ast.stmt]]:
 def parse(jobs: Sequence[type[Any]], words: Sequence[str]) -> list[Any]:
     """One value of each class, from the words that follow a command's name. UsageError says what is wrong, and the fix.
 
-    Options may stand before, between and after what has its place; `--name=value` is `--name value`; after `--`
-    nothing is an option. Of an option given again the last counts, one that takes many keeps all in their order.
+    Options may stand before, between and after positional arguments; `--name=value` is `--name value`; after `--`
+    nothing is an option. The last value of a repeated option counts, except that a tuple collects all in order.
     """
     options = [option for job in jobs for option in options_of(job)]
     placed, typed = _sorted(words, {option.flag: option for option in options if not option.placed})
@@ -206,7 +249,7 @@ Typed = dict[tuple[type, str], Any]
 
 
 def _sorted(words: Sequence[str], known: dict[str, Option]) -> tuple[list[str], Typed]:
-    """Words that have their place, and values of options."""
+    """Positional words, and values of options."""
     placed: list[str] = []
     typed: Typed = {}
     left = iter(words)
@@ -234,7 +277,7 @@ def _sorted(words: Sequence[str], known: dict[str, Option]) -> tuple[list[str], 
 
 
 def _named(flag: str, known: dict[str, Option]) -> tuple[Option, bool]:
-    """The option, and what a switch of that name means."""
+    """The option of a flag, and the value that it gives a switch."""
     if flag in known:
         return known[flag], True
     positive = "--" + flag.removeprefix("--no-")
@@ -244,7 +287,7 @@ def _named(flag: str, known: dict[str, Option]) -> tuple[Option, bool]:
 
 
 def _by_place(options: list[Option], words: list[str]) -> Typed:
-    """Each argument its word; the one that takes many gets what the others leave."""
+    """Values of positional arguments; the one that takes many gets all that the others leave."""
     places = " ".join(option.shown for option in options)
     spare = len(words) - sum(not option.many for option in options)
     many = any(option.many for option in options)
@@ -264,12 +307,18 @@ def _by_place(options: list[Option], words: list[str]) -> Typed:
 
 
 def _made(job: type[Job], typed: Typed) -> Job:
-    """The job with what was typed; groups of it with theirs."""
-    values = {name: value for (owner, name), value in typed.items() if owner is job}
-    groups = {
-        field.name: kind for field, kind, _ in _typed_fields(job) if isinstance(kind, type) and is_dataclass(kind)
-    }
-    return job(**values, **{name: _made(kind, typed) for name, kind in groups.items()})
+    """The job with the typed values; its groups with theirs, and with the names of these if they have such a field."""
+    values = _values(job, typed)
+    for field, kind, _ in _typed_fields(job):
+        if isinstance(kind, type) and is_dataclass(kind):
+            own = _values(kind, typed)
+            named = {TYPED: tuple(own)} if any(each.name == TYPED for each in fields(kind)) else {}
+            values[field.name] = replace(_default(field), **own, **named)
+    return job(**values)
+
+
+def _values(owner: type, typed: Typed) -> dict[str, Any]:
+    return {name: value for (each, name), value in typed.items() if each is owner}
 
 
 def _nearest(word: str, choices: Sequence[str], listed: bool = True) -> str:

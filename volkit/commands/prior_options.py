@@ -1,4 +1,4 @@
-"""What generating, refining, retexturing and editing by words share: the prior, its rule, its cameras, the run."""
+"""Options that generate, refine, retexture and edit-with-prompt share: prior, method, penalties, budget, output."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from volkit.choices import Device
-from volkit.commands.usage import UsageError, taken
+from volkit.commands.options import UsageError, taken
 from volkit.generation.options import ScoreChoices
 
-if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
+if TYPE_CHECKING:  # help does not wait for torch
     from volkit.evaluation.evaluate import Preview
     from volkit.generation.build import ScoreSettings
     from volkit.generation.result import GenerationResult
@@ -21,56 +21,56 @@ if TYPE_CHECKING:  # torch takes a second to import: help needs none of it
 
 __all__ = ["PriorOptions", "check_pbr"]
 
-IGNORED = {"resume", "force", "checkpoint_seconds", "preview", "report"}  # what makes no other job
+IGNORED = {"resume", "force", "checkpoint_seconds", "preview", "report"}  # options that do not change what is made
 HOLD_PBR = (".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorOptions(ScoreChoices):
-    """Options of every command that asks a prior."""
+    """Options of every command that trains with a prior."""
 
     prior: str | None = None
-    """Folder or hub name of a diffusion model; by default the toy prior that comes with volkit."""
+    """Diffusion model: a folder in diffusers format, or a hub name; by default the toy prior that comes with volkit."""
     method: str = "sds"
-    """Rule of score distillation: sds, sjc, ld, hifa, vsd, esd, csd, nfsd, ism, sdi, mvsds, ...; a wrong name lists
+    """Score distillation method: sds, sjc, ld, hifa, vsd, esd, csd, nfsd, ism, sdi, mvsds, ...; an unknown name lists
     all."""
     budget: str = "2m"
-    """120s, 10m, 1h of optimisation, or 2000 for steps."""
+    """Time of optimisation (120s, 10m, 1h) or a number of steps (2000)."""
     seed: int = 0
-    """Same seed, same budget in steps, same machine: same asset."""
+    """Random seed; the same seed and number of steps give the same asset on one machine."""
     opacity: float = 0.0
-    """Weight of emptiness: fog goes where the prior does not mind."""
+    """Weight of the opacity penalty, which removes fog that the prior does not need."""
     entropy: float = 0.0
-    """Weight of the entropy of opacity: a pixel shows the object or does not."""
+    """Weight of the entropy of opacity, which makes pixels either opaque or empty."""
     distortion: float = 0.0
-    """Weight of the distortion of rays (mip-NeRF 360): matter lies in one place along each."""
+    """Weight of the distortion loss (mip-NeRF 360), which gathers density in one place along each ray."""
     orientation: float = 0.0
-    """Weight against visible surfaces that look away (Ref-NeRF)."""
+    """Weight of the orientation loss (Ref-NeRF), against visible normals that face away from the camera."""
     smoothness: float = 0.0
     """Weight of the smoothness of normals."""
     lora: Path | None = None
-    """File of LoRA weights that are merged into the prior."""
+    """LoRA weights to merge into the prior."""
     ip_adapter: Path | None = None
-    """File of an IP-Adapter, with which the prior looks at --image-prompt; image_encoder/ lies beside it."""
+    """IP-Adapter weights, through which the prior sees --image-prompt; image_encoder/ lies beside the file."""
     image_prompt: Path | None = None
-    """Picture of what it shall look like, for priors with --ip-adapter."""
+    """Picture that the asset should look like; needs --ip-adapter."""
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Of the prior's network: float16 halves its memory on a GPU."""
+    """Precision of the prior's network; float16 halves its memory on a GPU."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     report: Path | None = None
-    """Page (.html) with pictures from all around, the loss and the settings, or the same as .json."""
+    """Write a report: a page (.html) with views from all around, the loss and the settings, or JSON (.json)."""
     preview: bool = False
-    """Write TARGET.png, four views, as the work goes on."""
+    """Write TARGET.png, four views, during training."""
     checkpoint_seconds: float = 20.0
-    """How much work a power cut may cost."""
+    """Seconds of work between checkpoints, TARGET.part."""
     resume: bool = False
-    """Go on from TARGET.part."""
+    """Continue from the checkpoint, TARGET.part."""
     force: bool = False
     """Overwrite existing targets."""
 
     def check(self, prompts: Sequence[str], targets: Sequence[Path], kind: str) -> None:
-        """Whatever is wrong with the options, the words or the targets is said before the work begins."""
+        """Raise UsageError, FormatError or FileExistsError for wrong options, prompts or targets, before any work."""
         from volkit.generation.build import method_name
         from volkit.guidance import METHODS, WEIGHTS
         from volkit.guidance.prompts import Prompts
@@ -87,7 +87,7 @@ class PriorOptions(ScoreChoices):
         _check_composition(self, METHODS[self.method])
         if (self.ip_adapter is None) != (self.image_prompt is None):
             raise UsageError("--ip-adapter FILE and --image-prompt PICTURE go together; give both or neither")
-        self.training(targets[0])  # refuses a budget that is none
+        self.training_run(targets[0])  # refuses a budget that is none
         for path in (*targets, self.report):
             if path is not None and path.exists() and not self.force:
                 raise FileExistsError(f"{path}: exists already; --force overwrites it")
@@ -96,20 +96,20 @@ class PriorOptions(ScoreChoices):
         if self.report is not None:
             check_report(self.report)
 
-    def opened(self, progress: "Progress", control: Path | None = None) -> "GuidingPrior":
-        """The prior, with a ControlNet on it where one is named."""
+    def open_prior(self, progress: "Progress", control: Path | None = None) -> "GuidingPrior":
+        """The prior, with a ControlNet if one is given."""
         from volkit.devices import chosen_device
         from volkit.generation.build import open_guiding_prior
         from volkit.guidance.pipeline import Additions
 
         if control is not None and self.grid:
-            raise UsageError("--control: shows one view at a time, and --grid shows four as one; leave one out")
+            raise UsageError("--control conditions single views, and --grid joins four into one; leave one of them out")
         with progress.phase("prior"):
             additions = Additions(lora=self.lora, image_prompt=self.ip_adapter, control=control)
             return open_guiding_prior(self.prior, chosen_device(self.device), self.precision, additions)
 
     def settings(self) -> "ScoreSettings":
-        """How the prior is asked, for the engine."""
+        """The settings of score distillation, for the engine."""
         from volkit.devices import chosen_device
         from volkit.generation.build import ScoreSettings, image_prompt
         from volkit.generation.penalties import Penalties
@@ -120,8 +120,8 @@ class PriorOptions(ScoreChoices):
         penalties = Penalties(self.opacity, self.entropy, self.distortion, self.orientation, self.smoothness)
         return ScoreSettings(**taken(self, ScoreChoices), penalties=penalties, image=image)
 
-    def training(self, target: Path) -> "TrainingRun":
-        """The run on its way to a file."""
+    def training_run(self, target: Path) -> "TrainingRun":
+        """The training run, with its checkpoint beside the target."""
         from volkit.training.loop import Budget
         from volkit.training.run import Checkpoint, TrainingRun
 
@@ -129,13 +129,13 @@ class PriorOptions(ScoreChoices):
         budget = _usage("--", lambda: Budget.parse(self.budget))
         return TrainingRun(budget, Checkpoint.of(target, purpose, self.resume, self.checkpoint_seconds))
 
-    def previewed(self, target: Path) -> "Preview | None":
-        """Who writes pictures as the work goes on."""
+    def preview_writer(self, target: Path) -> "Preview | None":
+        """The function that writes preview pictures, if they are wanted."""
         from volkit.evaluation.evaluate import write_picture
 
         return partial(write_picture, target.with_suffix(".png")) if self.preview else None
 
-    def written(
+    def write(
         self,
         report: dict[str, Any],
         made: "GenerationResult",
@@ -143,15 +143,15 @@ class PriorOptions(ScoreChoices):
         progress: "Progress",
         before: "Representation | None" = None,
     ) -> dict[str, Any]:
-        """Write the assets and, where one was asked for, a page, beside what there was `before`; what was done."""
+        """Write the assets and, if wanted, a page that compares them with the scene `before`; returns the report."""
         from volkit.io import save
         from volkit.ops import backend
         from volkit.reports import prior_report
 
         for target, scene in zip(targets, made.scenes, strict=True):
             save(scene, target)
-        if (kept := self.training(targets[0]).checkpoint) is not None:
-            kept.finish()
+        if (checkpoint := self.training_run(targets[0]).checkpoint) is not None:
+            checkpoint.remove()
         report = report | made.report.as_dict() | {
             "target": [str(target) for target in targets], "seed": self.seed, "bytes": targets[0].stat().st_size,
             "device": self.device, "backend": backend.describe(), "history": made.history, "notes": progress.notes,
@@ -163,7 +163,7 @@ class PriorOptions(ScoreChoices):
 
 
 def check_pbr(kind: str, targets: Sequence[Path]) -> None:
-    """UsageError where roughness and metalness would be learnt and could not be kept."""
+    """UsageError where roughness and metalness cannot be trained or stored."""
     if kind != "mesh":
         raise UsageError(f"--pbr: {kind} has no roughness and metalness; make a mesh (--to mesh)")
     if lost := [str(target) for target in targets if target.suffix.lower() not in HOLD_PBR]:
@@ -171,7 +171,7 @@ def check_pbr(kind: str, targets: Sequence[Path]) -> None:
 
 
 def _check_composition(options: PriorOptions, make: Any) -> None:
-    """UsageError for options that have no meaning for the method."""
+    """UsageError for options that do not apply to the method."""
     from inspect import signature
 
     from volkit.guidance import Cfg, Critic
@@ -185,7 +185,7 @@ def _check_composition(options: PriorOptions, make: Any) -> None:
 
 
 def _usage(sign: str, call: Any) -> Any:
-    """A value, or the ValueError of what was typed as a UsageError."""
+    """The value of a call; its ValueError becomes a UsageError."""
     try:
         return call()
     except ValueError as error:

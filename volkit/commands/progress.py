@@ -19,8 +19,8 @@ LINE_SECONDS = 10.0  # between plain lines, where standard error is no terminal
 class ConsoleProgress(Progress):
     """A bar for one phase of work, with loss, dB and the time left; notes are printed at once.
 
-    Where standard error is no terminal, a phase says every ten seconds how far it is, or how long it has taken where
-    it cannot know. A thread sees to that, so that work which says nothing for minutes is not silent either.
+    Where standard error is no terminal, a line every ten seconds says how far the phase is, or how long it has taken.
+    A thread prints them, also during work that reports no progress for minutes.
     """
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class ConsoleProgress(Progress):
         self._ticker: threading.Thread | None = None
 
     def note(self, text: str) -> None:
-        """Print it, and keep it for the report."""
+        """Print a note, and keep it for the report."""
         super().note(text)
         self._console.print(text, markup=False, soft_wrap=True)
 
     def began(self, title: str) -> None:
-        """Start the clock of the bar, or of lines."""
+        """Start the bar, or the thread that prints lines."""
         self._stop()
         self._fraction, self._words, self._over = None, "", threading.Event()
         ticks = self._draw if self._console.is_terminal else self._tell
@@ -46,13 +46,13 @@ class ConsoleProgress(Progress):
         self._ticker.start()
 
     def moved(self, fraction: float, seconds_left: float | None, values: dict[str, float | None]) -> None:
-        """Remember how far it is, for the bar or for the next line."""
+        """Update the bar, or the text of the next line."""
         self._fraction, self._words = fraction, _words(fraction, seconds_left, values)
         if (bar := self._bar) is not None:
             bar.update(bar.task_ids[0], completed=fraction, total=1.0, said=self._words)
 
     def ended(self, title: str) -> None:
-        """Stop the clock, and take the bar away."""
+        """Remove the bar, or stop printing lines."""
         self._stop()
 
     def _stop(self) -> None:
@@ -68,7 +68,7 @@ class ConsoleProgress(Progress):
             print(f"{title}: {said}", file=sys.stderr, flush=True)
 
     def _draw(self, title: str, over: threading.Event) -> None:
-        """A bar from when patience ends to the end of the phase; it moves to and fro until a fraction is known."""
+        """Show a bar from `PATIENCE` to the end of the phase; it is indeterminate until a fraction is known."""
         if over.wait(PATIENCE):
             return
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[said]}"))

@@ -1,11 +1,11 @@
-"""`volkit refine`: a better asset from one that is there already, by what a prior says of its pictures."""
+"""`volkit refine`: an asset refined under a prompt."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from volkit.commands.options import taken
 from volkit.commands.prior_options import PriorOptions, check_pbr
-from volkit.commands.usage import taken
 from volkit.generation.options import RefineChoices
 
 if TYPE_CHECKING:
@@ -16,23 +16,23 @@ __all__ = ["RefineJob"]
 
 @dataclass(frozen=True)
 class RefineJob(PriorOptions, RefineChoices):
-    """Refine a mesh, splats or a field under a prompt: sharper colours, cleaner shape, the same thing.
+    """Refine a mesh, splats or a field under a prompt: sharper colours and cleaner shape of the same object.
 
-    The prior is asked at the late times of its diffusion alone, where it says how to finish what it sees and not what
-    else to make of it. An asset stays in its own frame; the prior is shown it as large as it expects things.
+    Only small diffusion times are used, at which the prior adds detail and does not replace the object. The asset stays
+    in its own frame; for the prior it is scaled to the size of its training objects.
     Example: volkit refine scan.glb "a red ball on a blue box" better.glb --geometry locked
     """
 
     asset: Path
-    """Mesh with or without a texture, splats, or a field."""
+    """Mesh (textured or not), splats, or a field."""
     prompt: str
-    """What it is."""
+    """Description of the asset."""
     target: Path
     """File to write."""
     denoise: Literal["auto", "off"] = "auto"
-    """Whether vertices that are mostly noise, as in a poor scan, are smoothed first; those of locked meshes are not."""
+    """Whether noisy vertices of a mesh, as in a poor scan, are smoothed first, unless its geometry is locked."""
     control: Path | None = None
-    """Folder of a ControlNet, which is shown the asset's shape: the prior then knows what it looks at."""
+    """Folder of a ControlNet, which conditions the prior on the asset's shape."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Refine, write, report."""
@@ -43,16 +43,16 @@ class RefineJob(PriorOptions, RefineChoices):
         self.check([self.prompt], [self.target], before.config.kind)
         if self.pbr:
             check_pbr(before.config.kind, [self.target])
-        prior = self.opened(progress, self.control)
+        prior = self.open_prior(progress, self.control)
         options = RefineOptions(
             **taken(self, RefineChoices),
             denoise=self.denoise == "auto",
             score=self.settings(),
-            preview=self.previewed(self.target),
+            preview=self.preview_writer(self.target),
         )
         made = refine(
-            before, self.prompt, self.method, prior, options=options, budget=self.training(self.target),
+            before, self.prompt, self.method, prior, options=options, budget=self.training_run(self.target),
             seed=self.seed, callback=progress,
         )  # fmt: skip
         report = {"command": "refine", "source": str(self.asset)}
-        return self.written(report, made, [self.target], progress, before)
+        return self.write(report, made, [self.target], progress, before)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Channel, Device
 from volkit.commands.edits import EDIT_HELP
-from volkit.commands.options import Shown
-from volkit.commands.usage import UsageError
+from volkit.commands.options import Shown, UsageError
 from volkit.progress import Progress
 
-if TYPE_CHECKING:  # help needs none of it, and torch takes a second to import
+if TYPE_CHECKING:  # help does not wait for torch
     import numpy as np
 
     from volkit.rendering.orbits import ViewPath, Viewpoint
@@ -25,7 +24,7 @@ ORBIT_FRAMES = 120
 SIDES = 4  # of a contact sheet, which has two in a row
 PICTURES = (".png",)
 VIDEOS = (".mp4", ".webm", ".mkv", ".gif")
-PIXELS_AT_ONCE = 1 << 16  # of several small views: what is done once a call is then done for all of them
+PIXELS_AT_ONCE = 1 << 16  # small views are rendered together, which shares the cost of a call
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class RenderJob:
     """Render a scene: one picture, a video, or a folder of posed pictures.
 
     TARGET.png is one view, TARGET.mp4 an orbit, a folder every recorded view with a transforms.json that other tools
-    train on. A scene without recorded views is seen whole, from its front: -Y where +Z is up, +Z where +Y is. Examples:
+    train on. A scene without recorded views is framed whole, from its front: -Y if +Z is up, +Z if +Y is up. Examples:
       volkit render fox.safetensors fox.png --view images/0012.jpg
       volkit render guitar.ply side.png --azimuth 90 --elevation 10
       volkit render guitar.ply sides.png --sheet
@@ -44,58 +43,59 @@ class RenderJob:
     source: Path
     """Scene file."""
     target: Path
-    """A .png, a video (.mp4, .webm, .mkv, .gif) or a folder."""
+    """Picture (.png), video (.mp4, .webm, .mkv, .gif) or folder to write."""
     view: str | None = None
-    """Name or index of one recorded view."""
+    """One recorded view, by name or index."""
     split: Literal["train", "test", "all"] | None = None
-    """Recorded views of a split; test is what was held out."""
+    """Recorded views of one split; test: those held out."""
     orbit: int | None = None
-    """This many cameras on a circle around the scene."""
+    """Number of cameras on a circle around the scene."""
     sheet: bool = False
-    """A contact sheet: front, right (+X), back and left in one .png."""
+    """Contact sheet: front, right (+X), back and left in one .png."""
     cameras: Path | None = None
-    """Dataset or transforms.json whose cameras are used; its pictures need not exist."""
+    """Cameras of a dataset or transforms.json; its pictures need not exist."""
     azimuth: float | None = None
-    """Degrees around the object: 0 its front, 90 its +X side, 180 its back. Of circles: where they begin."""
+    """Camera azimuth in degrees: 0 front, 90 right (+X), 180 back; of an orbit, that of its first camera."""
     elevation: float | None = None
-    """Degrees above the object's middle, by default 15."""
+    """Camera elevation in degrees, by default 15."""
     fov: float | None = None
-    """Vertical angle of view in degrees, by default 40."""
+    """Vertical field of view in degrees, by default 40."""
     distance: float | None = None
-    """From the object's middle, in object sizes (longest edges of its box); by default all of it is in the picture."""
+    """Camera distance from the object's centre, in longest edges of its box; by default the whole object is framed."""
     channel: Channel = "rgb"
-    """rgb, depth (16-bit thousandths of a unit along the ray), normal (world frame) or opacity."""
+    """rgb, depth (along the ray, 16 bits, 1/1000 unit), normal (world frame) or opacity."""
     size: int | None = None
     """Longest side in pixels; by default as recorded."""
     background: Literal["auto", "white", "black", "none"] = "auto"
-    """What lies behind; none keeps an alpha channel. auto: alpha in a folder, else as the scene was captured."""
+    """Background; none: an alpha channel. auto: alpha in a folder, else that of the capture."""
     fps: int = 30
-    """Frames a second of a video."""
+    """Frames per second of a video."""
     quality: float = 1.0
-    """Step length, relative to a 1024th of the cube: 2 is faster and coarser, 0.5 finer."""
+    """Step length of ray marching through fields, times 1/1024 of the cube: 2 is faster and coarser, 0.5 finer."""
     edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     drop_bad: bool = False
-    """Leave out splats whose values are not finite, and say how many."""
+    """Drop splats with values that are not finite, and report how many."""
     force: bool = False
     """Overwrite an existing target."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
 
     def run(self, progress: Progress) -> dict[str, Any]:
-        """Render and write; nothing is left behind that is not whole."""
+        """Render and write."""
         kind = self._kind()
         empty = kind == "folder" and self.target.is_dir() and not any(self.target.iterdir())
         if self.target.exists() and not self.force and not empty:
             raise FileExistsError(f"{self.target}: exists already; --force overwrites it")
         from volkit.commands.edits import apply_edits, parse_edits
         from volkit.files.atomic import check_writable
-        from volkit.io.opening import open_scene
+        from volkit.io.opening import note_reading, open_scene
 
         parse_edits(self.edit)
         viewpoint = self._viewpoint()
         if kind != "folder":
             check_writable(self.target)
         scene = open_scene(self.source, self.device, progress if self.drop_bad else None)
+        note_reading(self.source, scene, progress)
         scene = apply_edits(scene, self.edit, progress=progress)
         views = self._views(scene, kind, viewpoint)
         with progress.phase("render"):
@@ -135,7 +135,7 @@ class RenderJob:
         return "folder"
 
     def _viewpoint(self) -> "Viewpoint | None":
-        """Where the camera is to stand, if anything was said about it."""
+        """The viewpoint, if any option places the camera."""
         from volkit.rendering.orbits import Viewpoint
 
         names = ("azimuth", "elevation", "fov", "distance")

@@ -1,11 +1,11 @@
-"""`volkit retexture`: new colours by words for a mesh whose shape and uv stay."""
+"""`volkit retexture`: a mesh painted from a prompt; its shape and uv stay."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volkit.commands.options import taken
 from volkit.commands.prior_options import PriorOptions, check_pbr
-from volkit.commands.usage import taken
 from volkit.generation.options import RetextureChoices
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["RetextureJob"]
 
 @dataclass(frozen=True)
 class RetextureJob(PriorOptions, RetextureChoices):
-    """Paint a mesh by words. Vertices, faces and uv are written as they were read; a mesh without uv is unwrapped.
+    """Paint a mesh from a prompt. Vertices, faces and uv stay as they are; a mesh without uv is unwrapped.
 
     Example: volkit retexture teapot.glb "a blue teapot with white dots" painted.glb --prior models/sd15 --budget 10m
     """
@@ -24,11 +24,11 @@ class RetextureJob(PriorOptions, RetextureChoices):
     mesh: Path
     """The mesh to paint."""
     prompt: str
-    """What it shall look like."""
+    """Description of the painted mesh."""
     target: Path
     """File to write."""
     control: Path | None = None
-    """Folder of a ControlNet, which is shown the asset's shape: the prior then knows what it looks at."""
+    """Folder of a ControlNet, which conditions the prior on the asset's shape."""
 
     def run(self, progress: "Progress") -> dict[str, Any]:
         """Paint, write, report."""
@@ -43,13 +43,13 @@ class RetextureJob(PriorOptions, RetextureChoices):
         self.check([self.prompt], [self.target], "mesh")
         if self.pbr:
             check_pbr("mesh", [self.target])
-        prior = self.opened(progress, self.control)
+        prior = self.open_prior(progress, self.control)
         options = RetextureOptions(
-            **taken(self, RetextureChoices), score=self.settings(), preview=self.previewed(self.target)
+            **taken(self, RetextureChoices), score=self.settings(), preview=self.preview_writer(self.target)
         )
         made = retexture(
-            before, self.prompt, self.method, prior, options=options, budget=self.training(self.target),
+            before, self.prompt, self.method, prior, options=options, budget=self.training_run(self.target),
             seed=self.seed, callback=progress,
         )  # fmt: skip
         report = {"command": "retexture", "source": str(self.mesh)}
-        return self.written(report, made, [self.target], progress, before)
+        return self.write(report, made, [self.target], progress, before)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from volkit.choices import Device, SpzFrame
 from volkit.commands.edits import EDIT_HELP, apply_edits, parse_edits
-from volkit.commands.options import Shown
-from volkit.commands.usage import UsageError
+from volkit.commands.options import Shown, UsageError
 from volkit.progress import Progress
 
-if TYPE_CHECKING:  # help needs none of it, and torch takes a second to import
+if TYPE_CHECKING:  # help does not wait for torch
     from volkit.reports.view_page import Exhibit
     from volkit.representations import Representation
 
@@ -21,35 +20,35 @@ BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5,
 
 @dataclass(frozen=True)
 class ViewJob:
-    """Look at splats and meshes in a browser: orbit and fly, two scenes side by side under a slider, more by name.
+    """Show splats and meshes in a browser: orbit and fly; two scenes are compared under a slider, more listed by name.
 
-    The page is one file that works offline; other files can be dropped on it. A field is shown as splats that learn it
-    quickly, which the page says.
+    The page is one file that works offline; other files can be dropped on it. A field is shown as splats that are
+    quickly fitted to it, and the page says so.
     Example: volkit view chair.ply chair.glb
-    To keep: volkit view photos.ply result.spz --save compare.html
+    Keep the page: volkit view photos.ply result.spz --save compare.html
     """
 
-    sources: tuple[Path, ...]
+    sources: Annotated[tuple[Path, ...], Shown("SOURCE...")]
     """Scene files; of two the first is left of the slider."""
     save: Path | None = None
     """Write the page here (.html) and open no browser."""
     budget: str = "20s"
-    """60s, 10m or 2000 steps for the splats that stand in for each field."""
+    """Time (60s, 10m) or number of steps (2000) for fitting splats to each field."""
     up: Literal["auto", "z", "y", "-y", "-z"] = "auto"
-    """The axis of the world that is up; auto: as the first scene's file says, -y for splats whose file does not."""
+    """Up axis; auto: that of the first scene's file, -y for splats whose file records none."""
     background: Literal["auto", "white", "black", "grey"] = "auto"
-    """auto: as the first scene was captured, else white."""
+    """Background; auto: that of the first scene's capture, else white."""
     compact: bool = False
-    """Round splats as .spz does: a page several times smaller."""
-    spz_frame: SpzFrame = "rub"
-    """Axes of an .spz: rub as documented, ply as in a .ply, auto as the file's record says."""
+    """Quantise splats as .spz does: the page is several times smaller."""
+    spz_frame: SpzFrame = "auto"
+    """Axes of an .spz: auto as the file's record says, without one as rub; rub as documented; ply as in a .ply."""
     edit: Annotated[tuple[str, ...], Shown("ACTION", EDIT_HELP)] = ()
     drop_bad: bool = False
-    """Leave out splats whose values are not finite, and say how many."""
+    """Drop splats with values that are not finite, and report how many."""
     seed: int = 0
-    """Same seed, same budget in steps, same machine: same splats of fields."""
+    """Random seed of the splats that are fitted to fields."""
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     force: bool = False
     """Overwrite an existing page."""
 
@@ -76,9 +75,10 @@ class ViewJob:
                 "notes": list(shown.notes)}  # fmt: skip
 
     def _opened(self, source: Path, progress: Progress) -> "Representation":
-        from volkit.io.opening import open_scene
+        from volkit.io.opening import note_reading, open_scene
 
         scene = open_scene(source, self.device, progress if self.drop_bad else None, self.spz_frame)
+        note_reading(source, scene, progress)
         return apply_edits(scene, self.edit, progress=progress)
 
     def _check_target(self) -> None:

@@ -1,4 +1,4 @@
-"""A scene of any kind into any other, in memory or into a file: kept as it is, learnt, or extracted as a mesh."""
+"""Conversion between kinds of scenes, in memory or into a file: written as it is, distilled, or extracted as a mesh."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -10,8 +10,9 @@ from volkit.conversion.options import BUDGET, ConvertOptions, FileOptions
 from volkit.conversion.report import ConversionReport
 from volkit.conversion.source import Source
 from volkit.devices import chosen_device
-from volkit.distillation.build import DistillSettings, check_method
-from volkit.distillation.learn import MAX_SPLATS, Result, table_of, teach
+from volkit.distillation.distill import DistillSettings, check_method, train_student, training_pixels
+from volkit.distillation.result import Result
+from volkit.distillation.strategies import MAX_SPLATS
 from volkit.distillation.students import build_student, splats_config
 from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.fidelity import Fidelity
@@ -39,9 +40,9 @@ FILES = FileOptions()
 
 @dataclass(frozen=True)
 class Work:
-    """What a conversion works with, whatever it makes: randomness, who hears of it, and where it may be taken up.
+    """The run of a conversion: random numbers, progress, checkpoint, preview.
 
-    Without a `checkpoint` no unfinished work is kept; `preview` is given a held-out view as a student learns.
+    Without a `checkpoint` an interrupted run cannot be resumed; `preview` receives a held-out view during training.
     """
 
     generator: torch.Generator
@@ -50,17 +51,22 @@ class Work:
     preview: Preview | None = None
 
     @property
-    def learns(self) -> bool:
-        """Whether it asks for learning, also where the source is of the kind already."""
+    def trains(self) -> bool:
+        """Whether it asks for training, also where the source is already of the requested kind."""
         return self.preview is not None or (self.checkpoint is not None and self.checkpoint.resume)
 
 
 @dataclass(frozen=True)
 class Conversion(Result[ConversionReport]):
-    """A scene that was made of another, what was measured while it learnt, and the report.
+    """Result of `convert`: a scene, the history of its training, and the report.
 
-    Of a mesh `scene` is the finest level and `asset` all of it: levels, maps and colliders. `cameras` are those by
-    which it was measured, world frame.
+    Attributes:
+        asset: of a mesh, its levels, maps and colliders; `scene` is the finest level.
+        cameras: from which target and source were compared, world frame; None where nothing was measured.
+
+    Example:
+        >>> made = volkit.convert("chair.ply", "chair.spz")  # doctest: +SKIP
+        >>> made.scene, made.report.psnr_to_source  # doctest: +SKIP
     """
 
     asset: Asset | None = None
@@ -69,13 +75,13 @@ class Conversion(Result[ConversionReport]):
 
 @dataclass(frozen=True)
 class Made:
-    """What was made, and what it took; `judge` looked on while it learnt, `moved` is its world from the source's."""
+    """A result before it is measured; `evaluator` measured it in training, `moved` is its world from the source's."""
 
     scene: Representation
     seconds: float
-    steps: int | None = None  # None: nothing learns, as of a mesh
+    steps: int | None = None  # None: a mesh, which is not trained
     history: tuple[dict[str, float], ...] | None = None
-    judge: Evaluator | None = None
+    evaluator: Evaluator | None = None
     asset: Asset | None = None
     moved: Similarity = field(default_factory=Similarity)
 
@@ -83,10 +89,10 @@ class Made:
 def convert(
     source: Source, options: ConvertOptions, work: Work, target: Path | None = None, files: FileOptions = FILES
 ) -> Conversion:
-    """Convert a scene into the kind that is asked for and, where a target is named, write and measure it.
+    """Convert a scene into the requested kind and, where a target is named, write and measure it.
 
-    A scene of the kind is kept as it is unless options ask for learning; a field that the target's format cannot hold
-    as it is is learnt anew. Raises ParameterError where options mean nothing for what is to be made, FormatError where
+    A scene of that kind is not trained unless options ask for it; a field that the target's format cannot hold as it is
+    is distilled into one that it can. Raises ParameterError where options do not apply to the kind, FormatError where
     the target cannot hold it or cannot be written; the target's format is checked before the work begins.
     """
     kind = target_kind(options, source.scene, target)
@@ -98,17 +104,21 @@ def convert(
         if target is not None:
             check_target(target, kind)
         made = _filled(source, kind, options, files, target, work)
-    judge = fidelity = None
+    evaluator = fidelity = None
     if target is not None:
-        judge = (made.judge or _judge(source, options, made.seconds, work)) if files.measure else None
-        axes = FileAxes(files.frame, files.spz_frame)
-        fidelity = measure_fidelity(Written(made.scene, judge, made.moved), target, files.device, axes, work.progress)
+        evaluator = (made.evaluator or _make_evaluator(source, options, made.seconds, work)) if files.measure else None
+        axes = FileAxes(files.frame, files.spz_frame, files.spz_version)
+        fidelity = measure_fidelity(
+            Written(made.scene, evaluator, made.moved), target, files.device, axes, work.progress
+        )
     report = _report(source, made, options, work, target, files, fidelity)
-    return Conversion(made.scene, made.history or (), report, made.asset, None if judge is None else judge.cameras)
+    return Conversion(
+        made.scene, made.history or (), report, made.asset, None if evaluator is None else evaluator.cameras
+    )
 
 
 def target_kind(options: ConvertOptions, scene: Representation, target: Path | None) -> str:
-    """What was asked for, else the source's own kind if the target's format holds it, else that format's first."""
+    """The requested kind, else that of the source if the target's format holds it, else the format's first."""
     own = innermost(scene).config.kind
     if options.kind_asked is not None or target is None:
         return options.kind_asked or own
@@ -119,7 +129,7 @@ def target_kind(options: ConvertOptions, scene: Representation, target: Path | N
 def plan_student(
     teacher: Representation, kind: str, options: ConvertOptions, generator: torch.Generator, anew: bool = False
 ) -> Representation:
-    """What is to be filled: the teacher itself where nothing is to change, unless it is to be learnt anew."""
+    """The scene to train, or the teacher itself where it is already what options ask for and `anew` is false."""
     options.check(kind)
     wanted = splats_config(teacher, options.max_splats, options.sh_degree, options.surfels)
     student = build_student(kind, teacher, wanted, options.config, generator, anew or options.anew)
@@ -130,45 +140,55 @@ def plan_student(
 def _filled(
     source: Source, kind: str, options: ConvertOptions, files: FileOptions, target: Path | None, work: Work
 ) -> Made:
-    """The scene itself, written as it is; else a student that learnt it, for a field also where that is refused."""
-    student = plan_student(source.scene, kind, options, work.generator, work.learns)
+    """The scene as it is, or a student distilled from it, also where the format refuses a field as it is."""
+    student = plan_student(source.scene, kind, options, work.generator, work.trains)
     if student is source.scene:
         started = time.perf_counter()
         try:
             if target is not None:
-                save(student, target, spz_frame=files.spz_frame, frame=files.frame)
+                _save(student, target, files, work.progress)
             return Made(student, round(source.seconds + time.perf_counter() - started, 2), steps=0)
         except FormatError as error:
             if isinstance(error, PlaceError) or not isinstance(student, Field):
                 raise
-            work.progress.note(f"learnt anew: {error}")
+            work.progress.note(f"distilled again: {error}")
         student = plan_student(source.scene, kind, options, work.generator, anew=True)
-    made = _taught(source, student, options, work)
+    made = _distilled(source, student, options, work)
     if target is not None:
-        save(made.scene, target, spz_frame=files.spz_frame, frame=files.frame)
+        _save(made.scene, target, files, work.progress)
         if work.checkpoint is not None:
-            work.checkpoint.finish()
+            work.checkpoint.remove()
     return made
 
 
-def _taught(source: Source, student: Representation, options: ConvertOptions, work: Work) -> Made:
-    """Teach the student within the budget."""
+def _save(scene: Representation, target: Path, files: FileOptions, progress: Progress) -> None:
+    save(
+        scene,
+        target,
+        spz_frame=files.spz_frame,
+        frame=files.frame,
+        spz_version=files.spz_version,
+        progress=progress,
+    )
+
+
+def _distilled(source: Source, student: Representation, options: ConvertOptions, work: Work) -> Made:
+    """Distil the source into the student within the budget."""
     teacher, method = source.scene, options.method or "volkit"
-    judge = Evaluator.of_scene(source.whole, options.size, work.generator, work.preview)
-    photos = None if options.photos is None else table_of(options.photos, teacher.device)
+    evaluator = Evaluator.of_scene(source.whole, options.size, work.generator, work.preview)
+    photos = None if options.photos is None else training_pixels(options.photos, teacher.device)
     settings = DistillSettings(options.size, method, photos, options.max_splats or MAX_SPLATS)
     training = TrainingRun(Budget.parse(options.budget or BUDGET), work.checkpoint)
-    learnt = teach(teacher, student, settings, training, judge, work.generator, work.progress)
-    told = {"source": _names(source), "from": innermost(teacher).config.kind, "method": method,
+    learnt = train_student(teacher, student, settings, training, evaluator, work.generator, work.progress)
+    provenance = {"source": _names(source), "from": innermost(teacher).config.kind, "method": method,
             "seconds": learnt.seconds, "steps": learnt.steps}  # fmt: skip
     if learnt.history:
-        # Of the views that were looked at while it learnt: what is written is measured when it is there.
-        told |= {"psnr_glanced": learnt.history[-1].get("psnr")}
-    return Made(student.view(provenance=told), learnt.seconds, learnt.steps, learnt.history, judge)
+        provenance |= {"psnr_in_training": learnt.history[-1].get("psnr")}
+    return Made(student.view(provenance=provenance), learnt.seconds, learnt.steps, learnt.history, evaluator)
 
 
 def _checked_style(target: Path, options: ConvertOptions, files: FileOptions, progress: Progress) -> Style:
-    """How a mesh is written, as far as the target's format can."""
+    """The style of a mesh file; FormatError where the target's format cannot have it."""
     style = replace(files.style or Style(), frame=None if files.frame == "auto" else files.frame)
     check_target(target, "mesh")
     check_style(target, style)
@@ -178,7 +198,7 @@ def _checked_style(target: Path, options: ConvertOptions, files: FileOptions, pr
 
 
 def _extracted(source: Source, options: ConvertOptions, style: Style | None, target: Path | None, work: Work) -> Made:
-    """Extract a mesh: nothing is learnt, so that there is no budget."""
+    """Extract a mesh, without training."""
     scene, wanted = source.scene, options.mesh or KEPT_SURFACE
     asset = extract_mesh(scene, wanted, size=options.size, seed=work.generator, progress=work.progress)
     asset = replace(asset, extras={"source": _names(source), "kind": scene.config.kind})
@@ -189,9 +209,9 @@ def _extracted(source: Source, options: ConvertOptions, style: Style | None, tar
     return Made(asset.mesh, asset.figures.seconds, asset=asset, moved=moved)
 
 
-def _judge(source: Source, options: ConvertOptions, seconds: float, work: Work) -> Evaluator:
-    """Pictures of the source, as many as can be drawn, and drawn of the target, in the time of the conversion."""
-    with work.progress.phase("draw the source to measure by"):
+def _make_evaluator(source: Source, options: ConvertOptions, seconds: float, work: Work) -> Evaluator:
+    """Pictures of the source, as many as source and target can be rendered in the time of the conversion."""
+    with work.progress.phase("render the source to measure by"):
         limit = 0.5 * max(seconds, MEASURE_SECONDS)
         return Evaluator.of_scene(source.whole, options.size, work.generator, None, limit)
 
@@ -232,7 +252,7 @@ def _report(
 
 
 def _spz_frame(teacher: Representation, target: Path, files: FileOptions) -> str | None:
-    """In which axes an .spz was read or written, where there is one."""
+    """The axes of an .spz that was read or written; None where there is none."""
     if target.suffix.lower() != ".spz" and "spz_frame" not in teacher.provenance:
         return None
     raw = files.spz_frame == "ply" or FileAxes(files.frame, files.spz_frame).raw

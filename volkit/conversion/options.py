@@ -1,9 +1,9 @@
-"""What a conversion is to make, as values; light to import, so that a command line is read before anything heavy is."""
+"""Options of a conversion; light to import, so that a command line is read before anything heavy is."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from volkit.choices import KINDS, AnyKind, Device, ParameterError, SpzFrame
+from volkit.choices import KINDS, AnyKind, Device, ParameterError, SpzFrame, SpzVersion
 
 if TYPE_CHECKING:
     from volkit.data import Photographs
@@ -13,52 +13,56 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGET", "ConvertChoices", "ConvertOptions", "FileChoices", "FileOptions"]
 
-BUDGET = "60s"  # of learning, where nothing is said
-OF_SPLATS = ("sh_degree", "surfels")  # options that say nothing about other kinds
-ANEW = ("budget", "method", "photos", "config")  # that ask a field for learning in any case
-LEARNING = (*ANEW, "max_splats", *OF_SPLATS)  # that mean nothing for a mesh, which is extracted
+BUDGET = "60s"  # of training, by default
+OF_SPLATS = ("sh_degree", "surfels")  # options that do not apply to other kinds
+ANEW = ("budget", "method", "photos", "config")  # options that ask for training in any case
+LEARNING = (*ANEW, "max_splats", *OF_SPLATS)  # options that do not apply to a mesh, which is extracted
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertChoices:
-    """The options of a conversion that are words, numbers and switches."""
+    """Options of a conversion that a command line can give: words, numbers and switches."""
 
     to: AnyKind | None = None
-    """Kind of representation, or mesh; by default the source's own, where the target's format holds it. Without an
-    option of learning such a source is written as it is."""
+    """Kind of representation, or mesh; by default that of the source, if the target's format can hold it. A source of
+    this kind is written as it is, unless an option asks for training."""
     method: Literal["volkit", "pvd", "pvd-al"] | None = None
-    """volkit (the default): closed-form start, cached answers, error-driven rays; pvd, pvd-al: the published
-    methods."""
+    """Distillation method: volkit (default) with closed-form initialisation, cached teacher samples and error-driven
+    rays; pvd or pvd-al as published."""
     budget: str | None = None
-    """60s (as long as nothing is said), 10m of optimisation, or 2000 for steps."""
+    """Time of optimisation (60s by default, 10m, 1h) or a number of steps (2000)."""
     size: int | None = None
-    """Longest side of the pictures asked for, by default that of the source's cameras."""
+    """Longest side in pixels of the pictures of the source; by default as its cameras recorded."""
     max_splats: int | None = None
-    """How many splats there may be; by default all that a source of splats has, else 60000."""
+    """Largest number of splats; by default as many as a source of splats has, else 60000."""
     sh_degree: int | None = None
-    """Degree of the spherical harmonics of splats, 0 to 4; by default that of a source of splats, else 3."""
+    """Degree of the splats' spherical harmonics, 0 to 4; by default that of a source of splats, else 3."""
     surfels: bool = False
-    """Flat splats (2D Gaussians), where splats are made; a source of flat ones gives flat ones in any case."""
+    """Make flat splats (2D Gaussians); a source of flat splats stays flat in any case."""
 
     def given(self, *names: str) -> list[str]:
-        """Those of these options that were given, whatever their values."""
+        """Names of the options that were given, also with their default values."""
         return [name for name in names if getattr(self, name) is not None and getattr(self, name) is not False]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions(ConvertChoices):
-    """What a conversion is to make of a scene; None is what the source suggests, or the format of the target.
+    """Options of `convert`; None is the value that the source or the target's format suggests.
 
-    >>> ConvertOptions(to="voxels", budget="30s").kind_asked
-    'voxels'
+    Raises:
+        ParameterError: a kind or degree that does not exist, or options that do not apply to the requested kind.
+
+    Example:
+        >>> ConvertOptions(to="voxels", budget="30s").kind_asked
+        'voxels'
     """
 
     config: "RepresentationConfig | None" = None
     """Sizes of the representation; by default those of its paper."""
     mesh: "MeshOptions | None" = None
-    """What a mesh is to be like; a source that is a mesh keeps its surface and texture where nothing is said."""
+    """Options of a mesh; by default a source that is a mesh keeps its surface and texture."""
     photos: "Photographs | None" = None
-    """Photographs for a last stage, in which a field may pass its teacher."""
+    """Photographs for a last stage, in which a field may surpass its teacher."""
 
     def __post_init__(self) -> None:
         if self.to not in (None, "mesh", *KINDS):
@@ -72,16 +76,16 @@ class ConvertOptions(ConvertChoices):
 
     @property
     def kind_asked(self) -> str | None:
-        """The kind that is asked for: by its name, or by what is said of a mesh."""
+        """The requested kind: by its name, or mesh where options of a mesh are given."""
         return self.to or (None if self.mesh is None else "mesh")
 
     @property
     def anew(self) -> bool:
-        """Whether options ask for learning, also where the source is of the kind already."""
+        """Whether options ask for training, also where the source is already of the requested kind."""
         return bool(self.given(*ANEW))
 
     def check(self, kind: str) -> None:
-        """Raise ParameterError where options mean nothing for what is to be made."""
+        """Raise ParameterError where options do not apply to the kind that is made."""
         if kind == "mesh":
             if given := self.given(*LEARNING):
                 raise ParameterError(f"a mesh is extracted, not learnt: leave out {_listed(given)}", *given)
@@ -95,24 +99,33 @@ class ConvertOptions(ConvertChoices):
 
 @dataclass(frozen=True, kw_only=True)
 class FileChoices:
-    """How the files of a conversion are read and written, in words and switches."""
+    """Options of reading and writing files that a command line can give."""
 
     device: Device = "auto"
-    """auto: cuda where its kernels pass a test of themselves, else cpu."""
+    """Where to compute; auto: cuda if its kernels pass a self-test, else cpu."""
     drop_bad: bool = False
-    """Leave out splats whose values are not finite, and say how many."""
+    """Drop splats with values that are not finite, and report how many."""
     frame: Literal["auto", "zup", "yup", "ydown"] = "auto"
-    """What is up in the target's coordinates: zup, yup, ydown (-Y, as .ply of captures); auto: as its format has it."""
-    spz_frame: SpzFrame = "rub"
-    """Axes of an .spz that is read or written: rub as documented, ply as in a .ply, auto as the file's record says."""
+    """Up axis of the target: zup (+Z), yup (+Y), ydown (-Y, as .ply of captures); auto: that of its format."""
+    spz_frame: SpzFrame = "auto"
+    """Axes of an .spz that is read or written: auto as the file's record says, without one as rub; rub as documented;
+    ply as in a .ply."""
+    spz_version: SpzVersion | None = None
+    """Version of an .spz that is written; by default 2, which most viewers open, and 4 where harmonics have degree 4.
+    Rotations of 3 and 4 are finer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions(FileChoices):
-    """How the files of a conversion are read and written, and whether what was written is read back."""
+    """Options of `convert` for reading and writing files, and for measuring what was written.
+
+    Example:
+        >>> FileOptions(frame="yup", measure=False).frame
+        'yup'
+    """
 
     measure: bool = True
-    """Read what was written to compare it with its source, by eight views and parameter by parameter."""
+    """Read the target back and compare it with the source, by eight views and parameter by parameter."""
     style: "Style | None" = None
     """How a mesh is written: names for an engine, texture format, compression."""
 

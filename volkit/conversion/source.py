@@ -1,4 +1,4 @@
-"""Scenes to convert: read from files, joined and edited."""
+"""Sources of conversions: scenes read from files, merged and edited."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import torch
 from volkit.conversion.options import FileChoices
 from volkit.editing import Action, edit, merge
 from volkit.editing.action import mark_empty
-from volkit.io.opening import open_scene
+from volkit.io.opening import note_reading, open_scene
 from volkit.progress import Progress
 from volkit.representations import Representation
 
@@ -21,10 +21,14 @@ Change = Callable[[Representation], Representation]
 
 @dataclass(frozen=True)
 class Source:
-    """A scene to convert; `whole` is the same cut and moved but not thinned, which what is made of it is held against.
+    """A scene to convert, and the reference that the result is compared with.
 
-    `files` are those that it was read from, `splats` how many they hold (None: it is made of other things),
-    `seconds` what reading and editing took.
+    Attributes:
+        scene: read and edited.
+        whole: the same without edits that keep its appearance, such as decimation: the reference.
+        splats: number of splats in the files; None for other kinds.
+        files: that it was read from.
+        seconds: of reading and editing.
     """
 
     scene: Representation
@@ -42,15 +46,17 @@ class Source:
     def read(
         cls, paths: Sequence[Path], choices: FileChoices, generator: torch.Generator, progress: Progress
     ) -> "Source":
-        """One scene, or several joined; FormatError or ValueError with what is wrong."""
+        """Read one scene, or several and merge them; FormatError or ValueError with what is wrong."""
         started = time.perf_counter()
         dropping = progress if choices.drop_bad else None
         scenes = [open_scene(path, choices.device, dropping, choices.spz_frame) for path in paths]
+        for path, scene in zip(paths, scenes, strict=True):
+            note_reading(path, scene, progress)
         scene = scenes[0] if len(scenes) == 1 else mark_empty(merge(scenes), generator)
         return replace(cls.of(scene), files=tuple(paths), seconds=time.perf_counter() - started)
 
     def edited(self, actions: Sequence[Action], generator: torch.Generator, progress: Progress) -> "Source":
-        """The same changed by the actions in their order; ValueError where one has no meaning for it."""
+        """The source edited by actions in their order; ValueError where one does not apply to it."""
         if not actions:
             return self
         shapes = [action for action in actions if not action.keeps_appearance]
@@ -60,7 +66,7 @@ class Source:
         )
 
     def changed(self, change: Change, shape: Change | None) -> "Source":
-        """The same by a change; `shape` is what of it does not only thin the scene, None: all."""
+        """The source changed by a function; `shape` is the part of it that changes the appearance, None: all."""
         started = time.perf_counter()
         twin = None if shape is None else self.scene.with_()
         scene = change(self.scene)

@@ -1,4 +1,4 @@
-"""A file of splats as another one: by columns of arrays alone, without torch; measured splat by splat."""
+"""Transcoding of splat files, column by column in numpy, without torch; measured splat by splat."""
 
 import time
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from volkit.conversion.options import FileOptions
 from volkit.conversion.report import ConversionReport
 from volkit.evaluation.fidelity import Fidelity, splat_differences
+from volkit.evaluation.second_reader import read_again
 from volkit.files.file_size import stored_bytes
 from volkit.io import FileAxes
 from volkit.io.splats.transcode import Transcoded, read_back, transcode
@@ -18,14 +19,14 @@ __all__ = ["convert_columns"]
 
 
 def convert_columns(source: Path, target: Path, files: FileOptions, seed: int, progress: Progress) -> ConversionReport:
-    """Write the target; what it lost is measured splat by splat, which says more than pictures of them.
+    """Transcode a file of splats; its loss is measured splat by splat, which is more exact than by pictures.
 
     Both formats are read and written as columns (`is_splats_to_splats`). FormatError names file, fact and fix.
     """
-    axes = FileAxes(files.frame, files.spz_frame)
+    axes = FileAxes(files.frame, files.spz_frame, files.spz_version)
     made = transcode(source, target, axes=axes, spz_frame=files.spz_frame, drop_bad=files.drop_bad, progress=progress)
-    splats, told = made.splats, made.splats.provenance
-    of_spz = target.suffix.lower() == ".spz" or "spz_frame" in told
+    splats, provenance = made.splats, made.splats.provenance
+    of_spz = target.suffix.lower() == ".spz" or "spz_frame" in provenance
     return ConversionReport(
         source=(str(source),),
         target=str(target),
@@ -42,7 +43,7 @@ def convert_columns(source: Path, target: Path, files: FileOptions, seed: int, p
         parameters=sum(column.size for column in splats.columns.values()),
         source_splats=len(splats),
         splats=len(splats),
-        spz_frame=str(told.get("spz_frame", "ply" if axes.raw else "rub")) if of_spz else None,
+        spz_frame=str(provenance.get("spz_frame", "ply" if axes.raw else "rub")) if of_spz else None,
         fidelity=_fidelity(made, progress) if files.measure else None,
         notes=tuple(progress.notes),
     )
@@ -53,8 +54,14 @@ def _fidelity(made: Transcoded, progress: Progress) -> Fidelity | None:
     with progress.phase("measure"):
         written = read_back(made)
     if written is None:
-        progress.note(f"{made.target}: is not measured, for its format is written and not read")
+        progress.note(f"{made.target}: is not measured, as its format is written but not read")
         return None
     differences = splat_differences(made.splats, written, made.order)
+    again = read_again(made.splats.in_frame(made.axes.frame_for(made.format) or made.splats.frame), made.target)
+    if again is not None and not again.agrees:
+        progress.note(
+            f"{made.target}: {again.library} reads other splats from it than were written; please report this"
+        )
     seconds = round(time.perf_counter() - started, 2)
-    return Fidelity(differences, {"by": "parameters", "splats": len(written), "seconds": seconds})
+    measured = {"by": "parameters", "splats": len(written), "seconds": seconds}
+    return Fidelity(differences, measured, second_reading=None if again is None else again.as_dict())

@@ -80,7 +80,7 @@ def edit(
         scene: the scene, which stays as it is.
         actions: applied in this order.
         seed: a number, or a CPU generator; for `Decimate`.
-        progress: is given a note of how many splats each action left.
+        progress: receives a note of how many splats each action left.
 
     Raises:
         ValueError: an action does not apply to this scene, or left nothing of it.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from volkit.editing.action import CUTTABLE, Action
+from volkit.geometry import Similarity
 from volkit.io.splats.columns import add_flat_scale, columns_from_file, concatenate_columns
 from volkit.io.splats.scene import columns_from_splats, splats_from_columns
 from volkit.representations import Composed, Field, Placed, Representation, Splats
@@ -44,11 +45,14 @@ def merge(scenes: Sequence[Representation]) -> Representation:
     if len(splats) < len(scenes):
         kinds = ", ".join(dict.fromkeys(scene.config.kind for scene in scenes))
         raise ValueError(f"merging joins fields, or splats, and not {kinds}; convert them to one kind first")
-    columns = [columns_from_splats(scene).columns_in() for scene in splats]
+    parts = [columns_from_splats(scene) for scene in splats]
+    # Of parts that lie far from the world's origin float32 holds what remains beyond the offset of one of them.
+    far = next((Similarity(translation=p.world_from_local.translation) for p in parts if p.georeferenced), None)
+    columns = [part.columns_in(far and far.inverse()) for part in parts]
     if not all(scene.config.surfels for scene in splats):
         columns = [each | {"log_scales": add_flat_scale(each["log_scales"])} for each in columns]
     mip, record = all(scene.config.mip for scene in splats), {"joined": [dict(scene.provenance) for scene in splats]}
-    merged = columns_from_file(concatenate_columns(columns), mip=mip, provenance=record)
+    merged = columns_from_file(concatenate_columns(columns), far, mip=mip, provenance=record)
     whole = splats_from_columns(merged).to(splats[0].device)
     capture = next((scene.capture for scene in splats if scene.capture is not None), None)
     return whole.view(capture=capture).requires_grad_(False)

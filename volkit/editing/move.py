@@ -90,7 +90,14 @@ class Fit(Action):
 
 @dataclass(frozen=True)
 class Ground(Action):
-    """Place the scene on the origin: +Z is up, and the centre of the robust box's bottom lies at (0, 0, 0)."""
+    """Turn the scene so that +Z is up, and put the centre of the bottom of its `robust_box` at the world's origin.
+
+    Raises:
+        ValueError: a field without visible matter, which has no box.
+
+    Example:
+        >>> standing = edit(scene, [Ground()])  # doctest: +SKIP
+    """
 
     applies_to = ANY
 

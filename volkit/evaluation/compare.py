@@ -36,7 +36,15 @@ class NamedScores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Means over `views`: `psnr` in dB (None: identical), `ssim`, `flip` (None: not installed); `size` as compared."""
+    """Image metrics of two scenes, as means over views.
+
+    Attributes:
+        psnr: peak signal-to-noise ratio in dB; None: identical.
+        ssim: structural similarity (Wang et al. 2004), 1 for identical pictures.
+        flip: FLIP error (Andersson et al. 2020), 0 for identical pictures; None: its package is not installed.
+        views: the same for every view, by name.
+        size: longest side of the pictures in pixels; None: as recorded.
+    """
 
     psnr: float | None
     ssim: float

@@ -35,7 +35,7 @@ EVALUATION_VIEWS = 8  # of a source, when a conversion is done
 MODEST = 320  # pixels, the longest side of those: what eight views cost of a million splats is seconds
 WHITE = (1.0, 1.0, 1.0)
 
-Preview = Callable[[Float[Tensor, "height width 3"]], None]  # is given a picture, now and then as work goes on
+Preview = Callable[[Float[Tensor, "height width 3"]], None]  # receives a picture from time to time
 
 
 def white_background(photographs: Photographs) -> tuple[float, float, float] | None:
@@ -122,11 +122,11 @@ class Evaluator:
 
     def pictures(self, scene: Representation, progress: Progress) -> list[Float[Tensor, "height width 3"]]:
         """What another scene shows of every view."""
-        seen = []
+        rendered = []
         for index in range(len(self.truth)):
-            seen.append(render_over(scene, self.cameras[[index]], self.background))
+            rendered.append(render_over(scene, self.cameras[[index]], self.background))
             progress.advance((index + 1) / len(self.truth))
-        return seen
+        return rendered
 
     def mean_psnr(self, scene: Representation, progress: Progress) -> float | None:
         """Mean PSNR over all views."""
@@ -136,10 +136,10 @@ class Evaluator:
     def _mean(self, scene: Representation, chosen: Sequence[int], progress: Progress | None = None) -> float | None:
         found = []
         for done, index in enumerate(chosen):
-            seen = render_over(scene, self.cameras[[index]], self.background)
+            rendered = render_over(scene, self.cameras[[index]], self.background)
             if self.preview is not None and done == 0:
-                self.preview(seen)
-            found.append(psnr(seen, self.truth[index]))
+                self.preview(rendered)
+            found.append(psnr(rendered, self.truth[index]))
             if progress is not None:
                 progress.advance((done + 1) / len(chosen))
         known = [value for value in found if value is not None]

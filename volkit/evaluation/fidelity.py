@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from volkit.geometry.quaternions import HALF_TURN_ORDER, HALF_TURN_SIGNS
 from volkit.io.splats.columns import SplatColumns, sigmoid_opacities
 
 __all__ = ["WORST_VIEWS", "ComparedViews", "Fidelity", "decibels", "splat_differences"]
@@ -36,6 +37,7 @@ class Fidelity:
     ssim_to_source: float | None = None  # None: no pictures were drawn
     flip_to_source: float | None = None  # None: no pictures, or not installed
     worst_views: ComparedViews | None = field(default=None, repr=False)  # None: no pictures were drawn
+    second_reading: dict[str, Any] | None = None  # what another library reads from the file; None: none does
 
     @property
     def max_difference(self) -> float | None:
@@ -47,14 +49,16 @@ class Fidelity:
         drawn = ("psnr_to_source", "ssim_to_source", "flip_to_source") if self.ssim_to_source is not None else ()
         scores = {name: getattr(self, name) for name in drawn}
         values = {"max_difference": self.max_difference, "differences": self.differences, "measured": self.measured}
-        return scores | values
+        again = {} if self.second_reading is None else {"second_reading": self.second_reading}
+        return scores | values | again
 
 
 def splat_differences(made: SplatColumns, written: SplatColumns, order: np.ndarray | None = None) -> dict[str, float]:
     """The largest absolute difference of each parameter between splats and those that a file holds, world frame.
 
-    Opacities for their logits, unit quaternions up to their sign, harmonics that the file left out as zeros; a surfel
-    has no third scale. `order` are the rows of `made` as the file has them, where it has an order of its own.
+    Opacities for their logits, unit quaternions up to their sign and half turns about the splat's own axes, harmonics
+    that the file left out as zeros; a surfel has no third scale. `order` are the rows of `made` as the file has them,
+    where it has an order of its own.
     """
     ours, theirs = _drawn(made if order is None else made.keep(order)), _drawn(written)
     basis = max(columns["sh_rest"].shape[1] for columns in (ours, theirs))
@@ -64,9 +68,17 @@ def splat_differences(made: SplatColumns, written: SplatColumns, order: np.ndarr
     axes = min(columns["log_scales"].shape[1] for columns in (ours, theirs))
     for columns in (ours, theirs):
         columns["log_scales"] = columns["log_scales"][:, :axes]
-    along = np.einsum("nk,nk->n", ours["quaternions"], theirs["quaternions"])
-    theirs["quaternions"] = theirs["quaternions"] * np.sign(along)[:, None]
+    theirs["quaternions"] = _nearest_half_turn(theirs["quaternions"], ours["quaternions"])
     return {name: float(np.abs(ours[name] - theirs[name]).max(initial=0.0)) for name in ours}
+
+
+def _nearest_half_turn(quaternions: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Of the quaternions of the same ellipsoids those that are nearest to others."""
+    turns = [quaternions[:, order] * signs for order, signs in zip(HALF_TURN_ORDER, HALF_TURN_SIGNS, strict=True)]
+    along = np.stack([np.einsum("nk,nk->n", turned, wanted) for turned in turns])
+    best = np.abs(along).argmax(0)
+    nearest = np.stack(turns)[best, np.arange(len(wanted))]
+    return nearest * np.sign(np.take_along_axis(along, best[None], 0))[0, :, None]
 
 
 def decibels(psnr: float | None) -> str:
@@ -76,6 +88,8 @@ def decibels(psnr: float | None) -> str:
 
 def _drawn(splats: SplatColumns) -> dict[str, np.ndarray]:
     columns = splats.columns_in()
+    if splats.georeferenced:
+        columns["means"] = splats.positions_in()
     turns = columns["quaternions"].astype(np.float64)
     turns /= np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-12)
     opacities = sigmoid_opacities(columns.pop("logits"))

@@ -1,4 +1,4 @@
-"""What was lost on the way from a source to the file that was written: of its pictures, and of its parameters."""
+"""Fidelity of a written file to its source, by pictures and by parameters."""
 
 import math
 import time
@@ -27,39 +27,42 @@ __all__ = ["Written", "measure_fidelity", "parameter_differences", "with_figures
 Image = Float[Tensor, "height width 3"]
 
 
-def worst_views(truth: Sequence[Image], seen: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
-    """The worst views."""
+def worst_views(truth: Sequence[Image], rendered: Sequence[Image], scores: Sequence[Scores]) -> ComparedViews:
+    """The views of lowest PSNR, as pairs of 8-bit pictures by caption."""
     worst = sorted(range(len(scores)), key=lambda index: scores[index].psnr or torch.inf)[:WORST_VIEWS]
-    views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], seen[index]) for index in worst}
+    views = {f"view {index + 1}, {decibels(scores[index].psnr)}": (truth[index], rendered[index]) for index in worst}
     return ComparedViews({caption: (_bytes(a), _bytes(b)) for caption, (a, b) in views.items()})
 
 
 def with_figures(views: ComparedViews, figures: Mapping[str, Image]) -> ComparedViews:
-    """The same with further pictures."""
+    """The compared views, with further figures by caption."""
     return replace(views, figures={caption: _bytes(picture) for caption, picture in figures.items()})
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: a scene or the finest level of an asset, and what it is held against, if anything.
+    """What was written, and the evaluator of its source.
 
-    `moved` is the world that it was written in from the source's.
+    Attributes:
+        scene: the scene, or the finest level of an asset.
+        evaluator: pictures of the source; None: nothing is measured.
+        moved: world of the written scene from that of the source.
     """
 
     scene: Representation
-    judge: Evaluator | None
+    evaluator: Evaluator | None
     moved: Similarity = field(default_factory=Similarity)
 
 
 def measure_fidelity(
     made: Written, target: Path, device: Device, axes: FileAxes, progress: Progress
 ) -> Fidelity | None:
-    """How alike a source and what is read back of its target are: pictures by the same cameras, and parameters.
+    """Read the target back and compare it with the source, by pictures from the same cameras and by parameters.
 
-    None where nothing is to be measured, or the target's format is for writing alone.
+    None where nothing is to be measured, or the target's format can only be written.
     """
-    judge = made.judge
-    if judge is None:
+    evaluator = made.evaluator
+    if evaluator is None:
         return None
     if format_for(target, kind=made.scene.config.kind).read is None:
         progress.note(f"{target}: is not measured, for its format is written and not read")
@@ -71,18 +74,18 @@ def measure_fidelity(
     # Cameras know how near matter may be; most formats have no word for it, and it is no loss of theirs.
     written = written.view(placement=place, capture=made.scene.capture)
     with progress.phase("measure"):
-        seen = judge.pictures(written, progress)
-        scores = [score(picture, truth) for picture, truth in zip(seen, judge.truth, strict=True)]
+        rendered = evaluator.pictures(written, progress)
+        scores = [score(picture, truth) for picture, truth in zip(rendered, evaluator.truth, strict=True)]
     mean, apart = mean_scores(scores), parameter_differences(made.scene, written, target)
     measured = {
         "views": len(scores),
-        "size": int(judge.cameras.size.max()),
+        "size": int(evaluator.cameras.size.max()),
         "identical_views": sum(each.psnr is None for each in scores),
-        "seconds": round(judge.seconds + time.perf_counter() - started, 2),
+        "seconds": round(evaluator.seconds + time.perf_counter() - started, 2),
     }
     if mean.flip is None:
         measured["note"] = f"FLIP is left out: {advice('metrics')}"
-    worst = worst_views(judge.truth, seen, scores)
+    worst = worst_views(evaluator.truth, rendered, scores)
     return Fidelity(apart, measured, mean.psnr, mean.ssim, mean.flip, worst)
 
 

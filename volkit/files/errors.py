@@ -38,7 +38,12 @@ UNZIP_ERRORS = (
 
 
 class FormatError(ValueError):
-    """A file is damaged, of an unknown format, or cannot store the scene: the message is `file: fact; fix`."""
+    """A file is damaged, of an unknown format, or cannot store the scene: the message is `file: fact; fix`.
+
+    Example:
+        >>> str(FormatError("a.ply", "the file is empty", "write it again"))
+        'a.ply: the file is empty; write it again'
+    """
 
     def __init__(self, path: Path | str, fact: str, fix: str) -> None:
         super().__init__(f"{path}: {fact}; {fix}")

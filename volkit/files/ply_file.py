@@ -1,16 +1,18 @@
 """The container of a `.ply`: the header is parsed by plyfile, the body read once the claimed size fits the file."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from plyfile import PlyData, PlyListProperty, PlyParseError
+from plyfile import PlyData, PlyElement, PlyListProperty, PlyParseError
 
+from volkit.files.archive import describe_archive
 from volkit.files.errors import FormatError, read_start
 
-__all__ = ["MAX_HEADER_BYTES", "Table", "columns_as_matrix", "ply_header", "read_elements"]
+__all__ = ["MAX_HEADER_BYTES", "PlyTables", "Table", "columns_as_matrix", "ply_header", "read_elements"]
 
 MAX_HEADER_BYTES = 1 << 16  # within which the header must end
 
@@ -38,53 +40,111 @@ class Rows:
 Table = Rows | np.ndarray
 
 
+@dataclass(frozen=True)
+class PlyTables:
+    """What a `.ply` holds: tables of the elements that were asked for, names of the others, comments."""
+
+    elements: dict[str, Table]
+    others: tuple[str, ...]
+    comments: tuple[str, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the file was left out, in words."""
+        return [f"its elements {', '.join(self.others)} were left out"] if self.others else []
+
+
+@dataclass(frozen=True)
+class PlyHeader:
+    """The header of a file: its lines without comments, which may hold any bytes; the comments; its size in bytes."""
+
+    plain: bytes
+    comments: tuple[str, ...]
+    size: int
+
+
+def _split_header(head: bytes) -> PlyHeader | None:
+    """The header at the start of a file; None where it does not end, or there is none."""
+    newline = b"\r\n" if head[3:5] == b"\r\n" else head[3:4]
+    end = head.find(newline + b"end_header" + newline) if head.startswith(b"ply") and newline.strip() == b"" else -1
+    if end < 0 or not newline:
+        return None
+    lines = head[:end].split(newline)
+    plain = [line for line in lines if not line.startswith((b"comment", b"obj_info"))]
+    comments = [line.partition(b" ")[2] for line in lines if line.startswith(b"comment")]
+    text = newline.join([*plain, b"end_header", b""])
+    return PlyHeader(
+        text, tuple(c.decode(errors="backslashreplace") for c in comments), end + 2 * len(newline) + len(b"end_header")
+    )
+
+
 def ply_header(path: Path) -> bytes:
-    """The header of a `.ply`; empty where the file is not one."""
+    """The header of a `.ply` without its comments; empty where the file is not one."""
     head = read_start(path, MAX_HEADER_BYTES)
-    return head.partition(b"end_header")[0] if head.startswith(b"ply") else b""
+    header = _split_header(head)
+    return header.plain if header else head if head.startswith(b"ply") else b""
 
 
-def read_elements(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
-    """Tables by the names of elements, and comments; FormatError for list properties, damage and wrong sizes."""
+def read_elements(path: Path, wanted: Collection[str]) -> PlyTables:
+    """Tables of the wanted elements, and comments; FormatError for lists in them, for damage and for wrong sizes.
+
+    Comments may hold any bytes: what is no UTF-8 comes as escapes. Other elements may hold lists.
+    """
     try:
         with path.open("rb") as file:
-            if b"end_header" not in file.read(MAX_HEADER_BYTES):
+            header = _split_header(file.read(MAX_HEADER_BYTES))
+            if header is None:
+                if archive := describe_archive(path):
+                    raise FormatError(path, archive, "unpack it first")
                 raise FormatError(path, f"has no end of header within {MAX_HEADER_BYTES} bytes", "copy it again")
-            file.seek(0)
-            header = _parse_header_of(file)
-            tables = _tables(path, file, header)
+            parsed = _parse_header(header)
+            tables = _read_tables(path, file, header, parsed, wanted)
     except FormatError:
         raise
     except (PlyParseError, ValueError, KeyError, OverflowError) as error:
         raise FormatError(path, f"is not a readable .ply: {error}", "copy or write it again") from error
-    comments = [*header.comments, *(comment for element in header.elements for comment in element.comments)]
-    return tables, tuple(comments)
+    others = tuple(element.name for element in parsed.elements if element.name not in wanted)
+    return PlyTables(tables, others, header.comments)
 
 
-def _parse_header_of(file: BinaryIO) -> PlyData:
+def _parse_header(header: PlyHeader) -> PlyData:
     try:
-        return PlyData._parse_header(file)
+        return PlyData._parse_header(BytesIO(header.plain))
     except AttributeError as error:  # plyfile's error for a property without an element
         raise ValueError(f"its header is damaged ({error})") from error
 
 
-def _tables(path: Path, file: BinaryIO, header: PlyData) -> dict[str, Table]:
-    if any(isinstance(p, PlyListProperty) for element in header.elements for p in element.properties):
+def _read_tables(
+    path: Path, file: BinaryIO, header: PlyHeader, parsed: PlyData, wanted: Collection[str]
+) -> dict[str, Table]:
+    """Tables by name; the rows of elements after the last wanted one are not looked at where they hold lists."""
+    if any(_has_lists(element) for element in parsed.elements if element.name in wanted):
         raise FormatError(path, "has a list property", "write one number per splat and property")
-    rows, body = sum(element.count for element in header.elements), path.stat().st_size - file.tell()
+    rows, body = sum(element.count for element in parsed.elements), path.stat().st_size - header.size
     if rows > body:  # even rows without columns are counted
         raise FormatError(path, f"claims {rows} splats, and holds {body} bytes", "copy or write it again")
-    if header.text:
-        file.seek(0)
-        return {element.name: element.data for element in PlyData.read(file).elements}
-    tables, at = {}, file.tell()
-    for element in header.elements:
-        tables[element.name] = table = Rows(path, element.dtype(header.byte_order), element.count, at)
+    last = max((k for k, element in enumerate(parsed.elements) if element.name in wanted), default=-1)
+    if parsed.text or any(map(_has_lists, parsed.elements[: last + 1])):
+        file.seek(header.size)
+        whole = PlyData.read(BytesIO(header.plain + file.read()), mmap="")
+        return {element.name: element.data for element in whole.elements if element.name in wanted}
+    tables, at, sized = {}, header.size, True
+    for element in parsed.elements:
+        if not (sized := not _has_lists(element)):
+            break
+        table = Rows(path, element.dtype(parsed.byte_order), element.count, at)
         at += table.dtype.itemsize * table.count
-    if (claimed := at - file.tell()) != body:
+        if element.name in wanted:
+            tables[element.name] = table
+    claimed = at - header.size
+    if claimed > body or (sized and claimed != body):
         fact = f"claims {rows} splats of {claimed} bytes, and holds {body} bytes"
         raise FormatError(path, fact, "copy or write it again")
     return tables
+
+
+def _has_lists(element: PlyElement) -> bool:
+    return any(isinstance(one, PlyListProperty) for one in element.properties)
 
 
 def columns_as_matrix(table: np.ndarray, names: Sequence[str], kind: str) -> np.ndarray:

@@ -1,11 +1,12 @@
 """The provenance record that files carry: one JSON object, wherever the format has a place for it."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from volkit.choices import Frame
-from volkit.geometry.frames import UP_AXIS
+from volkit.geometry.frames import UP_AXIS, frame_of_up
 from volkit.version import __version__
 
 __all__ = [
@@ -21,12 +22,15 @@ __all__ = [
 PROVENANCE_KEY = "volkit"
 FILE_KEYS = (
     "comments",
+    "notes",
     "version",
     "spz_frame",
     "level",
     "levels",
 )  # about the file that was read
+FRAME_KEYS = ("frame", "world", "vertical_axis")  # about its coordinates
 MAX_COMMENT = 1 << 13  # characters
+AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
 class Described(Protocol):
@@ -53,16 +57,42 @@ def comments_from_record(record: Mapping[str, Any]) -> list[str]:
 
 
 def record_from_comments(comments: Iterable[str]) -> dict[str, Any]:
-    """The record in comments, with `frame` from `Vertical Axis:`; empty where there is none, or it is damaged."""
+    """The record in comments, with `frame` from `Vertical Axis:`; empty where there is none, or it is damaged.
+
+    A vertical axis that is none of the frames' is named by `vertical_axis` as well, three numbers. Brush writes `y` to
+    each of its files, whose upward axis is -Y, as its own reader has it; newer ones have three numbers there.
+    """
     found: dict[str, Any] = {}
-    for comment in comments:
+    lines = list(comments)
+    by_brush = any(line.lower().startswith("exported from brush") for line in lines)
+    for comment in lines:
         word, _, rest = comment.partition(" ")
         if comment.lower().startswith("vertical axis:"):
-            value = comment.partition(":")[2].strip().lower()
-            found |= next(({"frame": frame} for frame, name in UP_AXIS.items() if name == value), {})
+            up = _parse_up(comment.partition(":")[2], by_brush)
+            if up is None:
+                continue
+            frame, change = frame_of_up(up)
+            found |= {"frame": frame} | ({} if change.is_identity else {"vertical_axis": list(up)})
         elif word == PROVENANCE_KEY and len(rest) <= MAX_COMMENT:
-            found |= parse_object(rest)
+            record = parse_object(rest)
+            if "frame" in record:
+                found.pop("vertical_axis", None)
+            found |= {name: value for name, value in record.items() if name != "vertical_axis"}
     return found
+
+
+def _parse_up(text: str, by_brush: bool) -> tuple[float, float, float] | None:
+    """The direction that `z`, `-y` or `0 -0.8 0.6` names; None where it is none."""
+    text = text.strip().lower()
+    if text.removeprefix("+") in AXES or text.removeprefix("-") in AXES:
+        sign = -1.0 if text.startswith("-") or (by_brush and text == "y") else 1.0
+        x, y, z = AXES[text.lstrip("+-")]
+        return sign * x, sign * y, sign * z
+    try:
+        x, y, z = map(float, text.replace(",", " ").split())
+    except ValueError:
+        return None
+    return (x, y, z) if 0 < math.hypot(x, y, z) < math.inf else None
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -75,8 +105,8 @@ def parse_object(text: str) -> dict[str, Any]:
 
 
 def without_frames(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without `frame` and `world`, which are about the file's coordinates."""
-    return {name: value for name, value in record.items() if name not in ("frame", "world")}
+    """A record without `frame`, `world` and `vertical_axis`, which are about the file's coordinates."""
+    return {name: value for name, value in record.items() if name not in FRAME_KEYS}
 
 
 def frame_from_record(record: Any, name: str, otherwise: Frame) -> Frame:

@@ -1,4 +1,4 @@
-"""Scenes trained by a diffusion prior: generated from words, refined, retextured, edited."""
+"""Scenes trained by a diffusion prior: generated from prompts, refined, retextured, edited."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -52,10 +52,18 @@ RATIO_PICTURES, RATIO_STRIDES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings(ScoreChoices):
-    """How a prior is used; None is the default of the method, or the recommendation of the prior."""
+    """Options of score distillation; None is the default of the method or of the prior.
+
+    Raises:
+        ParameterError: a weight that does not exist, or fewer than one view.
+
+    Example:
+        >>> ScoreSettings(scale=50.0, views=8).views
+        8
+    """
 
     penalties: Penalties = field(default_factory=Penalties)
-    """Regularisers beside the prior."""
+    """Weights of regularisers."""
     image: Float[Tensor, "1 token width"] | None = None
     """An embedded picture that the scene should resemble (IP-Adapter)."""
 
@@ -110,11 +118,11 @@ def method_name(method: MethodChoice) -> str:
 
 def sample_cameras(prior: GuidingPrior, settings: ScoreSettings) -> CameraSampler:
     """The cameras that the prior recommends; pictures grow to their size during the first half of the run."""
-    advice = prior.advice
-    size = settings.size or advice.size
-    ramp = size if size <= advice.size else Ramp(((0.0, advice.size), (0.5, size)))
-    front = advice.front if settings.front is None else settings.front
-    return CameraSampler(ramp, advice.distance, advice.field_of_view, advice.elevation, front)
+    defaults = prior.defaults
+    size = settings.size or defaults.size
+    ramp = size if size <= defaults.size else Ramp(((0.0, defaults.size), (0.5, size)))
+    front = defaults.front if settings.front is None else settings.front
+    return CameraSampler(ramp, defaults.distance, defaults.field_of_view, defaults.elevation, front)
 
 
 def build_rung(
@@ -129,7 +137,7 @@ def build_rung(
     """The training rung of a prompt under a prior.
 
     Args:
-        prompt: the words.
+        prompt: the text.
         method: a name, a function or a `Method`.
         prior: opened by `open_guiding_prior`.
         settings: of its use.
@@ -138,26 +146,26 @@ def build_rung(
         start: the source asset, for refinement and editing.
 
     Raises:
-        ValueError: settings that do not suit method or prior, or words that the prior does not know.
+        ValueError: settings that do not suit method or prior, or a prompt that the prior does not know.
     """
     conditions = _build_conditions(prompt, method_name(method), prior, settings, start)
     guidance, learners = _build_guidance(prompt, method, prior, settings, generator)
-    views = settings.views or prior.advice.views
+    views = settings.views or prior.defaults.views
     rung = ScoreRung(guidance, conditions, sampler, views, generator, learners)
     return rung if start is None else rung.with_place(start.place)
 
 
 def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior) -> Method:
     """The method with the settings applied; ValueError where one does not apply to it."""
-    name, advice = method_name(method), prior.advice
-    composed = method if isinstance(method, Method) else _call_method(method, name, settings.scale, advice.scale)
+    name, defaults = method_name(method), prior.defaults
+    composed = method if isinstance(method, Method) else _call_method(method, name, settings.scale, defaults.scale)
     if isinstance(method, Method) and settings.scale is not None:
         raise ParameterError("scale: a Method includes its guidance scale; leave it out")
     is_sds = name == "sds"  # every other name stands for what was published under it
-    weight = settings.weight or (advice.weight if is_sds else None)
+    weight = settings.weight or (defaults.weight if is_sds else None)
     composed = composed if weight is None else replace(composed, weight=WEIGHTS[weight])
-    if is_sds and advice.times is not None:
-        composed = replace(composed, times=Uniform(*advice.times))
+    if is_sds and defaults.times is not None:
+        composed = replace(composed, times=Uniform(*defaults.times))
     if settings.sides == "perp_neg":
         if not isinstance(composed.combine, Cfg):
             raise ParameterError(f"sides perp_neg: {name} does not combine by a guidance scale alone")
@@ -167,7 +175,7 @@ def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior)
     return composed
 
 
-def _call_method(method: str | Callable[..., Method], name: str, scale: float | None, advised: float | None) -> Method:
+def _call_method(method: str | Callable[..., Method], name: str, scale: float | None, default: float | None) -> Method:
     make = METHODS[method] if isinstance(method, str) else method
     parameters = signature(make).parameters
     if "scale" not in parameters:
@@ -176,7 +184,7 @@ def _call_method(method: str | Callable[..., Method], name: str, scale: float | 
         return make()
     own = parameters["scale"].default
     if scale is None:
-        scale = min(own, advised or own) if isinstance(own, int | float) else own
+        scale = min(own, default or own) if isinstance(own, int | float) else own
     return make(scale=scale)
 
 
@@ -219,11 +227,11 @@ def _build_conditions(
     prompt: str, method: str, prior: GuidingPrior, settings: ScoreSettings, start: StartAsset | None
 ) -> ConditionBuilder:
     """Prompts by sides, cameras in the prior's encoding, and the source asset."""
-    sides, advised = settings.sides, prior.advice.sides
-    names_sides = sides in ("words", "perp_neg") or (sides == "auto" and advised)
-    negative = settings.negative or (NEGATIVE_PROMPT if method in ("nfsd", "csd") and advised else "")
+    sides, default = settings.sides, prior.defaults.sides
+    names_sides = sides in ("words", "perp_neg") or (sides == "auto" and default)
+    negative = settings.negative or (NEGATIVE_PROMPT if method in ("nfsd", "csd") and default else "")
     words = "" if start is None else start.words
-    source = words or (FLAWS_PROMPT if method == "sds_bridge" and advised else "")
+    source = words or (FLAWS_PROMPT if method == "sds_bridge" and default else "")
     prompts = Prompts(prompt, negative, source, names_sides, sides == "perp_neg")
     prior.embed([prompts.text, *(text for text in (negative, source) if text)])
     pictures = start.pictures if start is not None and words else None
@@ -235,7 +243,10 @@ def _build_conditions(
         condition = prior.embed([prompts.text]), prior.embed([""])
         build, camera = (lambda cameras: Conditions(*condition)), None
     else:
-        build, camera = (lambda cameras: conditions_for(prior, prompts, cameras)), CAMERA_ENCODINGS[prior.advice.camera]
+        build, camera = (
+            (lambda cameras: conditions_for(prior, prompts, cameras)),
+            CAMERA_ENCODINGS[prior.defaults.camera],
+        )
     return ConditionBuilder(build, camera, source=pictures, control=control, image=settings.image, preserve=preserve)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.student import FieldTrainee, Schedule
+from volkit.distillation.field_training import Schedule, TrainableField
 from volkit.generation.particle import Drawing
 from volkit.generation.penalties import (
     Penalties,
@@ -46,14 +46,14 @@ class FieldParticle:
     def __init__(self, scene: Field, penalties: Penalties, generator: torch.Generator, samples: float = 1.5) -> None:
         self.penalties, self.generator, self.samples = penalties, generator, samples
         self.grid = OccupancyGrid(scene, Stride(max(scene.domain.extent) / MIN_SAMPLES))
-        self.trainee = FieldTrainee(scene, self.grid, Schedule(own_penalties=False, looks=_settled))
+        self.trainee = TrainableField(scene, self.grid, Schedule(own_penalties=False, refreshes=_settled))
 
     @property
     def scene(self) -> Field:
         """The field as it is now."""
         return self.trainee.scene
 
-    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
+    def draw(self, cameras: Cameras, info: StepInfo) -> Drawing:
         """Pictures in one pass over the rays of all cameras."""
         width, height = cameras.size[0].tolist()
         rays = Rays.cat([cameras.picture_rays(index) for index in range(len(cameras))])
@@ -62,7 +62,7 @@ class FieldParticle:
         samples = OccupancySampler(self.scene, self.grid.stride, generator=self.generator)(local)
         integral = integrate(self.scene, local, samples)
         shape = (len(cameras), height, width)
-        penalties_now = self._penalties(local, samples, integral, moment.fraction)
+        penalties_now = self._penalties(local, samples, integral, info.fraction)
         penalties = {name: term / len(cameras) for name, term in penalties_now.items()}
         return Drawing(integral.picture.rgb.view(*shape, 3), integral.picture.opacity.view(shape), penalties)
 
@@ -96,9 +96,9 @@ class FieldParticle:
         """The field's parameters."""
         return self.trainee.groups()
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
+    def after_step(self, info: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
         """Refine the field, then update its occupancy, once the place of the object is settled."""
-        return self.trainee.after_step(moment, generator)
+        return self.trainee.after_step(info, generator)
 
     def state(self) -> dict[str, Any]:
         """Parameters and occupancy."""
@@ -109,6 +109,6 @@ class FieldParticle:
         self.trainee.load_state(state)
 
 
-def _settled(moment: StepInfo, unknown: bool) -> bool:
+def _settled(info: StepInfo, unknown: bool) -> bool:
     """Whether it is time to look where nothing is."""
-    return moment.fraction >= UNKNOWN_OCCUPANCY and (moment.step % OCCUPANCY_INTERVAL == 0 or unknown)
+    return info.fraction >= UNKNOWN_OCCUPANCY and (info.step % OCCUPANCY_INTERVAL == 0 or unknown)

@@ -1,4 +1,4 @@
-"""`generate`: a scene from words, by score distillation."""
+"""`generate`: a scene from a prompt, by score distillation."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +28,17 @@ DEFAULT_KIND = "hash_grid"  # and that of the field which a mesh is extracted fr
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions(GenerateChoices):
-    """Options of `generate`."""
+    """Options of `generate`.
+
+    Example:
+        >>> GenerateOptions(particles=2, score=ScoreSettings(views=2)).particles
+        2
+    """
 
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Called with pictures of four sides from time to time."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 DEFAULTS = GenerateOptions()
@@ -50,14 +55,14 @@ def generate(
     seed: int | torch.Generator = 0,
     callback: Callback | Progress | None = None,
 ) -> GenerationResult:
-    """Generate a scene from words by score distillation.
+    """Generate a scene from a prompt by score distillation.
 
     Args:
         prompt: a description of the scene.
         method: a name of `volkit.methods`, one of its functions (the guidance scale is then at most the one that the
             prior recommends), or a user's `Method`, which is used as it is.
         prior: folder or hub name of a diffusers pipeline; a user's object with `eps`, `encode`, `decode` and
-            `schedule` (`volkit.guidance.Prior`; its `embed`, `views`, `size` and `advice` are used if it has them);
+            `schedule` (`volkit.guidance.Prior`; its `embed`, `views`, `size` and `defaults` are used if it has them);
             None: the bundled toy prior, which knows simple solids in eight colours.
         to: a kind (`hash_grid`, `voxels`, `splats`, ...) in sizes that suit the prior, a config, or `mesh` or a
             `MeshTarget`: meshes are extracted from a field, then refined.
@@ -70,7 +75,7 @@ def generate(
         Scenes in the prior's cube about the origin, +Z up, front -Y, on the prior's device.
 
     Raises:
-        ValueError: an unknown kind or method, words that the prior does not know, or a field that is still fog when its
+        ValueError: unknown kind or method, a prompt that the prior does not know, or a field that is still fog when its
             mesh is to be extracted.
         FloatingPointError: the prior's predictions are not finite.
 
@@ -85,7 +90,7 @@ def generate(
     request = Request(prompt, method, prior_name(prior), settings)
     with progress.phase("prior"):
         guiding = open_guiding_prior(prior)
-    device, half = guiding.schedule.alpha.device, guiding.advice.half
+    device, half = guiding.schedule.alpha.device, guiding.defaults.half
     to = MeshTarget() if to == "mesh" else to
     mesh, kind = (to, DEFAULT_KIND) if isinstance(to, MeshTarget) else (None, to)
     sampler = sample_cameras(guiding, settings)

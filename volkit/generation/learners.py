@@ -18,7 +18,12 @@ PictureBatch = Float[Tensor, "view height width 3"]
 
 
 class Learner(Protocol):
-    """A network that is trained on the renders; `name` is that of its loss and its parameter group."""
+    """A network that is trained on the renders, beside the scene: a critic, or a classifier of a density ratio.
+
+    Attributes:
+        name: of its loss and its parameter group.
+        rate: learning rate.
+    """
 
     name: str
     rate: float

@@ -135,16 +135,16 @@ class MeshParticle:
         mesh = Mesh.of(vertices, start.faces, corner_uv=start.corner_uv, texture=texture, metallic_roughness=material)
         return mesh.placed_like(start)
 
-    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
+    def draw(self, cameras: Cameras, info: StepInfo) -> Drawing:
         """Pictures, one camera after the other."""
         local, vertices = cameras.transform(self.start_mesh.world_from_local.inverse()), self.vertices
-        free = moment.fraction < self.shape_share
+        free = info.fraction < self.shape_share
         vertices = vertices if free else vertices.detach()
         shades = self._shaders(vertices, local)
         rgba = torch.stack(
             [self.surface.draw(vertices, self.texels, local[[i]], shade).picture for i, shade in enumerate(shades)]
         )
-        weight, penalties = value(self.penalties.smoothness, moment.fraction), {}
+        weight, penalties = value(self.penalties.smoothness, info.fraction), {}
         if weight and free:
             penalties["smoothness"] = weight * self._bending(vertices)
         return Drawing(rgba[..., :3], rgba[..., 3], penalties)
@@ -174,7 +174,7 @@ class MeshParticle:
             return texels
         return [*texels, ParamGroup("offsets", (self.offsets,), self.rate * self.spread.edge)]
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
+    def after_step(self, info: StepInfo, generator: torch.Generator, record: None = None) -> ParameterChange | None:
         """Clamp colours to [0, 1], and roughness to `MIN_ROUGHNESS`."""
         self.texels.data.clamp_(0.0, 1.0)
         self.texels.data[:, 3:4].clamp_min_(MIN_ROUGHNESS)

@@ -1,4 +1,4 @@
-"""What can be said of work with a prior in words, numbers and switches; light to import, as command lines need it."""
+"""Options of generation that a command line can give; light to import, so that it is read before anything heavy is."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,72 +16,72 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreChoices:
-    """How a prior is asked; None is what the method or the prior itself advises."""
+    """Options of score distillation; None is the default of the method or of the prior."""
 
     scale: float | None = None
-    """Guidance scale; by default the method's own, or what the prior's folder advises."""
+    """Guidance scale; by default that of the method or of the prior."""
     weight: str | None = None
-    """Weight of the diffusion's times: sigma_squared, sigma_over_alpha, one, ...; by default the method's own."""
+    """Weight w(t) of diffusion times: sigma_squared, sigma_over_alpha, one, ...; by default that of the method."""
     negative: str = ""
-    """What it shall not be, for methods that ask about that."""
+    """Negative prompt, for methods that use one."""
     sides: Sides = "auto"
-    """How words tell the side that is seen: words (front view, ...), perp_neg, none; auto: words, where the prior is
-    not told the camera."""
+    """View-dependent prompts: words (front view, ...), perp_neg or none; auto: words, unless the prior is conditioned
+    on cameras."""
     grid: bool = False
-    """Show the prior four views as one picture, so that a prior of single pictures makes them agree."""
+    """Show the prior four views as one picture, which makes a prior of single pictures consistent."""
     views: int | None = None
-    """Pictures of a step, of each particle; by default 4."""
+    """Pictures per step and particle; by default 4."""
     size: int | None = None
-    """Pixels a side of the pictures at the end; by default what the prior's folder advises, else 64."""
+    """Final size of the training pictures in pixels a side; by default that of the prior, else 64."""
     front: float | None = None
-    """Share of views about the front, as web pictures are taken; 0: evenly around."""
+    """Share of views near the front, as in pictures of the web; 0: evenly all around."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateChoices:
-    """How words become scenes."""
+    """Options of generation from a prompt."""
 
     particles: int = 1
-    """How many assets are made together, with one critic."""
+    """Number of assets that are trained together, with one critic."""
     max_splats: int = 20_000
-    """How many splats there may be, where splats are made."""
+    """Largest number of splats."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssetChoices:
-    """What every prior that changes an asset is told."""
+    """Options of all work on an asset that exists."""
 
     texture: int = 1024
-    """Texels a side for a mesh that has none of its own."""
+    """Texels a side of the texture of a mesh that has none."""
     control_kind: ControlKind = "normal"
-    """What a ControlNet was taught to read: normals, depth, or the edges of pictures."""
+    """Input of the ControlNet: normals, depth, or edges of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefineChoices(AssetChoices):
-    """How an asset is refined."""
+    """Options of refinement."""
 
     geometry: Literal["free", "locked"] = "free"
-    """Whether the vertices of a mesh may move; its faces and uv stay."""
+    """Whether the vertices of a mesh may move (free) or not (locked); its faces and uv stay."""
     pbr: bool = False
-    """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
+    """Train roughness and metalness as well, and base colour without shading, under random lights; stored in glTF."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetextureChoices(AssetChoices):
-    """How a mesh is painted."""
+    """Options of retexturing."""
 
     keep: bool = False
-    """Begin with the colours that are there, not with grey."""
+    """Start from the present colours, not from grey."""
     pbr: bool = False
-    """Learn roughness and metalness as well, and colours free of light: seen under random lights, written to glTF."""
+    """Train roughness and metalness as well, and base colour without shading, under random lights; stored in glTF."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditChoices(AssetChoices):
-    """How an asset is edited by words."""
+    """Options of editing by prompts."""
 
     preserve: float = 5.0
-    """Weight with which pixels are held where the prior does not ask for a change."""
+    """Weight of preserving pixels in which the prior asks for no change."""
     free: bool = False
-    """Let the vertices of a mesh move as well."""
+    """Let the vertices of a mesh move, too."""

@@ -39,7 +39,11 @@ class Drawing:
 
 
 class Particle(Protocol):
-    """A scene that is rendered while it is trained."""
+    """A scene that a prior trains: it is rendered, stepped and stored by this interface.
+
+    Attributes:
+        penalties: weights of its regularisers.
+    """
 
     penalties: Penalties
 
@@ -48,7 +52,7 @@ class Particle(Protocol):
         """The current scene."""
         ...
 
-    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
+    def draw(self, cameras: Cameras, info: StepInfo) -> Drawing:
         """Pictures of world-frame cameras of one size."""
         ...
 
@@ -56,7 +60,7 @@ class Particle(Protocol):
         """The trainable parameters."""
         ...
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator, record: Any) -> ParameterChange | None:
+    def after_step(self, info: StepInfo, generator: torch.Generator, record: Any) -> ParameterChange | None:
         """Refine, update the occupancy, densify; `record` is that of the drawing."""
         ...
 

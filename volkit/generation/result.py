@@ -31,7 +31,7 @@ class GenerationReport:
     """The figures of a run.
 
     Attributes:
-        prompt: the words.
+        prompt: the text.
         kind: of the scene.
         prior: its name.
         method: its name.

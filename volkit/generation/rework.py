@@ -20,7 +20,6 @@ from volkit.generation.start_asset import (
     StartAsset,
     asset_particle,
     denoise_if_noisy,
-    ensure_uv,
     place_of,
     with_uv,
 )
@@ -47,36 +46,51 @@ BudgetChoice = str | int | Budget | TrainingRun
 
 @dataclass(frozen=True, kw_only=True)
 class RefineOptions(RefineChoices):
-    """Options of `refine`."""
+    """Options of `refine`.
+
+    Example:
+        >>> RefineOptions(geometry="locked").denoise
+        True
+    """
 
     denoise: bool = True
-    """Smooth vertices first that are mostly noise, as in a poor scan; those of locked meshes never are."""
+    """Whether noisy vertices of a mesh, as in a poor scan, are smoothed first, unless its geometry is locked."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Is given pictures of four sides, now and then."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetextureOptions(RetextureChoices):
-    """Options of `retexture`."""
+    """Options of `retexture`.
+
+    Example:
+        >>> RetextureOptions(texture=2048, keep=True).texture
+        2048
+    """
 
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Is given pictures of four sides, now and then."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(EditChoices):
-    """Options of `edit_with_prompt`."""
+    """Options of `edit_with_prompt`.
+
+    Example:
+        >>> EditOptions(preserve=10.0).method
+        'dds'
+    """
 
     method: MethodChoice = "dds"
-    """Method of score distillation that compares with the source's words."""
+    """Score distillation method that uses the source's prompt."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
-    """How the prior is used."""
+    """Options of score distillation."""
     preview: Preview | None = None
-    """Is given pictures of four sides, now and then."""
+    """Function that receives pictures of four sides from time to time."""
 
 
 REFINE, RETEXTURE, EDIT = RefineOptions(), RetextureOptions(), EditOptions()
@@ -114,10 +128,11 @@ def refine(
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
     guiding = _open_prior(prior, progress)
     scene, before = _copy_twice(asset, guiding.schedule.alpha.device)
-    place = place_of(before, guiding.advice.half)
+    place = place_of(before, guiding.defaults.half)
     free = FREE_SHARE if options.geometry == "free" else 0.0
-    scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
-    scene = ensure_uv(scene, options.texture)
+    if isinstance(scene, Mesh):
+        scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
+        scene = with_uv(scene, options.texture)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
     start = StartAsset(before, place=place, control=options.control_kind)
@@ -165,7 +180,7 @@ def retexture(
         raise TypeError(f"a {scene.config.kind} is no mesh: only meshes are painted; extract one first")
     scene = with_uv(scene, options.texture)
     scene = scene if options.keep else _paint_grey(scene)
-    place = place_of(before, guiding.advice.half)
+    place = place_of(before, guiding.defaults.half)
     generator = on_device(generator, scene.device)
     start = StartAsset(before, place=place, control=options.control_kind)
     rung = build_rung(prompt, method, guiding, score, sample_cameras(guiding, score), generator, start)
@@ -210,8 +225,8 @@ def edit_with_prompt(
     progress, generator, score = progress_of(callback), make_generator(seed), options.score
     guiding = _open_prior(prior, progress)
     scene, source = _copy_twice(asset, guiding.schedule.alpha.device)
-    start = StartAsset(source, before, place_of(source, guiding.advice.half), options.preserve, options.control_kind)
-    scene = ensure_uv(scene, options.texture)
+    start = StartAsset(source, before, place_of(source, guiding.defaults.half), options.preserve, options.control_kind)
+    scene = with_uv(scene, options.texture) if isinstance(scene, Mesh) else scene
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
     rung = build_rung(after, options.method, guiding, score, sample_cameras(guiding, score), generator, start)

@@ -82,14 +82,19 @@ class GenerationRun:
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise RuntimeError(
                     f"out of memory: lower views (now {self.rung.views}) or size, open the prior in float16 or take a "
-                    f"smaller one{training.kept}"
+                    f"smaller one{training.checkpoint_note}"
                 ) from error
             raise
 
 
 @dataclass(frozen=True)
 class MeshTarget:
-    """A mesh as the target of `generate`: a field is trained, its mesh extracted, then vertices and texture refined."""
+    """A mesh as the target of `generate`: a field is trained, its mesh extracted, then vertices and texture refined.
+
+    Example:
+        >>> MeshTarget(faces=2_000, pbr=True).texture is None
+        True
+    """
 
     faces: int = 5_000
     """Largest number of triangles."""
@@ -122,7 +127,7 @@ def generate_mesh(
     """
     checkpoint = training.checkpoint
     checkpoint = None if checkpoint is None else replace(checkpoint, purpose=f"{checkpoint.purpose} stage=mesh")
-    stored = None if checkpoint is None else checkpoint.left(particles[0].scene.device)
+    stored = None if checkpoint is None else checkpoint.read_extra(particles[0].scene.device)
     resume = stored is not None
     if stored is None:
         first = run.train(particles, replace(training, budget=_share_of(training.budget, target.field_share)), progress)
@@ -134,7 +139,7 @@ def generate_mesh(
         first = RunResult((), stored["steps"], stored["seconds"], [])
     lights = run.rung.generator if target.pbr else None
     refined = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
-    checkpoint = None if checkpoint is None else replace(checkpoint, resume=resume, beside=stored)
+    checkpoint = None if checkpoint is None else replace(checkpoint, resume=resume, extra=stored)
     rest = TrainingRun(_share_of(training.budget, 1.0 - target.field_share), checkpoint)
     return first.then(run.late().train(refined, rest, progress))
 

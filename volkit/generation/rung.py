@@ -113,17 +113,17 @@ class ScoreRung:
         other.guidance, other.sampler = guidance, sampler
         return other
 
-    def losses(self, particles: Sequence[Particle], moment: StepInfo) -> StepLosses:
+    def losses(self, particles: Sequence[Particle], info: StepInfo) -> StepLosses:
         """The prior's loss, the particles' penalties and the losses of learners, with the particles' records."""
         together, generator = self.guidance.prior.views, self.generator
-        cameras = [self.sampler.draw(self.views, moment.fraction, generator, together) for _ in particles]
+        cameras = [self.sampler.draw(self.views, info.fraction, generator, together) for _ in particles]
         placed = [own.transform(self.place) for own in cameras]
-        drawings = [particle.draw(own, moment) for particle, own in zip(particles, placed, strict=True)]
+        drawings = [particle.draw(own, info) for particle, own in zip(particles, placed, strict=True)]
         colours = self.conditions.colours(self.views * len(particles), together, generator)
         pictures = torch.cat([s.over(c) for s, c in zip(drawings, colours.split(self.views), strict=True)])
-        _check(pictures, moment)
+        _check(pictures, info)
         conditions = self.conditions.build(Cameras.cat(cameras), colours)
-        view = self.guidance.step(pictures, conditions, generator, moment.step, moment.fraction)
+        view = self.guidance.step(pictures, conditions, generator, info.step, info.fraction)
         pull = (pictures * view.gradient).sum() * len(particles)  # each as if it were alone
         losses = {"prior": pull + (view.loss - pull.detach())}
         for drawing, error in zip(drawings, view.gradient.norm(dim=-1).split(self.views), strict=True):
@@ -164,8 +164,8 @@ class ScoreTrainee:
         """The first particle."""
         return self.particles[0].scene
 
-    def losses(self, moment: StepInfo) -> StepLosses:
-        return self.rung.losses(self.particles, moment)
+    def losses(self, info: StepInfo) -> StepLosses:
+        return self.rung.losses(self.particles, info)
 
     def groups(self) -> list[ParamGroup]:
         """The groups of every particle, numbered, and of the learners."""
@@ -173,10 +173,10 @@ class ScoreTrainee:
         beside = [ParamGroup(one.name, tuple(one.parameters()), one.rate) for one in self.rung.learners]
         return own + beside
 
-    def after_step(self, moment: StepInfo, record: Sequence[Any]) -> list[ParameterChange]:
+    def after_step(self, info: StepInfo, record: Sequence[Any]) -> list[ParameterChange]:
         """`after_step` of each particle, with the record of its own drawing."""
         each = zip(self.particles, record, strict=True)
-        changes = [particle.after_step(moment, self.rung.generator, own) for particle, own in each]
+        changes = [particle.after_step(info, self.rung.generator, own) for particle, own in each]
         return [replace(change, of=f"{i}.") for i, change in enumerate(changes) if change is not None]
 
     def state(self) -> dict[str, Any]:
@@ -211,9 +211,9 @@ def _sum_penalties(drawings: Sequence[Drawing]) -> dict[str, Tensor]:
     return {name: torch.stack([s.penalties[name] for s in drawings]).sum() for name in names}
 
 
-def _check(pictures: Tensor, moment: StepInfo) -> None:
+def _check(pictures: Tensor, info: StepInfo) -> None:
     if not torch.isfinite(pictures).all():
         raise FloatingPointError(
-            f"step {moment.step}: the pictures of the scene are not finite, and so its parameters are not: lower the "
+            f"step {info.step}: the pictures of the scene are not finite, and so its parameters are not: lower the "
             "guidance scale"
         )

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from volkit.choices import ParameterError
-from volkit.distillation.splats.mcmc import MCMCStrategy
-from volkit.distillation.splats.start import start_splats
-from volkit.distillation.splats.strategy import Strategy
+from volkit.distillation.splat_start import initialise_splats
+from volkit.distillation.strategies import MCMCStrategy, Strategy
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
 from volkit.generation.particle import Particle
@@ -66,7 +65,7 @@ def initialise(scene: Representation, generator: torch.Generator) -> None:
 def _initialise_splats(scene: Splats, generator: torch.Generator) -> None:
     offsets = torch.randn(scene.config.count, 3, generator=generator, device=generator.device)
     middle, width = offsets.new_tensor(scene.domain.centre), FOG_WIDTH * max(scene.domain.extent)
-    start_splats(scene, middle + width * offsets, torch.full_like(offsets, 0.5), generator)
+    initialise_splats(scene, middle + width * offsets, torch.full_like(offsets, 0.5), generator)
 
 
 @initialise.register
@@ -87,7 +86,7 @@ class _FogTrainee:
     scene: Field
     generator: torch.Generator
 
-    def losses(self, moment: StepInfo) -> StepLosses:
+    def losses(self, info: StepInfo) -> StepLosses:
         unit = torch.rand(FOG_POINTS, 3, generator=self.generator, device=self.generator.device)
         positions = self.scene.domain.local_from_unit(unit)
         least_density = MIN_RELATIVE_DENSITY * FOG_THICKNESS / max(self.scene.domain.extent)
@@ -97,7 +96,7 @@ class _FogTrainee:
     def groups(self) -> list[ParamGroup]:
         return self.scene.param_groups()
 
-    def after_step(self, moment: StepInfo, record: None = None) -> list[ParameterChange]:
+    def after_step(self, info: StepInfo, record: None = None) -> list[ParameterChange]:
         return []
 
     def state(self) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.splats.strategy import Strategy, ViewRecord
-from volkit.distillation.splats.student import SplatTrainee
+from volkit.distillation.splat_training import TrainableSplats
+from volkit.distillation.strategies import Strategy, ViewRecord
 from volkit.generation.particle import Drawing
 from volkit.generation.penalties import Penalties, entropy
 from volkit.geometry import Cameras
@@ -30,17 +30,17 @@ class SplatParticle:
     """
 
     def __init__(self, scene: Splats, penalties: Penalties, strategy: Strategy) -> None:
-        self.trainee, self.penalties = SplatTrainee(scene, strategy), penalties
+        self.trainee, self.penalties = TrainableSplats(scene, strategy), penalties
 
     @property
     def scene(self) -> Splats:
         """The current splats."""
         return self.trainee.scene
 
-    def draw(self, cameras: Cameras, moment: StepInfo) -> Drawing:
+    def draw(self, cameras: Cameras, info: StepInfo) -> Drawing:
         """Pictures, with a further channel whose gradient is each splat's share of the error."""
         drawn = self.trainee.draw(cameras, range(len(cameras)))
-        weight = value(self.penalties.opacity, moment.fraction), value(self.penalties.entropy, moment.fraction)
+        weight = value(self.penalties.opacity, info.fraction), value(self.penalties.entropy, info.fraction)
         pixels, opacity = drawn.opacity[0].numel(), drawn.opacity
         penalties = {name: pixels * term for name, term in self.trainee.strategy.penalties(self.scene).items()}
         if weight[0]:
@@ -53,9 +53,9 @@ class SplatParticle:
         """The splats' parameters."""
         return self.scene.param_groups()
 
-    def after_step(self, moment: StepInfo, generator: torch.Generator, record: ViewRecord) -> ParameterChange | None:
+    def after_step(self, info: StepInfo, generator: torch.Generator, record: ViewRecord) -> ParameterChange | None:
         """The step of the strategy."""
-        return self.trainee.post_backward(record, moment, generator)
+        return self.trainee.post_backward(record, info, generator)
 
     def state(self) -> dict[str, Any]:
         """Columns and strategy."""

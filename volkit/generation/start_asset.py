@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 
 from volkit.choices import ControlKind
-from volkit.distillation.splats.adaptive import DefaultStrategy
+from volkit.distillation.strategies import DefaultStrategy
 from volkit.extras import advice
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.particle import Particle
@@ -32,7 +32,6 @@ __all__ = [
     "asset_particle",
     "control_picture",
     "denoise_if_noisy",
-    "ensure_uv",
     "place_of",
     "with_uv",
 ]
@@ -176,23 +175,8 @@ def with_uv(mesh: Mesh, size: int) -> Mesh:
     return unwrapped.placed_like(mesh)
 
 
-@singledispatch
-def ensure_uv(scene: Representation, size: int) -> Representation:
-    """A mesh `with_uv`; other scenes are returned unchanged."""
-    return scene
-
-
-ensure_uv.register(Mesh, with_uv)
-
-
-@singledispatch
-def denoise_if_noisy(scene: Representation, progress: Progress) -> Representation:
+def denoise_if_noisy(mesh: Mesh, progress: Progress) -> Mesh:
     """A mesh smoothed if its vertices are noisy, as pictures as coarse as a prior's do not resolve such noise."""
-    return scene
-
-
-@denoise_if_noisy.register
-def _denoise_mesh(mesh: Mesh, progress: Progress) -> Mesh:
     surface, rounds = denoise(mesh.triangles)
     if not rounds:
         return mesh

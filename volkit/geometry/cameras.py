@@ -182,7 +182,7 @@ class Cameras:
 
 
 class Camera:
-    """Builds single cameras, as `Cameras` of length one."""
+    """Constructors of single cameras, which are `Cameras` of length one."""
 
     @staticmethod
     def look_at(

@@ -1,5 +1,7 @@
 """Similarities between frames, read as `a_from_b`, and the three frames that scene files have."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -12,9 +14,14 @@ if TYPE_CHECKING:  # files of splats are turned without torch
     from volkit.geometry.rays import Rays
     from volkit.typing import Tensor
 
-__all__ = ["UP_AXIS", "Frame", "Similarity", "turn"]
+__all__ = ["UP_AXIS", "Frame", "Similarity", "frame_of_up", "turn"]
 
 UP_AXIS: dict[Frame, str] = {"zup": "z", "yup": "y", "ydown": "-y"}  # in the words of nerfstudio
+UPWARD: dict[Frame, tuple[float, float, float]] = {
+    "ydown": (0.0, -1.0, 0.0),
+    "yup": (0.0, 1.0, 0.0),
+    "zup": (0.0, 0.0, 1.0),
+}  # the usual frame of splats first, which is taken of several that are equally near
 
 Values = TypeVar("Values", "Tensor", np.ndarray)
 
@@ -134,3 +141,29 @@ def turn(to: Frame, source: Frame) -> Similarity:
         tensor([[0., 0., 1.]])
     """
     return ZUP_FROM[to].inverse() @ ZUP_FROM[source]
+
+
+def frame_of_up(up: Sequence[float]) -> tuple[Frame, Similarity]:
+    """The frame whose upward axis is nearest to a direction, and the smallest rotation that brings it there.
+
+    The rotation is `frame_from_file` where `up` is a direction of the file, of any length. An axis that is one of the
+    frames' needs no rotation. ValueError where the direction has no length.
+
+    Example:
+        >>> frame_of_up((0.0, -2.0, 0.0))[0]
+        'ydown'
+    """
+    direction = np.array(up, np.float64)
+    length = float(np.linalg.norm(direction))
+    if not 0 < length < math.inf:
+        raise ValueError(f"up: {tuple(up)} is no direction")
+    direction = direction / length
+    frame = max(UPWARD, key=lambda name: float(direction @ UPWARD[name]))
+    # Rodrigues: R = I + [axis]x + [axis]x^2 / (1 + cos); the cosine is at least 0, for a frame is no more than 90
+    # degrees off.
+    x, y, z = np.cross(direction, UPWARD[frame]).tolist()
+    if (x, y, z) == (0.0, 0.0, 0.0):
+        return frame, Similarity()
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    rotation = np.eye(3) + cross + cross @ cross / (1.0 + float(direction @ UPWARD[frame]))
+    return frame, Similarity(tuple(map(tuple, rotation.tolist())))

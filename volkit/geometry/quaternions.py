@@ -10,9 +10,20 @@ from volkit.typing import Float
 if TYPE_CHECKING:  # files of splats are turned without torch
     from volkit.typing import Tensor
 
-__all__ = ["quaternion_of", "quaternion_of_rows", "quaternion_product", "rotations_of"]
+__all__ = [
+    "HALF_TURN_ORDER",
+    "HALF_TURN_SIGNS",
+    "quaternion_of",
+    "quaternion_of_rows",
+    "quaternion_product",
+    "rotations_of",
+]
 
 Values = TypeVar("Values", "Tensor", np.ndarray)
+# q times 1, i, j and k, as components of q and their signs: the same ellipsoid after half a turn about its own x, y or
+# z; w is then w, x, y or z of q, up to its sign.
+HALF_TURN_ORDER = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]])
+HALF_TURN_SIGNS = np.array([[1, 1, 1, 1], [-1, 1, 1, -1], [-1, -1, 1, 1], [-1, 1, -1, 1]], np.float32)
 
 
 def rotations_of(quaternions: "Float[Tensor, 'rotation 4']") -> "Float[Tensor, 'rotation 3 3']":

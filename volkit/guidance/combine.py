@@ -110,8 +110,8 @@ class Linear:
     Attributes:
         prompt: `c_y`, of the prediction under the prompt.
         negative: `c_neg`, under the negative prompt.
-        null: `c_∅`, without words.
-        source: `c_src`, under the words for the source.
+        null: `c_∅`, the empty prompt.
+        source: `c_src`, the prompt of the source.
         noise: `c_ε`, of the noise that was added.
 
     Example:

@@ -1,4 +1,4 @@
-"""Conditions of a diffusion prior: words, cameras, control pictures, picture prompts."""
+"""Conditions of a diffusion prior: text, cameras, control pictures, picture prompts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -16,11 +16,11 @@ class Condition:
     """The condition of one prediction, a row for each view; None leaves an input out.
 
     Attributes:
-        text: hidden states of the words; for a mixture the log weights of its components.
-        pooled: the words as one vector, for networks that take it.
+        text: hidden states of the text; for a mixture the log weights of its components.
+        pooled: the text as one vector, for networks that take it.
         camera: the camera, in the prior's own encoding.
         control: pictures of normals, depth or edges for a ControlNet, in [0, 1].
-        image: an embedded picture beside the words (IP-Adapter).
+        image: an embedded picture beside the text (IP-Adapter).
     """
 
     text: Float[Tensor, "view ..."] | None = None
@@ -56,13 +56,13 @@ class Conditions:
     """The conditions of all terms of one step.
 
     Attributes:
-        prompt: the words.
-        null: no words.
-        negative: unwanted words; None: `null`.
-        source: words for the source, for methods that compare with it.
+        prompt: under the prompt.
+        null: under the empty prompt.
+        negative: under the negative prompt; None: `null`.
+        source: under the prompt of the source, for methods that compare with it.
         beside: the prompt as from other sides, for Perp-Neg.
         beside_weights: weight of each of `beside` for each view.
-        critic: words without a side, and the camera, for a critic; None: `prompt`.
+        critic: the prompt without a side, and the camera, for a critic; None: `prompt`.
         source_pictures: pictures of the source, display-referred.
 
     Example:

@@ -4,7 +4,7 @@ Times and ramps are in shares of the run; the papers' own steps stand in the doc
 convention `ε_∅ + s (ε_y - ε_∅)`, also where an author's code counts from zero.
 
 In the formulas `g` is the gradient in the prior's space, `ε` the added noise, `ε_y`, `ε_∅` and `ε_s` the noise
-predicted with the words, without, and guided, `ε_φ` that of a critic trained on renders; `α`, `σ` and `T` are those of
+predicted with the prompt, without, and guided, `ε_φ` that of a critic trained on renders; `α`, `σ` and `T` are those of
 the noise schedule.
 
 Example:

@@ -10,13 +10,13 @@ from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.typing import Float, Int, Tensor
 
-__all__ = ["Advice", "CustomPrior", "GridPrior", "GuidingPrior", "Noised", "Prior", "Score", "as_guiding_prior"]
+__all__ = ["CustomPrior", "GridPrior", "GuidingPrior", "Noised", "Prior", "PriorDefaults", "Score", "as_guiding_prior"]
 
-ADVICE_FILE = "distillation.json"
+DEFAULTS_FILE = "distillation.json"
 
 
 @dataclass(frozen=True)
-class Advice:
+class PriorDefaults:
     """Settings that suit one prior; the defaults suit a large one, trained on photographs.
 
     A guidance scale of 100 suits a model of billions of captions. A model of a few thousand objects works best at
@@ -40,7 +40,7 @@ class Advice:
     @classmethod
     def of(cls, folder: Path) -> Self:
         """The settings in a folder's `distillation.json`, or the defaults; ValueError for unknown settings."""
-        path = folder / ADVICE_FILE
+        path = folder / DEFAULTS_FILE
         if not path.is_file():
             return cls()
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ class GuidingPrior(Prior, Protocol):
     """A prior with a text encoder and recommended settings: what generation needs."""
 
     @property
-    def advice(self) -> Advice:
+    def defaults(self) -> PriorDefaults:
         """The recommended settings."""
         ...
 
@@ -145,7 +145,7 @@ class CustomPrior:
     """
 
     wrapped: Any
-    advice: Advice = field(default_factory=Advice)
+    defaults: PriorDefaults = field(default_factory=PriorDefaults)
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -157,11 +157,11 @@ class CustomPrior:
 
     @property
     def size(self) -> int:
-        return getattr(self.wrapped, "size", self.advice.size)
+        return getattr(self.wrapped, "size", self.defaults.size)
 
     @property
     def bounded(self) -> bool:
-        return getattr(self.wrapped, "bounded", self.advice.bounded)
+        return getattr(self.wrapped, "bounded", self.defaults.bounded)
 
     @property
     def controlled(self) -> bool:
@@ -183,13 +183,13 @@ class CustomPrior:
 def as_guiding_prior(prior: Any) -> GuidingPrior:
     """A user's prior as generation needs it; TypeError names the methods that it lacks.
 
-    Its `advice` (an `Advice`: cameras, sizes, guidance scale) is used where it has one.
+    Its `defaults` (a `PriorDefaults`: cameras, sizes, guidance scale) is used where it has one.
     """
     if missing := [name for name in ("eps", "encode", "decode", "schedule") if not hasattr(prior, name)]:
         raise TypeError(f"a {type(prior).__name__} is no prior: it has no {', '.join(missing)}")
-    if all(hasattr(prior, name) for name in ("advice", "size", "bounded", "controlled", "embed", "views")):
+    if all(hasattr(prior, name) for name in ("defaults", "size", "bounded", "controlled", "embed", "views")):
         return prior
-    return CustomPrior(prior, getattr(prior, "advice", None) or Advice())
+    return CustomPrior(prior, getattr(prior, "defaults", None) or PriorDefaults())
 
 
 @dataclass(frozen=True)

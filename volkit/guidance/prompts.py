@@ -57,7 +57,7 @@ class Prompts:
     Attributes:
         text: the prompt.
         negative: the negative prompt; empty: none.
-        source: words for the source, for methods that compare with it; empty: none.
+        source: prompt of the source, for methods that compare with it; empty: none.
         sides: whether the prompt names the side that a camera sees ("front view", ...).
         perp_neg: whether predictions for the other sides are subtracted (`PerpNeg`).
         contradicting: words to leave out on the given sides (prompt debiasing, arXiv 2303.15413, with the words given
@@ -200,7 +200,7 @@ def _encode_nothing(cameras: Cameras, background: Tensor) -> Float[Tensor, "came
     return cameras.intrinsics.new_zeros(len(cameras), 16)
 
 
-# By the names that `Advice.camera` takes.
+# By the names that `PriorDefaults.camera` takes.
 CAMERA_ENCODINGS: dict[str, Callable[[Cameras, Tensor], Float[Tensor, "camera 16"]]] = {
     "pose": _encode_pose,
     "circle": encode_circle,

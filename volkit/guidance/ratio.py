@@ -25,7 +25,7 @@ DIVERGENCES = {
 
 
 class LogRatio(Protocol):
-    """The log density ratio of noised batches, of the prior to the renders."""
+    """The log density ratio of noised batches, `log p_t(x_t) - log q_t(x_t)`: p the prior, q the renders."""
 
     def __call__(self, at: Noised, prompt: Condition, critic: Condition) -> Float[Tensor, " view"]:
         """`log p_t(x_t) - log q_t(x_t)`, p under the prompt and q under the critic's condition."""

@@ -30,7 +30,7 @@ class SecondScore(Protocol):
 
 @dataclass(frozen=True)
 class SampledNoise:
-    """The noise `ε` of the path: drawn (SDS), or found by inversion (SDI)."""
+    """The noise `ε` of the path: sampled (SDS, Poole et al. 2022) or inverted (SDI, Lukoianov et al. 2024)."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
         """The noise of the path."""
@@ -39,7 +39,7 @@ class SampledNoise:
 
 @dataclass(frozen=True)
 class NoSecondScore:
-    """Zero, for combinations that are a difference already (CSD), or a plain score (LD)."""
+    """Zero, for combinations that are differences already (CSD), or a plain score (LD)."""
 
     def __call__(self, predictions: StepPredictions) -> Tensor:
         """Zero."""
@@ -97,7 +97,7 @@ class NegativePrompt:
 
 @dataclass(frozen=True)
 class PriorAtSecondPoint:
-    """The prior at the path's second point: earlier without words (ISM), or later with the prompt (Asynchronous SD).
+    """The prior at the path's second point: earlier without prompt (ISM), or later with it (Asynchronous SD).
 
     Attributes:
         words: which condition: `prompt` or `null`.
@@ -112,7 +112,7 @@ class PriorAtSecondPoint:
 
 @dataclass(frozen=True)
 class SourceBranch:
-    """The guided prediction for the noised source, under the source's words (DDS, arXiv 2304.07090).
+    """The guided prediction for the noised source, under the source's prompt (DDS, arXiv 2304.07090).
 
     Attributes:
         scale: of classifier-free guidance, `s`.

@@ -35,7 +35,7 @@ FAMILIES = (
     _Family("instant-nsr-pl", ((b"model.geometry.", b"model.texture."),), EXPORT_MESH),
     _Family("threestudio, a scene under a prior",
             ((b"geometry.encoding.", b"state_dict"), (b"geometry.sdf", b"state_dict")),
-            "export it there: --export --resume CHECKPOINT system.exporter_type=mesh-exporter"),
+            "export a mesh there, by its mesh exporter"),
     _Family("ngp_pl", ((b"xyz_encoder.params",),), TO_SHARED_KIND),
     _Family("SVRaster, sparse voxels of several levels", ((b"_geo_grid_pts",), (b"octpath", b"octlevel")), EXPORT_MESH),
     _Family("BARF", ((b"nerf.mlp_feat.",), (b"mlp_feat.0.weight",)), "train the same poses with nerf-pytorch"),
@@ -57,7 +57,10 @@ ARCHIVES = (("Compact-3DGS, splats whose colours a hash grid and a network make"
 
 
 def explain_unknown(path: Path) -> None:
-    """Raise FormatError with what a torch checkpoint or an archive of arrays seems to be; return for other files."""
+    """Raise FormatError with what a checkpoint, an archive of arrays or a folder seems to be; else return."""
+    if path.is_dir():
+        fact = "is a folder, not a scene file, and of no trainer that is known"
+        raise FormatError(path, fact, "name a file; datasets are for fit and compare")
     if names := array_names(path):
         family = next((f"seems to be of {name}" for name, marks in ARCHIVES if marks <= names), "is of no known format")
         fact = f"holds the arrays {_listed(sorted(names))}: it {family}"

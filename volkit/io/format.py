@@ -51,6 +51,7 @@ class Format:
     columns: bool = False  # whether splats are read and written as SplatColumns
     folders: bool = False  # whether a trainer's folder is read too
     reorders: bool = False  # whether writing changes the order of splats
+    georeferenced: bool = False  # whether splats far from the origin keep positions that float32 would round
     needs: tuple[str, ...] = ()  # modules, one of which must be installed
     extra: str = ""  # volkit's extra that installs it
     install_hint: str = ""  # how to install it where no extra does

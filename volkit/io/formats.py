@@ -1,16 +1,20 @@
 """The table of file formats; `load` and `save`, which choose a row of it."""
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from volkit.choices import Frame, SpzFrame
+from volkit.choices import Frame, SpzFrame, SpzVersion
+from volkit.files.archive import describe_archive
 from volkit.files.atomic import check_writable
 from volkit.files.errors import FormatError, TargetError
 from volkit.io.format import Format, from_module
 from volkit.plug_ins import plug_ins
+from volkit.progress import Progress
 
 if TYPE_CHECKING:  # the table is listed without importing arrays
     import numpy as np
@@ -84,7 +88,8 @@ ROWS = (
            "positions and log scales in 10 or 11 bits of a chunk of 256, the rest in bytes, degree 3, provenance; "
            "not order, mip mode, surfels", columns=True, reorders=True),
     Format("ply", (".ply",), SPLATS, None, *from_module("splats.ply"),
-           "every column bit for bit, unknown ones too, mip mode, surfels, provenance", columns=True),
+           "every column bit for bit, unknown ones too, positions far from the origin, mip mode, surfels, provenance; "
+           "not further elements", columns=True, georeferenced=True),
     Format("spz", (".spz",), SPLATS, "yup", *from_module("splats.niantic_spz"),
            "positions to 1/4096, the rest in bytes, degree 4 within [-1, 1], mip mode; not surfels, provenance",
            columns=True),
@@ -101,9 +106,9 @@ ROWS = (
            *from_module("meshes.mesh_file", "meshes.gltf_reader.sniff_gltf", "read_gltf", "write_mesh"),
            "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion"),
     Format("splat_gltf", (".glb", ".gltf"), SPLATS, "yup", *from_module("splats.gltf"),
-           "every splat in float32, degree 3, provenance; not mip mode, surfels", columns=True),
+           "every splat in float32, degree 3, provenance; not mip mode, surfels", columns=True, georeferenced=True),
     Format("csv", (".csv",), SPLATS, None, *from_module("splats.csv", None, None),
-           "every splat in nine digits; not mip mode, provenance", columns=True),
+           "every splat in nine digits; not mip mode, provenance", columns=True, georeferenced=True),
     Format("obj", (".obj",), MESH, "yup", *from_module("meshes.mesh_file", "sniff_obj", "read_obj", "write_mesh"),
            "shape, texture or vertex colours, provenance; not roughness, metalness"),
     Format("mesh_ply", (".ply",), MESH, "zup", *from_module("meshes.mesh_file", "sniff_ply", "read_ply", "write_mesh"),
@@ -141,28 +146,26 @@ def plug_in_formats() -> list[Format]:
 
 
 def is_scene(path: Path) -> bool:
-    """Whether a path is a scene file, or the folder of a trainer; everything else counts as a dataset.
-
-    FormatError where it does not exist.
-    """
+    """Whether a path is a scene file or a trainer's folder, else a dataset; FormatError where it does not exist."""
     if not path.exists():
         raise FormatError(path, "no such file or folder", "check the path")
     if not path.is_file():
         return any(row.folders and row.sniff(path) for row in FORMATS.values())
-    # A damaged scene file still counts by its suffix: its own reader explains best what is wrong.
+    # A damaged scene file still counts by its suffix, and an archive: what reads them explains best what is wrong.
     named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
-    if named or any(row.sniff(path) for row in FORMATS.values()):
+    if named or describe_archive(path) or any(row.sniff(path) for row in FORMATS.values()):
         return True
     return any(path.name.lower().endswith(row.suffixes) or row.sniff(path) for row in plug_in_formats())
 
 
-def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
+def load(path: Path | str, spz_frame: SpzFrame = "auto") -> "Representation":
     """Read a scene file of any format, recognised by its content first and by its suffix second.
 
-    A folder that a trainer left stands for the newest scene in it. The scene comes back in the frame that its file
-    has, with its provenance, and with its cameras where the format stores them. `spz_frame` says which axes an `.spz`
-    uses: `rub` as its specification says, `ply` as some programs write it, `auto` what the file's own record says.
-    Raises FormatError, which names the file, the fact and the fix.
+    A trainer's folder stands for its newest scene. The scene comes back in the frame that its file has, with its
+    provenance, and with its cameras where the format stores them; what of the file was left out or guessed is in its
+    provenance, under `notes`. `spz_frame` says which axes an `.spz` uses: `auto` what its own record
+    says, and right, up, back where it has none; `rub` the latter in any case, `ply` those of a `.ply`, as some programs
+    write it. Raises FormatError, which names the file, the fact and the fix.
 
     >>> scene = load("garden.ply")
     """
@@ -177,27 +180,24 @@ def load(path: Path | str, spz_frame: SpzFrame = "rub") -> "Representation":
     return scene
 
 
-def reader_for(path: Path, spz_frame: SpzFrame = "rub") -> Format:
+def reader_for(path: Path, spz_frame: SpzFrame = "auto") -> Format:
     """The format that reads a file, with `spz_frame` applied; FormatError without such a file, or such a format."""
     if not path.exists():
         raise FormatError(path, "no such file", "check the path")
-    readable = [row for row in FORMATS.values() if row.read is not None]
-    if path.is_dir():
-        if row := next((row for row in readable if row.folders and row.sniff(path)), None):
-            return row
-        fact = "is a folder, not a scene file, and of no trainer that is known"
-        raise FormatError(path, fact, "name a file; datasets are for fit and compare")
+    readable = [row for row in FORMATS.values() if row.read is not None and (row.folders or not path.is_dir())]
     named = _by_suffix(path, readable)
     # Formats that the suffix names go first, so that the usual file is opened once; plug-ins go last.
     for rows in (named, (row for row in readable if row not in named), (row for row in plug_in_formats() if row.read)):
         for row in rows:
             if row.sniff(path):
-                return _with_spz_frame(row, spz_frame)
+                return _with_spz_axes(row, spz_frame)
     from volkit.io.checkpoint_families import explain_unknown
 
     explain_unknown(path)
     if named := _by_suffix(path, [row for row in FORMATS.values() if row.read is not None]):
-        return _with_spz_frame(named[0], spz_frame)
+        return _with_spz_axes(named[0], spz_frame)
+    if archive := describe_archive(path):
+        raise FormatError(path, archive, "unpack it first")
     raise FormatError(path, "is in no known format", f"give one of {_suffixes(writable=False)}")
 
 
@@ -219,23 +219,28 @@ def save(
     representation: "Representation",
     path: Path | str,
     format: str | None = None,
-    spz_frame: SpzFrame = "rub",
+    spz_frame: SpzFrame = "auto",
     frame: Frame | Literal["auto"] = "auto",
+    spz_version: SpzVersion | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write a scene whole or not at all, in the format that `format` or the suffix names.
 
     `frame` is the frame of the file's coordinates (`zup`, `yup` or `ydown`); `auto` takes the one that the format
-    prescribes, else the scene's own. `spz_frame` is as in `load`. Raises FormatError where the format cannot store this
-    kind of scene, or the file cannot be written. What a format loses is in its `keeps`, and in docs/formats.md.
+    prescribes, else the scene's own. `spz_frame` are the axes of an `.spz`: `ply` as in a `.ply`, else right, up, back;
+    `spz_version` is its version, 2 by default, which most viewers open, and 4 of harmonics of degree 4. What splats
+    lose because they lie too far from the origin is noted on `progress`, else a RuntimeWarning. Raises FormatError
+    where the format cannot store this kind of scene, or the file cannot be written. What a format loses is in its
+    `keeps`, and in docs/formats.md.
 
     >>> save(scene, "garden.spz")
     """
-    path, axes = Path(path), FileAxes(frame, spz_frame)
+    path, axes = Path(path), FileAxes(frame, spz_frame, spz_version)
     row = writer_for(path, representation.config.kind, format)
     if row.columns:
         from volkit.io.splats.scene import columns_from_splats
 
-        write_columns(columns_from_splats(representation), path, row, axes)  # pyright: ignore[reportArgumentType]
+        write_columns(columns_from_splats(representation), path, row, axes, progress)  # pyright: ignore[reportArgumentType]
         return
     assert row.write is not None
     row.write(representation.view_in_frame(axes.frame_for(row) or representation.frame), path)
@@ -243,10 +248,14 @@ def save(
 
 @dataclass(frozen=True)
 class FileAxes:
-    """The axes that a file is written in: `frame`, for an .spz `spz_frame`, by default those of its format."""
+    """The axes that a file is written in: `frame`, for an .spz `spz_frame`, by default those of its format.
+
+    `spz_version` is that of an .spz, by default the one that most viewers open.
+    """
 
     frame: Frame | Literal["auto"] = "auto"
-    spz_frame: SpzFrame = "rub"
+    spz_frame: SpzFrame = "auto"
+    spz_version: SpzVersion | None = None
 
     @property
     def raw(self) -> bool:
@@ -255,12 +264,12 @@ class FileAxes:
 
     @property
     def spz(self) -> SpzFrame:
-        """The axes of an .spz; for other frames it has no name, and coordinates are stored as they are."""
-        return "ply" if self.raw else self.spz_frame
+        """The axes of an .spz, `rub` or `ply`; for other frames it has no name: they are stored as they are."""
+        return "ply" if self.raw else "rub"
 
     def frame_for(self, row: Format) -> Frame | None:
         """The frame of a format's coordinates; None: the scene's own."""
-        return self.frame if self.frame != "auto" else _with_spz_frame(row, self.spz).frame
+        return self.frame if self.frame != "auto" else _with_spz_axes(row, self.spz).frame
 
     def source_from_read(self, kind: str, source: Frame, read: Frame, target: Path) -> "Similarity":
         """From the world frame in which the reader of `target` places it, `read`, to that of the source, `source`.
@@ -278,11 +287,36 @@ class FileAxes:
         return turn(source, stored) @ file_from_read
 
 
-def write_columns(splats: "SplatColumns", path: Path, row: Format, axes: FileAxes) -> "np.ndarray | None":
-    """Write columns in a format that takes them; returns the order of the file's splats, None where it is kept."""
-    write = _with_spz_frame(row, axes.spz).write
+def write_columns(
+    splats: "SplatColumns", path: Path, row: Format, axes: FileAxes, progress: Progress | None = None
+) -> "np.ndarray | None":
+    """Write columns in a format that takes them; returns the order of the file's splats, None where it is kept.
+
+    Before it is written what it will lose of positions far from the origin is noted on `progress`, or a warning.
+    """
+    write = _with_spz_axes(row, axes.spz, axes.spz_version).write
     assert write is not None
+    if rounding := _position_rounding(splats, row):
+        lost = f"{path}: positions are rounded by up to {rounding:.2g}, for they reach {splats.farthest:.7g} from the "
+        lost += "origin; .ply, .safetensors and .glb keep them"
+        if progress is not None:
+            progress.note(lost)
+        else:
+            warnings.warn(lost, RuntimeWarning, stacklevel=3)
     return write(splats.in_frame(axes.frame_for(row) or splats.frame), path)
+
+
+def _position_rounding(splats: "SplatColumns", row: Format) -> float:
+    """How far a format moves positions because they lie far from the origin; 0 where it moves none for that."""
+    from volkit.io.splats.columns import rounding_of
+
+    lost = rounding_of(splats.farthest) if splats.georeferenced and not row.georeferenced else 0.0
+    if row.name != "spz" or not math.isfinite(splats.farthest):  # its writer refuses what is not finite
+        return lost
+    from volkit.io.splats import niantic_spz as spz
+
+    bits = spz.fraction_bits(splats.farthest)
+    return lost + (0.0 if bits == spz.FRACTION_BITS else 0.5 * 2.0**-bits)
 
 
 def check_target(path: Path | str, kind: str, format: str | None = None) -> None:
@@ -344,13 +378,13 @@ def describe() -> list[dict[str, Any]]:
     ]
 
 
-def _with_spz_frame(row: Format, spz_frame: SpzFrame) -> Format:
-    """The row itself; that of .spz with a reader and a writer for these axes."""
+def _with_spz_axes(row: Format, spz_frame: SpzFrame, version: SpzVersion | None = None) -> Format:
+    """The row itself; that of .spz with a reader and a writer for these axes, and this version."""
     if row.name != "spz":
         return row
     from volkit.io.splats import niantic_spz as spz
 
-    reader, writer = partial(spz.read, frame=spz_frame), partial(spz.write, frame=spz_frame)
+    reader, writer = partial(spz.read, frame=spz_frame), partial(spz.write, frame=spz_frame, version=version)
     return replace(row, frame=None if spz_frame == "ply" else row.frame, read=reader, write=writer)
 
 

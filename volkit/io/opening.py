@@ -8,16 +8,17 @@ from volkit.choices import Device
 from volkit.devices import chosen_device
 from volkit.io import SpzFrame, load
 from volkit.io.splats.columns import check_invalid
+from volkit.io.splats.scene import columns_from_splats
 from volkit.progress import Progress
 from volkit.representations import Capture, Field, Representation, Splats
 from volkit.sampling.occupancy import stride_for
 from volkit.sampling.occupancy_grid import fill_occupancy
 
-__all__ = ["capture_size", "open_scene"]
+__all__ = ["capture_size", "note_reading", "open_scene"]
 
 
 def open_scene(
-    path: Path, device: Device = "cpu", progress: Progress | None = None, spz_frame: SpzFrame = "rub"
+    path: Path, device: Device = "cpu", progress: Progress | None = None, spz_frame: SpzFrame = "auto"
 ) -> Representation:
     """Load a scene for rendering: parameters frozen, moved to `device`, a field's empty space marked.
 
@@ -25,13 +26,19 @@ def open_scene(
     """
     scene = load(path, spz_frame)
     if isinstance(scene, Splats) and bool(scene.invalid.any()):
-        check_invalid(path, int(scene.invalid.sum()), progress)
+        check_invalid(path, columns_from_splats(scene), progress)
         scene.keep(~scene.invalid)
     scene.requires_grad_(False).to(chosen_device(device))
     if isinstance(scene, Field) and bool((scene.occupancy == 255).all()):
         generator = torch.Generator(device=scene.occupancy.device).manual_seed(0)
         fill_occupancy(scene, stride_for(scene.domain), generator)
     return scene
+
+
+def note_reading(path: Path, scene: Representation, progress: Progress) -> None:
+    """Note on `progress` what of a scene's file was left out or guessed."""
+    for note in scene.provenance.get("notes", ()):
+        progress.note(f"{path}: {note}")
 
 
 def capture_size(capture: Capture | None) -> int | None:

@@ -1,7 +1,5 @@
 """The dense surface of a scene: its visible part, without hollow insides and floaters."""
 
-from functools import singledispatch
-
 import numpy as np
 import torch
 
@@ -32,24 +30,16 @@ def dense_surface(
     That of a field is an isosurface of its density, that of other kinds is fused from depth pictures of `views`;
     `cells` counts lattice intervals along the longest side. ValueError where no surface has an inside.
     """
-    dense = smooth(_dense(scene, cameras, views, cells, generator))
+    if isinstance(scene, Field):
+        dense = extract_isosurface(scene, opaque_density(scene, cameras, generator), cells)
+    else:
+        dense = fuse_depths(scene, _search_box(scene), views, cells)
+    dense = smooth(dense)
     visible = drop_hidden_faces(dense, visible_faces(dense, scene.world_from_local, cameras))
     if not len(visible):
         fact = "mesh: the scene shows no surface with an inside; a sheet without thickness has none"
         raise ValueError(f"{fact}: give it some, or keep its triangles as they are")
     return drop_small_components(visible)
-
-
-@singledispatch
-def _dense(
-    scene: Representation, cameras: Cameras, views: Cameras, cells: int, generator: torch.Generator
-) -> Triangles:
-    return fuse_depths(scene, _search_box(scene), views, cells)
-
-
-@_dense.register
-def _dense_field(scene: Field, cameras: Cameras, views: Cameras, cells: int, generator: torch.Generator) -> Triangles:
-    return extract_isosurface(scene, opaque_density(scene, cameras, generator), cells)
 
 
 def visible_faces(surface: Triangles, place: Similarity, cameras: Cameras) -> Bool[Tensor, " face"]:
@@ -86,14 +76,10 @@ def drop_small_components(surface: Triangles) -> Triangles:
     return surface.keep((areas > SMALL_COMPONENT_SHARE * areas.sum())[component])
 
 
-@singledispatch
 def _search_box(scene: Representation) -> Domain:
     """The box in which the surface is extracted, local frame: of splats the whole object, without splats far away."""
-    return scene.bounds().grow(BOX_MARGIN)
-
-
-@_search_box.register
-def _box_of_splats(scene: Splats) -> Domain:
+    if not isinstance(scene, Splats):
+        return scene.bounds().grow(BOX_MARGIN)
     near, whole = core_box(scene).grow(BOX_MARGIN), whole_box(scene).grow(WHOLE_BOX_MARGIN)
     box = near.union(whole)
     return Domain(box.lower, box.upper)

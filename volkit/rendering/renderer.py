@@ -23,7 +23,7 @@ Scene = TypeVar("Scene", bound=Representation, contravariant=True)
 
 
 class Renderer(Protocol[Scene]):
-    """Renders representations of one kind from world-frame cameras."""
+    """A function that renders scenes of one kind from world-frame cameras; `renderer_for` chooses it."""
 
     def __call__(self, scene: Scene, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]`, world frame and unit; `Picture.over` composites them on a background."""

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from volkit.evaluation.fidelity import WORST_VIEWS, ComparedViews
-from volkit.reports.convert_report import result_row
 from volkit.reports.page import Column, Gallery, Page, format_facts, write_json, write_page
+from volkit.reports.summary import result_row
 from volkit.typing import Float, Tensor
 
 __all__ = ["write_report"]
@@ -66,8 +66,8 @@ def _galleries(pictures: ComparedViews | None, title: str = "", max_count: int =
     if pictures is None:
         return []
     return [
-        Gallery(f"{title} {caption}".strip(), _picture(truth), (Column("result", _picture(seen)),), "source")
-        for caption, (truth, seen) in list(pictures.views.items())[:max_count]
+        Gallery(f"{title} {caption}".strip(), _picture(truth), (Column("result", _picture(rendered)),), "source")
+        for caption, (truth, rendered) in list(pictures.views.items())[:max_count]
     ]
 
 

@@ -2,7 +2,8 @@
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from volkit.files.file_size import format_size
 
-__all__ = ["UP_NAMES", "format_kinds", "summary"]
+__all__ = ["UP_NAMES", "format_kinds", "result_row", "summary"]
 
 UP_NAMES = {"zup": "+Z", "yup": "+Y", "ydown": "-Y", None: "as is"}
 
@@ -85,6 +86,7 @@ def _describe_scene(report: dict[str, Any]) -> list[str]:
     for key, value in report.get("provenance", {}).items():
         if isinstance(value, str | int | float):
             lines.append(f"{_readable(key)}: {_format_value(value)}")
+    lines += [f"note: {note}" for note in report.get("provenance", {}).get("notes", ())]
     if report.get("odd", {}).get("floaters", 0) is None:
         lines.append("floaters: not counted (more than 200,000 splats, values that are not finite, or no scipy)")
     return [*lines, *report["advice"]]
@@ -111,10 +113,27 @@ def _describe_size(report: dict[str, Any]) -> str:
     return f"{edges(shown)} units along its own x, y and z{outliers}"
 
 
+def result_row(report: Mapping[str, Any]) -> dict[str, str]:
+    """One conversion as cells of a table: files, sizes, seconds, similarity to the source."""
+    from volkit.evaluation.fidelity import decibels  # imports numpy, which `formats` does not need
+
+    row = {"source": ", ".join(Path(name).name for name in report["source"]), "target": Path(report["target"]).name}
+    if "bytes" not in report:  # failed, kept, or only estimated
+        return row | {"bytes": "failed" if "error" in report else "kept" if report.get("status") == "kept" else "-"}
+    row |= {"bytes": format_size(report["bytes"]), "ratio": f"{report['bytes'] / max(report['source_bytes'], 1):.3g}"}
+    row |= {"seconds": f"{report['seconds']:.1f}"}
+    if "measured" in report:
+        if "ssim_to_source" in report:  # views were rendered
+            flip = report["flip_to_source"]
+            row |= {"PSNR": decibels(report["psnr_to_source"]), "SSIM": f"{report['ssim_to_source']:.4f}"}
+            row |= {"FLIP": "-" if flip is None else f"{flip:.4f}"}
+        most = report["max_difference"]
+        row |= {"max difference": "-" if most is None else f"{most:.2g}"}
+    return row
+
+
 def _format_conversions(results: list[dict[str, Any]]) -> str:
     """A table with a row per conversion, then a line for each that failed."""
-    from volkit.reports.convert_report import result_row
-
     rows = [result_row(result) for result in results]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in dict.fromkeys(name for row in rows for name in row):

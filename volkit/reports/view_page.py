@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from volkit.distillation.build import DistillSettings
-from volkit.distillation.learn import MAX_SPLATS, occupancy_filled, teach
+from volkit.distillation.distill import DistillSettings, train_student
+from volkit.distillation.strategies import MAX_SPLATS
 from volkit.distillation.students import new_student
 from volkit.evaluation.evaluate import Evaluator
 from volkit.files import bundled
@@ -32,6 +32,7 @@ from volkit.io.splats.scene import columns_from_splats
 from volkit.progress import Progress
 from volkit.rendering.orbits import orbit_path
 from volkit.representations import Field, Mesh, Placement, Representation, Splats, SplatsConfig
+from volkit.sampling.occupancy_grid import occupancy_filled
 from volkit.training.loop import Budget
 from volkit.training.run import TrainingRun, make_generator
 
@@ -94,7 +95,16 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class ViewReport:
-    """The page that was written, its size and scenes, and whether a browser opened it."""
+    """Result of `view`.
+
+    Attributes:
+        page: the file.
+        bytes: its size.
+        exhibits: the scenes as the page shows them.
+        compact: whether splats are rounded as in .spz.
+        opened: whether a browser opened the page.
+        notes: what a user should know.
+    """
 
     page: Path
     bytes: int
@@ -161,7 +171,7 @@ def quick_splats(
         evaluator = Evaluator.of_scene(field, QUICK_SIZE, generator)
         settings = DistillSettings(QUICK_SIZE, max_splats=MAX_SPLATS)
         training = TrainingRun(Budget.parse(budget))
-        result = teach(field, splats, settings, training, evaluator, generator, progress)
+        result = train_student(field, splats, settings, training, evaluator, generator, progress)
         psnr = evaluator.mean_psnr(splats, progress)
     assert isinstance(splats, Splats)
     quality = "" if psnr is None else f", {psnr:.1f} dB to the field's pictures"

@@ -47,12 +47,15 @@ class RepresentationConfig(SceneConfig, ABC):
         trainable: whether it can be a student.
         batch_samples: samples of a training step: enough to fill two cores, few enough for many steps.
         activation_bytes: memory of one sample of a batch until the backward pass.
+        regression_only: whether a sample costs so much that a student regresses single samples of its teacher instead
+            of rendering whole rays.
     """
 
     kind: ClassVar[str]
     trainable: ClassVar[bool] = True
     batch_samples: ClassVar[int] = 1 << 16
     activation_bytes: ClassVar[int] = 2_000
+    regression_only: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, domain: Domain, generator: torch.Generator) -> Representation:
@@ -140,5 +143,5 @@ def kinds() -> tuple[str, ...]:
 
 
 def trainable_kinds() -> tuple[str, ...]:
-    """Names of all kinds that can be students."""
+    """Names of all kinds that can be trained, those of plug-ins included."""
     return tuple(kind for kind in kinds() if config_class(kind).trainable)

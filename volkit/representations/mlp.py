@@ -45,6 +45,7 @@ class MlpConfig(RepresentationConfig):
     kind: ClassVar[str] = "mlp"
     batch_samples: ClassVar[int] = 1 << 13
     activation_bytes: ClassVar[int] = 20_000
+    regression_only: ClassVar[bool] = True
     layers: int = 8
     width: int = 256
     skip: int = 4

@@ -140,7 +140,7 @@ class Splats(Representation):
     @property
     def invalid(self) -> Bool[Tensor, " splat"]:
         """Splats that cannot be rendered: a value that is not finite, or a quaternion that is zero."""
-        finite = [torch.isfinite(column).flatten(1).all(1) for column in (t.view(len(self), -1) for t in self.columns)]
+        finite = [torch.isfinite(t).reshape(len(self), math.prod(t.shape[1:])).all(1) for t in self.columns]
         return ~torch.stack(finite).all(0) | (self.quaternions.norm(dim=-1) == 0)
 
     def columns_in(self, frame_from_world: Similarity | None = None, rows: slice = slice(None)) -> dict[str, Tensor]:

@@ -56,10 +56,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class EditedConfig(WrapperConfig):
-    """The cuts of one field.
+    """The configuration of `Edited`, a field with parts cut away.
 
     Attributes:
-        cuts: applied all together.
+        cuts: regions that are kept or removed; a point is kept if every cut keeps it.
     """
 
     kind: ClassVar[str] = "edited"
@@ -165,7 +165,7 @@ class Placed(Field):
 
 @dataclass(frozen=True)
 class ComposedConfig(WrapperConfig):
-    """The configuration of several fields at once, which has no members."""
+    """The configuration of `Composed`, the union of several fields; it has no members of its own."""
 
     kind: ClassVar[str] = "composed"
 

@@ -18,21 +18,29 @@ __all__ = [
     "Budget",
     "History",
     "ParameterChange",
+    "StepHook",
     "StepInfo",
     "StepLosses",
     "Trainee",
     "TrainingLoop",
-    "Watcher",
     "cosine",
 ]
 
 State = dict[str, Any]
-MOMENTS = {"adam": 2, "muon": 1}  # tensors of a parameter's size that a rule remembers
+MOMENTS = {"adam": 2, "muon": 1}  # tensors of a parameter's size in the state of an optimiser rule
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to optimise: wall-clock seconds or steps, whichever is given; evaluation and writing do not count."""
+    """The length of an optimisation, in seconds or in steps; evaluation and writing do not count.
+
+    Attributes:
+        seconds: wall-clock time.
+        steps: number of steps.
+
+    Raises:
+        ParameterError: both or neither are given.
+    """
 
     seconds: float | None = None
     steps: int | None = None
@@ -43,7 +51,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """Read `120s`, `10m`, `1h` (wall clock) or `2000` (steps)."""
+        """A budget from `120s`, `10m`, `1h` (wall clock) or `2000` (steps); ParameterError for other text."""
         units = {"s": 1.0, "m": 60.0, "h": 3600.0}
         try:
             budget = cls(seconds=float(text[:-1]) * units[text[-1]]) if text[-1:] in units else cls(steps=int(text))
@@ -54,14 +62,20 @@ class Budget:
         return budget
 
     def fraction(self, step: int, seconds: float) -> float:
-        """How much of the budget is spent, in [0, 1]."""
+        """The spent fraction of the budget, in [0, 1]."""
         spent = step / self.steps if self.steps else seconds / (self.seconds or math.inf)
         return min(spent, 1.0)
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """Where an optimisation stands: completed steps, seconds of pure optimisation, spent fraction of the budget."""
+    """The progress of an optimisation at a step.
+
+    Attributes:
+        step: number of completed steps.
+        seconds: of optimisation.
+        fraction: of the budget that is spent.
+    """
 
     step: int
     seconds: float
@@ -70,20 +84,26 @@ class StepInfo:
 
 @dataclass
 class History:
-    """What happened: one row per recorded step."""
+    """Values recorded during training.
+
+    Attributes:
+        rows: step, seconds and the recorded values.
+    """
 
     rows: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, moment: StepInfo, **values: float) -> None:
-        """Record values at a moment."""
-        self.rows.append({"step": moment.step, "seconds": moment.seconds, **values})
+    def add(self, info: StepInfo, **values: float) -> None:
+        """Record values at a step."""
+        self.rows.append({"step": info.step, "seconds": info.seconds, **values})
 
 
 @dataclass(frozen=True)
 class ParameterChange:
-    """Parameters were replaced. `rows[i]` is where row i of every new one was, -1 where it is new; None: all are.
+    """A replacement of parameters, by which the optimiser's moments follow their rows.
 
-    It is about the groups whose names begin with `of`: all of them, unless others learn beside what has grown.
+    Attributes:
+        rows: the former row of each new one, -1: none; None: all are new.
+        of: beginning of the names of the groups that changed; empty: all groups.
     """
 
     rows: Tensor | None = None
@@ -92,59 +112,70 @@ class ParameterChange:
 
 @dataclass(frozen=True)
 class StepLosses:
-    """Named, weighted, differentiable losses of a step, and the trainee's own record of it, which `after_step` gets."""
+    """The losses of a step.
+
+    Attributes:
+        values: weighted and differentiable, by name.
+        record: passed to the trainee's `after_step`.
+    """
 
     values: dict[str, Tensor]
     record: Any = None
 
 
 class Trainee(Protocol):
-    """Whatever can say how wrong it is. All of its randomness and schedules are in `state()`."""
+    """What the loop optimises: losses and parameters. Its state includes all randomness and schedules."""
 
     @property
     def scene(self) -> Any:
-        """What learns, as those see it who judge it on the way."""
+        """The scene in training, as it is evaluated."""
         ...
 
-    def losses(self, moment: StepInfo) -> StepLosses:
+    def losses(self, info: StepInfo) -> StepLosses:
         """The loop minimises their sum."""
         ...
 
     def groups(self) -> list[ParamGroup]:
-        """Parameters by learning rate."""
+        """Parameters with their learning rates."""
         ...
 
-    def after_step(self, moment: StepInfo, record: Any) -> Sequence[ParameterChange]:
-        """Densify, refresh, upsample; says so when `groups()` returns new parameters. `record` is the losses' own."""
+    def after_step(self, info: StepInfo, record: Any) -> Sequence[ParameterChange]:
+        """Densify, refine, refresh the occupancy; returns the changes of parameters. `record` is that of the losses."""
         ...
 
     def state(self) -> State:
-        """Everything that a resumed run needs, parameters included."""
+        """The state that a resumed run needs, parameters included."""
         ...
 
     def load_state(self, state: State) -> None:
-        """Take up `state()`."""
+        """Restore `state()`."""
         ...
 
 
-Watcher = Callable[[StepInfo, dict[str, float], "TrainingLoop"], None]
+StepHook = Callable[[StepInfo, dict[str, float], "TrainingLoop"], None]
 
 
 def cosine(final: float = 0.02, warmup_steps: int = 50) -> Callable[[StepInfo], float]:
-    """Learning-rate factor: linear warm-up, then half a cosine over the budget down to `final`."""
+    """A schedule of the factor of learning rates: linear warm-up, and half a cosine over the budget down to `final`."""
 
-    def factor(moment: StepInfo) -> float:
-        decay = final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * moment.fraction))
-        return decay * min(1.0, (moment.step + 1) / warmup_steps)
+    def factor(info: StepInfo) -> float:
+        decay = final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * info.fraction))
+        return decay * min(1.0, (info.step + 1) / warmup_steps)
 
     return factor
 
 
 class TrainingLoop:
-    """An optimisation that can be stopped, stored and taken up again.
+    """An optimisation that can be stored and resumed.
 
-    Adam (Kingma and Ba 2015) with betas 0.9 and 0.99 as instant-ngp uses it, Muon for matrices whose group asks for
-    it. With a budget in steps a resumed run ends where an unbroken one would, bit for bit on one machine.
+    Adam (Kingma and Ba 2015) has betas 0.9 and 0.99, as in instant-ngp; matrices of groups with `rule="muon"` are
+    optimised by Muon. With a budget in steps a resumed run has the same result as an uninterrupted one, bit for bit on
+    one machine.
+
+    Args:
+        trainee: losses and parameters.
+        budget: length of the optimisation.
+        schedule: factor of the learning rates; None: `cosine()`.
     """
 
     def __init__(self, trainee: Trainee, budget: Budget, schedule: Callable[[StepInfo], float] | None = None) -> None:
@@ -155,50 +186,54 @@ class TrainingLoop:
         self._moments: dict[str, tuple[Tensor, ...]] = {}
 
     @property
-    def moment(self) -> StepInfo:
-        """Where the optimisation stands."""
+    def info(self) -> StepInfo:
+        """The present progress."""
         return StepInfo(self.step, self.seconds, self.budget.fraction(self.step, self.seconds))
 
-    def run(self, watch: Sequence[Watcher] = (), reduce: Callable[[Tensor], Tensor] = lambda grad: grad) -> History:
-        """Optimise until the budget is spent; watchers see every step, off the clock.
+    def run(self, hooks: Sequence[StepHook] = (), reduce: Callable[[Tensor], Tensor] = lambda grad: grad) -> History:
+        """Optimise until the budget is spent.
 
-        `reduce` averages gradients across devices and is the identity on one. A loss that is not finite raises
-        FloatingPointError and names the loss.
+        Args:
+            hooks: called after every step; their time does not count.
+            reduce: averages gradients across devices; the identity on one.
+
+        Raises:
+            FloatingPointError: a loss is not finite.
         """
-        while (moment := self.moment).fraction < 1.0:
+        while (info := self.info).fraction < 1.0:
             started = time.perf_counter()
-            losses = self.trainee.losses(moment)
+            losses = self.trainee.losses(info)
             values = {name: loss.item() for name, loss in losses.values.items()}
-            bad = [name for name, value in values.items() if not math.isfinite(value)]
-            if bad:
+            invalid = [name for name, value in values.items() if not math.isfinite(value)]
+            if invalid:
                 raise FloatingPointError(
-                    f"loss '{bad[0]}' is not finite at step {moment.step}: lower the learning rate"
+                    f"loss '{invalid[0]}' is not finite at step {info.step}: lower the learning rate"
                 )
             torch.stack(list(losses.values.values())).sum().backward()
-            self._descend(moment, reduce)
+            self._update(info, reduce)
             self.step += 1
             self.seconds += time.perf_counter() - started
-            self._after(moment, losses.record)
-            for watcher in watch:
-                watcher(self.moment, values, self)
+            self._after(info, losses.record)
+            for hook in hooks:
+                hook(self.info, values, self)
         return self.history
 
-    def _after(self, moment: StepInfo, record: Any) -> None:
+    def _after(self, info: StepInfo, record: Any) -> None:
         started = time.perf_counter()
-        for change in self.trainee.after_step(StepInfo(self.step, self.seconds, moment.fraction), record):
-            self._carry(change)
+        for change in self.trainee.after_step(StepInfo(self.step, self.seconds, info.fraction), record):
+            self._follow(change)
         self.seconds += time.perf_counter() - started
 
-    def _carry(self, change: ParameterChange) -> None:
-        """Moments of rows that went elsewhere go with them; new rows have none."""
+    def _follow(self, change: ParameterChange) -> None:
+        """Reorder the moments with their rows; those of new rows are 0."""
         for key in [key for key in self._moments if key.startswith(change.of)]:
             moments = self._moments.pop(key)
             if change.rows is not None:
-                new, place = (change.rows < 0).nonzero()[:, 0], change.rows.clamp_min(0)
-                self._moments[key] = tuple(moment[place].index_fill_(0, new, 0.0) for moment in moments)
+                new, former = (change.rows < 0).nonzero()[:, 0], change.rows.clamp_min(0)
+                self._moments[key] = tuple(moment[former].index_fill_(0, new, 0.0) for moment in moments)
 
-    def _descend(self, moment: StepInfo, reduce: Callable[[Tensor], Tensor]) -> None:
-        factor = self.schedule(moment)
+    def _update(self, info: StepInfo, reduce: Callable[[Tensor], Tensor]) -> None:
+        factor = self.schedule(info)
         for key, group, parameter in self._parameters():
             if parameter.grad is None:
                 continue
@@ -216,11 +251,11 @@ class TrainingLoop:
                 adam_(value, grad, first, second, self.step + 1, AdamRule(lr), touched_only=group.sparse)
 
     def _parameters(self) -> list[tuple[str, ParamGroup, Tensor]]:
-        """Every parameter with its group and the name of its moments, which have its layout and its device."""
+        """Every parameter with its group and the key of its moments, which have its layout and its device."""
         return [(f"{g.name}.{i}", g, p) for g in self.trainee.groups() for i, p in enumerate(g.parameters)]
 
     def state(self) -> State:
-        """Trainee, moments, clock, history. The tensors are live: write or copy them before going on."""
+        """Trainee, moments, step, seconds, history; the tensors are not copies, and the next step changes them."""
         return {
             "trainee": self.trainee.state(),
             "moments": {name: list(moments) for name, moments in self._moments.items()},
@@ -230,7 +265,7 @@ class TrainingLoop:
         }
 
     def load_state(self, state: State) -> None:
-        """Go on from `state()`."""
+        """Restore `state()`."""
         self.trainee.load_state(state["trainee"])
         stored = state["moments"]
         self._moments = {

@@ -15,12 +15,12 @@ from volkit.guidance.pipeline.codec import Codec, LatentCodec, PixelCodec
 from volkit.guidance.pipeline.denoiser import DENOISERS, Denoiser, UnetDenoiser
 from volkit.guidance.pipeline.folder import Folder, library, open_folder
 from volkit.guidance.pipeline.text_embedder import TextEmbedder
-from volkit.guidance.prior import Advice, Noised
+from volkit.guidance.prior import Noised, PriorDefaults
 from volkit.typing import Float, Tensor
 
 __all__ = ["JointAttention", "PipelinePrior", "attend_jointly", "open_prior"]
 
-ADVICE = Advice()
+DEFAULTS = PriorDefaults()
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PipelinePrior:
     schedule: NoiseSchedule
     prediction: str = "epsilon"
     views: int = 1
-    advice: Advice = ADVICE
+    defaults: PriorDefaults = DEFAULTS
     name: str = ""  # of its folder or on the hub
 
     @property
@@ -52,7 +52,7 @@ class PipelinePrior:
     @property
     def bounded(self) -> bool:
         """Whether x̂0 is clamped to [-1, 1], the range of pixels."""
-        return self.advice.bounded and isinstance(self.codec, PixelCodec)
+        return self.defaults.bounded and isinstance(self.codec, PixelCodec)
 
     def encode(self, pictures: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view channel row column"]:
         """Pictures to the space of the network."""
@@ -111,7 +111,8 @@ def open_prior(
         attend_jointly(denoiser.network, views)
     codec = _codec(folder, device, dtype, size)
     embed_texts, schedule = TextEmbedder(folder, device, dtype), schedule.to(device)
-    return PipelinePrior(denoiser, codec, embed_texts, schedule, prediction, views, Advice.of(folder.path), str(name))
+    defaults = PriorDefaults.of(folder.path)
+    return PipelinePrior(denoiser, codec, embed_texts, schedule, prediction, views, defaults, str(name))
 
 
 def _freeze(network: Any, device: torch.device) -> Any:

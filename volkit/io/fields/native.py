@@ -108,7 +108,7 @@ def _describe(path: Path, scene: Representation, numbers: dict[int, int]) -> dic
         "domain": dataclass_to_json(scene.domain),
         "world_from_local": dataclass_to_json(scene.world_from_local),
         "frame": scene.frame,
-        "provenance": dict(scene.provenance),
+        "provenance": {name: value for name, value in scene.provenance.items() if name != "notes"},
     }
     if scene.parts:
         described["parts"] = [numbers[id(part)] for part in scene.parts]

@@ -17,7 +17,7 @@ import numpy as np
 from volkit.choices import Frame
 from volkit.files.errors import FormatError
 from volkit.files.provenance import frame_from_record, without_frames
-from volkit.geometry.frames import Similarity, turn
+from volkit.geometry.frames import Similarity, frame_of_up, turn
 from volkit.geometry.gaussians import move_gaussians
 from volkit.geometry.morton import morton_codes
 from volkit.progress import Progress
@@ -35,10 +35,12 @@ __all__ = [
     "columns_to_write",
     "concatenate_columns",
     "exp_scales",
+    "keep_remainders",
     "map_blocks",
     "morton_order",
     "normalise_quaternions",
     "read_columns_in_blocks",
+    "rounding_of",
     "safe_log",
     "safe_logit",
     "sigmoid_opacities",
@@ -50,6 +52,10 @@ COLUMNS = ("means", "quaternions", "log_scales", "logits", "sh_dc", "sh_rest")
 FLAT_LOG_SCALE = -20.0
 MIN_SCALE = 1e-30  # so that the logarithm is finite
 LOGIT_MARGIN = 1e-7  # from 0 and 1, so that the logit is finite
+SOLID_LOGIT = 100.0  # for an infinite one: its opacity is 1 in float32, or less than 1e-43
+MAX_ROUNDING = (
+    1e-6  # of the width of a scene: positions that float32 rounds by more are kept as an offset and remainders
+)
 MORTON_CELLS = (1 << 21) - 1  # per axis: 21 bits
 
 Arrays = Mapping[str, np.ndarray]
@@ -105,6 +111,27 @@ class SplatColumns:
         return self.log_scales.shape[1] == 2
 
     @property
+    def georeferenced(self) -> bool:
+        """Whether float32 cannot hold the positions in the world, for they lie far from its origin by their width."""
+        far = max(map(abs, self.world_from_local.translation))
+        if far == 0.0 or not len(self):
+            return False
+        width = _width(self.means) + float(np.exp(min(float(self.log_scales.max()), 80.0)))  # of a single one: its own
+        return rounding_of(far) > MAX_ROUNDING * self.world_from_local.scale * width
+
+    @property
+    def bounds(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        """Least and greatest coordinates in the world, float64; there must be a splat."""
+        means = self.means if self.world_from_local.is_identity else self.positions_in()
+        axes = np.ascontiguousarray(means.T)  # extremes of a row are found several times faster than those of a column
+        return axes.min(1).astype(np.float64), axes.max(1).astype(np.float64)
+
+    @property
+    def farthest(self) -> float:
+        """The largest coordinate in the world, regardless of its sign."""
+        return float(np.abs(self.bounds).max()) if len(self) else 0.0
+
+    @property
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name, in the local frame."""
         return {name: getattr(self, name) for name in COLUMNS}
@@ -135,6 +162,19 @@ class SplatColumns:
         """The same splats with the world frame as their local frame."""
         return replace(self, **self.columns_in(), world_from_local=Similarity())
 
+    def positions_in(
+        self, frame_from_world: Similarity | None = None, rows: slice = slice(None)
+    ) -> Float[np.ndarray, "splat 3"]:
+        """Means, or some rows, in the world frame or in `frame_from_world`, in float64."""
+        place = self.world_from_local if frame_from_world is None else frame_from_world @ self.world_from_local
+        return place.points(self.means[rows].astype(np.float64))
+
+    def without_offset(self) -> tuple["SplatColumns", tuple[float, ...]]:
+        """The same splats moved to the world's origin, and by how much they were away: for formats that store both."""
+        offset = self.world_from_local.translation
+        place = replace(self.world_from_local, translation=(0.0, 0.0, 0.0))
+        return replace(self, world_from_local=place), offset
+
     def columns_in(
         self, frame_from_world: Similarity | None = None, rows: slice = slice(None)
     ) -> dict[str, np.ndarray]:
@@ -155,14 +195,24 @@ def columns_from_file(
     """Splats of a file's columns, converted to float32; two scales make surfels.
 
     `place` is world_from_file. `frame` is the world frame, by default the one that the provenance names, else -Y up, as
-    in captures.
+    in captures; a vertical axis that it names is turned upright. Infinite logits count as opaque or transparent, a
+    scale of 0 as a tiny one.
     """
+    place = place or Similarity()
+    if frame is None and "vertical_axis" in provenance:
+        frame, upright = frame_of_up(provenance["vertical_axis"])
+        place = upright @ place
     plain = {name: np.ascontiguousarray(columns[name], np.float32) for name in COLUMNS}
+    if not _summable(plain["logits"]):
+        plain["logits"] = np.nan_to_num(plain["logits"], nan=np.nan, posinf=SOLID_LOGIT, neginf=-SOLID_LOGIT)
+    if not _summable(plain["log_scales"]):
+        smallest = math.log(MIN_SCALE)
+        plain["log_scales"] = np.nan_to_num(plain["log_scales"], nan=np.nan, posinf=np.inf, neginf=smallest)
     return SplatColumns(
         **plain,
         mip=mip,
         extras=dict(extras),
-        world_from_local=place or Similarity(),
+        world_from_local=place,
         frame=frame or frame_from_record(provenance, "frame", "ydown"),
         provenance=without_frames(provenance),
     )
@@ -180,8 +230,36 @@ def columns_from_parts(
     if len(parts) == 1:
         columns, place = parts[0]
         return columns_from_file(columns, world_from_file @ place, provenance=provenance, frame=world)
-    moved = [move_gaussians(columns, place) for columns, place in parts]
-    return columns_from_file(concatenate_columns(moved), world_from_file, provenance=provenance, frame=world)
+    far = Similarity(translation=parts[0][1].translation)  # of parts that lie far away together float32 holds the rest
+    far = far if rounding_of(max(map(abs, far.translation))) > MAX_ROUNDING else Similarity()
+    moved = [move_gaussians(columns, far.inverse() @ place) for columns, place in parts]
+    return columns_from_file(concatenate_columns(moved), world_from_file @ far, provenance=provenance, frame=world)
+
+
+def keep_remainders(positions: Float[np.ndarray, "splat 3"]) -> tuple[Float[np.ndarray, "splat 3"], Similarity]:
+    """Positions in float64 as float32 and the placement of their frame: an offset where float32 alone would lose them.
+
+    The offset is a multiple of a power of two, so that adding it back is exact.
+    """
+    finite = positions[np.isfinite(positions).all(1)]
+    width = _width(finite)
+    if not len(finite) or rounding_of(float(np.abs(finite).max())) <= MAX_ROUNDING * width:
+        return positions.astype(np.float32), Similarity()
+    step = 2.0 ** np.floor(np.log2(width)) if width > 0 else 1.0
+    offset = np.rint(0.5 * (finite.min(0) + finite.max(0)) / step) * step
+    return (positions - offset).astype(np.float32), Similarity(translation=tuple(offset.tolist()))
+
+
+def rounding_of(far: float) -> float:
+    """How far float32 may round a number of this size; 0 of 0."""
+    return 0.5 * float(np.spacing(np.float32(min(far, 1e38))))
+
+
+def _width(positions: np.ndarray) -> float:
+    """The longest side of the box about positions, without those that are not finite."""
+    if not _summable(positions):
+        positions = positions[np.isfinite(positions).all(1)]
+    return float((positions.max(0) - positions.min(0)).max()) if len(positions) else 0.0
 
 
 def concatenate_columns(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
@@ -229,9 +307,14 @@ def normalise_quaternions(quaternions: Float[np.ndarray, "splat 4"]) -> Float[np
 
 
 def columns_to_write(
-    splats: SplatColumns, path: Path, degree: int, file_from_world: Similarity | None = None
+    splats: SplatColumns, path: Path, degree: int, file_from_world: Similarity | None = None, empty: bool = False
 ) -> dict[str, np.ndarray]:
-    """The columns in the file's frame, with three scales and harmonics up to `degree`; FormatError if not finite."""
+    """The columns in the file's frame, with three scales and harmonics up to `degree`.
+
+    FormatError where there are none and the format cannot be `empty`, or values are not finite.
+    """
+    if not len(splats) and not empty:
+        raise FormatError(path, "cannot hold a scene without splats", "write .ply, .spz, .safetensors or .csv")
     columns = splats.columns_in(file_from_world)
     if not all(map(_summable, columns.values())) and (count := int(splats.invalid.sum())):
         raise FormatError(path, f"cannot hold the values of {count} splats, which are not finite", "drop them")
@@ -249,17 +332,21 @@ def _summable(column: np.ndarray) -> bool:
 
 def morton_order(positions: Float[np.ndarray, "splat 3"]) -> Int[np.ndarray, " splat"]:
     """The order along a Morton curve: neighbours in the file are neighbours in space."""
-    low = positions.min(0)
-    span = np.maximum((positions.max(0) - low).astype(np.float64), 1e-30)
+    axes = np.ascontiguousarray(positions.T)  # extremes of a row are found several times faster than those of a column
+    low = axes.min(1)
+    span = np.maximum((axes.max(1) - low).astype(np.float64), 1e-30)
     unit = (positions - low).astype(np.float64) / span
     return morton_codes((unit * MORTON_CELLS).astype(np.int64)).argsort(kind="stable")
 
 
-def check_invalid(path: Path, count: int, progress: Progress | None) -> None:
-    """Note on `progress` that `count` bad splats are dropped; without a progress raise FormatError."""
+def check_invalid(path: Path, splats: SplatColumns, progress: Progress | None) -> None:
+    """Note on `progress` that bad splats are dropped; without a progress raise FormatError, which says what is bad."""
+    count = int(splats.invalid.sum())
+    bad = [name for name, column in splats.columns.items() if not np.isfinite(column).all()]
+    where = f" ({', '.join(bad)})" if bad else " (quaternions of length 0)"
     if progress is None:
-        raise FormatError(path, f"holds {count} splats with values that are not finite", "remove them first")
-    progress.note(f"{path}: {count} splats that are not finite were dropped")
+        raise FormatError(path, f"holds {count} splats with values that are not finite{where}", "remove them first")
+    progress.note(f"{path}: {count} splats that are not finite were dropped{where}")
 
 
 def check_count(path: Path, count: int, held: int, each: float = 1.0) -> None:

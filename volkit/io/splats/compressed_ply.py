@@ -62,10 +62,11 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> SplatColumns:
     """The splats in the file's order; FormatError where it is damaged or shorter than its header says."""
-    elements, comments = read_elements(path)
-    bounds, words, harmonics = _check_elements(path, elements)
+    held = read_elements(path, ("chunk", "vertex", "sh"))
+    bounds, words, harmonics = _check_elements(path, held.elements)
     columns = read_columns_in_blocks(len(words), lambda rows: _unpack(bounds, words, harmonics, rows))
-    provenance = record_from_comments(comments) | {"format": "compressed_ply", "comments": list(comments)}
+    provenance = record_from_comments(held.comments) | {"format": "compressed_ply", "comments": list(held.comments)}
+    provenance |= {"notes": held.notes} if held.notes else {}
     return columns_from_file(columns, provenance=provenance)
 
 
@@ -95,7 +96,7 @@ def _unpack(bounds: np.ndarray, words: np.ndarray, harmonics: np.ndarray, rows: 
 def _check_elements(path: Path, elements: dict[str, Table]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bounds [chunk, 18], words [splat, 4] and bytes of harmonics [splat, f_rest]."""
     fix = "copy or write it again"
-    if not {"chunk", "vertex"} <= set(elements) <= {"chunk", "vertex", "sh"}:
+    if not {"chunk", "vertex"} <= set(elements):
         raise FormatError(path, f"holds the elements {', '.join(elements)}", "write chunk, vertex and optionally sh")
     chunks, vertices = elements["chunk"], elements["vertex"]
     count = len(vertices)
@@ -147,11 +148,11 @@ def write(splats: SplatColumns, path: Path) -> Int[np.ndarray, " splat"]:
     words[:, 0], words[:, 2] = _join_words(shares[0]), _join_words(shares[1])
     turns = quantise(three * 0.5 + 0.5, 1023).astype(np.uint32)
     words[:, 1] = largest.astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
-    light = np.concatenate([shares[2], sigmoid_opacities(columns["logits"])[:, None]], 1)
-    words[:, 3] = quantise(light, 255).astype(np.uint8).view(">u4")[:, 0]
+    light = np.concatenate([shares[2], sigmoid_opacities(columns["logits"])[None]])
+    words[:, 3] = np.ascontiguousarray(quantise(light, 255).astype(np.uint8).T).view(">u4")[:, 0]
     with atomic_write(path) as place, place.open("wb") as file:
         file.write(_header(len(order), harmonics.shape[1], comments_from_record(provenance_record(splats))))
-        for part in (np.concatenate(ends, 1).astype("<f4"), words, harmonics.take(order, 0)):
+        for part in (np.concatenate(ends, 1).astype("<f4", order="C"), words, harmonics.take(order, 0)):
             file.write(part.data if part.size else b"")
     return order
 
@@ -162,18 +163,21 @@ def _harmonic_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _chunk_bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum of each chunk [chunk, 6], and the values as shares of that range [splat, 3]."""
+    """Minimum and maximum of each chunk [chunk, 6], and the values as shares of that range [3, splat]."""
     count = len(values)
-    filled = np.concatenate([values, values[-1:].repeat(-count % CHUNK_SPLATS, 0)]).reshape(-1, CHUNK_SPLATS, 3)
-    low, high = filled.min(1, keepdims=True), filled.max(1, keepdims=True)
+    filled = np.concatenate([values, values[-1:].repeat(-count % CHUNK_SPLATS, 0)])
+    # Axis by axis: along rows extremes are found several times faster.
+    filled = np.ascontiguousarray(filled.T).reshape(3, -1, CHUNK_SPLATS)
+    low, high = filled.min(2, keepdims=True), filled.max(2, keepdims=True)
+    filled -= low
     # Where a chunk is flat along an axis, shares are 0.
-    shares = (filled - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
-    return np.concatenate([low[:, 0], high[:, 0]], 1), shares.reshape(-1, 3)[:count]
+    filled /= np.maximum(high - low, np.finfo(np.float32).tiny)
+    return np.concatenate([low[..., 0], high[..., 0]]).T, filled.reshape(3, -1)[:, :count]
 
 
 def _join_words(shares: np.ndarray) -> np.ndarray:
-    whole = np.rint(shares * np.array([2047, 1023, 2047], np.float32)).astype(np.uint32)
-    return whole[:, 0] << 21 | whole[:, 1] << 11 | whole[:, 2]
+    whole = np.rint(shares * np.array([[2047], [1023], [2047]], np.float32)).astype(np.uint32)
+    return whole[0] << 21 | whole[1] << 11 | whole[2]
 
 
 def _header(count: int, rest: int, comments: list[str]) -> bytes:

@@ -14,10 +14,13 @@ ROWS_PER_BLOCK = 1 << 12  # formatted at a time
 
 
 def write(splats: SplatColumns, path: Path) -> None:
-    """Write one row per splat, in the world frame; further columns are left out."""
-    columns = splats.columns_in()
+    """Write one row per splat, in the world frame; further columns are left out.
+
+    Positions far from the world's origin, which float32 would round, have more digits.
+    """
+    columns, far = splats.columns_in(), splats.georeferenced
     parts = {
-        "xyz": columns["means"],
+        "xyz": splats.positions_in() if far else columns["means"],
         "f_dc": columns["sh_dc"][:, 0],
         "f_rest": columns["sh_rest"].transpose(0, 2, 1).reshape(len(splats), 3 * splats.sh_rest.shape[1]),
         "opacity": columns["logits"][:, None],
@@ -29,7 +32,8 @@ def write(splats: SplatColumns, path: Path) -> None:
         ("x", "y", "z") if name == "xyz" else (name,) if name == "opacity" else (f"{name}_{k}" for k in range(width))
         for name, width in ((name, part.shape[1]) for name, part in parts.items())
     )
-    line = ",".join(["%.9g"] * table.shape[1]) + "\n"  # nine digits identify every float32
+    digits = ["%.16g" if far else "%.9g"] * 3 + ["%.9g"] * (table.shape[1] - 3)  # nine identify every float32
+    line = ",".join(digits) + "\n"
     with atomic_write(path) as place, place.open("w", encoding="ascii", newline="\n") as file:
         file.write(",".join(names) + "\n")
         for start in range(0, len(table), ROWS_PER_BLOCK):

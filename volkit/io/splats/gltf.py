@@ -113,13 +113,15 @@ def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, np.ndar
 
 
 def write(splats: SplatColumns, path: Path) -> None:
-    """Write one primitive of floats, with `COLOR_0` for programs that draw it as plain points."""
+    """Write one primitive of floats, with `COLOR_0` for programs that draw it as plain points.
+
+    The offset of splats that lie far from the world's origin is the translation of their node.
+    """
     if path.suffix.lower() != ".glb":
         raise FormatError(path, "splats in glTF are written as one binary file", "name it .glb")
-    columns = columns_to_write(splats, path, 3)
+    placed, offset = splats.without_offset() if splats.georeferenced else (splats, None)
+    columns = columns_to_write(placed, path, 3)
     position = columns["means"]
-    if not len(position):
-        raise FormatError(path, "cannot hold a scene without splats", "write a .ply")
     opacity, constant = sigmoid_opacities(columns["logits"])[:, None], columns["sh_dc"][:, 0]
     attributes = {
         "POSITION": position,
@@ -146,7 +148,9 @@ def write(splats: SplatColumns, path: Path) -> None:
     builder.use_extension(EXTENSION)
     primitive = {"mode": POINTS, "attributes": numbers, "extensions": {EXTENSION: about}}
     mesh = builder.add("meshes", {"name": path.stem, "primitives": [primitive]})
-    builder.add("scenes", {"name": path.stem, "nodes": [builder.add("nodes", {"name": path.stem, "mesh": mesh})]})
+    moved = {"translation": list(offset)} if offset else {}
+    node = builder.add("nodes", {"name": path.stem, "mesh": mesh} | moved)
+    builder.add("scenes", {"name": path.stem, "nodes": [node]})
     builder.tree["buffers"] = [{"byteLength": len(builder.blob)}]
     with atomic_write(path) as place:
         place.write_bytes(pack_glb(builder.tree, bytes(builder.blob)))

@@ -9,7 +9,9 @@ bytes of plain header, the records, a table of (compressed, whole) lengths, and 
 
 By its documentation a file has the axes right, up, back (RUB), while a `.ply` has right, down, front (RDF); some
 programs store the axes of the `.ply` (findings/splat_transform_spz_axes.sh). `rub` and `ply` name the two; `auto`
-follows the file's own record of its axes, and takes RUB where there is none.
+follows the file's own record of its axes, and takes RUB where there is none: programs of both ways write by the same
+library, so that nothing else in a file tells them apart. A record is written in version 4 alone, because viewers of
+versions 1 to 3 refuse bytes after the sixth part (mkkellogg/GaussianSplats3D `src/loaders/spz/SpzLoader.js`).
 """
 
 import struct
@@ -24,11 +26,19 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from volkit.choices import SpzFrame
+from volkit.choices import SpzFrame, SpzVersion
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.geometry.frames import Similarity
-from volkit.io.splats.columns import SplatColumns, check_count, columns_from_file, columns_to_write, sigmoid_opacities
+from volkit.geometry.quaternions import HALF_TURN_ORDER, HALF_TURN_SIGNS
+from volkit.io.splats.columns import (
+    SplatColumns,
+    check_count,
+    columns_from_file,
+    columns_to_write,
+    normalise_quaternions,
+    sigmoid_opacities,
+)
 from volkit.io.splats.quantisation import (
     decode_smallest_three,
     encode_smallest_three,
@@ -38,7 +48,7 @@ from volkit.io.splats.quantisation import (
 )
 from volkit.threads import thread_count
 
-__all__ = ["MAGIC", "Header", "Part", "pack", "read", "sniff", "unpack", "write"]
+__all__ = ["FRACTION_BITS", "MAGIC", "Header", "Part", "fraction_bits", "pack", "read", "sniff", "unpack", "write"]
 
 
 MAGIC, GZIP = b"NGSP", b"\x1f\x8b"
@@ -55,7 +65,9 @@ Part = bytes | bytearray | memoryview
 
 AXES_RECORD = 0xADBE0003  # the record that names the file's axes
 RDF, RUB = 6, 4  # values of that record: bits of (value - 1) say right, up, front; above 8, y and z are swapped
-DEFAULT_VERSION = 4  # written by default
+DEFAULT_VERSION = 2  # which most viewers open
+OLD_DEGREE = 3  # the highest degree of harmonics that readers of version 2 know
+DEFLATE_LEVEL = 4  # takes a third of the time of 6, for files that are 2 per cent larger
 FRACTION_BITS = 12  # of positions: steps of 1/4096
 MAX_FIXED_POINT = (1 << 23) - 1  # steps
 SH_DC_SCALE = 0.15  # of the degree-0 harmonic in a byte
@@ -149,7 +161,8 @@ def _inflate(path: Path, part: memoryview, size: int) -> bytes:
 
 
 def _check(path: Path, header: Header, size: int) -> None:
-    check_count(path, header.count, size, MIN_BYTES_PER_SPLAT)
+    if header.count:  # a scene may be empty
+        check_count(path, header.count, size, MIN_BYTES_PER_SPLAT)
     if header.degree > 4 or header.fraction_bits > 23:
         raise FormatError(path, f"claims degree {header.degree} and {header.fraction_bits} fraction bits", DAMAGE_FIX)
 
@@ -167,7 +180,7 @@ def _records(data: bytes) -> tuple[tuple[int, bytes], ...]:
 
 
 def pack(header: Header, parts: Sequence[Part]) -> bytes:
-    """The bytes of a file of version 3 or 4."""
+    """The bytes of a file of version 2, 3 or 4."""
     records = b"".join(RECORD_STRUCT.pack(kind, len(data)) + data for kind, data in header.extensions)
     flags = ANTIALIASED_FLAG * header.antialiased | EXTENDED_FLAG * bool(records)
     about = (MAGIC, header.version, header.count, header.degree, header.fraction_bits, flags)
@@ -186,7 +199,7 @@ def _gzip(data: bytes) -> bytes:
 
     def deflate(start: int) -> bytes:
         dictionary = data[max(0, start - DEFLATE_WINDOW) : start]
-        compressor = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+        compressor = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
         last = start + DEFLATE_BLOCK >= len(data)
         body = compressor.compress(data[start : start + DEFLATE_BLOCK])
         return body + compressor.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
@@ -209,39 +222,49 @@ def sniff(path: Path) -> bool:
         return False
 
 
-def read(path: Path, frame: SpzFrame = "rub") -> SplatColumns:
-    """Splats in the file's axes, placed in the world by `frame`: `rub`, `ply`, or `auto` (the file's own record)."""
+def read(path: Path, frame: SpzFrame = "auto") -> SplatColumns:
+    """Splats in the file's axes, placed in the world by `frame`: `rub`, `ply`, or `auto` (the file's own record).
+
+    Where `auto` finds no record, `notes` in the provenance says what was taken.
+    """
     header, parts = unpack(path)
-    used = _axes_of(path, header) if frame == "auto" else {"rub": RUB, "ply": RDF}[frame]
+    named = _axes_of(path, header) if frame == "auto" else None
+    used = named or {"rub": RUB, "ply": RDF, "auto": RUB}[frame]
     positions, alphas, colours, scales, rotations, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
-    rows = lambda values: values.astype(np.float32).reshape(header.count, -1)  # noqa: E731
+    rows = lambda values, *shape: values.astype(np.float32).reshape(header.count, *shape)  # noqa: E731
+    basis = (header.degree + 1) ** 2 - 1
     columns = {
         "means": _positions(positions, header),
         "quaternions": _rotations(rotations, header),
-        "log_scales": rows(scales) / 16 - 10,
+        "log_scales": rows(scales, 3) / 16 - 10,
         "logits": logits_from_bytes(alphas),
-        "sh_dc": ((rows(colours) / 255 - 0.5) / SH_DC_SCALE)[:, None],
-        "sh_rest": ((rows(harmonics) - 128) / 128).reshape(header.count, -1, 3),
+        "sh_dc": (rows(colours, 1, 3) / 255 - 0.5) / SH_DC_SCALE,
+        "sh_rest": rows(harmonics, basis, 3),
     }
+    columns["sh_rest"] -= 128  # in place: they are most of a scene
+    columns["sh_rest"] /= 128
     provenance = {"format": "spz", "version": header.version, "spz_frame": "ply" if used == RDF else "rub"}
     if used not in (RDF, RUB):
         provenance["spz_frame"] = f"axes {used}"
+    if frame == "auto" and named is None:
+        taken = "right, up, back were taken, as its format says"
+        others = "where a program stored those of a .ply, read it by spz_frame ply"
+        provenance["notes"] = [f"has no record of its axes: {taken}; {others}"]
     place = _ply_from(used)
     return columns_from_file(columns, place, mip=header.antialiased, provenance=provenance)
 
 
-def _axes_of(path: Path, header: Header) -> int:
-    """The axes in the file's record, RUB without one; FormatError where they are a mirror image."""
+def _axes_of(path: Path, header: Header) -> int | None:
+    """The axes in the file's record, None without one; FormatError where they are a mirror image."""
     named = [data for kind, data in header.extensions if kind == AXES_RECORD and len(data) >= 4]
-    axes = struct.unpack_from("<I", named[-1])[0] if named else RUB
-    axes = axes or RUB
-    if axes > 16 or np.linalg.det(_matrix(axes)) < 0:
+    axes = struct.unpack_from("<I", named[-1])[0] if named else 0
+    if axes > 16 or (axes and np.linalg.det(_matrix(axes)) < 0):
         raise FormatError(
             path,
             f"names the axes {axes}, which mirror those of a .ply",
             "read it as rub or ply",
         )
-    return axes
+    return axes or None
 
 
 def _matrix(axes: int) -> np.ndarray:
@@ -277,40 +300,65 @@ def _rotations(data: np.ndarray, header: Header) -> np.ndarray:
     return np.roll(decode_smallest_three(words >> 30 & 3, np.where(turns & 512, -sizes, sizes)), 1, -1)
 
 
-def write(splats: SplatColumns, path: Path, frame: SpzFrame = "rub", version: int = DEFAULT_VERSION) -> None:
-    """Write version 3 or 4 in the axes `rub` or `ply`; `auto` writes RUB and a record that says so."""
+def write(splats: SplatColumns, path: Path, frame: SpzFrame = "rub", version: SpzVersion | None = None) -> None:
+    """Write version 2, 3 or 4 in the axes `ply`, or else RUB; version 4 has a record that says which.
+
+    Without a version it is the one that most viewers open: 2, of harmonics of degree 4, which those do not know, 4.
+    """
+    version = version or (DEFAULT_VERSION if splats.degree <= OLD_DEGREE else NEWEST_VERSION)
     axes = RDF if frame == "ply" else RUB
-    columns = columns_to_write(
-        splats if frame == "ply" else splats.in_frame("ydown"), path, 4, _ply_from(axes).inverse()
-    )
-    far = float(np.abs(columns["means"]).max(initial=0.0))
-    bits = (
-        FRACTION_BITS if far * 2.0**FRACTION_BITS <= MAX_FIXED_POINT else int(np.floor(np.log2(MAX_FIXED_POINT / far)))
-    )
+    splats = splats if frame == "ply" else splats.in_frame("ydown")
+    columns = columns_to_write(splats, path, 4, _ply_from(axes).inverse(), empty=True)
+    bits = fraction_bits(float(np.abs(columns["means"]).max(initial=0.0)))
     if bits < 0:
-        raise FormatError(path, f"cannot hold positions {far:.3g} from the origin", "scale the scene down")
-    records = ((AXES_RECORD, struct.pack("<I", axes)),) if frame == "auto" else ()
+        raise FormatError(path, "cannot hold positions so far from the origin", "scale the scene down")
+    records = ((AXES_RECORD, struct.pack("<I", axes)),) if version == NEWEST_VERSION else ()
     header = Header(version, len(splats), splats.degree, bits, splats.mip, records)
-    data = pack(header, _parts(columns, bits))
+    data = pack(header, _parts(columns, bits, version))
     with atomic_write(path) as place:
         place.write_bytes(data)
 
 
-def _parts(columns: dict[str, np.ndarray], bits: int) -> Sequence[Part]:
+def fraction_bits(far: float) -> int:
+    """Bits after the point of coordinates up to `far`: 12, or fewer where they would not fit; below 0 none do."""
+    if far * 2.0**FRACTION_BITS <= MAX_FIXED_POINT:
+        return FRACTION_BITS
+    return int(np.floor(np.log2(MAX_FIXED_POINT / far)))
+
+
+def _parts(columns: dict[str, np.ndarray], bits: int, version: int) -> Sequence[Part]:
     """The six parts: positions, alphas, colours, scales, rotations, harmonics."""
     steps = np.rint(columns["means"] * np.float32(2.0**bits)).astype("<i4")
-    largest, three = encode_smallest_three(np.roll(columns["quaternions"], -1, -1))
-    turns = quantise(np.abs(three), 511).astype(np.uint32) | (three < 0).astype(np.uint32) << 9
-    words = largest.astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
     parts = (
         steps.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3],
         quantise(sigmoid_opacities(columns["logits"]), 255).astype(np.uint8),
         quantise(columns["sh_dc"] * SH_DC_SCALE + 0.5, 255).astype(np.uint8),
         np.rint((columns["log_scales"] + 10) * 16).clip(0, 255).astype(np.uint8),
-        words.astype("<u4", copy=False),
+        _rotation_bytes(columns["quaternions"]) if version < 3 else _rotation_words(columns["quaternions"]),
         _harmonics(columns["sh_rest"]),
     )
     return [part.tobytes() for part in parts]
+
+
+def _rotation_words(quaternions: np.ndarray) -> np.ndarray:
+    """Of versions 3 and 4: the index of the largest component, then sign and 9 bits of the others."""
+    largest, three = encode_smallest_three(np.roll(quaternions, -1, -1))
+    turns = quantise(np.abs(three), 511).astype(np.uint32) | (three < 0).astype(np.uint32) << 9
+    words = largest.astype(np.uint32) << 30 | turns[:, 0] << 20 | turns[:, 1] << 10 | turns[:, 2]
+    return words.astype("<u4", copy=False)
+
+
+def _rotation_bytes(quaternions: np.ndarray) -> np.ndarray:
+    """Of versions 1 and 2: x, y, z in bytes, from which a reader takes w as the root of the rest.
+
+    Where w is small that root is far off, by up to 13 degrees. So it is made the largest component: half a turn of an
+    ellipsoid about an axis of its own changes nothing, and moves another component to its place.
+    """
+    unit = normalise_quaternions(quaternions)
+    largest = np.abs(unit).argmax(-1)
+    turned = np.take_along_axis(unit, HALF_TURN_ORDER[largest], 1) * HALF_TURN_SIGNS[largest]
+    turned *= np.where(turned[:, :1] < 0, np.float32(-1), np.float32(1))
+    return quantise(turned[:, 1:] * np.float32(0.5) + np.float32(0.5), 255).astype(np.uint8)
 
 
 def _harmonics(values: np.ndarray) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 Columns: x y z, nx ny nz (zeros), f_dc_0..2, f_rest_* (channel by channel), opacity, scale_0..2 (logarithms), rot_0..3
 (w x y z), all before activation. Also read: any types and order of properties, either byte order, text; fewer or no
-f_rest (degree 0 to 4); no normals; two scales (2DGS); uchar red, green, blue for f_dc (nerfstudio); mode tags in
-comments (`SplatRenderMode: mip|2dgs`, `antialiased 1`); further columns, which are kept with their types.
+f_rest (degree 0 to 4); no normals; two scales (2DGS); red, green, blue of any type for f_dc (nerfstudio); positions in
+double; `filter_3D` of Mip-Splatting; mode tags in comments (`SplatRenderMode: mip|2dgs`, `antialiased 1`); further
+columns, which are kept with their types; further elements, which are left out with a note.
 Source: graphdeco-inria/gaussian-splatting `scene/gaussian_model.py`, save_ply and load_ply.
 """
 
 import math
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,14 +21,23 @@ from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
 from volkit.files.ply_file import Table, columns_as_matrix, ply_header, read_elements
 from volkit.files.provenance import comments_from_record, provenance_record, record_from_comments
-from volkit.geometry.spherical_harmonics import C0, sh_count
-from volkit.io.splats.columns import SplatColumns, columns_from_file, map_blocks, read_columns_in_blocks
+from volkit.geometry.frames import Similarity
+from volkit.geometry.spherical_harmonics import sh_count
+from volkit.io.splats.columns import (
+    SplatColumns,
+    columns_from_file,
+    keep_remainders,
+    map_blocks,
+    read_columns_in_blocks,
+)
+from volkit.io.splats.quantisation import sh_dc_from_colour
 
 __all__ = ["read", "sniff", "write"]
 
 MODE_TAG = re.compile(r"SplatRenderMode:\s*(\w+)|antialiased\s+(\d)", re.IGNORECASE)
 DC_COLUMNS, RGB_COLUMNS = ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
 NORMAL_COLUMNS = ("nx", "ny", "nz")
+FILTER_COLUMN = "filter_3D"  # of Mip-Splatting: the least standard deviation that its cameras could see
 REQUIRED_COLUMNS = ("x", "y", "z", "opacity", "rot_0", "rot_1", "rot_2", "rot_3", "scale_0", "scale_1")
 
 
@@ -38,10 +49,10 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> SplatColumns:
     """Splats with every column of the file; FormatError where it is damaged or shorter than its header says."""
-    elements, comments = read_elements(path)
-    if list(elements) != ["vertex"]:
-        raise FormatError(path, f"holds the elements {', '.join(elements)}", "splats are one element, vertex")
-    table = elements["vertex"]
+    held = read_elements(path, ("vertex",))
+    if "vertex" not in held.elements:
+        raise FormatError(path, f"holds the elements {', '.join(held.others)}", "splats are an element vertex")
+    table, comments = held.elements["vertex"], held.comments
     names = list(table.dtype.names or ())
     rest = [name for name in names if name.startswith("f_rest_")]
     degree = math.isqrt(len(rest) // 3 + 1) - 1
@@ -59,16 +70,22 @@ def read(path: Path) -> SplatColumns:
     mip = any((mode or "").lower() == "mip" or aliased == "1" for mode, aliased in tags)
     normals = [name for name in NORMAL_COLUMNS if name in names]
     columns = _columns(table, len(rest) // 3, normals)
+    columns["means"], place = _positions(table, columns["means"])
+    notes = held.notes
+    if FILTER_COLUMN in names:
+        columns |= _filtered(columns, _wide_columns(table, [FILTER_COLUMN]))
+        notes = [*notes, f"{FILTER_COLUMN} was applied to scales and opacities, as in Mip-Splatting's own export"]
     nonzero = np.count_nonzero(columns.pop("normals"), 0).tolist()
     zeros = {name for name, count in zip(normals, nonzero, strict=True) if not count}
-    known = {*REQUIRED_COLUMNS, *rest, "scale_2", *DC_COLUMNS, *RGB_COLUMNS, *zeros}
+    known = {*REQUIRED_COLUMNS, *rest, "scale_2", *DC_COLUMNS, *RGB_COLUMNS, *zeros, FILTER_COLUMN}
     extras = [name for name in names if name not in known]
     if dotted := [name for name in extras if "." in name]:
         raise FormatError(path, f"has a column '{dotted[0]}'", "rename it without dots")
     extra_values = read_columns_in_blocks(len(table), partial(_read_extras, table, extras)) if extras else {}
     typed = {f"{name}:{table.dtype[name].newbyteorder('=').str[1:]}": values for name, values in extra_values.items()}
     provenance = record_from_comments(comments) | {"format": "ply", "comments": list(comments)}
-    return columns_from_file(columns, mip=mip, extras=typed, provenance=provenance)
+    provenance |= {"notes": notes} if notes else {}
+    return columns_from_file(columns, place, mip=mip, extras=typed, provenance=provenance)
 
 
 def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, np.ndarray]:
@@ -92,9 +109,56 @@ def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, np.ndarr
 
     columns = read_columns_in_blocks(len(table), read_rows)
     if constant is RGB_COLUMNS:
-        columns["sh_dc"] = (columns["sh_dc"] / 255.0 - 0.5) / C0
+        kinds = [table.dtype[name] for name in RGB_COLUMNS]
+        columns["sh_dc"] = sh_dc_from_colour(columns["sh_dc"] / _white(kinds[0], columns["sh_dc"]))
     shaped = {"logits": columns["logits"][:, 0], "sh_dc": columns["sh_dc"][:, None]}
     return columns | shaped | {"sh_rest": columns["sh_rest"].reshape(len(table), basis, 3)}
+
+
+def _white(kind: np.dtype, colours: np.ndarray) -> np.float32:
+    """The number that stands for 1 in columns of colours.
+
+    Of floats it is 1, of integers the largest of their type; but where all are at most 255 or 65535, wider types hold
+    colours of 8 or 16 bits, and floats above 2 are bytes too.
+    """
+    largest = float(colours.max(initial=0.0))
+    if kind.kind == "f":
+        return np.float32(1.0 if largest <= 2.0 else 255.0)
+    limits = (255, 65535, np.iinfo(kind).max)
+    return np.float32(next(limit for limit in limits if largest <= limit or limit == limits[-1]))
+
+
+def _positions(table: Table, means: np.ndarray) -> tuple[np.ndarray, Similarity]:
+    """Means in float32, and the placement of their frame, which holds what float32 cannot of wider types."""
+    if all(table.dtype[axis].itemsize < 4 or table.dtype[axis] in ("<f4", ">f4") for axis in "xyz"):
+        return means, Similarity()
+    wide = _wide_columns(table, "xyz")
+    return keep_remainders(np.stack([wide[axis] for axis in "xyz"], 1))
+
+
+def _filtered(columns: dict[str, np.ndarray], filters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Log scales and logits widened by the 3D filter of Mip-Splatting: a scale s becomes `sqrt(s^2 + f^2)`, and the
+    opacity is multiplied by the root of the determinants' ratio.
+
+    Source: autonomousvision/mip-splatting `scene/gaussian_model.py`, save_fused_ply.
+    """
+    squares = np.exp(2.0 * columns["log_scales"].astype(np.float64))
+    widened = squares + np.square(filters[FILTER_COLUMN])[:, None]
+    log_scales = 0.5 * np.log(widened)
+    # The ratio as a sum of logarithms: products of small scales underflow.
+    share = np.exp((columns["log_scales"] - log_scales).sum(1)) / (1.0 + np.exp(-columns["logits"].astype(np.float64)))
+    with np.errstate(divide="ignore"):  # an opacity of 0 has the logit -inf
+        logits = np.log(share) - np.log1p(-share)
+    changed = filters[FILTER_COLUMN] != 0
+    return {
+        "log_scales": np.where(changed[:, None], log_scales, columns["log_scales"]).astype(np.float32),
+        "logits": np.where(changed, logits, columns["logits"]).astype(np.float32),
+    }
+
+
+def _wide_columns(table: Table, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns in float64."""
+    return read_columns_in_blocks(len(table), partial(_read_extras, table, list(names)))
 
 
 def _read_extras(table: Table, names: list[str], rows: slice) -> dict[str, np.ndarray]:
@@ -103,12 +167,16 @@ def _read_extras(table: Table, names: list[str], rows: slice) -> dict[str, np.nd
 
 
 def write(splats: SplatColumns, path: Path) -> None:
-    """Write INRIA's columns in INRIA's order, in the world frame, then further columns as they were read."""
+    """Write INRIA's columns in INRIA's order, in the world frame, then further columns as they were read.
+
+    Positions far from the world's origin, which float32 would round, are written as doubles.
+    """
     extras, rest, scales = _extras(splats), splats.sh_rest.shape[1], splats.log_scales.shape[1]
     harmonics = (f"f_rest_{k}" for k in range(3 * rest))
     shape = (*(f"scale_{k}" for k in range(scales)), *(f"rot_{k}" for k in range(4)))
     names = [*"xyz", *NORMAL_COLUMNS, *DC_COLUMNS, *harmonics, "opacity", *shape]
-    kinds = [(name, "<f4") for name in names]
+    doubles = "xyz" if splats.georeferenced else ""
+    kinds = [(name, "<f8" if name in doubles else "<f4") for name in names]
     kinds += [(name, f"<{values.dtype.str[1:]}") for name, values in extras.items()]
     comments = ["SplatRenderMode: mip"] if splats.mip else []
     comments += comments_from_record(provenance_record(splats))
@@ -118,10 +186,13 @@ def write(splats: SplatColumns, path: Path) -> None:
 
     def encode_rows(rows: slice) -> np.ndarray:
         floats = _floats(splats.columns_in(rows=rows), order)
-        if not extras:
+        if not extras and not doubles:
             return floats
         table = np.empty(len(floats), kinds)
         table[names] = floats.view([(name, "<f4") for name in names])[:, 0]
+        if doubles:
+            for name, values in zip("xyz", splats.positions_in(rows=rows).T, strict=True):
+                table[name] = values
         for name, values in extras.items():
             table[name] = values[rows]
         return table

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from volkit.choices import SpzFrame
+from volkit.io.format import Format
 from volkit.io.formats import FileAxes, check_target, format_for, read_file, reader_for, write_columns, writer_for
 from volkit.io.splats.columns import SplatColumns, check_invalid
 from volkit.progress import Progress
@@ -16,11 +17,12 @@ __all__ = ["Transcoded", "is_splats_to_splats", "read_back", "transcode"]
 
 @dataclass(frozen=True)
 class Transcoded:
-    """The splats that were written, the file's order of their rows (None: unchanged), and the seconds it took."""
+    """The splats that were written, the file's order of their rows (None: unchanged), its format, and the seconds."""
 
     splats: SplatColumns
     order: np.ndarray | None
     target: Path
+    format: Format
     axes: FileAxes
     seconds: float
 
@@ -38,7 +40,7 @@ def transcode(
     target: Path,
     *,
     axes: FileAxes | None = None,
-    spz_frame: SpzFrame = "rub",
+    spz_frame: SpzFrame = "auto",
     drop_bad: bool = False,
     progress: Progress | None = None,
 ) -> Transcoded:
@@ -53,13 +55,18 @@ def transcode(
     started, axes, progress = time.perf_counter(), axes or FileAxes(), progress or Progress()
     splats = read_file(reader_for(source, spz_frame), source)
     assert isinstance(splats, SplatColumns)
+    for note in splats.provenance.get("notes", ()):
+        progress.note(f"{source}: {note}")
     bad = splats.invalid
     if bad.any():
-        check_invalid(source, int(bad.sum()), progress if drop_bad else None)
+        check_invalid(source, splats, progress if drop_bad else None)
         splats = splats.keep(~bad)
+    if not len(splats):
+        progress.note(f"{source}: holds no splats")
     check_target(target, "splats")
-    order = write_columns(splats, target, writer_for(target, "splats"), axes)
-    return Transcoded(splats, order, target, axes, time.perf_counter() - started)
+    row = writer_for(target, "splats")
+    order = write_columns(splats, target, row, axes, progress)
+    return Transcoded(splats, order, target, row, axes, time.perf_counter() - started)
 
 
 def read_back(made: Transcoded) -> SplatColumns | None:

@@ -97,12 +97,13 @@ def write_splats(splats: SplatColumns, path: Path) -> None:
     """Write one prim, in a stage with the world's up axis, in the form that the suffix names."""
     from pxr import UsdUtils
 
-    columns = columns_to_write(splats, path, 4)
+    placed, offset = splats.without_offset() if splats.georeferenced else (splats, None)
+    columns = columns_to_write(placed, path, 4)
     with TemporaryDirectory() as name:
         archive = path.suffix.lower() == ".usdz"
         layer = Path(name) / (f"{path.stem}.usdc" if archive else path.name)
         # A layer does not keep its stage alive, but needs it.
-        stage = _stage(columns, path.stem, provenance_record(splats))
+        stage = _stage(columns, path.stem, provenance_record(splats), offset)
         stage.GetRootLayer().Export(str(layer))
         with atomic_write(path) as place:
             if not archive:
@@ -111,8 +112,10 @@ def write_splats(splats: SplatColumns, path: Path) -> None:
                 raise FormatError(path, "the archive could not be made", "write .usdc")
 
 
-def _stage(columns: dict[str, np.ndarray], stem: str, provenance: dict[str, Any]) -> Any:
-    from pxr import Tf, Usd, UsdGeom, UsdVol, Vt
+def _stage(
+    columns: dict[str, np.ndarray], stem: str, provenance: dict[str, Any], offset: tuple[float, ...] | None
+) -> Any:
+    from pxr import Gf, Tf, Usd, UsdGeom, UsdVol, Vt
 
     stage = Usd.Stage.CreateInMemory()
     set_frame(stage, provenance["frame"])
@@ -120,6 +123,8 @@ def _stage(columns: dict[str, np.ndarray], stem: str, provenance: dict[str, Any]
     stage.SetDefaultPrim(root)
     root.SetCustomDataByKey(PROVENANCE_KEY, usd_metadata(provenance))
     field = UsdVol.ParticleField3DGaussianSplat.Define(stage, f"{root.GetPath()}/Splats")
+    if offset is not None:  # in double, of splats far from the origin
+        field.AddTranslateOp().Set(Gf.Vec3d(*offset))
     points = lambda array: Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(array, np.float32))  # noqa: E731
     unit = np.roll(normalise_quaternions(columns["quaternions"]), -1, -1)
     scales, harmonics = exp_scales(columns["log_scales"]), np.concatenate([columns["sh_dc"], columns["sh_rest"]], 1)

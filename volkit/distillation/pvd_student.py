@@ -1,8 +1,8 @@
-"""How a student of PVD starts and descends: shared heads, full size, densities that the clamp lets learn, rates.
+"""Initialisation and learning rates of a student of PVD: shared heads, full size, densities within the clamp.
 
 Facts: megvii-research/AAAI2023-PVD. Rates are AdamW's with a cosine over the budget, 1e-2 (mlp and the heads of tensors
-1e-3) to 7e-5, decay 0.01. Its densities are exponentials of what is learnt, so that rates and clamp suit every student;
-where a representation's published density is another function, the start and, for voxels, the rate make up for it.
+1e-3) to 7e-5, decay 0.01. Its densities are exponentials of the parameters, which suits rates and clamp; where a
+representation's published density is another function, the initialisation and, for voxels, the rate compensate for it.
 """
 
 import math
@@ -13,9 +13,9 @@ from functools import singledispatch
 import torch
 from torch.nn import functional
 
-from volkit.distillation.pvd.method import PvdRung, PvdSettings
-from volkit.distillation.rungs.plan import Ladder
-from volkit.distillation.student import FieldStudent, FieldTrainee, Schedule, Stage
+from volkit.distillation.field_training import FieldTrainee, Schedule, Stage, TrainableField
+from volkit.distillation.pvd_objective import PvdObjective, PvdSettings
+from volkit.distillation.stages import FieldPair
 from volkit.distillation.students import copy_if_alike
 from volkit.ops.param_group import ParamGroup
 from volkit.representations import Mlp, Representation, TensorCP, TensorVM, Voxels
@@ -25,38 +25,39 @@ from volkit.sampling.occupancy import OccupancySampler
 from volkit.training.loop import StepInfo, cosine
 from volkit.typing import Tensor
 
-__all__ = ["pvd_groups", "pvd_schedule", "pvd_student", "share_heads", "start_density"]
+__all__ = ["initialise_density", "pvd_groups", "pvd_schedule", "pvd_trainee", "share_heads"]
 
 RATE, SLOW_RATE, LAST_RATE = 1e-2, 1e-3, 7e-5
 WEIGHT_DECAY = 0.01
-SLOW_HEADS = ("tensor_vm", "tensor_cp")  # kinds whose networks learn at the slow rate
-OWN_RATES = ("voxels",)
+SLOW_HEADS = ("tensor_vm", "tensor_cp")  # kinds whose networks have the slow rate
+OWN_RATES = ("voxels",)  # kinds that keep their own rates
 
 
-def pvd_student(ladder: Ladder, settings: PvdSettings) -> FieldStudent:
-    """The trainee of PVD or PVD-AL: full size, shared heads and the teacher's occupancy from the start, no penalties.
+def pvd_trainee(pair: FieldPair, settings: PvdSettings) -> FieldTrainee:
+    """The trainee of PVD or PVD-AL; the student is initialised.
 
-    Its schedule is `pvd_schedule`. The samples are jittered, as in the published training march.
+    It has its full size, shared heads and the teacher's occupancy from the first step, and no penalties. Its learning
+    rates follow `pvd_schedule`. Samples are jittered, as in the published code.
     """
-    teacher, student, generator = ladder.teacher, ladder.student, ladder.generator
-    start_density(student)
+    teacher, student, generator = pair.teacher, pair.student, pair.generator
+    initialise_density(student)
     _grow(student)
     share_heads(teacher, student)
-    sampler = OccupancySampler(teacher, ladder.stride, ladder.near, generator)
-    rung = PvdRung(teacher, ladder.cameras, sampler, ladder.local_rays, settings, generator)
+    sampler = OccupancySampler(teacher, pair.stride, pair.near, generator)
+    objective = PvdObjective(teacher, pair.cameras, sampler, pair.local_rays, settings, generator)
     schedule = Schedule(pvd_groups, own_penalties=False, own_growth=False)
-    return FieldStudent(FieldTrainee(student, schedule=schedule), [Stage(rung)], generator)
+    return FieldTrainee(TrainableField(student, schedule=schedule), [Stage(objective)], generator)
 
 
 def pvd_schedule(student: Representation) -> Callable[[StepInfo], float]:
-    """Learning-rate factor for `TrainingLoop`: half a cosine over the budget to 7e-5, without a warm-up."""
+    """Factor of the learning rates: half a cosine over the budget down to 7e-5, without warm-up."""
     return cosine(LAST_RATE / _rate(student.config.kind), warmup_steps=1)
 
 
 def pvd_groups(student: Field) -> list[ParamGroup]:
-    """The student's groups: Adam, the published rates and weight decay (1e-4 of every value a step at the full rate).
+    """The student's groups under Adam at the published rates, with weight decay (1e-4 of every value a step at first).
 
-    Voxels keep their own rates: their density is no exponential and moves by its own magnitude.
+    Voxels keep their own rates: their density is no exponential and must change by its own magnitude.
     """
     groups, kind = [], student.config.kind
     for group in student.param_groups():
@@ -74,8 +75,8 @@ def _rate(kind: str) -> float:
 def share_heads(teacher: Field, student: Field) -> tuple[str, ...]:
     """Copy every parameter of equal name and shape into the student, and the occupancy; returns the names.
 
-    The published code loads the teacher's checkpoint into the student, strict=False. Between equal configurations the
-    student becomes a copy. Occupancy is copied where both cover the same domain.
+    The published code loads the teacher's checkpoint into the student, strict=False. With equal
+    configurations the student becomes a copy. Occupancy is copied if both have the same domain.
     """
     if copy_if_alike(teacher, student):
         return tuple(teacher.state_dict())
@@ -92,18 +93,18 @@ def share_heads(teacher: Field, student: Field) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def start_density(student: Field) -> None:
-    """Give an untrained student the density 1 per half edge of its domain, log density 0, as the published ones have.
+def initialise_density(student: Field) -> None:
+    """Set the density of an untrained student to 1 per half edge of its domain, log density 0, as published.
 
-    A NeRF's `relu` and TensoRF's `softplus(x - 10)` start at nothing, below the clamp, where no gradient would ever
-    lift them. One constant component of a tensor, or a bias, does it; hash grids and planes are exponentials already.
+    A NeRF's `relu` and TensoRF's `softplus(x - 10)` are initially almost 0, below the clamp, where the gradient is 0.
+    One constant component of a tensor, or a bias, changes that; hash grids and planes are exponentials already.
     """
     _set_density(student, 0.5 * max(student.domain.extent))
 
 
 @singledispatch
 def _set_density(student: Field, half: float) -> None:
-    """Nothing for those whose density is an exponential already."""
+    """Nothing to do for kinds whose density is an exponential."""
 
 
 @_set_density.register
@@ -138,21 +139,18 @@ def _set_factors(parts: Sequence[Tensor], student: TensorVM | TensorCP, half: fl
         part[:, 0] = math.copysign(magnitude, feature) if index == 0 else magnitude
 
 
-@singledispatch
-def _grow(student: Field) -> None:
-    """Full size at once: upsampling is off in the published code. Voxels exist where the frozen occupancy is alone."""
-    student.refine(1.0)
-
-
-@_grow.register
 @torch.no_grad()
-def _grow_voxels(student: Voxels) -> None:
+def _grow(student: Field) -> None:
+    """Grow to the full size: the published code does not upsample. Voxels are pruned to the frozen occupancy."""
+    if not isinstance(student, Voxels):
+        student.refine(1.0)
+        return
     student.upsample(min(128, student.config.resolution))
     device = student.occupancy.device
     cells = occupancy_cells(device).long()
     bits = (student.occupancy[:, None] >> torch.arange(8, dtype=torch.uint8, device=device)) & 1
     occupied = torch.zeros(1, 1, *(OCCUPANCY_RESOLUTION,) * 3, device=device)
     occupied[0, 0, cells[:, 0], cells[:, 1], cells[:, 2]] = bits.flatten().float()
-    here = functional.adaptive_max_pool3d(occupied, tuple(student.links.shape))
-    student.keep(functional.max_pool3d(here, 3, 1, 1)[0, 0] > 0)
+    nodes = functional.adaptive_max_pool3d(occupied, tuple(student.links.shape))
+    student.keep(functional.max_pool3d(nodes, 3, 1, 1)[0, 0] > 0)
     student.upsample(student.config.resolution)

@@ -1,8 +1,8 @@
-"""Where PVD-AL looks again: pools of hard cameras and hard rays, and the points that make up a ray's colour.
+"""Active learning of PVD-AL: pools of hard cameras and hard rays, and the samples at surfaces.
 
 Facts: megvii-research/AAAI2023-PVD, branch PVD-AL. There the loader shuffles poses but errors are paired with the
 unshuffled list, so that its hard cameras are random ones; here every error goes with the pose that made it. What the
-published code counts in 30 000 iterations is counted here in fractions of the budget.
+published code counts in 30 000 iterations are fractions of the budget here.
 """
 
 import math
@@ -14,95 +14,95 @@ import torch
 from volkit.geometry import Cameras, Rays, RaySamples
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["CameraPool", "HardRays", "RayPool", "rotated", "surface_samples"]
+__all__ = ["CameraPool", "HardRays", "RayPool", "rotate_randomly", "surface_samples"]
 
 EPOCHS = 96  # of 312 iterations: 29 952 in all
-FEWEST_STEPS = 10  # of an epoch here, so that its worst tenth exists
-QUIET_EPOCHS = 3  # before poses are collected
-POOL_EPOCHS = 4  # epochs whose worst tenth fills the pool
-HARD = 0.1  # share of poses and of rays that is called hard
-TURN = 9.0  # degrees
-RAYS_FULL = 1500 / 30_000  # of the budget, when the published ray pool is full
+MIN_EPOCH_STEPS = 10  # so that an epoch has a worst tenth
+WARMUP_EPOCHS = 3  # before poses are collected
+POOL_EPOCHS = 4  # whose worst tenths fill the pool
+HARD_SHARE = 0.1  # of poses and of rays
+MAX_TURN = 9.0  # degrees
+RAYS_FULL = 1500 / 30_000  # of the budget, at which the published ray pool is full
 RAY_BATCHES = 150  # capacity of the ray pool in batches
-SURFACE = 0.3  # share of a ray's samples, by weight, that is called its surface
-HIT_OPACITY = 0.5  # opacity from which a ray has one
+SURFACE_SHARE = 0.3  # of a ray's samples, by weight, that are its surface
+HIT_OPACITY = 0.5  # of a ray, from which it has a surface
 
 
 class CameraPool:
-    """The worst tenth of every epoch's poses; once four epochs filled it, they are a tenth of the poses to come.
+    """The worst tenth of every epoch's poses; when four epochs have filled it, a tenth of all poses are drawn from it.
 
-    Pool poses come turned by up to 9 degrees about each of their own axes, and the slots that an epoch drew from are
-    overwritten with its worst. An epoch is 1/96 of the budget and at least ten steps.
+    Drawn poses are rotated by up to 9 degrees about each of their axes, and the slots that an epoch drew from are
+    overwritten with its worst poses. An epoch is 1/96 of the budget and at least ten steps.
     """
 
     def __init__(self) -> None:
         self.pool: list[Cameras] = []
         self.slots: list[int] = []  # of the pool, drawn from in this epoch
-        self.seen: list[tuple[Cameras, float]] = []  # poses of this epoch and their PSNR
+        self.recent: list[tuple[Cameras, float]] = []  # poses of this epoch and their PSNR
         self.take, self.collected, self.epoch, self.since = 0, 0, 0, 0.0
 
     @property
     def full(self) -> bool:
-        """Whether poses are drawn from the pool."""
+        """Whether there are enough epochs for poses to be drawn."""
         return self.collected >= POOL_EPOCHS
 
-    def draw(self, fresh: Cameras, generator: torch.Generator) -> Cameras:
-        """One camera: the fresh one, or in one of ten cases a hard one, turned."""
-        if not self.full or float(torch.rand((), generator=generator, device=generator.device)) >= HARD:
-            return fresh
+    def draw(self, camera: Cameras, generator: torch.Generator) -> Cameras:
+        """The camera itself, or in one of ten cases a hard one, rotated."""
+        if not self.full or float(torch.rand((), generator=generator, device=generator.device)) >= HARD_SHARE:
+            return camera
         slot = self.slots[int(torch.randint(len(self.slots), (), generator=generator, device=generator.device))]
-        return rotated(self.pool[slot], TURN, generator)
+        return rotate_randomly(self.pool[slot], MAX_TURN, generator)
 
-    def learn(self, camera: Cameras, psnr: float, fraction: float, generator: torch.Generator) -> None:
-        """Hear how well the student drew a camera; `fraction` of the budget closes epochs."""
-        self.seen.append((camera, psnr))
-        if fraction - self.since < 1.0 / EPOCHS or len(self.seen) < FEWEST_STEPS:
+    def update(self, camera: Cameras, psnr: float, fraction: float, generator: torch.Generator) -> None:
+        """Record the student's PSNR for a camera, in dB; `fraction` of the budget ends epochs."""
+        self.recent.append((camera, psnr))
+        if fraction - self.since < 1.0 / EPOCHS or len(self.recent) < MIN_EPOCH_STEPS:
             return
-        worst = [camera for camera, _ in sorted(self.seen, key=lambda pair: pair[1])]
-        self.seen, self.since, self.epoch = [], fraction, self.epoch + 1
-        if self.epoch <= QUIET_EPOCHS:
+        worst = [camera for camera, _ in sorted(self.recent, key=lambda pair: pair[1])]
+        self.recent, self.since, self.epoch = [], fraction, self.epoch + 1
+        if self.epoch <= WARMUP_EPOCHS:
             return
         if self.full:
             for slot, camera in zip(self.slots, worst, strict=False):
                 self.pool[slot] = camera
         else:
-            self.take = max(1, round(HARD * len(worst)))
+            self.take = max(1, round(HARD_SHARE * len(worst)))
             self.pool += worst[: self.take]
             self.collected += 1
         order = torch.randperm(len(self.pool), generator=generator, device=generator.device)
         self.slots = order[: self.take].tolist()
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """The pool and its counters."""
         return {
-            "pool": _stored(self.pool),
+            "pool": _stack(self.pool),
             "slots": list(self.slots),
-            "seen": _stored([camera for camera, _ in self.seen]),
-            "psnr": [psnr for _, psnr in self.seen],
+            "seen": _stack([camera for camera, _ in self.recent]),
+            "psnr": [psnr for _, psnr in self.recent],
             "counts": [self.take, self.collected, self.epoch],
             "since": self.since,
         }
 
     def load_state(self, state: dict[str, Any], like: Cameras) -> None:
-        """Take up `state()`; lens model and optional members as those of `like`."""
-        self.pool, self.slots = _restored(state["pool"], like), list(state["slots"])
-        self.seen = list(zip(_restored(state["seen"], like), state["psnr"], strict=True))
+        """Restore `state()`; lens model and optional members as those of `like`."""
+        self.pool, self.slots = _unstack(state["pool"], like), list(state["slots"])
+        self.recent = list(zip(_unstack(state["seen"], like), state["psnr"], strict=True))
         self.take, self.collected, self.epoch = state["counts"]
         self.since = state["since"]
 
 
 class HardRays(NamedTuple):
-    """Rays of the pool, and where in it they came from."""
+    """Rays of the pool, and their slots in it."""
 
     rays: Rays
     slots: Int[Tensor, " ray"]
 
 
 class RayPool:
-    """The tenth of every batch with the largest colour errors, kept to be asked again.
+    """The tenth of every batch with the largest colour errors.
 
-    Filled for 5 % of the budget or up to 150 batches; from then on every batch is lengthened by a tenth from the pool,
-    and those slots are overwritten with the batch's worst. Rays in the student's local frame, of static scenes.
+    It is filled during 5 % of the budget or with up to 150 batches; from then on a tenth is added to every batch from
+    random slots, which are overwritten with the batch's worst rays. Rays are in the student's local frame.
     """
 
     def __init__(self) -> None:
@@ -111,18 +111,18 @@ class RayPool:
         self.full = False
 
     def draw(self, batch: int, generator: torch.Generator) -> HardRays | None:
-        """A tenth of `batch` from random slots; none while the pool fills."""
+        """A tenth of `batch` rays from random slots; None while the pool is filled."""
         if not self.full:
             return None
-        count = max(1, round(HARD * batch))
+        count = max(1, round(HARD_SHARE * batch))
         slots = torch.randint(self.held, (count,), generator=generator, device=self.parts[0].device)
         return HardRays(Rays(*self.parts[0][slots].split(3, -1)), slots)
 
-    def learn(
+    def update(
         self, rays: Rays, errors: Float[Tensor, " ray"], slots: Int[Tensor, " slot"] | None, fraction: float
     ) -> None:
-        """Hear the errors `sum |C - C*|` of a batch; `slots` are those that were drawn for it."""
-        count = len(slots) if slots is not None else max(1, round(HARD * len(rays)))
+        """Record the errors `sum |C - C*|` of a batch; `slots` are those that were drawn for it."""
+        count = len(slots) if slots is not None else max(1, round(HARD_SHARE * len(rays)))
         worst = errors.topk(min(count, len(rays))).indices
         stored = torch.cat([rays.origins[worst], rays.directions[worst]], -1)
         if slots is not None:
@@ -134,17 +134,16 @@ class RayPool:
             self.parts, self.full = [torch.cat(self.parts)], True
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """The pool and its counters."""
         return {"rays": [torch.cat(self.parts)] if self.parts else [], "full": self.full}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up `state()`."""
         self.parts, self.full = [part.clone() for part in state["rays"]], state["full"]
         self.held = sum(len(part) for part in self.parts)
 
 
-def rotated(cameras: Cameras, degrees: float, generator: torch.Generator) -> Cameras:
-    """Cameras turned about their own centres: `R <- R Rz Ry Rx`, each angle from U(-degrees, degrees)."""
+def rotate_randomly(cameras: Cameras, degrees: float, generator: torch.Generator) -> Cameras:
+    """Cameras rotated about their centres: `R <- R Rz Ry Rx`, each angle from U(-degrees, degrees)."""
     device = cameras.size.device
     unit = torch.rand(len(cameras), 3, generator=generator, device=device)
     angles = unit.mul(2.0).sub(1.0) * math.radians(degrees)
@@ -171,17 +170,17 @@ def surface_samples(
     rank = torch.empty_like(ray)
     rank[order] = torch.arange(len(ray), device=ray.device) - samples.offsets[:-1][ray]
     count = samples.offsets.diff()[ray]
-    return (rank < SURFACE * count) & (opacity[ray] >= HIT_OPACITY)
+    return (rank < SURFACE_SHARE * count) & (opacity[ray] >= HIT_OPACITY)
 
 
-def _stored(cameras: list[Cameras]) -> dict[str, Tensor]:
+def _stack(cameras: list[Cameras]) -> dict[str, Tensor]:
     if not cameras:
         return {}
     joined = Cameras.cat(cameras)
     return {f.name: value for f in fields(joined) if isinstance(value := getattr(joined, f.name), Tensor)}
 
 
-def _restored(tensors: dict[str, Tensor], like: Cameras) -> list[Cameras]:
+def _unstack(tensors: dict[str, Tensor], like: Cameras) -> list[Cameras]:
     if not tensors:
         return []
     joined = replace(like, **tensors)

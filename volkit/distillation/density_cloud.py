@@ -1,4 +1,4 @@
-"""A model of the density of what is no field: splats and meshes scattered into points that stop light."""
+"""A model of the density of splats and meshes: points that absorb light."""
 
 from dataclasses import dataclass
 from functools import singledispatch
@@ -6,7 +6,7 @@ from functools import singledispatch
 import torch
 from torch.nn import functional
 
-from volkit.distillation.exact.matter import neighbours, spread_colours
+from volkit.distillation.lattice import extrapolate_colours, neighbours
 from volkit.geometry import Domain, morton_codes, rotations_of
 from volkit.geometry.spherical_harmonics import C0
 from volkit.representations.field import OCCUPANCY_RESOLUTION
@@ -17,47 +17,62 @@ from volkit.representations.splats import Splats
 from volkit.representations.voxels import Voxels, VoxelsConfig
 from volkit.typing import Bool, Float, Int, Tensor
 
-__all__ = ["Cloud", "cells_of", "cloud_of", "voxels_of"]
+__all__ = ["DensityCloud", "density_cloud", "occupied_cells", "voxelise"]
 
-POINTS = 1 << 20  # of a whole cloud: a fraction of a second to scatter on two cores
-MOST_POINTS = 512  # of one splat
-HARMONICS = 9  # degree 2, as voxels hold
-DILATION = 0.3  # squared pixels that a renderer adds to the covariance of splats (3DGS)
-DILOGARITHM = 64  # terms of the series; at opacity 1 it ends 1 % short
-MAX_MESH_ALPHA = 0.99  # most that a mesh stops at once, as splats
-MIN_OPTICAL_THICKNESS = 1e-3  # optical thickness of a cell below which nothing can be seen of it
+POINTS = 1 << 20  # of a cloud: scattered in a fraction of a second on two cores
+MAX_POINTS = 512  # of one splat
+HARMONICS = 9  # of degree 2, as of voxels
+DILATION = 0.3  # squared pixels, added to the covariance of splats when they are rendered (3DGS)
+DILOGARITHM_TERMS = 64  # of the series; at opacity 1 the rest is 1 %
+MAX_MESH_ALPHA = 0.99  # of a surface, as of a splat
+MIN_OPTICAL_THICKNESS = 1e-3  # of a cell; below, it is invisible
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """Points in a local frame. `depth` is optical depth times area: `n` of them over an area `a` stop `n depth / a`."""
+class DensityCloud:
+    """Absorbing points.
+
+    Attributes:
+        positions: local frame.
+        depth: optical depth times area: `n` points over an area `a` have the optical depth `n depth / a`.
+        harmonics: degree 2, of colour - 0.5, one channel after the other.
+    """
 
     positions: Float[Tensor, "point 3"]
     depth: Float[Tensor, " point"]
-    harmonics: Float[Tensor, "point 27"]  # of colour - 0.5, one channel after the other
+    harmonics: Float[Tensor, "point 27"]
 
 
 @singledispatch
-def cloud_of(teacher: Representation, pixel: float, generator: torch.Generator) -> Cloud:
-    """Scatter splats or a mesh; `pixel` is how wide a pixel of the pictures is in the scene, local units."""
+def density_cloud(teacher: Representation, pixel: float, generator: torch.Generator) -> DensityCloud:
+    """Scatter splats or a mesh into points.
+
+    Args:
+        teacher: splats or a mesh.
+        pixel: width of a pixel at the scene, local units.
+        generator: of the points.
+
+    Raises:
+        TypeError: the teacher is of another kind.
+    """
     raise TypeError(f"there is no model of the density of a {type(teacher).__name__}")
 
 
-@cloud_of.register
+@density_cloud.register
 @torch.no_grad()
-def _of_splats(splats: Splats, pixel: float, generator: torch.Generator) -> Cloud:
+def _of_splats(splats: Splats, pixel: float, generator: torch.Generator) -> DensityCloud:
     """Each splat as equal points drawn from its Gaussian.
 
-    Seen along u it covers each line of sight with alpha `o exp(-r^2 / 2)`, whose optical depth `-log(1 - alpha)` adds
-    up to `2 pi Li2(o) A(u)` over the picture, A(u) the product of the two standard deviations that are seen. The mean
-    of A over all directions is a quarter of an ellipsoid's surface, divided by pi (Cauchy; Thomsen's formula).
+    In a projection along u it has alpha `o exp(-r^2 / 2)`, whose optical depth `-log(1 - alpha)` integrates to
+    `2 pi Li2(o) A(u)` over the picture, A(u) the product of the two projected standard deviations. The mean of A over
+    all directions is a quarter of an ellipsoid's surface, divided by pi (Cauchy; Thomsen's formula).
     """
-    count = min(max(POINTS // max(len(splats), 1), 1), MOST_POINTS)
+    count = min(max(POINTS // max(len(splats), 1), 1), MAX_POINTS)
     scales = functional.pad(splats.scales, (0, 3 - splats.log_scales.shape[1]))  # a surfel's third is none
     scales = (scales.square() + (0.0 if splats.config.mip else DILATION) * pixel * pixel).sqrt()
     a, b, c = scales.pow(1.6075).unbind(-1)
     area = ((a * b + a * c + b * c) / 3.0).pow(1.0 / 1.6075)
-    k = torch.arange(1, DILOGARITHM + 1, device=scales.device)
+    k = torch.arange(1, DILOGARITHM_TERMS + 1, device=scales.device)
     depth = 2.0 * torch.pi * (splats.opacities[:, None].pow(k) / k.square()).sum(-1) * area
     normal = torch.randn(len(splats), count, 3, generator=generator, device=scales.device)
     axes = rotations_of(splats.quaternions) * scales[:, None, :]
@@ -65,16 +80,16 @@ def _of_splats(splats: Splats, pixel: float, generator: torch.Generator) -> Clou
     harmonics = scales.new_zeros(len(splats), HARMONICS, 3)
     known = torch.cat([splats.sh_dc, splats.sh_rest], 1)[:, :HARMONICS]
     harmonics[:, : known.shape[1]] = known
-    return Cloud(
+    return DensityCloud(
         positions.flatten(0, 1),
         (depth / count).repeat_interleave(count),
         harmonics.transpose(1, 2).flatten(1).repeat_interleave(count, 0),
     )
 
 
-@cloud_of.register
-def _of_mesh(mesh: Mesh, pixel: float, generator: torch.Generator) -> Cloud:
-    """Points spread evenly over the surface, each as opaque as the surface is there."""
+@density_cloud.register
+def _of_mesh(mesh: Mesh, pixel: float, generator: torch.Generator) -> DensityCloud:
+    """Points uniform over the surface, with its opacity there."""
     corners = mesh.vertices[mesh.faces.long()]
     area = 0.5 * torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
     edges = area.double().cumsum(0)
@@ -87,32 +102,32 @@ def _of_mesh(mesh: Mesh, pixel: float, generator: torch.Generator) -> Cloud:
     depth = -torch.log1p(-rgba[:, 3].clamp_max(MAX_MESH_ALPHA)) * (float(edges[-1]) / POINTS)
     harmonics = rgba.new_zeros(POINTS, 3, HARMONICS)
     harmonics[:, :, 0] = (rgba[:, :3] - 0.5) / C0
-    return Cloud((corners[face] * barycentric[..., None]).sum(1), depth, harmonics.flatten(1))
+    return DensityCloud((corners[face] * barycentric[..., None]).sum(1), depth, harmonics.flatten(1))
 
 
 @torch.no_grad()
-def cells_of(cloud: Cloud, domain: Domain) -> Bool[Tensor, " cell"]:
-    """Cells of the occupancy lattice (Morton order) that a cloud can be seen in, with a margin of one cell."""
+def occupied_cells(cloud: DensityCloud, domain: Domain) -> Bool[Tensor, " cell"]:
+    """Visible cells of the occupancy lattice (Morton order), with a margin of one cell."""
     sizes = (OCCUPANCY_RESOLUTION,) * 3
-    cells, depth = _deposited(cloud, domain, sizes, cloud.depth[:, None])
+    cells, depth = _accumulate(cloud, domain, sizes, cloud.depth[:, None])
     size = OCCUPANCY_RESOLUTION
-    # Optical depth times area, divided by the area that a cell shows, is thickness.
-    seen = cells[depth[:, 0] > MIN_OPTICAL_THICKNESS * _volumes(domain, sizes, cells).pow(2.0 / 3.0)]
+    # Optical depth times area, divided by the projected area of a cell, is its optical thickness.
+    visible = cells[depth[:, 0] > MIN_OPTICAL_THICKNESS * _volumes(domain, sizes, cells).pow(2.0 / 3.0)]
     marked = torch.zeros(size**3, dtype=torch.bool, device=cells.device)
-    marked[morton_codes(torch.stack([seen // (size * size), seen // size % size, seen % size], -1))] = True
+    marked[morton_codes(torch.stack([visible // (size * size), visible // size % size, visible % size], -1))] = True
     return dilate(marked)
 
 
 @torch.no_grad()
-def voxels_of(cloud: Cloud, domain: Domain, resolution: int) -> Voxels:
-    """A cloud as voxels: extinction from the optical depth in each, colour its mean weighted by that.
+def voxelise(cloud: DensityCloud, domain: Domain, resolution: int) -> Voxels:
+    """A cloud as voxels: density from the optical depth in each, colour its mean weighted by optical depth.
 
-    Empty voxels around have the colours of their neighbours, so that interpolation keeps a surface's colour.
+    Empty voxels around take the colours of their neighbours, so that interpolation keeps a surface's colour.
     """
     voxels = Voxels(VoxelsConfig(resolution, resolution), domain).to(cloud.depth.device).requires_grad_(False)
     sizes = tuple(voxels.links.shape)
     values = torch.cat([cloud.depth[:, None], cloud.depth[:, None] * cloud.harmonics], 1)
-    cells, sums = _deposited(cloud, domain, sizes, values)
+    cells, sums = _accumulate(cloud, domain, sizes, values)
     held = torch.zeros(1, 1, *sizes, device=cells.device)
     held.view(-1)[cells] = 1.0
     nodes = functional.max_pool3d(held, 3, 1, 1).flatten().nonzero()[:, 0]
@@ -127,13 +142,13 @@ def voxels_of(cloud: Cloud, domain: Domain, resolution: int) -> Voxels:
         **voxels.state_dict(),
         "links": links.view(sizes),
         "density_data": density,
-        "sh_data": spread_colours(harmonics, known, neighbours(nodes, sizes)),
+        "sh_data": extrapolate_colours(harmonics, known, neighbours(nodes, sizes)),
     })  # fmt: skip
     return voxels
 
 
-def _deposited(
-    cloud: Cloud, domain: Domain, sizes: tuple[int, ...], values: Float[Tensor, "point value"]
+def _accumulate(
+    cloud: DensityCloud, domain: Domain, sizes: tuple[int, ...], values: Float[Tensor, "point value"]
 ) -> tuple[Int[Tensor, " cell"], Float[Tensor, "cell value"]]:
     """Sums of the points' values in the cells that hold any (sorted linear indices)."""
     unit = domain.unit_from_local(cloud.positions)
@@ -148,7 +163,7 @@ def _deposited(
 
 
 def _volumes(domain: Domain, sizes: tuple[int, ...], cells: Int[Tensor, " cell"]) -> Float[Tensor, " cell"]:
-    """Volumes of cells in local units: `|det|` of three edges through the middle, which contraction slants."""
+    """Volumes of cells in local units: `|det|` of three edges through the centre, which contraction shears."""
     place = torch.stack([cells // (sizes[1] * sizes[2]), cells // sizes[2] % sizes[1], cells % sizes[2]], -1)
     size = torch.tensor(sizes, device=cells.device)
     edges = []

@@ -1,0 +1,67 @@
+"""Another library's eyes on what was written: its figures are in the report, and a disagreement is told."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plyfile import PlyData
+
+from volkit.conversion.options import FileOptions
+from volkit.conversion.splats import convert_columns
+from volkit.evaluation import second_reader
+from volkit.geometry import Domain
+from volkit.io import save
+from volkit.io.splats import ply
+from volkit.progress import Progress
+from volkit.representations import Splats, SplatsConfig
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    import torch
+
+    splats = SplatsConfig(300, 1).build(Domain.cube(2.0), torch.Generator().manual_seed(0))
+    assert isinstance(splats, Splats)
+    save(splats, tmp_path / "a.ply")
+    return tmp_path / "a.ply"
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    monkeypatch.setattr(second_reader, "MAX_SHARE", 1e9)
+
+
+def converted(source, target):
+    return convert_columns(source, target, FileOptions(), 0, Progress())
+
+
+@pytest.mark.parametrize("suffix", ["ply", "glb"])
+def test_its_figures_are_in_the_report(source, tmp_path, patient, suffix):
+    told = converted(source, tmp_path / f"b.{suffix}").as_dict()["second_reading"]
+    assert told["library"].split()[0] == {"ply": "plyfile", "glb": "trimesh"}[suffix]
+    assert told["agrees"] is True and told["splats"] == 300
+    if suffix == "ply":
+        vertex = PlyData.read(source)["vertex"]
+        assert told["lower"] == [float(vertex[axis].min()) for axis in "xyz"]
+        assert told["colour"] == pytest.approx([0.5] * 3, abs=1e-4)  # harmonics of 0: grey
+
+
+def test_a_writer_that_errs_is_told(source, tmp_path, monkeypatch):
+    """Of a swap that our reader swaps back nothing else would tell."""
+    floats = ply._floats
+
+    def mirrored(columns, order):
+        return floats(columns | {"means": columns["means"] * np.array([1, 1, -1], np.float32)}, order)
+
+    monkeypatch.setattr(ply, "_floats", mirrored)
+    report = converted(source, tmp_path / "b.ply").as_dict()
+    assert report["second_reading"]["agrees"] is False
+    assert any("plyfile" in note and "reads other splats" in note for note in report["notes"])
+
+
+def test_it_is_left_out_where_it_would_cost_too_much(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "process_time", lambda: 1.0)
+    assert "second_reading" not in converted(source, tmp_path / "b.glb").as_dict()
+    assert "second_reading" not in converted(source, tmp_path / "b.spz").as_dict()
+    assert "second_reading" not in converted(source, tmp_path / "b.compressed.ply").as_dict()
