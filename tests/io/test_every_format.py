@@ -13,6 +13,7 @@ import test_kplanes
 import test_ksplat
 import test_nerf_checkpoint
 import test_nerfacto
+import test_relu_nerf
 import test_sog
 import test_splat_checkpoints
 import test_splat_gltf
@@ -71,8 +72,10 @@ ONLY_READ = {
     "nerfacto": lambda folder: test_nerfacto.store(folder, test_nerfacto.made(next(iter(test_nerfacto.STATES)))[0]),
     "dvgo": lambda folder: test_dvgo.store(folder / "fine_last.tar", test_dvgo.checkpoint()),
     "k-planes": lambda folder: test_kplanes.store(folder / "model.pth", test_kplanes.checkpoint()[0]),
+    "nerf": lambda folder: test_relu_nerf.store(folder, "yenchenlin", test_relu_nerf.model("yenchenlin")[1]),
+    "nerf_pl": lambda folder: test_relu_nerf.store(folder, "nerf_pl", test_relu_nerf.model("nerf_pl")[1]),
     "inria": lambda folder: test_splat_checkpoints.inria_folder(folder / "model"),
-    "inria_checkpoint": lambda folder: test_splat_checkpoints.inria(CLOUD, folder / "chkpnt7000.pth"),
+    "3dgs": lambda folder: test_splat_checkpoints.inria(CLOUD, folder / "chkpnt7000.pth"),
     "gsplat": lambda folder: test_splat_checkpoints.gsplat(folder, CLOUD),
     "splatfacto": lambda folder: test_splat_checkpoints.splatfacto(folder, CLOUD),
     "analytic scene": lambda folder: _copied(folder, "primitives.json"),
