@@ -13,7 +13,9 @@ import test_kplanes
 import test_ksplat
 import test_nerf_checkpoint
 import test_nerfacto
+import test_relu_nerf
 import test_sog
+import test_splat_checkpoints
 import test_splat_gltf
 import test_splat_usd
 import test_spz
@@ -64,11 +66,18 @@ WRITTEN = [
     for suffix in row.suffixes
     if (row.name, suffix) != ("splat_gltf", ".gltf")  # which is written in one file alone
 ]
+CLOUD = test_splat_checkpoints.tensors()
 ONLY_READ = {
     "nerf-pytorch": lambda folder: test_nerf_checkpoint.store(folder / "a.ckpt", test_nerf_checkpoint.model()),
     "nerfacto": lambda folder: test_nerfacto.store(folder, test_nerfacto.made(next(iter(test_nerfacto.STATES)))[0]),
     "dvgo": lambda folder: test_dvgo.store(folder / "fine_last.tar", test_dvgo.checkpoint()),
     "k-planes": lambda folder: test_kplanes.store(folder / "model.pth", test_kplanes.checkpoint()[0]),
+    "nerf": lambda folder: test_relu_nerf.store(folder, "yenchenlin", test_relu_nerf.model("yenchenlin")[1]),
+    "nerf_pl": lambda folder: test_relu_nerf.store(folder, "nerf_pl", test_relu_nerf.model("nerf_pl")[1]),
+    "inria": lambda folder: test_splat_checkpoints.inria_folder(folder / "model"),
+    "3dgs": lambda folder: test_splat_checkpoints.inria(CLOUD, folder / "chkpnt7000.pth"),
+    "gsplat": lambda folder: test_splat_checkpoints.gsplat(folder, CLOUD),
+    "splatfacto": lambda folder: test_splat_checkpoints.splatfacto(folder, CLOUD),
     "analytic scene": lambda folder: _copied(folder, "primitives.json"),
 }
 
@@ -202,7 +211,7 @@ def test_names_are_unique_and_suffixes_tell_kinds_apart():
     assert all(row.keeps.count("; ") == row.keeps.count("; not ") <= 1 for row in FORMATS.values())  # one way of saying
 
 
-@pytest.mark.parametrize("row", READERS)
+@pytest.mark.parametrize("row", [name for name in READERS if FORMATS[name].suffixes])
 def test_mutants_of_every_format(tmp_path, monkeypatch, row):
     """As many for each row of the table as there are in the tests of readers that parse bytes themselves, and more."""
     for reader in (usd_reader, nvdb, vdb):

@@ -27,6 +27,8 @@ pipeline: !!python/object:nerfstudio.pipelines.base_pipeline.VanillaPipelineConf
     - base_res: 16
       max_res: 128
     use_average_appearance_embedding: true
+viewer: !!python/object:nerfstudio.configs.base_config.ViewerConfig
+  websocket_host: 0.0.0.0
 """
 GROWTH = math.exp(math.log(FINEST / BASE) / (LEVELS - 1))
 ENCODING = {"n_levels": LEVELS, "base_resolution": BASE, "per_level_scale": GROWTH, "log2_hashmap_size": LOG2}
@@ -155,6 +157,25 @@ def test_answers(tmp_path, kind, average, bounded):
     assert np.allclose(sample.density, expected, rtol=2e-3)  # float32 positions in cells of 1/19, exponentiated
     assert np.allclose(sample.rgb, 1 / (1 + np.exp(-rgb)), atol=1e-3)  # same
     assert field.provenance["steps"] == 7
+
+
+def test_models_without_the_setting_answer_with_zeros(tmp_path):
+    """As nerfstudio's own instant-ngp does, whatever its table of appearances holds."""
+    settings = SETTINGS.replace("    use_average_appearance_embedding: true\n", "")
+    positions, directions = (torch.from_numpy(each).float() for each in questions())
+    answers = []
+    for name, shift in (("a", 0.0), ("b", 2.0)):
+        (tmp_path / name).mkdir()
+        state, _, looks = made("torch")
+        state["embedding_appearance.embedding.weight"] = looks + shift
+        with torch.no_grad():
+            answers.append(load(store(tmp_path / name, state, settings)).query(Points(positions, directions)).rgb)
+    assert torch.equal(*answers)
+
+
+def test_a_folder_of_a_run_stands_for_its_checkpoint(tmp_path):
+    path = store(tmp_path, made("tcnn")[0])
+    assert torch.equal(load(tmp_path).table, load(path).table)
 
 
 def test_published_parameter_counts():

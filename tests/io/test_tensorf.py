@@ -257,3 +257,11 @@ def test_a_zip_that_ends_too_soon_is_nobodys(tmp_path):
     assert pickle_start(path) == b""
     with pytest.raises(FormatError):
         load(path)
+
+
+def test_normalised_device_coordinates_are_said(tmp_path):
+    content = checkpoint()
+    for near_far, notes in ([0.0, 1.0], 1), ([2.0, 6.0], 0):
+        content["kwargs"]["near_far"] = near_far
+        torch.save(content, tmp_path / "scene.th")
+        assert len(load(tmp_path / "scene.th").provenance.get("notes", ())) == notes

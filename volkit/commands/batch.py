@@ -200,12 +200,16 @@ def _failed(target: Path, why: str) -> dict[str, Any]:
 def expand_patterns(words: Sequence[Path]) -> list[Path]:
     """Files that match patterns (`*`, `**`, `?`, `[]`), in alphabetical order, and the scene files of folders.
 
+    A folder that a trainer left is one scene.
+
     Most shells expand patterns themselves; this is for quoted ones, and for Windows.
     ValueError for a pattern without a match and a folder without a scene.
     """
     found: list[Path] = []
     for word in words:
-        if word.is_dir():
+        if word.is_dir() and is_scene(word):  # what a trainer left is one scene
+            found.append(word)
+        elif word.is_dir():
             inside = sorted(path for path in word.iterdir() if path.is_file() and _is_readable_scene(path))
             if not inside:
                 raise ValueError(f"{word}: the folder contains no scene file; name one, or another folder")
@@ -260,5 +264,7 @@ def _name(source: Path) -> str:
     """A file's name without the suffixes of its format."""
     if source.name in SOG_FILES:
         return source.resolve().parent.name
+    if source.is_dir():
+        return source.resolve().name
     known = [s for row in FORMATS.values() for s in row.suffixes if source.name.lower().endswith(s)]
     return source.name[: -len(max(known, key=len))] if known else source.stem

@@ -32,7 +32,8 @@ class Format:
     that need no torch; the writer returns the order in which it wrote them, None where it kept theirs.
 
     `frame` is the frame that every file of this format is in: `save` turns a scene to it. None means that files hold
-    the world frame as it is, and need not say which that is.
+    the world frame as it is, and need not say which that is. With `folders`, `sniff` and `read` also take a folder that
+    a trainer left.
 
     >>> row = Format("points", (".pts",), ("splats",), None, sniff, read, write, "positions; nothing else")
     >>> register_format(row)
@@ -48,6 +49,7 @@ class Format:
     keeps: str  # one line: what a round trip keeps, and what it loses
     every_kind: bool = False  # also those that plug-ins add
     columns: bool = False  # whether splats are read and written as SplatColumns
+    folders: bool = False  # whether a trainer's folder is read too
     reorders: bool = False  # whether writing changes the order of splats
     georeferenced: bool = False  # whether splats far from the origin keep positions that float32 would round
     needs: tuple[str, ...] = ()  # modules, one of which must be installed

@@ -50,8 +50,12 @@ ROWS = (
            "every tensor bit for bit, frame, occupancy, cameras, provenance", every_kind=True),
     Format("nerf-pytorch", (".ckpt",), ("mlp",), "zup", *from_module("fields.nerf_checkpoint", write=None),
            "fine network exactly; not the coarse one, cameras"),
-    Format("nerfacto", (".ckpt",), ("hash_grid",), "zup", *from_module("fields.nerfacto", write=None),
-           "table and networks exactly, frame, mean appearance; not proposal networks, cameras"),
+    Format("nerf", (".tar",), ("mlp",), "zup", *from_module("fields.relu_nerf", write=None),
+           "fine network; not the coarse one, cameras"),
+    Format("nerf_pl", (".ckpt",), ("mlp",), "zup", *from_module("fields.relu_nerf", "sniff_pl", "read_pl", None),
+           "fine network; not the coarse one, cameras"),
+    Format("nerfacto", (".ckpt",), ("hash_grid",), None, *from_module("fields.nerfacto", write=None),
+           "table and networks exactly, frame, mean appearance; not proposal networks, cameras", folders=True),
     Format("instant-ngp", (".ingp", ".msgpack"), ("hash_grid",), "zup", *from_module("fields.instant_ngp"),
            "table and networks in 16 bits, occupancy, frame, cameras, provenance; not the optimiser's state"),
     Format("dvgo", (".tar",), ("voxel_features",), "zup", *from_module("fields.dvgo", write=None),
@@ -73,6 +77,15 @@ ROWS = (
            "links and densities exactly, harmonics in 16 bits, frame, provenance; not cameras"),
     Format("analytic scene", (".json",), ("analytic",), "zup", *from_module("fields.analytic_scene", write=None),
            "shapes, textures, light, cameras"),
+    Format("inria", (), SPLATS, None, *from_module("splats.inria_run", write=None),
+           "the newest iteration's .ply, cameras, arguments; not exposures", folders=True),
+    Format("3dgs", (".pth",), SPLATS, "ydown", *from_module("splats.checkpoints", "sniff_inria", "read_inria", None),
+           "every splat in float32, surfels; not the optimiser's state", columns=True),
+    Format("gsplat", (".pt",), SPLATS, None, *from_module("splats.checkpoints", "sniff_gsplat", "read_gsplat", None),
+           "every splat in float32 of all ranks, mip mode, surfels; not poses, appearance", columns=True, folders=True),
+    Format("splatfacto", (".ckpt",), SPLATS, None,
+           *from_module("splats.checkpoints", "sniff_splatfacto", "read_splatfacto", None),
+           "every splat in float32, frame, mip mode; not cameras", columns=True, folders=True),
     Format("compressed_ply", (".compressed.ply",), SPLATS, None, *from_module("splats.compressed_ply"),
            "positions and log scales in 10 or 11 bits of a chunk of 256, the rest in bytes, degree 3, provenance; "
            "not order, mip mode, surfels", columns=True, reorders=True),
@@ -135,11 +148,11 @@ def plug_in_formats() -> list[Format]:
 
 
 def is_scene(path: Path) -> bool:
-    """Whether a path is a scene file; everything else counts as a dataset. FormatError where it does not exist."""
+    """Whether a path is a scene file or a trainer's folder, else a dataset; FormatError where it does not exist."""
     if not path.exists():
         raise FormatError(path, "no such file or folder", "check the path")
     if not path.is_file():
-        return False
+        return any(row.folders and row.sniff(path) for row in FORMATS.values())
     # A damaged scene file still counts by its suffix, and an archive: what reads them explains best what is wrong.
     named = any(path.name.lower().endswith(row.suffixes) and ".json" not in row.suffixes for row in FORMATS.values())
     if named or describe_archive(path) or any(row.sniff(path) for row in FORMATS.values()):
@@ -150,11 +163,11 @@ def is_scene(path: Path) -> bool:
 def load(path: Path | str, spz_frame: SpzFrame = "auto") -> "Representation":
     """Read a scene file of any format, recognised by its content first and by its suffix second.
 
-    The scene comes back in the frame that its file has, with its provenance, and with its cameras where the format
-    stores them; what of the file was left out or guessed is in its provenance, under `notes`. `spz_frame` says which
-    axes an `.spz` uses: `auto` what its own record says, and right, up, back where it has none; `rub` the latter in any
-    case, `ply` those of a `.ply`, as some programs write it. Raises FormatError, which names the file, the fact and the
-    fix.
+    A trainer's folder stands for its newest scene. The scene comes back in the frame that its file has, with its
+    provenance, and with its cameras where the format stores them; what of the file was left out or guessed is in its
+    provenance, under `notes`. `spz_frame` says which axes an `.spz` uses: `auto` what its own record
+    says, and right, up, back where it has none; `rub` the latter in any case, `ply` those of a `.ply`, as some programs
+    write it. Raises FormatError, which names the file, the fact and the fix.
 
     >>> scene = load("garden.ply")
     """
@@ -173,15 +186,16 @@ def reader_for(path: Path, spz_frame: SpzFrame = "auto") -> Format:
     """The format that reads a file, with `spz_frame` applied; FormatError without such a file, or such a format."""
     if not path.exists():
         raise FormatError(path, "no such file", "check the path")
-    if path.is_dir():
-        raise FormatError(path, "is a folder, not a scene file", "name a file; datasets are for fit and compare")
-    readable = [row for row in FORMATS.values() if row.read is not None]
+    readable = [row for row in FORMATS.values() if row.read is not None and (row.folders or not path.is_dir())]
     named = _by_suffix(path, readable)
     # Formats that the suffix names go first, so that the usual file is opened once; plug-ins go last.
     for rows in (named, (row for row in readable if row not in named), (row for row in plug_in_formats() if row.read)):
         for row in rows:
             if row.sniff(path):
                 return _with_spz_axes(row, spz_frame)
+    from volkit.io.checkpoint_families import explain_unknown
+
+    explain_unknown(path)
     if named := _by_suffix(path, [row for row in FORMATS.values() if row.read is not None]):
         return _with_spz_axes(named[0], spz_frame)
     if archive := describe_archive(path):

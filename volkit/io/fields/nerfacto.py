@@ -1,13 +1,11 @@
 """Checkpoints of nerfstudio's nerfacto (`step-*.ckpt`) as kind `hash_grid`, read only.
 
-In the checkpoint's folder or the one above are `config.yml`, of which only plain values are read and no objects built,
-and `dataparser_transforms.json`, which leads back to the dataset's frame. Source: nerfstudio `nerfacto_field.py`,
-`mlp.py`, `encodings.py`, `spherical_harmonics.py`, `spatial_distortions.py`, `base_dataparser.py`.
+Those of `depth-nerfacto` and of nerfstudio's own `instant-ngp` have the same field. What lies around the checkpoint is
+in `nerfstudio_run.py`. Source: nerfstudio `nerfacto_field.py`, `mlp.py`, `encodings.py`, `spherical_harmonics.py`,
+`spatial_distortions.py`, `models/instant_ngp.py`.
 """
 
-import json
 import math
-import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +13,11 @@ from typing import Any
 
 import torch
 
-from volkit.files.errors import FormatError, format_errors
+from volkit.files.errors import format_errors
 from volkit.files.restricted_pickle import load_pickled, pickle_start
-from volkit.geometry import Domain, Similarity, sh_basis
+from volkit.geometry import Domain, sh_basis
 from volkit.io.fields.tcnn import TcnnNetwork, flatten_padded, round_up
+from volkit.io.nerfstudio_run import model_settings, newest_checkpoint, run_placement
 from volkit.ops.hash_encode import HashLevels
 from volkit.representations import HashGrid, HashGridConfig, Placement, Representation
 from volkit.typing import Float, Tensor
@@ -30,10 +29,8 @@ SH_VALUES, GEOMETRY_VALUES = 16, 15
 TRIED_WIDTHS, MAX_LAYERS, TRIED_FEATURES = (64, 16, 32, 128), 4, (2, 1, 4, 8)
 
 MARK = b"_model.field.mlp_base"
+OTHER_MARK = MARK + b".layers."  # of mipnerf, whose base has no table
 FIELD_PREFIX = "_model.field."
-SETTINGS_FILE, TRANSFORM_FILE = "config.yml", "dataparser_transforms.json"
-MAX_TEXT_BYTES = 1 << 22  # of either file
-NERFSTUDIO_WORDS = {"true": True, "false": False, "null": None}
 
 
 @dataclass(frozen=True)
@@ -181,20 +178,28 @@ def _get_vector(state: dict[str, Tensor], name: str) -> Tensor:
 
 
 def sniff(path: Path) -> bool:
-    """Whether the file is a torch pickle with nerfacto's networks in a pipeline."""
-    return MARK in pickle_start(path)
+    """Whether the file, or the newest in a run's folder, is a torch pickle with nerfacto's networks in a pipeline."""
+    start = pickle_start(newest_checkpoint(path))
+    return MARK in start and OTHER_MARK not in start
 
 
 def read(path: Path) -> Representation:
     """The field with its mean appearance embedding; proposal networks, which only place samples, are left out."""
+    path = newest_checkpoint(path)
     stored = load_pickled(path)
-    settings = _settings(path)
+    settings = model_settings(path)
     with format_errors(path, "nerfacto"):
         field = _field(stored, settings)
-        placement = Placement(_world_from_local(path))
+        run = run_placement(path)
     step = stored.get("step")
-    provenance = {"source": "nerfstudio nerfacto", "steps": step if isinstance(step, int) else None}
-    return field.view(placement=placement, provenance=provenance)
+    return field.view(
+        placement=Placement(run.world_from_local, run.frame),
+        provenance={
+            "source": "nerfstudio nerfacto",
+            "steps": step if isinstance(step, int) else None,
+            "world of the run": run.world,
+        },
+    )
 
 
 def _field(stored: Any, settings: dict[str, Any]) -> HashGrid:
@@ -259,13 +264,16 @@ def _levels(state: dict[str, Tensor], settings: dict[str, Any]) -> HashLevels:
 
 
 def _appearance(state: dict[str, Tensor], settings: dict[str, Any]) -> Tensor:
-    """The embedding that the colour network gets at evaluation: the mean over all images, or zeros."""
+    """The embedding that the colour network gets at evaluation: the mean over all images, or zeros.
+
+    Models without the setting, `instant-ngp` among them, have the field's default: zeros.
+    """
     learned = state.get("embedding_appearance.embedding.weight")
     if learned is None:
         return torch.zeros(0)
     if learned.dim() != 2 or len(learned) == 0:
         raise ValueError("its appearance embedding is not a table")
-    average = settings.get("use_average_appearance_embedding", True)
+    average = settings.get("use_average_appearance_embedding", False)
     return learned.float().mean(0) if average else torch.zeros(learned.shape[1])
 
 
@@ -277,56 +285,3 @@ def _domain(state: dict[str, Tensor], settings: dict[str, Any]) -> Domain:
         raise ValueError("its aabb is not a box")
     lower, upper = (tuple(row) for row in box.tolist())
     return Domain(lower, upper)
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    """Plain values of the model's settings by name; YAML tags, which name code, are ignored."""
-    text = _read_beside(path, SETTINGS_FILE)
-    if text is None:
-        raise FormatError(
-            path, f"lacks {SETTINGS_FILE} beside or above it, which gives the unit of its density", "copy it there"
-        )
-    found = re.findall(r"^ *([a-z_0-9]+): ([-+.0-9eE]+|true|false|null)$", text, re.MULTILINE)
-    # The first mention is the field's own; those of proposal networks follow.
-    values: dict[str, Any] = {}
-    for name, word in found:
-        if name not in values:
-            values[name] = NERFSTUDIO_WORDS[word] if word in NERFSTUDIO_WORDS else _number(path, word)
-    return values
-
-
-def _number(path: Path, word: str) -> float | int:
-    try:
-        return int(word) if re.fullmatch(r"[-+]?\d{1,9}", word) else float(word)
-    except ValueError as error:
-        raise FormatError(path, f"has '{word[:20]}' instead of a number in {SETTINGS_FILE}", "copy it again") from error
-
-
-def _world_from_local(path: Path) -> Similarity:
-    """The dataset's frame from nerfstudio's unit frame, the inverse of p = scale (R x + t)."""
-    text = _read_beside(path, TRANSFORM_FILE)
-    if text is None:
-        return Similarity()
-    try:
-        stored = json.loads(text)
-        matrix = torch.tensor(stored["transform"], dtype=torch.float64)
-        scale = float(stored["scale"])
-    except (RecursionError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"its {TRANSFORM_FILE} is damaged ({type(error).__name__})") from error
-    if matrix.shape != (3, 4) or not bool(torch.isfinite(matrix).all()) or not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"its {TRANSFORM_FILE} lacks a matrix and a scale")
-    rotation = tuple(map(tuple, matrix[:, :3].tolist()))
-    return Similarity(rotation, tuple((scale * matrix[:, 3]).tolist()), scale).inverse()
-
-
-def _read_beside(path: Path, name: str) -> str | None:
-    """The text of a file in the checkpoint's folder or the one above; None where there is none."""
-    for folder in (path.parent, path.absolute().parent.parent):
-        place = folder / name
-        try:
-            if place.is_file():
-                with place.open("rb") as file:
-                    return file.read(MAX_TEXT_BYTES).decode(errors="replace")
-        except OSError as error:
-            raise FormatError(place, f"cannot be read ({error.strerror or error})", "check the path") from error
-    return None

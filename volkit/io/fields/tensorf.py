@@ -25,7 +25,12 @@ from volkit.typing import Tensor
 
 __all__ = ["read", "sniff", "write"]
 
-MARK = b"density_line.0"
+MARK = b"density_line."
+NDC_NEAR_FAR = [0.0, 1.0]  # of forward-facing scenes; its dataLoader/llff.py
+NDC_NOTE = (
+    "was trained in normalised device coordinates of a forward-facing capture, whose focal length it does not hold: "
+    "its space is read as it is, so shapes are warped, most of all with depth"
+)
 OWN_ENTRY = "volkit"  # our entry, which TensoRF ignores
 MAX_WIDTH = 1 << 12  # of networks and factors
 NEAR_HALF_EDGES, FAR_HALF_EDGES = 0.05, 100.0  # near_far in half edges: TensoRF samples rays between them
@@ -33,8 +38,7 @@ NEAR_HALF_EDGES, FAR_HALF_EDGES = 0.05, 100.0  # near_far in half edges: TensoRF
 
 def sniff(path: Path) -> bool:
     """Whether the file is a torch pickle with TensoRF's names of factors."""
-    start = pickle_start(path)
-    return MARK in start and b"kwargs" in start
+    return MARK in pickle_start(path)
 
 
 def read(path: Path) -> Representation:
@@ -95,7 +99,8 @@ def _field(stored: Any) -> TensorVM | TensorCP:
     near_far = [float(value) for value in near_far] if isinstance(near_far, list | tuple) else None
     if isinstance(entry := stored.get(OWN_ENTRY), dict):
         return _restore_own(field, entry)
-    return field.view(provenance={"source": "TensoRF", "near_far": near_far})
+    provenance: dict[str, Any] = {"source": "TensoRF", "near_far": near_far}
+    return field.view(provenance=provenance | ({"notes": [NDC_NOTE]} if near_far == NDC_NEAR_FAR else {}))
 
 
 def _config(
