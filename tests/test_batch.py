@@ -125,7 +125,7 @@ def test_an_interrupted_command_ends_at_once_with_a_report(jobs: str, captures: 
             time.sleep(0.05)
         earlier, before = os.times(), _computed(process.pid)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate()  # its end alone says that it waited for no hour's work, begun or not
+        out, _ = process.communicate(timeout=600)  # its end alone says that it waited for no hour's work, begun or not
     ended = os.times()
     spent = ended.children_user + ended.children_system - earlier.children_user - earlier.children_system
     computed = spent - before

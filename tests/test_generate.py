@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from volkit.evaluation.metrics import psnr
-from volkit.generation import CameraSampler, ConditionBuilder, Penalties, ScoreRung, ScoreTrainee
+from volkit.generation import CameraSampler, ConditionBuilder, Penalties, ScoreObjective, ScoreTrainee
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.generation.penalties import distortion, entropy, orientation
 from volkit.generation.scenes import LEARNABLE, build_particle, build_scene, coarse_first
@@ -97,8 +97,8 @@ def student(kind, method, generator, count=1, views=4):
     prior = mixture()
     critic = replace(prior, variances=prior.variances + 0.05)
     guidance = Guidance(prior, method, critic, ExactRatio(prior, critic))
-    rung = ScoreRung(guidance, asked(prior), replace(AROUND, elevation=(-15.0, 15.0)), views, generator)
-    return ScoreTrainee([particle(kind, generator) for _ in range(count)], rung)
+    objective = ScoreObjective(guidance, asked(prior), replace(AROUND, elevation=(-15.0, 15.0)), views, generator)
+    return ScoreTrainee([particle(kind, generator) for _ in range(count)], objective)
 
 
 def likeness(trainee):

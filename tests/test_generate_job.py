@@ -67,14 +67,14 @@ def _interrupted(one, monkeypatch) -> bool:
     """Run until one more checkpoint was written; True when it came to its end instead."""
     from volkit.training.run import TrainingRun
 
-    kept = TrainingRun.keep
+    kept = TrainingRun.write_checkpoint
 
     def cut(self, fit):
         kept(self, fit)
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingRun, "keep", cut)
+        patch.setattr(TrainingRun, "write_checkpoint", cut)
         try:
             one.run(Progress())
         except Stop:
@@ -179,11 +179,11 @@ def test_nan_stops_the_run_and_keeps_what_was_good(prior, tmp_path, monkeypatch)
     target = tmp_path / "a.safetensors"
     with pytest.raises(FloatingPointError, match=r"step 2.*Bounded of PipelinePrior"):
         job(prior, target).run(Progress())
-    assert read_state(tmp_path / "a.safetensors.part")["fit"]["step"] == 2 and not target.exists()
+    assert read_state(tmp_path / "a.safetensors.part")["loop"]["step"] == 2 and not target.exists()
 
 
 def test_out_of_memory_says_what_to_lower(prior, tmp_path, monkeypatch):
-    def full(self, cameras, moment):
+    def full(self, cameras, info):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(FieldParticle, "draw", full)

@@ -14,7 +14,7 @@ import volkit
 from volkit.commands.generate import GenerateJob
 from volkit.commands.refine import RefineJob
 from volkit.commands.retexture import RetextureJob
-from volkit.generation import ConditionBuilder, Penalties, ScoreRung, ScoreTrainee
+from volkit.generation import ConditionBuilder, Penalties, ScoreObjective, ScoreTrainee
 from volkit.generation.mesh_particle import MeshParticle
 from volkit.guidance import Cfg, Conditions, Guidance, Method
 from volkit.guidance.condition import Condition
@@ -112,8 +112,8 @@ def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatc
 
     around = replace(AROUND, size=16, elevation=(-60.0, 60.0), distance=(1.8, 1.8))
     guidance = Guidance(Told(), Method(combine=Cfg(1.0), weight=sigma_over_alpha))
-    rung = ScoreRung(guidance, ConditionBuilder(words, background=(1.0, 1.0, 1.0)), around, 2, seeded())
-    TrainingLoop(ScoreTrainee([learner], rung), Budget(steps=steps)).run()
+    objective = ScoreObjective(guidance, ConditionBuilder(words, background=(1.0, 1.0, 1.0)), around, 2, seeded())
+    TrainingLoop(ScoreTrainee([learner], objective), Budget(steps=steps)).run()
     own = learner.atlas.texels(16)[0]
     away, begun = (
         (texels - true.texels.detach())[own].abs().median(0).values

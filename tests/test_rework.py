@@ -109,7 +109,7 @@ def test_the_change_mask_is_where_the_gradient_is():
 def test_what_is_held_stays():
     """Source-anchored from a red to a blue ball: the ground about it, which both share, is held and stays white."""
     trainee = student("mesh", METHODS["dds"](), seeded())
-    trainee.rung.conditions = replace(trainee.rung.conditions, preserve=5.0)
+    trainee.objective.conditions = replace(trainee.objective.conditions, preserve=5.0)
     losses = trainee.losses(StepInfo(0, 0.0, 0.0)).values
     assert losses["preserve"] >= 0.0 and losses["preserve"].requires_grad
     TrainingLoop(trainee, Budget(steps=20)).run()

@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # command lines need the options alone, and torch takes a second to import
-    from volkit.generation.build import ScoreSettings, build_rung, open_guiding_prior
+    from volkit.generation.build import ScoreSettings, build_objective, open_guiding_prior
     from volkit.generation.camera_sampler import CameraSampler
     from volkit.generation.field_particle import UNKNOWN_OCCUPANCY, FieldParticle
     from volkit.generation.from_words import GenerateOptions, generate
     from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
     from volkit.generation.mesh_particle import MeshParticle
+    from volkit.generation.objective import ConditionBuilder, ScoreObjective, ScoreTrainee, change_mask
     from volkit.generation.particle import Drawing, Particle
     from volkit.generation.penalties import Penalties
     from volkit.generation.result import GenerationReport, GenerationResult
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # command lines need the options alone, and torch takes a sec
         retexture,
     )
     from volkit.generation.run import MeshTarget
-    from volkit.generation.rung import ConditionBuilder, ScoreRung, ScoreTrainee, change_mask
     from volkit.generation.splat_particle import SplatParticle
 
 # Where each name lives that is imported when it is first used.
@@ -30,7 +30,7 @@ PLACES = {
     "volkit.generation.camera_sampler": ("CameraSampler",),
     "volkit.generation.field_particle": ("UNKNOWN_OCCUPANCY", "FieldParticle"),
     "volkit.generation.from_words": ("GenerateOptions", "generate"),
-    "volkit.generation.build": ("ScoreSettings", "build_rung", "open_guiding_prior"),
+    "volkit.generation.build": ("ScoreSettings", "build_objective", "open_guiding_prior"),
     "volkit.generation.learners": ("CriticLearner", "Learner", "PersonalLearner", "RatioLearner"),
     "volkit.generation.mesh_particle": ("MeshParticle",),
     "volkit.generation.particle": ("Drawing", "Particle"),
@@ -40,7 +40,7 @@ PLACES = {
         "EditOptions", "RefineOptions", "RetextureOptions", "edit_with_prompt", "refine", "retexture",
     ),
     "volkit.generation.run": ("MeshTarget",),
-    "volkit.generation.rung": ("ConditionBuilder", "ScoreRung", "ScoreTrainee", "change_mask"),
+    "volkit.generation.objective": ("ConditionBuilder", "ScoreObjective", "ScoreTrainee", "change_mask"),
     "volkit.generation.splat_particle": ("SplatParticle",),
 }  # fmt: skip
 PLACE_OF = {name: place for place, names in PLACES.items() for name in names}
@@ -65,11 +65,11 @@ __all__ = [
     "RatioLearner",
     "RefineOptions",
     "RetextureOptions",
-    "ScoreRung",
+    "ScoreObjective",
     "ScoreSettings",
     "ScoreTrainee",
     "SplatParticle",
-    "build_rung",
+    "build_objective",
     "change_mask",
     "edit_with_prompt",
     "generate",

@@ -1,4 +1,4 @@
-"""From prompts and settings to a training rung: prior, method, learners, cameras and conditions."""
+"""From prompts and settings to an objective: prior, method, learners, cameras and conditions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,9 +14,9 @@ from volkit.evaluation.evaluate import WHITE, composite_over
 from volkit.files.bundled import TOY_PRIORS, bundled_folder
 from volkit.generation.camera_sampler import CameraSampler
 from volkit.generation.learners import CriticLearner, Learner, PersonalLearner, RatioLearner
+from volkit.generation.objective import ConditionBuilder, ScoreObjective
 from volkit.generation.options import ScoreChoices
 from volkit.generation.penalties import Penalties
-from volkit.generation.rung import ConditionBuilder, ScoreRung
 from volkit.generation.start_asset import StartAsset
 from volkit.guidance import METHODS, WEIGHTS, Bounded, Cfg, Critic, GridPrior, Guidance, Method, PerpNeg, Uniform
 from volkit.guidance.condition import Conditions
@@ -32,7 +32,7 @@ __all__ = [
     "TOY_PRIOR",
     "MethodChoice",
     "ScoreSettings",
-    "build_rung",
+    "build_objective",
     "image_prompt",
     "method_name",
     "open_guiding_prior",
@@ -125,7 +125,7 @@ def sample_cameras(prior: GuidingPrior, settings: ScoreSettings) -> CameraSample
     return CameraSampler(ramp, defaults.distance, defaults.field_of_view, defaults.elevation, front)
 
 
-def build_rung(
+def build_objective(
     prompt: str,
     method: MethodChoice,
     prior: GuidingPrior,
@@ -133,8 +133,8 @@ def build_rung(
     sampler: CameraSampler,
     generator: torch.Generator,
     start: StartAsset | None = None,
-) -> ScoreRung:
-    """The training rung of a prompt under a prior.
+) -> ScoreObjective:
+    """The objective of a prompt under a prior.
 
     Args:
         prompt: the text.
@@ -151,8 +151,8 @@ def build_rung(
     conditions = _build_conditions(prompt, method_name(method), prior, settings, start)
     guidance, learners = _build_guidance(prompt, method, prior, settings, generator)
     views = settings.views or prior.defaults.views
-    rung = ScoreRung(guidance, conditions, sampler, views, generator, learners)
-    return rung if start is None else rung.with_place(start.place)
+    objective = ScoreObjective(guidance, conditions, sampler, views, generator, learners)
+    return objective if start is None else objective.with_place(start.place)
 
 
 def _compose(method: MethodChoice, settings: ScoreSettings, prior: GuidingPrior) -> Method:

@@ -9,7 +9,7 @@ import torch
 from volkit.choices import ParameterError
 from volkit.devices import on_device
 from volkit.evaluation.evaluate import Preview
-from volkit.generation.build import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
+from volkit.generation.build import MethodChoice, ScoreSettings, build_objective, open_guiding_prior, sample_cameras
 from volkit.generation.options import GenerateChoices
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
 from volkit.generation.run import GenerationRun, MeshTarget, generate_mesh
@@ -98,11 +98,11 @@ def generate(
     max_splats = options.max_splats
     scenes = [build_scene(kind, sampler, half, generator, max_splats).to(device) for _ in range(options.particles)]
     generator = on_device(generator, device)
-    rung = build_rung(prompt, method, guiding, settings, sampler, generator)
+    objective = build_objective(prompt, method, guiding, settings, sampler, generator)
     particles = [build_particle(scene, settings.penalties, generator, max_splats) for scene in scenes]
-    run, training = GenerationRun(rung, options.preview), training_run(budget)
+    run, training = GenerationRun(objective, options.preview), training_run(budget)
     with progress.phase(f"generate {scenes[0].config.kind if mesh is None else 'mesh'}"):
         if mesh is None:
-            return request.result(run.train(particles, training, progress), rung)
+            return request.result(run.train(particles, training, progress), objective)
         across = pixels_across(sampler, Domain.cube(half))
-        return request.result(generate_mesh(run, particles, training, mesh, across, progress), rung)
+        return request.result(generate_mesh(run, particles, training, mesh, across, progress), objective)

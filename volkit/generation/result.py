@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from volkit.generation.build import MethodChoice, ScoreSettings, method_name
+from volkit.generation.objective import ScoreObjective
 from volkit.generation.run import RunResult
-from volkit.generation.rung import ScoreRung
 from volkit.geometry import Cameras
 from volkit.guidance import Bounded, Method
 from volkit.guidance.ramps import Ramp
@@ -67,13 +67,13 @@ class GenerationResult:
         scenes: one for each particle.
         history: losses over the run, a row for each point of the curve.
         report: figures of the run.
-        rung: with its cameras and guidance.
+        objective: with its cameras and guidance.
     """
 
     scenes: tuple[Representation, ...]
     history: list[dict[str, float]]
     report: GenerationReport
-    rung: ScoreRung = field(repr=False)
+    objective: ScoreObjective = field(repr=False)
 
     @property
     def scene(self) -> Representation:
@@ -82,7 +82,7 @@ class GenerationResult:
 
     def turntable(self, count: int, size: int) -> Cameras:
         """World-frame cameras around the scene, as under the prior, from the front on."""
-        return self.rung.sampler.turntable(count, size).transform(self.rung.place)
+        return self.objective.sampler.turntable(count, size).transform(self.objective.place)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Request:
     settings: ScoreSettings
 
     def result(
-        self, outcome: RunResult, rung: ScoreRung, measures: dict[str, float | None] | None = None
+        self, outcome: RunResult, objective: ScoreObjective, measures: dict[str, float | None] | None = None
     ) -> GenerationResult:
         """The result of a run with its report; scenes are frozen and carry their provenance."""
         name = method_name(self.method)
@@ -107,13 +107,13 @@ class Request:
             kind=first.config.kind,
             prior=self.prior,
             method=name,
-            scale=guidance_scale(rung.guidance.method),
+            scale=guidance_scale(objective.guidance.method),
             seconds=round(outcome.seconds, 2),
             steps=outcome.steps,
             parameters=count_parameters(first),
             measures=measures or {},
         )
-        return GenerationResult(scenes, outcome.history, report, rung)
+        return GenerationResult(scenes, outcome.history, report, objective)
 
 
 def prior_name(prior: Any) -> str:

@@ -10,12 +10,12 @@ from torch.nn import functional
 from volkit.devices import on_device
 from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.metrics import psnr
-from volkit.generation.build import MethodChoice, ScoreSettings, build_rung, open_guiding_prior, sample_cameras
+from volkit.generation.build import MethodChoice, ScoreSettings, build_objective, open_guiding_prior, sample_cameras
 from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.objective import ScoreObjective, change_mask
 from volkit.generation.options import EditChoices, RefineChoices, RetextureChoices
 from volkit.generation.result import GenerationResult, Request, prior_name, progress_of, training_run
 from volkit.generation.run import GenerationRun
-from volkit.generation.rung import ScoreRung, change_mask
 from volkit.generation.start_asset import (
     StartAsset,
     asset_particle,
@@ -137,13 +137,13 @@ def refine(
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
     start = StartAsset(before, place=place, control=options.control_kind)
     sampler = sample_cameras(guiding, score)
-    rung = build_rung(prompt, method, guiding, score, sampler, generator, start)
-    run = GenerationRun(rung, options.preview).late()
+    objective = build_objective(prompt, method, guiding, score, sampler, generator, start)
+    run = GenerationRun(objective, options.preview).late()
     with progress.phase(f"refine {scene.config.kind}"):
         done = run.train([particle], training_run(budget), progress)
     evaluator = Evaluator.of_scene(before, EVALUATION_SIZE, make_generator(0))
     measures = {"psnr_to_source": evaluator.mean_psnr(done.scenes[0], progress)}
-    return Request(prompt, method, prior_name(prior), score).result(done, run.rung, measures)
+    return Request(prompt, method, prior_name(prior), score).result(done, run.objective, measures)
 
 
 def retexture(
@@ -183,11 +183,11 @@ def retexture(
     place = place_of(before, guiding.defaults.half)
     generator = on_device(generator, scene.device)
     start = StartAsset(before, place=place, control=options.control_kind)
-    rung = build_rung(prompt, method, guiding, score, sample_cameras(guiding, score), generator, start)
+    objective = build_objective(prompt, method, guiding, score, sample_cameras(guiding, score), generator, start)
     with progress.phase("retexture"):
         particle = MeshParticle(scene, score.penalties, 0.0, generator if options.pbr else None)
-        done = GenerationRun(rung, options.preview).train([particle], training_run(budget), progress)
-    return Request(prompt, method, prior_name(prior), score).result(done, rung)
+        done = GenerationRun(objective, options.preview).train([particle], training_run(budget), progress)
+    return Request(prompt, method, prior_name(prior), score).result(done, objective)
 
 
 def edit_with_prompt(
@@ -229,26 +229,26 @@ def edit_with_prompt(
     scene = with_uv(scene, options.texture) if isinstance(scene, Mesh) else scene
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
-    rung = build_rung(after, options.method, guiding, score, sample_cameras(guiding, score), generator, start)
+    objective = build_objective(after, options.method, guiding, score, sample_cameras(guiding, score), generator, start)
     with progress.phase(f"edit {scene.config.kind}"):
-        done = GenerationRun(rung, options.preview).train([particle], training_run(budget), progress)
-    measures = measure_untouched(rung, start, done.scenes[0])
-    return Request(after, options.method, prior_name(prior), score).result(done, rung, measures)
+        done = GenerationRun(objective, options.preview).train([particle], training_run(budget), progress)
+    measures = measure_untouched(objective, start, done.scenes[0])
+    return Request(after, options.method, prior_name(prior), score).result(done, objective, measures)
 
 
 @torch.no_grad()
-def measure_untouched(rung: ScoreRung, start: StartAsset, after: Representation) -> dict[str, float | None]:
+def measure_untouched(objective: ScoreObjective, start: StartAsset, after: Representation) -> dict[str, float | None]:
     """PSNR between before and after over eight views, of pixels for which the prior calls for no change, and of all.
 
     The change is the mean of the prior's gradients at the source over many draws of noise.
     """
-    size = int(rung.sampler.draw(1, 1.0, make_generator(0)).size[0, 0])
-    cameras = rung.sampler.turntable(UNTOUCHED_VIEWS, size)
-    white = torch.ones(UNTOUCHED_VIEWS, 3, device=rung.generator.device)
+    size = int(objective.sampler.draw(1, 1.0, make_generator(0)).size[0, 0])
+    cameras = objective.sampler.turntable(UNTOUCHED_VIEWS, size)
+    white = torch.ones(UNTOUCHED_VIEWS, 3, device=objective.generator.device)
     before_pictures = start.pictures(cameras, white)
     after_pictures = replace(start, scene=after).pictures(cameras, white)
-    conditions, draws = rung.conditions.build(cameras, white), make_generator(0)
-    gradients = [rung.guidance.step(before_pictures, conditions, draws).gradient for _ in range(UNTOUCHED_DRAWS)]
+    conditions, draws = objective.conditions.build(cameras, white), make_generator(0)
+    gradients = [objective.guidance.step(before_pictures, conditions, draws).gradient for _ in range(UNTOUCHED_DRAWS)]
     untouched = ~_dilate(change_mask(torch.stack(gradients).mean(0)) > 0.5)
     restored = after_pictures.clone()
     restored[~untouched] = before_pictures[~untouched]

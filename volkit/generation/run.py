@@ -8,8 +8,8 @@ import torch
 
 from volkit.evaluation.evaluate import Preview
 from volkit.generation.mesh_particle import MeshParticle
+from volkit.generation.objective import ScoreObjective, ScoreTrainee
 from volkit.generation.particle import Particle
-from volkit.generation.rung import ScoreRung, ScoreTrainee
 from volkit.generation.start_asset import PRIOR_STEP_SCALE
 from volkit.geometry import Cameras
 from volkit.guidance import Uniform
@@ -58,31 +58,31 @@ class RunResult:
 
 @dataclass(frozen=True)
 class GenerationRun:
-    """A training rung and the function that receives previews."""
+    """A objective and the function that receives previews."""
 
-    rung: ScoreRung
+    objective: ScoreObjective
     preview: Preview | None = None
 
     def late(self) -> "GenerationRun":
         """The same with the final picture size and low-noise times (`at_late_times`)."""
-        return replace(self, rung=at_late_times(self.rung))
+        return replace(self, objective=at_late_times(self.objective))
 
     def train(self, particles: Sequence[Particle], training: TrainingRun, progress: Progress) -> RunResult:
         """Train particles; RuntimeError names the fix where memory runs out."""
-        preview_cameras = self.rung.sampler.turntable(PREVIEW_VIEWS, PREVIEW_SIZE).transform(self.rung.place)
+        preview_cameras = self.objective.sampler.turntable(PREVIEW_VIEWS, PREVIEW_SIZE).transform(self.objective.place)
 
         def show(scene: Representation) -> None:
             if self.preview is not None:
                 self.preview(_row_of_views(scene, preview_cameras))
 
         try:
-            trainee = ScoreTrainee(particles, self.rung)
+            trainee = ScoreTrainee(particles, self.objective)
             return RunResult.of(training.run(trainee, progress, show, evaluations=EVALUATIONS), particles)
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise RuntimeError(
-                    f"out of memory: lower views (now {self.rung.views}) or size, open the prior in float16 or take a "
-                    f"smaller one{training.checkpoint_note}"
+                    f"out of memory: lower views (now {self.objective.views}) or size, open the prior in float16 or take "
+                    f"a smaller one{training.checkpoint_note}"
                 ) from error
             raise
 
@@ -137,19 +137,19 @@ def generate_mesh(
     else:
         meshes = [_load_mesh(tensors) for tensors in stored["meshes"]]
         first = RunResult((), stored["steps"], stored["seconds"], [])
-    lights = run.rung.generator if target.pbr else None
+    lights = run.objective.generator if target.pbr else None
     refined = [MeshParticle(mesh, particles[0].penalties, target.shape_share, lights) for mesh in meshes]
     checkpoint = None if checkpoint is None else replace(checkpoint, resume=resume, extra=stored)
     rest = TrainingRun(_share_of(training.budget, 1.0 - target.field_share), checkpoint)
     return first.then(run.late().train(refined, rest, progress))
 
 
-def at_late_times(rung: ScoreRung) -> ScoreRung:
-    """The rung with its final picture size and low-noise times, for scenes with a finished shape (Magic3D)."""
-    guidance, method = rung.guidance, rung.guidance.method
+def at_late_times(objective: ScoreObjective) -> ScoreObjective:
+    """The objective with its final picture size and low-noise times, for scenes with a finished shape (Magic3D)."""
+    guidance, method = objective.guidance, objective.guidance.method
     if isinstance(method.times, Uniform):
         guidance = replace(guidance, method=replace(method, times=replace(method.times, high=LATE_TIMES)))
-    return rung.with_guidance(guidance, rung.sampler.final())
+    return objective.with_guidance(guidance, objective.sampler.final())
 
 
 def _extract(scene: Representation, options: MeshOptions, size: int, progress: Progress) -> Mesh:

@@ -19,7 +19,7 @@ from volkit.representations.representation import Representation
 from volkit.training.loop import ParameterChange, StepInfo, StepLosses
 from volkit.typing import Float, Tensor
 
-__all__ = ["ConditionBuilder", "ScoreRung", "ScoreTrainee", "change_mask"]
+__all__ = ["ConditionBuilder", "ScoreObjective", "ScoreTrainee", "change_mask"]
 
 IDENTITY = Similarity()
 MASK_BLUR = 5  # pixels over which the length of the gradient is averaged
@@ -72,7 +72,7 @@ class ConditionBuilder:
         return drawn.repeat_interleave(together, 0)
 
 
-class ScoreRung:
+class ScoreObjective:
     """The loss of score distillation, `L = Σ pictures · sg(g)`, g being the guidance of `views` pictures a particle.
 
     The value of the loss `prior` is `½ Σ |x - x̂|² / views` in the prior's space, its gradient that of the method.
@@ -101,13 +101,13 @@ class ScoreRung:
         self.guidance, self.conditions, self.sampler, self.views = guidance, conditions, sampler, views
         self.generator, self.learners, self.place = generator, learners, place
 
-    def with_place(self, place: Similarity) -> "ScoreRung":
+    def with_place(self, place: Similarity) -> "ScoreObjective":
         """The same for a scene with another placement; learners and generator are shared."""
         other = copy(self)
         other.place = place
         return other
 
-    def with_guidance(self, guidance: Guidance, sampler: CameraSampler) -> "ScoreRung":
+    def with_guidance(self, guidance: Guidance, sampler: CameraSampler) -> "ScoreObjective":
         """The same with another guidance and other cameras; learners and generator are shared."""
         other = copy(self)
         other.guidance, other.sampler = guidance, sampler
@@ -149,15 +149,15 @@ class ScoreRung:
 
 
 class ScoreTrainee:
-    """A trainee (`volkit.training`) of particles and the rung that trains them.
+    """A trainee (`volkit.training`) of particles and the objective that trains them.
 
     Args:
         particles: scenes, trained together.
-        rung: their loss.
+        objective: their loss.
     """
 
-    def __init__(self, particles: Sequence[Particle], rung: ScoreRung) -> None:
-        self.particles, self.rung = particles, rung
+    def __init__(self, particles: Sequence[Particle], objective: ScoreObjective) -> None:
+        self.particles, self.objective = particles, objective
 
     @property
     def scene(self) -> Representation:
@@ -165,33 +165,33 @@ class ScoreTrainee:
         return self.particles[0].scene
 
     def losses(self, info: StepInfo) -> StepLosses:
-        return self.rung.losses(self.particles, info)
+        return self.objective.losses(self.particles, info)
 
     def groups(self) -> list[ParamGroup]:
         """The groups of every particle, numbered, and of the learners."""
         own = [replace(group, name=f"{i}.{group.name}") for i, s in enumerate(self.particles) for group in s.groups()]
-        beside = [ParamGroup(one.name, tuple(one.parameters()), one.rate) for one in self.rung.learners]
+        beside = [ParamGroup(one.name, tuple(one.parameters()), one.rate) for one in self.objective.learners]
         return own + beside
 
     def after_step(self, info: StepInfo, record: Sequence[Any]) -> list[ParameterChange]:
         """`after_step` of each particle, with the record of its own drawing."""
         each = zip(self.particles, record, strict=True)
-        changes = [particle.after_step(info, self.rung.generator, own) for particle, own in each]
+        changes = [particle.after_step(info, self.objective.generator, own) for particle, own in each]
         return [replace(change, of=f"{i}.") for i, change in enumerate(changes) if change is not None]
 
     def state(self) -> dict[str, Any]:
         """The states of particles, learners and generator."""
         return {
             "particles": [particle.state() for particle in self.particles],
-            "rung": self.rung.state(),
-            "generator": self.rung.generator.get_state(),
+            "objective": self.objective.state(),
+            "generator": self.objective.generator.get_state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         for particle, stored in zip(self.particles, state["particles"], strict=True):
             particle.load_state(stored)
-        self.rung.load_state(state["rung"])
-        self.rung.generator.set_state(state["generator"].cpu())  # a GPU's generator, too, keeps its state there
+        self.objective.load_state(state["objective"])
+        self.objective.generator.set_state(state["generator"].cpu())  # a GPU's generator, too, keeps its state there
 
 
 def change_mask(gradient: Float[Tensor, "view height width 3"]) -> Float[Tensor, "view height width"]:
