@@ -207,7 +207,7 @@ def expand_patterns(words: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for word in words:
-        if word.is_dir() and is_scene(word):  # what a trainer left is one scene
+        if word.is_dir() and _is_run(word):
             found.append(word)
         elif word.is_dir():
             inside = sorted(path for path in word.iterdir() if path.is_file() and _is_readable_scene(path))
@@ -258,6 +258,13 @@ def _is_readable_scene(path: Path) -> bool:
     """Whether a file is a scene of a format that can be read."""
     named = [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]
     return is_scene(path) and (not named or any(row.read is not None for row in named))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a trainer left a folder; asked only where something in it looks so, for asking imports torch."""
+    inside = list(folder.iterdir())
+    likely = any(path.is_dir() or path.suffix in (".pt", ".ckpt") or path.name == "point_cloud.ply" for path in inside)
+    return likely and is_scene(folder)
 
 
 def _name(source: Path) -> str:
