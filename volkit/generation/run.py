@@ -81,8 +81,8 @@ class GenerationRun:
         except (MemoryError, RuntimeError) as error:  # torch's own class on GPUs, a plain RuntimeError on a CPU
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise RuntimeError(
-                    f"out of memory: lower views (now {self.objective.views}) or size, open the prior in float16 or take "
-                    f"a smaller one{training.checkpoint_note}"
+                    f"out of memory: lower views (now {self.objective.views}) or size, open the prior in float16 or "
+                    f"take a smaller one{training.checkpoint_note}"
                 ) from error
             raise
 
