@@ -22,7 +22,7 @@ STYLES = [
         ("png", "jpeg", "webp"),
         ((False, False), (True, False), (False, True)),
     )
-    if not (engine == "godot" and (draco or quantize))
+    if not (engine == "godot" and (draco or quantize)) and not (engine in ("unity", "unreal") and picture == "webp")
 ]
 
 

@@ -96,7 +96,7 @@ def test_levels_solids_and_notes(tmp_path: Path) -> None:
     nodes = tree["nodes"]
     assert [n["name"] for n in nodes[:3]] == ["ball_LOD0", "ball_LOD1", "ball_LOD2"] and len(tree["materials"]) == 1
     assert nodes[0]["extensions"]["MSFT_lod"]["ids"] == [1, 2]
-    assert nodes[0]["extras"]["MSFT_screencoverage"] == [0.25, 0.0625, 0.0]
+    assert nodes[0]["extras"]["MSFT_screencoverage"] == [0.5, 0.25, 0.001]  # heights: equal triangles per pixel
     assert tree["scenes"][tree["scene"]]["nodes"] == [0]  # a reader that knows no levels shows one
     assert tree["asset"]["extras"]["source"] == "a ball" and tree["asset"]["extras"]["unit"] == "metre"
     attributes = tree["meshes"][0]["primitives"][0]["attributes"]
@@ -114,6 +114,58 @@ def test_solids_bear_the_names_that_engines_look_for(tmp_path: Path, engine, nam
     number = next(k for k, node in enumerate(tree["nodes"]) if node["name"] == name)
     assert tree["meshes"][tree["nodes"][number]["mesh"]]["name"] == name
     assert (number in tree["scenes"][0]["nodes"]) == (engine in ("unreal", "godot"))
+
+
+def test_screen_coverages_mean_what_importers_take_them_for(tmp_path: Path) -> None:
+    """Quarters of the triangles are halves of the height. UnityGLTF: entry i is where level i ends (LODGroup, never 0,
+    which draws at any distance); glTFRuntime: entry i is the largest size of level i (ScreenSize)."""
+    for engine, wanted in (("unity", [0.5, 0.25, 0.001]), ("unreal", [1.0, 0.5, 0.25])):
+        write_asset(WHOLE, tmp_path / f"{engine}.glb", Style(engine))
+        tree, _ = parse_gltf(tmp_path / f"{engine}.glb")
+        assert tree["nodes"][0]["extras"]["MSFT_screencoverage"] == wanted
+
+
+def test_unity_hangs_quantised_levels_below_the_finest(tmp_path: Path) -> None:
+    """UnityGLTF (ImporterLODs.cs) makes coarser levels children of the finest one's node and keeps their transforms."""
+    write_asset(WHOLE, tmp_path / "ball.glb", Style("unity", quantize=True))
+    tree, _ = parse_gltf(tmp_path / "ball.glb")
+    root = tree["nodes"][tree["scenes"][0]["nodes"][0]]
+    corners = FINEST.view_in_frame("yup").world_from_local.points(FINEST.vertices)
+    whole = (corners.amax(0) - corners.amin(0)).tolist()
+    (finest,) = (tree["nodes"][k] for k in root["children"])
+    for number in finest["extensions"]["MSFT_lod"]["ids"]:
+        level = tree["nodes"][number]
+        accessor = tree["accessors"][tree["meshes"][level["mesh"]]["primitives"][0]["attributes"]["POSITION"]]
+        scale = np.array(root["scale"])
+        for one in (finest, level):  # from below the finest node upwards
+            scale = scale * np.array(one.get("scale", [1.0] * 3))
+        size = scale * (np.array(accessor["max"]) - np.array(accessor["min"]))
+        assert size == pytest.approx(whole, rel=0.1)  # coarser levels are smaller by their chords
+    _same_surface(load(tmp_path / "ball.glb"), FINEST, 3.0 / 65535)  # a step; half of one along each axis is 0.87 of it
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("front_wheel", "front_wheel_mesh"), ("desk-col_01", "desk-col_01_mesh"), ("old_NoImp 2", "old_NoImp 2_mesh"),
+     ("a$rigid_b", "a_rigid_b"), ("flywheel", "flywheel"), ("wheel_front", "wheel_front")],
+)  # fmt: skip
+def test_godot_takes_no_stem_for_a_suffix(tmp_path: Path, stem: str, name: str) -> None:
+    """Godot 4 (resource_importer_scene.cpp, _teststr) cuts digits, blanks and underscores, and looks for -word, _word
+    at the end, $word anywhere."""
+    write_asset(WHOLE, tmp_path / f"{stem}.gltf", Style("godot"))
+    tree, _ = parse_gltf(tmp_path / f"{stem}.gltf")
+    assert tree["nodes"][0]["name"] == tree["meshes"][0]["name"] == tree["materials"][0]["name"] == name
+    assert all((tmp_path / image["uri"]).is_file() for image in tree["images"])
+    write_asset(WHOLE, tmp_path / f"{stem}.glb", Style("unity"))
+    assert parse_gltf(tmp_path / f"{stem}.glb")[0]["materials"][0]["name"] == stem
+
+
+def test_draco_lists_attributes_in_order(tmp_path: Path) -> None:
+    """assimp 5.2 refuses TEXCOORD_1 before TEXCOORD_0, though the order of keys means nothing in JSON."""
+    write_asset(WHOLE, tmp_path / "ball.glb", Style(draco=True))
+    primitive = parse_gltf(tmp_path / "ball.glb")[0]["meshes"][0]["primitives"][0]
+    listed = list(primitive["attributes"])
+    assert listed == sorted(listed) and "TEXCOORD_1" in listed
 
 
 def test_files_beside(tmp_path: Path) -> None:
@@ -144,6 +196,8 @@ def test_all_files_or_none(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.mark.parametrize(("style", "suffix", "said"), [
     (Style("godot", draco=True), ".glb", "godot cannot read glTF with draco"),
+    (Style("unity", texture_format="webp"), ".glb", "unity cannot read glTF with webp; choose png or jpeg"),
+    (Style("unreal", texture_format="webp"), ".gltf", "unreal cannot read glTF with webp"),
     (Style(draco=True, quantize=True), ".glb", "Draco quantizes already"),
     (Style(texture_format="webp"), ".usdz", "PNG and JPEG"), (Style(), ".fbx", "not written as '.fbx'"),
     (Style(draco=True), ".obj", "are glTF's"), (Style(quantize=True), ".stl", "are glTF's"),

@@ -22,6 +22,7 @@ from volkit.files.file_size import stored_bytes
 from volkit.geometry import Cameras, Similarity
 from volkit.io import FileAxes, check_target, format_for, save
 from volkit.io.meshes.asset import Asset, Style
+from volkit.io.meshes.engines import safe_stem
 from volkit.io.meshes.writer import check_style, write_asset
 from volkit.meshing.options import MeshOptions
 from volkit.meshing.pipeline import extract_mesh
@@ -194,6 +195,10 @@ def _checked_style(target: Path, options: ConvertOptions, files: FileOptions, pr
     check_style(target, style)
     if style.engine == "godot" and options.mesh is not None and options.mesh.lods > 1:
         progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
+    if (stem := safe_stem(style.engine, target.stem)) != target.stem:
+        progress.note(
+            f"nodes are named {stem}: Godot takes the end of {target.stem} for the kind of node that is meant"
+        )
     return style
 
 

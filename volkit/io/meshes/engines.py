@@ -1,9 +1,10 @@
 """Names of levels and colliders that engines understand, and features of glTF that they do not.
 
 Levels are `NAME_LOD0` (finest) to `NAME_LODn`, as in Unity and Unreal. Only the finest is in the scene; the others are
-attached to it by MSFT_lod (read by UnityGLTF, glTFRuntime for Unreal and Babylon.js), so that a reader without the
-extension (glTFast, Blender, Unreal's own) shows one level and not all at once. For Godot only the finest is written:
-Godot 4 generates its own levels on import, and Godot 3 draws nodes even if they are in no scene.
+attached to it by MSFT_lod, so that a reader without the extension (glTFast, Blender from 4.5 on, Unreal's own) shows
+one level and not all at once. UnityGLTF makes a LODGroup of them, glTFRuntime for Unreal levels of a static mesh;
+Babylon.js loads the coarsest first and replaces it. For Godot only the finest is written: Godot 4 generates its own
+levels on import, and Godot 3 draws nodes even if they are in no scene.
 
 Colliders are convex meshes without material:
 - unreal: `UCX_MESH_00`, imported as collision of MESH (Interchange: bImportCollisionAccordingToMeshName);
@@ -12,8 +13,9 @@ Colliders are convex meshes without material:
   scene, `NAME_colliders`. glTFast for Unity imports each scene as an object, Blender as a collection.
 """
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from volkit.choices import Engine
@@ -27,13 +29,24 @@ __all__ = [
     "generates_levels",
     "hidden_names",
     "level_names",
-    "unsupported_options",
+    "moves_levels_with_finest",
+    "safe_stem",
+    "screen_coverages",
+    "unsupported_features",
 ]
 
 COLLIDER_NAME = re.compile(r"^(UCX|UBX|UCP|USP)_|[-$_](conv)?colonly$|_collider_\d+$", re.IGNORECASE)
 LEVEL_NAME = re.compile(r"^(?P<stem>.*)_LOD(?P<number>\d+)$", re.IGNORECASE)
-# Godot refuses files that require what it lacks: godotengine/godot#56613 (Draco), #120205 (quantization, unmerged).
-UNSUPPORTED: dict[Engine, tuple[str, ...]] = {"godot": ("draco", "quantize")}
+# What a file of glTF requires and the importer lacks. Godot: godotengine/godot#56613 (Draco), #120205 (quantization,
+# unmerged). Unity: glTFast 6.14 stops at EXT_texture_webp, UnityGLTF 2.21 reads it with a third-party package alone.
+# Unreal: Interchange's list of extensions (EExtension, 5.4) has no WebP.
+UNSUPPORTED: dict[Engine, tuple[str, ...]] = {"godot": ("draco", "quantize"), "unity": ("webp",), "unreal": ("webp",)}
+# Godot 4 takes a name that ends so, after digits, blanks and underscores, for what a node is to become
+# (resource_importer_scene.cpp, _teststr): `front_wheel` a VehicleWheel3D; `old_noimp` is deleted.
+GODOT_WORDS = ("col", "convcol", "colonly", "convcolonly", "noimp", "rigid", "navmesh", "occ", "occonly", "vehicle",
+               "wheel", "alpha", "vcol", "loop", "cycle")  # fmt: skip
+GODOT_SUFFIX = re.compile(rf"[-_$]({'|'.join(GODOT_WORDS)})[\d\s_]*$", re.IGNORECASE)
+SMALLEST_COVERAGE = 0.001  # of the screen's height, a pixel of 1080: 0 would keep the coarsest level at any distance
 
 
 def level_names(stem: str, count: int) -> list[str]:
@@ -60,9 +73,41 @@ def generates_levels(engine: Engine) -> bool:
     return engine == "godot"
 
 
-def unsupported_options(style: "Style") -> list[str]:
-    """The options of a style that its engine cannot read."""
-    return [option for option in UNSUPPORTED.get(style.engine, ()) if getattr(style, option)]
+def moves_levels_with_finest(engine: Engine) -> bool:
+    """Whether the importer hangs coarser levels below the finest one's node: UnityGLTF, each with its own transform."""
+    return engine == "unity"
+
+
+def safe_stem(engine: Engine, stem: str) -> str:
+    """The stem as the names of nodes, meshes and materials begin with it: without what Godot takes for a suffix.
+
+    Example:
+        >>> safe_stem("godot", "front_wheel"), safe_stem("unity", "front_wheel")
+        ('front_wheel_mesh', 'front_wheel')
+    """
+    if engine != "godot":
+        return stem
+    plain = stem.replace("$", "_")  # `$wheel` counts anywhere in a name
+    return f"{plain}_mesh" if GODOT_SUFFIX.search(plain) else plain
+
+
+def screen_coverages(engine: Engine, faces: Sequence[int]) -> list[float]:
+    """MSFT_screencoverage of levels of that many triangles, finest first, as the engine's importer understands it.
+
+    A level is worth `h = √(faces / faces of the finest)` of the screen's height: equal triangles per pixel, full
+    screen for the finest. Entry i is the height below which level i gives way to the next; UnityGLTF takes it as
+    `screenRelativeTransitionHeight`, and the last entry is where nothing is drawn any more. For Unreal it is the
+    height below which level i may be shown, as glTFRuntime takes it for `ScreenSize`.
+    """
+    heights = [math.sqrt(count / faces[0]) for count in faces]
+    shown = heights if engine == "unreal" else [*heights[1:], SMALLEST_COVERAGE]
+    return [round(max(height, SMALLEST_COVERAGE), 4) for height in shown]
+
+
+def unsupported_features(style: "Style") -> list[str]:
+    """The features of a style that its engine cannot read."""
+    asked = {"draco": style.draco, "quantize": style.quantize, "webp": style.texture_format == "webp"}
+    return [feature for feature in UNSUPPORTED.get(style.engine, ()) if asked[feature]]
 
 
 def hidden_names(names: Iterable[str]) -> set[str]:

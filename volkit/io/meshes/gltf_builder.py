@@ -161,11 +161,14 @@ class GltfBuilder:
             known.get(a["attribute_type"]) or DRACO_GENERIC_ATTRIBUTES[a["unique_id"]]: a for a in decoded.attributes
         }
         accessors = {}
-        for name, attribute in ids.items():
+        for name, attribute in sorted(ids.items()):  # assimp 5.2 wants TEXCOORD_0 before TEXCOORD_1
             about = _bounds(attribute["data"]) if name == "POSITION" else {}
             accessors[name] = self._add_accessor(attribute["data"], about)
         indices = np.asarray(decoded.faces, np.uint32).reshape(-1, 1)
-        extension = {"bufferView": self.add_view(data, {}), "attributes": {n: a["unique_id"] for n, a in ids.items()}}
+        extension = {
+            "bufferView": self.add_view(data, {}),
+            "attributes": {n: a["unique_id"] for n, a in sorted(ids.items())},
+        }
         return {
             "attributes": accessors,
             "indices": self._add_accessor(indices, {}),

@@ -23,7 +23,10 @@ from volkit.io.meshes.engines import (
     colliders_in_scene,
     generates_levels,
     level_names,
-    unsupported_options,
+    moves_levels_with_finest,
+    safe_stem,
+    screen_coverages,
+    unsupported_features,
 )
 from volkit.io.meshes.gltf_builder import GltfBuilder, MeshRows, QuantisationGrid, pack_glb
 from volkit.representations.mesh import Mesh
@@ -41,21 +44,23 @@ def write_gltf(asset: Asset, path: Path, style: Style) -> None:
         raise FormatError(path, "the texture is transparent, which JPEG cannot hold", "choose png or webp")
     builder = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
     binary, textures = path.suffix.lower() == ".glb", encode_textures(asset, style.texture_format)
-    material = _material(builder, asset, path.stem, textures, binary)
-    _nodes(builder, asset, path.stem, style, material)
+    stem = safe_stem(style.engine, path.stem)
+    material = _material(builder, asset, stem, textures, binary)
+    _nodes(builder, asset, stem, style, material)
     buffer = {"byteLength": len(builder.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
     builder.tree["buffers"] = [buffer]
     if binary:
         return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), {})
-    beside = {texture.file_name(path.stem): texture.data for texture in textures}
+    beside = {texture.file_name(stem): texture.data for texture in textures}
     text = json.dumps(builder.tree, indent=1).encode()
     write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)})
 
 
 def check_gltf(path: Path, style: Style) -> None:
     """Raise FormatError where the engine cannot read such a glTF, or it cannot be written."""
-    if refused := unsupported_options(style):
-        raise FormatError(path, f"{style.engine} cannot read glTF with {' and '.join(refused)}", "leave it out")
+    if refused := unsupported_features(style):
+        fix = "choose png or jpeg" if "webp" in refused else "leave it out"
+        raise FormatError(path, f"{style.engine} cannot read glTF with {' and '.join(refused)}", fix)
     if style.draco and style.quantize:
         raise FormatError(path, "Draco quantizes already", "choose one of draco and quantize")
     if style.draco and find_spec("DracoPy") is None:
@@ -102,17 +107,19 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
     has_normal_map = asset.normal_map is not None
     parts = [_split_rows(mesh, place, uv, has_normal_map) for mesh, uv in zip(levels, lightmaps, strict=True)]
     grid = QuantisationGrid.over(parts) if style.quantize else None
+    shared = grid if len(parts) > 1 and moves_levels_with_finest(style.engine) else None
     names, nodes = level_names(stem, len(parts)), []
     for name, rows in zip(names, parts, strict=True):
         primitive = builder.add_primitive(rows, grid, style.draco) | {"material": material}
         mesh = builder.add("meshes", {"name": name, "primitives": [primitive]})
-        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | (grid.placement if grid else {})))
+        own = grid.placement if grid and not shared else {}
+        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | own))
     finest = builder.tree["nodes"][nodes[0]]
     if len(nodes) > 1:
         builder.use_extension("MSFT_lod")
         finest |= {
             "extensions": {"MSFT_lod": {"ids": nodes[1:]}},
-            "extras": {"MSFT_screencoverage": _screen_coverage(asset)},
+            "extras": {"MSFT_screencoverage": screen_coverages(style.engine, [m.config.faces for m in levels])},
         }
     colliders = []
     for number, collider in enumerate(asset.colliders):
@@ -120,16 +127,13 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
         name = collider_name(style.engine, stem, names[0], number)
         mesh = builder.add("meshes", {"name": name, "primitives": [builder.add_collider(rows)]})
         colliders.append(builder.add("nodes", {"name": name, "mesh": mesh}))
+    root = nodes[0]
+    if shared is not None:  # levels would be moved twice: by the finest level's node, and by their own
+        root = builder.add("nodes", {"name": stem, "children": [root]} | shared.placement)
     together = colliders_in_scene(style.engine)
-    builder.add("scenes", {"name": stem, "nodes": [nodes[0], *(colliders if together else ())]})
+    builder.add("scenes", {"name": stem, "nodes": [root, *(colliders if together else ())]})
     if colliders and not together:
         builder.add("scenes", {"name": f"{stem}_colliders", "nodes": colliders})
-
-
-def _screen_coverage(asset: Asset) -> list[float]:
-    """Share of the screen below which each level gives way: equal triangles per pixel, full screen for the finest."""
-    counts = torch.tensor([float(mesh.config.faces) for mesh in asset.levels])
-    return [round(share, 4) for share in (counts[1:] / counts[0]).tolist()] + [0.0]
 
 
 def _split_rows(
