@@ -106,7 +106,7 @@ def test_levels_solids_and_notes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("engine", "name"),
-    [("unreal", "UCX_ball_LOD0_00"), ("godot", "ball_00-convcolonly"), ("unity", "ball_collider_00")],
+    [("unreal", "UCX_ball_LOD0_00"), ("godot", "ball_00-convcolonly"), ("gltf", "ball_collider_00")],
 )
 def test_solids_bear_the_names_that_engines_look_for(tmp_path: Path, engine, name: str) -> None:
     write_asset(WHOLE, tmp_path / "ball.glb", Style(engine))
@@ -166,6 +166,15 @@ def test_draco_lists_attributes_in_order(tmp_path: Path) -> None:
     primitive = parse_gltf(tmp_path / "ball.glb")[0]["meshes"][0]["primitives"][0]
     listed = list(primitive["attributes"])
     assert listed == sorted(listed) and "TEXCOORD_1" in listed
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".gltf"])
+def test_solids_for_unity_are_a_file_beside(tmp_path: Path, suffix: str) -> None:
+    write_asset(WHOLE, tmp_path / f"ball{suffix}", Style("unity"))
+    assert len(parse_gltf(tmp_path / f"ball{suffix}")[0]["scenes"]) == 1
+    tree, _ = parse_gltf(tmp_path / "ball_colliders.glb")
+    shown = [tree["nodes"][number]["name"] for number in tree["scenes"][0]["nodes"]]
+    assert shown == [f"ball_collider_{number:02d}" for number in range(len(WHOLE.colliders))]
 
 
 def test_files_beside(tmp_path: Path) -> None:

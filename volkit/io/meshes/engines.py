@@ -10,7 +10,8 @@ Colliders are convex meshes without material:
 - unreal: `UCX_MESH_00`, imported as collision of MESH (Interchange: bImportCollisionAccordingToMeshName);
 - godot: `NAME_00-convcolonly`, imported as static bodies without a mesh (Godot's node type suffixes);
 - elsewhere names mean nothing, and a collider in the scene would be drawn: they are `NAME_collider_00` in a second
-  scene, `NAME_colliders`. glTFast for Unity imports each scene as an object, Blender as a collection.
+  scene, `NAME_colliders`, which Blender imports as a collection;
+- unity: UnityGLTF imports the first scene alone, so that they are in a file of their own, `NAME_colliders.glb`.
 """
 
 import math
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # readers need the names, and no torch
 
 __all__ = [
     "collider_name",
+    "colliders_beside",
     "colliders_in_scene",
     "generates_levels",
     "hidden_names",
@@ -66,6 +68,11 @@ def collider_name(engine: Engine, stem: str, finest: str, number: int) -> str:
 def colliders_in_scene(engine: Engine) -> bool:
     """Whether the engine recognises colliders in the scene by their names."""
     return engine in ("unreal", "godot")
+
+
+def colliders_beside(engine: Engine) -> bool:
+    """Whether colliders go into a file of their own, since an importer of the engine reads one scene alone."""
+    return engine == "unity"
 
 
 def generates_levels(engine: Engine) -> bool:

@@ -20,6 +20,7 @@ from volkit.geometry.triangles import corner_tangents
 from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures, has_transparency
 from volkit.io.meshes.engines import (
     collider_name,
+    colliders_beside,
     colliders_in_scene,
     generates_levels,
     level_names,
@@ -47,13 +48,16 @@ def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     stem = safe_stem(style.engine, path.stem)
     material = _material(builder, asset, stem, textures, binary)
     _nodes(builder, asset, stem, style, material)
+    solids = {}
+    if asset.colliders and colliders_beside(style.engine):
+        solids[f"{path.stem}_colliders.glb"] = _pack_colliders(asset, stem, style)
     buffer = {"byteLength": len(builder.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
     builder.tree["buffers"] = [buffer]
     if binary:
-        return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), {})
+        return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), solids)
     beside = {texture.file_name(stem): texture.data for texture in textures}
     text = json.dumps(builder.tree, indent=1).encode()
-    write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)})
+    write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)} | solids)
 
 
 def check_gltf(path: Path, style: Style) -> None:
@@ -121,19 +125,34 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
             "extensions": {"MSFT_lod": {"ids": nodes[1:]}},
             "extras": {"MSFT_screencoverage": screen_coverages(style.engine, [m.config.faces for m in levels])},
         }
-    colliders = []
-    for number, collider in enumerate(asset.colliders):
-        rows = _split_rows(Mesh.of(collider.vertices, collider.faces), place)
-        name = collider_name(style.engine, stem, names[0], number)
-        mesh = builder.add("meshes", {"name": name, "primitives": [builder.add_collider(rows)]})
-        colliders.append(builder.add("nodes", {"name": name, "mesh": mesh}))
     root = nodes[0]
     if shared is not None:  # levels would be moved twice: by the finest level's node, and by their own
         root = builder.add("nodes", {"name": stem, "children": [root]} | shared.placement)
-    together = colliders_in_scene(style.engine)
+    beside, together = colliders_beside(style.engine), colliders_in_scene(style.engine)
+    colliders = [] if beside else _add_colliders(builder, asset, stem, style)
     builder.add("scenes", {"name": stem, "nodes": [root, *(colliders if together else ())]})
     if colliders and not together:
         builder.add("scenes", {"name": f"{stem}_colliders", "nodes": colliders})
+
+
+def _add_colliders(builder: GltfBuilder, asset: Asset, stem: str, style: Style) -> list[int]:
+    """A node for each collider, in no scene yet."""
+    place, (finest, *_) = asset.levels[0].world_from_local, level_names(stem, len(asset.levels))
+    nodes = []
+    for number, collider in enumerate(asset.colliders):
+        rows = _split_rows(Mesh.of(collider.vertices, collider.faces), place)
+        name = collider_name(style.engine, stem, finest, number)
+        mesh = builder.add("meshes", {"name": name, "primitives": [builder.add_collider(rows)]})
+        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh}))
+    return nodes
+
+
+def _pack_colliders(asset: Asset, stem: str, style: Style) -> bytes:
+    """The bytes of a `.glb` of the colliders alone."""
+    builder = GltfBuilder({"name": f"{stem}_colliders", "unit": "metre"} | asset.extras)
+    builder.add("scenes", {"name": f"{stem}_colliders", "nodes": _add_colliders(builder, asset, stem, style)})
+    builder.tree["buffers"] = [{"byteLength": len(builder.blob)}]
+    return pack_glb(builder.tree, bytes(builder.blob))
 
 
 def _split_rows(
