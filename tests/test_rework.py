@@ -204,5 +204,5 @@ def test_a_controlnet_is_told_the_normals_of_the_asset(tmp_path, monkeypatch):
         heard.clear()
         job.run(QUIET)
         assert heard and all(told.shape[1:] == (3, 32, 32) and told[:, 2].max() > 0.9 for told in heard), name
-    with pytest.raises(ValueError, match="--control: shows one view"):
+    with pytest.raises(ValueError, match="--control conditions single views"):
         RefineJob(tmp_path / "a.glb", "a b", tmp_path / "e.glb", grid=True, **options).run(QUIET)

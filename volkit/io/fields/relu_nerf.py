@@ -48,7 +48,8 @@ def read(path: Path) -> Representation:
     """The fine network, or the only one, in a cube of half edge 1.5."""
     stored = load_pickled(path)
     with format_errors(path, "nerf-pytorch"):
-        state = next(found for name in STATES if (found := stored.get(name)))
+        state = next((found for name in STATES if (found := _mapping(stored).get(name))), None)
+        state = _mapping(state)
         if "output_linear.weight" in state and "rgb_linear.weight" not in state:
             raise ValueError("its colours do not depend on directions (use_viewdirs), which is not supported")
         layers = _Layers(
@@ -68,13 +69,19 @@ def read_pl(path: Path) -> Representation:
     """The fine network, or the only one, in a cube of half edge 1.5."""
     stored = load_pickled(path)
     with format_errors(path, "nerf_pl"):
-        state = stored.get("state_dict", stored)
-        prefix = next(p for p in ("nerf_fine.", "nerf_coarse.", "") if f"{p}xyz_encoding_1.0.weight" in state)
+        state = _mapping(_mapping(stored).get("state_dict", stored))
+        prefix = next((p for p in ("nerf_fine.", "nerf_coarse.") if f"{p}xyz_encoding_1.0.weight" in state), "")
         layers = _Layers(
             _trunk(state, prefix + "xyz_encoding_{}.0", first=1),
             *(_layer(state, prefix + n) for n in ("xyz_encoding_final", "sigma", "dir_encoding.0", "rgb.0")),
         )
         return _field(layers, "kwea123/nerf_pl", stored.get("global_step"))
+
+
+def _mapping(stored: Any) -> Mapping[str, Any]:
+    if not isinstance(stored, Mapping):
+        raise ValueError("it lacks its networks")
+    return stored
 
 
 def _field(layers: _Layers, source: str, step: Any) -> Representation:
@@ -132,9 +139,9 @@ def _padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _trunk(state: Mapping[str, Any], pattern: str, first: int = 0) -> list[Layer]:
-    count = next(k for k in range(MAX_LAYERS) if f"{pattern.format(k + first)}.weight" not in state)
-    if count < 2:
-        raise ValueError("it lacks layers of the network")
+    count = next((k for k in range(MAX_LAYERS) if f"{pattern.format(k + first)}.weight" not in state), MAX_LAYERS)
+    if not 2 <= count < MAX_LAYERS:
+        raise ValueError(f"its network has {count} layers or more, not 2 to {MAX_LAYERS - 1}")
     layers = [_layer(state, pattern.format(k + first)) for k in range(count)]
     own, encoded = layers[0][0].shape
     if not 1 <= own <= MAX_WIDTH or any(
