@@ -115,6 +115,19 @@ def test_exposure_is_refused_where_it_would_not_be_learnt():
         trainee_from_photographs(scene, photos, FitSettings(exposure=True), torch.Generator())
 
 
+def test_splats_begin_at_given_points_and_fields_refuse_them():
+    eyes = ((0.0, -3.0, 0.5), (3.0, 0.0, 0.5), (0.0, 3.0, 0.5))
+    cameras = vk.Cameras.cat([vk.Camera.look_at(eye, size=(24, 24)) for eye in eyes])
+    grey, domain = torch.full((24, 24, 3), 128, dtype=torch.uint8), vk.Domain((-1.0,) * 3, (1.0,) * 3)
+    photos = vk.Photographs(cameras, (grey,) * 3, ("0", "1", "2"), ("train",) * 3, domain)
+    points = torch.tensor([0.3, 0.2, -0.1]) + 0.1 * torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
+    made = vk.fit(photos, vk.SplatsConfig(count=40), budget="1", points=points)
+    away = torch.cdist(made.scene.means.detach(), points).amin(1)
+    assert len(made.scene) == 40 and float(away.max()) < 0.02  # one step of Adam moves each coordinate by its rate
+    with pytest.raises(ValueError, match="points are where splats begin"):
+        vk.fit(photos, vk.VoxelsConfig(resolution=4), budget="1", points=points)
+
+
 @pytest.mark.parametrize(("options", "said"), [
     ({"to": "nonsense"}, "to nonsense: there is no such kind"),
     ({"to": "voxels", "surfels": True}, "about splats alone: surfels; give them with to splats"),

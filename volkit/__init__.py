@@ -219,13 +219,15 @@ def fit(
     seed: "int | torch.Generator" = 0,
     callback: "Callback | None" = None,
     exposure: bool = False,
+    points: "torch.Tensor | None" = None,
 ) -> "Result[FitReport]":
     """Fit an untrained scene of this configuration to posed photographs; by default a hash grid sized for them.
 
     `budget` is wall clock of the optimisation (`120s`, `10m`) or, in steps, `2000`; the `strategy` adds and removes
     splats; `callback` is called with a StepEvent (step, seconds, fraction, loss, psnr) after every step; with
-    `exposure` a field learns exposure and white balance of every photograph as well. The same seed and a budget in
-    steps give the same scene on one machine. Raises ValueError where there is nothing to learn from,
+    `exposure` a field learns exposure and white balance of every photograph as well; splats start at `points`, world
+    frame `[point, 3]`, by default those of the photographs' reconstruction. The same seed and a budget in steps give
+    the same scene on one machine. Raises ValueError where there is nothing to learn from,
     FloatingPointError where a loss is not finite.
 
     >>> made = vk.fit(photos, vk.SplatsConfig(), budget="3m", strategy=vk.MCMCStrategy(max_splats=100_000))
@@ -233,7 +235,7 @@ def fit(
     """
     from volkit.distillation.fit import fit as apply
 
-    return apply(_photos(photos), config, budget, strategy, seed, callback, exposure)
+    return apply(_photos(photos), config, budget, strategy, seed, callback, exposure, points)
 
 
 def distill(

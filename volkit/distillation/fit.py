@@ -55,6 +55,7 @@ def fit(
     seed: int | torch.Generator = 0,
     callback: Callback | None = None,
     exposure: bool = False,
+    points: Float[Tensor, "point 3"] | None = None,
 ) -> Result[FitReport]:
     """Fit an untrained scene to posed photographs.
 
@@ -69,10 +70,11 @@ def fit(
         seed: of all randomness.
         callback: called with a `StepEvent` after every step.
         exposure: optimise exposure and white balance of every photograph, too; fields alone.
+        points: initial positions of splats, world frame; None: those of the photographs' reconstruction, if any.
 
     Raises:
-        ValueError: no photograph has the split `train`; no camera sees any of the photographs' points.
-        ParameterError: `exposure` for splats, or a budget that cannot be read.
+        ValueError: no photograph has the split `train`; no camera sees any of the points.
+        ParameterError: `exposure` for splats, `points` for fields, or a budget that cannot be read.
         FloatingPointError: a loss is not finite.
 
     Example:
@@ -85,7 +87,7 @@ def fit(
         cameras = photos.subset("train").cameras
         config = default_config("hash_grid", photos.domain, Similarity(), cameras, SplatsConfig())
     scene = untrained_scene(photos, config, generator)
-    settings = FitSettings(strategy or MCMCStrategy(), exposure)
+    settings = FitSettings(strategy or MCMCStrategy(), exposure, points)
     training = TrainingRun(Budget.parse(budget))
     return fit_scene(scene, photos, training, settings, generator, CallbackProgress(callback))
 
@@ -126,7 +128,7 @@ def trainee_from_photographs(
 
     Raises:
         TypeError: the scene is neither a field nor splats.
-        ParameterError: `exposure` for splats.
+        ParameterError: `exposure` for splats, `points` for fields.
         ValueError: no photograph has the split `train`; no camera sees any of the points.
     """
     photos = photos.subset("train")
@@ -138,6 +140,8 @@ def trainee_from_photographs(
         _initialise(scene, cameras, photos, points, generator)
         return SplatTrainee(scene, PhotographViews(cameras, photos.images, photos.masks), generator, settings.strategy)
     if isinstance(scene, Field):
+        if settings.points is not None:
+            raise ParameterError("{points} are where splats begin; leave them out with fields", "points")
         return _field_trainee(scene, cameras, photos, settings.exposure, generator)
     raise untrainable(scene)
 
