@@ -16,7 +16,8 @@ Colliders are convex meshes without material:
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from volkit.choices import Engine
@@ -25,11 +26,12 @@ if TYPE_CHECKING:  # readers need the names, and no torch
     from volkit.io.meshes.asset import Style
 
 __all__ = [
+    "DrawnNode",
     "collider_name",
     "colliders_beside",
     "colliders_in_scene",
     "generates_levels",
-    "hidden_names",
+    "hidden_nodes",
     "level_names",
     "moves_levels_with_finest",
     "safe_stem",
@@ -37,7 +39,10 @@ __all__ = [
     "unsupported_features",
 ]
 
-COLLIDER_NAME = re.compile(r"^(UCX|UBX|UCP|USP)_|[-$_](conv)?colonly$|_collider_\d+$", re.IGNORECASE)
+COLLIDER_NAME = re.compile(
+    r"^(?:(?:UCX|UBX|UCP|USP)_(?P<unreal>.+?)(?:_\d+)?|(?P<plain>.+)_collider_\d+)$", re.IGNORECASE
+)
+GODOT_COLLIDER = re.compile(r"[-$_](conv)?colonly$", re.IGNORECASE)
 LEVEL_NAME = re.compile(r"^(?P<stem>.*)_LOD(?P<number>\d+)$", re.IGNORECASE)
 # What a file of glTF requires and the importer lacks. Godot: godotengine/godot#56613 (Draco), #120205 (quantization,
 # unmerged). Unity: glTFast 6.14 stops at EXT_texture_webp, UnityGLTF 2.21 reads it with a third-party package alone.
@@ -117,12 +122,35 @@ def unsupported_features(style: "Style") -> list[str]:
     return [feature for feature in UNSUPPORTED.get(style.engine, ()) if asked[feature]]
 
 
-def hidden_names(names: Iterable[str]) -> set[str]:
-    """Names that are not drawn: of colliders, and of levels beside a finer one."""
-    levels = {name: match for name in names if (match := LEVEL_NAME.match(name))}
-    finest: dict[str, int] = {}
-    for match in levels.values():
-        number = int(match["number"])
-        finest[match["stem"]] = min(number, finest.get(match["stem"], number))
-    coarse = {name for name, match in levels.items() if int(match["number"]) > finest[match["stem"]]}
-    return coarse | {name for name in names if COLLIDER_NAME.search(name)}
+@dataclass(frozen=True)
+class DrawnNode:
+    """A node with a mesh, in a scene."""
+
+    number: int
+    name: str
+    parent: int | None
+    plain: bool  # without a material
+
+
+def hidden_nodes(nodes: Sequence[DrawnNode]) -> set[int]:
+    """The numbers of those that are not drawn: colliders, and levels beside a finer one.
+
+    A name alone makes no collider. It has no material and is named after another node (`UCX_MESH_00` or
+    `MESH_collider_00` beside MESH or one of its levels), or has the suffix by which Godot asks for a body without a
+    mesh. A coarser level has the finer one's parent.
+    """
+    stems = {node.name for node in nodes} | {match["stem"] for node in nodes if (match := LEVEL_NAME.match(node.name))}
+    hidden = {node.number for node in nodes if node.plain and _is_collider(node.name, stems)}
+    finest: dict[tuple[int | None, str], int] = {}
+    levels = [(node, match) for node in nodes if (match := LEVEL_NAME.match(node.name))]
+    for node, match in levels:
+        key, number = (node.parent, match["stem"]), int(match["number"])
+        finest[key] = min(number, finest.get(key, number))
+    return hidden | {n.number for n, match in levels if int(match["number"]) > finest[(n.parent, match["stem"])]}
+
+
+def _is_collider(name: str, stems: set[str]) -> bool:
+    if GODOT_COLLIDER.search(name):
+        return True
+    match = COLLIDER_NAME.match(name)
+    return match is not None and (match["unreal"] or match["plain"]) in stems

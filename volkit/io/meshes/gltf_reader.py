@@ -1,8 +1,9 @@
 """glTF files, read as they are drawn: the scene's triangles in place, without colliders and coarser levels.
 
-Read: `.glb` and `.gltf`, data URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, texture
-transforms (KHR_texture_transform), second uv sets, factors, linear vertex colours, metallic-roughness. Lost: lights,
-animation, sparse accessors.
+Read: `.glb` and `.gltf`, data URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, sparse
+accessors, texture transforms (KHR_texture_transform), second uv sets, wraps, factors, alpha modes, linear vertex
+colours, metallic-roughness; skins where their joints put them, morph targets by their weights. Lost: lights, animation,
+emission.
 """
 
 import base64
@@ -10,6 +11,7 @@ import binascii
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +22,9 @@ import numpy as np
 
 from volkit.extras import advice
 from volkit.files.errors import FormatError, read_start
-from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
-from volkit.io.meshes.engines import hidden_names
+from volkit.geometry.colour import array_linear_from_srgb
+from volkit.io.meshes.engines import DrawnNode, hidden_nodes
+from volkit.io.meshes.parts import Part, Wrap, srgb_bytes
 
 __all__ = ["GltfReader", "gltf_json_head", "parse_gltf", "read_gltf_parts", "read_uri", "sniff_gltf"]
 
@@ -30,10 +33,21 @@ HEAD_BYTES = 1 << 20
 MAGIC, JSON_CHUNK, BINARY_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 COMPONENT_TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-ACCESSOR_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+ACCESSOR_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 DRACO = "KHR_draco_mesh_compression"
 READ_EXTENSIONS = ("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", DRACO, "MSFT_lod")
 MAX_NODE_DEPTH = 64  # nested nodes; a cycle of nodes would never end
+MAX_EMPTY_ROWS = 1 << 26  # of an accessor whose values are zero but for a few
+WRAPS: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """Where a mesh is drawn: the transform of its node, weights of its morph targets, transforms of its joints."""
+
+    to_file: np.ndarray  # [4, 4]
+    weights: tuple[float, ...] = ()
+    joints: np.ndarray | None = None  # [joint, 4, 4]
 
 
 def parse_gltf(path: Path) -> tuple[dict[str, Any], list[bytes]]:
@@ -85,15 +99,15 @@ def _chunks(data: bytes) -> tuple[bytes, bytes]:
     return found.get(JSON_CHUNK, b""), found.get(BINARY_CHUNK, b"")
 
 
-def read_gltf_parts(path: Path) -> list[Any]:
-    """A `trimesh.Trimesh` for each primitive that is drawn, in the file's frame."""
+def read_gltf_parts(path: Path, notes: list[str]) -> list[Part]:
+    """Each primitive that is drawn, in the file's frame; what is left out is said in `notes`."""
     tree, buffers = parse_gltf(path)
     for needed in tree.get("extensionsRequired", ()):
         if needed not in READ_EXTENSIONS and not needed.startswith("KHR_materials_"):
             raise FormatError(path, f"needs {needed}, which is not read here", "export it without")
     if DRACO in tree.get("extensionsRequired", ()) and find_spec("DracoPy") is None:
         raise FormatError(path, "is compressed by Draco, and DracoPy is not installed", advice("mesh", "DracoPy"))
-    return GltfReader(path, tree, buffers).parts()
+    return GltfReader(path, tree, buffers).parts(notes)
 
 
 class GltfReader:
@@ -102,20 +116,64 @@ class GltfReader:
     def __init__(self, path: Path, tree: dict[str, Any], buffers: list[bytes]) -> None:
         self.path, self.tree, self.buffers = path, tree, buffers
 
-    def parts(self) -> list[Any]:
+    def parts(self, notes: list[str]) -> list[Part]:
         tree = self.tree
         scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
         roots = scene.get("nodes", ())
-        placed = [node for root in roots for node in self.mesh_nodes(root, np.eye(4), MAX_NODE_DEPTH)]
-        nodes = [(tree["nodes"][number], to_file) for number, to_file in placed]
-        hidden = hidden_names([node.get("name", "") for node, _ in nodes])
-        shown = [(node, to_file) for node, to_file in nodes if node.get("name", "") not in hidden]
-        return [
-            self._part(primitive, to_file)
-            for node, to_file in shown
-            for primitive in tree["meshes"][node["mesh"]]["primitives"]
-            if primitive.get("mode", 4) in (4, 5, 6)
-        ]
+        placed = [found for root in roots for found in self.mesh_nodes(root, np.eye(4), MAX_NODE_DEPTH)]
+        hidden = self._hidden([number for number, _ in placed])
+        if hidden:
+            names = ", ".join(sorted(tree["nodes"][number].get("name", "") for number in hidden)[:8])
+            notes.append(f"{len(hidden)} nodes are colliders or coarser levels, and left out: {names}")
+        parts = []
+        for number, to_file in placed:
+            if number in hidden:
+                continue
+            node = tree["nodes"][number]
+            mesh, skin = tree["meshes"][node["mesh"]], node.get("skin")
+            pose = _Pose(
+                to_file,
+                tuple(float(weight) for weight in node.get("weights", mesh.get("weights", ()))),
+                None if skin is None else self._joint_matrices(skin),
+            )
+            drawn = [primitive for primitive in mesh["primitives"] if primitive.get("mode", 4) in (4, 5, 6)]
+            parts += [self._part(primitive, pose) for primitive in drawn]
+        return parts
+
+    def _hidden(self, drawn: list[int]) -> set[int]:
+        """Of the nodes of a scene those that are no part of the picture: colliders, and coarser levels of another."""
+        nodes = self.tree["nodes"]
+        parents = {child: number for number, node in enumerate(nodes) for child in node.get("children", ())}
+        return hidden_nodes(
+            [
+                DrawnNode(
+                    number,
+                    str(nodes[number].get("name", "")),
+                    parents.get(number),
+                    all("material" not in one for one in self.tree["meshes"][nodes[number]["mesh"]]["primitives"]),
+                )
+                for number in drawn
+            ]
+        )
+
+    def _joint_matrices(self, skin: int) -> np.ndarray:
+        """For each joint the transform [4, 4] from the mesh at rest to the file's frame."""
+        found = self.tree["skins"][skin]
+        nodes, joints = self.tree["nodes"], found["joints"]
+        parents = {child: number for number, node in enumerate(nodes) for child in node.get("children", ())}
+        inverse = np.tile(np.eye(4), (len(joints), 1, 1))
+        if "inverseBindMatrices" in found:
+            values = self._values(self.tree["accessors"][found["inverseBindMatrices"]]).astype(np.float64)
+            inverse = values[: len(joints)].reshape(-1, 4, 4).transpose(0, 2, 1)  # stored column by column
+        matrices = []
+        for joint in joints:
+            whole, number, depth = np.eye(4), joint, 0
+            while number is not None:
+                if depth == MAX_NODE_DEPTH:
+                    raise ValueError(f"nodes are nested more than {MAX_NODE_DEPTH} deep")
+                whole, number, depth = _node_matrix(nodes[number]) @ whole, parents.get(number), depth + 1
+            matrices.append(whole)
+        return np.stack(matrices) @ inverse
 
     def mesh_nodes(self, number: int, to_file: np.ndarray, depth: int) -> Iterator[tuple[int, np.ndarray]]:
         """Indices of the nodes with meshes below a node, and their transforms [4, 4]."""
@@ -128,37 +186,62 @@ class GltfReader:
         for child in node.get("children", ()):
             yield from self.mesh_nodes(child, to_file, depth - 1)
 
-    def _part(self, primitive: dict[str, Any], to_file: np.ndarray) -> Any:
-        import trimesh
-        from PIL import Image
-        from trimesh.visual import TextureVisuals
-        from trimesh.visual.material import PBRMaterial
-
+    def _part(self, primitive: dict[str, Any], pose: "_Pose") -> Part:
         arrays = self.arrays(primitive)
-        corners = arrays["POSITION"] @ to_file[:3, :3].T + to_file[:3, 3]
+        corners, mirrored = self._posed(primitive, arrays, pose)
         faces = _triangles(arrays.get("indices", np.arange(len(corners))).reshape(-1), primitive.get("mode", 4))
-        if np.linalg.det(to_file[:3, :3]) < 0:  # a mirror image turns faces inside out
+        if mirrored:  # a mirror image turns faces inside out
             faces = faces[:, ::-1]
         material = self.tree["materials"][primitive["material"]] if "material" in primitive else {}
         specular_glossiness = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
         surface = material.get("pbrMetallicRoughness", {})
         factor = np.array(surface.get("baseColorFactor") or specular_glossiness.get("diffuseFactor") or [1.0] * 4)
         slot = surface.get("baseColorTexture") or specular_glossiness.get("diffuseTexture")
-        metallic_roughness = self._metallic_roughness(surface)
-        image = self._image(slot["index"], factor) if slot else None
-        # A material of one colour becomes a texture of one texel.
-        if slot is None and metallic_roughness is not None and "COLOR_0" not in arrays:
-            slot, image = surface.get("metallicRoughnessTexture", {}), Image.fromarray(_srgb_bytes(factor[None, None]))
-        channel = _texture_transform(slot).get("texCoord", slot.get("texCoord", 0)) if slot else None
-        uv = arrays.get(f"TEXCOORD_{channel}")
-        if uv is None and slot == {}:
-            uv = np.zeros((len(corners), 2))
-        if slot is not None and uv is not None:
-            uv = _transform_uv(uv, _texture_transform(slot)) * [1, -1] + [0, 1]  # trimesh's v runs up
-            material = PBRMaterial(baseColorTexture=image, metallicRoughnessTexture=metallic_roughness)
-            return trimesh.Trimesh(corners, faces, visual=TextureVisuals(uv=uv, material=material), process=False)
-        light = np.concatenate([arrays.get("COLOR_0", np.ones((len(corners), 4))), np.ones((len(corners), 1))], 1)
-        return trimesh.Trimesh(corners, faces, vertex_colors=_srgb_bytes(light[:, :4] * factor), process=False)
+        finish = None if "COLOR_0" in arrays and slot is None else self._metallic_roughness(surface)
+        uv = self._uv(slot or (surface.get("metallicRoughnessTexture") if finish is not None else None), arrays)
+        image = None if slot is None or uv is None else _with_alpha(self._image(slot["index"], factor), material)
+        colours = None
+        if image is None or "COLOR_0" in arrays:
+            light = np.concatenate([arrays.get("COLOR_0", np.ones((len(corners), 4))), np.ones((len(corners), 1))], 1)
+            light = light[:, :4] if image is not None else light[:, :4] * factor
+            colours = srgb_bytes(light) if image is not None else _with_alpha(srgb_bytes(light), material)
+        wrap = self._wrap(slot["index"]) if slot is not None else ("repeat", "repeat")
+        return Part(corners, faces, uv, image, colours, finish, wrap)
+
+    def _posed(
+        self, primitive: dict[str, Any], arrays: dict[str, np.ndarray], pose: "_Pose"
+    ) -> tuple[np.ndarray, bool]:
+        """Positions in the file's frame, and whether they are a mirror image of the stored ones."""
+        corners = arrays["POSITION"]
+        for weight, target in zip(pose.weights, primitive.get("targets", ()), strict=False):
+            if weight and "POSITION" in target:
+                corners = corners + weight * self._accessor(target["POSITION"])
+        if pose.joints is None or "JOINTS_0" not in arrays:
+            matrix = pose.to_file
+            return corners @ matrix[:3, :3].T + matrix[:3, 3], bool(np.linalg.det(matrix[:3, :3]) < 0)
+        sets = [name for name in ("0", "1") if f"JOINTS_{name}" in arrays]
+        joints = np.concatenate([arrays[f"JOINTS_{name}"] for name in sets], 1).astype(np.int64)
+        shares = np.concatenate([arrays[f"WEIGHTS_{name}"] for name in sets], 1)
+        if len(joints) and not 0 <= joints.min() <= joints.max() < len(pose.joints):
+            raise ValueError(f"vertices name joint {joints.max()}, there are {len(pose.joints)}")
+        shares = shares / np.maximum(shares.sum(1, keepdims=True), 1e-12)
+        matrices = np.einsum("vj,vjab->vab", shares, pose.joints[joints])
+        posed = np.einsum("vab,vb->va", matrices[:, :3, :3], corners) + matrices[:, :3, 3]
+        return posed, bool((np.linalg.det(matrices[:, :3, :3]) < 0).mean() > 0.5)
+
+    def _uv(self, slot: dict[str, Any] | None, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
+        """The uv of a texture's slot, its transform applied; None where there are none."""
+        if slot is None:
+            return None
+        transform = _texture_transform(slot)
+        uv = arrays.get(f"TEXCOORD_{transform.get('texCoord', slot.get('texCoord', 0))}")
+        return None if uv is None else _transform_uv(uv, transform)
+
+    def _wrap(self, number: int) -> tuple[Wrap, Wrap]:
+        """What continues a texture beyond its image, in u and in v."""
+        texture = self.tree["textures"][number]
+        sampler = self.tree["samplers"][texture["sampler"]] if "sampler" in texture else {}
+        return WRAPS.get(sampler.get("wrapS", 10497), "repeat"), WRAPS.get(sampler.get("wrapT", 10497), "repeat")
 
     def arrays(self, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
         """Attributes by name as float64, and `indices` as int64."""
@@ -169,14 +252,22 @@ class GltfReader:
         raw = self._decode_draco(draco) if draco else {}
         found = {}
         for name, number in numbers.items():
-            accessor = self.tree["accessors"][number]
-            values = raw[name] if name in raw else self._values(accessor)
-            if accessor.get("normalized"):
-                values = np.maximum(values / np.iinfo(COMPONENT_TYPES[accessor["componentType"]]).max, -1.0)
-            if name == "indices" and values.dtype.kind == "f":
-                raise ValueError("indices are not whole numbers")
-            found[name] = values.astype(np.int64 if name == "indices" else np.float64)
+            if name == "indices":
+                indices = raw[name] if name in raw else self._values(self.tree["accessors"][number])
+                if indices.dtype.kind == "f":
+                    raise ValueError("indices are not whole numbers")
+                found[name] = indices.astype(np.int64)
+            else:
+                found[name] = self._accessor(number, raw.get(name))
         return found
+
+    def _accessor(self, number: int, decoded: np.ndarray | None = None) -> np.ndarray:
+        """The values of an accessor in float64, normalised where it says so; `decoded` replaces those of its buffer."""
+        accessor = self.tree["accessors"][number]
+        values = self._values(accessor) if decoded is None else decoded
+        if accessor.get("normalized"):
+            values = np.maximum(values / np.iinfo(COMPONENT_TYPES[accessor["componentType"]]).max, -1.0)
+        return values.astype(np.float64)
 
     def _decode_draco(self, draco: dict[str, Any]) -> dict[str, np.ndarray]:
         import DracoPy
@@ -190,12 +281,34 @@ class GltfReader:
         return {names[a["unique_id"]]: a["data"] for a in known} | {"indices": np.asarray(mesh.faces)}
 
     def _values(self, accessor: dict[str, Any]) -> np.ndarray:
-        kind, width = np.dtype(COMPONENT_TYPES[accessor["componentType"]]), ACCESSOR_WIDTHS[accessor["type"]]
-        count, row = accessor["count"], kind.itemsize * width
-        if "bufferView" not in accessor:
+        """The rows of an accessor as they are stored; of one without a buffer zeros, with its sparse changes."""
+        kind, width, count = (
+            COMPONENT_TYPES[accessor["componentType"]],
+            ACCESSOR_WIDTHS[accessor["type"]],
+            accessor["count"],
+        )
+        sparse = accessor.get("sparse")
+        if "bufferView" in accessor:
+            values = self._rows(accessor, kind, width, count)
+        elif sparse is not None and 0 < count <= MAX_EMPTY_ROWS:
+            values = np.zeros((count, width), kind)
+        else:
             raise ValueError("an accessor has no data")
-        view = self.tree["bufferViews"][accessor["bufferView"]]
-        data = self._view(accessor["bufferView"])[accessor.get("byteOffset", 0) :]
+        if sparse is None:
+            return values
+        changed = sparse["count"]
+        rows = self._rows(sparse["indices"], COMPONENT_TYPES[sparse["indices"]["componentType"]], 1, changed)[:, 0]
+        if int(rows.max()) >= count:
+            raise ValueError(f"an accessor of {count} rows changes row {rows.max()}")
+        values = values.copy()
+        values[rows] = self._rows(sparse["values"], kind, width, changed)
+        return values
+
+    def _rows(self, place: dict[str, Any], kind: Any, width: int, count: int) -> np.ndarray:
+        """`count` rows of a buffer view."""
+        kind = np.dtype(kind)
+        view, row = self.tree["bufferViews"][place["bufferView"]], kind.itemsize * width
+        data = self._view(place["bufferView"])[place.get("byteOffset", 0) :]
         stride = view.get("byteStride", row)
         if stride < row or count < 1 or (count - 1) * stride + row > len(data):
             raise ValueError(f"an accessor of {count} rows lies outside its buffer")
@@ -206,27 +319,24 @@ class GltfReader:
         start = view.get("byteOffset", 0)
         return self.buffers[view["buffer"]][start : start + view["byteLength"]]
 
-    def _image(self, number: int, factor: np.ndarray) -> Any:
-        """The image of a texture, times a factor in linear light."""
-        from PIL import Image
-
-        picture = self._picture(number)
+    def _image(self, number: int, factor: np.ndarray) -> np.ndarray:
+        """The image of a texture, [height, width, 4], times a factor in linear light."""
+        picture = np.array(self._picture(number))
         if (factor >= 1.0).all():
             return picture
-        light = np.asarray(picture) / 255.0
+        light = picture / 255.0
         light[..., :3] = array_linear_from_srgb(light[..., :3])
-        return Image.fromarray(_srgb_bytes(light * factor))
+        return srgb_bytes(light * factor)
 
-    def _metallic_roughness(self, surface: dict[str, Any]) -> Any:
-        """Roughness in green and metalness in blue, by the uv of the base colour; None without both."""
-        from PIL import Image
-
+    def _metallic_roughness(self, surface: dict[str, Any]) -> np.ndarray | None:
+        """Roughness in green and metalness in blue, [height, width, 3]; None where nothing but the default is said."""
         if not surface:
             return None
         factor = np.array([1.0, surface.get("roughnessFactor", 1.0), surface.get("metallicFactor", 1.0)])
         slot = surface.get("metallicRoughnessTexture")
         picture = np.full((1, 1, 3), 255.0) if slot is None else np.asarray(self._picture(slot["index"]))[..., :3]
-        return Image.fromarray((picture * factor).round().astype(np.uint8))
+        finish = (picture * factor).round().astype(np.uint8)
+        return None if slot is None and (finish[..., 1:] == (255, 0)).all() else finish
 
     def _picture(self, number: int) -> Any:
         from PIL import Image, UnidentifiedImageError
@@ -241,10 +351,15 @@ class GltfReader:
             raise ValueError(f"picture {number} cannot be read: {error}") from error
 
 
-def _srgb_bytes(light: np.ndarray) -> np.ndarray:
-    """Linear colours and alpha as sRGB bytes."""
-    coded = np.concatenate([array_srgb_from_linear(light[..., :3]), light[..., 3:].clip(0.0, 1.0)], -1)
-    return (255.0 * coded).round().astype(np.uint8)
+def _with_alpha(rgba: np.ndarray, material: dict[str, Any]) -> np.ndarray:
+    """Colours with the alpha that is drawn: that of OPAQUE is 1, that of MASK 0 or 1 by its cutoff."""
+    mode = material.get("alphaMode", "OPAQUE")
+    if mode == "BLEND":
+        return rgba
+    rgba = rgba.copy()
+    shown = rgba[..., 3] >= 255.0 * material.get("alphaCutoff", 0.5) if mode == "MASK" else True
+    rgba[..., 3] = np.where(shown, 255, 0)
+    return rgba
 
 
 def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:

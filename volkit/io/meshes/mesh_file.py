@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from volkit.extras import advice
@@ -15,6 +14,7 @@ from volkit.files.errors import FormatError, format_errors, read_start
 from volkit.files.provenance import frame_from_record, record_from_comments, without_frames
 from volkit.geometry import Similarity, turn
 from volkit.io.meshes.gltf_reader import gltf_json_head, read_gltf_parts
+from volkit.io.meshes.parts import Part, join_parts, part_from_trimesh
 from volkit.io.meshes.usd_reader import open_stage, read_stage_provenance, read_usd_parts, world_from_stage
 from volkit.io.meshes.writer import write_mesh
 from volkit.io.splats.columns import SplatColumns
@@ -23,7 +23,6 @@ from volkit.io.splats.usd import read_stage_splats, write_splats
 from volkit.representations.mesh import Mesh
 from volkit.representations.representation import Placement
 from volkit.representations.splats import Splats
-from volkit.typing import Tensor
 
 __all__ = [
     "read_gltf",
@@ -99,16 +98,17 @@ def read_usd(path: Path) -> Mesh | SplatColumns:
     if isinstance(found, SplatColumns):
         return found
     parts, zup_from_stage, record = found
-    return _read(path, "usd", lambda _: parts, zup_from_stage, record)
+    return _read(path, "usd", lambda *_: parts, zup_from_stage, record)
 
 
-def _read_stage(path: Path) -> SplatColumns | tuple[list[Any], Similarity, dict[str, Any]]:
+def _read_stage(path: Path) -> SplatColumns | tuple[list[Part], Similarity, dict[str, Any]]:
     with open_stage(path) as stage:
         splats = read_stage_splats(stage)
         if splats is not None:
             return splats
         _check_mesh(path)
-        return read_usd_parts(stage), world_from_stage(stage), read_stage_provenance(stage)
+        parts = [part_from_trimesh(part) for part in read_usd_parts(stage)]
+        return parts, world_from_stage(stage), read_stage_provenance(stage)
 
 
 def write_usd(scene: Mesh | Splats, path: Path) -> None:
@@ -142,14 +142,16 @@ def _find_beside(path: Path, where: Path, name: str) -> Path:
     raise FormatError(path, f"names {name}, which is not there", "keep the files of an .obj together")
 
 
-def _trimesh_reader(kind: str) -> Callable[[Path], list[Any]]:
-    def parts(path: Path) -> list[Any]:
+def _trimesh_reader(kind: str) -> Callable[[Path, list[str]], list[Part]]:
+    def parts(path: Path, notes: list[str]) -> list[Part]:
         import trimesh
 
-        whole = trimesh.load_scene(path, file_type=kind, process=False).to_mesh()
+        scene = trimesh.load_scene(path, file_type=kind, process=False)
+        meshes = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
         if kind == "stl":
-            whole.merge_vertices()
-        return [whole]
+            for mesh in meshes:
+                mesh.merge_vertices()
+        return [part_from_trimesh(mesh) for mesh in meshes]
 
     return parts
 
@@ -174,13 +176,14 @@ def _read_record(path: Path) -> dict[str, Any]:
 def _read(
     path: Path,
     kind: str,
-    parts: Callable[[Path], list[Any]],
+    parts: Callable[[Path, list[str]], list[Part]],
     zup_from_file: Similarity,
     record: dict[str, Any] | None = None,
 ) -> Mesh:
     _check_mesh(path)
+    notes: list[str] = []
     with format_errors(path, kind, EXPORT_FIX):
-        vertices, faces, appearance = _merge_parts(parts(path))
+        vertices, faces, appearance = join_parts(parts(path, notes), notes)
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):
@@ -188,37 +191,10 @@ def _read(
     record = _read_record(path) if record is None else record
     frame = frame_from_record(record, "world", "zup")
     placement = Placement(turn(frame, "zup") @ zup_from_file, frame)
-    mesh = Mesh.of(vertices, faces, **appearance).view(placement=placement, provenance=without_frames(record))
+    provenance = without_frames(record) | ({"notes": notes} if notes else {})
+    mesh = Mesh.of(vertices, faces, **appearance).view(placement=placement, provenance=provenance)
     try:
         mesh.check()
     except ValueError as error:
         raise FormatError(path, str(error), EXPORT_FIX) from error
     return mesh
-
-
-def _merge_parts(parts: list[Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Vertices, faces, and texture with corner uv or vertex colours, of all parts merged into one texture."""
-    import trimesh
-
-    if not parts:
-        return torch.zeros(0, 3), torch.zeros(0, 3), {}
-    whole: Any = parts[0] if len(parts) == 1 else trimesh.util.concatenate(parts)
-    faces, vertices = torch.from_numpy(np.array(whole.faces)), torch.from_numpy(np.array(whole.vertices)).float()
-    visual = whole.visual
-    if visual.kind == "texture" and visual.uv is not None:
-        material = visual.material
-        image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
-        if image is not None:
-            uv = torch.from_numpy(np.array(visual.uv)).float()
-            uv[:, 1] = 1.0 - uv[:, 1]  # trimesh's v runs up
-            appearance = {"corner_uv": uv[faces], "texture": torch.from_numpy(np.array(image.convert("RGBA")))}
-            metallic_roughness = getattr(material, "metallicRoughnessTexture", None)
-            rough = ((255, 255), (0, 0))  # roughness 1 and metalness 0 everywhere: the default
-            if metallic_roughness is not None and metallic_roughness.getextrema()[1:3] != rough:
-                appearance["metallic_roughness"] = torch.from_numpy(np.array(metallic_roughness.convert("RGB")))
-            return vertices, faces, appearance
-    if visual.kind == "texture":  # without an image or without uv: one colour
-        colours = np.tile(visual.material.main_color, (len(vertices), 1))
-    else:
-        colours = visual.vertex_colors
-    return vertices, faces, {"colours": torch.from_numpy(np.array(colours, np.uint8))}

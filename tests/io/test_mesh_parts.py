@@ -1,0 +1,217 @@
+"""Looks and poses of the parts of a glTF, against what the standard says of small files written here."""
+
+import base64
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from volkit import load
+from volkit.files.errors import FormatError
+from volkit.geometry.colour import array_srgb_from_linear
+
+QUAD = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+RED = np.array([200, 30, 30, 255], np.uint8)
+
+
+class Tree:
+    """A glTF that grows; all arrays lie in one data URI."""
+
+    def __init__(self) -> None:
+        self.blob, self.tree = bytearray(), {"asset": {"version": "2.0"}, "accessors": [], "bufferViews": []}
+
+    def view(self, data: bytes) -> int:
+        self.blob += bytes(-len(self.blob) % 4)
+        self.tree["bufferViews"].append({"buffer": 0, "byteOffset": len(self.blob), "byteLength": len(data)})
+        self.blob += data
+        return len(self.tree["bufferViews"]) - 1
+
+    def array(self, values: np.ndarray, **more: Any) -> int:
+        kind = {"float32": 5126, "uint8": 5121, "uint16": 5123}[values.dtype.name]
+        flat = values.reshape(len(values), -1)
+        shape = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}[flat.shape[1]]
+        row = {"bufferView": self.view(flat.tobytes()), "componentType": kind, "count": len(flat), "type": shape}
+        self.tree["accessors"].append(row | more)
+        return len(self.tree["accessors"]) - 1
+
+    def quad(self, offset: tuple[float, ...] = (0, 0, 0), uv: np.ndarray | None = None, **more: Any) -> dict[str, Any]:
+        attributes = {"POSITION": self.array(QUAD + np.float32(offset))}
+        if uv is not None:
+            attributes["TEXCOORD_0"] = self.array(uv.astype(np.float32))
+        attributes |= {name: self.array(values) for name, values in more.items() if name.isupper()}
+        faces = self.array(np.array([0, 1, 2, 0, 2, 3], np.uint16))
+        others = {name: value for name, value in more.items() if not name.isupper()}
+        return {"attributes": attributes, "indices": faces} | others
+
+    def texture(self, pixels: np.ndarray, sampler: dict[str, int] | None = None) -> int:
+        file = BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        self._add("images", {"bufferView": self.view(file.getvalue()), "mimeType": "image/png"})
+        number = self._add("textures", {"source": len(self.tree["images"]) - 1})
+        if sampler is not None:
+            self.tree["textures"][number]["sampler"] = self._add("samplers", sampler)
+        return number
+
+    def material(self, **more: Any) -> int:
+        return self._add("materials", more)
+
+    def _add(self, kind: str, item: dict[str, Any]) -> int:
+        self.tree.setdefault(kind, []).append(item)
+        return len(self.tree[kind]) - 1
+
+    def read(self, path: Path, *meshes: list[dict[str, Any]], nodes: list[dict[str, Any]] | None = None, **more: Any):
+        placed = [{"mesh": number} for number in range(len(meshes))] if nodes is None else nodes
+        children = {child for node in placed for child in node.get("children", ())}
+        roots = [number for number in range(len(placed)) if number not in children]
+        data = base64.b64encode(self.blob).decode()
+        whole = self.tree | {
+            "buffers": [{"byteLength": len(self.blob), "uri": f"data:application/octet-stream;base64,{data}"}],
+            "meshes": [{"primitives": each} for each in meshes], "nodes": placed, "scene": 0,
+            "scenes": [{"nodes": roots}],
+        } | more  # fmt: skip
+        path.write_text(json.dumps(whole))
+        return load(path)
+
+
+def at(mesh, place: tuple[float, float]) -> list[int]:
+    """Colour and alpha in bytes at a point of the plane z = 0."""
+    corners = mesh.vertices[mesh.faces.long()][..., :2].double()
+    matrix = torch.cat([corners.transpose(1, 2), torch.ones(len(corners), 1, 3, dtype=torch.float64)], 1)
+    shares = torch.linalg.solve(matrix, torch.tensor([*place, 1.0], dtype=torch.float64).expand(len(corners), 3))
+    face = int(shares.amin(1).argmax())
+    return (255.0 * mesh.base_colour(torch.tensor([face]), shares[face][None].float()))[0].round().int().tolist()
+
+
+def notes(mesh) -> str:
+    return " ".join(dict(mesh.provenance).get("notes", ()))
+
+
+def test_plain_materials_keep_their_colours(tmp_path: Path) -> None:
+    """Factors are linear: 0.25 is the byte 137."""
+    tree = Tree()
+    red, grey = (tree.material(pbrMetallicRoughness={"baseColorFactor": f, "metallicFactor": 0.0}) for f in
+                 ([1, 0, 0, 0.3], [0.25, 0.25, 0.25, 1]))  # fmt: skip
+    mesh = tree.read(tmp_path / "a.gltf", [tree.quad(material=red), tree.quad((2, 0, 0), material=grey)])
+    assert at(mesh, (0.4, 0.6)) == [255, 0, 0, 255] and at(mesh, (2.5, 0.5)) == [137, 137, 137, 255]
+    assert not notes(mesh)
+
+
+def test_alpha_is_what_its_mode_says(tmp_path: Path) -> None:
+    pixels = np.tile(np.array([200, 30, 30, 100], np.uint8), (4, 4, 1))
+    uv = QUAD[:, :2]
+    for material, wanted in (({}, 255), ({"alphaMode": "BLEND"}, 100), ({"alphaMode": "MASK"}, 0),
+                             ({"alphaMode": "MASK", "alphaCutoff": 0.3}, 255)):  # fmt: skip
+        tree = Tree()
+        surface = {"baseColorTexture": {"index": tree.texture(pixels)}}
+        part = tree.quad(uv=uv, material=tree.material(pbrMetallicRoughness=surface, **material))
+        assert at(tree.read(tmp_path / "a.gltf", [part]), (0.3, 0.4)) == [200, 30, 30, wanted]
+
+
+def test_a_texture_beside_colours(tmp_path: Path) -> None:
+    tree = Tree()
+    surface = {"baseColorTexture": {"index": tree.texture(np.tile(RED, (4, 4, 1)))}}
+    blue = tree.material(pbrMetallicRoughness={"baseColorFactor": [0, 0, 1, 1]})
+    ends = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]], np.float32)  # linear: black to red along x
+    mesh = tree.read(
+        tmp_path / "a.gltf",
+        [tree.quad(uv=QUAD[:, :2], material=tree.material(pbrMetallicRoughness=surface))],
+        [tree.quad((2, 0, 0), material=blue), tree.quad((4, 0, 0), COLOR_0=ends)],
+    )
+    assert at(mesh, (0.5, 0.5)) == [200, 30, 30, 255] and at(mesh, (2.5, 0.2)) == [0, 0, 255, 255]
+    for x in (0.1, 0.5, 0.9):  # colours at vertices are interpolated as bytes, here too
+        assert at(mesh, (4.0 + x, 0.5)) == pytest.approx([255 * x, 0, 0, 255], abs=1.0)  # a byte, rounded twice
+    assert "3 parts with looks of their own share one texture" in notes(mesh)
+
+
+@pytest.mark.parametrize(
+    ("code", "row"), [(10497, "abab"), (33648, "abba"), (33071, "abbb")], ids=["repeat", "mirror", "clamp"]
+)
+def test_textures_go_on_as_their_samplers_say(tmp_path: Path, code: int, row: str) -> None:
+    """Two columns of colour over uv from 0 to 2, beside another image; in the middle of each half period."""
+    one, other = [10, 200, 90, 255], [250, 60, 20, 255]
+    pixels = np.array([[one] * 8 + [other] * 8] * 16, np.uint8)
+    tree = Tree()
+    images = [tree.texture(pixels, {"wrapS": code, "wrapT": code}), tree.texture(np.tile(RED, (4, 4, 1)))]
+    materials = [tree.material(pbrMetallicRoughness={"baseColorTexture": {"index": number}}) for number in images]
+    mesh = tree.read(
+        tmp_path / "a.gltf",
+        [tree.quad(uv=QUAD[:, :2] * [2, 1], material=materials[0])],
+        [tree.quad((2, 0, 0), uv=QUAD[:, :2], material=materials[1])],
+    )
+    found = [at(mesh, (0.125 + 0.25 * number, 0.7)) for number in range(4)]
+    assert found == [{"a": one, "b": other}[letter] for letter in row]
+    assert at(mesh, (2.99, 0.01)) == RED.tolist()  # nothing of a neighbour at the border
+
+
+def test_colours_at_vertices_multiply_a_texture(tmp_path: Path) -> None:
+    """In linear light: at a share x of the way from 1 to 0 white is x, and 0.25 the byte 137."""
+    white = np.full((16, 16, 4), 255, np.uint8)
+    shade = np.array([[1, 1, 1], [0, 0, 0], [0, 0, 0], [1, 1, 1]], np.float32)
+    for colours in (shade, np.full((4, 3), 0.25, np.float32)):
+        tree = Tree()
+        surface = {"baseColorTexture": {"index": tree.texture(white)}}
+        part = tree.quad(uv=QUAD[:, :2], material=tree.material(pbrMetallicRoughness=surface), COLOR_0=colours)
+        mesh = tree.read(tmp_path / "a.gltf", [part])
+        for x in (0.25, 0.5, 0.75):
+            light = 0.25 if colours is not shade else 1.0 - x
+            wanted = 255.0 * array_srgb_from_linear(np.array([light]))[0]
+            # texels of 1/16: between two of them sRGB is a chord of its curve
+            assert at(mesh, (x, 0.3))[:3] == pytest.approx([wanted] * 3, abs=2.0)
+
+
+def test_sparse_accessors(tmp_path: Path) -> None:
+    tree = Tree()
+    part = tree.quad()
+    row = tree.view(np.array([2], np.uint16).tobytes())
+    change = {"count": 1, "indices": {"bufferView": row, "componentType": 5123},
+              "values": {"bufferView": tree.view(np.array([5, 5, 0], np.float32).tobytes())}}  # fmt: skip
+    tree.tree["accessors"][0]["sparse"] = change
+    assert tree.read(tmp_path / "a.gltf", [part]).vertices.amax(0).tolist() == [5.0, 5.0, 0.0]
+    del tree.tree["accessors"][0]["bufferView"]  # all zero but for the change
+    assert tree.read(tmp_path / "b.gltf", [part]).vertices.sum(0).tolist() == [5.0, 5.0, 0.0]
+    change["indices"]["bufferView"] = tree.view(np.array([4], np.uint16).tobytes())
+    with pytest.raises(FormatError, match="4 rows changes row 4"):
+        tree.read(tmp_path / "c.gltf", [part])
+
+
+def test_a_skin_is_where_its_joints_put_it(tmp_path: Path) -> None:
+    """The node's own transform counts for nothing; half of two joints is their mean."""
+    tree = Tree()
+    shares = np.array([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]], np.float32)
+    joints = np.tile(np.array([0, 1, 0, 0], np.uint8), (4, 1))
+    part = tree.quad(JOINTS_0=joints, WEIGHTS_0=shares)
+    inverse = np.tile(np.eye(4, dtype=np.float32), (2, 1, 1))
+    inverse[1, 3, 0] = -1.0  # column by column: the second joint rests at x = 1
+    skins = [{"joints": [2, 3], "inverseBindMatrices": tree.array(inverse)}]
+    nodes = [{"children": [1, 2], "scale": [0.01] * 3}, {"mesh": 0, "skin": 0, "translation": [50, 0, 0]},
+             {"children": [3], "translation": [0, 100, 0]}, {"translation": [1, 20, 0]}]  # fmt: skip
+    mesh = tree.read(tmp_path / "a.gltf", [part], nodes=nodes, skins=skins)
+    moved = np.array([[0, 100, 0], [0, 110, 0], [0, 120, 0], [0, 120, 0]])
+    np.testing.assert_allclose(mesh.vertices.numpy(), 0.01 * (QUAD + moved), atol=1e-6)  # of float32
+
+
+def test_morph_targets_have_their_weights(tmp_path: Path) -> None:
+    tree = Tree()
+    part = tree.quad(
+        targets=[{"POSITION": tree.array(np.float32([[0, 0, 1]] * 4))}, {"POSITION": tree.array(2 * QUAD)}]
+    )
+    mesh = tree.read(tmp_path / "a.gltf", [part], nodes=[{"mesh": 0, "weights": [0.5, 0.0]}])
+    np.testing.assert_allclose(mesh.vertices.numpy(), QUAD + np.array([0, 0, 0.5]), atol=1e-7)  # of float32
+
+
+def test_a_name_alone_hides_nothing(tmp_path: Path) -> None:
+    """USP_Pistol is a weapon, not a sphere about `Pistol`; rock_LOD1 of another parent is another rock."""
+    tree = Tree()
+    quads = [[tree.quad((float(number), 0, 0))] for number in range(5)]
+    names = ["USP_Pistol", "Holster", "rock_LOD0", "rock_LOD1", "UCX_Holster_00"]
+    nodes = [{"mesh": number, "name": name} for number, name in enumerate(names)] + [{"children": [3]}]
+    mesh = tree.read(tmp_path / "a.gltf", *quads, nodes=nodes)
+    assert len(mesh.faces) == 8 and "left out: UCX_Holster_00" in notes(mesh)
+    nodes[5]["children"] = [2, 3]
+    mesh = tree.read(tmp_path / "b.gltf", *quads, nodes=nodes)
+    assert len(mesh.faces) == 6 and "left out: UCX_Holster_00, rock_LOD1" in notes(mesh)
