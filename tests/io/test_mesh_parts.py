@@ -215,3 +215,13 @@ def test_a_name_alone_hides_nothing(tmp_path: Path) -> None:
     nodes[5]["children"] = [2, 3]
     mesh = tree.read(tmp_path / "b.gltf", *quads, nodes=nodes)
     assert len(mesh.faces) == 6 and "left out: UCX_Holster_00, rock_LOD1" in notes(mesh)
+
+
+def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "secret.bin").write_bytes(bytes(48))
+    tree = Tree()
+    part = tree.quad()
+    for uri in ("../secret.bin", "%2e%2e/secret.bin", str(tmp_path / "secret.bin")):
+        with pytest.raises(FormatError, match="outside its folder"):
+            tree.read(tmp_path / "model" / "a.gltf", [part], buffers=[{"byteLength": 48, "uri": uri}])

@@ -83,7 +83,7 @@ class Mesh(Representation):
     ) -> "Mesh":
         """A mesh from its parts; without texture and colours it is light grey."""
         size = (0, 0) if corner_uv is None or texture is None else (texture.shape[0], texture.shape[1])
-        low, high = vertices.amin(0), vertices.amax(0)
+        low, high = vertices.amin(0).double(), vertices.amax(0).double()  # in float32 the margin may round to nothing
         pad = 1e-4 * float((high - low).norm()) + 1e-9  # so that the box of a flat mesh is not empty
         domain = Domain(tuple((low - pad).tolist()), tuple((high + pad).tolist()))
         mesh = cls(MeshConfig(len(vertices), len(faces), size), domain)

@@ -36,6 +36,7 @@ COMPONENT_TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint1
 ACCESSOR_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 DRACO = "KHR_draco_mesh_compression"
 READ_EXTENSIONS = ("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", DRACO, "MSFT_lod")
+KEEP_FIX = "keep the files of a glTF together"
 MAX_NODE_DEPTH = 64  # nested nodes; a cycle of nodes would never end
 MAX_EMPTY_ROWS = 1 << 26  # of an accessor whose values are zero but for a few
 WRAPS: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
@@ -83,7 +84,9 @@ def read_uri(path: Path, uri: str) -> bytes:
             raise ValueError("data in a URI is damaged") from error
     beside = path.parent / unquote(uri)
     if not beside.is_file():
-        raise FormatError(path, f"names {uri}, which is not there", "keep the files of a glTF together")
+        raise FormatError(path, f"names {uri}, which is not there", KEEP_FIX)
+    if not beside.resolve().is_relative_to(path.parent.resolve()):
+        raise FormatError(path, f"names {uri}, outside its folder", KEEP_FIX)
     return beside.read_bytes()
 
 

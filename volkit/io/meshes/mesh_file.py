@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from volkit.files.errors import FormatError, format_errors, read_start
 from volkit.files.provenance import frame_from_record, record_from_comments, without_frames
 from volkit.geometry import Similarity, turn
 from volkit.io.meshes.gltf_reader import gltf_json_head, read_gltf_parts
+from volkit.io.meshes.obj_materials import ObjMaterials
 from volkit.io.meshes.parts import Part, join_parts, part_from_trimesh
 from volkit.io.meshes.usd_reader import open_stage, read_stage_provenance, read_usd_parts, world_from_stage
 from volkit.io.meshes.writer import write_mesh
@@ -76,9 +78,7 @@ def read_gltf(path: Path) -> Mesh:
 
 def read_obj(path: Path) -> Mesh:
     """A mesh in the file's own frame; the format has no up axis, +Y is assumed, as most programs write it."""
-    with format_errors(path, "obj", EXPORT_FIX):
-        _check_pictures(path)
-    return _read(path, "obj", _trimesh_reader("obj"), turn("zup", "yup"))
+    return _read(path, "obj", _read_obj_parts, turn("zup", "yup"))
 
 
 def read_ply(path: Path) -> Mesh:
@@ -118,28 +118,13 @@ def write_usd(scene: Mesh | Splats, path: Path) -> None:
     write_splats(columns_from_splats(scene), path)
 
 
-def _check_pictures(path: Path) -> None:
-    """Raise FormatError where a material or colour texture of an .obj is missing, rather than read a grey mesh."""
-    materials = [_find_beside(path, path, name) for name in _names_after(path, b"mtllib")]
-    for material in materials:
-        for name in _names_after(material, b"map_Kd"):
-            _find_beside(path, material, name)
+def _read_obj_parts(path: Path, notes: list[str]) -> list[Part]:
+    import trimesh
 
-
-def _names_after(path: Path, key: bytes) -> list[str]:
-    """What follows a keyword on the lines of a text file that begin with it."""
-    with path.open("rb") as file:
-        lines = [line.split(None, 1) for line in file if line.lstrip().startswith(key)]
-    return [line[1].decode(errors="replace").strip() for line in lines if len(line) == 2]
-
-
-def _find_beside(path: Path, where: Path, name: str) -> Path:
-    """The file that a line names, with or without options before the name."""
-    for words in (name, name.split()[-1]):
-        found = where.parent / words.replace("\\", "/")
-        if found.is_file():
-            return found
-    raise FormatError(path, f"names {name}, which is not there", "keep the files of an .obj together")
+    materials = ObjMaterials(path, notes)
+    text = BytesIO(materials.text())
+    scene = trimesh.load_scene(text, file_type="obj", resolver=materials, process=False)  # pyright: ignore[reportArgumentType]
+    return [materials.part(mesh) for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
 
 
 def _trimesh_reader(kind: str) -> Callable[[Path, list[str]], list[Part]]:

@@ -50,8 +50,8 @@ def srgb_bytes(light: np.ndarray) -> np.ndarray:
     return (255.0 * coded).round().astype(np.uint8)
 
 
-def part_from_trimesh(mesh: Any) -> Part:
-    """The triangles of a `trimesh.Trimesh` with its look."""
+def part_from_trimesh(mesh: Any, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")) -> Part:
+    """The triangles of a `trimesh.Trimesh` with its look; `wrap` continues its image."""
     vertices, faces, visual = np.array(mesh.vertices), np.array(mesh.faces), mesh.visual
     if visual.kind != "texture":
         return Part(vertices, faces, colours=np.array(visual.vertex_colors, np.uint8))
@@ -60,7 +60,7 @@ def part_from_trimesh(mesh: Any) -> Part:
     if image is None or visual.uv is None:  # one colour
         return Part(vertices, faces, colours=np.tile(np.array(material.main_color, np.uint8), (len(vertices), 1)))
     uv = np.array(visual.uv, np.float64) * [1, -1] + [0, 1]  # trimesh's v runs up
-    return Part(vertices, faces, uv, np.array(image.convert("RGBA")))
+    return Part(vertices, faces, uv, np.array(image.convert("RGBA")), wrap=wrap)
 
 
 def join_parts(parts: Sequence[Part], notes: list[str]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -1,0 +1,101 @@
+"""Materials of .obj files as programs spell them; every right colour is that of the picture written here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from volkit import load
+from volkit.files.errors import FormatError
+
+RED, BLUE = (200, 30, 30), (20, 40, 220)
+QUAD = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+FACE = "f 1/1 2/2 3/3 4/4\n"
+
+
+def write(folder: Path, statement: str, use: str = "usemtl m\n", library: str = "mtllib a.mtl\n") -> Path:
+    (folder / "textures").mkdir(exist_ok=True)
+    for place in (folder / "red.png", folder / "textures" / "Red one.png"):
+        Image.fromarray(np.full((4, 4, 3), RED, np.uint8)).save(place)
+    halves = np.full((16, 16, 3), RED, np.uint8)
+    halves[:, 8:] = BLUE
+    Image.fromarray(halves).save(folder / "halves.png")
+    (folder / "a.mtl").write_text(f"newmtl m\n{statement}\n")
+    (folder / "a.obj").write_text(library + QUAD + use + FACE)
+    return folder / "a.obj"
+
+
+def colours(path: Path, *places: tuple[float, float]) -> list[tuple[int, ...]]:
+    """At points of the square, whose uv are their coordinates."""
+    mesh, found = load(path), []
+    for x, y in places:
+        upper = y > x  # trimesh cuts the square along its diagonal from (0, 0)
+        shares = torch.tensor([[1 - y, x, y - x]]) if upper else torch.tensor([[1 - x, x - y, y]])
+        face = 1 if upper else 0
+        corners = mesh.vertices[mesh.faces[face].long()][:, :2]
+        order = [int((corners - torch.tensor(corner)).norm(dim=-1).argmin()) for corner in
+                 (((0.0, 0.0), (1.0, 1.0), (0.0, 1.0)) if upper else ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)))]  # fmt: skip
+        own = torch.zeros(1, 3)
+        own[:, order] = shares
+        rgba = 255.0 * mesh.base_colour(torch.tensor([face]), own)[0]
+        found.append(tuple(rgba.round().int().tolist()[:3]))
+    return found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["map_Kd red.png", "map_Kd textures\\Red one.png", "map_Kd C:\\Users\\me\\red.png", "map_kd /home/me/red.png",
+     "map_Kd -s 2 2 1 red.png", "map_Kd -o 0.5 -bm 0.2 -clamp off red.png", "map_Kd RED.PNG", 'map_Kd "red.png"'],
+)  # fmt: skip
+def test_pictures_are_found_however_they_are_spelt(tmp_path: Path, statement: str) -> None:
+    assert colours(write(tmp_path, statement), (0.3, 0.6), (0.7, 0.2)) == [RED, RED]
+
+
+def test_scale_and_offset_of_a_picture(tmp_path: Path) -> None:
+    """-s 2 shows it twice, -o 0.5 begins in its middle: at x it is that of s x + o."""
+    assert colours(write(tmp_path, "map_Kd -s 2 1 1 halves.png"), (0.125, 0.5), (0.375, 0.5), (0.625, 0.5)) == [
+        RED, BLUE, RED]  # fmt: skip
+    assert colours(write(tmp_path, "map_Kd -o 0.5 0 0 halves.png"), (0.25, 0.5), (0.75, 0.5)) == [BLUE, RED]
+    clamped = "map_Kd -s 2 1 1 -clamp on halves.png"
+    assert colours(write(tmp_path, clamped), (0.125, 0.5), (0.625, 0.5), (0.9, 0.5)) == [RED, BLUE, BLUE]
+
+
+def test_the_only_material_is_used_where_none_is_named(tmp_path: Path) -> None:
+    assert colours(write(tmp_path, "map_Kd red.png", use=""), (0.5, 0.25)) == [RED]
+
+
+def test_several_libraries(tmp_path: Path) -> None:
+    path = write(tmp_path, "map_Kd halves.png", use="usemtl second\n", library="mtllib a.mtl b two.mtl\n")
+    (tmp_path / "b two.mtl").write_text("newmtl second\nmap_Kd red.png\n")
+    path.write_text(path.read_text().replace("b two.mtl", "b.mtl"))
+    (tmp_path / "b two.mtl").rename(tmp_path / "b.mtl")
+    assert colours(path, (0.5, 0.25)) == [RED]
+
+
+def test_a_missing_library_is_told_and_a_missing_picture_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "map_Kd red.png", library="mtllib gone.mtl\n")
+    mesh = load(path)
+    assert len(mesh.faces) == 2 and "gone.mtl, which is not there" in " ".join(dict(mesh.provenance)["notes"])
+    with pytest.raises(FormatError, match=r"names blue\.png, which is not there"):
+        load(write(tmp_path, "map_Kd blue.png"))
+
+
+def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
+    inside = tmp_path / "model"
+    inside.mkdir()
+    Image.fromarray(np.full((4, 4, 3), RED, np.uint8)).save(tmp_path / "secret.png")
+    with pytest.raises(FormatError, match="outside its folder"):
+        load(write(inside, "map_Kd ..\\secret.png"))
+    (inside / "link.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(FormatError, match="outside its folder"):
+        load(write(inside, "map_Kd link.png"))
+
+
+def test_flat_parts_far_from_the_origin(tmp_path: Path) -> None:
+    """The margin of their box is less than a step of float32 there."""
+    (tmp_path / "a.obj").write_text(
+        "v 500000.5 4649776.5 120\nv 500002.5 4649776.5 120\nv 500002.5 4649776.5 122\nf 1 2 3\n"
+    )
+    assert load(tmp_path / "a.obj").domain.extent[0] == pytest.approx(2.0, rel=1e-3)  # its margin

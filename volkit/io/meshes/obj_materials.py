@@ -1,0 +1,148 @@
+"""Materials of an `.obj`: libraries and pictures in its folder, however their names are spelt."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volkit.files.errors import FormatError
+from volkit.io.meshes.parts import Part, Wrap, part_from_trimesh
+
+__all__ = ["ObjMaterials"]
+
+KEEP_FIX = "keep the files of an .obj together"
+# Options of a texture's statement, and how many words belong to each (-s, -o, -t have one to three numbers).
+OPTION_WORDS = {"-blendu": 1, "-blendv": 1, "-bm": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2,
+                "-texres": 1, "-type": 1, "-s": 3, "-o": 3, "-t": 3}  # fmt: skip
+VECTORS = ("-s", "-o", "-t")
+DRIVE = re.compile(r"^([A-Za-z]:)?/")
+
+
+@dataclass(frozen=True)
+class _Placing:
+    """How a picture lies on the uv of a material: scaled, then moved; v runs up."""
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+    wrap: Wrap = "repeat"
+
+
+@dataclass
+class ObjMaterials:
+    """What trimesh asks by name while it reads an `.obj`; nothing outside the file's folder is read.
+
+    Attributes:
+        path: the `.obj`.
+        notes: says which library of materials is missing.
+    """
+
+    path: Path
+    notes: list[str]
+    _library: bytes = b""
+    _names: list[str] = field(default_factory=list)
+    _placings: dict[str, _Placing] = field(default_factory=dict)
+    _pictures: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lines = []
+        for words in _after(self.path.read_bytes(), b"mtllib"):
+            for name in self._library_names(words):
+                library = self._find(self.path.parent, name)
+                if library is None:
+                    self.notes.append(f"names {name}, which is not there: its parts have no materials")
+                else:
+                    lines += self._rewritten(library)
+        self._library = "\n".join(lines).encode()
+
+    def text(self) -> bytes:
+        """The `.obj`, its only material used where it never says which."""
+        data = self.path.read_bytes()
+        if len(self._names) == 1 and not _after(data, b"usemtl"):
+            return b"usemtl " + self._names[0].encode() + b"\n" + data
+        return data
+
+    def __getitem__(self, name: str) -> bytes:
+        return self.get(name)
+
+    def get(self, name: str) -> bytes:
+        """The bytes of a picture by the key that the rewritten library has for it, else the library."""
+        return self._pictures[name].read_bytes() if name in self._pictures else self._library
+
+    def part(self, mesh: Any) -> Part:
+        """The triangles of a `trimesh.Trimesh` with its look, its picture placed as its material says."""
+        placing = self._placings.get(getattr(getattr(mesh.visual, "material", None), "name", None) or "", _Placing())
+        if mesh.visual.kind == "texture" and mesh.visual.uv is not None:
+            mesh.visual.uv = np.array(mesh.visual.uv) * placing.scale + np.array(placing.offset)
+        return part_from_trimesh(mesh, (placing.wrap, placing.wrap))
+
+    def _library_names(self, words: str) -> list[str]:
+        """One name, which may have spaces, or several."""
+        if self._find(self.path.parent, words) is not None:
+            return [words]
+        return re.findall(r"\S.*?\.mtl(?=\s|$)", words, re.IGNORECASE) or [words]
+
+    def _rewritten(self, library: Path) -> list[str]:
+        """The lines of a library, pictures named by keys without options."""
+        lines, material = [], ""
+        for line in library.read_text("utf-8", errors="replace").splitlines():
+            key, _, rest = line.strip().partition(" ")
+            if key.lower() == "newmtl":
+                material = " ".join(rest.split())
+                self._names.append(material)
+            elif key.lower() == "map_kd" and rest.strip():
+                picture, self._placings[material] = self._picture(library, rest)
+                name = f"picture{len(self._pictures)}"
+                self._pictures[name] = picture
+                line = f"map_Kd {name}"
+            lines.append(line)
+        return lines
+
+    def _picture(self, library: Path, words: str) -> tuple[Path, _Placing]:
+        """The file of a statement and how it is placed; FormatError where it is not there."""
+        rest, options = words.split(), {}
+        while rest and rest[0].lower() in OPTION_WORDS:
+            option = rest.pop(0).lower()
+            count = 0
+            while count < OPTION_WORDS[option] and len(rest) > 1 and (option not in VECTORS or _is_number(rest[count])):
+                count += 1
+            options[option], rest = rest[:count], rest[count:]
+        name = " ".join(rest)
+        found = self._find(library.parent, name)
+        if found is None:
+            raise FormatError(self.path, f"names {name}, which is not there", KEEP_FIX)
+        scale, offset = ([float(word) for word in options.get(option, ())] for option in ("-s", "-o"))
+        return found, _Placing(
+            (scale[0] if scale else 1.0, scale[1] if len(scale) > 1 else 1.0),
+            (offset[0] if offset else 0.0, offset[1] if len(offset) > 1 else 0.0),
+            "clamp" if options.get("-clamp") == ["on"] else "repeat",
+        )
+
+    def _find(self, folder: Path, name: str) -> Path | None:
+        """A file by its name, in the folder of the `.obj`; one with a disk or from the root is looked for beside."""
+        plain = name.strip().strip('"').replace("\\", "/")
+        place = folder
+        for step in (plain.rsplit("/", 1)[-1] if DRIVE.match(plain) else plain).split("/"):
+            place = place.parent if step == ".." else place / step
+            if not place.exists() and place.parent.is_dir():  # Windows knows no case
+                place = next((one for one in place.parent.iterdir() if one.name.lower() == step.lower()), place)
+        if not place.is_file():
+            return None
+        if not place.resolve().is_relative_to(self.path.parent.resolve()):
+            raise FormatError(self.path, f"names {name}, outside its folder", KEEP_FIX)
+        return place
+
+
+def _after(data: bytes, key: bytes) -> list[str]:
+    """What follows a keyword on the lines that begin with it."""
+    found = re.findall(rb"^[ \t]*" + key + rb"[ \t]+(.*?)[ \t\r]*$", data, re.MULTILINE)
+    return [words.decode("utf-8", errors="replace") for words in found]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
