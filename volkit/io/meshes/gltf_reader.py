@@ -1,9 +1,8 @@
 """glTF files, read as they are drawn: the scene's triangles in place, without colliders and coarser levels.
 
 Read: `.glb` and `.gltf`, data URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, sparse
-accessors, texture transforms (KHR_texture_transform), second uv sets, wraps, factors, alpha modes, linear vertex
-colours, metallic-roughness; skins where their joints put them, morph targets by their weights. Lost: lights, animation,
-emission.
+accessors, KHR_texture_transform, second uv sets, wraps, factors, alpha modes, linear vertex colours, roughness and
+metalness; skins where their joints put them, morph targets by their weights. Lost: lights, animation, emission.
 """
 
 import base64
