@@ -1,4 +1,4 @@
-"""Materials of an `.obj`: libraries and pictures in its folder, however their names are spelt."""
+"""An `.obj` as trimesh reads it right: polygons cut, libraries and pictures in its folder however they are spelt."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import numpy as np
 
 from volkit.files.errors import FormatError
 from volkit.io.meshes.parts import Part, Wrap, part_from_trimesh
+from volkit.io.meshes.polygons import concave_polygons, triangulate
 
 __all__ = ["ObjMaterials"]
 
@@ -57,11 +58,11 @@ class ObjMaterials:
         self._library = "\n".join(lines).encode()
 
     def text(self) -> bytes:
-        """The `.obj`, its only material used where it never says which."""
+        """The `.obj`, its only material used where it never says which, polygons that are not convex cut."""
         data = self.path.read_bytes()
         if len(self._names) == 1 and not _after(data, b"usemtl"):
-            return b"usemtl " + self._names[0].encode() + b"\n" + data
-        return data
+            data = b"usemtl " + self._names[0].encode() + b"\n" + data
+        return _cut_concave(data)
 
     def __getitem__(self, name: str) -> bytes:
         return self.get(name)
@@ -132,6 +133,31 @@ class ObjMaterials:
         if not place.resolve().is_relative_to(self.path.parent.resolve()):
             raise FormatError(self.path, f"names {name}, outside its folder", KEEP_FIX)
         return place
+
+
+def _cut_concave(data: bytes) -> bytes:
+    """The lines of an `.obj`, faces that are not convex as triangles: trimesh makes fans of all."""
+    lines = data.replace(b"\\\n", b" ").replace(b"\\\r\n", b" ").split(b"\n")
+    polygons, places = {}, []
+    for number, line in enumerate(lines):
+        if line.startswith(b"v "):
+            places.append(line.split()[1:4])
+        elif line.startswith((b"f ", b"f\t")) and len(words := line.split()) > 4:
+            own = [int(word.partition(b"/")[0]) for word in words[1:]]
+            polygons[number] = [index - 1 if index > 0 else len(places) + index for index in own]
+    if not polygons:
+        return data
+    counts = np.array([len(own) for own in polygons.values()])
+    rows = np.concatenate(list(polygons.values()))
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(places):
+        raise ValueError(f"faces name vertices {rows.min() + 1} to {rows.max() + 1}, there are {len(places)}")
+    corners = np.array(places, np.float64)[rows]
+    numbers, ends = list(polygons), np.cumsum(counts)
+    for which in np.flatnonzero(concave_polygons(counts, corners)):
+        words, own = lines[numbers[which]].split()[1:], corners[ends[which] - counts[which] : ends[which]]
+        cut = triangulate(counts[[which]], own)
+        lines[numbers[which]] = b"\n".join(b"f " + b" ".join(words[k] for k in triangle) for triangle in cut)
+    return b"\n".join(lines)
 
 
 def _after(data: bytes, key: bytes) -> list[str]:

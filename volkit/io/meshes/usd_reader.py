@@ -14,6 +14,7 @@ from volkit.files.provenance import PROVENANCE_KEY
 from volkit.files.sandbox import Sandbox
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_srgb_from_linear
+from volkit.io.meshes.polygons import triangulate
 
 __all__ = ["MAX_ARRAY_VALUES", "open_stage", "read_stage_provenance", "read_usd_parts", "world_from_stage"]
 
@@ -74,7 +75,7 @@ def _part(mesh: Any) -> Any:
     indices = _array(mesh.GetFaceVertexIndicesAttr())
     if counts.min() < 0 or counts.sum(dtype=np.int64) != len(indices):
         raise ValueError(f"{mesh.GetPath()} has {len(indices)} corners, and its faces do not add up to that")
-    at = _fans(counts)  # positions in the list of corners
+    at = triangulate(counts, points[indices])  # positions in the list of corners
     if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != (np.linalg.det(to_stage[:3, :3]) < 0):
         at = at[:, ::-1]
     corners = points[indices[at]].reshape(-1, 3)  # one vertex per corner; equal ones are merged below
@@ -104,14 +105,6 @@ def _array(attribute: Any) -> np.ndarray:
     if values is None or not 0 < len(values) < MAX_ARRAY_VALUES:
         raise ValueError(f"{attribute.GetPath()} has {0 if values is None else len(values)} values")
     return np.array(values)
-
-
-def _fans(counts: np.ndarray) -> np.ndarray:
-    """Polygons as fans of triangles: [triangle, 3] positions in the list of corners."""
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    start, size = starts.repeat(np.maximum(counts - 2, 0)), np.maximum(counts - 2, 0)
-    step = np.arange(len(start)) - np.concatenate([[0], np.cumsum(size)[:-1]]).repeat(size)
-    return np.stack([start, start + step + 1, start + step + 2], 1)
 
 
 def _base_colour(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:

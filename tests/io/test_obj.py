@@ -99,3 +99,37 @@ def test_flat_parts_far_from_the_origin(tmp_path: Path) -> None:
         "v 500000.5 4649776.5 120\nv 500002.5 4649776.5 120\nv 500002.5 4649776.5 122\nf 1 2 3\n"
     )
     assert load(tmp_path / "a.obj").domain.extent[0] == pytest.approx(2.0, rel=1e-3)  # its margin
+
+
+CONCAVE = [(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)]  # an L of area 3: a fan from (0, 0) leaves it nowhere
+ARROW = [(0, 1), (-1, -1), (0, 0), (1, -1)]  # area 1; cut from its first corner to (0, 0), and not across
+
+
+@pytest.mark.parametrize("turned", range(6))
+def test_polygons_that_are_not_convex(tmp_path: Path, turned: int) -> None:
+    """Whatever corner comes first, the triangles add up to the polygon's area, none is turned over."""
+    for polygon, area in ((CONCAVE, 3.0), (ARROW, 1.0)):
+        own = polygon[turned % len(polygon) :] + polygon[: turned % len(polygon)]
+        lines = [f"v {x} {y} {0.5 * x}" for x, y in own] + ["f " + " ".join(map(str, range(1 - len(own) - 1, 0)))]
+        (tmp_path / "a.obj").write_text("\n".join(lines) + "\n")
+        mesh = load(tmp_path / "a.obj")
+        a, b, c = mesh.vertices[mesh.faces.long()].double().unbind(1)
+        areas = 0.5 * torch.linalg.cross(b - a, c - a)[:, 2]  # seen from above, where x y are as they were
+        assert len(areas) == len(polygon) - 2 and float(areas.min()) > 0.0
+        assert float(areas.sum()) == pytest.approx(area, rel=1e-6)  # of float32
+
+
+def test_polygons_of_usd_that_are_not_convex(tmp_path: Path) -> None:
+    usd = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
+    from pxr import UsdGeom
+
+    stage = usd.Stage.CreateNew(str(tmp_path / "a.usda"))
+    shape = UsdGeom.Mesh.Define(stage, "/shape")
+    shape.CreatePointsAttr([(x, y, 0.0) for x, y in CONCAVE])
+    shape.CreateFaceVertexCountsAttr([6])
+    shape.CreateFaceVertexIndicesAttr([3, 4, 5, 0, 1, 2])
+    stage.GetRootLayer().Save()
+    mesh = load(tmp_path / "a.usda")
+    a, b, c = mesh.vertices[mesh.faces.long()].double().unbind(1)
+    areas = 0.5 * torch.linalg.cross(b - a, c - a)[:, 2]
+    assert float(areas.min()) > 0.0 and float(areas.sum()) == pytest.approx(3.0, rel=1e-6)  # of float32
