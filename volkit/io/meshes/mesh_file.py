@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from volkit.extras import advice
@@ -107,8 +108,7 @@ def _read_stage(path: Path) -> SplatColumns | tuple[list[Part], Similarity, dict
         if splats is not None:
             return splats
         _check_mesh(path)
-        parts = [part_from_trimesh(part) for part in read_usd_parts(stage)]
-        return parts, world_from_stage(stage), read_stage_provenance(stage)
+        return read_usd_parts(stage), world_from_stage(stage), read_stage_provenance(stage)
 
 
 def write_usd(scene: Mesh | Splats, path: Path) -> None:
@@ -168,7 +168,9 @@ def _read(
     _check_mesh(path)
     notes: list[str] = []
     with format_errors(path, kind, EXPORT_FIX):
-        vertices, faces, appearance = join_parts(parts(path, notes), notes)
+        arrays = join_parts(parts(path, notes), notes)
+    vertices, faces = torch.from_numpy(arrays[0]).float(), torch.from_numpy(arrays[1])
+    appearance = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays[2].items()}
     if not len(faces):
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     if not bool(torch.isfinite(vertices).all()):

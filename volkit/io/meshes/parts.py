@@ -1,14 +1,12 @@
-"""Parts of a mesh file, each with a look of its own, and their joining into one mesh with one texture."""
+"""Parts of a mesh file, each with a look of its own, and their joining into one mesh with one texture; no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from volkit.geometry.colour import array_linear_from_srgb, array_srgb_from_linear
-from volkit.typing import Tensor
 
 __all__ = ["Part", "Wrap", "join_parts", "part_from_trimesh", "srgb_bytes"]
 
@@ -63,7 +61,7 @@ def part_from_trimesh(mesh: Any, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat"))
     return Part(vertices, faces, uv, np.array(image.convert("RGBA")), wrap=wrap)
 
 
-def join_parts(parts: Sequence[Part], notes: list[str]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def join_parts(parts: Sequence[Part], notes: list[str]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Vertices, faces and appearance of all parts as one mesh, as `Mesh.of` takes them.
 
     Parts that share an image, and parts with colours alone, are put together as they are. Other looks are painted into
@@ -71,12 +69,12 @@ def join_parts(parts: Sequence[Part], notes: list[str]) -> tuple[Tensor, Tensor,
     """
     parts = [_folded(part) for part in parts if len(part.faces)]
     if not parts:
-        return torch.zeros(0, 3), torch.zeros(0, 3), {}
+        return np.zeros((0, 3)), np.zeros((0, 3), np.int64), {}
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    vertices = torch.from_numpy(np.concatenate([part.vertices for part in parts])).float()
-    faces = torch.from_numpy(np.concatenate([p.faces + start for p, start in zip(parts, starts[:-1], strict=True)]))
+    vertices = np.concatenate([part.vertices for part in parts])
+    faces = np.concatenate([p.faces + start for p, start in zip(parts, starts[:-1], strict=True)])
     if all(part.image is None for part in parts) and not any(part.metallic_roughness is not None for part in parts):
-        return vertices, faces, {"colours": torch.from_numpy(np.concatenate([_colours(part) for part in parts]))}
+        return vertices, faces, {"colours": np.concatenate([_colours(part) for part in parts])}
     if _one_image(parts):
         uv = np.concatenate([_uv(part)[part.faces] for part in parts])
         return vertices, faces, _appearance(uv, _image(parts[0]), parts[0].metallic_roughness)
@@ -96,10 +94,10 @@ def _folded(part: Part) -> Part:
     return replace(part, image=srgb_bytes(light[0] * light[1]), colours=None)
 
 
-def _appearance(corner_uv: np.ndarray, image: np.ndarray, finish: np.ndarray | None) -> dict[str, Tensor]:
-    found = {"corner_uv": torch.from_numpy(corner_uv).float(), "texture": torch.from_numpy(image)}
+def _appearance(corner_uv: np.ndarray, image: np.ndarray, finish: np.ndarray | None) -> dict[str, np.ndarray]:
+    found = {"corner_uv": corner_uv.astype(np.float32), "texture": image}
     if finish is not None and (finish[..., 1:] != ROUGH[1:]).any():
-        found["metallic_roughness"] = torch.from_numpy(np.ascontiguousarray(finish))
+        found["metallic_roughness"] = finish
     return found
 
 
@@ -155,7 +153,7 @@ class _Patch:
     corners: np.ndarray  # [face, 3, 2]
 
 
-def _paint_atlas(parts: Sequence[Part], notes: list[str]) -> dict[str, Tensor]:
+def _paint_atlas(parts: Sequence[Part], notes: list[str]) -> dict[str, np.ndarray]:
     shrink = 1
     while True:  # half as fine each time, until it fits
         patches, at = [], 0

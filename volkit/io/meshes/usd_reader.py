@@ -1,10 +1,15 @@
-"""Meshes of a USD stage at its default time, by usd-core: what is visible, without guides, with base colour."""
+"""Meshes of a USD stage at its default time, by usd-core: what is rendered, with base colour.
+
+Read: face sets with materials of their own, UsdTransform2d, wraps, colours per stage, face, point or corner, instances
+and point instancers. Purposes `default` and `render` are drawn; `proxy` only where nothing else is.
+"""
 
 # usd-core defines its modules' members at run time.
 # pyright: reportAttributeAccessIssue=false
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +19,13 @@ from volkit.files.provenance import PROVENANCE_KEY
 from volkit.files.sandbox import Sandbox
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_srgb_from_linear
+from volkit.io.meshes.parts import Part, Wrap
 from volkit.io.meshes.polygons import triangulate
 
 __all__ = ["MAX_ARRAY_VALUES", "open_stage", "read_stage_provenance", "read_usd_parts", "world_from_stage"]
 
 MAX_ARRAY_VALUES = 1 << 26  # of one array; a damaged file may claim any number
+WRAPS: dict[str, Wrap] = {"clamp": "clamp", "mirror": "mirror", "repeat": "repeat"}
 SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_probe.py"), 10.0)  # the first stage takes 0.7
 
 
@@ -38,17 +45,57 @@ def read_stage_provenance(stage: Any) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
 
-def read_usd_parts(stage: Any) -> list[Any]:
-    """A `trimesh.Trimesh` for each visible mesh of the stage, in the stage's frame."""
-    from pxr import Usd, UsdGeom
+def read_usd_parts(stage: Any) -> list[Part]:
+    """Each visible mesh of the stage by its materials, in the stage's frame."""
+    from pxr import Gf, Usd, UsdGeom
 
-    meshes = [UsdGeom.Mesh(p) for p in stage.Traverse(Usd.TraverseInstanceProxies()) if p.IsA(UsdGeom.Mesh)]
+    prims = list(stage.Traverse(Usd.TraverseInstanceProxies()))
+    instancers = [UsdGeom.PointInstancer(prim) for prim in prims if prim.IsA(UsdGeom.PointInstancer)]
+    prototypes = [path for one in instancers for path in one.GetPrototypesRel().GetTargets()]
+    drawn = [prim for prim in prims if not any(prim.GetPath().HasPrefix(path) for path in prototypes)]
+    placed = [(mesh, _world(mesh)) for mesh in _shown(drawn)]
+    for instancer in instancers:
+        if UsdGeom.Imageable(instancer).ComputeVisibility() == UsdGeom.Tokens.invisible:
+            continue
+        time, own = Usd.TimeCode.Default(), np.array(_matrix(instancer.GetPrim())).T
+        paths, which = instancer.GetPrototypesRel().GetTargets(), _array(instancer.GetProtoIndicesAttr())
+        if not 0 <= which.min() <= which.max() < len(paths):
+            raise ValueError(f"{instancer.GetPath()} names prototype {which.max()}, there are {len(paths)}")
+        places = instancer.ComputeInstanceTransformsAtTime(time, time, UsdGeom.PointInstancer.ExcludeProtoXform)
+        if len(places) * len(which) > MAX_ARRAY_VALUES:
+            raise ValueError(f"{instancer.GetPath()} has {len(places)} instances")
+        for number, place in zip(which, places, strict=True):
+            root = stage.GetPrimAtPath(paths[number])
+            above = np.array((_matrix(root.GetParent()) if root else Gf.Matrix4d(1.0)).GetInverse()).T
+            inside = _shown(list(Usd.PrimRange(root, Usd.TraverseInstanceProxies())))
+            placed += [(mesh, own @ np.array(place).T @ above @ _world(mesh)) for mesh in inside]
+    return [part for mesh, to_stage in placed for part in _parts(mesh, to_stage)]
+
+
+def _shown(prims: list[Any]) -> list[Any]:
+    """The meshes that are drawn: not guides, and proxies only where there is nothing else."""
+    from pxr import UsdGeom
+
+    meshes = [UsdGeom.Mesh(prim) for prim in prims if prim.IsA(UsdGeom.Mesh)]
     visible = [
         mesh
         for mesh in meshes
-        if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.ComputePurpose() != UsdGeom.Tokens.guide
+        if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.GetFaceVertexCountsAttr().HasAuthoredValue()
     ]
-    return [_part(mesh) for mesh in visible if mesh.GetFaceVertexCountsAttr().HasAuthoredValue()]
+    rendered = [m for m in visible if m.ComputePurpose() in (UsdGeom.Tokens.default_, UsdGeom.Tokens.render)]
+    return rendered or [mesh for mesh in visible if mesh.ComputePurpose() == UsdGeom.Tokens.proxy]
+
+
+def _matrix(prim: Any) -> Any:
+    from pxr import Gf, Usd, UsdGeom
+
+    place = UsdGeom.Xformable(prim)
+    return place.ComputeLocalToWorldTransform(Usd.TimeCode.Default()) if place else Gf.Matrix4d(1.0)
+
+
+def _world(mesh: Any) -> np.ndarray:
+    """Stage from mesh, [4, 4], of columns."""
+    return np.array(_matrix(mesh.GetPrim())).T
 
 
 @contextmanager
@@ -63,41 +110,53 @@ def open_stage(path: Path) -> Iterator[Any]:
         raise ValueError(str(error).splitlines()[-1].strip()) from error
 
 
-def _part(mesh: Any) -> Any:
-    import trimesh
-    from pxr import Usd, UsdGeom
-    from trimesh.visual import TextureVisuals
-    from trimesh.visual.material import PBRMaterial
+def _parts(mesh: Any, to_stage: np.ndarray) -> list[Part]:
+    """The faces of a mesh by their materials."""
+    from pxr import UsdGeom, UsdShade
 
-    to_stage = np.array(mesh.ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
     points = _array(mesh.GetPointsAttr()).astype(np.float64) @ to_stage[:3, :3].T + to_stage[:3, 3]
     counts = _array(mesh.GetFaceVertexCountsAttr())
     indices = _array(mesh.GetFaceVertexIndicesAttr())
     if counts.min() < 0 or counts.sum(dtype=np.int64) != len(indices):
         raise ValueError(f"{mesh.GetPath()} has {len(indices)} corners, and its faces do not add up to that")
     at = triangulate(counts, points[indices])  # positions in the list of corners
+    polygon = np.searchsorted(np.cumsum(counts), at[:, 0], "right")
     if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != (np.linalg.det(to_stage[:3, :3]) < 0):
         at = at[:, ::-1]
-    corners = points[indices[at]].reshape(-1, 3)  # one vertex per corner; equal ones are merged below
-    faces = np.arange(len(corners)).reshape(-1, 3)
-    image, colour, name = _base_colour(mesh)
-    uv = UsdGeom.PrimvarsAPI(mesh).GetPrimvar(name)
-    if image is not None and uv.HasValue():
+    rest, groups = np.ones(len(counts), bool), []
+    for subset in UsdShade.MaterialBindingAPI(mesh).GetMaterialBindSubsets():
+        own = np.zeros(len(counts), bool)
+        own[np.array(subset.GetIndicesAttr().Get() or [], np.int64)] = True
+        groups.append((subset, own & rest))
+        rest &= ~own
+    chosen = [(prim, faces[polygon]) for prim, faces in [(mesh, rest), *groups]]
+    return [_part(mesh, prim, points, indices, at[rows], polygon[rows]) for prim, rows in chosen if rows.any()]
+
+
+def _part(mesh: Any, bound: Any, points: np.ndarray, indices: np.ndarray, at: np.ndarray, polygon: np.ndarray) -> Part:
+    """Triangles of a mesh, by the material that is bound to `bound`; equal corners are one vertex."""
+    from pxr import UsdGeom
+
+    look = _base_colour(bound)
+    uv = UsdGeom.PrimvarsAPI(mesh).GetPrimvar(look.uv_name)
+    corner = indices[at].reshape(-1)
+    columns = [points[corner]]
+    if look.image is not None and uv.HasValue():
         values = np.array(uv.ComputeFlattened(), np.float64)
-        values = values[at if len(values) == len(indices) else indices[at]].reshape(-1, 2)
-        visual = TextureVisuals(uv=values, material=PBRMaterial(baseColorTexture=image))
-        whole = trimesh.Trimesh(corners, faces, visual=visual, process=False)
+        values = values[at.reshape(-1) if len(values) == len(indices) else corner] @ look.uv_turn.T + look.uv_offset
+        columns.append(values * [1, -1] + [0, 1])  # USD's v runs up
     else:
         shown = UsdGeom.PrimvarsAPI(mesh).GetPrimvar("displayColor")
-        light = np.array(shown.ComputeFlattened() if shown.HasValue() else [colour], np.float64)
-        if len(light) in (len(points), len(indices)):
-            light = light[(indices[at] if len(light) == len(points) else at).reshape(-1)]
-        else:
-            light = light[:1].repeat(len(corners), 0)
-        colours = np.concatenate([255.0 * array_srgb_from_linear(light), np.full((len(light), 1), 255.0)], 1)
-        whole = trimesh.Trimesh(corners, faces, vertex_colors=colours.round().astype(np.uint8), process=False)
-    whole.merge_vertices()
-    return whole
+        light = np.array(shown.ComputeFlattened() if shown.HasValue() and look.plain else [look.colour], np.float64)
+        kind = shown.GetInterpolation() if shown.HasValue() and look.plain else "constant"
+        rows = {"vertex": corner, "varying": corner, "faceVarying": at.reshape(-1), "uniform": polygon.repeat(3)}
+        light = light[rows[kind]] if kind in rows else light[:1].repeat(len(corner), 0)
+        columns.append(np.concatenate([255.0 * array_srgb_from_linear(light), np.full((len(light), 1), 255.0)], 1))
+    _, first, faces = np.unique(np.concatenate(columns, 1), axis=0, return_index=True, return_inverse=True)
+    faces, positions, values = faces.reshape(-1, 3), columns[0][first], columns[1][first]
+    if look.image is not None and values.shape[1] == 2:
+        return Part(positions, faces, values, look.image, wrap=look.wrap)
+    return Part(positions, faces, colours=values.round().astype(np.uint8))
 
 
 def _array(attribute: Any) -> np.ndarray:
@@ -107,25 +166,65 @@ def _array(attribute: Any) -> np.ndarray:
     return np.array(values)
 
 
-def _base_colour(mesh: Any) -> tuple[Any, tuple[float, float, float], str]:
-    """Image of the bound material, or None; its colour otherwise; and the name of its uv primvar."""
+@dataclass(frozen=True)
+class _Look:
+    """Base colour of a material: an image by a uv primvar, turned and moved, or a colour; `plain`: no material."""
+
+    image: np.ndarray | None = None
+    colour: tuple[float, float, float] = (0.578, 0.578, 0.578)  # 0.8 in sRGB
+    uv_name: str = "st"
+    uv_turn: np.ndarray = field(default_factory=lambda: np.eye(2))
+    uv_offset: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+    plain: bool = False
+
+
+def _base_colour(bound: Any) -> _Look:
+    """What the material bound to a prim shows."""
     from pxr import UsdShade
 
-    material, _ = UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()
+    material, _ = UsdShade.MaterialBindingAPI(bound).ComputeBoundMaterial()
     surface = material.ComputeSurfaceSource()[0] if material else None
     slots = [surface.GetInput(name) for name in ("diffuseColor", "emissiveColor")] if surface else []
     for slot in slots:
-        source = slot.GetConnectedSources()[0] if slot and slot.HasConnectedSource() else []
-        texture = UsdShade.Shader(source[0].source) if source else None
-        if texture and texture.GetIdAttr().Get() == "UsdUVTexture":
-            reader = texture.GetInput("st").GetConnectedSources()[0]
-            name = UsdShade.Shader(reader[0].source).GetInput("varname").Get() if reader else "st"
-            return _image(texture.GetInput("file").Get()), (1.0, 1.0, 1.0), str(name)
+        texture = _source(slot)
+        if texture is not None and texture.GetIdAttr().Get() == "UsdUVTexture":
+            reader, turn, offset = _source(texture.GetInput("st")), np.eye(2), np.zeros(2)
+            while reader is not None and reader.GetIdAttr().Get() == "UsdTransform2d":
+                scale, angle, moved = (
+                    _value(reader, n, d)
+                    for n, d in (("scale", (1.0, 1.0)), ("rotation", 0.0), ("translation", (0.0, 0.0)))
+                )
+                cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+                own = np.array([[cos, -sin], [sin, cos]]) @ np.diag(scale)  # scaled, then turned, then moved
+                turn, offset = turn @ own, turn @ np.array(moved) + offset
+                reader = _source(reader.GetInput("in"))
+            wrap = _wrap(texture, "wrapS"), _wrap(texture, "wrapT")
+            name = "st" if reader is None else str(_value(reader, "varname", "st"))
+            return _Look(_image(texture.GetInput("file").Get()), (1.0, 1.0, 1.0), name, turn, offset, wrap)
     value = slots[0].Get() if slots and slots[0] else None
-    return None, tuple(value) if value else (0.578, 0.578, 0.578), "st"  # 0.8 in sRGB
+    return _Look(colour=tuple(value)) if value else _Look(plain=True)
 
 
-def _image(asset: Any) -> Any:
+def _source(slot: Any) -> Any:
+    """The shader that feeds an input, or None."""
+    from pxr import UsdShade
+
+    found = slot.GetConnectedSources()[0] if slot and slot.HasConnectedSource() else []
+    return UsdShade.Shader(found[0].source) if found else None
+
+
+def _wrap(texture: Any, name: str) -> Wrap:
+    return WRAPS.get(str(_value(texture, name, "")), "repeat")
+
+
+def _value(shader: Any, name: str, default: Any) -> Any:
+    slot = shader.GetInput(name)
+    value = slot.Get() if slot else None
+    return default if value is None else value
+
+
+def _image(asset: Any) -> np.ndarray:
     """The image beside the stage, or within its archive."""
     from io import BytesIO
 
@@ -135,4 +234,4 @@ def _image(asset: Any) -> Any:
     data = Ar.GetResolver().OpenAsset(Ar.ResolvedPath(asset.resolvedPath))
     if data is None:
         raise ValueError(f"picture {asset.path} is not there")
-    return Image.open(BytesIO(data.GetBuffer())).convert("RGBA")
+    return np.array(Image.open(BytesIO(data.GetBuffer())).convert("RGBA"))
