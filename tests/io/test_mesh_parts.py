@@ -225,3 +225,14 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
     for uri in ("../secret.bin", "%2e%2e/secret.bin", str(tmp_path / "secret.bin")):
         with pytest.raises(FormatError, match="outside its folder"):
             tree.read(tmp_path / "model" / "a.gltf", [part], buffers=[{"byteLength": 48, "uri": uri}])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
+def test_uv_that_lie_nowhere_are_refused(tmp_path: Path, value: float) -> None:
+    tree, uv = Tree(), QUAD[:, :2].copy()
+    uv[2] = value
+    images = [tree.texture(np.tile(colour, (4, 4, 1))) for colour in (RED, RED[[2, 1, 0, 3]])]
+    materials = [tree.material(pbrMetallicRoughness={"baseColorTexture": {"index": number}}) for number in images]
+    parts = [tree.quad(uv=each, material=material) for each, material in zip((uv, QUAD[:, :2]), materials, strict=True)]
+    with pytest.raises(FormatError, match="uv are not finite, or 1e"):
+        tree.read(tmp_path / "a.gltf", parts)

@@ -111,14 +111,16 @@ def test_faces_without_area_are_left_out(tmp_path, capsys):
     assert "no face has an area" in capsys.readouterr().err and not (tmp_path / "d.glb").exists()
 
 
-@pytest.mark.parametrize("missing", ["a.mtl", "a_baseColor.png"])
-def test_missing_pictures_are_named(tmp_path, missing):
+def test_missing_pictures_are_named(tmp_path):
+    """A picture is refused, a whole library of materials is a note: such files are shared without it."""
     uv = torch.rand(2, 3, 2, generator=torch.Generator().manual_seed(0))
     save(_square(corner_uv=uv, texture=torch.full((4, 4, 4), 255, dtype=torch.uint8)), tmp_path / "a.obj")
     load(tmp_path / "a.obj")
-    (tmp_path / missing).unlink()
-    with pytest.raises(FormatError, match=f"names {missing}, which is not there; keep the files"):
+    (tmp_path / "a_baseColor.png").unlink()
+    with pytest.raises(FormatError, match="names a_baseColor.png, which is not there; keep the files"):
         load(tmp_path / "a.obj")
+    (tmp_path / "a.mtl").unlink()
+    assert "names a.mtl, which is not there" in load(tmp_path / "a.obj").provenance["notes"][0]
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".glb", ".ply"])

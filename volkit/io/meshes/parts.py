@@ -14,6 +14,7 @@ Wrap = Literal["repeat", "mirror", "clamp"]
 
 GUTTER = 2  # texels about every patch of an atlas: bilinear samples at its border see what continues it
 MAX_ATLAS = 1 << 13  # texels a side
+MAX_UV = 1e6  # images from the first to where a uv may lie
 FLAT_PATCH = 1  # texels a side of a patch of one colour, its gutter not counted
 GRADIENT_PATCH = 8  # texels a side of the patch of a face with colours at its corners and no image
 ROUGH = np.array([255, 255, 0], np.uint8)  # roughness 1 and metalness 0, where a part says nothing
@@ -154,6 +155,8 @@ class _Patch:
 
 
 def _paint_atlas(parts: Sequence[Part], notes: list[str]) -> dict[str, np.ndarray]:
+    if any(part.uv is not None and not (np.abs(part.uv) < MAX_UV).all() for part in parts):
+        raise ValueError(f"uv are not finite, or {MAX_UV:.0e} and more")
     shrink = 1
     while True:  # half as fine each time, until it fits
         patches, at = [], 0
