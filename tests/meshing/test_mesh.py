@@ -117,7 +117,7 @@ def test_missing_pictures_are_named(tmp_path):
     save(_square(corner_uv=uv, texture=torch.full((4, 4, 4), 255, dtype=torch.uint8)), tmp_path / "a.obj")
     load(tmp_path / "a.obj")
     (tmp_path / "a_baseColor.png").unlink()
-    with pytest.raises(FormatError, match="names a_baseColor.png, which is not there; keep the files"):
+    with pytest.raises(FormatError, match=r"names a_baseColor\.png, which is not there; keep the files"):
         load(tmp_path / "a.obj")
     (tmp_path / "a.mtl").unlink()
     assert "names a.mtl, which is not there" in load(tmp_path / "a.obj").provenance["notes"][0]
