@@ -111,7 +111,7 @@ def test_exposure_is_refused_where_it_would_not_be_learnt():
 
     camera, scene = vk.Camera.look_at((0.0, -3.0, 1.0), size=(8, 8)), splats()
     photos = vk.Photographs(camera, (torch.zeros(8, 8, 3, dtype=torch.uint8),), ("0",), ("train",), scene.domain)
-    with pytest.raises(ValueError, match="exposure is learnt with fields alone"):
+    with pytest.raises(ValueError, match="exposure applies to fields only"):
         trainee_from_photographs(scene, photos, FitSettings(exposure=True), torch.Generator())
 
 

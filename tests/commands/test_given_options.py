@@ -28,7 +28,7 @@ SCENE = str(Path(__file__).parents[2] / "scenes" / "primitives.json")
     (["fit", "photos", "x.safetensors", "--to", "nonsense"], "choose one of hash_grid"),
     (["fit", "photos", "x.safetensors", "--sh-degree", "3"], "about splats alone: --sh-degree"),
     (["fit", "photos", "x.safetensors", "--max-splats", "60000", "--densify", "mcmc"], "--max-splats, --densify"),
-    (["fit", "photos", "x.ply", "--to", "splats", "--exposure"], "--exposure is learnt with fields alone"),
+    (["fit", "photos", "x.ply", "--to", "splats", "--exposure"], "--exposure applies to fields only"),
     (["fit", "photos", "x.safetensors", "--budget", "0s"], "write 120s"),
     (["compare", "a", "b", "--size", "3"], "11 pixels"),
 ])  # fmt: skip

@@ -79,7 +79,7 @@ def test_own_teachers_are_learnt_as_well_as_ours(monkeypatch):
 
 
 def test_what_does_not_go_together_is_said_before_the_work():
-    with pytest.raises(ValueError, match="for fields that learn from fields"):
+    with pytest.raises(ValueError, match="apply to fields distilled from fields only"):
         vk.distill(Striped(), vk.SplatsConfig(10), budget="1", method="pvd")
 
 

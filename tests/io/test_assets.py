@@ -12,7 +12,7 @@ from engines.assets import PLACE, STYLES, asset, ball, coloured
 from volkit.io import FormatError, load, save
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.gltf_builder import pack_glb
-from volkit.io.meshes.gltf_reader import parse_gltf
+from volkit.io.meshes.gltf_file import parse_gltf
 from volkit.io.meshes.writer import WRITERS, write_asset
 from volkit.representations import Mesh
 
@@ -217,6 +217,13 @@ def test_what_cannot_be_is_said(tmp_path: Path, style: Style, suffix: str, said:
     assert not list(tmp_path.iterdir())
 
 
+def test_colours_that_are_not_to_be_lit_come_back_from_usd(tmp_path: Path) -> None:
+    """They are emitted, by a surface that is black by itself."""
+    mesh = coloured(3)
+    write_asset(Asset((mesh,), unlit=True), tmp_path / "ball.usdz", Style())
+    _same_colours(load(tmp_path / "ball.usdz"), mesh, 0.51 / 255)  # rounded to bytes once more
+
+
 def test_transparent_texels(tmp_path: Path) -> None:
     mesh = ball(2)
     mesh.texture[:, :96, 3] = 100
@@ -224,6 +231,8 @@ def test_transparent_texels(tmp_path: Path) -> None:
     write_asset(whole, tmp_path / "a.glb", Style())
     assert torch.equal(load(tmp_path / "a.glb").texture, mesh.texture)
     assert parse_gltf(tmp_path / "a.glb")[0]["materials"][0]["alphaMode"] == "BLEND"
+    write_asset(whole, tmp_path / "a.usdz", Style())
+    assert torch.equal(load(tmp_path / "a.usdz").texture, mesh.texture)
     with pytest.raises(FormatError, match="JPEG cannot hold"):
         write_asset(whole, tmp_path / "b.glb", Style(texture_format="jpeg"))
 

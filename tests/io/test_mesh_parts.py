@@ -236,3 +236,68 @@ def test_uv_that_lie_nowhere_are_refused(tmp_path: Path, value: float) -> None:
     parts = [tree.quad(uv=each, material=material) for each, material in zip((uv, QUAD[:, :2]), materials, strict=True)]
     with pytest.raises(FormatError, match="uv are not finite, or 1e"):
         tree.read(tmp_path / "a.gltf", parts)
+
+
+def test_alpha_of_vertices_counts_where_it_is_blended(tmp_path: Path) -> None:
+    faint = np.tile(np.array([1, 1, 1, 0.4], np.float32), (4, 1))
+    for mode, wanted in (("OPAQUE", 255), ("BLEND", 102)):
+        tree = Tree()
+        surface = {"baseColorTexture": {"index": tree.texture(np.tile(RED, (4, 4, 1)))}}
+        material = tree.material(pbrMetallicRoughness=surface, alphaMode=mode)
+        mesh = tree.read(tmp_path / "a.gltf", [tree.quad(uv=QUAD[:, :2], material=material, COLOR_0=faint)])
+        assert at(mesh, (0.3, 0.4))[3] == wanted
+
+
+def test_what_is_left_out_of_a_look_is_named(tmp_path: Path) -> None:
+    tree = Tree()
+    number = tree.texture(np.tile(RED, (4, 4, 1)))
+    rich = tree.material(normalTexture={"index": number}, emissiveFactor=[1, 0, 0],
+                         extensions={"KHR_materials_clearcoat": {}})  # fmt: skip
+    lines = tree.quad(mode=1)
+    mesh = tree.read(tmp_path / "a.gltf", [tree.quad(material=rich), lines])
+    assert notes(mesh) == "left out: KHR_materials_clearcoat, emission, normal maps, points and lines"
+    plain = tree.material(emissiveFactor=[0, 0, 0], extensions={"KHR_materials_unlit": {}})
+    assert notes(tree.read(tmp_path / "b.gltf", [tree.quad(material=plain)])) == ""
+
+
+def test_extensions_that_draw_nothing_may_be_required(tmp_path: Path) -> None:
+    tree = Tree()
+    tree.read(tmp_path / "a.gltf", [tree.quad()], extensionsRequired=["KHR_lights_punctual", "KHR_xmp_json_ld"])
+    with pytest.raises(FormatError, match="needs KHR_texture_basisu"):
+        tree.read(tmp_path / "b.gltf", [tree.quad()], extensionsRequired=["KHR_texture_basisu"])
+
+
+def test_an_atlas_too_large_is_made_coarser_or_refused(tmp_path: Path) -> None:
+    """Fifty repeats of 256 texels along one face are 12 800, which a texture of 8192 holds at half as many."""
+    pixels = np.zeros((256, 256, 4), np.uint8)
+    pixels[..., 3], pixels[:, :128, 0], pixels[:, 128:, 2] = 255, 255, 255
+    for repeats, wanted in ((50, True), (1_000_000 - 1, False)):
+        tree = Tree()
+        images = [tree.texture(pixels), tree.texture(np.tile(RED, (4, 4, 1)))]
+        materials = [tree.material(pbrMetallicRoughness={"baseColorTexture": {"index": number}}) for number in images]
+        parts = [tree.quad(uv=QUAD[:, :2] * [repeats, 0.01], material=materials[0]),
+                 tree.quad((2, 0, 0), uv=QUAD[:, :2], material=materials[1])]  # fmt: skip
+        if not wanted:
+            with pytest.raises(FormatError, match="2 looks do not fit one texture"):
+                tree.read(tmp_path / "a.gltf", parts)
+            continue
+        mesh = tree.read(tmp_path / "a.gltf", parts)
+        assert "2 times as coarse" in notes(mesh) and max(mesh.texture.shape) <= 8192
+        found = [at(mesh, ((number + share) / repeats, 0.3)) for number in (0, 24, 49) for share in (0.25, 0.75)]
+        assert found == 3 * [[255, 0, 0, 255], [0, 0, 255, 255]]
+
+
+def test_a_finish_keeps_its_texels_in_an_atlas(tmp_path: Path) -> None:
+    """A plain colour with a map of roughness, beside another image."""
+    finish = np.zeros((8, 8, 3), np.uint8)
+    finish[:, :4, 1], finish[:, 4:, 1] = 40, 200
+    tree = Tree()
+    rough = {"metallicRoughnessTexture": {"index": tree.texture(finish)}, "metallicFactor": 0.0}
+    red = {"baseColorTexture": {"index": tree.texture(np.tile(RED, (4, 4, 1)))}, "metallicFactor": 0.0}
+    mesh = tree.read(
+        tmp_path / "a.gltf",
+        [tree.quad(uv=QUAD[:, :2], material=tree.material(pbrMetallicRoughness=rough))],
+        [tree.quad((2, 0, 0), uv=QUAD[:, :2], material=tree.material(pbrMetallicRoughness=red))],
+    )
+    shown = mesh.as_metallic_roughness()
+    assert [at(shown, (x, 0.5))[1] for x in (0.2, 0.8, 2.5)] == [40, 200, 255]

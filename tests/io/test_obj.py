@@ -133,3 +133,11 @@ def test_polygons_of_usd_that_are_not_convex(tmp_path: Path) -> None:
     a, b, c = mesh.vertices[mesh.faces.long()].double().unbind(1)
     areas = 0.5 * torch.linalg.cross(b - a, c - a)[:, 2]
     assert float(areas.min()) > 0.0 and float(areas.sum()) == pytest.approx(3.0, rel=1e-6)  # of float32
+
+
+def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "map_Kd red.png")
+    data = (tmp_path / "red.png").read_bytes()
+    (tmp_path / "red.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(FormatError, match=r"names red\.png, which is no picture"):
+        load(path)

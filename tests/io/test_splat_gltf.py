@@ -16,7 +16,7 @@ from volkit.geometry import Similarity
 from volkit.io import FormatError, load, save
 from volkit.io.formats import format_for
 from volkit.io.meshes.gltf_builder import pack_glb
-from volkit.io.meshes.gltf_reader import parse_gltf
+from volkit.io.meshes.gltf_file import parse_gltf
 
 ENGINES = Path(__file__).parents[2] / ".engines"
 # exp and log, sigmoid and its inverse, in float32

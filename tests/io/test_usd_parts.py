@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from volkit import load
+from volkit.files.errors import FormatError
 
 usd = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
 from pxr import Gf, Sdf, UsdGeom, UsdShade  # noqa: E402
@@ -136,3 +137,64 @@ def test_proxies_are_not_drawn_beside_what_they_stand_for(tmp_path: Path) -> Non
             stage.squares(f"/{name}_", shift=3.0 * number).CreatePurposeAttr(name)
         mesh = stage.read()
         assert len(mesh.faces) == faces and float(mesh.vertices[:, 0].max()) == 1.0
+
+
+def test_instances_that_are_hidden_are_not_drawn(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "a.usda")
+    instancer = UsdGeom.PointInstancer.Define(stage.stage, "/p")
+    instancer.CreatePrototypesRel().AddTarget(stage.squares("/p/one").GetPath())
+    instancer.CreatePositionsAttr([(0, 0, 0), (5, 0, 0), (10, 0, 0)])
+    instancer.CreateProtoIndicesAttr([0, 0, 0])
+    instancer.CreateInvisibleIdsAttr([2])
+    assert stage.read().vertices.amax(0).tolist() == [6, 1, 0]
+
+
+def test_alpha_of_a_picture_counts_where_opacity_is_connected_to_it(tmp_path: Path) -> None:
+    Image.fromarray(np.tile(np.array([200, 30, 30, 80], np.uint8), (4, 4, 1))).save(tmp_path / "faint.png")
+    for name, wanted in (("plain", 255), ("blended", 80)):
+        stage = Stage(tmp_path / f"{name}.usda")
+        square = stage.squares("/a")
+        stage.bind(square, picture="./faint.png")
+        if name == "blended":
+            material, _ = UsdShade.MaterialBindingAPI(square).ComputeBoundMaterial()
+            texture = UsdShade.Shader(stage.stage.GetPrimAtPath(f"{material.GetPath()}/t"))
+            surface = UsdShade.Shader(stage.stage.GetPrimAtPath(f"{material.GetPath()}/s"))
+            surface.CreateInput("opacity", TYPES.Float).ConnectToSource(texture.CreateOutput("a", TYPES.Float))
+        assert {colour[3] for colour in centres(stage.read()).values()} == {wanted}
+
+
+def test_what_is_left_out_of_a_look_is_named(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "a.usda")
+    square = stage.squares("/a")
+    stage.bind(square, (1, 0, 0))
+    material, _ = UsdShade.MaterialBindingAPI(square).ComputeBoundMaterial()
+    surface = UsdShade.Shader(stage.stage.GetPrimAtPath(f"{material.GetPath()}/s"))
+    surface.CreateInput("emissiveColor", TYPES.Color3f).Set(Gf.Vec3f(0, 1, 0))
+    assert list(dict(stage.read().provenance)["notes"]) == ["left out: emission"]
+
+
+def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    Image.fromarray(np.tile(np.array(RED, np.uint8), (4, 4, 1))).save(tmp_path / "secret.png")
+    stage = Stage(tmp_path / "model" / "a.usda")
+    stage.bind(stage.squares("/a"), picture="../secret.png")
+    with pytest.raises(FormatError, match="outside its folder"):
+        stage.read()
+    other = Stage(tmp_path / "other.usda")
+    other.squares("/a")
+    other.stage.GetRootLayer().Save()
+    layered = Stage(tmp_path / "model" / "b.usda")
+    layered.stage.GetRootLayer().subLayerPaths.append("../other.usda")
+    with pytest.raises(FormatError, match="outside its folder"):
+        layered.read()
+
+
+def test_a_cycle_of_transforms_ends(tmp_path: Path) -> None:
+    Image.fromarray(np.tile(np.array(RED, np.uint8), (4, 4, 1))).save(tmp_path / "red.png")
+    stage = Stage(tmp_path / "a.usda")
+    square = stage.squares("/a")
+    stage.bind(square, picture="./red.png", transform={"scale": (2.0, 2.0)})
+    material, _ = UsdShade.MaterialBindingAPI(square).ComputeBoundMaterial()
+    moved = UsdShade.Shader(stage.stage.GetPrimAtPath(f"{material.GetPath()}/x"))
+    moved.GetInput("in").ConnectToSource(moved.ConnectableAPI(), "result")
+    assert set(map(tuple, centres(stage.read()).values())) == {tuple(RED)}

@@ -125,7 +125,7 @@ class FitJob:
         if self.to != "splats" and given:
             raise UsageError(f"about splats alone: {', '.join(map(flag, given))}; give them with --to splats")
         if self.to == "splats" and self.exposure:
-            raise UsageError("--exposure is learnt with fields alone; leave it out with --to splats")
+            raise UsageError("--exposure applies to fields only; leave it out with --to splats")
         if self.sh_degree is not None and not 0 <= self.sh_degree <= 4:
             raise UsageError(f"--sh-degree {self.sh_degree}: the harmonics of splats have degree 0 to 4")
         try:

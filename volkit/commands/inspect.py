@@ -45,9 +45,20 @@ class InspectJob:
         wanted = {what: flags for what, flags in removed.items() if odd.get(what)}
         if wanted:
             counts = ", ".join(f"{odd[what]} {what}" for what in wanted)
-            advice.append(f"{counts}: volkit convert {name} clean{self.path.suffix} {' '.join(wanted.values())}")
+            advice.append(f"{counts}: volkit convert {name} clean{self._suffix()} {' '.join(wanted.values())}")
         seen = "--view 0" if found.capture is not None and found.capture.views else "--sheet"
         advice.append(f"render it: volkit render {name} {stem}.png {seen}")
         if found.kind != "mesh":
             advice.append(f"extract a mesh: volkit convert {name} {stem}.glb --to mesh")
         return advice
+
+    def _suffix(self) -> str:
+        """That of a file of splats like this one; `.ply` where such a file is not written."""
+        from volkit.files.errors import FormatError
+        from volkit.io.formats import writer_for
+
+        try:
+            writer_for(Path(f"clean{self.path.suffix}"), "splats")
+        except FormatError:
+            return ".ply"
+        return self.path.suffix

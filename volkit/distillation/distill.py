@@ -83,7 +83,7 @@ def check_method(method: str, photographs: bool, teacher: Representation, studen
     if (photographs or method != "volkit") and not fields:
         methods = ", ".join(METHODS)
         raise ParameterError(
-            f"{{photos}} and {{method}} {methods} are for fields that learn from fields; leave them out",
+            f"{{photos}} and {{method}} {methods} apply to fields distilled from fields only; leave them out",
             "photos",
             "method",
         )

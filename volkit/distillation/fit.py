@@ -135,7 +135,7 @@ def trainee_from_photographs(
     cameras = photos.cameras.to(scene.device)
     if isinstance(scene, Splats):
         if settings.exposure:
-            raise ParameterError("{exposure} is learnt with fields alone; leave it out with splats", "exposure")
+            raise ParameterError("{exposure} applies to fields only; leave it out with splats", "exposure")
         points = photos.points if settings.points is None else settings.points
         _initialise(scene, cameras, photos, points, generator)
         return SplatTrainee(scene, PhotographViews(cameras, photos.images, photos.masks), generator, settings.strategy)

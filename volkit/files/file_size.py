@@ -12,7 +12,9 @@ MAX_REFERENCE_DEPTH = 3  # an .obj names an .mtl that names textures; a SOG name
 
 
 def stored_bytes(path: Path) -> int:
-    """Bytes of a file and of all files in its folder or below that it refers to, each once."""
+    """Bytes of a file and of all files in its folder or below that it refers to, each once; of a folder all in it."""
+    if path.is_dir():
+        return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return sum(part.stat().st_size for part in _referenced_files(path, path.parent.resolve(), MAX_REFERENCE_DEPTH))
 
 

@@ -42,7 +42,7 @@ FAMILIES = (
     _Family("NeRF--", ((b"model_state_dict", b"layers0.0.weight"),), "train the same poses with nerf-pytorch"),
     _Family("3DGRUT", ((b"features_albedo", b"features_specular"), (b"positions", b"features_albedo")), EXPORT_PLY),
     _Family("Scaffold-GS or Octree-GS, splats that networks make", ((b"mlp_opacity", b"mlp_cov"), (b"_anchor_feat",)),
-            "give the folder that holds its point_cloud.ply and networks"),
+            "render views there and fit them, or train 3DGS on the same capture"),
     _Family("nerfstudio's neus or neus-facto, a signed distance", ((b"_model.field.glin", b"pipeline"),), EXPORT_MESH),
     _Family("nerfstudio's vanilla-nerf or mipnerf", ((b"_model.field_coarse.",), (b"_model.field.mlp_base.layers.",)),
             "export a mesh or points there, or train nerfacto or splatfacto"),

@@ -76,7 +76,7 @@ def from_module(
 ) -> FormatFunctions:
     """`sniff`, `read` and `write` of a module below `volkit.io`, which is imported at the first call.
 
-    A name with dots is that of another module: `meshes.gltf_reader.sniff_gltf`.
+    A name with dots is that of another module: `meshes.gltf_file.sniff_gltf`.
     """
 
     def lazy(name: str) -> Callable[..., Any]:

@@ -105,7 +105,7 @@ ROWS = (
            "positions to 1/13000, the rest in 16 bits, colours in bytes, degree 2; "
            "not order, mip mode, surfels, provenance", columns=True, reorders=True),
     Format("gltf", (".glb", ".gltf"), MESH, "yup",
-           *from_module("meshes.mesh_file", "meshes.gltf_reader.sniff_gltf", "read_gltf", "write_mesh"),
+           *from_module("meshes.mesh_file", "meshes.gltf_file.sniff_gltf", "read_gltf", "write_mesh"),
            "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion"),
     Format("splat_gltf", (".glb", ".gltf"), SPLATS, "yup", *from_module("splats.gltf"),
            "every splat in float32, degree 3, provenance; not mip mode, surfels", columns=True, georeferenced=True),

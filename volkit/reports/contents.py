@@ -9,6 +9,7 @@ import torch
 
 from volkit.data import Photographs, load_photographs
 from volkit.editing import DropFloaters
+from volkit.files.file_size import stored_bytes
 from volkit.geometry import Frame, Similarity
 from volkit.io import is_scene, load
 from volkit.io.opening import capture_size
@@ -133,7 +134,7 @@ def scene_contents(scene: Representation, path: Path) -> SceneContents:
     return SceneContents(
         path=str(path),
         kind=scene.config.kind,
-        bytes=path.stat().st_size,
+        bytes=stored_bytes(path),
         parameters=count_parameters(scene),
         box=(box.lower, box.upper),
         lower=whole.lower,

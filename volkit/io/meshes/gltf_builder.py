@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from volkit.geometry.colour import array_linear_from_srgb
-from volkit.io.meshes.gltf_reader import BINARY_CHUNK, JSON_CHUNK, MAGIC
+from volkit.io.meshes.gltf_file import BINARY_CHUNK, JSON_CHUNK, MAGIC
 from volkit.version import __version__
 
 __all__ = ["GltfBuilder", "MeshRows", "QuantisationGrid", "pack_glb"]

@@ -15,7 +15,8 @@ from volkit.extras import advice
 from volkit.files.errors import FormatError, format_errors, read_start
 from volkit.files.provenance import frame_from_record, record_from_comments, without_frames
 from volkit.geometry import Similarity, turn
-from volkit.io.meshes.gltf_reader import gltf_json_head, read_gltf_parts
+from volkit.io.meshes.gltf_file import gltf_json_head
+from volkit.io.meshes.gltf_reader import read_gltf_parts
 from volkit.io.meshes.obj_materials import ObjMaterials
 from volkit.io.meshes.parts import Part, join_parts, part_from_trimesh
 from volkit.io.meshes.usd_reader import open_stage, read_stage_provenance, read_usd_parts, world_from_stage
@@ -98,17 +99,23 @@ def read_usd(path: Path) -> Mesh | SplatColumns:
         found = _read_stage(path)
     if isinstance(found, SplatColumns):
         return found
-    parts, zup_from_stage, record = found
-    return _read(path, "usd", lambda *_: parts, zup_from_stage, record)
+    parts, lost, zup_from_stage, record = found
+
+    def stage_parts(_: Path, notes: list[str]) -> list[Part]:
+        notes += lost
+        return parts
+
+    return _read(path, "usd", stage_parts, zup_from_stage, record)
 
 
-def _read_stage(path: Path) -> SplatColumns | tuple[list[Part], Similarity, dict[str, Any]]:
+def _read_stage(path: Path) -> SplatColumns | tuple[list[Part], list[str], Similarity, dict[str, Any]]:
     with open_stage(path) as stage:
         splats = read_stage_splats(stage)
         if splats is not None:
             return splats
         _check_mesh(path)
-        return read_usd_parts(stage), world_from_stage(stage), read_stage_provenance(stage)
+        notes: list[str] = []
+        return read_usd_parts(stage, notes), notes, world_from_stage(stage), read_stage_provenance(stage)
 
 
 def write_usd(scene: Mesh | Splats, path: Path) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from volkit.files.errors import FormatError
+from volkit.files.errors import FormatError, read_start
 from volkit.io.meshes.parts import Part, Wrap, part_from_trimesh
 from volkit.io.meshes.polygons import concave_polygons, triangulate
 
 __all__ = ["ObjMaterials"]
 
+MAX_LIBRARY_BYTES = 1 << 24
 KEEP_FIX = "keep the files of an .obj together"
 # Options of a texture's statement, and how many words belong to each (-s, -o, -t have one to three numbers).
 OPTION_WORDS = {"-blendu": 1, "-blendv": 1, "-bm": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2,
@@ -41,14 +43,15 @@ class ObjMaterials:
 
     path: Path
     notes: list[str]
-    _library: bytes = b""
-    _names: list[str] = field(default_factory=list)
-    _placings: dict[str, _Placing] = field(default_factory=dict)
-    _pictures: dict[str, Path] = field(default_factory=dict)
+    _text: bytes = field(init=False)
+    _library: bytes = field(init=False)
+    _names: list[str] = field(init=False, default_factory=list)
+    _placings: dict[str, _Placing] = field(init=False, default_factory=dict)
+    _pictures: dict[str, Path] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        lines = []
-        for words in _after(self.path.read_bytes(), b"mtllib"):
+        self._text, lines = self.path.read_bytes(), []
+        for words in _after(self._text, b"mtllib"):
             for name in self._library_names(words):
                 library = self._find(self.path.parent, name)
                 if library is None:
@@ -59,7 +62,7 @@ class ObjMaterials:
 
     def text(self) -> bytes:
         """The `.obj`, its only material used where it never says which, polygons that are not convex cut."""
-        data = self.path.read_bytes()
+        data = self._text
         if len(self._names) == 1 and not _after(data, b"usemtl"):
             data = b"usemtl " + self._names[0].encode() + b"\n" + data
         return _cut_concave(data)
@@ -87,7 +90,7 @@ class ObjMaterials:
     def _rewritten(self, library: Path) -> list[str]:
         """The lines of a library, pictures named by keys without options."""
         lines, material = [], ""
-        for line in library.read_text("utf-8", errors="replace").splitlines():
+        for line in read_start(library, MAX_LIBRARY_BYTES).decode(errors="replace").splitlines():
             key, _, rest = line.strip().partition(" ")
             if key.lower() == "newmtl":
                 material = " ".join(rest.split())
@@ -113,6 +116,11 @@ class ObjMaterials:
         found = self._find(library.parent, name)
         if found is None:
             raise FormatError(self.path, f"names {name}, which is not there", KEEP_FIX)
+        try:
+            with Image.open(found) as picture:
+                picture.verify()
+        except Exception as error:  # Pillow's readers raise errors of many kinds; trimesh would show grey
+            raise FormatError(self.path, f"names {name}, which is no picture that can be read", KEEP_FIX) from error
         scale, offset = ([float(word) for word in options.get(option, ())] for option in ("-s", "-o"))
         return found, _Placing(
             (scale[0] if scale else 1.0, scale[1] if len(scale) > 1 else 1.0),

@@ -1,6 +1,7 @@
 """Parts of a mesh file, each with a look of its own, and their joining into one mesh with one texture; no torch."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,8 +16,8 @@ Wrap = Literal["repeat", "mirror", "clamp"]
 GUTTER = 2  # texels about every patch of an atlas: bilinear samples at its border see what continues it
 MAX_ATLAS = 1 << 13  # texels a side
 MAX_UV = 1e6  # images from the first to where a uv may lie
-FLAT_PATCH = 1  # texels a side of a patch of one colour, its gutter not counted
-GRADIENT_PATCH = 8  # texels a side of the patch of a face with colours at its corners and no image
+GRADIENT_PATCH = 8  # texels a side of the patch of a face with colours at its corners and no image, at first
+SMALLEST_GRADIENT = 2
 ROUGH = np.array([255, 255, 0], np.uint8)  # roughness 1 and metalness 0, where a part says nothing
 
 
@@ -88,11 +89,7 @@ def _folded(part: Part) -> Part:
         return part
     if (part.colours == 255).all():
         return replace(part, colours=None)
-    light = [
-        np.concatenate([array_linear_from_srgb(a[..., :3] / 255.0), a[..., 3:] / 255.0], -1)
-        for a in (part.image, part.colours[0])
-    ]
-    return replace(part, image=srgb_bytes(light[0] * light[1]), colours=None)
+    return replace(part, image=srgb_bytes(_linear(part.image) * _linear(part.colours[0])), colours=None)
 
 
 def _appearance(corner_uv: np.ndarray, image: np.ndarray, finish: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -157,20 +154,20 @@ class _Patch:
 def _paint_atlas(parts: Sequence[Part], notes: list[str]) -> dict[str, np.ndarray]:
     if any(part.uv is not None and not (np.abs(part.uv) < MAX_UV).all() for part in parts):
         raise ValueError(f"uv are not finite, or {MAX_UV:.0e} and more")
-    shrink = 1
-    while True:  # half as fine each time, until it fits
-        patches, at = [], 0
-        for part in parts:
-            patches += _patches(_shrunk(part, shrink), at)
-            at += len(part.faces)
+    for shrink in (1, 2, 4, 8, 16, 32, 64):  # half as fine each time, until it fits
+        try:
+            patches = _all_patches(parts, shrink)
+        except _TooLargeError:
+            continue
         places, size = _pack([patch.image.shape[:2] for patch in patches])
-        if max(size) <= MAX_ATLAS or shrink >= MAX_ATLAS:
+        if max(size) <= MAX_ATLAS:
             break
-        shrink *= 2
+    else:
+        raise ValueError(f"its {len(parts)} looks do not fit one texture of {MAX_ATLAS} x {MAX_ATLAS} texels")
     atlas = np.zeros((*size, 4), np.uint8)
     with_finish = any(patch.finish is not None for patch in patches)
     finish = np.tile(ROUGH, (*size, 1)) if with_finish else None
-    corner_uv = np.zeros((at, 3, 2))
+    corner_uv = np.zeros((sum(len(part.faces) for part in parts), 3, 2))
     for patch, (top, left) in zip(patches, places, strict=True):
         height, width = patch.image.shape[:2]
         rows, columns = slice(top, top + height), slice(left, left + width)
@@ -179,13 +176,33 @@ def _paint_atlas(parts: Sequence[Part], notes: list[str]) -> dict[str, np.ndarra
             finish[rows, columns] = patch.finish
         corner_uv[patch.faces] = (patch.corners + np.array([left, top])) / np.array([size[1], size[0]])
     finer = "" if shrink == 1 else f", {shrink} times as coarse as they were"
-    looks = "parts with looks of their own share" if len(parts) > 1 else "part with colours over its image has"
-    notes.append(f"{len(parts)} {looks} one texture of {size[1]} x {size[0]} texels{finer}")
+    texture = f"of {size[1]} x {size[0]} texels{finer}"
+    if len(parts) > 1:
+        notes.append(f"{len(parts)} parts with looks of their own share one texture {texture}")
+    else:
+        notes.append(f"its texture is painted anew {texture}, with vertex colours over it or what continues it")
     return _appearance(corner_uv, atlas, finish)
 
 
+class _TooLargeError(Exception):
+    """Patches have more texels than an atlas."""
+
+
+def _all_patches(parts: Sequence[Part], shrink: int) -> list[_Patch]:
+    """The patches of all parts, `shrink` times as coarse as their images; _TooLargeError before too much is made."""
+    patches, first, texels = [], 0, 0
+    for part in parts:
+        for patch in _patches(_shrunk(part, shrink), first, max(SMALLEST_GRADIENT, GRADIENT_PATCH // shrink)):
+            patches.append(patch)
+            texels += patch.image.shape[0] * patch.image.shape[1]
+            if texels > MAX_ATLAS**2:
+                raise _TooLargeError
+        first += len(part.faces)
+    return patches
+
+
 def _shrunk(part: Part, times: int) -> Part:
-    """The part with images of a fraction of the texels, means of squares."""
+    """The part with images of a fraction of the texels, means of squares of them."""
     if times == 1 or part.image is None:
         return part
     from PIL import Image
@@ -198,18 +215,22 @@ def _shrunk(part: Part, times: int) -> Part:
     return replace(part, image=smaller(part.image), metallic_roughness=finish)
 
 
-def _patches(part: Part, first: int) -> list[_Patch]:
-    """What of an atlas a part needs; its faces are numbered from `first`."""
+def _patches(part: Part, first: int, gradient: int) -> Iterator[_Patch]:
+    """What of an atlas a part needs; its faces are numbered from `first`, gradients have `gradient` texels a side."""
     rows = np.arange(first, first + len(part.faces))
     if _flat(part):
-        image = _image(part)
-        if part.image is None and part.metallic_roughness is None:
-            image = np.broadcast_to(image, (FLAT_PATCH, FLAT_PATCH, 4))
+        image, finish = _image(part), part.metallic_roughness
+        if finish is not None and image.shape[:2] == (1, 1):  # the finish needs its texels
+            image = np.broadcast_to(image, (*finish.shape[:2], 4))
         uv = _moved_near_origin(_uv(part)[part.faces], part.wrap)
         if image.shape[:2] == (1, 1):
             uv = np.full_like(uv, 0.5)
-        return [_image_patch(image, part.metallic_roughness, uv, part.wrap, rows)]
-    return [_face_patch(part, face, first + number) for number, face in enumerate(part.faces)]
+        yield _image_patch(image, finish, uv, part.wrap, rows)
+    elif part.image is None:
+        yield _gradient_patch(_colours(part)[part.faces], rows, gradient)
+    else:
+        for number, face in enumerate(part.faces):
+            yield _face_patch(part, part.image, face, first + number)
 
 
 def _moved_near_origin(uv: np.ndarray, wrap: tuple[Wrap, Wrap]) -> np.ndarray:
@@ -224,9 +245,7 @@ def _image_patch(
 ) -> _Patch:
     """As much of an image and of what continues it as the uv reach, with a gutter."""
     size = np.array([image.shape[1], image.shape[0]])
-    low = np.floor(uv.min((0, 1)) * size).astype(int) - GUTTER
-    end = np.minimum(np.ceil(uv.max((0, 1)) * size).astype(int) + GUTTER, low + MAX_ATLAS)
-    columns, lines = (np.arange(low[axis], end[axis]) for axis in (0, 1))
+    columns, lines = _reached(uv * size)
     own = image[_wrapped(lines, image.shape[0], wrap[1])][:, _wrapped(columns, image.shape[1], wrap[0])]
     found = None
     if finish is not None:
@@ -234,7 +253,16 @@ def _image_patch(
         line = (_wrapped(lines, image.shape[0], wrap[1]) + 0.5) * high / image.shape[0]
         column = (_wrapped(columns, image.shape[1], wrap[0]) + 0.5) * wide / image.shape[1]
         found = finish[line.astype(int)][:, column.astype(int)]
-    return _Patch(own, found, rows, uv * size - low)
+    return _Patch(own, found, rows, uv * size - (columns[0], lines[0]))
+
+
+def _reached(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and lines of texels that corners reach, with a gutter; _TooLargeError for more than an atlas has."""
+    flat = corners.reshape(-1, 2)
+    low, end = np.floor(flat.min(0)).astype(int) - GUTTER, np.ceil(flat.max(0)).astype(int) + GUTTER
+    if (end - low > MAX_ATLAS).any():
+        raise _TooLargeError
+    return np.arange(low[0], end[0]), np.arange(low[1], end[1])
 
 
 def _wrapped(index: np.ndarray, size: int, wrap: Wrap) -> np.ndarray:
@@ -247,30 +275,39 @@ def _wrapped(index: np.ndarray, size: int, wrap: Wrap) -> np.ndarray:
     return np.where(there < size, there, 2 * size - 1 - there)
 
 
-def _face_patch(part: Part, face: np.ndarray, row: int) -> _Patch:
-    """One face of a part whose colours at vertices vary: their interpolation, times the image in linear light."""
-    colours = _colours(part)[face].astype(np.float64) / 255.0
-    if part.image is None:
-        corners = np.array([[0.0, 0.0], [GRADIENT_PATCH, 0.0], [0.0, GRADIENT_PATCH]])
-        low, high = np.full(2, -GUTTER), np.full(2, GRADIENT_PATCH + GUTTER)
-    else:
-        size = np.array([part.image.shape[1], part.image.shape[0]])
-        corners = _moved_near_origin(_uv(part)[face][None], part.wrap)[0] * size
-        low = np.floor(corners.min(0)).astype(int) - GUTTER
-        high = np.minimum(np.ceil(corners.max(0)).astype(int) + GUTTER, low + MAX_ATLAS)
-    columns, lines = np.arange(low[0], high[0]), np.arange(low[1], high[1])
-    centres = np.stack(np.meshgrid(columns + 0.5, lines + 0.5), -1)
-    shares = _barycentric(centres, corners)
-    if part.image is None:  # as colours at vertices alone are: between display-referred values
-        own = (255.0 * (shares @ colours).clip(0.0, 1.0)).round().astype(np.uint8)
-        return _Patch(own, None, np.array([row]), (corners - low)[None])
-    light = np.concatenate([array_linear_from_srgb(colours[:, :3]), colours[:, 3:]], 1)
-    texels = part.image[_wrapped(lines, part.image.shape[0], part.wrap[1])]
-    texels = texels[:, _wrapped(columns, part.image.shape[1], part.wrap[0])] / 255.0
-    texels = np.concatenate([array_linear_from_srgb(texels[..., :3]), texels[..., 3:]], -1)
-    own = srgb_bytes((shares @ light).clip(0.0, 1.0) * texels)
-    patch = _image_patch(part.image, part.metallic_roughness, (corners / size)[None], part.wrap, np.array([row]))
-    return replace(patch, image=own)
+def _gradient_patch(colours: np.ndarray, rows: np.ndarray, size: int) -> _Patch:
+    """Faces with colours [face, 3, 4] at their corners and no image: a square of texels for each, in a grid."""
+    corners = np.array([[0.0, 0.0], [size, 0.0], [0.0, size]])
+    columns, lines = _reached(corners)
+    side, across = len(columns), math.ceil(math.sqrt(len(rows)))
+    down = math.ceil(len(rows) / across)
+    if side * across > MAX_ATLAS:
+        raise _TooLargeError
+    shares = _barycentric(np.stack(np.meshgrid(columns + 0.5, lines + 0.5), -1), corners)
+    # As colours at vertices alone are: between display-referred values.
+    grid = np.zeros((down * across, side, side, 4), np.uint8)
+    grid[: len(rows)] = np.einsum("yxk,fkc->fyxc", shares, colours.astype(np.float32)).clip(0.0, 255.0).round()
+    image = grid.reshape(down, across, side, side, 4).swapaxes(1, 2).reshape(down * side, across * side, 4)
+    number = np.arange(len(rows))
+    places = side * np.stack([number % across, number // across], 1) + GUTTER
+    return _Patch(image, None, rows, places[:, None] + corners)
+
+
+def _face_patch(part: Part, image: np.ndarray, face: np.ndarray, row: int) -> _Patch:
+    """One face of a part whose colours at vertices vary over its image: their product in linear light."""
+    size = np.array([image.shape[1], image.shape[0]])
+    corners = _moved_near_origin(_uv(part)[face][None], part.wrap)
+    patch = _image_patch(image, part.metallic_roughness, corners, part.wrap, np.array([row]))
+    columns, lines = _reached(corners * size)
+    shares = _barycentric(np.stack(np.meshgrid(columns + 0.5, lines + 0.5), -1), corners[0] * size)
+    light = (shares @ _linear(_colours(part)[face])).clip(0.0, 1.0)
+    return replace(patch, image=srgb_bytes(light * _linear(patch.image)))
+
+
+def _linear(rgba: np.ndarray) -> np.ndarray:
+    """Display-referred bytes as linear colours and alpha in [0, 1]."""
+    values = rgba / 255.0
+    return np.concatenate([array_linear_from_srgb(values[..., :3]), values[..., 3:]], -1)
 
 
 def _barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:

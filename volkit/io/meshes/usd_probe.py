@@ -37,6 +37,11 @@ def _reads(stage: Any) -> Iterator[Callable[[], object]]:
         yield from (attribute.Get for attribute in prim.GetAttributes())
         yield from (primvar.ComputeFlattened for primvar in UsdGeom.PrimvarsAPI(prim).GetPrimvars())
         yield UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial
+        yield UsdShade.MaterialBindingAPI(prim).GetMaterialBindSubsets
+        if prim.IsA(UsdGeom.PointInstancer):
+            time, instancer = Usd.TimeCode.Default(), UsdGeom.PointInstancer(prim)
+            yield partial(instancer.ComputeInstanceTransformsAtTime, time, time)
+            yield partial(instancer.ComputeMaskAtTime, time)
 
 
 def _first_line(error: Exception) -> str:

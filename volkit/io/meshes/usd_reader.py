@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from volkit.files.errors import FormatError
 from volkit.files.provenance import PROVENANCE_KEY
 from volkit.files.sandbox import Sandbox
 from volkit.geometry import Similarity, turn
@@ -25,6 +26,7 @@ from volkit.io.meshes.polygons import triangulate
 __all__ = ["MAX_ARRAY_VALUES", "open_stage", "read_stage_provenance", "read_usd_parts", "world_from_stage"]
 
 MAX_ARRAY_VALUES = 1 << 26  # of one array; a damaged file may claim any number
+MAX_TRANSFORMS = 8  # of a texture's uv, one behind the other; a cycle would never end
 WRAPS: dict[str, Wrap] = {"clamp": "clamp", "mirror": "mirror", "repeat": "repeat"}
 SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_probe.py"), 10.0)  # the first stage takes 0.7
 
@@ -45,9 +47,9 @@ def read_stage_provenance(stage: Any) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
 
-def read_usd_parts(stage: Any) -> list[Part]:
-    """Each visible mesh of the stage by its materials, in the stage's frame."""
-    from pxr import Gf, Usd, UsdGeom
+def read_usd_parts(stage: Any, notes: list[str]) -> list[Part]:
+    """Each visible mesh of the stage by its materials, in the stage's frame; what is left out is said in `notes`."""
+    from pxr import Usd, UsdGeom
 
     prims = list(stage.Traverse(Usd.TraverseInstanceProxies()))
     instancers = [UsdGeom.PointInstancer(prim) for prim in prims if prim.IsA(UsdGeom.PointInstancer)]
@@ -57,19 +59,74 @@ def read_usd_parts(stage: Any) -> list[Part]:
     for instancer in instancers:
         if UsdGeom.Imageable(instancer).ComputeVisibility() == UsdGeom.Tokens.invisible:
             continue
-        time, own = Usd.TimeCode.Default(), np.array(_matrix(instancer.GetPrim())).T
-        paths, which = instancer.GetPrototypesRel().GetTargets(), _array(instancer.GetProtoIndicesAttr())
-        if not 0 <= which.min() <= which.max() < len(paths):
-            raise ValueError(f"{instancer.GetPath()} names prototype {which.max()}, there are {len(paths)}")
-        places = instancer.ComputeInstanceTransformsAtTime(time, time, UsdGeom.PointInstancer.ExcludeProtoXform)
-        if len(places) * len(which) > MAX_ARRAY_VALUES:
-            raise ValueError(f"{instancer.GetPath()} has {len(places)} instances")
-        for number, place in zip(which, places, strict=True):
-            root = stage.GetPrimAtPath(paths[number])
-            above = np.array((_matrix(root.GetParent()) if root else Gf.Matrix4d(1.0)).GetInverse()).T
-            inside = _shown(list(Usd.PrimRange(root, Usd.TraverseInstanceProxies())))
-            placed += [(mesh, own @ np.array(place).T @ above @ _world(mesh)) for mesh in inside]
+        if any(instancer.GetPath().HasPrefix(path) for path in prototypes):
+            raise ValueError(f"{instancer.GetPath()} is an instancer within what another one repeats")
+        placed += _instances(stage, instancer)
+    corners = sum(len(mesh.GetFaceVertexIndicesAttr().Get() or ()) for mesh, _ in placed)
+    if corners > MAX_ARRAY_VALUES:
+        raise ValueError(f"its meshes and their instances have {corners} corners")
+    if lost := {name for mesh, _ in placed for prim in (mesh, *_subsets(mesh)) for name in _lost(prim)}:
+        notes.append(f"left out: {', '.join(sorted(lost))}")
     return [part for mesh, to_stage in placed for part in _parts(mesh, to_stage)]
+
+
+def _subsets(mesh: Any) -> list[Any]:
+    """The sets of faces of a mesh that have materials of their own."""
+    from pxr import UsdShade
+
+    return UsdShade.MaterialBindingAPI(mesh).GetMaterialBindSubsets()
+
+
+def _lost(bound: Any) -> set[str]:
+    """What the material of a prim shows beside base colour and alpha."""
+    surface = _surface(bound)
+    if surface is None:
+        return set()
+    slots = {"normal": "normal maps", "occlusion": "occlusion maps", "roughness": "roughness", "metallic": "metalness"}
+    found = {said for name, said in slots.items() if _source(surface.GetInput(name)) is not None}
+    emission = surface.GetInput("emissiveColor")
+    shown_by_it = _source(surface.GetInput("diffuseColor")) is None and _source(emission) is not None
+    if not shown_by_it and (_source(emission) is not None or any(_value(surface, "emissiveColor", ()))):
+        found.add("emission")
+    return found
+
+
+def _surface(bound: Any) -> Any:
+    """The surface shader of the material that is bound to a prim, or None."""
+    from pxr import UsdShade
+
+    material, _ = UsdShade.MaterialBindingAPI(bound).ComputeBoundMaterial()
+    return (material.ComputeSurfaceSource()[0] or None) if material else None
+
+
+def _instances(stage: Any, instancer: Any) -> list[tuple[Any, np.ndarray]]:
+    """The meshes that a point instancer repeats, with their transforms to the stage."""
+    from pxr import Usd, UsdGeom
+
+    which = np.array(instancer.GetProtoIndicesAttr().Get() or [], np.int64)
+    if not len(which):
+        return []
+    if len(which) > MAX_ARRAY_VALUES:
+        raise ValueError(f"{instancer.GetPath()} has {len(which)} instances")
+    time, paths = Usd.TimeCode.Default(), instancer.GetPrototypesRel().GetTargets()
+    roots = [stage.GetPrimAtPath(path) for path in paths]
+    if not 0 <= which.min() <= which.max() < len(roots) or not all(roots):
+        raise ValueError(f"{instancer.GetPath()} names prototype {which.max()}, of which there are {len(roots)}")
+    mask = instancer.ComputeMaskAtTime(time)  # of those that are not hidden; empty: all
+    places = instancer.ComputeInstanceTransformsAtTime(
+        time, time, UsdGeom.PointInstancer.ExcludeProtoXform, UsdGeom.PointInstancer.ApplyMask
+    )
+    own = _world(instancer)
+    inside = []
+    for root in roots:
+        above = np.linalg.inv(_world(UsdGeom.Xformable(root.GetParent())))
+        found = _shown(list(Usd.PrimRange(root, Usd.TraverseInstanceProxies())))
+        inside.append([(mesh, above @ _world(mesh)) for mesh in found])
+    return [
+        (mesh, own @ np.array(place).T @ in_prototype)
+        for number, place in zip(which[np.array(mask, bool)] if mask else which, places, strict=True)
+        for mesh, in_prototype in inside[number]
+    ]
 
 
 def _shown(prims: list[Any]) -> list[Any]:
@@ -86,16 +143,11 @@ def _shown(prims: list[Any]) -> list[Any]:
     return rendered or [mesh for mesh in visible if mesh.ComputePurpose() == UsdGeom.Tokens.proxy]
 
 
-def _matrix(prim: Any) -> Any:
-    from pxr import Gf, Usd, UsdGeom
+def _world(place: Any) -> np.ndarray:
+    """The transform [4, 4] of a prim's frame to the stage's; the identity for what has none."""
+    from pxr import Usd
 
-    place = UsdGeom.Xformable(prim)
-    return place.ComputeLocalToWorldTransform(Usd.TimeCode.Default()) if place else Gf.Matrix4d(1.0)
-
-
-def _world(mesh: Any) -> np.ndarray:
-    """Stage from mesh, [4, 4], of columns."""
-    return np.array(_matrix(mesh.GetPrim())).T
+    return np.array(place.ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T if place else np.eye(4)
 
 
 @contextmanager
@@ -105,14 +157,24 @@ def open_stage(path: Path) -> Iterator[Any]:
 
     SANDBOX.check(path)  # usd-core crashes or hangs on some damaged crates
     try:
-        yield Usd.Stage.Open(str(path))
+        stage = Usd.Stage.Open(str(path))
+        for layer in stage.GetUsedLayers():
+            if layer.realPath:
+                _check_inside(path, layer.realPath)
+        yield stage
     except Tf.ErrorException as error:
         raise ValueError(str(error).splitlines()[-1].strip()) from error
 
 
+def _check_inside(path: Path, named: str) -> None:
+    """Raise FormatError for a file outside the folder of the stage at `path`; `a.usdz[b.png]` is in the archive."""
+    if not Path(named.partition("[")[0]).resolve().is_relative_to(path.parent.resolve()):
+        raise FormatError(path, f"names {named}, outside its folder", "keep the files of a stage together")
+
+
 def _parts(mesh: Any, to_stage: np.ndarray) -> list[Part]:
     """The faces of a mesh by their materials."""
-    from pxr import UsdGeom, UsdShade
+    from pxr import UsdGeom
 
     points = _array(mesh.GetPointsAttr()).astype(np.float64) @ to_stage[:3, :3].T + to_stage[:3, 3]
     counts = _array(mesh.GetFaceVertexCountsAttr())
@@ -124,9 +186,11 @@ def _parts(mesh: Any, to_stage: np.ndarray) -> list[Part]:
     if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != (np.linalg.det(to_stage[:3, :3]) < 0):
         at = at[:, ::-1]
     rest, groups = np.ones(len(counts), bool), []
-    for subset in UsdShade.MaterialBindingAPI(mesh).GetMaterialBindSubsets():
-        own = np.zeros(len(counts), bool)
-        own[np.array(subset.GetIndicesAttr().Get() or [], np.int64)] = True
+    for subset in _subsets(mesh):
+        own, faces = np.zeros(len(counts), bool), np.array(subset.GetIndicesAttr().Get() or [], np.int64)
+        if len(faces) and not 0 <= faces.min() <= faces.max() < len(counts):
+            raise ValueError(f"{subset.GetPath()} names face {faces.max()}, there are {len(counts)}")
+        own[faces] = True
         groups.append((subset, own & rest))
         rest &= ~own
     chosen = [(prim, faces[polygon]) for prim, faces in [(mesh, rest), *groups]]
@@ -168,7 +232,10 @@ def _array(attribute: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Look:
-    """Base colour of a material: an image by a uv primvar, turned and moved, or a colour; `plain`: no material."""
+    """Base colour of a material: an image by a uv primvar, turned and moved, or a colour.
+
+    `plain`: there is no material, or it shows the colours of the mesh.
+    """
 
     image: np.ndarray | None = None
     colour: tuple[float, float, float] = (0.578, 0.578, 0.578)  # 0.8 in sRGB
@@ -181,16 +248,17 @@ class _Look:
 
 def _base_colour(bound: Any) -> _Look:
     """What the material bound to a prim shows."""
-    from pxr import UsdShade
-
-    material, _ = UsdShade.MaterialBindingAPI(bound).ComputeBoundMaterial()
-    surface = material.ComputeSurfaceSource()[0] if material else None
+    surface = _surface(bound)
     slots = [surface.GetInput(name) for name in ("diffuseColor", "emissiveColor")] if surface else []
     for slot in slots:
         texture = _source(slot)
+        if texture is not None and texture.GetIdAttr().Get() == "UsdPrimvarReader_float3":
+            return _Look(plain=True)
         if texture is not None and texture.GetIdAttr().Get() == "UsdUVTexture":
             reader, turn, offset = _source(texture.GetInput("st")), np.eye(2), np.zeros(2)
-            while reader is not None and reader.GetIdAttr().Get() == "UsdTransform2d":
+            for _ in range(MAX_TRANSFORMS):
+                if reader is None or reader.GetIdAttr().Get() != "UsdTransform2d":
+                    break
                 scale, angle, moved = (
                     _value(reader, n, d)
                     for n, d in (("scale", (1.0, 1.0)), ("rotation", 0.0), ("translation", (0.0, 0.0)))
@@ -201,7 +269,10 @@ def _base_colour(bound: Any) -> _Look:
                 reader = _source(reader.GetInput("in"))
             wrap = _wrap(texture, "wrapS"), _wrap(texture, "wrapT")
             name = "st" if reader is None else str(_value(reader, "varname", "st"))
-            return _Look(_image(texture.GetInput("file").Get()), (1.0, 1.0, 1.0), name, turn, offset, wrap)
+            image = _image(Path(bound.GetPrim().GetStage().GetRootLayer().realPath), texture.GetInput("file").Get())
+            if _source(surface.GetInput("opacity")) is None:  # the image's alpha stands for nothing
+                image[..., 3] = 255
+            return _Look(image, (1.0, 1.0, 1.0), name, turn, offset, wrap)
     value = slots[0].Get() if slots and slots[0] else None
     return _Look(colour=tuple(value)) if value else _Look(plain=True)
 
@@ -224,13 +295,14 @@ def _value(shader: Any, name: str, default: Any) -> Any:
     return default if value is None else value
 
 
-def _image(asset: Any) -> np.ndarray:
-    """The image beside the stage, or within its archive."""
+def _image(path: Path, asset: Any) -> np.ndarray:
+    """The image beside the stage at `path`, or within its archive."""
     from io import BytesIO
 
     from PIL import Image
     from pxr import Ar
 
+    _check_inside(path, asset.resolvedPath or asset.path)
     data = Ar.GetResolver().OpenAsset(Ar.ResolvedPath(asset.resolvedPath))
     if data is None:
         raise ValueError(f"picture {asset.path} is not there")

@@ -21,7 +21,7 @@ from volkit.files.errors import FormatError
 from volkit.geometry import Frame
 from volkit.geometry.colour import array_linear_from_srgb
 from volkit.geometry.triangles import Triangles
-from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures
+from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures, has_transparency
 from volkit.io.meshes.engines import collider_name
 from volkit.representations.mesh import Mesh
 from volkit.version import __version__
@@ -68,7 +68,7 @@ def _stage(asset: Asset, stem: str, style: Style, textures: list[TextureFile]) -
     root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(stem)}").GetPrim()
     stage.SetDefaultPrim(root)
     root.SetCustomDataByKey("volkit", {"generator": f"volkit {__version__}"} | usd_metadata(asset.extras))
-    material = _material(stage, root, stem, textures, asset.unlit)
+    material = _material(stage, root, stem, textures, asset)
     place = asset.levels[0].world_from_local
     variants = root.GetVariantSets().AddVariantSet("LOD") if len(asset.levels) > 1 else None
     for number, level in reversed(list(enumerate(asset.levels))):  # the selection that is made last stays: the finest
@@ -127,7 +127,7 @@ def _collider(stage: Any, path: str, collider: Triangles, place: Any) -> None:
     UsdPhysics.MeshCollisionAPI.Apply(shape.GetPrim()).CreateApproximationAttr(UsdPhysics.Tokens.convexHull)
 
 
-def _material(stage: Any, root: Any, stem: str, textures: list[TextureFile], unlit: bool) -> Any:
+def _material(stage: Any, root: Any, stem: str, textures: list[TextureFile], asset: Asset) -> Any:
     """A preview surface with diffuse colour from the texture, else from the vertices; emissive where unlit."""
     from pxr import Gf, Sdf, UsdShade
 
@@ -147,13 +147,14 @@ def _material(stage: Any, root: Any, stem: str, textures: list[TextureFile], unl
     reader = node("Reader", "UsdPrimvarReader_float2" if textures else "UsdPrimvarReader_float3")
     reader.CreateInput("varname", types.String).Set("st" if textures else "displayColor")
     looked_up = reader.CreateOutput("result", types.Float2 if textures else types.Float3)
-    colour = "emissiveColor" if unlit else "diffuseColor"
-    if unlit:
+    colour = "emissiveColor" if asset.unlit else "diffuseColor"
+    if asset.unlit:
         surface.CreateInput("diffuseColor", types.Color3f).Set((0.0, 0.0, 0.0))
     if not textures:
         surface.CreateInput(colour, types.Color3f).ConnectToSource(looked_up)
     slots = {
-        "baseColor": [(colour, types.Color3f, "rgb")],
+        "baseColor": [(colour, types.Color3f, "rgb")]
+        + ([("opacity", types.Float, "a")] if has_transparency(asset) else []),
         "normal": [("normal", types.Normal3f, "rgb")],
         "metallicRoughness": [("roughness", types.Float, "g"), ("metallic", types.Float, "b")],
         "occlusion": [("occlusion", types.Float, "r")],

@@ -19,7 +19,7 @@ from volkit.files.provenance import provenance_record
 from volkit.geometry.colour import array_linear_from_srgb
 from volkit.geometry.frames import Similarity, turn
 from volkit.io.meshes.gltf_builder import GltfBuilder, pack_glb
-from volkit.io.meshes.gltf_reader import MAX_NODE_DEPTH, GltfReader, gltf_json_head, parse_gltf
+from volkit.io.meshes.gltf_file import MAX_NODE_DEPTH, GltfFile, gltf_json_head, parse_gltf
 from volkit.io.splats.columns import (
     SplatColumns,
     check_count,
@@ -60,7 +60,7 @@ def read(path: Path) -> SplatColumns:
 def _read_scene(
     path: Path, tree: dict[str, Any], buffers: list[bytes]
 ) -> list[tuple[dict[str, np.ndarray], Similarity]]:
-    reader = GltfReader(path, tree, buffers)
+    reader = GltfFile(path, tree, buffers)
     scene = tree["scenes"][tree.get("scene", 0)] if tree.get("scenes") else {"nodes": range(len(tree["nodes"]))}
     found, total = [], 0
     for root in scene.get("nodes", ()):
@@ -87,7 +87,7 @@ def _primitives(tree: dict[str, Any], mesh: int) -> Iterator[dict[str, Any]]:
         yield primitive
 
 
-def _columns(reader: GltfReader, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
+def _columns(reader: GltfFile, primitive: dict[str, Any]) -> dict[str, np.ndarray]:
     attributes = primitive["attributes"].items()
     wanted = {name: number for name, number in attributes if name == "POSITION" or name.startswith(f"{EXTENSION}:")}
     arrays = reader.arrays({"attributes": wanted})
