@@ -83,7 +83,9 @@ class DemoReport:
 
 
 # under 3 minutes on two idle cores, everything included, 5 with words
-FULL_EFFORT = Effort(size=128, fit="30s", convert=("12s",) * 4, faces=10_000, texture=512, cells=128, words="100s")
+FULL_EFFORT = Effort(
+    size=128, fit="28s", convert=("10s", "12s", "10s", "12s"), faces=10_000, texture=512, cells=128, words="100s"
+)
 # In steps, of which so small a field needs a hundred to leave fog, however slow the machine is.
 QUICK = Effort(
     size=56, fit="150", convert=("2s", "4s", "3s", "4s"), faces=2_000, texture=256, cells=48, words="5s", small=True
@@ -278,15 +280,13 @@ def _config(kind: str, effort: Effort) -> Any:
     """What a tour of so little time is given of a kind; None: as its paper has it."""
     from volkit.representations import HashGridConfig, MlpConfig, TensorVMConfig
 
-    # of the paper's weights of an MLP a sixth, which stay fog in so little time
-    if not effort.small:
-        return MlpConfig(layers=4, width=128, skip=2) if kind == "mlp" else None
+    if kind == "mlp":  # the paper's stays fog in so little time, which takes longer to look at than to learn
+        return MlpConfig(layers=3, width=64, skip=0, position_bands=6)
     small = {
         "hash_grid": HashGridConfig(levels=8, log2_table=15, width=32).for_pictures(effort.size),
         "tensor_vm": TensorVMConfig(resolution=64, start=64, density_components=8, appearance_components=16),
-        "mlp": MlpConfig(layers=3, width=64, skip=0, position_bands=6),
     }
-    return small.get(kind)
+    return small.get(kind) if effort.small else None
 
 
 def _spoken(budget: str) -> str:
