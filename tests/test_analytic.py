@@ -9,7 +9,7 @@ import torch
 from volkit.files.errors import FormatError
 from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
 from volkit.io.fields import analytic_scene
-from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture, trace
+from volkit.representations.analytic import AnalyticConfig, Finish, Light, Primitive, trace
 from volkit.representations.analytic.shapes import SHAPES, signed_distance
 
 SIZES = {
@@ -111,7 +111,7 @@ def test_sphere_tracing_finds_depth_and_normal():
 
 
 def test_colours_are_differentiable_and_depend_on_the_view():
-    texture = Texture((0.8, 0.3, 0.2), (0.1, 0.2, 0.6), "noise", gloss=0.5)
+    texture = Finish((0.8, 0.3, 0.2), (0.1, 0.2, 0.6), "noise", gloss=0.5)
     config = AnalyticConfig((Primitive("sphere", (0.4,), texture=texture),), 5.0, 0.2, Light(shadow=0.0))
     field = config.build(Domain.cube(1.0))
     generator = torch.Generator().manual_seed(7)

@@ -12,7 +12,7 @@ from volkit.distillation.tensor_start import CP_AXES, VM_AXES, Block, apportion,
 from volkit.geometry import Domain, Points, Similarity, morton_codes
 from volkit.rendering.viewpoints import orbit_cameras
 from volkit.rendering.volume import VolumeRenderer
-from volkit.representations.analytic import AnalyticConfig, Primitive, Texture
+from volkit.representations.analytic import AnalyticConfig, Finish, Primitive
 from volkit.representations.hash_grid import HashGridConfig
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, dilate, occupancy_cells, occupied_at, pack_bits
 from volkit.representations.tensor_cp import TensorCPConfig
@@ -54,7 +54,7 @@ def relative(found, truth):
 @pytest.fixture(scope="module")
 def ball():
     """A textured ball beside a torus, and its pictures from three sides."""
-    ball = Primitive("sphere", (0.45,), texture=Texture((0.9, 0.5, 0.2), (0.2, 0.3, 0.8), "stripes", 0.4, gloss=0.3))
+    ball = Primitive("sphere", (0.45,), texture=Finish((0.9, 0.5, 0.2), (0.2, 0.3, 0.8), "stripes", 0.4, gloss=0.3))
     ring = Primitive("torus", (0.65, 0.12), Similarity(translation=(0.0, 0.0, -0.3)))
     field = AnalyticConfig((ball, ring), density=120.0, softness=0.06).build(Domain.cube(1.0))
     fill_occupancy(field, stride_for(field.domain), seeded(), samples=2)

@@ -21,7 +21,8 @@ from volkit.guidance.condition import Condition
 from volkit.guidance.noise_schedule import NoiseSchedule
 from volkit.guidance.weights import sigma_over_alpha
 from volkit.progress import Progress
-from volkit.rendering.shading import Lights, Material, reflect, sky_reflectance
+from volkit.rendering.shading import Lights, Reflectance, reflect, sky_reflectance
+from volkit.representations import Look
 from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
 QUIET = Progress()
@@ -31,7 +32,7 @@ def under(roughness, metalness, towards, eye, base=(0.8, 0.5, 0.2), sky=0.0):
     """Light that a flat surface with normal +Z sends to an eye, by one light of strength 1 and a sky."""
     double = lambda *values: torch.tensor([values], dtype=torch.float64)  # noqa: E731
     lights = Lights(double(*towards), double(1.0)[0], torch.tensor(sky, dtype=torch.float64))
-    material = Material(double(*base), double(roughness), double(metalness))
+    material = Reflectance(double(*base), double(roughness), double(metalness))
     return reflect(material, double(0.0, 0.0, 1.0), double(*eye), lights)[0]
 
 
@@ -62,7 +63,7 @@ def test_an_even_sky_is_the_sum_of_its_lights(roughness, tilt):
     lights = Lights(torch.stack([ring * angle.cos(), ring * angle.sin(), z], -1), strength, z.new_zeros(()))
     eye = torch.tensor([[math.sin(math.radians(tilt)), 0.0, math.cos(math.radians(tilt))]]).double()
     one = eye.new_ones(1, 1)
-    metal = Material(torch.tensor([[1.0, 0.5, 0.04]]).double(), roughness * one, one)
+    metal = Reflectance(torch.tensor([[1.0, 0.5, 0.04]]).double(), roughness * one, one)
     summed = reflect(metal, torch.tensor([[0.0, 0.0, 1.0]]).double(), eye, lights)
     share = sky_reflectance(metal.base, roughness * one, one * eye[0, 2])
     # cells of the table, and 64 heights for a lobe of α = .25
@@ -94,8 +95,8 @@ def painted():
     red, blue = torch.tensor([190, 60, 40]), torch.tensor([50, 90, 180])
     mesh.texture[..., :3] = torch.where(left, red, blue).to(torch.uint8)
     dull, glossy = torch.tensor([255, 204, 0]), torch.tensor([255, 102, 0])
-    mesh.metallic_roughness = torch.where(left, dull, glossy).to(torch.uint8)
-    return mesh
+    finish = torch.where(left, dull, glossy).to(torch.uint8)
+    return mesh.with_look(Look.of_texture(mesh.corner_uv, mesh.texture, finish))
 
 
 def test_known_material_is_recovered_from_pictures_under_other_lights(monkeypatch):

@@ -19,7 +19,7 @@ from volkit.guidance import METHODS
 from volkit.meshing.simplify import median_bend
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import orbit_cameras
-from volkit.representations import Mesh, SplatsConfig
+from volkit.representations import Look, Mesh, SplatsConfig
 from volkit.representations.voxels import VoxelsConfig
 from volkit.training.loop import Budget, StepInfo, TrainingLoop
 
@@ -59,7 +59,7 @@ def test_locked_geometry_and_uv_are_written_as_they_were_read(prior, tmp_path): 
     finish = torch.randint(256, (16, 16, 3), generator=seeded(), dtype=torch.uint8)
     finish[..., 0] = 255  # nobody's channel: glTF's is occlusion
     made = sphere()
-    made.metallic_roughness = finish
+    made = made.with_look(Look.of_texture(made.corner_uv, made.texture, finish))
     volkit.save(made, source)
     before = volkit.load(source)
     for name, job in (
@@ -141,7 +141,7 @@ def test_assets_of_any_size_are_brought_to_the_prior():
 
 def test_meshes_without_uv_are_unfolded():
     plain = replace_colours(sphere())
-    found = with_uv(plain, 64)
+    found = with_uv(plain, 64, QUIET)
     assert found.texture.shape == (64, 64, 4) and len(found.corner_uv) == len(plain.faces)
     assert torch.equal(found.vertices, plain.vertices)
     seen = found.texture[..., :3].flatten(0, 1).float().median(0).values

@@ -1,5 +1,6 @@
 """A textured asset with everything that a file can hold, of known shape and colour: a lopsided ball on six squares."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,7 +10,7 @@ import trimesh
 from volkit.geometry import Similarity
 from volkit.geometry.triangles import Triangles
 from volkit.io.meshes.asset import Asset, Style
-from volkit.representations import Mesh
+from volkit.representations import Look, Mesh
 
 SIZE = 192  # texels a side, two rows of three squares
 FITTING = 0.42  # of a square, from its middle to the edge of its side of the cube: faces reach past it
@@ -57,15 +58,18 @@ def coloured(subdivisions: int) -> Mesh:
 
 def asset(lit: bool = True) -> Asset:
     """Three levels, two solids, roughness and metalness, normal map, occlusion, uv for lightmaps."""
-    levels = (ball(3), ball(2), ball(1))
     flat = torch.tensor([128, 128, 255], dtype=torch.uint8).expand(64, 64, 3).contiguous()
-    free = torch.full((64, 64), 200, dtype=torch.uint8)
+    free = torch.full((64, 64, 3), 200, dtype=torch.uint8)
     finish = torch.tensor([255, 150, 60], dtype=torch.uint8).expand(32, 32, 3).contiguous()
     boxes = tuple(_box(torch.tensor([x, 0.0, 0.0])) for x in (-0.5, 0.5))
+    levels = []
+    for level in (ball(3), ball(2), ball(1)):
+        look = Look.of_texture(level.corner_uv, level.texture, finish).with_map("normal", flat)
+        look = look.with_map("occlusion", free)
+        levels.append(level.with_look(replace(look, materials=(replace(look.materials[0], unlit=not lit),))))
     lightmaps = tuple(0.1 + 0.5 * level.corner_uv for level in levels)
     return Asset(
-        levels, boxes, normal_map=flat, metallic_roughness=finish, occlusion=free, unlit=not lit, lightmap_uv=lightmaps,
-        extras={"source": "a ball", "numbers": [1, 2]},
+        tuple(levels), boxes, lightmap_uv=lightmaps, extras={"source": "a ball", "numbers": [1, 2]},
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.gltf_builder import pack_glb
 from volkit.io.meshes.gltf_file import parse_gltf
 from volkit.io.meshes.writer import WRITERS, write_asset
-from volkit.representations import Mesh
+from volkit.meshing.join import join_materials
+from volkit.representations import Look, Mesh
 
 WHOLE = asset()
 FINEST = WHOLE.levels[0]
@@ -36,7 +37,7 @@ def _same_colours(found: Mesh, wanted: Mesh, within: float) -> None:
     nearest = torch.cdist(theirs, ours).argmin(1)
     middle = torch.full((len(wanted.faces), 3), 1 / 3)
     each = torch.arange(len(wanted.faces))
-    away = (found.base_colour(nearest, middle) - wanted.base_colour(each, middle)).abs()
+    away = (found.colours_at(nearest, middle) - wanted.colours_at(each, middle)).abs()
     assert float(away.quantile(0.95)) < within
 
 
@@ -52,7 +53,7 @@ def test_gltf_comes_back(tmp_path: Path, style: Style) -> None:
         again, FINEST, 1e-3 if style.texture_format == "png" and not style.draco else 0.03
     )  # JPEG's and WebP's loss
     assert again.texture.shape == FINEST.texture.shape
-    assert torch.equal(again.metallic_roughness, WHOLE.metallic_roughness)
+    assert torch.equal(again.metallic_roughness, WHOLE.mesh.metallic_roughness)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -220,13 +221,19 @@ def test_what_cannot_be_is_said(tmp_path: Path, style: Style, suffix: str, said:
 def test_colours_that_are_not_to_be_lit_come_back_from_usd(tmp_path: Path) -> None:
     """They are emitted, by a surface that is black by itself."""
     mesh = coloured(3)
-    write_asset(Asset((mesh,), unlit=True), tmp_path / "ball.usdz", Style())
+    write_asset(Asset((unlit(mesh),)), tmp_path / "ball.usdz", Style())
     _same_colours(load(tmp_path / "ball.usdz"), mesh, 0.51 / 255)  # rounded to bytes once more
+
+
+def unlit(mesh: Mesh) -> Mesh:
+    look = mesh.look
+    return mesh.with_look(replace(look, materials=(replace(look.materials[0], unlit=True),)))
 
 
 def test_transparent_texels(tmp_path: Path) -> None:
     mesh = ball(2)
     mesh.texture[:, :96, 3] = 100
+    mesh = mesh.with_look(Look.of_texture(mesh.corner_uv, mesh.texture))
     whole = Asset((mesh,))
     write_asset(whole, tmp_path / "a.glb", Style())
     assert torch.equal(load(tmp_path / "a.glb").texture, mesh.texture)
@@ -301,7 +308,7 @@ def test_placed_parts_of_others(tmp_path: Path) -> None:
     turned = {"offset": [0.0, 1.0], "rotation": np.pi / 2, "scale": [0.5, 0.5]}  # the example of the extension's text
     surface["baseColorTexture"]["extensions"] = {"KHR_texture_transform": turned}
     (tmp_path / "b.glb").write_bytes(pack_glb(tree, buffer))
-    plain, placed = load(tmp_path / "a.glb"), load(tmp_path / "b.glb")
+    plain, placed = (join_materials(load(tmp_path / name))[0] for name in ("a.glb", "b.glb"))
     x, y, z = plain.vertices.unbind(-1)
     moved = torch.stack([2 * z + 1, 2 * y + 2, 2 * x + 3], -1)  # mirrored x, then a quarter turn about y
     torch.testing.assert_close(placed.vertices, moved, atol=1e-5, rtol=0)  # float32 through float64
@@ -322,7 +329,7 @@ def test_roughness_and_metalness_of_others(tmp_path: Path) -> None:
     def found(**change) -> Mesh:
         tree["materials"][0]["pbrMetallicRoughness"] = change
         (tmp_path / "b.glb").write_bytes(pack_glb(tree, buffer))
-        return load(tmp_path / "b.glb")
+        return join_materials(load(tmp_path / "b.glb"))[0]
 
     halved = found(**surface | {"roughnessFactor": 0.5}).metallic_roughness
     assert torch.equal(halved.unique(dim=0)[0, 0], torch.tensor([255, 75, 60]).byte())
@@ -333,7 +340,7 @@ def test_roughness_and_metalness_of_others(tmp_path: Path) -> None:
 
 def test_no_levels_but_the_finest_of_others(tmp_path: Path) -> None:
     """Levels and solids side by side in a scene, as exporters of other programs put them."""
-    write_asset(replace(WHOLE, normal_map=None, occlusion=None), tmp_path / "a.glb", Style("unreal"))
+    write_asset(WHOLE, tmp_path / "a.glb", Style("unreal"))
     tree, (buffer,) = parse_gltf(tmp_path / "a.glb")
     tree["scenes"] = [{"nodes": list(range(len(tree["nodes"])))}]
     (tmp_path / "b.glb").write_bytes(pack_glb(tree, buffer))

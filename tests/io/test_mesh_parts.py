@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trimesh
 from PIL import Image
 
-from volkit import load
+from volkit import load, save
 from volkit.files.errors import FormatError
 from volkit.geometry.colour import array_srgb_from_linear
+from volkit.meshing.join import join_materials
+from volkit.representations import Material
 
 QUAD = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
 RED = np.array([200, 30, 30, 255], np.uint8)
@@ -84,7 +88,7 @@ def at(mesh, place: tuple[float, float]) -> list[int]:
     matrix = torch.cat([corners.transpose(1, 2), torch.ones(len(corners), 1, 3, dtype=torch.float64)], 1)
     shares = torch.linalg.solve(matrix, torch.tensor([*place, 1.0], dtype=torch.float64).expand(len(corners), 3))
     face = int(shares.amin(1).argmax())
-    return (255.0 * mesh.base_colour(torch.tensor([face]), shares[face][None].float()))[0].round().int().tolist()
+    return (255.0 * mesh.colours_at(torch.tensor([face]), shares[face][None].float()))[0].round().int().tolist()
 
 
 def notes(mesh) -> str:
@@ -123,9 +127,14 @@ def test_a_texture_beside_colours(tmp_path: Path) -> None:
         [tree.quad((2, 0, 0), material=blue), tree.quad((4, 0, 0), COLOR_0=ends)],
     )
     assert at(mesh, (0.5, 0.5)) == [200, 30, 30, 255] and at(mesh, (2.5, 0.2)) == [0, 0, 255, 255]
-    for x in (0.1, 0.5, 0.9):  # colours at vertices are interpolated as bytes, here too
-        assert at(mesh, (4.0 + x, 0.5)) == pytest.approx([255 * x, 0, 0, 255], abs=1.0)  # a byte, rounded twice
-    assert "3 parts with looks of their own share one texture" in notes(mesh)
+    for x, red in ((0.1, 89), (0.5, 188), (0.9, 243)):  # IEC 61966-2-1 of x: interpolated in linear light
+        assert at(mesh, (4.0 + x, 0.5)) == pytest.approx([red, 0, 0, 255], abs=1.0)  # a byte, rounded twice
+    assert len(mesh.config.materials) == 3 and not notes(mesh)
+    joined, said = join_materials(mesh)
+    assert "its 3 parts share one texture" in said[0] and joined.has_one_texture
+    for place in ((0.5, 0.5), (2.5, 0.2), (4.1, 0.5), (4.5, 0.5), (4.9, 0.5)):
+        # between texels of 1/8 of the side colours are interpolated as bytes
+        assert at(joined, place) == pytest.approx(at(mesh, place), abs=8.0)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +264,10 @@ def test_what_is_left_out_of_a_look_is_named(tmp_path: Path) -> None:
                          extensions={"KHR_materials_clearcoat": {}})  # fmt: skip
     lines = tree.quad(mode=1)
     mesh = tree.read(tmp_path / "a.gltf", [tree.quad(material=rich), lines])
-    assert notes(mesh) == "left out: KHR_materials_clearcoat, emission, normal maps, points and lines"
+    assert notes(mesh) == (
+        "left out: KHR_materials_clearcoat, normal textures without uv, or by a third set of them, points and lines"
+    )
+    assert mesh.config.materials[0].emission == (1.0, 0.0, 0.0)
     plain = tree.material(emissiveFactor=[0, 0, 0], extensions={"KHR_materials_unlit": {}})
     assert notes(tree.read(tmp_path / "b.gltf", [tree.quad(material=plain)])) == ""
 
@@ -277,12 +289,13 @@ def test_an_atlas_too_large_is_made_coarser_or_refused(tmp_path: Path) -> None:
         materials = [tree.material(pbrMetallicRoughness={"baseColorTexture": {"index": number}}) for number in images]
         parts = [tree.quad(uv=QUAD[:, :2] * [repeats, 0.01], material=materials[0]),
                  tree.quad((2, 0, 0), uv=QUAD[:, :2], material=materials[1])]  # fmt: skip
-        if not wanted:
-            with pytest.raises(FormatError, match="2 looks do not fit one texture"):
-                tree.read(tmp_path / "a.gltf", parts)
-            continue
         mesh = tree.read(tmp_path / "a.gltf", parts)
-        assert "2 times as coarse" in notes(mesh) and max(mesh.texture.shape) <= 8192
+        if not wanted:
+            with pytest.raises(ValueError, match="2 looks do not fit one texture"):
+                join_materials(mesh)
+            continue
+        mesh, said = join_materials(mesh)
+        assert "2 times as coarse" in said[0] and max(mesh.texture.shape) <= 8192
         found = [at(mesh, ((number + share) / repeats, 0.3)) for number in (0, 24, 49) for share in (0.25, 0.75)]
         assert found == 3 * [[255, 0, 0, 255], [0, 0, 255, 255]]
 
@@ -301,3 +314,60 @@ def test_a_finish_keeps_its_texels_in_an_atlas(tmp_path: Path) -> None:
     )
     shown = mesh.as_metallic_roughness()
     assert [at(shown, (x, 0.5))[1] for x in (0.2, 0.8, 2.5)] == [40, 200, 255]
+    joined, _ = join_materials(mesh)
+    shown = joined.as_metallic_roughness()
+    assert [at(shown, (x, 0.5))[1] for x in (0.2, 0.8, 2.5)] == [40, 200, 255]
+
+
+def test_a_material_keeps_all_that_a_file_says(tmp_path: Path) -> None:
+    """Every field of a material, and the second set of uv, read and written and read by another program."""
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 8, 4), np.uint8)
+    pixels[..., 3] = 255
+    tree = Tree()
+    images = [tree.texture(each) for each in pixels]
+    moved = {"extensions": {"KHR_texture_transform": {"offset": [0.25, 0.5], "scale": [2, 3]}}}
+    number = tree.material(
+        name="brass", alphaMode="MASK", alphaCutoff=0.25, doubleSided=True, emissiveFactor=[0.5, 0.25, 0],
+        pbrMetallicRoughness={"baseColorTexture": {"index": images[0]}, "baseColorFactor": [0.5, 1, 1, 0.75],
+                              "metallicRoughnessTexture": {"index": images[1]}, "metallicFactor": 0.75,
+                              "roughnessFactor": 0.5},
+        normalTexture={"index": images[2], "scale": 0.5, "texCoord": 1},
+        occlusionTexture={"index": images[1], "strength": 0.5},
+        emissiveTexture={"index": images[3]} | {"texCoord": 1},
+        extensions={"KHR_materials_emissive_strength": {"emissiveStrength": 4.0}},
+    )  # fmt: skip
+    other = tree.material(name="wall", pbrMetallicRoughness={"baseColorTexture": {"index": images[0]} | moved})
+    mesh = tree.read(
+        tmp_path / "a.gltf",
+        [tree.quad(uv=QUAD[:, :2], material=number, TEXCOORD_1=0.5 * QUAD[:, :2])],
+        [tree.quad((2, 0, 0), uv=QUAD[:, :2], material=other)],
+    )
+    brass = mesh.config.materials[0]
+    assert (brass.name, brass.alpha_mode, brass.alpha_cutoff, brass.double_sided) == ("brass", "mask", 0.25, True)
+    assert brass.base_colour == (0.5, 1.0, 1.0, 0.75) and (brass.metallic, brass.roughness) == (0.75, 0.5)
+    assert brass.emission == (2.0, 1.0, 0.0) and (brass.normal_scale, brass.occlusion_strength) == (0.5, 0.5)
+    assert {slot: texture.uv for slot, texture in brass.textures.items()} == {
+        "base_colour": 0, "metallic_roughness": 0, "normal": 1, "occlusion": 0, "emission": 1}  # fmt: skip
+    assert not notes(mesh)
+    save(mesh, tmp_path / "b.glb")
+    save(mesh, tmp_path / "b.safetensors")
+    for name in ("b.glb", "b.safetensors"):
+        again = load(tmp_path / name)
+        assert [replace(m, **no_rows(m)) for m in again.config.materials] == [
+            replace(m, **no_rows(m)) for m in mesh.config.materials]  # fmt: skip
+        for place in ((0.1, 0.2), (0.6, 0.9), (2.3, 0.4), (2.9, 0.8)):
+            assert at(again, place) == at(mesh, place)
+    # Another reader: trimesh knows one set of uv, and everything else of the first material.
+    scene = trimesh.load_scene(tmp_path / "b.glb", process=False)
+    found = {each.visual.material.name: each.visual.material for each in scene.geometry.values()}
+    seen = found["brass"]
+    assert (seen.alphaMode, seen.alphaCutoff, seen.doubleSided) == ("MASK", 0.25, True)
+    assert (seen.metallicFactor, seen.roughnessFactor) == (0.75, 0.5)
+    assert np.array_equal(np.asarray(seen.metallicRoughnessTexture)[..., :3], pixels[1][..., :3])
+    assert np.array_equal(np.asarray(seen.emissiveTexture)[..., :3], pixels[3][..., :3])
+    assert np.array_equal(np.asarray(seen.normalTexture)[..., :3], pixels[2][..., :3])
+
+
+def no_rows(material: Material) -> dict[str, Any]:
+    """Textures without the rows of their images, which a file may order otherwise."""
+    return {f"{slot}_texture": replace(texture, image=0) for slot, texture in material.textures.items()}

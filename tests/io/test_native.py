@@ -87,7 +87,7 @@ SMALLER = {
     "mlp": {"layers": 3, "width": 16},
     "voxel_features": {"size": (4, 5, 6), "width": 8},
     "splats": {"count": 5, "degree": 2, "extras": ("label:u4",)},
-    "mesh": {"vertices": 4, "faces": 2, "texture": (3, 5)},
+    "mesh": {"vertices": 4, "faces": 2, "images": ((3, 5, 4),), "uv_sets": 1, "coloured": False},
     "analytic": None,
 }
 

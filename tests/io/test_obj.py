@@ -39,7 +39,7 @@ def colours(path: Path, *places: tuple[float, float]) -> list[tuple[int, ...]]:
                  (((0.0, 0.0), (1.0, 1.0), (0.0, 1.0)) if upper else ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)))]  # fmt: skip
         own = torch.zeros(1, 3)
         own[:, order] = shares
-        rgba = 255.0 * mesh.base_colour(torch.tensor([face]), own)[0]
+        rgba = 255.0 * mesh.colours_at(torch.tensor([face]), own)[0]
         found.append(tuple(rgba.round().int().tolist()[:3]))
     return found
 

@@ -10,7 +10,7 @@ from volkit.io.fields.analytic_scene import bundled
 from volkit.io.opening import open_scene
 from volkit.rendering import VolumeRenderer, renderer_for
 from volkit.rendering.analytic import AnalyticRenderer
-from volkit.representations.analytic import AnalyticConfig, AnalyticField, Primitive, Texture, trace
+from volkit.representations.analytic import AnalyticConfig, AnalyticField, Finish, Primitive, trace
 from volkit.representations.analytic.shapes import SHAPES, hull_span, signed_distance
 
 TURNED = Similarity(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), (4.0, 5.0, -3.0), 2.0)
@@ -72,13 +72,13 @@ def test_rays_that_miss_see_nothing():
 
 def test_haze_is_beers_law():
     """A ball of low density: opacity is `1 - exp(-density chord)`, and what stands in it is seen through it."""
-    haze = Primitive("sphere", (0.5,), texture=Texture((0.2, 0.9, 0.2)), density=2.0)
+    haze = Primitive("sphere", (0.5,), texture=Finish((0.2, 0.9, 0.2)), density=2.0)
     field = scene(haze, softness=0.002)
     picture = AnalyticRenderer().rays(field, through(field, [0.0, 0.3, 0.45, 0.6]))
     chords = [2.0 * math.sqrt(max(0.25 - x * x, 0.0)) for x in (0.0, 0.3, 0.45, 0.6)]
     expected = torch.tensor([1.0 - math.exp(-2.0 * chord) for chord in chords])
     torch.testing.assert_close(picture.opacity, expected, rtol=0, atol=2e-3)  # a soft surface 0.002 wide, grazed
-    inner = scene(haze, Primitive("sphere", (0.1,), texture=Texture((0.9, 0.1, 0.1))), softness=0.002)
+    inner = scene(haze, Primitive("sphere", (0.1,), texture=Finish((0.9, 0.1, 0.1))), softness=0.002)
     seen, marched = (r.rays(inner, through(inner, [0.0, 0.05])) for r in (AnalyticRenderer(), VolumeRenderer(0.25)))
     torch.testing.assert_close(seen.rgb, marched.rgb, rtol=0, atol=0.02)  # haze is shaded in pieces of four softnesses
     assert (seen.opacity > 0.999).all()
@@ -87,7 +87,7 @@ def test_haze_is_beers_law():
 def test_a_ring_is_met_twice():
     """Past the front of a ring of haze lies its back: each has its own place and colour."""
     ring = Primitive(
-        "torus", (0.35, 0.1), texture=Texture((0.9, 0.1, 0.1), (0.1, 0.1, 0.9), "gradient", 1.0, (0, 1, 0)), density=3.0
+        "torus", (0.35, 0.1), texture=Finish((0.9, 0.1, 0.1), (0.1, 0.1, 0.9), "gradient", 1.0, (0, 1, 0)), density=3.0
     )
     field = scene(ring, softness=0.004)
     seen, marched = (r.rays(field, through(field, [0.0, 0.1])) for r in (AnalyticRenderer(), VolumeRenderer(0.25)))

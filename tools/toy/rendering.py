@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from toy.solids import MEETINGS
 from volkit.geometry import Cameras
-from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture
+from volkit.representations.analytic import AnalyticConfig, Finish, Light, Primitive
 from volkit.representations.analytic.appearance import ShadingInputs, albedo, shade
 from volkit.representations.analytic.shapes import reach
 from volkit.typing import Bool, Float, Int, Tensor
@@ -153,5 +153,5 @@ def _paint(colour: Tensor, at: Tensor, solids: Solids, owner: Tensor, patterned:
 
 
 @lru_cache(maxsize=64)
-def _plain(texture: Texture) -> Float[Tensor, "1 3"]:
+def _plain(texture: Finish) -> Float[Tensor, "1 3"]:
     return albedo(texture, torch.zeros(1, 3))

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from toy.grammar import COLOURS, Caption, Thing
 from volkit.geometry import Similarity
-from volkit.representations.analytic import AnalyticConfig, Light, Primitive, Texture
+from volkit.representations.analytic import AnalyticConfig, Finish, Light, Primitive
 
 __all__ = ["REACH", "exact_scene"]
 
@@ -56,7 +56,7 @@ def exact_scene(caption: Caption) -> AnalyticConfig:
 
 def _solid(thing: Thing, scale: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Primitive:
     form, colour = FORMS[thing.shape], COLOURS[thing.colour]
-    texture = Texture(colour, gloss=0.5 if thing.material == "shiny" else 0.0)
+    texture = Finish(colour, gloss=0.5 if thing.material == "shiny" else 0.0)
     if thing.material == "striped":
         texture = replace(texture, second=WHITE, pattern="stripes", period=STRIPES)
     return Primitive(form.shape, tuple(scale * edge for edge in form.size), Similarity(translation=at), texture)
@@ -104,6 +104,6 @@ def _with_nose(caption: Caption) -> tuple[Primitive, ...]:
     scale = MARKED * SCALES[thing.size]
     ahead = scale * (FORMS[thing.shape].face - SUNK)
     nose = Primitive(
-        "sphere", (scale * NOSE,), Similarity(translation=(0.0, -ahead, 0.0)), Texture(COLOURS[caption.nose])
+        "sphere", (scale * NOSE,), Similarity(translation=(0.0, -ahead, 0.0)), Finish(COLOURS[caption.nose])
     )
     return _solid(thing, scale), nose

@@ -23,7 +23,8 @@ from volkit.geometry import Cameras, Similarity
 from volkit.io import FileAxes, check_target, format_for, save
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.engines import safe_stem
-from volkit.io.meshes.writer import check_style, write_asset
+from volkit.io.meshes.writer import OVER_TEXTURE, check_style, lost_look, write_asset
+from volkit.meshing.join import join_materials
 from volkit.meshing.options import MeshOptions
 from volkit.meshing.pipeline import extract_mesh
 from volkit.ops import backend
@@ -208,10 +209,24 @@ def _extracted(source: Source, options: ConvertOptions, style: Style | None, tar
     asset = extract_mesh(scene, wanted, size=options.size, seed=work.generator, progress=work.progress)
     asset = replace(asset, extras={"source": _names(source), "kind": scene.config.kind})
     if target is not None and style is not None:
+        asset = _suited(asset, target, work.progress)
         write_asset(asset, target, style)
     assert asset.figures is not None
     moved = asset.mesh.world_from_local @ scene.world_from_local.inverse()
     return Made(asset.mesh, asset.figures.seconds, asset=asset, moved=moved)
+
+
+def _suited(asset: Asset, target: Path, progress: Progress) -> Asset:
+    """The asset with a look that the target holds where that takes no loss, and a note on what it does not hold."""
+    lost = lost_look(asset.mesh, target.suffix)
+    if OVER_TEXTURE in lost and len(asset.levels) == 1:
+        mesh, notes = join_materials(asset.mesh)
+        for note in notes:
+            progress.note(note)
+        asset, lost = replace(asset, levels=(mesh,)), lost_look(mesh, target.suffix)
+    if lost:
+        progress.note(f"{target.name} does not hold {', '.join(lost)}")
+    return asset
 
 
 def _make_evaluator(source: Source, options: ConvertOptions, seconds: float, work: Work) -> Evaluator:

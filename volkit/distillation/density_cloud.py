@@ -98,7 +98,7 @@ def _of_mesh(mesh: Mesh, pixel: float, generator: torch.Generator) -> DensityClo
     u = torch.rand(POINTS, 2, generator=generator, device=area.device)
     u = torch.where((u.sum(-1) > 1.0)[:, None], 1.0 - u, u)
     barycentric = torch.cat([1.0 - u.sum(-1, keepdim=True), u], -1)
-    rgba = mesh.base_colour(face, barycentric)
+    rgba = mesh.colours_at(face, barycentric)
     depth = -torch.log1p(-rgba[:, 3].clamp_max(MAX_MESH_ALPHA)) * (float(edges[-1]) / POINTS)
     harmonics = rgba.new_zeros(POINTS, 3, HARMONICS)
     harmonics[:, :, 0] = (rgba[:, :3] - 0.5) / C0

@@ -19,7 +19,7 @@ from volkit.meshing.pipeline import check_libraries
 from volkit.meshing.textured import Shade, TexturedSurface
 from volkit.meshing.unwrap import Atlas
 from volkit.ops.param_group import ParamGroup
-from volkit.rendering.shading import Lights, Material, reflect
+from volkit.rendering.shading import Lights, Reflectance, reflect
 from volkit.representations import Mesh
 from volkit.training.loop import ParameterChange, StepInfo
 from volkit.typing import Float, Int, Tensor, UInt8
@@ -74,7 +74,7 @@ class LitSurface:
         eye = functional.normalize(self.eye - (self.vertices[corners] * weight).sum(1), dim=-1)
         normal = torch.where((normal * eye).sum(-1, keepdim=True) < 0.0, -normal, normal)
         base, roughness, metalness = values.split([3, 1, 1], -1)
-        light = reflect(Material(linear_from_srgb(base), roughness, metalness), normal, eye, self.lights)
+        light = reflect(Reflectance(linear_from_srgb(base), roughness, metalness), normal, eye, self.lights)
         return srgb_from_linear(light.clamp_max(1.0))
 
 

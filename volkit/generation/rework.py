@@ -132,7 +132,7 @@ def refine(
     free = FREE_SHARE if options.geometry == "free" else 0.0
     if isinstance(scene, Mesh):
         scene = denoise_if_noisy(scene, progress) if free and options.denoise else scene
-        scene = with_uv(scene, options.texture)
+        scene = with_uv(scene, options.texture, progress)
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, free, options.pbr)
     start = StartAsset(before, place=place, control=options.control_kind)
@@ -178,7 +178,7 @@ def retexture(
     scene, before = _copy_twice(mesh, guiding.schedule.alpha.device)
     if not isinstance(scene, Mesh):
         raise TypeError(f"a {scene.config.kind} is no mesh: only meshes are painted; extract one first")
-    scene = with_uv(scene, options.texture)
+    scene = with_uv(scene, options.texture, progress)
     scene = scene if options.keep else _paint_grey(scene)
     place = place_of(before, guiding.defaults.half)
     generator = on_device(generator, scene.device)
@@ -226,7 +226,7 @@ def edit_with_prompt(
     guiding = _open_prior(prior, progress)
     scene, source = _copy_twice(asset, guiding.schedule.alpha.device)
     start = StartAsset(source, before, place_of(source, guiding.defaults.half), options.preserve, options.control_kind)
-    scene = with_uv(scene, options.texture) if isinstance(scene, Mesh) else scene
+    scene = with_uv(scene, options.texture, progress) if isinstance(scene, Mesh) else scene
     generator = on_device(generator, scene.device)
     particle = asset_particle(scene, score.penalties, generator, FREE_SHARE if options.free else 0.0)
     objective = build_objective(after, options.method, guiding, score, sample_cameras(guiding, score), generator, start)

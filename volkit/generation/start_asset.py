@@ -16,6 +16,7 @@ from volkit.generation.penalties import Penalties
 from volkit.generation.scenes import particle_of
 from volkit.geometry import Cameras, Domain, Similarity
 from volkit.meshing.bake import bake_texture
+from volkit.meshing.join import join_materials
 from volkit.meshing.simplify import denoise
 from volkit.meshing.unwrap import unwrap
 from volkit.progress import Progress
@@ -165,10 +166,13 @@ def asset_particle(
     return particle_of(scene, penalties, generator, strategy, samples=3.0)
 
 
-def with_uv(mesh: Mesh, size: int) -> Mesh:
-    """A mesh with uv and a texture: itself, or unwrapped with its colours baked."""
-    if mesh.config.texture[0]:
-        return mesh
+def with_uv(mesh: Mesh, size: int, progress: Progress) -> Mesh:
+    """A mesh with uv and one texture: its materials joined, or unwrapped with its colours baked."""
+    joined, notes = join_materials(mesh)
+    for note in notes:
+        progress.note(note)
+    if joined.has_one_texture:
+        return joined
     (atlas,) = unwrap([mesh.triangles], size)
     texture = bake_texture(mesh, [atlas], orbit_cameras(mesh, 32, 200), size, lit=True)
     unwrapped = Mesh.of(mesh.vertices, atlas.surface.faces, corner_uv=atlas.corner_uv, texture=texture)

@@ -9,7 +9,14 @@ from volkit.typing import Float
 if TYPE_CHECKING:  # arrays need no torch
     from volkit.typing import Tensor
 
-__all__ = ["array_linear_from_srgb", "array_srgb_from_linear", "linear_from_srgb", "srgb_from_linear"]
+__all__ = [
+    "array_linear_from_srgb",
+    "array_srgb_from_linear",
+    "bytes_from_linear",
+    "linear_from_bytes",
+    "linear_from_srgb",
+    "srgb_from_linear",
+]
 
 
 def linear_from_srgb(coded: "Float[Tensor, '*any']") -> "Float[Tensor, '*any']":
@@ -38,3 +45,15 @@ def array_srgb_from_linear(linear: np.ndarray) -> np.ndarray:
     """Display-referred sRGB of linear light, clamped to [0, 1]."""
     linear = np.clip(linear, 0.0, 1.0)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def bytes_from_linear(light: np.ndarray) -> np.ndarray:
+    """Linear colours and alpha `[..., 4]` as sRGB bytes."""
+    coded = np.concatenate([array_srgb_from_linear(light[..., :3]), light[..., 3:].clip(0.0, 1.0)], -1)
+    return (255.0 * coded).round().astype(np.uint8)
+
+
+def linear_from_bytes(rgba: np.ndarray) -> np.ndarray:
+    """sRGB bytes and alpha `[..., 4]` as linear colours and alpha in [0, 1]."""
+    values = rgba / 255.0
+    return np.concatenate([array_linear_from_srgb(values[..., :3]), values[..., 3:]], -1)

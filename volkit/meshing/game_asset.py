@@ -181,7 +181,10 @@ def _measure_extent(mesh: Mesh) -> tuple[float, float, float]:
 def _describe(asset: Asset) -> str:
     counts = ", ".join(str(len(level.faces)) for level in asset.levels)
     levels = "level" if len(asset.levels) == 1 else "levels"
-    texture = asset.mesh.config.texture[0]
-    colours = f"a texture of {texture} texels a side" if texture else "colours at the vertices"
+    mesh = asset.mesh
+    colours = "colours at the vertices" if mesh.config.coloured else "one colour"
+    if mesh.config.images:
+        own = f"{len(mesh.config.images)} images, {len(asset.materials)} materials"
+        colours = f"a texture of {len(mesh.texture)} texels a side" if mesh.has_one_texture else own
     solids = f"{len(asset.colliders)} colliders" if asset.colliders else "no collider"
     return f"mesh: {len(asset.levels)} {levels} of {counts} triangles, {colours}, {solids}"

@@ -26,7 +26,7 @@ from volkit.meshing.unwrap import Atlas, unwrap
 from volkit.meshing.watertight import make_watertight
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import distillation_cameras
-from volkit.representations import Mesh, Placement, Representation
+from volkit.representations import Look, Mesh, Placement, Representation
 from volkit.sampling.occupancy_grid import occupancy_filled
 from volkit.typing import Tensor, UInt8
 
@@ -208,15 +208,16 @@ def assemble_asset(stages: MeshStages, progress: Progress) -> MeshStages:
     options, dense, texture = stages.options, stages.dense, stages.texture
     assert dense is not None and texture is not None
     surfaces = stages.levels
+    look = Look.of_texture(stages.atlases[0].corner_uv, texture, stages.metallic_roughness)
+    look = replace(look, materials=(replace(look.materials[0], unlit=options.lit),))
+    if options.maps != "colour":
+        look = look.with_map("normal", bake_normals(stages.atlases, dense, options.texture))
+    if options.maps == "all":
+        occlusion = bake_occlusion(stages.atlases, dense, options.texture, stages.generator)
+        look = look.with_map("occlusion", occlusion[..., None].expand(-1, -1, 3).contiguous())
     asset = Asset(
-        levels=tuple(_textured(stages.source, atlas, texture) for atlas in stages.atlases),
+        levels=tuple(_textured(stages.source, atlas, look) for atlas in stages.atlases),
         colliders=() if options.collider == "none" else build_colliders(surfaces[0], options.collider),
-        metallic_roughness=stages.metallic_roughness,
-        normal_map=None if options.maps == "colour" else bake_normals(stages.atlases, dense, options.texture),
-        occlusion=bake_occlusion(stages.atlases, dense, options.texture, stages.generator)
-        if options.maps == "all"
-        else None,
-        unlit=options.lit,
         lightmap_uv=tuple(unwrap([surface], LIGHTMAP_SIZE)[0].corner_uv for surface in surfaces)
         if options.lightmap
         else (),
@@ -253,7 +254,7 @@ def _passthrough(mesh: Mesh, options: MeshOptions, progress: Progress) -> Asset:
         mesh = mesh.with_faces(whole)
     colliders = () if options.collider == "none" else build_colliders(mesh.triangles, options.collider)
     figures = AssetFigures(len(mesh.faces), len(mesh.vertices), colliders=len(colliders))
-    return Asset((mesh,), colliders, metallic_roughness=mesh.metallic_roughness, figures=figures)
+    return Asset((mesh,), colliders, figures=figures)
 
 
 def move_to_ground(asset: Asset) -> Asset:
@@ -292,9 +293,9 @@ def _check(options: MeshOptions) -> None:
         raise ParameterError(f"texture {options.texture}: {lack}; give half as many texels a side")
 
 
-def _textured(scene: Representation, atlas: Atlas, texture: Tensor) -> Mesh:
+def _textured(scene: Representation, atlas: Atlas, look: Look) -> Mesh:
     surface = atlas.surface
-    mesh = Mesh.of(surface.vertices, surface.faces, corner_uv=atlas.corner_uv, texture=texture)
+    mesh = Mesh.build(surface.vertices, surface.faces, replace(look, corner_uv=atlas.corner_uv))
     return mesh.placed_like(scene)
 
 

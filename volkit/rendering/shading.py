@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from volkit.typing import Float, Tensor
 
-__all__ = ["Lights", "Material", "reflect", "sky_reflectance"]
+__all__ = ["Lights", "Reflectance", "reflect", "sky_reflectance"]
 
 DIELECTRIC = 0.04  # reflected head on by what is no metal
 MIN_ALPHA = 1e-3  # α: a perfect mirror would show a distant light in no pixel
@@ -27,7 +27,7 @@ LIGHT_COUNT, LIGHT_STRENGTH, SKY_STRENGTH = (
 
 
 @dataclass(frozen=True)
-class Material:
+class Reflectance:
     """Base colour in linear light, roughness, metalness; all in [0, 1]."""
 
     base: Float[Tensor, "point 3"]
@@ -61,7 +61,7 @@ class Lights:
 
 
 def reflect(
-    material: Material, normal: Float[Tensor, "point 3"], eye: Float[Tensor, "point 3"], lights: Lights
+    material: Reflectance, normal: Float[Tensor, "point 3"], eye: Float[Tensor, "point 3"], lights: Lights
 ) -> Float[Tensor, "point 3"]:
     """Reflected light towards the eye, `Σ π E (n·l) f(l, v)` plus that of the sky, in linear light.
 

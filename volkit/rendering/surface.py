@@ -27,7 +27,7 @@ class MeshRenderer:
     """Renders meshes, in world frame and unit, with several samples a pixel for smooth edges and textures.
 
     Depth and normals are means over the samples of a pixel that hit. Differentiable in `vertices`, `corner_uv`, a
-    `texture` or `colours` of floats in [0, 1], and in the cameras' poses and intrinsics: where any of them requires a
+    `images` or `colours` of floats in [0, 1], and in the cameras' poses and intrinsics: where any of them requires a
     gradient the mesh is rasterised, and its outlines move with the vertices (`ops.raster.antialias`); else rays find
     the same samples. There is no gradient through which face is in front where two surfaces intersect.
 
@@ -40,7 +40,7 @@ class MeshRenderer:
     def __call__(self, scene: Mesh, cameras: Cameras) -> Picture:
         """Pictures `[camera, height, width]` of cameras that share one size."""
         one_size(cameras)
-        trainable = (scene.vertices, scene.corner_uv, scene.texture, scene.colours)
+        trainable = (scene.vertices, scene.corner_uv, scene.colours, *scene.images)
         if torch.is_grad_enabled() and any(t.requires_grad for t in (*trainable, *cameras.tensors)):
             views = [checkpoint(self._rasterise, scene, cameras, i, use_reentrant=False) for i in range(len(cameras))]
         else:
@@ -104,7 +104,7 @@ def _shade_hits(
     mesh: Mesh, face: Tensor, barycentric: Tensor, distance: Tensor, directions: Float[Tensor, "hit 3"]
 ) -> Float[Tensor, "hit 8"]:
     """Colour times alpha, alpha, world distance times alpha, and the world normal, turned to the eye."""
-    place, rgba = mesh.world_from_local, mesh.base_colour(face, barycentric)
+    place, rgba = mesh.world_from_local, mesh.colours_at(face, barycentric)
     corners = mesh.vertices[mesh.faces[face].long()]
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal = functional.normalize(place.vectors(normal), dim=-1, eps=torch.finfo(normal.dtype).tiny)

@@ -22,7 +22,7 @@ def mesh_figures(asset: Asset, camera: Cameras) -> dict[str, Image]:
     """Figures by caption: normals, texture charts, and the wireframe of each level, from a world-frame camera."""
     mesh, camera = asset.levels[0], camera.resize(FIGURE_SIZE)
     figures = {"normals": draw_normals(mesh, camera)}
-    if mesh.config.texture[0]:
+    if mesh.has_one_texture:
         figures["texture and its charts"] = draw_charts(mesh)
     for number, level in enumerate(asset.levels):
         figures[f"level {number}: {len(level.faces)} triangles"] = draw_wireframe(level, camera)

@@ -14,6 +14,7 @@ from volkit.representations.kinds import (
     register_representation,
     trainable_kinds,
 )
+from volkit.representations.material import Look, Material, Texture
 from volkit.representations.mesh import Mesh, MeshConfig
 from volkit.representations.mlp import Mlp, MlpConfig
 from volkit.representations.planes import Planes, PlanesConfig
@@ -51,6 +52,8 @@ __all__ = [
     "FunctionField",
     "HashGrid",
     "HashGridConfig",
+    "Look",
+    "Material",
     "Mesh",
     "MeshConfig",
     "Mlp",
@@ -70,6 +73,7 @@ __all__ = [
     "TensorCPConfig",
     "TensorVM",
     "TensorVMConfig",
+    "Texture",
     "VoxelFeatures",
     "VoxelFeaturesConfig",
     "Voxels",

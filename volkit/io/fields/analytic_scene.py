@@ -16,7 +16,7 @@ import torch
 from volkit.files.bundled import scene_folders
 from volkit.files.errors import FormatError
 from volkit.geometry import Cameras, Domain, Similarity
-from volkit.representations.analytic import AnalyticConfig, AnalyticField, Light, Primitive, Texture
+from volkit.representations.analytic import AnalyticConfig, AnalyticField, Finish, Light, Primitive
 from volkit.representations.representation import Capture
 from volkit.typing import Float, Tensor
 
@@ -80,7 +80,7 @@ def _field(scene: dict[str, Any]) -> AnalyticField:
 
 def _primitive(entry: dict[str, Any]) -> Primitive:
     shape_members = {"shape", "size", "position", "rotation", "density"}
-    texture = _record(Texture, {key: value for key, value in entry.items() if key not in shape_members})
+    texture = _record(Finish, {key: value for key, value in entry.items() if key not in shape_members})
     rotation = _rotation(_triple(entry.get("rotation", (0, 0, 0))))
     placed = Similarity(rotation, _triple(entry.get("position", (0, 0, 0))))
     density = entry.get("density")

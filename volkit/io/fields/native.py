@@ -13,7 +13,7 @@ from volkit.files.errors import FormatError
 from volkit.files.provenance import frame_from_record
 from volkit.files.tensor_file import read_header, read_tensors, write_tensors
 from volkit.geometry import Cameras, Domain, Lens, Similarity
-from volkit.representations import Capture, Placement, Representation, WrapperConfig, config_class, kinds
+from volkit.representations import Capture, Look, Placement, Representation, WrapperConfig, config_class, kinds
 from volkit.typing import Tensor
 from volkit.version import __version__
 
@@ -178,7 +178,8 @@ def _build_scene(
     row: dict[str, Any], kind: Any, tensors: dict[str, Tensor], before: list[Representation]
 ) -> Representation:
     domain = dataclass_from_json(Domain, row.get("domain"))
-    config = dataclass_from_json(kind, _per_edge(kind, row.get("config"), domain))
+    found, tensors = _with_materials(kind, row.get("config"), tensors)
+    config = dataclass_from_json(kind, _per_edge(kind, found, domain))
     place = dataclass_from_json(Similarity, row.get("world_from_local"))
     capture = _capture(row.get("capture"), tensors)
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(CAPTURE_PREFIX)}
@@ -193,6 +194,25 @@ def _build_scene(
         capture=capture,
         provenance=provenance if isinstance(provenance, dict) else {},
     )
+
+
+def _with_materials(kind: Any, config: Any, tensors: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+    """Config and tensors of a mesh with a material; older files have one texture, or colours at the vertices."""
+    if kind.kind != "mesh" or not isinstance(config, dict) or "texture" not in config:
+        return config, tensors
+    texture, finish = tensors.get("texture"), tensors.get("metallic_roughness")
+    faces, colours, uv = (tensors.get(name) for name in ("faces", "colours", "corner_uv"))
+    if texture is None or faces is None or colours is None or uv is None:
+        raise ValueError("the tensors of its mesh are incomplete")
+    look = Look.of_texture(uv, texture, finish) if len(uv) else Look.of_colours(colours)
+    old = {name: tensor for name, tensor in tensors.items() if name not in ("texture", "metallic_roughness")}
+    now = {"face_material": faces.new_zeros(len(faces)), "second_uv": uv[:0], "normals": uv.new_zeros(0, 3)}
+    images = {f"image_{row}": image for row, image in enumerate(look.images)}
+    sizes = {name: config.get(name) for name in ("vertices", "faces")}
+    shapes = [list(image.shape) for image in look.images]
+    materials = [dataclass_to_json(material) for material in look.materials]
+    own = {"materials": materials, "images": shapes, "uv_sets": int(len(uv) > 0), "coloured": not len(uv)}
+    return sizes | own, old | now | images
 
 
 def _per_edge(kind: Any, config: Any, domain: Domain) -> Any:

@@ -1,5 +1,6 @@
-"""`Asset`: levels of detail on one texture, maps and colliders, as a game engine loads them; and its texture files."""
+"""`Asset`: levels of detail with the same materials, and colliders, as a game engine loads them; its texture files."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from typing import Any
@@ -9,10 +10,12 @@ import numpy as np
 from volkit.choices import Engine, TextureFormat
 from volkit.geometry import Frame
 from volkit.geometry.triangles import Triangles
+from volkit.representations.material import SLOTS, Material
 from volkit.representations.mesh import Mesh
-from volkit.typing import Float, Tensor, UInt8
+from volkit.typing import Float, Tensor
 
 __all__ = [
+    "SLOT_NAMES",
     "Asset",
     "AssetFigures",
     "LevelFigures",
@@ -21,11 +24,13 @@ __all__ = [
     "TextureFile",
     "encode_textures",
     "has_transparency",
+    "material_names",
 ]
 
 
 LOSSY_QUALITY = 92  # of JPEG and WebP, out of 100; without chroma subsampling
-LOSSLESS_SLOTS = ("normal", "metallicRoughness")  # not colours: JPEG would show its blocks and mix the channels
+SLOT_NAMES = dict(zip(SLOTS, ("baseColor", "metallicRoughness", "normal", "occlusion", "emissive"), strict=True))
+LOSSLESS_SLOTS = ("normal", "metallic_roughness")  # not colours: JPEG would show its blocks and mix the channels
 SUFFIXES: dict[TextureFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
@@ -72,32 +77,23 @@ class AssetFigures:
 
 @dataclass(frozen=True)
 class Asset:
-    """Meshes, maps and colliders of one object, all in the local frame of the first level."""
+    """Meshes and colliders of one object, all in the local frame of the first level."""
 
-    levels: tuple[Mesh, ...]  # finest first; all index the same texture
+    levels: tuple[Mesh, ...]  # finest first; all have the same materials and images
     colliders: tuple[Triangles, ...] = ()  # closed and convex
-    normal_map: UInt8[Tensor, "height width 3"] | None = None  # tangent space, +Y up, as in glTF
-    metallic_roughness: UInt8[Tensor, "height width 3"] | None = None  # roughness in green, metalness in blue, linear
-    occlusion: UInt8[Tensor, "height width"] | None = None  # share of the hemisphere that is unoccluded
-    unlit: bool = False  # the texture holds observed light, not the colour of the surface
     lightmap_uv: tuple[Float[Tensor, "face 3 2"], ...] = ()  # one per level, by corner; no two faces overlap
     extras: dict[str, Any] = field(default_factory=dict)  # provenance
     figures: AssetFigures | None = None  # None where the asset was read, not made
 
     @property
     def mesh(self) -> Mesh:
-        """The finest level, with the asset's metallic-roughness map."""
-        level = self.levels[0]
-        if self.metallic_roughness is None or level.metallic_roughness is not None:
-            return level
-        mesh = Mesh.of(
-            level.vertices,
-            level.faces,
-            corner_uv=level.corner_uv,
-            texture=level.texture,
-            metallic_roughness=self.metallic_roughness,
-        )
-        return mesh.view(placement=level.placement, capture=level.capture)
+        """The finest level."""
+        return self.levels[0]
+
+    @property
+    def materials(self) -> tuple[Material, ...]:
+        """The materials of all levels."""
+        return self.levels[0].config.materials
 
 
 @dataclass(frozen=True)
@@ -113,15 +109,16 @@ class Style:
 
 @dataclass(frozen=True)
 class TextureFile:
-    """One encoded texture; `slot` is glTF's name for its use, such as `baseColor`."""
+    """One encoded image; `name` says what it shows, such as `baseColor` or `wheel_normal`."""
 
-    slot: str
+    image: int  # its row in the images of the mesh
+    name: str
     data: bytes
     format: TextureFormat
 
     def file_name(self, stem: str) -> str:
         """The name of its file beside the asset `stem`."""
-        return f"{stem}_{self.slot}.{SUFFIXES[self.format]}"
+        return f"{stem}_{self.name}.{SUFFIXES[self.format]}"
 
     @property
     def mime(self) -> str:
@@ -130,35 +127,65 @@ class TextureFile:
 
 
 def has_transparency(asset: Asset) -> bool:
-    """Whether any texel of the texture is not opaque."""
-    return bool((asset.levels[0].texture[..., 3] < 255).any())
+    """Whether a material shows the alpha of an image that is not opaque."""
+    return any(_shows_alpha(asset, image) for image in range(len(asset.mesh.images)))
 
 
 def encode_textures(asset: Asset, format: TextureFormat) -> list[TextureFile]:
-    """All textures of an asset. Maps that are not colours are encoded without loss, as PNG in place of JPEG."""
-    maps: dict[str, np.ndarray] = {}
-    if asset.levels[0].config.texture[0]:
-        texture = asset.levels[0].texture.numpy()
-        maps["baseColor"] = texture if has_transparency(asset) else texture[..., :3]
-    if asset.metallic_roughness is not None:
-        maps["metallicRoughness"] = asset.metallic_roughness.numpy()
-    if asset.normal_map is not None:
-        maps["normal"] = asset.normal_map.numpy()
-    if asset.occlusion is not None:
-        maps["occlusion"] = asset.occlusion.numpy()
-    return [_encode_texture(slot, pixels, format) for slot, pixels in maps.items()]
+    """All images of an asset. Maps that are not colours are encoded without loss, as PNG in place of JPEG."""
+    uses: dict[int, list[tuple[str, Material]]] = {}
+    for material in asset.materials:
+        for slot, texture in material.textures.items():
+            uses.setdefault(texture.image, []).append((slot, material))
+    names: dict[str, int] = {}
+    files, words = [], material_names(asset.materials, "part")
+    for image, used in sorted(uses.items()):
+        slot, material = used[0]
+        name = SLOT_NAMES[slot]
+        if len(asset.materials) > 1:
+            name = f"{words[asset.materials.index(material)]}_{name}"
+        names[name] = names.get(name, 0) + 1
+        name = name if names[name] == 1 else f"{name}_{names[name]}"
+        pixels = asset.mesh.images[image].cpu().numpy()
+        pixels = pixels if pixels.shape[2] == 4 and _shows_alpha(asset, image) else pixels[..., :3]
+        lossless = any(slot in LOSSLESS_SLOTS for slot, _ in used)
+        if lossless and format == "jpeg":
+            files.append(TextureFile(image, name, _encode_image(pixels, "png"), "png"))
+        else:
+            files.append(TextureFile(image, name, _encode_image(pixels, format, lossless), format))
+    return files
 
 
-def _encode_texture(slot: str, pixels: np.ndarray, format: TextureFormat) -> TextureFile:
+def material_names(materials: tuple[Material, ...], stem: str) -> list[str]:
+    """A name of its own for each, of letters, digits, `-` and `_` alone: its own, else `stem` and a number."""
+    found: list[str] = []
+    for row, material in enumerate(materials):
+        word = re.sub(r"[^\w-]+", "_", material.name, flags=re.ASCII).strip("_")[:40]
+        word = word or (stem if len(materials) == 1 else f"{stem}{row}")
+        found.append(f"{word}_{row}" if word in found else word)
+    return found
+
+
+def _shows_alpha(asset: Asset, image: int) -> bool:
+    """Whether an image is not opaque, and a material shows that."""
+    shown = any(
+        material.alpha_mode != "opaque"
+        and material.base_colour_texture is not None
+        and material.base_colour_texture.image == image
+        for material in asset.materials
+    )
+    return shown and bool((asset.mesh.images[image][..., 3] < 255).any())
+
+
+def _encode_image(pixels: np.ndarray, format: TextureFormat, lossless: bool = False) -> bytes:
+    """The bytes of a picture file."""
     from PIL import Image
 
-    if slot in LOSSLESS_SLOTS and format == "jpeg":
-        format = "png"
     file, picture = BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
     if format == "jpeg":
         picture.save(file, "JPEG", quality=LOSSY_QUALITY, subsampling=0)
     elif format == "webp":
-        picture.save(file, "WEBP", quality=LOSSY_QUALITY, lossless=slot in LOSSLESS_SLOTS)
+        picture.save(file, "WEBP", quality=LOSSY_QUALITY, lossless=lossless)
     else:
         picture.save(file, "PNG")
-    return TextureFile(slot, file.getvalue(), format)
+    return file.getvalue()

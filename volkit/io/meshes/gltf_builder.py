@@ -38,11 +38,11 @@ def pack_glb(tree: dict[str, Any], blob: bytes) -> bytes:
 class MeshRows:
     """Vertex arrays and faces of one mesh in the file's frame; the last four are None where the mesh has none."""
 
-    positions: np.ndarray  # [row, 3], float32
+    positions: np.ndarray  # [row, 3], float64
     normals: np.ndarray  # [row, 3], float32, unit
     faces: np.ndarray  # [face, 3], int64
     uv: np.ndarray | None = None  # [row, 2], float32, v runs down
-    lightmap_uv: np.ndarray | None = None  # [row, 2]
+    second_uv: np.ndarray | None = None  # [row, 2]
     colours: np.ndarray | None = None  # [row, 4], uint8, display-referred
     tangents: np.ndarray | None = None  # [row, 4], float32: unit tangent, and the sign of the bitangent
 
@@ -103,16 +103,16 @@ class GltfBuilder:
         if draco:
             return self._draco(attributes, rows.faces)
         accessors = {name: self._add_attribute(name, *coded) for name, coded in attributes.items()}
-        return {"attributes": accessors, "indices": self._add_indices(rows)}
+        return {"attributes": accessors, "indices": self._add_indices(rows.faces, len(rows.positions))}
 
-    def add_collider(self, rows: MeshRows) -> dict[str, Any]:
-        """Add the triangles of a collider, which has positions only; the primitive, for a mesh."""
-        position = self._add_attribute("POSITION", rows.positions, False)
-        return {"attributes": {"POSITION": position}, "indices": self._add_indices(rows)}
+    def add_collider(self, positions: np.ndarray, faces: np.ndarray) -> dict[str, Any]:
+        """Add the triangles of a collider, which has positions only, [vertex, 3] float32; the primitive, for a mesh."""
+        position = self._add_attribute("POSITION", positions, False)
+        return {"attributes": {"POSITION": position}, "indices": self._add_indices(faces, len(positions))}
 
-    def _add_indices(self, rows: MeshRows) -> int:
-        kind = np.uint16 if len(rows.positions) <= MAX_UINT16_ROWS else np.uint32
-        return self._add_array(rows.faces.astype(kind).reshape(-1, 1), {"target": ELEMENT_ARRAY_BUFFER}, {})
+    def _add_indices(self, faces: np.ndarray, rows: int) -> int:
+        kind = np.uint16 if rows <= MAX_UINT16_ROWS else np.uint32
+        return self._add_array(faces.astype(kind).reshape(-1, 1), {"target": ELEMENT_ARRAY_BUFFER}, {})
 
     def _add_attribute(self, name: str, values: np.ndarray, shares: bool) -> int:
         about = _bounds(values) if name == "POSITION" else {}
@@ -177,14 +177,14 @@ class GltfBuilder:
 
 
 def _attributes(rows: MeshRows, grid: QuantisationGrid | None) -> Attributes:
-    coded: Attributes = {"POSITION": (rows.positions, False)}
+    coded: Attributes = {"POSITION": (rows.positions.astype(np.float32), False)}
     if grid is not None:
         numbers = ((rows.positions - grid.low) / grid.step).round().clip(0, 65535)
         coded["POSITION"] = (numbers.astype(np.uint16), False)
     for name, units in (("NORMAL", rows.normals), ("TANGENT", rows.tangents)):
         if units is not None:
             coded[name] = (units, False) if grid is None else ((127 * units).round().astype(np.int8), True)
-    for name, uv in (("TEXCOORD_0", rows.uv), ("TEXCOORD_1", rows.lightmap_uv)):
+    for name, uv in (("TEXCOORD_0", rows.uv), ("TEXCOORD_1", rows.second_uv)):
         if uv is not None:
             short = grid is not None and float(uv.min()) >= 0.0 and float(uv.max()) <= 1.0
             coded[name] = ((65535 * uv).round().astype(np.uint16), True) if short else (uv, False)

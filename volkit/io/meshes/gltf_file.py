@@ -194,13 +194,16 @@ class GltfFile:
         start = view.get("byteOffset", 0)
         return self.buffers[view["buffer"]][start : start + view["byteLength"]]
 
+    def image_of(self, number: int) -> int:
+        """Which image a texture shows."""
+        texture = self.tree["textures"][number]
+        return texture.get("extensions", {}).get("EXT_texture_webp", {}).get("source", texture.get("source"))
+
     def picture(self, number: int) -> Any:
-        """The picture of a texture, RGBA, by Pillow."""
+        """An image, RGBA, by Pillow."""
         from PIL import Image, UnidentifiedImageError
 
-        texture = self.tree["textures"][number]
-        webp = texture.get("extensions", {}).get("EXT_texture_webp", {})
-        image = self.tree["images"][webp.get("source", texture.get("source"))]
+        image = self.tree["images"][number]
         data = self._view(image["bufferView"]) if "bufferView" in image else read_uri(self.path, image["uri"])
         try:
             return Image.open(BytesIO(data)).convert("RGBA")

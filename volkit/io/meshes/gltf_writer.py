@@ -1,7 +1,8 @@
 """Assets as `.glb`, or as `.gltf` with its buffer and textures beside it, in metres.
 
-All levels share one material and one set of textures. Tangents are written where there is a normal map, which is
-undefined without them, and left out otherwise.
+All levels share materials and textures; a level has a primitive for each material. Tangents are written where a map of
+normals was baked for them; a mesh with normals of its own was read from a file, and readers make MikkTSpace's tangents
+for it. Positions far from the origin are moved there, and the nodes move them back: float32 would round them.
 """
 
 import json
@@ -15,9 +16,8 @@ import torch
 from volkit.extras import advice
 from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
-from volkit.geometry import Similarity
 from volkit.geometry.triangles import corner_tangents
-from volkit.io.meshes.asset import Asset, Style, TextureFile, encode_textures, has_transparency
+from volkit.io.meshes.asset import SLOT_NAMES, Asset, Style, TextureFile, encode_textures, has_transparency
 from volkit.io.meshes.engines import (
     collider_name,
     colliders_beside,
@@ -30,12 +30,16 @@ from volkit.io.meshes.engines import (
     unsupported_features,
 )
 from volkit.io.meshes.gltf_builder import GltfBuilder, MeshRows, QuantisationGrid, pack_glb
+from volkit.io.meshes.parts import far_origin
+from volkit.representations.material import Material, Texture
 from volkit.representations.mesh import Mesh
-from volkit.typing import Float, Tensor
+from volkit.typing import Float, Int, Tensor
 
 __all__ = ["check_gltf", "write_gltf"]
 
-SAMPLER = {"magFilter": 9729, "minFilter": 9987}  # linear, with linear mipmaps
+LINEAR = {"magFilter": 9729, "minFilter": 9987}  # with linear mipmaps
+NEAREST = {"magFilter": 9728, "minFilter": 9984}
+WRAPS = {"clamp": 33071, "mirror": 33648}
 
 
 def write_gltf(asset: Asset, path: Path, style: Style) -> None:
@@ -46,8 +50,7 @@ def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     builder = GltfBuilder({"name": path.stem, "unit": "metre"} | asset.extras)
     binary, textures = path.suffix.lower() == ".glb", encode_textures(asset, style.texture_format)
     stem = safe_stem(style.engine, path.stem)
-    material = _material(builder, asset, stem, textures, binary)
-    _nodes(builder, asset, stem, style, material)
+    _nodes(builder, asset, stem, style, _materials(builder, asset, stem, textures, binary))
     solids = {}
     if asset.colliders and colliders_beside(style.engine):
         solids[f"{path.stem}_colliders.glb"] = _pack_colliders(asset, stem, style)
@@ -71,53 +74,90 @@ def check_gltf(path: Path, style: Style) -> None:
         raise FormatError(path, "DracoPy is not installed", advice("mesh", "DracoPy"))
 
 
-def _material(builder: GltfBuilder, asset: Asset, name: str, textures: list[TextureFile], binary: bool) -> int:
-    """Base colour from the texture, else from the vertices; rough and not metallic unless a texture says otherwise."""
-    texture = {p.slot: {"index": _texture(builder, p, name, binary)} for p in textures}
-    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
-    material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
-    if "baseColor" in texture:
-        surface["baseColorTexture"] = texture["baseColor"]
-    if "metallicRoughness" in texture:
-        surface |= {"metallicRoughnessTexture": texture["metallicRoughness"], "metallicFactor": 1.0}
-    material |= {f"{slot}Texture": texture[slot] for slot in ("normal", "occlusion") if slot in texture}
-    if has_transparency(asset):
-        material["alphaMode"] = "BLEND"
-    if asset.unlit:
-        builder.use_extension("KHR_materials_unlit")
-        material["extensions"] = {"KHR_materials_unlit": {}}
-    return builder.add("materials", material)
+def _material(builder: GltfBuilder, material: Material, name: str, rows: dict[str, int]) -> int:
+    """A material; `rows` are textures of the file by slot."""
+    surface: dict[str, Any] = {"metallicFactor": material.metallic, "roughnessFactor": material.roughness}
+    written: dict[str, Any] = {"name": material.name or name, "pbrMetallicRoughness": surface}
+    if material.base_colour != (1.0, 1.0, 1.0, 1.0):
+        surface["baseColorFactor"] = list(material.base_colour)
+    for slot, texture in material.textures.items():
+        place: dict[str, Any] = {"index": rows[slot]} | ({"texCoord": 1} if texture.uv else {})
+        if slot == "normal" and material.normal_scale != 1.0:
+            place["scale"] = material.normal_scale
+        if slot == "occlusion" and material.occlusion_strength != 1.0:
+            place["strength"] = material.occlusion_strength
+        (surface if slot in ("base_colour", "metallic_roughness") else written)[f"{SLOT_NAMES[slot]}Texture"] = place
+    extensions = {}
+    if any(material.emission):
+        strength = max(1.0, *material.emission)
+        written["emissiveFactor"] = [value / strength for value in material.emission]
+        if strength > 1.0:
+            extensions["KHR_materials_emissive_strength"] = {"emissiveStrength": strength}
+    if material.alpha_mode != "opaque":
+        written["alphaMode"] = material.alpha_mode.upper()
+    if material.alpha_mode == "mask":
+        written["alphaCutoff"] = material.alpha_cutoff
+    if material.double_sided:
+        written["doubleSided"] = True
+    if material.unlit:
+        extensions["KHR_materials_unlit"] = {}
+    for extension in extensions:
+        builder.use_extension(extension)
+    return builder.add("materials", written | ({"extensions": extensions} if extensions else {}))
 
 
-def _texture(builder: GltfBuilder, texture: TextureFile, name: str, binary: bool) -> int:
-    place: dict[str, Any] = {"uri": texture.file_name(name)}
+def _materials(builder: GltfBuilder, asset: Asset, stem: str, files: list[TextureFile], binary: bool) -> list[int]:
+    """All materials with their images, samplers and textures, each once."""
+    images = {file.image: _image(builder, file, stem, binary) for file in files}
+    formats, made, samplers = {file.image: file.format for file in files}, dict[Any, int](), dict[str, int]()
+    numbers = []
+    for row, material in enumerate(asset.materials):
+        own = {}
+        for slot, texture in material.textures.items():
+            key = (texture.image, texture.wrap, texture.nearest)
+            if key not in made:
+                sampler = _sampler(texture)
+                number = samplers.setdefault(str(sampler), len(samplers))
+                if number == len(builder.tree.get("samplers", ())):
+                    builder.add("samplers", sampler)
+                source: dict[str, Any] = {"source": images[texture.image]}
+                if formats[texture.image] == "webp":
+                    builder.use_extension("EXT_texture_webp", required=True)
+                    source = {"extensions": {"EXT_texture_webp": source}}
+                made[key] = builder.add("textures", {"sampler": number} | source)
+            own[slot] = made[key]
+        name = stem if len(asset.materials) == 1 else f"{stem}_part{row}"
+        numbers.append(_material(builder, material, name, own))
+    return numbers
+
+
+def _image(builder: GltfBuilder, file: TextureFile, stem: str, binary: bool) -> int:
+    place: dict[str, Any] = {"uri": file.file_name(stem)}
     if binary:
-        place = {"bufferView": builder.add_view(texture.data, {}), "mimeType": texture.mime}
-    image = builder.add("images", {"name": f"{name}_{texture.slot}"} | place)
-    if not builder.tree.get("samplers"):
-        builder.add("samplers", SAMPLER)
-    source: dict[str, Any] = {"source": image}
-    if texture.format == "webp":
-        builder.use_extension("EXT_texture_webp", required=True)
-        source = {"extensions": {"EXT_texture_webp": source}}
-    return builder.add("textures", {"sampler": 0} | source)
+        place = {"bufferView": builder.add_view(file.data, {}), "mimeType": file.mime}
+    return builder.add("images", {"name": f"{stem}_{file.name}"} | place)
 
 
-def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material: int) -> None:
+def _sampler(texture: Texture) -> dict[str, int]:
+    filters = NEAREST if texture.nearest else LINEAR
+    wraps = {f"wrap{axis}": WRAPS[wrap] for axis, wrap in zip("ST", texture.wrap, strict=True) if wrap != "repeat"}
+    return filters | wraps
+
+
+def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, materials: list[int]) -> None:
     """The finest level in the scene, coarser ones attached to it, colliders where the engine looks for them."""
-    place = asset.levels[0].world_from_local
     levels = asset.levels[:1] if generates_levels(style.engine) else asset.levels
     lightmaps = asset.lightmap_uv[: len(levels)] or (None,) * len(levels)
-    has_normal_map = asset.normal_map is not None
-    parts = [_split_rows(mesh, place, uv, has_normal_map) for mesh, uv in zip(levels, lightmaps, strict=True)]
-    grid = QuantisationGrid.over(parts) if style.quantize else None
-    shared = grid if len(parts) > 1 and moves_levels_with_finest(style.engine) else None
+    parts = [_split_materials(mesh, asset.mesh, uv) for mesh, uv in zip(levels, lightmaps, strict=True)]
+    flat = [rows for level in parts for _, rows in level]
+    grid = QuantisationGrid.over(flat) if style.quantize else None
+    placement = grid.placement if grid else _origin_placement(asset)
+    shared = bool(placement) and len(parts) > 1 and moves_levels_with_finest(style.engine)
     names, nodes = level_names(stem, len(parts)), []
-    for name, rows in zip(names, parts, strict=True):
-        primitive = builder.add_primitive(rows, grid, style.draco) | {"material": material}
-        mesh = builder.add("meshes", {"name": name, "primitives": [primitive]})
-        own = grid.placement if grid and not shared else {}
-        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | own))
+    for name, level in zip(names, parts, strict=True):
+        primitives = [builder.add_primitive(rows, grid, style.draco) | {"material": materials[k]} for k, rows in level]
+        mesh = builder.add("meshes", {"name": name, "primitives": primitives})
+        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | ({} if shared else placement)))
     finest = builder.tree["nodes"][nodes[0]]
     if len(nodes) > 1:
         builder.use_extension("MSFT_lod")
@@ -126,8 +166,8 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
             "extras": {"MSFT_screencoverage": screen_coverages(style.engine, [m.config.faces for m in levels])},
         }
     root = nodes[0]
-    if shared is not None:  # levels would be moved twice: by the finest level's node, and by their own
-        root = builder.add("nodes", {"name": stem, "children": [root]} | shared.placement)
+    if shared:  # levels would be moved twice: by the finest level's node, and by their own
+        root = builder.add("nodes", {"name": stem, "children": [root]} | placement)
     beside, together = colliders_beside(style.engine), colliders_in_scene(style.engine)
     colliders = [] if beside else _add_colliders(builder, asset, stem, style)
     builder.add("scenes", {"name": stem, "nodes": [root, *(colliders if together else ())]})
@@ -135,15 +175,21 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
         builder.add("scenes", {"name": f"{stem}_colliders", "nodes": colliders})
 
 
+def _origin_placement(asset: Asset) -> dict[str, Any]:
+    origin = far_origin(asset.mesh)
+    return {"translation": origin.tolist()} if origin.any() else {}
+
+
 def _add_colliders(builder: GltfBuilder, asset: Asset, stem: str, style: Style) -> list[int]:
     """A node for each collider, in no scene yet."""
-    place, (finest, *_) = asset.levels[0].world_from_local, level_names(stem, len(asset.levels))
+    place, (finest, *_) = asset.mesh.world_from_local, level_names(stem, len(asset.levels))
     nodes = []
     for number, collider in enumerate(asset.colliders):
-        rows = _split_rows(Mesh.of(collider.vertices, collider.faces), place)
+        points = place.points(collider.vertices.double()).numpy() - far_origin(asset.mesh)
         name = collider_name(style.engine, stem, finest, number)
-        mesh = builder.add("meshes", {"name": name, "primitives": [builder.add_collider(rows)]})
-        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh}))
+        primitive = builder.add_collider(points.astype(np.float32), collider.faces.numpy())
+        mesh = builder.add("meshes", {"name": name, "primitives": [primitive]})
+        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | _origin_placement(asset)))
     return nodes
 
 
@@ -155,31 +201,51 @@ def _pack_colliders(asset: Asset, stem: str, style: Style) -> bytes:
     return pack_glb(builder.tree, bytes(builder.blob))
 
 
-def _split_rows(
-    mesh: Mesh,
-    file_from_local: Similarity,
-    lightmap_uv: Float[Tensor, "face 3 2"] | None = None,
-    tangents: bool = False,
-) -> MeshRows:
-    """Split vertices whose corners differ in uv or tangent; vertices that no face uses are left out."""
-    textured, count = mesh.config.texture[0] > 0, 3 * len(mesh.faces)
-    layers = {"uv": mesh.corner_uv} if textured else {}
-    layers |= {"lightmap_uv": lightmap_uv} if lightmap_uv is not None else {}
-    layers |= {"tangents": corner_tangents(mesh.triangles, mesh.corner_uv)} if tangents else {}
-    flat = {name: layer.reshape(count, -1) for name, layer in layers.items()}
-    corners = torch.cat([mesh.faces.view(count, 1).double(), *flat.values()], 1).numpy()
-    _, first, faces = np.unique(corners, axis=0, return_index=True, return_inverse=True)
-    rows = mesh.faces.view(count).long()[first]
-    corner_data = {name: layer[first].float().numpy() for name, layer in flat.items()}
-    if tangents:
-        turned = file_from_local.vectors(torch.from_numpy(corner_data["tangents"][:, :3]))
+def _split_materials(
+    mesh: Mesh, first: Mesh, lightmap_uv: Float[Tensor, "face 3 2"] | None
+) -> list[tuple[int, MeshRows]]:
+    """The rows of each material of a level that has faces, in the file's frame, about the origin of the first level."""
+    bakes_tangents = not mesh.config.shaded
+    tangents, found = None, []
+    for number, material in enumerate(mesh.config.materials):
+        faces = (mesh.face_material == number).nonzero()[:, 0]
+        if not len(faces):
+            continue
+        if bakes_tangents and material.normal_texture is not None and tangents is None:
+            tangents = corner_tangents(mesh.triangles, mesh.corner_uv)
+        own = tangents if material.normal_texture is not None else None
+        layers = _layers(mesh, material, lightmap_uv, own)
+        found.append((number, _split_rows(mesh, faces, layers, first)))
+    return found
+
+
+def _layers(mesh: Mesh, material: Material, lightmap_uv: Tensor | None, tangents: Tensor | None) -> dict[str, Tensor]:
+    """What corners of faces of a material have of their own: uv that its textures lie by, and tangents."""
+    used = {texture.uv for texture in material.textures.values()}
+    layers = {"uv": mesh.corner_uv} if used and mesh.config.uv_sets else {}
+    layers |= {"second_uv": mesh.second_uv} if 1 in used else {}
+    layers |= {"second_uv": lightmap_uv} if lightmap_uv is not None else {}
+    return layers | ({"tangents": tangents} if tangents is not None else {})
+
+
+def _split_rows(mesh: Mesh, own: Int[Tensor, " face"], layers: dict[str, Tensor], first: Mesh) -> MeshRows:
+    """Split vertices whose corners differ in a layer; vertices that no face uses are left out."""
+    place, count = first.world_from_local, 3 * len(own)
+    flat = {name: layer[own].reshape(count, -1) for name, layer in layers.items()}
+    at = mesh.faces[own].view(count)
+    corners = torch.cat([at[:, None].double(), *flat.values()], 1).numpy()
+    _, picked, faces = np.unique(corners, axis=0, return_index=True, return_inverse=True)
+    rows = at.long()[picked]
+    corner_data = {name: layer[picked].float().numpy() for name, layer in flat.items()}
+    if "tangents" in layers:
+        turned = place.vectors(torch.from_numpy(corner_data["tangents"][:, :3]))
         corner_data["tangents"] = np.concatenate([turned.numpy(), corner_data["tangents"][:, 3:]], 1)
     return MeshRows(
-        file_from_local.points(mesh.vertices.double())[rows].float().numpy(),
-        file_from_local.vectors(mesh.triangles.normals.double())[rows].float().numpy(),
+        place.points(mesh.vertices[rows].double()).numpy() - far_origin(first),
+        place.vectors(mesh.vertex_normals[rows].double()).float().numpy(),
         faces.reshape(-1, 3),
         uv=corner_data.get("uv"),
-        lightmap_uv=corner_data.get("lightmap_uv"),
-        colours=None if textured else mesh.colours[rows].numpy(),
+        second_uv=corner_data.get("second_uv"),
+        colours=mesh.colours[rows].numpy() if mesh.config.coloured else None,
         tangents=corner_data.get("tangents"),
     )

@@ -1,4 +1,4 @@
-"""Mesh files, `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD: geometry and base colour, without lighting."""
+"""Mesh files, `.glb`, `.gltf`, `.obj`, `.ply`, `.stl` and USD: geometry and materials, without lighting."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from volkit.extras import advice
 from volkit.files.errors import FormatError, format_errors, read_start
 from volkit.files.provenance import frame_from_record, record_from_comments, without_frames
@@ -18,7 +15,7 @@ from volkit.geometry import Similarity, turn
 from volkit.io.meshes.gltf_file import gltf_json_head
 from volkit.io.meshes.gltf_reader import read_gltf_parts
 from volkit.io.meshes.obj_materials import ObjMaterials
-from volkit.io.meshes.parts import Part, join_parts, part_from_trimesh
+from volkit.io.meshes.parts import ImageTable, MeshPart, mesh_of_parts, part_from_trimesh
 from volkit.io.meshes.usd_reader import open_stage, read_stage_provenance, read_usd_parts, world_from_stage
 from volkit.io.meshes.writer import write_mesh
 from volkit.io.splats.columns import SplatColumns
@@ -99,23 +96,25 @@ def read_usd(path: Path) -> Mesh | SplatColumns:
         found = _read_stage(path)
     if isinstance(found, SplatColumns):
         return found
-    parts, lost, zup_from_stage, record = found
+    parts, own, lost, zup_from_stage, record = found
 
-    def stage_parts(_: Path, notes: list[str]) -> list[Part]:
+    def stage_parts(_: Path, images: ImageTable, notes: list[str]) -> list[MeshPart]:
+        images.images += own.images
         notes += lost
         return parts
 
     return _read(path, "usd", stage_parts, zup_from_stage, record)
 
 
-def _read_stage(path: Path) -> SplatColumns | tuple[list[Part], list[str], Similarity, dict[str, Any]]:
+def _read_stage(path: Path) -> SplatColumns | tuple[list[MeshPart], ImageTable, list[str], Similarity, dict[str, Any]]:
     with open_stage(path) as stage:
         splats = read_stage_splats(stage)
         if splats is not None:
             return splats
         _check_mesh(path)
         notes: list[str] = []
-        return read_usd_parts(stage, notes), notes, world_from_stage(stage), read_stage_provenance(stage)
+        parts = read_usd_parts(stage, images := ImageTable(), notes)
+        return parts, images, notes, world_from_stage(stage), read_stage_provenance(stage)
 
 
 def write_usd(scene: Mesh | Splats, path: Path) -> None:
@@ -125,17 +124,17 @@ def write_usd(scene: Mesh | Splats, path: Path) -> None:
     write_splats(columns_from_splats(scene), path)
 
 
-def _read_obj_parts(path: Path, notes: list[str]) -> list[Part]:
+def _read_obj_parts(path: Path, images: ImageTable, notes: list[str]) -> list[MeshPart]:
     import trimesh
 
-    materials = ObjMaterials(path, notes)
+    materials = ObjMaterials(path, images, notes)
     text = BytesIO(materials.text())
     scene = trimesh.load_scene(text, file_type="obj", resolver=materials, process=False)  # pyright: ignore[reportArgumentType]
     return [materials.part(mesh) for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
 
 
-def _trimesh_reader(kind: str) -> Callable[[Path, list[str]], list[Part]]:
-    def parts(path: Path, notes: list[str]) -> list[Part]:
+def _trimesh_reader(kind: str) -> Callable[[Path, ImageTable, list[str]], list[MeshPart]]:
+    def parts(path: Path, images: ImageTable, notes: list[str]) -> list[MeshPart]:
         import trimesh
 
         scene = trimesh.load_scene(path, file_type=kind, process=False)
@@ -143,7 +142,7 @@ def _trimesh_reader(kind: str) -> Callable[[Path, list[str]], list[Part]]:
         if kind == "stl":
             for mesh in meshes:
                 mesh.merge_vertices()
-        return [part_from_trimesh(mesh) for mesh in meshes]
+        return [part_from_trimesh(mesh, images) for mesh in meshes]
 
     return parts
 
@@ -168,27 +167,18 @@ def _read_record(path: Path) -> dict[str, Any]:
 def _read(
     path: Path,
     kind: str,
-    parts: Callable[[Path, list[str]], list[Part]],
+    parts: Callable[[Path, ImageTable, list[str]], list[MeshPart]],
     zup_from_file: Similarity,
     record: dict[str, Any] | None = None,
 ) -> Mesh:
     _check_mesh(path)
-    notes: list[str] = []
-    with format_errors(path, kind, EXPORT_FIX):
-        arrays = join_parts(parts(path, notes), notes)
-    vertices, faces = torch.from_numpy(arrays[0]).float(), torch.from_numpy(arrays[1])
-    appearance = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays[2].items()}
-    if not len(faces):
-        raise FormatError(path, "has no faces", "give a mesh of triangles")
-    if not bool(torch.isfinite(vertices).all()):
-        raise FormatError(path, "has vertices that are not finite", "clean the mesh first")
+    notes, images = list[str](), ImageTable()
     record = _read_record(path) if record is None else record
     frame = frame_from_record(record, "world", "zup")
-    placement = Placement(turn(frame, "zup") @ zup_from_file, frame)
-    provenance = without_frames(record) | ({"notes": notes} if notes else {})
-    mesh = Mesh.of(vertices, faces, **appearance).view(placement=placement, provenance=provenance)
-    try:
-        mesh.check()
-    except ValueError as error:
-        raise FormatError(path, str(error), EXPORT_FIX) from error
-    return mesh
+    with format_errors(path, kind, EXPORT_FIX):
+        mesh = mesh_of_parts(parts(path, images, notes), images, Placement(turn(frame, "zup") @ zup_from_file, frame))
+        if mesh is not None:
+            mesh.check()
+    if mesh is None:
+        raise FormatError(path, "has no faces", "give a mesh of triangles")
+    return mesh.view(provenance=without_frames(record) | ({"notes": notes} if notes else {}))

@@ -1,7 +1,7 @@
 """An `.obj` as trimesh reads it right: polygons cut, libraries and pictures in its folder however they are spelt."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,11 @@ import numpy as np
 from PIL import Image
 
 from volkit.files.errors import FormatError, read_start
-from volkit.io.meshes.parts import Part, Wrap, part_from_trimesh
+from volkit.geometry.colour import array_linear_from_srgb
+from volkit.io.meshes.parts import ImageTable, MeshPart, part_from_trimesh
 from volkit.io.meshes.polygons import concave_polygons, triangulate
+from volkit.representations import Material, Texture
+from volkit.representations.material import Wrap
 
 __all__ = ["ObjMaterials"]
 
@@ -20,6 +23,9 @@ KEEP_FIX = "keep the files of an .obj together"
 OPTION_WORDS = {"-blendu": 1, "-blendv": 1, "-bm": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2,
                 "-texres": 1, "-type": 1, "-s": 3, "-o": 3, "-t": 3}  # fmt: skip
 VECTORS = ("-s", "-o", "-t")
+PICTURES = ("map_kd", "map_ke", "norm")  # statements whose pictures are read
+LOST = ("map_d", "map_bump", "bump", "disp", "map_pr", "map_pm", "map_ks", "map_ns", "refl")
+UV_SETS = 2  # that a mesh of ours has
 DRIVE = re.compile(r"^([A-Za-z]:)?/")
 
 
@@ -33,53 +39,71 @@ class _Placing:
 
 
 @dataclass
+class _Statements:
+    """What a library says of one material, by keywords in small letters; pictures as rows of the images."""
+
+    name: str
+    values: dict[str, list[float]] = field(default_factory=dict)
+    pictures: dict[str, tuple[int, _Placing]] = field(default_factory=dict)
+
+
+@dataclass
 class ObjMaterials:
     """What trimesh asks by name while it reads an `.obj`; nothing outside the file's folder is read.
 
     Attributes:
         path: the `.obj`.
-        notes: says which library of materials is missing.
+        images: receives the pictures of its materials.
+        notes: says which library of materials is missing, and what is left out.
     """
 
     path: Path
+    images: ImageTable
     notes: list[str]
     _text: bytes = field(init=False)
-    _library: bytes = field(init=False)
-    _names: list[str] = field(init=False, default_factory=list)
-    _placings: dict[str, _Placing] = field(init=False, default_factory=dict)
-    _pictures: dict[str, Path] = field(init=False, default_factory=dict)
+    _materials: dict[str, _Statements] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._text, lines = self.path.read_bytes(), []
+        self._text, lost = self.path.read_bytes(), set()
         for words in _after(self._text, b"mtllib"):
             for name in self._library_names(words):
                 library = self._find(self.path.parent, name)
                 if library is None:
                     self.notes.append(f"names {name}, which is not there: its parts have no materials")
                 else:
-                    lines += self._rewritten(library)
-        self._library = "\n".join(lines).encode()
+                    lost |= self._read(library)
+        if lost:
+            self.notes.append(f"left out: {', '.join(sorted(lost))}")
 
     def text(self) -> bytes:
         """The `.obj`, its only material used where it never says which, polygons that are not convex cut."""
         data = self._text
-        if len(self._names) == 1 and not _after(data, b"usemtl"):
-            data = b"usemtl " + self._names[0].encode() + b"\n" + data
+        if len(self._materials) == 1 and not _after(data, b"usemtl"):
+            data = b"usemtl " + next(iter(self._materials)).encode() + b"\n" + data
         return _cut_concave(data)
 
     def __getitem__(self, name: str) -> bytes:
         return self.get(name)
 
     def get(self, name: str) -> bytes:
-        """The bytes of a picture by the key that the rewritten library has for it, else the library."""
-        return self._pictures[name].read_bytes() if name in self._pictures else self._library
+        """A library of the names alone: trimesh need not read what we read."""
+        return "\n".join(f"newmtl {name}\nKd 1 1 1" for name in self._materials).encode()
 
-    def part(self, mesh: Any) -> Part:
-        """The triangles of a `trimesh.Trimesh` with its look, its picture placed as its material says."""
-        placing = self._placings.get(getattr(getattr(mesh.visual, "material", None), "name", None) or "", _Placing())
-        if mesh.visual.kind == "texture" and mesh.visual.uv is not None:
-            mesh.visual.uv = np.array(mesh.visual.uv) * placing.scale + np.array(placing.offset)
-        return part_from_trimesh(mesh, (placing.wrap, placing.wrap))
+    def part(self, mesh: Any) -> MeshPart:
+        """The triangles of a `trimesh.Trimesh` with its material."""
+        said = self._materials.get(getattr(getattr(mesh.visual, "material", None), "name", None) or "")
+        if mesh.visual.kind != "texture" or said is None:
+            return part_from_trimesh(mesh, self.images)
+        sets = list(dict.fromkeys(placing for _, placing in said.pictures.values()))[:UV_SETS]
+        material = _material(said, sets if mesh.visual.uv is not None else [])
+        base = material.base_colour_texture
+        if base is not None and (self.images.images[base.image][..., 3] < 255).any():
+            material = replace(material, alpha_mode="blend")
+        plain = part_from_trimesh(mesh, self.images, material)
+        if not plain.uv:
+            return plain
+        up = plain.uv[0] * [1, -1] + [0, 1]  # v as the format has it
+        return replace(plain, uv=tuple((up * own.scale + own.offset) * [1, -1] + [0, 1] for own in sets))
 
     def _library_names(self, words: str) -> list[str]:
         """One name, which may have spaces, or several."""
@@ -87,21 +111,23 @@ class ObjMaterials:
             return [words]
         return re.findall(r"\S.*?\.mtl(?=\s|$)", words, re.IGNORECASE) or [words]
 
-    def _rewritten(self, library: Path) -> list[str]:
-        """The lines of a library, pictures named by keys without options."""
-        lines, material = [], ""
+    def _read(self, library: Path) -> set[str]:
+        """Read a library; what is left out of its materials."""
+        lost, own = set(), _Statements("")
         for line in read_start(library, MAX_LIBRARY_BYTES).decode(errors="replace").splitlines():
-            key, _, rest = line.strip().partition(" ")
-            if key.lower() == "newmtl":
-                material = " ".join(rest.split())
-                self._names.append(material)
-            elif key.lower() == "map_kd" and rest.strip():
-                picture, self._placings[material] = self._picture(library, rest)
-                name = f"picture{len(self._pictures)}"
-                self._pictures[name] = picture
-                line = f"map_Kd {name}"
-            lines.append(line)
-        return lines
+            key, _, rest = line.strip().replace("\t", " ").partition(" ")
+            key, rest = key.lower(), rest.strip()
+            if key == "newmtl":
+                own = self._materials.setdefault(" ".join(rest.split()), _Statements(" ".join(rest.split())))
+            elif key in PICTURES and rest:
+                found, placing = self._picture(library, rest)
+                row = self.images.row(found, np.array(Image.open(found).convert("RGBA")))
+                own.pictures[key] = (row, placing)
+            elif key in LOST:
+                lost.add(key)
+            elif rest and all(_is_number(word) for word in rest.split()):
+                own.values[key] = [float(word) for word in rest.split()]
+        return lost
 
     def _picture(self, library: Path, words: str) -> tuple[Path, _Placing]:
         """The file of a statement and how it is placed; FormatError where it is not there."""
@@ -141,6 +167,35 @@ class ObjMaterials:
         if not place.resolve().is_relative_to(self.path.parent.resolve()):
             raise FormatError(self.path, f"names {name}, outside its folder", KEEP_FIX)
         return place
+
+
+def _material(said: _Statements, sets: list[_Placing]) -> Material:
+    """A material by its statements; colours are display-referred, as viewers of the format show them."""
+
+    def texture(key: str) -> Texture | None:
+        row, placing = said.pictures.get(key, (0, _Placing()))
+        if key not in said.pictures or placing not in sets:
+            return None
+        return Texture(row, 1 if sets.index(placing) else 0, (placing.wrap, placing.wrap))
+
+    def light(key: str, default: float) -> list[float]:
+        values = (said.values.get(key) or [default] * 3)[:3]
+        return array_linear_from_srgb(np.array(values if len(values) == 3 else values[:1] * 3)).tolist()
+
+    base, glow = texture("map_kd"), texture("map_ke")
+    opacity = said.values.get("d", [1.0 - said.values.get("tr", [0.0])[0]])[0]
+    red, green, blue = [1.0] * 3 if base else light("kd", 0.8)
+    return Material(
+        said.name,
+        (red, green, blue, min(max(opacity, 0.0), 1.0)),
+        base,
+        said.values.get("pm", [0.0])[0],
+        said.values.get("pr", [1.0])[0],
+        normal_texture=texture("norm"),
+        emission=tuple([1.0] * 3 if glow else light("ke", 0.0)),  # pyright: ignore[reportArgumentType]
+        emission_texture=glow,
+        alpha_mode="blend" if opacity < 1.0 else "opaque",
+    )
 
 
 def _cut_concave(data: bytes) -> bytes:

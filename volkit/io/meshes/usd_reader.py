@@ -1,6 +1,6 @@
-"""Meshes of a USD stage at its default time, by usd-core: what is rendered, with base colour.
+"""Meshes of a USD stage at its default time, by usd-core: what is rendered, with its materials.
 
-Read: face sets with materials of their own, UsdTransform2d, wraps, colours per stage, face, point or corner, instances
+Read: face sets with materials of their own (`usd_materials.py`), colours per stage, face, point or corner, instances
 and point instancers. Purposes `default` and `render` are drawn; `proxy` only where nothing else is.
 """
 
@@ -9,25 +9,23 @@ and point instancers. Purposes `default` and `render` are drawn; `proxy` only wh
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from volkit.files.errors import FormatError
 from volkit.files.provenance import PROVENANCE_KEY
 from volkit.files.sandbox import Sandbox
 from volkit.geometry import Similarity, turn
 from volkit.geometry.colour import array_srgb_from_linear
-from volkit.io.meshes.parts import Part, Wrap
+from volkit.io.meshes.parts import ImageTable, MeshPart
 from volkit.io.meshes.polygons import triangulate
+from volkit.io.meshes.usd_materials import UsdLook, UsdMaterials, check_inside
 
 __all__ = ["MAX_ARRAY_VALUES", "open_stage", "read_stage_provenance", "read_usd_parts", "world_from_stage"]
 
 MAX_ARRAY_VALUES = 1 << 26  # of one array; a damaged file may claim any number
-MAX_TRANSFORMS = 8  # of a texture's uv, one behind the other; a cycle would never end
-WRAPS: dict[str, Wrap] = {"clamp": "clamp", "mirror": "mirror", "repeat": "repeat"}
 SANDBOX = Sandbox("usd-core", Path(__file__).with_name("usd_probe.py"), 10.0)  # the first stage takes 0.7
 
 
@@ -47,7 +45,7 @@ def read_stage_provenance(stage: Any) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if isinstance(value, str | int | float | bool)}
 
 
-def read_usd_parts(stage: Any, notes: list[str]) -> list[Part]:
+def read_usd_parts(stage: Any, images: ImageTable, notes: list[str]) -> list[MeshPart]:
     """Each visible mesh of the stage by its materials, in the stage's frame; what is left out is said in `notes`."""
     from pxr import Usd, UsdGeom
 
@@ -65,9 +63,11 @@ def read_usd_parts(stage: Any, notes: list[str]) -> list[Part]:
     corners = sum(len(mesh.GetFaceVertexIndicesAttr().Get() or ()) for mesh, _ in placed)
     if corners > MAX_ARRAY_VALUES:
         raise ValueError(f"its meshes and their instances have {corners} corners")
-    if lost := {name for mesh, _ in placed for prim in (mesh, *_subsets(mesh)) for name in _lost(prim)}:
-        notes.append(f"left out: {', '.join(sorted(lost))}")
-    return [part for mesh, to_stage in placed for part in _parts(mesh, to_stage)]
+    materials = UsdMaterials(images)
+    parts = [part for mesh, to_stage in placed for part in _parts(mesh, to_stage, materials)]
+    if materials.lost:
+        notes.append(f"left out: {', '.join(sorted(materials.lost))}")
+    return parts
 
 
 def _subsets(mesh: Any) -> list[Any]:
@@ -75,28 +75,6 @@ def _subsets(mesh: Any) -> list[Any]:
     from pxr import UsdShade
 
     return UsdShade.MaterialBindingAPI(mesh).GetMaterialBindSubsets()
-
-
-def _lost(bound: Any) -> set[str]:
-    """What the material of a prim shows beside base colour and alpha."""
-    surface = _surface(bound)
-    if surface is None:
-        return set()
-    slots = {"normal": "normal maps", "occlusion": "occlusion maps", "roughness": "roughness", "metallic": "metalness"}
-    found = {said for name, said in slots.items() if _source(surface.GetInput(name)) is not None}
-    emission = surface.GetInput("emissiveColor")
-    shown_by_it = _source(surface.GetInput("diffuseColor")) is None and _source(emission) is not None
-    if not shown_by_it and (_source(emission) is not None or any(_value(surface, "emissiveColor", ()))):
-        found.add("emission")
-    return found
-
-
-def _surface(bound: Any) -> Any:
-    """The surface shader of the material that is bound to a prim, or None."""
-    from pxr import UsdShade
-
-    material, _ = UsdShade.MaterialBindingAPI(bound).ComputeBoundMaterial()
-    return (material.ComputeSurfaceSource()[0] or None) if material else None
 
 
 def _instances(stage: Any, instancer: Any) -> list[tuple[Any, np.ndarray]]:
@@ -160,19 +138,13 @@ def open_stage(path: Path) -> Iterator[Any]:
         stage = Usd.Stage.Open(str(path))
         for layer in stage.GetUsedLayers():
             if layer.realPath:
-                _check_inside(path, layer.realPath)
+                check_inside(path, layer.realPath)
         yield stage
     except Tf.ErrorException as error:
         raise ValueError(str(error).splitlines()[-1].strip()) from error
 
 
-def _check_inside(path: Path, named: str) -> None:
-    """Raise FormatError for a file outside the folder of the stage at `path`; `a.usdz[b.png]` is in the archive."""
-    if not Path(named.partition("[")[0]).resolve().is_relative_to(path.parent.resolve()):
-        raise FormatError(path, f"names {named}, outside its folder", "keep the files of a stage together")
-
-
-def _parts(mesh: Any, to_stage: np.ndarray) -> list[Part]:
+def _parts(mesh: Any, to_stage: np.ndarray, materials: UsdMaterials) -> list[MeshPart]:
     """The faces of a mesh by their materials."""
     from pxr import UsdGeom
 
@@ -194,33 +166,76 @@ def _parts(mesh: Any, to_stage: np.ndarray) -> list[Part]:
         groups.append((subset, own & rest))
         rest &= ~own
     chosen = [(prim, faces[polygon]) for prim, faces in [(mesh, rest), *groups]]
-    return [_part(mesh, prim, points, indices, at[rows], polygon[rows]) for prim, rows in chosen if rows.any()]
+    corners = _Corners(mesh, points, indices, to_stage)
+    return [corners.part(materials.read(prim), at[rows], polygon[rows]) for prim, rows in chosen if rows.any()]
 
 
-def _part(mesh: Any, bound: Any, points: np.ndarray, indices: np.ndarray, at: np.ndarray, polygon: np.ndarray) -> Part:
-    """Triangles of a mesh, by the material that is bound to `bound`; equal corners are one vertex."""
-    from pxr import UsdGeom
+@dataclass(frozen=True)
+class _Corners:
+    """The corners of a mesh's polygons: `points` in the stage's frame, and which of them each corner is."""
 
-    look = _base_colour(bound)
-    uv = UsdGeom.PrimvarsAPI(mesh).GetPrimvar(look.uv_name)
-    corner = indices[at].reshape(-1)
-    columns = [points[corner]]
-    if look.image is not None and uv.HasValue():
-        values = np.array(uv.ComputeFlattened(), np.float64)
-        values = values[at.reshape(-1) if len(values) == len(indices) else corner] @ look.uv_turn.T + look.uv_offset
-        columns.append(values * [1, -1] + [0, 1])  # USD's v runs up
-    else:
-        shown = UsdGeom.PrimvarsAPI(mesh).GetPrimvar("displayColor")
-        light = np.array(shown.ComputeFlattened() if shown.HasValue() and look.plain else [look.colour], np.float64)
-        kind = shown.GetInterpolation() if shown.HasValue() and look.plain else "constant"
-        rows = {"vertex": corner, "varying": corner, "faceVarying": at.reshape(-1), "uniform": polygon.repeat(3)}
-        light = light[rows[kind]] if kind in rows else light[:1].repeat(len(corner), 0)
-        columns.append(np.concatenate([255.0 * array_srgb_from_linear(light), np.full((len(light), 1), 255.0)], 1))
-    _, first, faces = np.unique(np.concatenate(columns, 1), axis=0, return_index=True, return_inverse=True)
-    faces, positions, values = faces.reshape(-1, 3), columns[0][first], columns[1][first]
-    if look.image is not None and values.shape[1] == 2:
-        return Part(positions, faces, values, look.image, wrap=look.wrap)
-    return Part(positions, faces, colours=values.round().astype(np.uint8))
+    mesh: Any
+    points: np.ndarray
+    indices: np.ndarray
+    to_stage: np.ndarray
+
+    def part(self, look: UsdLook, at: np.ndarray, polygon: np.ndarray) -> MeshPart:
+        """Triangles of one look; equal corners are one vertex."""
+        from pxr import UsdGeom
+
+        columns = [self.points[self.indices[at].reshape(-1)]]
+        for uv in look.uv:
+            values = UsdGeom.PrimvarsAPI(self.mesh).GetPrimvar(uv.name)
+            st = self._values(values, at, polygon) if values.HasValue() else np.zeros((at.size, 2))
+            columns.append((st @ uv.turn.T + uv.offset) * [1, -1] + [0, 1])  # USD's v runs up
+        light = UsdGeom.PrimvarsAPI(self.mesh).GetPrimvar("displayColor")
+        if look.shows_colours and light.HasValue():
+            rgb = self._values(light, at, polygon)
+            columns.append(255.0 * array_srgb_from_linear(np.concatenate([rgb, np.ones((len(rgb), 1))], 1)))
+        coloured, material = len(columns) > 1 + len(look.uv), look.material
+        if coloured:  # instead of the colour of what has none
+            material = replace(material, base_colour=(1.0, 1.0, 1.0, material.base_colour[3]))
+        normals = self._normals(at, polygon)
+        columns += [] if normals is None else [normals]
+        widths = np.cumsum([column.shape[1] for column in columns])[:-1]
+        _, first, faces = np.unique(np.concatenate(columns, 1), axis=0, return_index=True, return_inverse=True)
+        values = np.split(np.concatenate(columns, 1)[first], widths, 1)
+        return MeshPart(
+            values[0],
+            faces.reshape(-1, 3),
+            material,
+            tuple(values[1 : 1 + len(look.uv)]),
+            values[1 + len(look.uv)].round().astype(np.uint8) if coloured else None,
+            None if normals is None else values[-1],
+        )
+
+    def _values(self, primvar: Any, at: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+        """A primvar at corners, however it is spread over the mesh."""
+        kind = str(primvar.GetInterpolation())
+        return self._spread(np.array(primvar.ComputeFlattened(), np.float64), kind, at, polygon)
+
+    def _normals(self, at: np.ndarray, polygon: np.ndarray) -> np.ndarray | None:
+        """Unit normals at corners in the stage's frame; None where the mesh has none, or subdivision makes them."""
+        from pxr import UsdGeom
+
+        values = self.mesh.GetNormalsAttr().Get()
+        primvar = UsdGeom.PrimvarsAPI(self.mesh).GetPrimvar("normals")
+        if self.mesh.GetSubdivisionSchemeAttr().Get() != UsdGeom.Tokens.none:
+            return None
+        if primvar.HasValue():
+            found = self._values(primvar, at, polygon)
+        elif values is not None and len(values):
+            kind = str(self.mesh.GetNormalsInterpolation())
+            found = self._spread(np.array(values, np.float64), kind, at, polygon)
+        else:
+            return None
+        found = found @ np.linalg.pinv(self.to_stage[:3, :3])
+        return (found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)).round(7)
+
+    def _spread(self, values: np.ndarray, kind: str, at: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+        point = self.indices[at].reshape(-1)
+        rows = {"vertex": point, "varying": point, "faceVarying": at.reshape(-1), "uniform": polygon.repeat(3)}
+        return values[rows[kind]] if kind in rows else values[:1].repeat(at.size, 0)
 
 
 def _array(attribute: Any) -> np.ndarray:
@@ -228,82 +243,3 @@ def _array(attribute: Any) -> np.ndarray:
     if values is None or not 0 < len(values) < MAX_ARRAY_VALUES:
         raise ValueError(f"{attribute.GetPath()} has {0 if values is None else len(values)} values")
     return np.array(values)
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Base colour of a material: an image by a uv primvar, turned and moved, or a colour.
-
-    `plain`: there is no material, or it shows the colours of the mesh.
-    """
-
-    image: np.ndarray | None = None
-    colour: tuple[float, float, float] = (0.578, 0.578, 0.578)  # 0.8 in sRGB
-    uv_name: str = "st"
-    uv_turn: np.ndarray = field(default_factory=lambda: np.eye(2))
-    uv_offset: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
-    plain: bool = False
-
-
-def _base_colour(bound: Any) -> _Look:
-    """What the material bound to a prim shows."""
-    surface = _surface(bound)
-    slots = [surface.GetInput(name) for name in ("diffuseColor", "emissiveColor")] if surface else []
-    for slot in slots:
-        texture = _source(slot)
-        if texture is not None and texture.GetIdAttr().Get() == "UsdPrimvarReader_float3":
-            return _Look(plain=True)
-        if texture is not None and texture.GetIdAttr().Get() == "UsdUVTexture":
-            reader, turn, offset = _source(texture.GetInput("st")), np.eye(2), np.zeros(2)
-            for _ in range(MAX_TRANSFORMS):
-                if reader is None or reader.GetIdAttr().Get() != "UsdTransform2d":
-                    break
-                scale, angle, moved = (
-                    _value(reader, n, d)
-                    for n, d in (("scale", (1.0, 1.0)), ("rotation", 0.0), ("translation", (0.0, 0.0)))
-                )
-                cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-                own = np.array([[cos, -sin], [sin, cos]]) @ np.diag(scale)  # scaled, then turned, then moved
-                turn, offset = turn @ own, turn @ np.array(moved) + offset
-                reader = _source(reader.GetInput("in"))
-            wrap = _wrap(texture, "wrapS"), _wrap(texture, "wrapT")
-            name = "st" if reader is None else str(_value(reader, "varname", "st"))
-            image = _image(Path(bound.GetPrim().GetStage().GetRootLayer().realPath), texture.GetInput("file").Get())
-            if _source(surface.GetInput("opacity")) is None:  # the image's alpha stands for nothing
-                image[..., 3] = 255
-            return _Look(image, (1.0, 1.0, 1.0), name, turn, offset, wrap)
-    value = slots[0].Get() if slots and slots[0] else None
-    return _Look(colour=tuple(value)) if value else _Look(plain=True)
-
-
-def _source(slot: Any) -> Any:
-    """The shader that feeds an input, or None."""
-    from pxr import UsdShade
-
-    found = slot.GetConnectedSources()[0] if slot and slot.HasConnectedSource() else []
-    return UsdShade.Shader(found[0].source) if found else None
-
-
-def _wrap(texture: Any, name: str) -> Wrap:
-    return WRAPS.get(str(_value(texture, name, "")), "repeat")
-
-
-def _value(shader: Any, name: str, default: Any) -> Any:
-    slot = shader.GetInput(name)
-    value = slot.Get() if slot else None
-    return default if value is None else value
-
-
-def _image(path: Path, asset: Any) -> np.ndarray:
-    """The image beside the stage at `path`, or within its archive."""
-    from io import BytesIO
-
-    from PIL import Image
-    from pxr import Ar
-
-    _check_inside(path, asset.resolvedPath or asset.path)
-    data = Ar.GetResolver().OpenAsset(Ar.ResolvedPath(asset.resolvedPath))
-    if data is None:
-        raise ValueError(f"picture {asset.path} is not there")
-    return np.array(Image.open(BytesIO(data.GetBuffer())).convert("RGBA"))

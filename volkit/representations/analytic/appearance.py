@@ -9,7 +9,7 @@ import torch
 from volkit.geometry.colour import linear_from_srgb, srgb_from_linear
 from volkit.typing import Float, Tensor
 
-__all__ = ["Light", "Texture", "albedo", "shade"]
+__all__ = ["Finish", "Light", "albedo", "shade"]
 
 Triple = tuple[float, float, float]
 EDGE_SLOPE = 6.0  # of the smoothed square waves: an edge is about a tenth of a period wide, which pictures can resolve
@@ -17,7 +17,7 @@ NOISE_WAVES = 12
 
 
 @dataclass(frozen=True)
-class Texture:
+class Finish:
     """Two display-referred colours and the pattern that mixes them, in the primitive's own frame and unit."""
 
     colour: Triple = (0.8, 0.8, 0.8)
@@ -51,7 +51,7 @@ def _noise(at: Tensor, period: float) -> Tensor:
     return (torch.sin(at @ waves + 1.7 * index) / octave).sum(-1) / 3.0
 
 
-def albedo(texture: Texture, at: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
+def albedo(texture: Finish, at: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
     """Linear surface colour at positions of the primitive's own frame."""
     first, second = (linear_from_srgb(at.new_tensor(c)) for c in (texture.colour, texture.second))
     if texture.pattern == "solid":

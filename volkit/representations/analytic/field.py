@@ -9,7 +9,7 @@ import torch
 
 from volkit.geometry import Domain, Points, Rays, Similarity, morton_codes
 from volkit.ops.param_group import ParamGroup
-from volkit.representations.analytic.appearance import Light, ShadingInputs, Texture, albedo, shade
+from volkit.representations.analytic.appearance import Finish, Light, ShadingInputs, albedo, shade
 from volkit.representations.analytic.shapes import SHAPES, reach, signed_distance
 from volkit.representations.field import Field, FieldSample
 from volkit.representations.kinds import RepresentationConfig
@@ -22,7 +22,7 @@ POINTS_AT_ONCE = 1 << 16  # points; the planes of one chunk stay in the second-l
 BLOCK_CELLS = 4  # cells along an edge of the blocks of the occupancy lattice that are tested first
 SHADOW_STEPS = 10
 OCCLUSION_TAPS = (0.02, 0.06, 0.13)  # of a unit scene
-IN_PLACE, PLAIN_TEXTURE, DAYLIGHT = Similarity(), Texture(), Light()
+IN_PLACE, PLAIN_TEXTURE, DAYLIGHT = Similarity(), Finish(), Light()
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Primitive:
     shape: str
     size: tuple[float, ...]
     placed: Similarity = IN_PLACE  # field from primitive; its scale must be 1
-    texture: Texture = PLAIN_TEXTURE
+    texture: Finish = PLAIN_TEXTURE
     density: float | None = None
 
     def __post_init__(self) -> None:
