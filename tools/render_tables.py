@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bench_tables import ops, startup, threads, throughput
 from generation_tables import generation_table
 from kept import Row, number, results, table
+from reader_tables import blender_table, matrix_of_meshes, matrix_of_splats
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -224,7 +225,8 @@ TABLES = {"fits": fits, "teachers": teachers, "matrix": matrix, "methods": metho
           "scratch": scratch, "foreign": foreign, "splats": splats,
           "meshes": meshes, "generation": generation, "faces": faces, "particles": particles, "rules": rules,
           "rework": rework, "edits": edits, "formats": formats, "startup": startup, "threads": threads,
-          "throughput": throughput}  # fmt: skip
+          "throughput": throughput, "blender": blender_table, "readers_of_splats": matrix_of_splats,
+          "readers_of_meshes": matrix_of_meshes}  # fmt: skip
 
 
 def filled(text: str) -> str:

@@ -21,7 +21,8 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from kept import keep, number, table
+from kept import keep
+from reader_tables import blender_table
 
 import volkit as vk
 from volkit.evaluation.metrics import psnr
@@ -54,13 +55,6 @@ def main() -> int:
         keep(f"blender/{row['model']}", row)
     print(blender_table(rows), end="")
     return int(any(row["psnr"] is not None and row["psnr"] < TARGET for row in rows))
-
-
-def blender_table(rows: list[dict]) -> str:
-    """Models by dB."""
-    head = ["model", "faces", "PSNR, dB", "outlines that differ, pixels"]
-    lines = [[row["model"], f"{row['faces']:,}", number(row["psnr"], 1), str(row["outline"])] for row in rows]
-    return table(head, lines)
 
 
 def found(folder: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 """The contents of a scene file or a dataset, as values."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from volkit.io.opening import capture_size
 from volkit.progress import Progress
 from volkit.rendering.viewpoints import visible_box
 from volkit.representations import Capture, Mesh, Representation, Splats
+from volkit.representations.material import AlphaMode
 from volkit.sampling.occupancy_grid import unpack_bits
 from volkit.training.run import count_parameters, make_generator
 
@@ -24,6 +26,8 @@ __all__ = [
     "INVISIBLE_OPACITY",
     "CaptureFigures",
     "DatasetContents",
+    "MaterialFigures",
+    "MeshFigures",
     "SceneContents",
     "SplatFigures",
     "read_contents",
@@ -49,6 +53,27 @@ class SplatFigures:
     opacity_histogram: list[int]
     size_histogram: dict[str, Any]
     odd: dict[str, int | None]  # not finite, huge, invisible, floaters (None: not counted)
+
+
+@dataclass(frozen=True)
+class MaterialFigures:
+    """One material: its triangles, its maps by what they hold, and how alpha counts."""
+
+    name: str
+    triangles: int
+    maps: list[str]
+    alpha: AlphaMode
+
+
+@dataclass(frozen=True)
+class MeshFigures:
+    """Triangles, vertices and materials of a mesh, the sizes of its images, and whether its vertices have colours."""
+
+    faces: int
+    vertices: int
+    materials: list[MaterialFigures]
+    images: list[list[int]]
+    coloured: bool
 
 
 @dataclass(frozen=True)
@@ -81,20 +106,19 @@ class SceneContents:
     tensors: dict[str, str]  # shape and type by name
     occupied: float | None = None  # share of the domain of a field
     splats: SplatFigures | None = None
-    faces: int | None = None
-    vertices: int | None = None
+    mesh: MeshFigures | None = None
     capture: CaptureFigures | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     diagonal: float = 0.0  # of the domain, world unit
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, with figures of splats and capture at the same level; what does not apply is left out."""
+        """Plain JSON values, with figures of splats, mesh and capture at the same level; what does not apply is left out."""
         own = asdict(self) | {"box": {"lower": list(self.box[0]), "upper": list(self.box[1])}}
-        groups = [own.pop("splats") or {}, own.pop("capture") or {}]
+        groups = [own.pop(name) or {} for name in ("splats", "mesh", "capture")]
         last = {"provenance": own.pop("provenance")}
         del own["diagonal"]
         known = {name: value for name, value in own.items() if value is not None}
-        return {"holds": "scene"} | known | groups[0] | groups[1] | {n: v for n, v in last.items() if v}
+        return {"holds": "scene"} | known | dict(ChainMap(*groups)) | {n: v for n, v in last.items() if v}
 
 
 @dataclass(frozen=True)
@@ -146,8 +170,7 @@ def scene_contents(scene: Representation, path: Path) -> SceneContents:
         tensors=tensors,
         occupied=None if bits is None else float(unpack_bits(bits).float().mean()),
         splats=_splats(scene) if isinstance(scene, Splats) else None,
-        faces=len(scene.faces) if isinstance(scene, Mesh) else None,
-        vertices=len(scene.vertices) if isinstance(scene, Mesh) else None,
+        mesh=_mesh(scene) if isinstance(scene, Mesh) else None,
         capture=None if scene.capture is None else _capture(scene.capture),
         provenance=dict(scene.provenance),
         diagonal=scene.domain.diagonal * scene.world_from_local.scale,
@@ -175,6 +198,16 @@ def dataset_contents(photographs: Photographs, path: Path) -> DatasetContents:
 def _capture(capture: Capture) -> CaptureFigures:
     lens, size = capture.cameras.lens.model, capture_size(capture)
     return CaptureFigures(len(capture.names), list(capture.held_out), size, lens, capture.near, capture.background)
+
+
+def _mesh(mesh: Mesh) -> MeshFigures:
+    rows = torch.bincount(mesh.face_material.long().cpu(), minlength=len(mesh.config.materials)).tolist()
+    materials = [
+        MaterialFigures(material.name, rows[number], [slot.replace("_", " ") for slot in material.textures], material.alpha_mode)
+        for number, material in enumerate(mesh.config.materials)
+    ]
+    images = [[width, height] for height, width, _ in mesh.config.images]
+    return MeshFigures(len(mesh.faces), len(mesh.vertices), materials, images, mesh.config.coloured)
 
 
 def _splats(splats: Splats) -> SplatFigures:

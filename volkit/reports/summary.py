@@ -78,6 +78,8 @@ def _describe_scene(report: dict[str, Any]) -> list[str]:
     lines += [f"up: {UP_NAMES[report['frame']]}"]
     if report["contracted"]:
         lines.append("extent: unbounded around its box")
+    if report["kind"] == "mesh":
+        lines += _describe_materials(report)
     if "occupied" in report:
         lines.append(f"occupied: {100 * report['occupied']:.2g} % of its box")
     if "views" in report:
@@ -100,6 +102,22 @@ def _describe_contents(report: dict[str, Any]) -> str:
         return f"a mesh of {report['faces']:,} triangles and {report['vertices']:,} vertices"
     held = f" of {report['parameters']:,} parameters" if report["parameters"] else ""
     return f"a field ({report['kind']}){held}"
+
+
+def _describe_materials(report: dict[str, Any]) -> list[str]:
+    """The look of a mesh: how many materials and images, then the largest materials, a line each."""
+    materials, images = report["materials"], report["images"]
+    parts = [f"{len(materials)} material{'s'[: len(materials) > 1]}"]
+    if images:
+        widest = " x ".join(str(edge) for edge in max(images, key=lambda size: size[0] * size[1]))
+        parts.append(f"{len(images)} image{'s'[: len(images) > 1]}, the largest {widest}")
+    parts += ["colours at the vertices"] if report["coloured"] else []
+    lines = [f"look: {', '.join(parts)}"]
+    for row in sorted(materials, key=lambda row: -row["triangles"])[:MAX_LIST]:
+        alpha = {"opaque": "", "mask": "; alpha cuts holes", "blend": "; alpha blends"}[row["alpha"]]
+        maps = ", ".join(row["maps"]) or "no map"
+        lines.append(f"  {row['name'] or 'without a name'}: {row['triangles']:,} triangles; {maps}{alpha}")
+    return [*lines, f"  and {len(materials) - MAX_LIST} more"] if len(materials) > MAX_LIST else lines
 
 
 def _describe_size(report: dict[str, Any]) -> str:
