@@ -75,6 +75,7 @@ def base_colour(node: bpy.types.Node) -> bool:
 
 def splats(cloud: bpy.types.Mesh) -> dict:
     """Columns that Blender keeps as attributes."""
+
     def columns(*names: str) -> np.ndarray:
         return np.stack([values(cloud.attributes[name].data, "value", 1)[:, 0] for name in names], 1)
 

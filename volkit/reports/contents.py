@@ -112,7 +112,7 @@ class SceneContents:
     diagonal: float = 0.0  # of the domain, world unit
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, with figures of splats, mesh and capture at the same level; what does not apply is left out."""
+        """Plain JSON values, figures of splats, mesh and capture at the same level; without what does not apply."""
         own = asdict(self) | {"box": {"lower": list(self.box[0]), "upper": list(self.box[1])}}
         groups = [own.pop(name) or {} for name in ("splats", "mesh", "capture")]
         last = {"provenance": own.pop("provenance")}
@@ -203,7 +203,9 @@ def _capture(capture: Capture) -> CaptureFigures:
 def _mesh(mesh: Mesh) -> MeshFigures:
     rows = torch.bincount(mesh.face_material.long().cpu(), minlength=len(mesh.config.materials)).tolist()
     materials = [
-        MaterialFigures(material.name, rows[number], [slot.replace("_", " ") for slot in material.textures], material.alpha_mode)
+        MaterialFigures(
+            material.name, rows[number], [slot.replace("_", " ") for slot in material.textures], material.alpha_mode
+        )
         for number, material in enumerate(mesh.config.materials)
     ]
     images = [[width, height] for height, width, _ in mesh.config.images]
