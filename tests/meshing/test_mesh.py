@@ -60,6 +60,45 @@ def test_vertex_colours_are_mixed():
     assert rgb[32, 20, 0].item() == pytest.approx(coded, abs=2e-3)  # the mean of nine samples of a concave curve
 
 
+def _panes(front_alpha: int) -> Mesh:
+    """Red glass at z = 1 above green glass of alpha 0.6 at z = 0 above a blue ground at z = -1."""
+    square = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    vertices = torch.cat([square + torch.tensor([0.0, 0.0, z]) for z in (1.0, 0.0, -1.0)])
+    faces = torch.cat([torch.tensor([[0, 1, 2], [0, 2, 3]]) + 4 * number for number in range(3)])
+    colours = torch.tensor([[255, 0, 0, front_alpha], [0, 255, 0, 153], [0, 0, 255, 255]], dtype=torch.uint8)
+    return Mesh.of(vertices, faces, colours=colours.repeat_interleave(4, 0))
+
+
+@pytest.mark.parametrize("front_alpha", [0, 51])
+@pytest.mark.parametrize("learning", [False, True], ids=["rays", "raster"])
+def test_what_is_behind_glass_shows_through(front_alpha, learning):
+    mesh, first = _panes(front_alpha), front_alpha / 255
+    mesh.vertices.requires_grad_(learning)
+    picture = renderer_for(mesh)(mesh, _above())
+    assert picture.rgb.requires_grad == learning
+    middle = picture.rgb[0, 28:36, 28:36].detach()
+    wanted = torch.tensor([first, (1 - first) * 0.6, (1 - first) * 0.4])
+    torch.testing.assert_close(middle, wanted.expand_as(middle), atol=1e-5, rtol=0)
+    assert picture.opacity[0, 32, 32].item() == pytest.approx(1.0, abs=1e-5)
+    assert picture.depth is not None
+    far = 3.0 * first + 4.0 * (1 - first) * 0.6 + 5.0 * (1 - first) * 0.4  # the eye is at z = 4
+    assert picture.depth[0, 32, 32].item() == pytest.approx(far, rel=1e-3)  # half a pixel off the axis
+
+
+def test_glass_learns_by_what_shows_through():
+    """d rgb / d alpha of the front pane is its colour minus what is behind it."""
+    mesh = _panes(51)
+    mesh.colours = mesh.colours.float() / 255
+    mesh.colours.requires_grad_(True)
+    renderer_for(mesh)(mesh, _above()).rgb[0, 32, 32].sum().backward()
+    # red 1 against green 0.6 and blue 0.4: they sum to as much; by channel they do not
+    assert mesh.colours.grad is not None
+    assert mesh.colours.grad[:4, 3].sum().item() == pytest.approx(0.0, abs=1e-5)
+    mesh.colours.grad = None
+    renderer_for(mesh)(mesh, _above()).rgb[0, 32, 32, 1].backward()
+    assert mesh.colours.grad[:4, 3].sum().item() == pytest.approx(-0.6, abs=1e-5)
+
+
 def test_it_comes_back_from_a_file(tmp_path):
     mesh = _square()
     save(mesh, tmp_path / "a.safetensors")

@@ -89,18 +89,19 @@ def splats(surfels: bool = False):
     return scene.with_(placement=PLACE)
 
 
-def mesh(**changed) -> Mesh:
-    """A low pyramid, its texture a slope of colours, seen from above one side."""
+def mesh(*, glass: bool = True) -> Mesh:
+    """A low pyramid, its texture a slope of colours, seen from above one side, and its inner side through that."""
     vertices = torch.tensor([[-0.8, -0.7, 0.0], [0.9, -0.6, 0.1], [0.7, 0.8, 0.0], [-0.6, 0.7, 0.2], [0.1, 0.0, 0.6]])
     faces = torch.tensor([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])
     uv = 0.5 + 0.4 * vertices[faces][..., :2]  # without seams, whose jump of colour has no gradient
     texture = torch.rand(6, 5, 4, generator=torch.Generator().manual_seed(1))
-    texture[..., 3] = 0.5 + 0.5 * texture[..., 3]
+    texture[..., 3] = 0.5 + 0.5 * texture[..., 3] if glass else 1.0
     scene = Mesh.of(vertices, faces, corner_uv=uv, texture=texture)
     return scene.double().with_(placement=PLACE)
 
 
-SCENES = {"field": field, "splats": splats, "surfels": lambda: splats(True), "mesh": mesh}
+SCENES = {"field": field, "splats": splats, "surfels": lambda: splats(True),
+          "mesh": lambda: mesh(glass=False)}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["field", "splats", "surfels"])
@@ -126,7 +127,7 @@ def test_parameters_have_the_gradients_of_finite_differences(kind):
 
 @pytest.mark.parametrize("name", ["vertices", "image_0", "corner_uv"])
 def test_meshes_have_the_gradients_of_finite_differences(name):
-    scene, seen = mesh(), camera(size=(40, 32))
+    scene, seen = mesh(glass=name != "vertices"), camera(size=(40, 32))  # outlines behind glass have no gradient
     learning = getattr(scene, name).clone().requires_grad_()
     setattr(scene, name, learning)
     total(render(scene, seen)).backward()
@@ -187,13 +188,16 @@ def test_pictures_are_the_same_with_and_without_gradients():
 
 
 def test_a_rasterised_mesh_is_the_traced_one():
-    scene, seen = mesh().float(), camera(torch.float32, (48, 40))
+    seen = camera(torch.float32, (48, 40))
+    inside = MeshRenderer()(mesh(glass=False).float(), seen).opacity > 0.999
+    scene = mesh().float()
     traced = MeshRenderer()(scene, seen)
     scene.vertices.requires_grad_()
     raster = MeshRenderer()(scene, seen)
     assert raster.rgb.requires_grad and not traced.rgb.requires_grad
-    inside = traced.opacity > 0.45
-    assert (raster.rgb - traced.rgb).abs().mean() < 1e-3  # outlines are blended by parts of a ninth of a pixel
+    difference = (raster.rgb - traced.rgb).abs().amax(-1)
+    assert difference.max() < 1 / 9  # outlines are blended by parts of a ninth of a pixel
+    assert difference[inside].quantile(0.95) < 1e-4  # float32; a few samples fall on the other side of an edge
     assert (raster.depth - traced.depth)[inside].abs().median() < 1e-4  # float32 depths of 6 units
     assert (raster.normal - traced.normal)[inside].abs().median() < 1e-4  # float32
 
