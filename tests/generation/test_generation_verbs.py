@@ -150,7 +150,7 @@ def test_what_is_reworked_is_a_copy():
         edit_with_prompt(given, "red", "blue", two_words, options=EditOptions(score=score), budget=30),
     )
     for made in results:
-        assert not torch.equal(made.scene.texture, before["texture"])
+        assert not torch.equal(made.scene.texture, given.texture)
         assert all(torch.equal(given.state_dict()[name], before[name]) for name in before)
     assert torch.equal(results[1].scene.vertices, before["vertices"])
     assert results[0].report.measures["psnr_to_source"] > 15.0  # thirty steps of Adam's rate change little

@@ -31,6 +31,7 @@ CAPABILITIES = {
         "embreex": "embreex", "manifold3d": "manifold3d", "skimage": "scikit-image", "scipy": "scipy",
         "DracoPy": "DracoPy",
     }, "mesh"),
+    "gltf": Capability("glTF compressed by meshopt", {"meshopt": "meshopt"}, "gltf"),
     "usd": Capability("USD files", {"pxr": "usd-core"}, "usd"),
     "vdb": Capability("OpenVDB files", {"openvdb": "openvdb"}, fix="install openvdb of conda-forge"),
     "nanovdb": Capability("NanoVDB files", {"warp": "warp-lang"}, "nanovdb"),

@@ -36,9 +36,9 @@ def summary(report: dict[str, Any]) -> str:
         report = {key: value for key, value in report.items() if key not in hidden}
     lines: list[str] = []
     for key, value in report.items():
-        if key in HIDDEN_KEYS or value is None or value in ([], {}) or DEFAULT_VALUES.get(key, ...) == value:
+        if key in HIDDEN_KEYS or value is None or value in ([], (), {}) or DEFAULT_VALUES.get(key, ...) == value:
             continue
-        if isinstance(value, list) and isinstance(value[0], dict):
+        if isinstance(value, Sequence) and not isinstance(value, str) and isinstance(value[0], Mapping):
             lines += ["", *_align_rows(value)]
         elif isinstance(value, dict):
             lines += [f"{_readable(key)}:", *(f"  {_readable(k)}: {_format_value(v)}" for k, v in value.items())]

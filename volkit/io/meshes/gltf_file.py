@@ -20,6 +20,7 @@ __all__ = [
     "JSON_CHUNK",
     "MAGIC",
     "MAX_NODE_DEPTH",
+    "MESHOPT",
     "GltfFile",
     "gltf_json_head",
     "node_matrix",
@@ -34,9 +35,11 @@ MAGIC, JSON_CHUNK, BINARY_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 COMPONENT_TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 ACCESSOR_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 DRACO = "KHR_draco_mesh_compression"
+MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 KEEP_FIX = "keep the files of a glTF together"
 MAX_NODE_DEPTH = 64  # nested nodes; a cycle of nodes would never end
 MAX_EMPTY_ROWS = 1 << 26  # of an accessor whose values are zero but for a few
+MAX_VIEW_BYTES = 1 << 31  # of a compressed view, unpacked
 
 
 def parse_gltf(path: Path) -> tuple[dict[str, Any], list[bytes]]:
@@ -46,7 +49,14 @@ def parse_gltf(path: Path) -> tuple[dict[str, Any], list[bytes]]:
     tree = json.loads(text)
     if not isinstance(tree, dict) or not str(tree["asset"]["version"]).startswith("2."):
         raise ValueError("it is not glTF 2")
-    return tree, [read_uri(path, buffer["uri"]) if "uri" in buffer else blob for buffer in tree.get("buffers", ())]
+    return tree, [_buffer(path, buffer, blob) for buffer in tree.get("buffers", ())]
+
+
+def _buffer(path: Path, buffer: dict[str, Any], blob: bytes) -> bytes:
+    """The bytes of a buffer; none of one that only stands in for compressed views."""
+    if any(buffer.get("extensions", {}).get(name, {}).get("fallback") for name in MESHOPT):
+        return b""
+    return read_uri(path, buffer["uri"]) if "uri" in buffer else blob
 
 
 def gltf_json_head(path: Path) -> bytes:
@@ -95,6 +105,7 @@ class GltfFile:
 
     def __init__(self, path: Path, tree: dict[str, Any], buffers: list[bytes]) -> None:
         self.path, self.tree, self.buffers = path, tree, buffers
+        self._unpacked: dict[int, bytes] = {}
         nodes = tree.get("nodes", ())
         self.parents = {child: number for number, node in enumerate(nodes) for child in node.get("children", ())}
 
@@ -191,13 +202,25 @@ class GltfFile:
 
     def _view(self, number: int) -> bytes:
         view = self.tree["bufferViews"][number]
-        start = view.get("byteOffset", 0)
-        return self.buffers[view["buffer"]][start : start + view["byteLength"]]
+        packed = next((view["extensions"][name] for name in MESHOPT if name in view.get("extensions", {})), None)
+        if packed is None:
+            return self._slice(view)
+        if number not in self._unpacked:
+            self._unpacked[number] = _decode_meshopt(packed, self._slice(packed))
+        return self._unpacked[number]
+
+    def _slice(self, place: dict[str, Any]) -> bytes:
+        start = place.get("byteOffset", 0)
+        return self.buffers[place["buffer"]][start : start + place["byteLength"]]
 
     def image_of(self, number: int) -> int:
         """Which image a texture shows."""
         texture = self.tree["textures"][number]
-        return texture.get("extensions", {}).get("EXT_texture_webp", {}).get("source", texture.get("source"))
+        extensions = texture.get("extensions", {})
+        source = extensions.get("EXT_texture_webp", {}).get("source", texture.get("source"))
+        if source is None:
+            raise ValueError(f"texture {number} has no picture but by {', '.join(extensions) or 'nothing'}")
+        return source
 
     def picture(self, number: int) -> Any:
         """An image, RGBA, by Pillow."""
@@ -209,6 +232,18 @@ class GltfFile:
             return Image.open(BytesIO(data)).convert("RGBA")
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise ValueError(f"picture {number} cannot be read: {error}") from error
+
+
+def _decode_meshopt(packed: dict[str, Any], data: bytes) -> bytes:
+    import meshopt
+
+    count, size = int(packed["count"]), int(packed["byteStride"])
+    if not 0 < count * size <= MAX_VIEW_BYTES:
+        raise ValueError(f"a compressed view of {count} rows of {size} bytes")
+    try:
+        return meshopt.decode_gltf_buffer(data, count, size, packed["mode"], packed.get("filter", "NONE")).tobytes()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"meshopt: {error}") from error
 
 
 def node_matrix(node: dict[str, Any]) -> np.ndarray:

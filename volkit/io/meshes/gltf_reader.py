@@ -1,9 +1,9 @@
 """Meshes of glTF files, read as they are drawn: the scene's triangles in place, without colliders and coarser levels.
 
-Read: `.glb` and `.gltf`, data URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, WebP, sparse
-accessors, materials with all their textures (`gltf_materials.py`), linear vertex colours, normals; skins where their
-joints put them, morph targets by their weights. What is left out is noted by name; lamps and motion are not in a
-picture of the surface and pass without a word.
+Read: `.glb` and `.gltf`, data URIs, strips and fans, normalized integers (KHR_mesh_quantization), Draco, meshopt, WebP,
+sparse accessors, copies of one mesh (EXT_mesh_gpu_instancing), materials with all their textures (`gltf_materials.py`),
+linear vertex colours, normals; skins where their joints put them, morph targets by their weights. What is left out is
+noted by name; lamps and motion are not in a picture of the surface and pass without a word.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,19 @@ from volkit.extras import advice
 from volkit.files.errors import FormatError
 from volkit.geometry.colour import bytes_from_linear
 from volkit.io.meshes.engines import DrawnNode, hidden_nodes
-from volkit.io.meshes.gltf_file import DRACO, MAX_NODE_DEPTH, GltfFile, parse_gltf
+from volkit.io.meshes.gltf_file import DRACO, MAX_NODE_DEPTH, MESHOPT, GltfFile, node_matrix, parse_gltf
 from volkit.io.meshes.gltf_materials import MaterialReader
 from volkit.io.meshes.parts import ImageTable, MeshPart
 
 __all__ = ["read_gltf_parts"]
 
-READ_EXTENSIONS = ("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", DRACO, "MSFT_lod")
+INSTANCING = "EXT_mesh_gpu_instancing"
+READ_EXTENSIONS = (
+    "KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", DRACO, *MESHOPT, "MSFT_lod", INSTANCING
+)  # fmt: skip
+# What decodes an extension: its package and extra.
+DECODERS = {DRACO: ("DracoPy", "mesh"), **dict.fromkeys(MESHOPT, ("meshopt", "gltf"))}
+MAX_INSTANCES = 1 << 20  # of a node
 # What they add is in no picture of the surface: lamps, texts, motion, other variants' materials.
 HARMLESS_EXTENSIONS = ("KHR_lights_punctual", "KHR_xmp_json_ld", "KHR_animation_pointer", "EXT_lights_image_based")
 
@@ -43,8 +49,10 @@ def read_gltf_parts(path: Path, images: ImageTable, notes: list[str]) -> list[Me
     for needed in tree.get("extensionsRequired", ()):
         if needed not in (*READ_EXTENSIONS, *HARMLESS_EXTENSIONS) and not needed.startswith("KHR_materials_"):
             raise FormatError(path, f"needs {needed}, which is not read here", "export it without")
-    if DRACO in tree.get("extensionsRequired", ()) and find_spec("DracoPy") is None:
-        raise FormatError(path, "is compressed by Draco, and DracoPy is not installed", advice("mesh", "DracoPy"))
+    for needed, (package, extra) in DECODERS.items():
+        if needed in tree.get("extensionsUsed", ()) and find_spec(package) is None:
+            fact = f"is compressed by {needed}, and {package} is not installed"
+            raise FormatError(path, fact, advice(extra, package))
     return _PartReader(GltfFile(path, tree, buffers), images).parts(notes)
 
 
@@ -71,15 +79,12 @@ class _PartReader:
                 continue
             node = tree["nodes"][number]
             mesh, skin = tree["meshes"][node["mesh"]], node.get("skin")
-            pose = _Pose(
-                to_file,
-                tuple(float(weight) for weight in node.get("weights", mesh.get("weights", ()))),
-                None if skin is None else self._joint_matrices(skin),
-            )
+            weights = tuple(float(weight) for weight in node.get("weights", mesh.get("weights", ())))
+            joints = None if skin is None else self._joint_matrices(skin)
+            poses = [_Pose(to_file @ place, weights, joints) for place in self._instances(node)]
             drawn = [primitive for primitive in mesh["primitives"] if primitive.get("mode", 4) in (4, 5, 6)]
-            parts += [self._part(primitive, pose) for primitive in drawn]
+            parts += [self._part(primitive, pose) for pose in poses for primitive in drawn]
             self.lost |= {"points and lines"} if len(drawn) < len(mesh["primitives"]) else set()
-            self.lost |= {name for name in node.get("extensions", {}) if name == "EXT_mesh_gpu_instancing"}
         if self.lost:
             notes.append(f"left out: {', '.join(sorted(self.lost))}")
         return parts
@@ -98,6 +103,18 @@ class _PartReader:
                 for number in drawn
             ]
         )
+
+    def _instances(self, node: dict[str, Any]) -> list[np.ndarray]:
+        """The transforms [4, 4] of the copies of a node's mesh to the node's frame."""
+        attributes = node.get("extensions", {}).get(INSTANCING, {}).get("attributes", {})
+        placed = {name.lower(): self.file.accessor(attributes[name]) for name in ("TRANSLATION", "ROTATION", "SCALE")
+                  if name in attributes}  # fmt: skip
+        if not placed:
+            return [np.eye(4)]
+        counts = {len(rows) for rows in placed.values()}
+        if len(counts) > 1 or max(counts) > MAX_INSTANCES:
+            raise ValueError(f"copies of a mesh by {sorted(counts)} rows")
+        return [node_matrix({name: rows[i] for name, rows in placed.items()}) for i in range(*counts)]
 
     def _joint_matrices(self, skin: int) -> np.ndarray:
         """For each joint the transform [4, 4] from the mesh at rest to the file's frame."""
