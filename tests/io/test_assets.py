@@ -271,7 +271,7 @@ def _tree_of(tmp_path: Path, **change) -> Path:
 
 
 @pytest.mark.parametrize("change", [
-    {"extensionsRequired": ["EXT_meshopt_compression"]}, {"nodes": [{"children": [0]}]}, {"accessors": []},
+    {"extensionsRequired": ["EXT_no_such_compression"]}, {"nodes": [{"children": [0]}]}, {"accessors": []},
     {"scenes": [{"nodes": [7]}]}, {"asset": {"version": "1.0"}}, {"nodes": []},
     {"bufferViews": [{"buffer": 0, "byteLength": 4}] * 9},
 ], ids=lambda change: next(iter(change)))  # fmt: skip

@@ -1,6 +1,7 @@
 """The container of a `.ply`: the header is parsed by plyfile, the body read once the claimed size fits the file."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,16 @@ from plyfile import PlyData, PlyElement, PlyListProperty, PlyParseError
 from volkit.files.archive import describe_archive
 from volkit.files.errors import FormatError, read_start
 
-__all__ = ["MAX_HEADER_BYTES", "PlyTables", "Table", "columns_as_matrix", "ply_header", "read_elements"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "PlyTables",
+    "Table",
+    "columns_as_matrix",
+    "ply_header",
+    "read_elements",
+    "read_lists",
+    "white_level",
+]
 
 MAX_HEADER_BYTES = 1 << 16  # within which the header must end
 
@@ -105,6 +115,54 @@ def read_elements(path: Path, wanted: Collection[str]) -> PlyTables:
         raise FormatError(path, f"is not a readable .ply: {error}", "copy or write it again") from error
     others = tuple(element.name for element in parsed.elements if element.name not in wanted)
     return PlyTables(tables, others, header.comments)
+
+
+def read_lists(path: Path, triples: Collection[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Tables of all elements, lists of numbers in them, and comments; ValueError for damage.
+
+    A list named in `triples` is a column of three where every row has three, which is much faster to read.
+    """
+    with path.open("rb") as file:
+        header = _split_header(file.read(MAX_HEADER_BYTES))
+        if header is None:
+            raise ValueError(f"it has no end of header within {MAX_HEADER_BYTES} bytes")
+        try:
+            parsed = _parse_header(header)
+        except PlyParseError as error:
+            raise ValueError(str(error)) from error
+        rows, body = sum(element.count for element in parsed.elements), path.stat().st_size - header.size
+        if rows > body:
+            raise ValueError(f"it claims {rows} rows, and holds {body} bytes")
+        lengths = {element.name: {one.name: 3 for one in element.properties if isinstance(one, PlyListProperty)
+                                  and one.name in triples} for element in parsed.elements}  # fmt: skip
+        # plyfile reads lists fast in a binary file alone, whose every list is known and whose header is plain.
+        known = all(len(lengths[element.name]) == sum(isinstance(one, PlyListProperty) for one in element.properties)
+                    for element in parsed.elements)  # fmt: skip
+        with suppress(PlyParseError, ValueError):
+            if known and not parsed.text:
+                return _copied(PlyData.read(path, known_list_len=lengths)), header.comments
+        file.seek(header.size)
+        try:
+            return _copied(PlyData.read(BytesIO(header.plain + file.read()), mmap="")), header.comments
+        except (PlyParseError, StopIteration) as error:
+            raise ValueError(str(error) or "it ends too early") from error
+
+
+def _copied(found: PlyData) -> dict[str, np.ndarray]:
+    return {element.name: np.array(element.data) for element in found.elements}  # not mapped: the file may change
+
+
+def white_level(kind: np.dtype, colours: np.ndarray) -> np.float32:
+    """The number that stands for 1 in columns of colours.
+
+    Of floats it is 1, of integers the largest of their type; but where all are at most 255 or 65535, wider types hold
+    colours of 8 or 16 bits, and floats above 2 are bytes too.
+    """
+    largest = float(colours.max(initial=0.0))
+    if kind.kind == "f":
+        return np.float32(1.0 if largest <= 2.0 else 255.0)
+    limits = (255, 65535, np.iinfo(kind).max)
+    return np.float32(next(limit for limit in limits if largest <= limit or limit == limits[-1]))
 
 
 def _parse_header(header: PlyHeader) -> PlyData:

@@ -183,7 +183,7 @@ def _format_value(value: Any) -> str:
     return str(value)
 
 
-def _align_rows(rows: list[dict[str, Any]]) -> list[str]:
+def _align_rows(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     names = list(dict.fromkeys(n for row in rows for n, v in row.items() if not isinstance(v, dict | list)))
     cells = [[_readable(n) for n in names], *([_format_value(row.get(n)) for n in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]

@@ -16,6 +16,7 @@ from volkit.io.meshes.gltf_file import gltf_json_head
 from volkit.io.meshes.gltf_reader import read_gltf_parts
 from volkit.io.meshes.obj_materials import ObjMaterials
 from volkit.io.meshes.parts import ImageTable, MeshPart, mesh_of_parts, part_from_trimesh
+from volkit.io.meshes.ply_mesh import read_ply_parts
 from volkit.io.meshes.usd_reader import open_stage, read_stage_provenance, read_usd_parts, world_from_stage
 from volkit.io.meshes.writer import write_mesh
 from volkit.io.splats.columns import SplatColumns
@@ -41,6 +42,7 @@ __all__ = [
 
 MAX_FILE_BYTES = 1 << 31
 HEAD_BYTES = 1 << 16  # bytes by which a format is recognised
+STL_TAIL = 1024  # bytes that programs write behind the faces
 EXPORT_FIX = "export it again"
 
 
@@ -57,11 +59,20 @@ def sniff_ply(path: Path) -> bool:
 
 
 def sniff_stl(path: Path) -> bool:
-    """Whether the file has the length that its count of faces implies, or is a text STL."""
-    head = read_start(path, HEAD_BYTES)
-    if head.lstrip().startswith(b"solid") and b"facet" in head:
+    """Whether the file is as long as its count of faces implies, or a little longer, or a text STL."""
+    head, size = read_start(path, HEAD_BYTES), path.stat().st_size
+    if _is_text_stl(head):
         return True
-    return len(head) >= 84 and 84 + 50 * int.from_bytes(head[80:84], "little") == path.stat().st_size
+    return len(head) >= 84 and 0 <= size - _stl_bytes(head) <= (STL_TAIL if _stl_bytes(head) > 84 else 0)
+
+
+def _is_text_stl(head: bytes) -> bool:
+    return head.lstrip()[:5].lower() == b"solid" and b"facet" in head[:HEAD_BYTES].lower()
+
+
+def _stl_bytes(head: bytes) -> int:
+    """The length of a binary STL by its count of faces; some programs write more behind them."""
+    return 84 + 50 * int.from_bytes(head[80:84], "little")
 
 
 def sniff_usd(path: Path) -> bool:
@@ -82,12 +93,12 @@ def read_obj(path: Path) -> Mesh:
 
 def read_ply(path: Path) -> Mesh:
     """A mesh in the file's own frame; the format has no up axis, +Z is assumed, as scanners write it."""
-    return _read(path, "ply", _trimesh_reader("ply"), Similarity())
+    return _read(path, "ply", read_ply_parts, Similarity())
 
 
 def read_stl(path: Path) -> Mesh:
     """A mesh in the file's own frame, +Z up as for 3D printers; coincident corners are merged."""
-    return _read(path, "stl", _trimesh_reader("stl"), Similarity())
+    return _read(path, "stl", _read_stl_parts, Similarity())
 
 
 def read_usd(path: Path) -> Mesh | SplatColumns:
@@ -133,18 +144,17 @@ def _read_obj_parts(path: Path, images: ImageTable, notes: list[str]) -> list[Me
     return [materials.part(mesh) for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
 
 
-def _trimesh_reader(kind: str) -> Callable[[Path, ImageTable, list[str]], list[MeshPart]]:
-    def parts(path: Path, images: ImageTable, notes: list[str]) -> list[MeshPart]:
-        import trimesh
+def _read_stl_parts(path: Path, images: ImageTable, notes: list[str]) -> list[MeshPart]:
+    import trimesh
 
-        scene = trimesh.load_scene(path, file_type=kind, process=False)
-        meshes = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
-        if kind == "stl":
-            for mesh in meshes:
-                mesh.merge_vertices()
-        return [part_from_trimesh(mesh, images) for mesh in meshes]
-
-    return parts
+    data = path.read_bytes()
+    if not _is_text_stl(data):
+        data = data[: _stl_bytes(data)]
+    scene = trimesh.load_scene(BytesIO(data), file_type="stl", process=False)
+    meshes = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
+    for mesh in meshes:
+        mesh.merge_vertices()
+    return [part_from_trimesh(mesh, images) for mesh in meshes]
 
 
 def _check_mesh(path: Path) -> None:

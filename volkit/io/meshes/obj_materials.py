@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from volkit.files.errors import FormatError, read_start
 from volkit.geometry.colour import array_linear_from_srgb
+from volkit.io.meshes.beside import KEEP_FIX, find_beside, read_picture
 from volkit.io.meshes.parts import ImageTable, MeshPart, part_from_trimesh
 from volkit.io.meshes.polygons import concave_polygons, triangulate
 from volkit.representations import Material, Texture
@@ -18,7 +18,6 @@ from volkit.representations.material import Wrap
 __all__ = ["ObjMaterials"]
 
 MAX_LIBRARY_BYTES = 1 << 24
-KEEP_FIX = "keep the files of an .obj together"
 # Options of a texture's statement, and how many words belong to each (-s, -o, -t have one to three numbers).
 OPTION_WORDS = {"-blendu": 1, "-blendv": 1, "-bm": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2,
                 "-texres": 1, "-type": 1, "-s": 3, "-o": 3, "-t": 3}  # fmt: skip
@@ -26,7 +25,6 @@ VECTORS = ("-s", "-o", "-t")
 PICTURES = ("map_kd", "map_ke", "norm")  # statements whose pictures are read
 LOST = ("map_d", "map_bump", "bump", "disp", "map_pr", "map_pm", "map_ks", "map_ns", "refl")
 UV_SETS = 2  # that a mesh of ours has
-DRIVE = re.compile(r"^([A-Za-z]:)?/")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class ObjMaterials:
         self._text, lost = self.path.read_bytes(), set()
         for words in _after(self._text, b"mtllib"):
             for name in self._library_names(words):
-                library = self._find(self.path.parent, name)
+                library = find_beside(self.path, name)
                 if library is None:
                     self.notes.append(f"names {name}, which is not there: its parts have no materials")
                 else:
@@ -107,7 +105,7 @@ class ObjMaterials:
 
     def _library_names(self, words: str) -> list[str]:
         """One name, which may have spaces, or several."""
-        if self._find(self.path.parent, words) is not None:
+        if find_beside(self.path, words) is not None:
             return [words]
         return re.findall(r"\S.*?\.mtl(?=\s|$)", words, re.IGNORECASE) or [words]
 
@@ -121,8 +119,8 @@ class ObjMaterials:
                 own = self._materials.setdefault(" ".join(rest.split()), _Statements(" ".join(rest.split())))
             elif key in PICTURES and rest:
                 found, placing = self._picture(library, rest)
-                row = self.images.row(found, np.array(Image.open(found).convert("RGBA")))
-                own.pictures[key] = (row, placing)
+                pixels = np.zeros(0) if self.images.has(found) else read_picture(self.path, rest, found)
+                own.pictures[key] = (self.images.row(found, pixels), placing)
             elif key in LOST:
                 lost.add(key)
             elif rest and all(_is_number(word) for word in rest.split()):
@@ -139,34 +137,15 @@ class ObjMaterials:
                 count += 1
             options[option], rest = rest[:count], rest[count:]
         name = " ".join(rest)
-        found = self._find(library.parent, name)
+        found = find_beside(self.path, name, library.parent)
         if found is None:
             raise FormatError(self.path, f"names {name}, which is not there", KEEP_FIX)
-        try:
-            with Image.open(found) as picture:
-                picture.verify()
-        except Exception as error:  # Pillow's readers raise errors of many kinds; trimesh would show grey
-            raise FormatError(self.path, f"names {name}, which is no picture that can be read", KEEP_FIX) from error
         scale, offset = ([float(word) for word in options.get(option, ())] for option in ("-s", "-o"))
         return found, _Placing(
             (scale[0] if scale else 1.0, scale[1] if len(scale) > 1 else 1.0),
             (offset[0] if offset else 0.0, offset[1] if len(offset) > 1 else 0.0),
             "clamp" if options.get("-clamp") == ["on"] else "repeat",
         )
-
-    def _find(self, folder: Path, name: str) -> Path | None:
-        """A file by its name, in the folder of the `.obj`; one with a disk or from the root is looked for beside."""
-        plain = name.strip().strip('"').replace("\\", "/")
-        place = folder
-        for step in (plain.rsplit("/", 1)[-1] if DRIVE.match(plain) else plain).split("/"):
-            place = place.parent if step == ".." else place / step
-            if not place.exists() and place.parent.is_dir():  # Windows knows no case
-                place = next((one for one in place.parent.iterdir() if one.name.lower() == step.lower()), place)
-        if not place.is_file():
-            return None
-        if not place.resolve().is_relative_to(self.path.parent.resolve()):
-            raise FormatError(self.path, f"names {name}, outside its folder", KEEP_FIX)
-        return place
 
 
 def _material(said: _Statements, sets: list[_Placing]) -> Material:

@@ -16,7 +16,7 @@ __all__ = ["ImageTable", "MeshPart", "far_origin", "mesh_of_parts", "offset_of",
 
 MAX_UV = 1e6  # images from the first to where a uv may lie
 PLAIN = Material()
-FAR_SHARE = 64.0  # of a mesh's diagonal: vertices farther from the origin are kept as an offset and remainders
+FAR_SHARE = 8.0  # of a mesh's diagonal: vertices farther from the origin are kept as an offset and remainders
 
 
 @dataclass(frozen=True)

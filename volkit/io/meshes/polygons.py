@@ -14,13 +14,11 @@ def triangulate(counts: np.ndarray, corners: np.ndarray) -> np.ndarray:
         counts: corners of each polygon.
         corners: `[corner, 3]`, the positions of all of them, polygon by polygon; each lies nearly in a plane.
     """
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-    sizes = np.maximum(counts - 2, 0)
-    start, first = starts.repeat(sizes), np.concatenate([[0], np.cumsum(sizes)[:-1]]).repeat(sizes)
+    starts, sizes = (np.cumsum(counts) - counts).astype(np.int64), np.maximum(counts - 2, 0)
+    start, first = starts.repeat(sizes), (np.cumsum(sizes) - sizes).repeat(sizes)
     step = np.arange(len(start)) - first
     fans = np.stack([start, start + step + 1, start + step + 2], 1)
-    concave = concave_polygons(counts, corners)
-    if not concave.any():
+    if not (counts > 3).any() or not (concave := concave_polygons(counts, corners)).any():
         return fans
     cut = [starts[k] + _cut(corners[starts[k] : starts[k] + counts[k]]) for k in np.flatnonzero(concave)]
     return np.concatenate([fans[~concave.repeat(sizes)], *cut])

@@ -19,7 +19,7 @@ from plyfile import PlyData, PlyElement
 
 from volkit.files.atomic import atomic_write
 from volkit.files.errors import FormatError
-from volkit.files.ply_file import Table, columns_as_matrix, ply_header, read_elements
+from volkit.files.ply_file import Table, columns_as_matrix, ply_header, read_elements, white_level
 from volkit.files.provenance import comments_from_record, provenance_record, record_from_comments
 from volkit.geometry.frames import Similarity
 from volkit.geometry.spherical_harmonics import sh_count
@@ -110,22 +110,9 @@ def _columns(table: Table, basis: int, normals: list[str]) -> dict[str, np.ndarr
     columns = read_columns_in_blocks(len(table), read_rows)
     if constant is RGB_COLUMNS:
         kinds = [table.dtype[name] for name in RGB_COLUMNS]
-        columns["sh_dc"] = sh_dc_from_colour(columns["sh_dc"] / _white(kinds[0], columns["sh_dc"]))
+        columns["sh_dc"] = sh_dc_from_colour(columns["sh_dc"] / white_level(kinds[0], columns["sh_dc"]))
     shaped = {"logits": columns["logits"][:, 0], "sh_dc": columns["sh_dc"][:, None]}
     return columns | shaped | {"sh_rest": columns["sh_rest"].reshape(len(table), basis, 3)}
-
-
-def _white(kind: np.dtype, colours: np.ndarray) -> np.float32:
-    """The number that stands for 1 in columns of colours.
-
-    Of floats it is 1, of integers the largest of their type; but where all are at most 255 or 65535, wider types hold
-    colours of 8 or 16 bits, and floats above 2 are bytes too.
-    """
-    largest = float(colours.max(initial=0.0))
-    if kind.kind == "f":
-        return np.float32(1.0 if largest <= 2.0 else 255.0)
-    limits = (255, 65535, np.iinfo(kind).max)
-    return np.float32(next(limit for limit in limits if largest <= limit or limit == limits[-1]))
 
 
 def _positions(table: Table, means: np.ndarray) -> tuple[np.ndarray, Similarity]:
