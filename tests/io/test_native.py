@@ -128,6 +128,35 @@ def test_files_of_the_first_version_open(tmp_path):
     assert torch.equal(again.table, field.table) and again.domain == field.domain
 
 
+@pytest.mark.parametrize("textured", [True, False])
+def test_meshes_of_older_files_have_a_material(tmp_path, textured):
+    """They had one texture with a finish, or colours at the vertices: the layout of files of version 0.1.0."""
+    corners = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]], dtype=torch.int32)
+    colours = torch.tensor([[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255], [9, 9, 9, 255]], dtype=torch.uint8)
+    texture, finish = (torch.arange(16).view(2, 2, 4) * 10 + 90).byte(), torch.tensor([[[255, 128, 0]]]).byte()
+    tensors = {"vertices": corners, "faces": faces, "corner_uv": torch.zeros(0, 3, 2), "colours": colours,
+               "texture": torch.zeros(0, 0, 4, dtype=torch.uint8)}  # fmt: skip
+    if textured:
+        uv = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])[faces.long()]
+        tensors |= {"corner_uv": uv, "colours": colours[:0], "texture": texture, "metallic_roughness": finish}
+    box = {"lower": [-1.1, -1.1, -0.1], "upper": [1.1, 1.1, 0.1], "contracted": False}
+    place = {"rotation": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "translation": [0, 0, 0], "scale": 1.0}
+    config = {"vertices": 4, "faces": 2, "texture": list(tensors["texture"].shape[:2])}
+    header = {"schema": 1, "volkit": "0.1.0", "kind": "mesh", "config": config, "domain": box, "frame": "zup",
+              "world_from_local": place, "provenance": {}}  # fmt: skip
+    save_file(tensors, tmp_path / "a.safetensors", metadata={"volkit": json.dumps(header)})
+    mesh = load(tmp_path / "a.safetensors")
+    assert torch.equal(mesh.vertices, corners) and torch.equal(mesh.faces, faces)
+    if textured:
+        assert mesh.has_one_texture and torch.equal(mesh.texture, texture)
+        assert torch.equal(mesh.metallic_roughness, finish)
+        middle = mesh.colours_at(torch.tensor([0]), torch.tensor([[0.25, 0.25, 0.5]]))  # uv (0.75, 0.5)
+        assert (255 * middle[0, 3]).item() == pytest.approx((160 + 240) / 2, abs=1e-3)  # the right column's texels
+    else:
+        assert mesh.config.materials[0].alpha_mode == "opaque" and torch.equal(mesh.colours, colours)
+
+
 @pytest.mark.parametrize("kind", ["tensor_vm", "tensor_cp", "planes"])
 def test_densities_of_older_files_are_per_unit(tmp_path, kind):
     """They said 25 (tensors) or nothing (planes, which meant 1); the factor is now one per edge of the box."""

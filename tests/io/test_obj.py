@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from volkit import load
+from volkit import load, save
+from volkit.cli import main
 from volkit.files.errors import FormatError
+from volkit.representations import Look, Material, Mesh, Texture
 
 RED, BLUE = (200, 30, 30), (20, 40, 220)
 QUAD = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
@@ -141,3 +143,25 @@ def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(FormatError, match=r"names red\.png, which is no picture"):
         load(path)
+
+
+def test_what_a_material_has_beyond_an_obj_is_named_and_its_colour_kept(tmp_path: Path, capsys) -> None:
+    """The base colour lies by the second uv here, which the file's only uv then are; other texts read the lines."""
+    corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    uv = corners[faces][..., :2]
+    image = torch.tensor([[(*RED, 255), (*BLUE, 255)]], dtype=torch.uint8)
+    flat = torch.full((1, 1, 3), 128, dtype=torch.uint8)
+    material = Material("m", base_colour_texture=Texture(0, uv=1, wrap=("mirror", "mirror"), nearest=True),
+                        normal_texture=Texture(1, uv=0), alpha_mode="mask")  # fmt: skip
+    look = Look((material,), (image, flat), corner_uv=0.0 * uv, second_uv=uv)
+    save(Mesh.build(corners, faces, look), tmp_path / "a.safetensors")
+    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.obj"), "--no-measure"]) == 0
+    told = capsys.readouterr().err
+    for loss in ("textures by other uv", "images mirrored", "texels as squares", "cutoffs of alpha"):
+        assert loss in told
+    lines = (tmp_path / "b.obj").read_text().splitlines()
+    held = sorted(tuple(map(float, line.split()[1:])) for line in lines if line.startswith("vt "))
+    assert held == [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
+    library = (tmp_path / "b.mtl").read_text()
+    assert "map_Kd" in library and "norm" not in library

@@ -106,21 +106,21 @@ ROWS = (
            "not order, mip mode, surfels, provenance", columns=True, reorders=True),
     Format("gltf", (".glb", ".gltf"), MESH, "yup",
            *from_module("meshes.mesh_file", "meshes.gltf_file.sniff_gltf", "read_gltf", "write_mesh"),
-           "shape, texture or vertex colours, roughness, metalness, provenance; not light, motion"),
+           "shape, materials with all their textures, vertex colours, provenance; not light, motion"),
     Format("splat_gltf", (".glb", ".gltf"), SPLATS, "yup", *from_module("splats.gltf"),
            "every splat in float32, degree 3, provenance; not mip mode, surfels", columns=True, georeferenced=True),
     Format("csv", (".csv",), SPLATS, None, *from_module("splats.csv", None, None),
            "every splat in nine digits; not mip mode, provenance", columns=True, georeferenced=True),
     Format("obj", (".obj",), MESH, "yup", *from_module("meshes.mesh_file", "sniff_obj", "read_obj", "write_mesh"),
-           "shape, texture or vertex colours, provenance; not roughness, metalness"),
+           "shape, materials with most textures, or vertex colours, provenance; not roughness maps"),
     Format("mesh_ply", (".ply",), MESH, "zup", *from_module("meshes.mesh_file", "sniff_ply", "read_ply", "write_mesh"),
-           "shape, vertex colours, provenance; not textures"),
+           "shape, vertex colours, textures that are read, provenance; not textures that are written"),
     Format("stl", (".stl",), MESH, "zup", *from_module("meshes.mesh_file", "sniff_stl", "read_stl", "write_mesh"),
            "shape; not colours, provenance"),
     Format("usd", (".usdz", ".usdc", ".usda", ".usd"), (*MESH, *SPLATS), "yup",
            *from_module("meshes.mesh_file", "sniff_usd", "read_usd", "write_usd"),
-           "shape, texture or vertex colours, every splat in float32, degree 4, provenance; "
-           "not roughness, metalness, mip mode, surfels", needs=("pxr",), extra="usd"),
+           "shape, materials with all their textures, or vertex colours, every splat in float32, degree 4, provenance; "
+           "not mip mode, surfels", needs=("pxr",), extra="usd"),
 )  # fmt: skip
 FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
 ENTRY_POINTS = "volkit.formats"  # the group in which packages register a `Format`

@@ -104,7 +104,7 @@ class Look:
 
     Attributes:
         materials: at least one.
-        images: `[height, width, channel]`, 3 or 4 channels of bytes, or of floats in [0, 1].
+        images: `[height, width, channel]`, bytes or floats in [0, 1]; 4 channels of base colours, else 3 or 4.
         face_material: `[face]`, rows of the materials; None: all faces have the first.
         corner_uv: `[face, 3, 2]`, (0, 0) at the upper left corner of an image, v down; None: no texture has a place.
         second_uv: `[face, 3, 2]`, likewise.

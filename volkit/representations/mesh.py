@@ -111,7 +111,11 @@ class Mesh(Representation):
         look: Look,
         normals: Float[Tensor, "vertex 3"] | None = None,
     ) -> "Mesh":
-        """A mesh with any materials, images, uv, colours and normals."""
+        """A mesh with any materials, images, uv, colours and normals.
+
+        Raises:
+            ValueError: faces name vertices or materials, or materials images or uv, that are not there.
+        """
         low, high = vertices.amin(0).double(), vertices.amax(0).double()  # in float32 the margin may round to nothing
         pad = 1e-4 * float((high - low).norm()) + 1e-9  # so that the box of a flat mesh is not empty
         config = MeshConfig(
@@ -131,6 +135,7 @@ class Mesh(Representation):
         mesh.normals = mesh.normals.to(vertices.device) if normals is None else normals.float()
         for number, image in enumerate(look.images):
             setattr(mesh, f"image_{number}", image)
+        mesh.check()
         return mesh
 
     @property

@@ -34,10 +34,11 @@ __all__ = [
 
 
 OVER_TEXTURE = "colours of vertices over a texture"
-# Textures that files hold beside base colour, and whether alpha's cutoff and the product of texture and vertex colours.
+# Textures that files hold beside base colour, and which of alpha's cutoff, the product of texture and vertex colours, a
+# second set of uv in one material, images that are mirrored or clamped in one direction, and texels as squares.
 KEPT_LOOK = {
-    **dict.fromkeys((".glb", ".gltf"), (*SLOTS, "cutoff", "product")),
-    **dict.fromkeys((".usdz", ".usdc", ".usda", ".usd"), (*SLOTS, "cutoff")),
+    **dict.fromkeys((".glb", ".gltf"), (*SLOTS, "cutoff", "product", "second uv", "wraps", "nearest")),
+    **dict.fromkeys((".usdz", ".usdc", ".usda", ".usd"), (*SLOTS, "cutoff", "second uv", "wraps")),
     ".obj": ("normal", "emission"),
 }
 ZUP_SUFFIXES = (".ply", ".stl")  # +Z up, as for scanners and 3D printers; the others are +Y up
@@ -115,7 +116,21 @@ def lost_look(mesh: Mesh, suffix: str) -> list[str]:
         lost.append(OVER_TEXTURE)
     if "cutoff" not in kept and any(material.alpha_mode == "mask" for material in materials):
         lost.append("cutoffs of alpha")
+    if suffix.lower() == ".ply":
+        return lost
+    shown = [(m, t) for m in materials for slot, t in m.textures.items() if slot in (*kept, SLOTS[0])]
+    if "second uv" not in kept and any(t.uv != _uv_set(m) for m, t in shown):
+        lost.append("textures by other uv than the base colour's")
+    if "wraps" not in kept and any(t.wrap[0] != t.wrap[1] or "mirror" in t.wrap for _, t in shown):
+        lost.append("images mirrored, or clamped in one direction")
+    if "nearest" not in kept and any(t.nearest for _, t in shown):
+        lost.append("texels as squares")
     return lost
+
+
+def _uv_set(material: Material) -> int:
+    """The set of uv of its base colour; the only one that files with one set hold."""
+    return next(iter(material.textures.values())).uv if material.textures else 0
 
 
 def write_asset(asset: Asset, path: Path, style: Style) -> None:
@@ -145,7 +160,7 @@ def write_obj(asset: Asset, path: Path, style: Style) -> None:
     corner, numbers = "{0}//{0}", [1 + mesh.faces.long().numpy()]
     plain = config.coloured and config.materials == (Material(alpha_mode=config.materials[0].alpha_mode),)
     if config.uv_sets:
-        uv, number = np.unique(mesh.corner_uv.reshape(-1, 2).numpy(), axis=0, return_inverse=True)
+        uv, number = np.unique(_shown_uv(mesh).reshape(-1, 2), axis=0, return_inverse=True)
         lines += _rows("vt", torch.from_numpy(uv * [1, -1] + [0, 1]))  # v runs up
         corner, numbers = "{0}/{1}/{0}", [*numbers, 1 + number.reshape(-1, 3)]
     texts = [corner.format(*names) for names in np.stack(numbers, -1).reshape(-1, len(numbers)).tolist()]
@@ -167,6 +182,14 @@ def write_obj(asset: Asset, path: Path, style: Style) -> None:
     write_together(path, ("\n".join(lines) + "\n").encode(), beside | {f"{path.stem}.mtl": "\n".join(library).encode()})
 
 
+def _shown_uv(mesh: Mesh) -> np.ndarray:
+    """Uv [face, 3, 2] of the set by which each face's material lies."""
+    if mesh.config.uv_sets < 2:
+        return mesh.corner_uv.numpy()
+    second = torch.tensor([_uv_set(material) == 1 for material in mesh.config.materials])[mesh.face_material.long()]
+    return torch.where(second[:, None, None], mesh.second_uv, mesh.corner_uv).numpy()
+
+
 def _rows(key: str, values: Tensor, digits: int = 9) -> list[str]:
     return [" ".join([key, *(f"{value:.{digits}g}" for value in row)]) for row in values.tolist()]
 
@@ -183,7 +206,7 @@ def _material(name: str, material: Material, files: dict[int, str]) -> list[str]
     if material.has_finish and material.metallic_roughness_texture is None:
         lines += [f"Pr {material.roughness:.6g}", f"Pm {material.metallic:.6g}"]
     for key, texture in (("map_Kd", base), ("map_Ke", material.emission_texture), ("norm", material.normal_texture)):
-        if texture is not None:
+        if texture is not None and texture.uv == _uv_set(material):
             clamp = "-clamp on " if texture.wrap == ("clamp", "clamp") else ""
             lines.append(f"{key} {clamp}{files[texture.image]}")
     return [*lines, ""]
