@@ -3,8 +3,10 @@
 import json
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
+from plyfile import PlyData
 
 from volkit.cli import main
 from volkit.commands.edits import EDIT_FORMS, apply_edits
@@ -84,8 +86,21 @@ def test_harmonics_of_lower_degree_are_the_same():
     lower = splats.sh_rest[:, :3].clone()
     found = apply_edits(splats, ("sh:1",))
     assert found.config.degree == 1 and torch.equal(found.sh_rest, lower)
-    assert apply_edits(found, ("sh:3",)).config.degree == 1  # what is not there is not made up
+    padded = apply_edits(found, ("sh:3",))
+    assert padded.config.degree == 3 and torch.equal(padded.sh_rest[:, :3], lower) and not padded.sh_rest[:, 3:].any()
     assert apply_edits(found, ("sh:0",)).sh_rest.shape == (400, 0, 3)
+
+
+def test_a_ply_has_the_columns_of_degree_3_where_they_are_asked_for(tmp_path):
+    """Fifteen a channel, as plug-ins of engines cut them, whatever the degree."""
+    splats = apply_edits(ball(degree=3), ("sh:1",))
+    save(splats, tmp_path / "a.ply")
+    assert main(["convert", str(tmp_path / "a.ply"), str(tmp_path / "b.ply"), "--edit", "sh:3", "--no-measure"]) == 0
+    found = PlyData.read(tmp_path / "b.ply")["vertex"]
+    for k in range(15):
+        for channel in range(3):
+            wanted = splats.sh_rest[:, k, channel].detach().numpy() if k < 3 else 0.0
+            assert (np.asarray(found[f"f_rest_{15 * channel + k}"]) == wanted).all()
 
 
 @pytest.mark.parametrize(("wanted", "left"), [("0.5", 200), ("50%", 200), ("120", 120), ("1", 400), ("1000", 400)])

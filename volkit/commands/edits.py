@@ -50,7 +50,7 @@ ROWS = (
     EditForm("size", "[min,]max", (1, 2), "keep splats whose largest standard deviation lies between"),
     EditForm("floaters", "neighbours,ratio", (0, 2),
              "drop splats far from their 16 nearest neighbours, by more than 2 deviations beyond the mean"),
-    EditForm("sh", "degree", (1,), "limit the spherical harmonics to this degree, 0 to 4"),
+    EditForm("sh", "degree", (1,), "spherical harmonics of this degree, 0 to 4: higher ones are dropped, missing ones zero"),
     EditForm("decimate", "share|count", (1,), "drop the splats that contribute least, merge similar neighbours"),
 )  # fmt: skip
 EDIT_FORMS: dict[str, EditForm] = {row.name: row for row in ROWS}
@@ -144,7 +144,7 @@ def _action(name: str, numbers: tuple[float, ...]) -> "Action":
         case [word]:
             made = {
                 "fit": editing.Fit, "ground": editing.Ground, "scale": editing.Move.scale,
-                "translate": editing.Move.translate, "opacity": editing.KeepOpacity, "sh": editing.LimitHarmonics,
+                "translate": editing.Move.translate, "opacity": editing.KeepOpacity, "sh": editing.SetDegree,
                 "decimate": editing.Decimate,
             }  # fmt: skip
             return made[word](*numbers)

@@ -3,7 +3,7 @@
 from volkit.editing.action import Action, edit
 from volkit.editing.cut import Crop, Erase
 from volkit.editing.decimate import Decimate
-from volkit.editing.filter import DropFloaters, KeepOpacity, KeepSize, LimitHarmonics
+from volkit.editing.filter import DropFloaters, KeepOpacity, KeepSize, SetDegree
 from volkit.editing.merge import Merge, merge
 from volkit.editing.move import Fit, Ground, Move
 
@@ -17,9 +17,9 @@ __all__ = [
     "Ground",
     "KeepOpacity",
     "KeepSize",
-    "LimitHarmonics",
     "Merge",
     "Move",
+    "SetDegree",
     "edit",
     "merge",
 ]

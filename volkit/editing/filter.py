@@ -12,7 +12,7 @@ from volkit.representations import Representation, Splats
 from volkit.representations.splats import BOUND_DEVIATIONS, PARAMETERS
 from volkit.typing import Bool, Float, Tensor
 
-__all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "LimitHarmonics", "find_floaters"]
+__all__ = ["DropFloaters", "KeepOpacity", "KeepSize", "SetDegree", "find_floaters"]
 
 MAX_COMPARED = 2048  # splats that are compared each with each: sooner done than scipy is imported
 
@@ -95,8 +95,10 @@ class DropFloaters(Action):
 
 
 @dataclass(frozen=True)
-class LimitHarmonics(Action):
-    """Drop spherical harmonics above a degree; bands are orthogonal, so that the lower ones stay as they are.
+class SetDegree(Action):
+    """Drop spherical harmonics above a degree, or add zeros up to it; the lower bands stay as they are.
+
+    Some programs read a `.ply` of splats with the 45 columns of degree 3 alone.
 
     Attributes:
         degree: 0 to 4.
@@ -113,13 +115,15 @@ class LimitHarmonics(Action):
             raise ValueError("the harmonics of splats have degree 0 to 4")
 
     def change(self, scene: Representation, generator: torch.Generator) -> Representation:
-        """The splats with fewer harmonics."""
+        """The splats with harmonics of that degree."""
         assert isinstance(scene, Splats)
         scene = scene.view()
         degree = int(self.degree)
-        if degree < scene.config.degree:
+        if degree != scene.config.degree:
             columns = {name: getattr(scene, name) for name in PARAMETERS}
-            scene.replace_columns(columns | {"sh_rest": scene.sh_rest[:, : sh_count(degree) - 1]})
+            rest = scene.sh_rest[:, : sh_count(degree) - 1]
+            more = rest.new_zeros(len(rest), sh_count(degree) - 1 - rest.shape[1], 3)
+            scene.replace_columns(columns | {"sh_rest": torch.cat([rest, more], 1)})
             scene.config = replace(scene.config, degree=degree)
         return scene
 
