@@ -50,7 +50,8 @@ ROWS = (
     EditForm("size", "[min,]max", (1, 2), "keep splats whose largest standard deviation lies between"),
     EditForm("floaters", "neighbours,ratio", (0, 2),
              "drop splats far from their 16 nearest neighbours, by more than 2 deviations beyond the mean"),
-    EditForm("sh", "degree", (1,), "spherical harmonics of this degree, 0 to 4: higher ones are dropped, missing ones zero"),
+    EditForm("sh", "degree", (1,),
+             "harmonics of this degree, 0 to 4: higher ones are dropped, missing ones zero"),
     EditForm("decimate", "share|count", (1,), "drop the splats that contribute least, merge similar neighbours"),
 )  # fmt: skip
 EDIT_FORMS: dict[str, EditForm] = {row.name: row for row in ROWS}
