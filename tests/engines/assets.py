@@ -19,11 +19,12 @@ PLACE = Similarity(translation=(0.5, -0.25, 2.0), scale=1.5)
 STYLES = [
     Style(engine, picture, draco, quantize)
     for engine, picture, (draco, quantize) in product(
-        ("gltf", "unity", "unreal", "godot", "blender"),
+        ("gltf", "unity", "unreal", "godot", "godot3", "blender"),
         ("png", "jpeg", "webp"),
         ((False, False), (True, False), (False, True)),
     )
-    if not (engine == "godot" and (draco or quantize)) and not (engine in ("unity", "unreal") and picture == "webp")
+    if not (engine in ("godot", "godot3") and (draco or quantize))
+    and not (engine in ("unity", "unreal", "godot3") and picture == "webp")
 ]
 
 

@@ -53,9 +53,9 @@ def seen(tmp_path_factory) -> dict:
 def test_parts_have_their_names(seen: dict, number: int) -> None:
     engine, told = STYLES[number].engine, next(t for p, (_, t) in seen.items() if p.endswith(f"/{number}.glb"))
     shown = {name for name, mesh in told["meshes"].items() if mesh["shown"]}
-    solids = {"unreal": {f"UCX_{number}_LOD0_{k:02d}" for k in (0, 1)},
-              "godot": {f"{number}_{k:02d}-convcolonly" for k in (0, 1)}}.get(engine, set())  # fmt: skip
-    name = str(number) if engine == "godot" else f"{number}_LOD0"
+    solids = {"unreal": {f"UBX_{number}_LOD0_{k:02d}" for k in (0, 1)},
+              "godot3": {f"{number}_{k:02d}-convcolonly" for k in (0, 1)}}.get(engine, set())  # fmt: skip
+    name = str(number) if engine in ("godot", "godot3") else f"{number}_LOD0"
     assert shown == {name} | solids
     finest = told["meshes"][name]
     assert finest["faces"] == 1280 and finest["materials"] == [str(number)] and finest["uv"] == 2

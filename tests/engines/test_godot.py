@@ -1,4 +1,4 @@
-"""Godot imports the assets made for it: faces, place, texture, and solids that become static bodies."""
+"""Godot 3 imports the assets made for it: faces, place, texture, and solids that become static bodies."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from volkit.io.meshes.writer import write_asset
 
 def test_assets_are_imported(tmp_path: Path) -> None:
     whole = asset()
-    write_asset(whole, tmp_path / "png.glb", Style("godot"))
-    write_asset(whole, tmp_path / "jpeg.glb", Style("godot", "jpeg"))
-    write_asset(whole, tmp_path / "beside.gltf", Style("godot"))
+    write_asset(whole, tmp_path / "png.glb", Style("godot3"))
+    write_asset(whole, tmp_path / "jpeg.glb", Style("godot3", "jpeg"))
+    write_asset(whole, tmp_path / "beside.gltf", Style("godot3"))
     seen = seen_by_godot(tmp_path)
     assert set(seen) == {"png.glb", "jpeg.glb", "beside.gltf"}
     mesh = whole.levels[0]

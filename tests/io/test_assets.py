@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 from engines.assets import PLACE, STYLES, asset, ball, coloured
 
+from volkit.geometry.triangles import Triangles
 from volkit.io import FormatError, load, save
 from volkit.io.meshes.asset import Asset, Style
 from volkit.io.meshes.gltf_builder import pack_glb
-from volkit.io.meshes.gltf_file import parse_gltf
+from volkit.io.meshes.gltf_file import node_matrix, parse_gltf
 from volkit.io.meshes.writer import WRITERS, write_asset
 from volkit.meshing.join import join_materials
 from volkit.representations import Look, Mesh
@@ -107,14 +109,62 @@ def test_levels_solids_and_notes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("engine", "name"),
-    [("unreal", "UCX_ball_LOD0_00"), ("godot", "ball_00-convcolonly"), ("gltf", "ball_collider_00")],
+    [("unreal", "UBX_ball_LOD0_00"), ("godot3", "ball_00-convcolonly"), ("gltf", "ball_collider_00")],
 )
 def test_solids_bear_the_names_that_engines_look_for(tmp_path: Path, engine, name: str) -> None:
     write_asset(WHOLE, tmp_path / "ball.glb", Style(engine))
     tree, _ = parse_gltf(tmp_path / "ball.glb")
     number = next(k for k, node in enumerate(tree["nodes"]) if node["name"] == name)
     assert tree["meshes"][tree["nodes"][number]["mesh"]]["name"] == name
-    assert (number in tree["scenes"][0]["nodes"]) == (engine in ("unreal", "godot"))
+    assert (number in tree["scenes"][0]["nodes"]) == (engine in ("unreal", "godot3"))
+
+
+def test_godot_4_reads_bodies_by_extensions(tmp_path: Path) -> None:
+    """OMI_physics_body and OMI_physics_shape, as gltf_document_extension_physics.cpp reads them: a body whose motion is
+    static, with a child for each shape; a hull is a mesh of the file that no node draws, a box has its three edges."""
+    turned = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2)))[0]
+    cube = torch.tensor([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+    edges, centre = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.4, 0.1, -0.2])
+    boxes = [cube * edges + centre, (cube * edges) @ turned.T + centre]
+    box_faces = torch.from_numpy(trimesh.creation.box().faces.copy())
+    hull = ball(1)
+    colliders = (Triangles(hull.vertices, hull.faces.long()), *(Triangles(box, box_faces) for box in boxes))
+    write_asset(replace(WHOLE, colliders=colliders), tmp_path / "ball.glb", Style("godot"))
+    tree, _ = parse_gltf(tmp_path / "ball.glb")
+    shapes, nodes = tree["extensions"]["OMI_physics_shape"]["shapes"], tree["nodes"]
+    _, root = tree["scenes"][0]["nodes"]
+    body = nodes[root]
+    assert body["extensions"] == {"OMI_physics_body": {"motion": {"type": "static"}}} and "mesh" not in body
+    children = [nodes[k] for k in body["children"]]
+    numbers = [child["extensions"]["OMI_physics_body"]["collider"]["shape"] for child in children]
+    assert numbers == list(range(len(colliders))) and not any("mesh" in child for child in children)
+    assert [shape["type"] for shape in shapes] == ["convex", "box", "box"]
+    drawn = {node["mesh"] for node in nodes if "mesh" in node}
+    assert not drawn & {shape["convex"]["mesh"] for shape in shapes if shape["type"] == "convex"}
+    for child, shape, points in zip(children[-2:], shapes[-2:], boxes, strict=True):
+        corners = 0.5 * cube.double() * torch.tensor(shape["box"]["size"], dtype=torch.float64)
+        matrix = torch.from_numpy(node_matrix(child))
+        found = corners @ matrix[:3, :3].T + matrix[:3, 3]
+        place = FINEST.view_in_frame("yup").world_from_local
+        distance = torch.cdist(found, place.points(points.double()))
+        assert distance.amin(1).max() < 1e-5 and distance.amin(0).max() < 1e-5
+    _same_surface(load(tmp_path / "ball.glb"), FINEST, 1e-6)  # no collider is drawn
+
+
+def test_unreal_has_boxes_and_levels_of_their_own(tmp_path: Path) -> None:
+    cube = torch.from_numpy(trimesh.creation.box().vertices.copy()).float()
+    box = Triangles(cube, torch.from_numpy(trimesh.creation.box().faces.copy()))
+    write_asset(replace(WHOLE, colliders=(box,)), tmp_path / "ball.glb", Style("unreal"))
+    tree, _ = parse_gltf(tmp_path / "ball.glb")
+    assert "UBX_ball_LOD0_00" in [node["name"] for node in tree["nodes"]]
+    for number, level in enumerate(WHOLE.levels[1:], 1):
+        path = tmp_path / f"ball_LOD{number}.glb"
+        beside, _ = parse_gltf(path)
+        assert [node["name"] for node in beside["nodes"]] == [f"ball_LOD{number}"] and "images" not in beside
+        assert [m["name"] for m in beside["materials"]] == [m["name"] for m in tree["materials"]]
+        _same_surface(load(path), level.view(placement=FINEST.placement), 1e-6)
+    write_asset(WHOLE, tmp_path / "other.glb", Style("gltf"))
+    assert not list(tmp_path.glob("other_*"))
 
 
 def test_screen_coverages_mean_what_importers_take_them_for(tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ class AssetJob:
     @property
     def _levels(self) -> int:
         """Godot makes levels of detail by itself."""
-        return 1 if self.mesh.engine == "godot" and "lods" not in self.mesh.typed else self.mesh.lods
+        from volkit.io.meshes.engines import generates_levels
+
+        return 1 if generates_levels(self.mesh.engine) and "lods" not in self.mesh.typed else self.mesh.lods
 
     def _write(self, made: "GameAsset", style: "Style", progress: "Progress") -> dict[str, Path]:
         """Every file but the text, by what it is."""
@@ -144,7 +146,9 @@ class AssetJob:
 
     def _beside(self, style: "Style") -> list[str]:
         """Notes on what the engine does by itself."""
-        if style.engine != "godot":
+        from volkit.io.meshes.engines import generates_levels
+
+        if not generates_levels(style.engine):
             return []
         if self._levels > 1:
             return ["Godot makes levels of detail by itself when it imports: the file holds the finest alone"]

@@ -22,7 +22,7 @@ from volkit.files.file_size import stored_bytes
 from volkit.geometry import Cameras, Similarity
 from volkit.io import FileAxes, check_target, format_for, save
 from volkit.io.meshes.asset import Asset, Style
-from volkit.io.meshes.engines import safe_stem
+from volkit.io.meshes.engines import generates_levels, safe_stem
 from volkit.io.meshes.writer import OVER_TEXTURE, check_style, lost_look, write_asset
 from volkit.meshing.join import join_materials
 from volkit.meshing.options import MeshOptions
@@ -194,7 +194,7 @@ def _checked_style(target: Path, options: ConvertOptions, files: FileOptions, pr
     style = replace(files.style or Style(), frame=None if files.frame == "auto" else files.frame)
     check_target(target, "mesh")
     check_style(target, style)
-    if style.engine == "godot" and options.mesh is not None and options.mesh.lods > 1:
+    if generates_levels(style.engine) and options.mesh is not None and options.mesh.lods > 1:
         progress.note("Godot makes levels of detail by itself when it imports: it reads the finest alone")
     if (stem := safe_stem(style.engine, target.stem)) != target.stem:
         progress.note(

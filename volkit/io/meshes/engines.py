@@ -7,8 +7,13 @@ Babylon.js loads the coarsest first and replaces it. For Godot only the finest i
 levels on import, and Godot 3 draws nodes even if they are in no scene.
 
 Colliders are convex meshes without material:
-- unreal: `UCX_MESH_00`, imported as collision of MESH (Interchange: bImportCollisionAccordingToMeshName);
-- godot: `NAME_00-convcolonly`, imported as static bodies without a mesh (Godot's node type suffixes);
+- unreal: `UCX_MESH_00`, a box `UBX_MESH_00`, imported as collision of MESH (Interchange:
+  bImportCollisionAccordingToMeshName). Interchange takes one level from a file: coarser ones are in files of their own,
+  `NAME_LOD1.glb` and so on, as well;
+- godot (4): one static body with a shape for each collider, boxes as boxes, by OMI_physics_body and OMI_physics_shape,
+  which Godot 4 reads in the editor and at run time (GLTFDocumentExtensionPhysics). Their nodes have no mesh, so that no
+  other program draws them;
+- godot3: `NAME_00-convcolonly`, imported as static bodies without a mesh (Godot's node type suffixes);
 - elsewhere names mean nothing, and a collider in the scene would be drawn: they are `NAME_collider_00` in a second
   scene, `NAME_colliders`, which Blender imports as a collection;
 - unity: UnityGLTF imports the first scene alone, so that they are in a file of their own, `NAME_colliders.glb`.
@@ -29,10 +34,12 @@ __all__ = [
     "DrawnNode",
     "collider_name",
     "colliders_beside",
+    "colliders_by_extension",
     "colliders_in_scene",
     "generates_levels",
     "hidden_nodes",
     "level_names",
+    "levels_beside",
     "moves_levels_with_finest",
     "safe_stem",
     "screen_coverages",
@@ -47,7 +54,10 @@ LEVEL_NAME = re.compile(r"^(?P<stem>.*)_LOD(?P<number>\d+)$", re.IGNORECASE)
 # What a file of glTF requires and the importer lacks. Godot: godotengine/godot#56613 (Draco), #120205 (quantization,
 # unmerged). Unity: glTFast 6.14 stops at EXT_texture_webp, UnityGLTF 2.21 reads it with a third-party package alone.
 # Unreal: Interchange's list of extensions (EExtension, 5.4) has no WebP.
-UNSUPPORTED: dict[Engine, tuple[str, ...]] = {"godot": ("draco", "quantize"), "unity": ("webp",), "unreal": ("webp",)}
+UNSUPPORTED: dict[Engine, tuple[str, ...]] = {
+    "godot": ("draco", "quantize"), "godot3": ("draco", "quantize", "webp"), "unity": ("webp",), "unreal": ("webp",)
+}  # fmt: skip
+GODOT: tuple[Engine, ...] = ("godot", "godot3")
 # Godot 4 takes a name that ends so, after digits, blanks and underscores, for what a node is to become
 # (resource_importer_scene.cpp, _teststr): `front_wheel` a VehicleWheel3D; `old_noimp` is deleted.
 GODOT_WORDS = ("col", "convcol", "colonly", "convcolonly", "noimp", "rigid", "navmesh", "occ", "occonly", "vehicle",
@@ -61,18 +71,28 @@ def level_names(stem: str, count: int) -> list[str]:
     return [stem] if count == 1 else [f"{stem}_LOD{number}" for number in range(count)]
 
 
-def collider_name(engine: Engine, stem: str, finest: str, number: int) -> str:
+def collider_name(engine: Engine, stem: str, finest: str, number: int, *, box: bool = False) -> str:
     """The name by which the engine recognises a convex collider; `finest` is the name of the mesh it belongs to."""
     if engine == "unreal":
-        return f"UCX_{finest}_{number:02d}"
-    if engine == "godot":
+        return f"{'UBX' if box else 'UCX'}_{finest}_{number:02d}"
+    if engine == "godot3":
         return f"{stem}_{number:02d}-convcolonly"
     return f"{stem}_collider_{number:02d}"
 
 
 def colliders_in_scene(engine: Engine) -> bool:
     """Whether the engine recognises colliders in the scene by their names."""
-    return engine in ("unreal", "godot")
+    return engine in ("unreal", *GODOT)
+
+
+def colliders_by_extension(engine: Engine) -> bool:
+    """Whether the engine reads colliders as OMI_physics_body and OMI_physics_shape."""
+    return engine == "godot"
+
+
+def levels_beside(engine: Engine) -> bool:
+    """Whether coarser levels are also in files of their own: an importer of the engine takes one from a file."""
+    return engine == "unreal"
 
 
 def colliders_beside(engine: Engine) -> bool:
@@ -82,7 +102,7 @@ def colliders_beside(engine: Engine) -> bool:
 
 def generates_levels(engine: Engine) -> bool:
     """Whether the engine makes levels by itself, from the finest."""
-    return engine == "godot"
+    return engine in GODOT
 
 
 def moves_levels_with_finest(engine: Engine) -> bool:
@@ -97,7 +117,7 @@ def safe_stem(engine: Engine, stem: str) -> str:
         >>> safe_stem("godot", "front_wheel"), safe_stem("unity", "front_wheel")
         ('front_wheel_mesh', 'front_wheel')
     """
-    if engine != "godot":
+    if engine not in GODOT:
         return stem
     plain = stem.replace("$", "_")  # `$wheel` counts anywhere in a name
     return f"{plain}_mesh" if GODOT_SUFFIX.search(plain) else plain

@@ -6,6 +6,7 @@ for it. Positions far from the origin are moved there, and the nodes move them b
 """
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,28 @@ from volkit.extras import advice
 from volkit.files.atomic import write_together
 from volkit.files.errors import FormatError
 from volkit.geometry.triangles import corner_tangents
-from volkit.io.meshes.asset import SLOT_NAMES, Asset, Style, TextureFile, encode_textures, has_transparency
+from volkit.io.meshes.asset import (
+    SLOT_NAMES,
+    Asset,
+    Style,
+    TextureFile,
+    encode_textures,
+    has_transparency,
+    material_names,
+)
 from volkit.io.meshes.engines import (
-    collider_name,
     colliders_beside,
     colliders_in_scene,
     generates_levels,
     level_names,
+    levels_beside,
     moves_levels_with_finest,
     safe_stem,
     screen_coverages,
     unsupported_features,
 )
 from volkit.io.meshes.gltf_builder import GltfBuilder, MeshRows, QuantisationGrid, pack_glb
+from volkit.io.meshes.gltf_colliders import add_colliders, origin_placement
 from volkit.io.meshes.parts import far_origin
 from volkit.representations.material import Material, Texture
 from volkit.representations.mesh import Mesh
@@ -51,16 +61,19 @@ def write_gltf(asset: Asset, path: Path, style: Style) -> None:
     binary, textures = path.suffix.lower() == ".glb", encode_textures(asset, style.texture_format)
     stem = safe_stem(style.engine, path.stem)
     _nodes(builder, asset, stem, style, _materials(builder, asset, stem, textures, binary))
-    solids = {}
+    others = {}
     if asset.colliders and colliders_beside(style.engine):
-        solids[f"{path.stem}_colliders.glb"] = _pack_colliders(asset, stem, style)
+        others[f"{path.stem}_colliders.glb"] = _pack_colliders(asset, stem, style)
+    if levels_beside(style.engine):
+        others |= {f"{path.stem}_LOD{number}.glb": _pack_level(asset, number, stem, style)
+                   for number in range(1, len(asset.levels))}  # fmt: skip
     buffer = {"byteLength": len(builder.blob)} | ({} if binary else {"uri": f"{path.stem}.bin"})
     builder.tree["buffers"] = [buffer]
     if binary:
-        return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), solids)
+        return write_together(path, pack_glb(builder.tree, bytes(builder.blob)), others)
     beside = {texture.file_name(stem): texture.data for texture in textures}
     text = json.dumps(builder.tree, indent=1).encode()
-    write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)} | solids)
+    write_together(path, text, beside | {f"{path.stem}.bin": bytes(builder.blob)} | others)
 
 
 def check_gltf(path: Path, style: Style) -> None:
@@ -151,7 +164,7 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
     parts = [_split_materials(mesh, asset.mesh, uv) for mesh, uv in zip(levels, lightmaps, strict=True)]
     flat = [rows for level in parts for _, rows in level]
     grid = QuantisationGrid.over(flat) if style.quantize else None
-    placement = grid.placement if grid else _origin_placement(asset)
+    placement = grid.placement if grid else origin_placement(asset)
     shared = bool(placement) and len(parts) > 1 and moves_levels_with_finest(style.engine)
     names, nodes = level_names(stem, len(parts)), []
     for name, level in zip(names, parts, strict=True):
@@ -169,34 +182,29 @@ def _nodes(builder: GltfBuilder, asset: Asset, stem: str, style: Style, material
     if shared:  # levels would be moved twice: by the finest level's node, and by their own
         root = builder.add("nodes", {"name": stem, "children": [root]} | placement)
     beside, together = colliders_beside(style.engine), colliders_in_scene(style.engine)
-    colliders = [] if beside else _add_colliders(builder, asset, stem, style)
+    colliders = [] if beside else add_colliders(builder, asset, stem, style)
     builder.add("scenes", {"name": stem, "nodes": [root, *(colliders if together else ())]})
     if colliders and not together:
         builder.add("scenes", {"name": f"{stem}_colliders", "nodes": colliders})
 
 
-def _origin_placement(asset: Asset) -> dict[str, Any]:
-    origin = far_origin(asset.mesh)
-    return {"translation": origin.tolist()} if origin.any() else {}
-
-
-def _add_colliders(builder: GltfBuilder, asset: Asset, stem: str, style: Style) -> list[int]:
-    """A node for each collider, in no scene yet."""
-    place, (finest, *_) = asset.mesh.world_from_local, level_names(stem, len(asset.levels))
-    nodes = []
-    for number, collider in enumerate(asset.colliders):
-        points = place.points(collider.vertices.double()).numpy() - far_origin(asset.mesh)
-        name = collider_name(style.engine, stem, finest, number)
-        primitive = builder.add_collider(points.astype(np.float32), collider.faces.numpy())
-        mesh = builder.add("meshes", {"name": name, "primitives": [primitive]})
-        nodes.append(builder.add("nodes", {"name": name, "mesh": mesh} | _origin_placement(asset)))
-    return nodes
-
-
 def _pack_colliders(asset: Asset, stem: str, style: Style) -> bytes:
     """The bytes of a `.glb` of the colliders alone."""
     builder = GltfBuilder({"name": f"{stem}_colliders", "unit": "metre"} | asset.extras)
-    builder.add("scenes", {"name": f"{stem}_colliders", "nodes": _add_colliders(builder, asset, stem, style)})
+    builder.add("scenes", {"name": f"{stem}_colliders", "nodes": add_colliders(builder, asset, stem, style)})
+    builder.tree["buffers"] = [{"byteLength": len(builder.blob)}]
+    return pack_glb(builder.tree, bytes(builder.blob))
+
+
+def _pack_level(asset: Asset, number: int, stem: str, style: Style) -> bytes:
+    """The bytes of a `.glb` of one level, its materials by their names alone: the finest brings their textures."""
+    builder, level = GltfBuilder({"name": f"{stem}_LOD{number}", "unit": "metre"} | asset.extras), asset.levels[number]
+    plain = tuple(Material(m.name, alpha_mode=m.alpha_mode, double_sided=m.double_sided) for m in asset.materials)
+    level = level.view(placement=asset.mesh.placement)
+    alone = replace(asset, levels=(level,), colliders=(), lightmap_uv=asset.lightmap_uv[number : number + 1])
+    names = material_names(asset.materials, stem)
+    materials = [_material(builder, material, name, {}) for material, name in zip(plain, names, strict=True)]
+    _nodes(builder, alone, f"{stem}_LOD{number}", style, materials)
     builder.tree["buffers"] = [{"byteLength": len(builder.blob)}]
     return pack_glb(builder.tree, bytes(builder.blob))
 
