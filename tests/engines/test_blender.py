@@ -100,7 +100,7 @@ def test_pictures_are_ours(seen: dict) -> None:
     ours = renderer_for(mesh)(mesh, camera)
     wanted = ours.rgb[0] + (1.0 - ours.opacity[0, ..., None])
     drawn = {path: job["picture"] for path, (job, _) in seen.items() if "picture" in job}
-    assert len(drawn) == 13
+    assert len(drawn) == 14
     for number, picture in drawn.items():
         theirs = torch.from_numpy(np.array(Image.open(picture).convert("RGB"))).float() / 255.0
         assert psnr(theirs, wanted) > 28.0, number
