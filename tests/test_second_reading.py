@@ -2,10 +2,12 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from engines.assets import asset
 from plyfile import PlyData
 
 from volkit.cli import main
@@ -14,6 +16,7 @@ from volkit.conversion.splats import convert_columns
 from volkit.evaluation import second_reader
 from volkit.geometry import Domain
 from volkit.io import save
+from volkit.io.meshes import gltf_writer
 from volkit.io.splats import ply
 from volkit.progress import Progress
 from volkit.representations import Splats, SplatsConfig
@@ -74,3 +77,40 @@ def test_it_is_left_out_where_it_would_cost_too_much(source, tmp_path, monkeypat
     assert "second_reading" not in converted(source, tmp_path / "b.glb").as_dict()
     assert "second_reading" not in converted(source, tmp_path / "b.spz").as_dict()
     assert "second_reading" not in converted(source, tmp_path / "b.compressed.ply").as_dict()
+
+
+@pytest.mark.parametrize("suffix", ["glb", "gltf", "ply"])
+def test_of_a_mesh_too(tmp_path, patient, capsys, monkeypatch, suffix):
+    """Triangles, bounds, materials by name, colours of their textures; and a writer that errs is told."""
+    whole = asset()
+    save(whole.mesh, tmp_path / "a.safetensors")
+    line = [
+        "convert",
+        str(tmp_path / "a.safetensors"),
+        str(tmp_path / f"b.{suffix}"),
+        "--size",
+        "32",
+        "--json",
+        "--force",
+    ]
+    assert main(line) == 0
+    told = json.loads(capsys.readouterr().out)["second_reading"]
+    assert told["agrees"] is True and told["library"].startswith("trimesh") and told["triangles"] == 1280
+    corners = whole.mesh.view_in_frame("zup" if suffix == "ply" else "yup").world_from_local.points(whole.mesh.vertices)
+    assert told["lower"] == pytest.approx(corners.amin(0).tolist(), abs=1e-5)
+
+
+def test_a_writer_of_meshes_that_errs_is_told(tmp_path, patient, capsys, monkeypatch):
+    """Of a swap of axes that our reader swaps back nothing else would tell."""
+    save(asset().mesh, tmp_path / "a.safetensors")
+    rows = gltf_writer._split_rows
+
+    def mirrored(*given):
+        found = rows(*given)
+        return replace(found, positions=found.positions * [1, 1, -1])
+
+    monkeypatch.setattr(gltf_writer, "_split_rows", mirrored)
+    line = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.glb"), "--size", "32", "--json"]
+    assert main(line) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["second_reading"]["agrees"] is False and any("reads another mesh" in note for note in told["notes"])

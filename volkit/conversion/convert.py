@@ -17,6 +17,7 @@ from volkit.distillation.students import build_student, splats_config
 from volkit.evaluation.evaluate import Evaluator, Preview
 from volkit.evaluation.fidelity import Fidelity
 from volkit.evaluation.roundtrip import Written, measure_fidelity
+from volkit.evaluation.second_mesh_reader import read_mesh_again
 from volkit.files.errors import FormatError, PlaceError
 from volkit.files.file_size import stored_bytes
 from volkit.geometry import Cameras, Similarity
@@ -99,6 +100,7 @@ def convert(
     """
     kind = target_kind(options, source.scene, target)
     options.check(kind)
+    style = None
     if kind == "mesh":
         style = None if target is None else _checked_style(target, options, files, work.progress)
         made = _extracted(source, options, style, target, work)
@@ -113,6 +115,9 @@ def convert(
         fidelity = measure_fidelity(
             Written(made.scene, evaluator, made.moved), target, files.device, axes, work.progress
         )
+        if fidelity is not None and made.asset is not None and style is not None:
+            again = read_mesh_again(made.asset, target, style, work.progress)
+            fidelity = replace(fidelity, second_reading=None if again is None else again.as_dict())
     report = _report(source, made, options, work, target, files, fidelity)
     return Conversion(
         made.scene, made.history or (), report, made.asset, None if evaluator is None else evaluator.cameras
