@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 
+PNG_LEVEL = 4  # zlib's: half the time of its 6, 4 % larger
 LOSSY_QUALITY = 92  # of JPEG and WebP, out of 100; without chroma subsampling
 SLOT_NAMES = dict(zip(SLOTS, ("baseColor", "metallicRoughness", "normal", "occlusion", "emissive"), strict=True))
 LOSSLESS_SLOTS = ("normal", "metallic_roughness")  # not colours: JPEG would show its blocks and mix the channels
@@ -187,5 +188,5 @@ def _encode_image(pixels: np.ndarray, format: TextureFormat, lossless: bool = Fa
     elif format == "webp":
         picture.save(file, "WEBP", quality=LOSSY_QUALITY, lossless=lossless)
     else:
-        picture.save(file, "PNG")
+        picture.save(file, "PNG", compress_level=PNG_LEVEL)
     return file.getvalue()
