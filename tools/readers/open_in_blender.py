@@ -55,8 +55,9 @@ def look(mesh: bpy.types.Mesh, positions: np.ndarray, picture: Path) -> dict:
     materials = [material for material in mesh.materials if material and material.node_tree]
     images = [node.image for material in materials for node in material.node_tree.nodes if base_colour(node)]
     if mesh.uv_layers and images:
-        images[0].filepath_raw, images[0].file_format = str(picture), "PNG"
-        images[0].save()
+        packed = images[0].packed_file
+        data = packed.data if packed else Path(bpy.path.abspath(images[0].filepath)).read_bytes()
+        picture.write_bytes(data)
         uv = values(mesh.uv_layers[0].uv, "vector", 2)
         return {"positions": positions[corners], "uv": uv * [1, -1] + [0, 1]}
     if not mesh.color_attributes:

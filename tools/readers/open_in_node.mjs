@@ -139,12 +139,14 @@ async function byBabylon() {
 function splatRows(data, matrix) {
   const view = ArrayBuffer.isView(data) ? data.buffer : data, floats = new Float32Array(view), octets = new Uint8Array(view);
   const seen = { positions: [], log_scales: [], quaternions: [], opacities: [], rgb: [] };
+  const signs = [0, 5, 10].map((k) => Math.sign(matrix[k])); // a mirror along an axis turns splats about the others
   for (let i = 0; i < view.byteLength / 32; i++) {
     seen.positions.push(moved(matrix, floats.slice(8 * i, 8 * i + 3)));
     seen.log_scales.push(Array.from(floats.slice(8 * i + 3, 8 * i + 6), Math.log));
     seen.rgb.push(Array.from(octets.slice(32 * i + 24, 32 * i + 27), (b) => b / 255));
     seen.opacities.push(octets[32 * i + 27] / 255);
-    seen.quaternions.push(Array.from(octets.slice(32 * i + 28, 32 * i + 32), (b) => (b - 127.5) / 127.5));
+    const [w, ...axis] = Array.from(octets.slice(32 * i + 28, 32 * i + 32), (b) => (b - 127.5) / 127.5);
+    seen.quaternions.push([w, ...axis.map((part, k) => part * signs[k] * signs[0] * signs[1] * signs[2])]);
   }
   return seen;
 }

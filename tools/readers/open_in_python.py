@@ -140,16 +140,6 @@ def by_usd(path: Path, picture: Path) -> Seen:
     return seen | {"material": material.GetPrim().GetName() if material else None}
 
 
-def by_warp(path: Path, picture: Path) -> Seen:
-    import warp
-
-    warp.config.quiet = True
-    warp.init()
-    volume = warp.Volume.load_from_nvdb(path.open("rb"), device="cpu")
-    voxels = volume.get_voxels().numpy()
-    return {"positions": _grid(volume, voxels), "voxels": len(voxels)}
-
-
 def by_pymeshlab(path: Path, picture: Path) -> Seen:
     import pymeshlab
 
@@ -276,15 +266,10 @@ def _copy_asset(resolved: str, picture: Path) -> None:
     picture.write_bytes(bytes(found.GetBuffer()))
 
 
-def _grid(volume: Any, voxels: np.ndarray) -> np.ndarray:
-    info = volume.get_grid_info()
-    return voxels @ np.array(info.transform_matrix).reshape(3, 3).T + np.array(info.translation)
-
-
 OPENED_BY: dict[str, Callable[[Path, Path], Seen]] = {
     "trimesh": by_trimesh, "plyfile": by_plyfile, "meshio": by_meshio, "pygltflib": by_pygltflib,
     "tinyobjloader": by_tinyobjloader, "gsply": by_gsply, "GaussForge": by_gaussforge, "usd-core": by_usd,
-    "Warp": by_warp, "PyMeshLab": by_pymeshlab, "PyVista": by_pyvista, "Open3D": by_open3d,
+    "PyMeshLab": by_pymeshlab, "PyVista": by_pyvista, "Open3D": by_open3d,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class Program:
 
     Attributes:
         name: as its authors write it.
-        by: who installs and runs it: `pypi`, `npm`, `chromium` (npm's, in a browser), `blender`, `godot`, `debian`.
+        by: who installs and runs it: `pypi`, `npm`, `blender`.
         packages: with the pinned versions, the one that reads first.
         files: names of `files.FILES` that it is given.
         limits: what the program's own memory rounds, whatever the file.
@@ -52,7 +52,6 @@ PROGRAMS = (
     _program("gsply", "pypi", "gsply==0.4.6 zstandard", "splats.ply compressed.ply spz"),
     _program("GaussForge", "pypi", "gaussforge==0.6.0", "splats.ply compressed.ply spz splat ksplat sog"),
     _program("usd-core", "pypi", "usd-core==26.11", "usdz usdc splats.usdc"),
-    _program("Warp", "pypi", "warp-lang==1.19.0", "nvdb"),
     _program("PyMeshLab", "pypi", "pymeshlab==2025.7.post1", f"{MESHES} splats.ply"),
     _program("PyVista", "pypi", "pyvista==0.49.1 vtk==9.7.2", f"{MESHES} splats.ply"),
     _program("Open3D", "pypi", "open3d==0.20.0", f"{MESHES} splats.ply splat spz compressed.ply"),
@@ -62,15 +61,11 @@ PROGRAMS = (
              f"{GLB} globe.gltf"),
     _program("three.js", "npm", "three@0.187.0", f"{MESHES} splats.ply splats.glb".replace("draco", "")),
     _program("Babylon.js", "npm", "@babylonjs/core@9.35.0 @babylonjs/loaders@9.28.0",
-             f"{GLB} globe.obj globe.stl splats.ply compressed.ply splat splats.glb"),
-    _program("PlayCanvas", "npm", "playcanvas@2.23.3", f"{GLB} splats.ply compressed.ply sog splats.glb"),
-    _program("Spark", "npm", "@sparkjsdev/spark@2.2.0", "splats.ply compressed.ply sog ksplat splat spz"),
+             f"{GLB} globe.stl splats.ply compressed.ply splat".replace("draco", ""), shapes=0.05),
     _program("GaussianSplats3D", "npm", "@mkkellogg/gaussian-splats-3d@0.4.7", "splats.ply splat ksplat spz",
              opacities=0.005, colours=0.005),
     _program("splat-transform", "npm", "@playcanvas/splat-transform@3.7.0",
              "splats.ply compressed.ply splat ksplat spz sog"),
     _program("spz-js", "npm", "spz-js@1.2.5", "spz"),
     _program("assimp", "npm", "assimpjs@0.0.10", MESHES),
-    _program("Godot", "godot", "godot3-server@3.2.3", GLB),
-    _program("OpenVDB", "openvdb", "python3-openvdb@10.0.1", "vdb"),
 )  # fmt: skip

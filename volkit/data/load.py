@@ -14,6 +14,7 @@ from volkit.data.photographs import Photographs
 from volkit.data.pictures import Progress, picture_size, read_mask, read_picture, read_pictures
 from volkit.data.video import read_frames
 from volkit.data.world import align
+from volkit.files.bundled import path_advice
 from volkit.files.errors import FormatError
 from volkit.geometry import Cameras
 from volkit.typing import Tensor
@@ -76,7 +77,7 @@ def load_photographs(
 
 def _choose_reader(path: Path) -> Reader:
     if not path.exists():
-        raise FormatError(path, "no such file or folder", "check the path")
+        raise FormatError(path, "no such file or folder", path_advice(path))
     for reader in READERS:
         if reader.matches(path):
             return reader

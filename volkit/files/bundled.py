@@ -6,7 +6,7 @@ from pathlib import Path
 from volkit.extras import TOYS, advice
 from volkit.files.errors import FormatError
 
-__all__ = ["TOY_PRIORS", "bundled_folder", "scene_folders", "viewer_page"]
+__all__ = ["TOY_PRIORS", "bundled_folder", "path_advice", "scene_folders", "viewer_page"]
 
 TOY_PRIORS = "toy_prior/"  # prefix of bundled priors; no repository of the hub has it
 PACKAGE = Path(__file__).parents[1]
@@ -28,6 +28,12 @@ def bundled_folder(name: str) -> Path:
     if name.startswith(TOY_PRIORS):
         raise FormatError(name, "is not installed: all toy priors but pixels32 are in a separate package", advice(TOYS))
     raise FormatError(name, "is not bundled with volkit", "name a folder of your own")
+
+
+def path_advice(path: Path) -> str:
+    """What to do about a path where nothing is: the bundled scene of that name, if there is one."""
+    found = next((folder / path.name for folder in scene_folders() if (folder / path.name).is_file()), None)
+    return "check the path" if found is None else f"check the path; the bundled scene is {found}"
 
 
 def viewer_page() -> bytes:

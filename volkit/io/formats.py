@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from volkit.choices import Frame, SpzFrame, SpzVersion
 from volkit.files.archive import describe_archive
 from volkit.files.atomic import check_writable
+from volkit.files.bundled import path_advice
 from volkit.files.errors import FormatError, TargetError
 from volkit.io.format import Format, from_module
 from volkit.plug_ins import plug_ins
@@ -150,7 +151,7 @@ def plug_in_formats() -> list[Format]:
 def is_scene(path: Path) -> bool:
     """Whether a path is a scene file or a trainer's folder, else a dataset; FormatError where it does not exist."""
     if not path.exists():
-        raise FormatError(path, "no such file or folder", "check the path")
+        raise FormatError(path, "no such file or folder", path_advice(path))
     if not path.is_file():
         return any(row.folders and row.sniff(path) for row in FORMATS.values())
     # A damaged scene file still counts by its suffix, and an archive: what reads them explains best what is wrong.
@@ -185,7 +186,7 @@ def load(path: Path | str, spz_frame: SpzFrame = "auto") -> "Representation":
 def reader_for(path: Path, spz_frame: SpzFrame = "auto") -> Format:
     """The format that reads a file, with `spz_frame` applied; FormatError without such a file, or such a format."""
     if not path.exists():
-        raise FormatError(path, "no such file", "check the path")
+        raise FormatError(path, "no such file", path_advice(path))
     readable = [row for row in FORMATS.values() if row.read is not None and (row.folders or not path.is_dir())]
     named = _by_suffix(path, readable)
     # Formats that the suffix names go first, so that the usual file is opened once; plug-ins go last.
@@ -373,8 +374,7 @@ def describe() -> list[dict[str, Any]]:
             "reads": row.read is not None,
             "writes": row.write is not None,
             "holds": list(row.holds),
-            "frame": row.frame,
-            "keeps": row.keeps,
+            **{name: getattr(row, name) for name in ("frame", "keeps")},
         }
         for row in FORMATS.values()
     ]

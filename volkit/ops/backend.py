@@ -21,6 +21,7 @@ __all__ = [
     "Choice",
     "Kind",
     "choose",
+    "cuda_missing",
     "describe",
     "fields_of",
     "isa",
@@ -78,7 +79,7 @@ def choose(op: str, *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.f
         return "reference"
     kind: Kind = "cuda" if device.type == "cuda" else "native"
     odd = next((t.dtype for t in tensors if t.is_floating_point() and t.dtype not in dtypes), None)
-    missing = native_missing() if kind == "native" else _cuda_missing()
+    missing = native_missing() if kind == "native" else cuda_missing()
     if choice == "auto":
         if odd is not None or device.type not in ("cpu", "cuda"):
             return "reference"
@@ -172,7 +173,7 @@ def describe() -> dict[str, object]:
         "isas": list(_native.isas()) if _native is not None else [],
         "bfloat16_products": "bfloat16" if isa() in ("avx512_bf16", "amx_bf16") else "float32 (no AVX-512 BF16)",
         "threads": torch.get_num_threads(),
-        "cuda": _cuda_missing() or _try("cuda", _counted(devices, "device")),
+        "cuda": cuda_missing() or _try("cuda", _counted(devices, "device")),
         "cuda_compiled": _native is not None and bool(_native.has_cuda),
         "cuda_devices": devices,
         "torch": torch.__version__,
@@ -197,7 +198,8 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _cuda_missing() -> str:
+def cuda_missing() -> str:
+    """Say why the CUDA kernels cannot run, or return an empty string."""
     if _native is None:
         return native_missing()
     if not _native.has_cuda:
