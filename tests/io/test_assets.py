@@ -89,7 +89,7 @@ def test_vertex_colours_of_gltf_are_linear(tmp_path: Path) -> None:
     tree, (buffer,) = parse_gltf(tmp_path / "a.glb")
     accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
     start = tree["bufferViews"][accessor["bufferView"]]["byteOffset"]
-    light = np.frombuffer(buffer[start : start + 8], np.uint16) / 65535
+    light = np.frombuffer(buffer[start : start + 16], np.float32)
     assert light[0] == pytest.approx(0.503, abs=1e-3) and light[3] == 1.0  # sRGB 188 is half of the light
 
 

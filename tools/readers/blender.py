@@ -3,8 +3,9 @@
 python tools/readers/blender.py ../shared/data/meshes                models whose names stand below
 python tools/readers/blender.py ../shared/data/meshes --only my/robot.glb --keep out/pictures
 
-Each model is drawn once, in Blender by the base colours of its materials, and kept as a line `blender/MODEL` of
-tools/results/summary.jsonl. Blender comes from `make engines`.
+A generated model of many parts and materials (many_parts.py) is drawn beside those that are named. Each is drawn once, in
+Blender by the base colours of its materials, and kept as a line `blender/MODEL` of tools/results/summary.jsonl. Blender
+comes from `make engines`.
 """
 
 import argparse
@@ -19,8 +20,9 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT / "tools"), str(Path(__file__).parent)]
 
+import many_parts
 from kept import keep
 from reader_tables import blender_table
 
@@ -48,8 +50,11 @@ def main() -> int:
         parser.error("name the folder of models, or files by --only")
     if not PYTHON.exists():
         sys.exit(f"{PYTHON.relative_to(ROOT)}: no Blender here; run make engines")
-    models = options.only or [found(options.folder, name) for name in MODELS]
     with tempfile.TemporaryDirectory() as folder:
+        models = options.only or [found(options.folder, name) for name in MODELS]
+        if not options.only:
+            many_parts.write(models_made := Path(folder) / "many_parts.glb")
+            models.append(models_made)
         rows = compared(models, (options.keep or Path(folder)).absolute())
     for row in rows if not options.only else ():
         keep(f"blender/{row['model']}", row)
