@@ -3,9 +3,9 @@
 python tools/readers/blender.py ../shared/data/meshes                models whose names stand below
 python tools/readers/blender.py ../shared/data/meshes --only my/robot.glb --keep out/pictures
 
-A generated model of many parts and materials (many_parts.py) is drawn beside those that are named. Each is drawn once, in
-Blender by the base colours of its materials, and kept as a line `blender/MODEL` of tools/results/summary.jsonl. Blender
-comes from `make engines`.
+A generated model of many parts and materials (many_parts.py) is drawn beside those that are named. Each is drawn once,
+in Blender by the base colours of its materials, and kept as a line `blender/MODEL` of tools/results/summary.jsonl.
+Blender comes from `make engines`.
 """
 
 import argparse
