@@ -191,7 +191,7 @@ def _attributes(rows: MeshRows, grid: QuantisationGrid | None) -> Attributes:
     if rows.colours is not None:
         light = rows.colours / 255.0
         light[:, :3] = array_linear_from_srgb(light[:, :3])  # linear colours: 8 bits would band in the dark
-        # as floats, since PyMeshLab misreads 16 bits
+        # floats: findings/pymeshlab_gltf_colours_of_16_bits.sh
         packed = ((65535 * light).round().astype(np.uint16), True)
         coded["COLOR_0"] = packed if grid else (light.astype(np.float32), False)
     return coded

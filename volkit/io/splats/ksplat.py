@@ -66,12 +66,12 @@ class Section:
         steps, _, full, partial, degree = struct.unpack_from("<IIIIH", data, start + 24)
         return cls(count, capacity, bucket, buckets, block, storage, steps or POSITION_STEPS, full, partial, degree)
 
-    def to_bytes(self) -> bytes:
-        """Pack the header."""
+    def to_bytes(self, size: int) -> bytes:
+        """Pack the header; `size` are the bytes of the section, which its own program writes and does not need."""
         first = struct.pack(
             "<IIIIfHH", self.count, self.capacity, self.bucket, self.buckets, self.block, self.storage, 0
         )
-        second = struct.pack("<IIIIH", self.steps, 0, self.full, self.partial, self.degree)
+        second = struct.pack("<IIIIH", self.steps, size, self.full, self.partial, self.degree)
         return (first + second).ljust(SECTION_HEADER_BYTES, b"\0")
 
 
@@ -189,7 +189,7 @@ def write(splats: SplatColumns, path: Path, level: int = DEFAULT_LEVEL) -> Int[n
     struct.pack_into("<3fff", head, 24, *columns["means"].mean(0).tolist(), -span, span)
     buckets = lengths.astype("<u4").tobytes() + middles.astype("<f4").tobytes()
     with atomic_write(path) as place, place.open("wb") as file:
-        file.write(bytes(head) + section.to_bytes() + buckets)
+        file.write(bytes(head) + section.to_bytes(len(buckets) + rows.nbytes) + buckets)
         rows.tofile(file)
     return order
 
