@@ -11,7 +11,6 @@ FILES = {
     "neus.pth": ({"nerf": {}, "sdf_network_fine": {"lin0.weight_v": WEIGHT}, "iter_step": 5}, "NeuS"),
     "nerfmm.pth": ({"epoch": 1, "model_state_dict": {"layers0.0.weight": WEIGHT}}, "NeRF--"),
     "barf.ckpt": ({"iter": 5, "graph": {"nerf.mlp_feat.0.weight": WEIGHT}}, "BARF"),
-    "ngp_pl.ckpt": ({"epoch": 29, "state_dict": {"model.xyz_encoder.params": WEIGHT}}, "ngp_pl"),
     "model.pt": ({"octpath": WEIGHT, "octlevel": WEIGHT, "_geo_grid_pts": WEIGHT}, "SVRaster"),
     "last.ckpt": ({"state_dict": {"geometry.encoding.encoding.params": WEIGHT}}, "threestudio"),
     "mipnerf.ckpt": ({"pipeline": {"_model.field.mlp_base.layers.0.weight": WEIGHT}}, "vanilla-nerf or mipnerf"),

@@ -36,7 +36,6 @@ FAMILIES = (
     _Family("threestudio, a scene under a prior",
             ((b"geometry.encoding.", b"state_dict"), (b"geometry.sdf", b"state_dict")),
             "export a mesh there, by its mesh exporter"),
-    _Family("ngp_pl", ((b"xyz_encoder.params",),), TO_SHARED_KIND),
     _Family("SVRaster, sparse voxels of several levels", ((b"_geo_grid_pts",), (b"octpath", b"octlevel")), EXPORT_MESH),
     _Family("BARF", ((b"nerf.mlp_feat.",), (b"mlp_feat.0.weight",)), "train the same poses with nerf-pytorch"),
     _Family("NeRF--", ((b"model_state_dict", b"layers0.0.weight"),), "train the same poses with nerf-pytorch"),

@@ -26,8 +26,10 @@ class HashLevels:
     Level i has scale s = base bⁱ - 1 (float32, as tiny-cuda-nn computes it), resolution r = ceil(s) + 1 and
     min(r³ rounded up to 8, 2^log2_table) entries; it is dense where r³ entries fit, hashed otherwise.
 
-    `lookup` nerfstudio is that of its networks in plain torch: s = floor(base bⁱ), cells begin at whole numbers, every
-    level has 2^log2_table entries and is hashed. It takes the reference (nerfstudio `encodings.py`, HashEncoding).
+    `lookup` torch-ngp counts one vertex more along an edge, r = ceil(s) + 2, so that the outermost cells of dense
+    levels do not wrap (ashawkey/torch-ngp `gridencoder.cu`). nerfstudio is that of its networks in plain torch: s =
+    floor(base bⁱ), cells begin at whole numbers, every level has 2^log2_table entries and is hashed. It takes the
+    reference (nerfstudio `encodings.py`, HashEncoding).
 
     Attributes:
         levels: number of resolutions, 1 to 32.
@@ -51,7 +53,7 @@ class HashLevels:
     log2_table: int = 19
     base_resolution: int = 16
     per_level_scale: float = 2.0 ** (8 / 15)  # 16 to 4096 in 16 levels
-    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"
+    lookup: Literal["tcnn", "torch-ngp", "nerfstudio"] = "tcnn"
 
     def __post_init__(self) -> None:
         """Refuse shapes that the kernels cannot index."""
@@ -97,7 +99,7 @@ class HashLevels:
     @property
     def resolutions(self) -> list[int]:
         """Vertices per axis that a dense table of each level counts."""
-        return [math.ceil(scale) + 1 for scale in self.scales]
+        return [math.ceil(scale) + 1 + (self.lookup == "torch-ngp") for scale in self.scales]
 
     @property
     def sizes(self) -> list[int]:
@@ -169,14 +171,14 @@ def _reference(
     table = deposit(table.to(positions.dtype), table_grad)
     planes = []
     for scale, r, offset, size in zip(levels.scales, levels.resolutions, levels.offsets, levels.sizes, strict=True):
-        place = positions.clamp(0, 1) * scale + (0.5 if levels.lookup == "tcnn" else 0.0)
+        place = positions.clamp(0, 1) * scale + (0.0 if levels.lookup == "nerfstudio" else 0.5)
         cell = torch.where(place >= 0, place, 0).detach().floor()
         fraction = place - cell
         value = 0.0
         for corner in range(8):
             step = torch.tensor([corner >> axis & 1 for axis in range(3)], device=positions.device)
             x, y, z = (cell.long() + step).unbind(1)
-            if r**3 <= size and levels.lookup == "tcnn":
+            if r**3 <= size and levels.lookup != "nerfstudio":
                 entry = (x + y * r + z * r * r) % size
             else:
                 entry = (x * _PRIMES[0] ^ y * _PRIMES[1] ^ z * _PRIMES[2]) % size

@@ -63,7 +63,7 @@ class HashGridConfig(RepresentationConfig):
     rgb_layers: int = 2
     sh_degree: int = 3
     density_scale: float = 1.0  # density where h_0 = 0, per edge of the unit cube: instant-ngp's aabb_scale
-    lookup: Literal["tcnn", "nerfstudio"] = "tcnn"  # nerfstudio: without a kernel
+    lookup: Literal["tcnn", "torch-ngp", "nerfstudio"] = "tcnn"  # nerfstudio: without a kernel
     bias: bool = False  # for files of programs whose networks have biases
     products: Literal["float32", "bfloat16"] = "bfloat16"
     lr: float = 1e-1  # ten times the published rate: 24.6 instead of 23.5 dB in a minute of a room at 480 pixels

@@ -15,7 +15,7 @@ from volkit.geometry import morton_cells, morton_codes
 from volkit.representations.occupancy_bits import OCCUPANCY_RESOLUTION, pack_bits, unpack_bits
 from volkit.typing import Bool, Float, Tensor, UInt8
 
-__all__ = ["density_grid_from_occupancy", "occupancy_from_density_grid", "pack", "sniff", "unpack"]
+__all__ = ["density_grid_from_occupancy", "occupancy_from_density_grid", "pack", "pool_cascades", "sniff", "unpack"]
 
 
 COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
@@ -89,10 +89,15 @@ def _decompress(path: Path, data: bytes) -> bytes:
 def occupancy_from_density_grid(grid: Float[Tensor, " value"]) -> UInt8[Tensor, " byte"]:
     """Occupancy bits of the outermost cascade, with finer cascades pooled into it."""
     threshold = grid[:CELLS].clamp_min(0.0).mean().clamp_max(MIN_OPTICAL_THICKNESS)
-    inner, *outer = (grid > threshold).view(-1, CELLS)
+    return pack_bits(pool_cascades((grid > threshold).view(-1, CELLS)))
+
+
+def pool_cascades(cascades: Bool[Tensor, "cascade cell"]) -> Bool[Tensor, " cell"]:
+    """The outermost of cascades, each of twice the edge of the one before it, with the finer ones pooled into it."""
+    inner, *outer = cascades
     for cascade in outer:
         inner = cascade | _pool_into_next(inner)
-    return pack_bits(inner)
+    return inner
 
 
 def density_grid_from_occupancy(occupancy: UInt8[Tensor, " byte"], cascades: int) -> Float[Tensor, " value"]:

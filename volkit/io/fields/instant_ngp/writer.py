@@ -42,7 +42,7 @@ def _check(field: HashGrid, path: Path) -> None:
         raise FormatError(path, "holds fields in cubes only", "distil it into a hash grid first")
     if scale not in [float(1 << k) for k in range(8)]:
         raise FormatError(path, f"cannot hold density in units of {scale}", "distil it into a hash grid first")
-    if config.bias or config.width not in FUSED_WIDTHS:
+    if config.bias or config.lookup != "tcnn" or config.width not in FUSED_WIDTHS:
         raise FormatError(path, "cannot hold these networks", "distil it into a hash grid first")
     first = field.density_network[: config.width * config.density_shape.padded_inputs].view(config.width, -1)
     if bool(first[:, config.density_shape.inputs :].any()):
