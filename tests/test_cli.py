@@ -209,7 +209,7 @@ def test_doctor_says_why_not(capsys):
     assert found["backend"]["native"] and set(found["scenes"]) >= {"still_life", "primitives", "lantern"}
     text = run(capsys, "doctor")[1]
     assert "still_life" in text and f"native: {found['backends']['native']}\n" in text
-    works = f"works (isa {found['backend']['isa']},"
+    works = f"works (isa {found['backend']['isa']} of {', '.join(found['backend']['isas'])};"
     assert found["backends"]["native"].startswith(works if found["backend"]["isas"] else "volkit.ops._native")
     assert all(f"  {name}: " in text for name in (*CAPABILITIES, "view", "cuda", "reference"))
 

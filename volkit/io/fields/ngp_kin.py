@@ -70,7 +70,7 @@ def read_torch_ngp(path: Path) -> Representation:
     with format_errors(path, "torch-ngp"):
         state = _state(stored, "model", "")
         if "encoder_bg.embeddings" in state:
-            raise FormatError(path, "has a background model, which no kind here holds", "train it without --bg_radius")
+            raise FormatError(path, "has a background model, which no kind here holds", "train it without one")
         field = _build(_torch_ngp_parts(state))
     steps = stored.get("global_step")
     return field.view(
