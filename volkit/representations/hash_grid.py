@@ -1,8 +1,8 @@
 """Instant-NGP: a multiresolution hash grid and two small networks (Mueller et al. 2022)."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -95,6 +95,11 @@ class HashGridConfig(RepresentationConfig):
             lr=2e-2,
             network_lr=5e-3,
         )
+
+    @classmethod
+    def of_encoding(cls, levels: HashLevels, **others: Any) -> "HashGridConfig":
+        """The config whose `encoding` is `levels`."""
+        return cls(**asdict(levels), **others)
 
     @property
     def encoding(self) -> HashLevels:

@@ -225,13 +225,8 @@ def _field(stored: Any, settings: dict[str, Any]) -> HashGrid:
 
 def _build_field(networks: Networks, domain: Domain, density_scale: float) -> HashGrid:
     levels = networks.levels
-    config = HashGridConfig(
-        levels=levels.levels,
-        features=levels.features,
-        log2_table=levels.log2_table,
-        base_resolution=levels.base_resolution,
-        per_level_scale=levels.per_level_scale,
-        lookup=levels.lookup,
+    config = HashGridConfig.of_encoding(
+        levels,
         width=networks.width,
         density_layers=len(networks.density) - 1,
         rgb_layers=len(networks.rgb) - 1,

@@ -152,13 +152,8 @@ def _ngp_pl_parts(state: dict[str, Tensor]) -> _Parts:
 
 def _build(parts: _Parts) -> HashGrid:
     domain, levels = Domain.cube(parts.half_edge), parts.levels
-    config = HashGridConfig(
-        levels=levels.levels,
-        features=levels.features,
-        log2_table=levels.log2_table,
-        base_resolution=levels.base_resolution,
-        per_level_scale=levels.per_level_scale,
-        lookup=levels.lookup,
+    config = HashGridConfig.of_encoding(
+        levels,
         width=max(len(parts.density[0]), len(parts.rgb[0])),
         density_layers=len(parts.density) - 1,
         rgb_layers=len(parts.rgb) - 1,

@@ -99,7 +99,15 @@ class Asset:
 
 @dataclass(frozen=True)
 class Style:
-    """How an asset is written: names for an engine, texture format, compression, axes (None: those of the format)."""
+    """How an asset is written.
+
+    Attributes:
+        engine: whose importer the names of levels and colliders are for; a feature that it lacks is refused.
+        texture_format: of the pictures; jpeg holds no alpha.
+        draco: whether arrays are compressed by Draco; glTF alone.
+        quantize: whether arrays are integers (KHR_mesh_quantization); glTF alone, and not with Draco.
+        frame: of the file's coordinates; None: what the format prescribes.
+    """
 
     engine: Engine = "gltf"
     texture_format: TextureFormat = "png"

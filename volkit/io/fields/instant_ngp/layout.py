@@ -65,13 +65,8 @@ class Layout:
 
     def config(self, density_scale: float) -> HashGridConfig:
         """The config of our hash grid; latent values become a bias."""
-        levels = self.levels
-        return HashGridConfig(
-            levels=levels.levels,
-            features=levels.features,
-            log2_table=levels.log2_table,
-            base_resolution=levels.base_resolution,
-            per_level_scale=levels.per_level_scale,
+        return HashGridConfig.of_encoding(
+            self.levels,
             width=self.density.width,
             density_layers=self.density.hidden_layers,
             rgb_layers=self.rgb.hidden_layers,
