@@ -54,6 +54,14 @@ def test_png_of_16_bits_is_rounded_not_cut(tmp_path, channels):
     assert np.array_equal(picture, wanted)
 
 
+@pytest.mark.parametrize(("suffix", "values"), [(".tif", np.array([[0, 257 * 100], [65535, 128]], np.uint16)),
+                                                (".tiff", np.array([[0, 100 / 255], [1, 0.002]], np.float32))])  # fmt: skip
+def test_grey_of_16_bits_and_of_floats_is_not_cut_off(tmp_path, suffix, values):
+    Image.fromarray(values).save(tmp_path / f"deep{suffix}")
+    found = read_picture(tmp_path / f"deep{suffix}")
+    assert found[..., 0].tolist() == [[0, 100], [255, 0 if suffix == ".tif" else 1]] and found.shape == (2, 2, 3)
+
+
 def test_png_of_16_bits_averages_before_it_rounds(tmp_path):
     pixels = np.full((2, 2, 3), 257 * 100, np.uint16)
     pixels[0, 0] += 400  # four samples differ by 400 / 257 of a step: their mean rounds to 100, one of them to 102

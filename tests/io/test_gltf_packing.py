@@ -3,11 +3,13 @@
 import base64
 import json
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_mesh_parts import QUAD, RED, Tree, at, notes
 
 from volkit import load
@@ -135,6 +137,21 @@ def test_copies_by_rows_that_differ_in_number_are_refused(tmp_path: Path) -> Non
     node = {"mesh": 0, "extensions": {"EXT_mesh_gpu_instancing": {"attributes": attributes}}}
     with pytest.raises(FormatError, match="copies"):
         tree.read(tmp_path / "a.gltf", [part], nodes=[node])
+
+
+@pytest.mark.parametrize(("mode", "values", "wanted"), [
+    ("I;16", np.full((4, 4), 0x8080, np.uint16), [128, 128, 128, 255]),
+    ("L", np.full((4, 4), 7, np.uint8), [7, 7, 7, 255]),
+    ("LA", np.full((4, 4, 2), 90, np.uint8), [90, 90, 90, 90]),
+])  # fmt: skip
+def test_pictures_of_any_depth(tmp_path: Path, mode: str, values: np.ndarray, wanted: list[int]) -> None:
+    tree, file = Tree(), BytesIO()
+    number = tree.texture(np.tile(RED, (4, 4, 1)))
+    Image.fromarray(values).save(file, "PNG")
+    tree.tree["images"][0] = {"bufferView": tree.view(file.getvalue()), "mimeType": "image/png"}
+    surface = {"baseColorTexture": {"index": number}}
+    part = tree.quad(uv=QUAD[:, :2], material=tree.material(pbrMetallicRoughness=surface, alphaMode="BLEND"))
+    assert at(tree.read(tmp_path / "a.gltf", [part]), (0.5, 0.5)) == wanted
 
 
 def test_pictures_of_basis_universal(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from volkit.extras import advice
+from volkit.files.eight_bits import in_8_bits
 from volkit.files.errors import FormatError
 from volkit.geometry.colour import array_srgb_from_linear
 from volkit.typing import Tensor, UInt8
@@ -224,7 +225,7 @@ def _orientation(image: Image.Image, listed: Size | None) -> int:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    return np.asarray(in_8_bits(image).convert("RGBA" if has_alpha else "RGB"))
 
 
 def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from volkit.files.eight_bits import in_8_bits
 from volkit.files.errors import FormatError
 from volkit.typing import UInt8
 
@@ -37,6 +38,6 @@ def read_picture(path: Path, name: str, found: Path) -> UInt8[np.ndarray, "heigh
     from PIL import Image
 
     try:
-        return np.array(Image.open(found).convert("RGBA"))
+        return np.array(in_8_bits(Image.open(found)).convert("RGBA"))
     except Exception as error:  # Pillow's readers raise errors of many kinds
         raise FormatError(path, f"names {name}, which is no picture that can be read", KEEP_FIX) from error

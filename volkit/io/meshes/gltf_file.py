@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from volkit.files.eight_bits import in_8_bits
 from volkit.files.errors import FormatError, read_start
 
 __all__ = [
@@ -229,7 +230,7 @@ class GltfFile:
         image = self.tree["images"][number]
         data = self._view(image["bufferView"]) if "bufferView" in image else read_uri(self.path, image["uri"])
         try:
-            return Image.open(BytesIO(data)).convert("RGBA")
+            return in_8_bits(Image.open(BytesIO(data))).convert("RGBA")
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise ValueError(f"picture {number} cannot be read: {error}") from error
 

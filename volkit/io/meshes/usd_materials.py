@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from volkit.files.eight_bits import in_8_bits
 from volkit.files.errors import FormatError
 from volkit.io.meshes.parts import ImageTable
 from volkit.representations import Material, Texture
@@ -255,4 +256,4 @@ def _image(path: Path, asset: Any, mode: str) -> np.ndarray:
     data = Ar.GetResolver().OpenAsset(Ar.ResolvedPath(asset.resolvedPath))
     if data is None:
         raise ValueError(f"picture {asset.path} is not there")
-    return np.array(Image.open(BytesIO(data.GetBuffer())).convert(mode))
+    return np.array(in_8_bits(Image.open(BytesIO(data.GetBuffer()))).convert(mode))
