@@ -54,8 +54,11 @@ def test_png_of_16_bits_is_rounded_not_cut(tmp_path, channels):
     assert np.array_equal(picture, wanted)
 
 
-@pytest.mark.parametrize(("suffix", "values"), [(".tif", np.array([[0, 257 * 100], [65535, 128]], np.uint16)),
-                                                (".tiff", np.array([[0, 100 / 255], [1, 0.002]], np.float32))])  # fmt: skip
+DEEP = {".tif": np.array([[0, 257 * 100], [65535, 128]], np.uint16),
+        ".tiff": np.array([[0, 100 / 255], [1, 0.002]], np.float32)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "values"), DEEP.items())
 def test_grey_of_16_bits_and_of_floats_is_not_cut_off(tmp_path, suffix, values):
     Image.fromarray(values).save(tmp_path / f"deep{suffix}")
     found = read_picture(tmp_path / f"deep{suffix}")
