@@ -11,7 +11,7 @@ from volkit import load
 from volkit.files.errors import FormatError
 
 usd = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
-from pxr import Gf, Sdf, UsdGeom, UsdShade  # noqa: E402
+from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade  # noqa: E402
 
 QUAD = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.0, 1.0, 0.0)]
 RED, BLUE = [200, 30, 30, 255], [20, 40, 220, 255]
@@ -198,3 +198,22 @@ def test_a_cycle_of_transforms_ends(tmp_path: Path) -> None:
     moved = UsdShade.Shader(stage.stage.GetPrimAtPath(f"{material.GetPath()}/x"))
     moved.GetInput("in").ConnectToSource(moved.ConnectableAPI(), "result")
     assert set(map(tuple, centres(stage.read()).values())) == {tuple(RED)}
+
+
+def test_what_moves_is_at_its_first_time(tmp_path: Path) -> None:
+    """Points and a transform by time samples alone: the earliest counts, as in a viewer that has just opened it."""
+    stage = Usd.Stage.CreateNew(str(tmp_path / "a.usda"))
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
+    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    mesh = UsdGeom.Mesh.Define(stage, "/m")
+    for time, height in ((1.0, 0.0), (10.0, 5.0)):
+        mesh.GetPointsAttr().Set([(0, 0, height), (1, 0, height), (0, 1, height)], time)
+    move = mesh.AddTranslateOp()
+    for time, x in ((1.0, 2.0), (10.0, 9.0)):
+        move.Set((x, 0, 0), time)
+    mesh.GetFaceVertexCountsAttr().Set([3])
+    mesh.GetFaceVertexIndicesAttr().Set([0, 1, 2])
+    stage.Save()
+    found = load(tmp_path / "a.usda")
+    corners = found.world_from_local.points(found.vertices.double())
+    assert sorted(map(tuple, corners.round(decimals=5).tolist())) == [(2, 0, 0), (2, 1, 0), (3, 0, 0)]

@@ -55,12 +55,12 @@ def read_usd_parts(stage: Any, images: ImageTable, notes: list[str]) -> list[Mes
     drawn = [prim for prim in prims if not any(prim.GetPath().HasPrefix(path) for path in prototypes)]
     placed = [(mesh, _world(mesh)) for mesh in _shown(drawn)]
     for instancer in instancers:
-        if UsdGeom.Imageable(instancer).ComputeVisibility() == UsdGeom.Tokens.invisible:
+        if UsdGeom.Imageable(instancer).ComputeVisibility(_first()) == UsdGeom.Tokens.invisible:
             continue
         if any(instancer.GetPath().HasPrefix(path) for path in prototypes):
             raise ValueError(f"{instancer.GetPath()} is an instancer within what another one repeats")
         placed += _instances(stage, instancer)
-    corners = sum(len(mesh.GetFaceVertexIndicesAttr().Get() or ()) for mesh, _ in placed)
+    corners = sum(len(mesh.GetFaceVertexIndicesAttr().Get(_first()) or ()) for mesh, _ in placed)
     if corners > MAX_ARRAY_VALUES:
         raise ValueError(f"its meshes and their instances have {corners} corners")
     materials = UsdMaterials(images)
@@ -81,12 +81,12 @@ def _instances(stage: Any, instancer: Any) -> list[tuple[Any, np.ndarray]]:
     """The meshes that a point instancer repeats, with their transforms to the stage."""
     from pxr import Usd, UsdGeom
 
-    which = np.array(instancer.GetProtoIndicesAttr().Get() or [], np.int64)
+    which = np.array(instancer.GetProtoIndicesAttr().Get(_first()) or [], np.int64)
     if not len(which):
         return []
     if len(which) > MAX_ARRAY_VALUES:
         raise ValueError(f"{instancer.GetPath()} has {len(which)} instances")
-    time, paths = Usd.TimeCode.Default(), instancer.GetPrototypesRel().GetTargets()
+    time, paths = Usd.TimeCode.EarliestTime(), instancer.GetPrototypesRel().GetTargets()
     roots = [stage.GetPrimAtPath(path) for path in paths]
     if not 0 <= which.min() <= which.max() < len(roots) or not all(roots):
         raise ValueError(f"{instancer.GetPath()} names prototype {which.max()}, of which there are {len(roots)}")
@@ -115,7 +115,8 @@ def _shown(prims: list[Any]) -> list[Any]:
     visible = [
         mesh
         for mesh in meshes
-        if mesh.ComputeVisibility() != UsdGeom.Tokens.invisible and mesh.GetFaceVertexCountsAttr().HasAuthoredValue()
+        if mesh.ComputeVisibility(_first()) != UsdGeom.Tokens.invisible
+        and mesh.GetFaceVertexCountsAttr().HasAuthoredValue()
     ]
     rendered = [m for m in visible if m.ComputePurpose() in (UsdGeom.Tokens.default_, UsdGeom.Tokens.render)]
     return rendered or [mesh for mesh in visible if mesh.ComputePurpose() == UsdGeom.Tokens.proxy]
@@ -125,7 +126,7 @@ def _world(place: Any) -> np.ndarray:
     """The transform [4, 4] of a prim's frame to the stage's; the identity for what has none."""
     from pxr import Usd
 
-    return np.array(place.ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T if place else np.eye(4)
+    return np.array(place.ComputeLocalToWorldTransform(Usd.TimeCode.EarliestTime())).T if place else np.eye(4)
 
 
 @contextmanager
@@ -159,7 +160,7 @@ def _parts(mesh: Any, to_stage: np.ndarray, materials: UsdMaterials) -> list[Mes
         at = at[:, ::-1]
     rest, groups = np.ones(len(counts), bool), []
     for subset in _subsets(mesh):
-        own, faces = np.zeros(len(counts), bool), np.array(subset.GetIndicesAttr().Get() or [], np.int64)
+        own, faces = np.zeros(len(counts), bool), np.array(subset.GetIndicesAttr().Get(_first()) or [], np.int64)
         if len(faces) and not 0 <= faces.min() <= faces.max() < len(counts):
             raise ValueError(f"{subset.GetPath()} names face {faces.max()}, there are {len(counts)}")
         own[faces] = True
@@ -212,13 +213,13 @@ class _Corners:
     def _values(self, primvar: Any, at: np.ndarray, polygon: np.ndarray) -> np.ndarray:
         """A primvar at corners, however it is spread over the mesh."""
         kind = str(primvar.GetInterpolation())
-        return self._spread(np.array(primvar.ComputeFlattened(), np.float64), kind, at, polygon)
+        return self._spread(np.array(primvar.ComputeFlattened(_first()), np.float64), kind, at, polygon)
 
     def _normals(self, at: np.ndarray, polygon: np.ndarray) -> np.ndarray | None:
         """Unit normals at corners in the stage's frame; None where the mesh has none, or subdivision makes them."""
         from pxr import UsdGeom
 
-        values = self.mesh.GetNormalsAttr().Get()
+        values = self.mesh.GetNormalsAttr().Get(_first())
         primvar = UsdGeom.PrimvarsAPI(self.mesh).GetPrimvar("normals")
         if self.mesh.GetSubdivisionSchemeAttr().Get() != UsdGeom.Tokens.none:
             return None
@@ -238,8 +239,15 @@ class _Corners:
         return values[rows[kind]] if kind in rows else values[:1].repeat(at.size, 0)
 
 
+def _first() -> Any:
+    """The time of what moves: its first sample, where it has any."""
+    from pxr import Usd
+
+    return Usd.TimeCode.EarliestTime()
+
+
 def _array(attribute: Any) -> np.ndarray:
-    values = attribute.Get()
+    values = attribute.Get(_first())
     if values is None or not 0 < len(values) < MAX_ARRAY_VALUES:
         raise ValueError(f"{attribute.GetPath()} has {0 if values is None else len(values)} values")
     return np.array(values)

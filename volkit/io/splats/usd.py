@@ -38,14 +38,15 @@ HARMONICS_NAME = "radiance:sphericalHarmonics"
 
 
 def read_stage_splats(stage: Any) -> SplatColumns | None:
-    """All visible splats of a stage, or None: of a single prim in its own frame, of several in the stage's.
+    """All visible splats of a stage, or None: of one prim in its own frame, of several in the stage's; at its first time.
 
     Raises ValueError where they are damaged.
     """
     from pxr import Usd, UsdGeom
 
     prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.GetTypeName() == SPLAT_PRIM_TYPE]
-    visible = [p for p in prims if UsdGeom.Imageable(p).ComputeVisibility() != UsdGeom.Tokens.invisible]
+    first, hidden = Usd.TimeCode.EarliestTime(), UsdGeom.Tokens.invisible
+    visible = [prim for prim in prims if UsdGeom.Imageable(prim).ComputeVisibility(first) != hidden]
     found = [(_columns(prim), _world_transform(prim)) for prim in visible]
     return (
         columns_from_parts(found, world_from_stage(stage), read_stage_provenance(stage) | {"format": "usd"})
@@ -57,7 +58,7 @@ def read_stage_splats(stage: Any) -> SplatColumns | None:
 def _world_transform(prim: Any) -> Similarity:
     from pxr import Usd, UsdGeom
 
-    matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.Default())).T
+    matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.EarliestTime())).T
     return Similarity.from_matrix(matrix)
 
 
@@ -86,8 +87,10 @@ def _columns(prim: Any) -> dict[str, np.ndarray]:
 
 def _array(prim: Any, name: str, width: int) -> np.ndarray:
     """An attribute as float32 [row, width], from its half-precision variant where that is what the file has."""
+    from pxr import Usd
+
     attributes = [prim.GetAttribute(name), prim.GetAttribute(f"{name}h")]
-    values = next((a.Get() for a in attributes if a and a.HasAuthoredValue()), None)
+    values = next((a.Get(Usd.TimeCode.EarliestTime()) for a in attributes if a and a.HasAuthoredValue()), None)
     if values is None or not 0 < len(values) * width < MAX_ARRAY_VALUES:
         raise ValueError(f"{prim.GetPath()} has {0 if values is None else len(values)} {name}")
     return np.array(values, np.float32).reshape(-1, width)
