@@ -38,7 +38,7 @@ HARMONICS_NAME = "radiance:sphericalHarmonics"
 
 
 def read_stage_splats(stage: Any) -> SplatColumns | None:
-    """All visible splats of a stage at its first time, or None; of one prim in its own frame, of several in the stage's.
+    """All visible splats of a stage at its first time, or None; one prim in its own frame, several in the stage's.
 
     Raises ValueError where they are damaged.
     """
