@@ -41,7 +41,7 @@ def join_materials(mesh: Mesh) -> tuple[Mesh, list[str]]:
     if mesh.device.type != "cpu":
         joined, notes = join_materials(mesh.with_().cpu())
         return joined.to(mesh.device), notes
-    notes, materials = _lost_maps(mesh), mesh.config.materials
+    notes, materials = _losses(mesh), mesh.config.materials
     rows = mesh.face_material.numpy()
     parts = [_part(mesh, material, np.flatnonzero(rows == number)) for number, material in enumerate(materials)]
     parts = [_folded(part) for part in parts if len(part.rows)]
@@ -71,9 +71,12 @@ def _is_joined(mesh: Mesh) -> bool:
     return as_ours and plain and mesh.config.coloured and not any(material.emission)
 
 
-def _lost_maps(mesh: Mesh) -> list[str]:
+def _losses(mesh: Mesh) -> list[str]:
     lost = {slot for material in mesh.config.materials for slot in material.textures if slot in ("normal", "occlusion")}
-    return [f"left out of the one texture: {' and '.join(sorted(lost))} maps"] if lost else []
+    notes = [f"left out of the one texture: {' and '.join(sorted(lost))} maps"] if lost else []
+    if mesh.config.coloured and any(any(material.emission) for material in mesh.config.materials):
+        notes.append("emission is tinted by the colours of vertices in the one texture")
+    return notes
 
 
 def _part(mesh: Mesh, material: Material, rows: np.ndarray) -> LookPart:
