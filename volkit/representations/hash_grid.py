@@ -1,8 +1,8 @@
 """Instant-NGP: a multiresolution hash grid and two small networks (Mueller et al. 2022)."""
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -96,10 +96,12 @@ class HashGridConfig(RepresentationConfig):
             network_lr=5e-3,
         )
 
-    @classmethod
-    def of_encoding(cls, levels: HashLevels, **others: Any) -> "HashGridConfig":
-        """The config whose `encoding` is `levels`."""
-        return cls(**asdict(levels), **others)
+    def with_encoding(self, levels: HashLevels) -> "HashGridConfig":
+        """The same with `levels` for its `encoding`."""
+        return replace(
+            self, levels=levels.levels, features=levels.features, log2_table=levels.log2_table,
+            base_resolution=levels.base_resolution, per_level_scale=levels.per_level_scale, lookup=levels.lookup,
+        )  # fmt: skip
 
     @property
     def encoding(self) -> HashLevels:

@@ -225,15 +225,14 @@ def _field(stored: Any, settings: dict[str, Any]) -> HashGrid:
 
 def _build_field(networks: Networks, domain: Domain, density_scale: float) -> HashGrid:
     levels = networks.levels
-    config = HashGridConfig.of_encoding(
-        levels,
+    config = HashGridConfig(
         width=networks.width,
         density_layers=len(networks.density) - 1,
         rgb_layers=len(networks.rgb) - 1,
         density_scale=density_scale,
         bias=True,
         products="float32",
-    )
+    ).with_encoding(levels)
     field = HashGrid(config, domain, torch.Generator())
     field.load_state_dict(
         {

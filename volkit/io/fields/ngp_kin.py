@@ -152,14 +152,13 @@ def _ngp_pl_parts(state: dict[str, Tensor]) -> _Parts:
 
 def _build(parts: _Parts) -> HashGrid:
     domain, levels = Domain.cube(parts.half_edge), parts.levels
-    config = HashGridConfig.of_encoding(
-        levels,
+    config = HashGridConfig(
         width=max(len(parts.density[0]), len(parts.rgb[0])),
         density_layers=len(parts.density) - 1,
         rgb_layers=len(parts.rgb) - 1,
         density_scale=domain.unit_edge,  # exp(h_0) is per unit
         products="float32",
-    )
+    ).with_encoding(levels)
     field = HashGrid(config, domain, torch.Generator())
     field.load_state_dict({
         "density_network": flatten_padded(parts.density, config.density_shape),

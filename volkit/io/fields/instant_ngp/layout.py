@@ -65,8 +65,7 @@ class Layout:
 
     def config(self, density_scale: float) -> HashGridConfig:
         """The config of our hash grid; latent values become a bias."""
-        return HashGridConfig.of_encoding(
-            self.levels,
+        return HashGridConfig(
             width=self.density.width,
             density_layers=self.density.hidden_layers,
             rgb_layers=self.rgb.hidden_layers,
@@ -74,7 +73,7 @@ class Layout:
             density_scale=density_scale,
             bias=self.extra > 0,
             products="float32",
-        )
+        ).with_encoding(self.levels)
 
 
 def read_layout(root: Mapping[str, Any], aabb_scale: int, extra: int) -> Layout:
