@@ -20,7 +20,7 @@ from volkit.progress import Progress
 from volkit.representations.hash_grid import HashGridConfig
 
 SMALL = HashGridConfig(levels=4, log2_table=10, width=16)
-KILLS = 20
+KILLS = 20 if "VOLKIT_FUZZ_SEED" in os.environ else 8
 STEPS = "120"
 
 

@@ -75,7 +75,7 @@ ONLY_READ = {
     "k-planes": lambda folder: test_kplanes.store(folder / "model.pth", test_kplanes.checkpoint()[0]),
     "nerf": lambda folder: test_relu_nerf.store(folder, "yenchenlin", test_relu_nerf.model("yenchenlin")[1]),
     "torch-ngp": lambda folder: test_ngp_kin.store(folder / "a.pth", test_ngp_kin.torch_ngp()[0]),
-    "ngp_pl": lambda folder: test_ngp_kin.store(folder / "a.ckpt", test_ngp_kin.ngp_pl()[0]),
+    "ngp_pl": lambda folder: test_ngp_kin.store(folder / "a.ckpt", test_ngp_kin.empty_ngp_pl()),
     "nerf_pl": lambda folder: test_relu_nerf.store(folder, "nerf_pl", test_relu_nerf.model("nerf_pl")[1]),
     "inria": lambda folder: test_splat_checkpoints.inria_folder(folder / "model"),
     "3dgs": lambda folder: test_splat_checkpoints.inria(CLOUD, folder / "chkpnt7000.pth"),

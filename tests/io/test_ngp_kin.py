@@ -134,6 +134,14 @@ def ngp_pl(scale=1.0):
     return stored, growth, offsets, table, matrices
 
 
+def empty_ngp_pl():
+    """A small file of one: its parameters are one zero, as often as is needed."""
+    stored = ngp_pl()[0]
+    for name in ("xyz_encoder.params", "rgb_net.params"):
+        stored["state_dict"][f"model.{name}"] = torch.zeros(1).expand(len(stored["state_dict"][f"model.{name}"]))
+    return stored
+
+
 def test_ngp_pl(tmp_path):
     stored, growth, offsets, table, matrices = ngp_pl()
     field = load(store(tmp_path / "a.ckpt", stored))
