@@ -114,3 +114,17 @@ def test_a_writer_of_meshes_that_errs_is_told(tmp_path, patient, capsys, monkeyp
     assert main(line) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["second_reading"]["agrees"] is False and any("reads another mesh" in note for note in told["notes"])
+
+
+def test_a_library_that_fails_stops_no_conversion(tmp_path, patient, capsys, monkeypatch):
+    """The file is written and was read by our own reader: that another cannot is told, no more."""
+    save(asset().mesh, tmp_path / "a.safetensors")
+
+    def refuses(*given, **more):
+        raise RuntimeError("no such feature")
+
+    monkeypatch.setattr("trimesh.load_scene", refuses)
+    line = ["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.glb"), "--size", "32", "--json"]
+    assert main(line) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "second_reading" not in told and any("no such feature" in note for note in told["notes"])

@@ -18,11 +18,8 @@ from volkit.progress import Progress
 
 __all__ = ["MeshReading", "read_mesh_again"]
 
-FRAMES: dict[str, Frame] = {
-    ".glb": "yup",
-    ".gltf": "yup",
-    ".ply": "zup",
-}  # of the files that it reads, and ours do not by the same library
+# Of the files that it reads, where our own reader is another.
+FRAMES: dict[str, Frame] = {".glb": "yup", ".gltf": "yup", ".ply": "zup"}
 BYTES_A_SECOND = 3e7  # that it reads
 PACKED = 2.0**-13  # of the longest edge: what Draco's and quantised positions may be off
 EXACT, LOSSY = 2e-3, 0.05  # of a mean colour
@@ -58,7 +55,11 @@ def read_mesh_again(asset: Asset, path: Path, style: Style, progress: Progress) 
         import trimesh
     except ImportError:
         return None
-    scene = trimesh.load_scene(path, process=False)
+    try:
+        scene = trimesh.load_scene(path, process=False)
+    except Exception as error:  # its readers raise errors of many kinds; the file is written, and was read by ours
+        progress.note(f"{path}: trimesh {version('trimesh')} cannot read it ({type(error).__name__}: {error})")
+        return None
     parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
     if not parts:
         return None

@@ -187,8 +187,6 @@ def _read(
     frame = frame_from_record(record, "world", "zup")
     with format_errors(path, kind, EXPORT_FIX):
         mesh = mesh_of_parts(parts(path, images, notes), images, Placement(turn(frame, "zup") @ zup_from_file, frame))
-        if mesh is not None:
-            mesh.check()
     if mesh is None:
         raise FormatError(path, "has no faces", "give a mesh of triangles")
     return mesh.view(provenance=without_frames(record) | ({"notes": notes} if notes else {}))
